@@ -1,0 +1,167 @@
+//! Assign: decisions and bundles become each cluster's next assignment.
+//!
+//! In: what every cluster shall run, what it was told last, what the guard allows to leave. Out: the next [`Assignment`].
+//! Never: drops an entry without a [`Leaving`] record or a successor that was `formerly` it; changes an entry whose version
+//! did not change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::catalog::{CommitId, NamespaceOptions, OnRemove};
+use crate::{AppKey, Digest, Digester};
+
+/// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// Orders the assignments of one cluster within an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Generation(pub u64);
+
+/// How a spoke treats an app; a part of the recipe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// The namespace to put on.
+    pub namespace: Option<NamespaceOptions>,
+    /// Whether objects that left the app are deleted.
+    pub prune: bool,
+    /// What happens when the app leaves the cluster.
+    pub on_remove: OnRemove,
+    /// Former names whose objects are handed over to this app.
+    pub formerly: BTreeSet<AppKey>,
+}
+
+/// One app on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The rendered manifests.
+    pub bundle: Digest,
+    /// Values for the bundle's `${…}`, by name.
+    pub values: BTreeMap<String, serde_json::Value>,
+    /// How the app is treated.
+    pub options: Options,
+    /// The recipe digest: source tree, parameters, overrides and options.
+    pub version: Digest,
+    /// The last commit that changed this entry.
+    pub commit: CommitId,
+    /// Number of objects in the bundle.
+    pub objects: u32,
+    /// Number of objects that the spoke may prune on its way to this entry.
+    pub drops: u32,
+    /// Why it may: shown in the audit log.
+    pub drops_cause: Option<Cause>,
+}
+
+impl Entry {
+    /// The recipe digest of an app's source and options.
+    pub fn recipe(source: Digest, values: &BTreeMap<String, serde_json::Value>, options: &Options) -> Digest {
+        Digester::new("nave.recipe.v1").field(&source.0).field(&json(values)).field(&json(options)).finish()
+    }
+}
+
+/// The bytes of a part of the recipe.
+fn json(part: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(part).expect("ordered maps with string keys always serialize")
+}
+
+/// An entry as it travels: encoded once by the hub, then opaque bytes. The digest is that of the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedEntry {
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+}
+
+impl EncodedEntry {
+    /// Names the bytes by their digest.
+    pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes);
+        Self { bytes, digest }
+    }
+}
+
+/// Why something may be removed. Closed: whatever is not listed here deletes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Cause {
+    /// A validated revision no longer has it.
+    Revision {
+        /// The commit that dropped it.
+        commit: CommitId,
+    },
+    /// The cluster's labels or set changed.
+    Labels,
+    /// A hold that an operator approved.
+    Approved {
+        /// The hold's id.
+        hold: String,
+        /// Who approved it: an operator's name, or `trailer COMMIT`.
+        by: String,
+    },
+}
+
+/// An explicit order to remove an app, repeated until it is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leaving {
+    /// Delete its objects, or leave them.
+    pub policy: OnRemove,
+    /// Why.
+    pub cause: Cause,
+    /// Number of objects that may be deleted; a spoke that would delete more deletes none.
+    pub objects: u32,
+}
+
+/// Everything one cluster shall run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Its order, first part.
+    pub epoch: Epoch,
+    /// Its order, second part.
+    pub generation: Generation,
+    /// Entries by app.
+    pub entries: BTreeMap<AppKey, EncodedEntry>,
+    /// Apps on their way out.
+    pub leaving: BTreeMap<AppKey, Leaving>,
+}
+
+impl Assignment {
+    /// The assignment of a cluster that was never told anything.
+    pub fn none(epoch: Epoch) -> Self {
+        Self { epoch, generation: Generation(0), entries: BTreeMap::new(), leaving: BTreeMap::new() }
+    }
+
+    /// (epoch, generation), the order of assignments.
+    pub fn order(&self) -> (Epoch, Generation) {
+        (self.epoch, self.generation)
+    }
+
+    /// The digest over (key, digest) of its entries in order, then its leaving records.
+    pub fn digest(&self) -> Digest {
+        let mut digester = Digester::new("nave.assignment.v1");
+        let key = |digester: &mut Digester, app: &AppKey| {
+            digester.add(app.catalog.as_str().as_bytes());
+            digester.add(app.name().as_bytes());
+        };
+        for (app, entry) in &self.entries {
+            key(&mut digester, app);
+            digester.add(&entry.digest.0);
+        }
+        digester.add(b"leaving");
+        for (app, leaving) in &self.leaving {
+            key(&mut digester, app);
+            digester.add(match leaving.policy {
+                OnRemove::Delete => b"delete",
+                OnRemove::Orphan => b"orphan",
+            });
+            digester.add(&leaving.objects.to_be_bytes());
+        }
+        digester.finish()
+    }
+}

@@ -1,0 +1,177 @@
+//! What each kind of catalog object says, after validation. `design.md` section 4 is the reference for every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ClusterName;
+use crate::select::Selector;
+
+/// The specification of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// Fleet-wide defaults and limits.
+    Fleet(Fleet),
+    /// What Git says of a cluster.
+    Cluster(Cluster),
+    /// A group of clusters.
+    ClusterSet(ClusterSet),
+    /// A deployable unit.
+    App(App),
+    /// A rule.
+    Placement(Placement),
+}
+
+/// Defaults, parameters and guard of the whole fleet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fleet {
+    /// What apps do that say nothing themselves.
+    pub defaults: Defaults,
+    /// Lowest layer of every app's parameters.
+    pub parameters: serde_json::Map<String, serde_json::Value>,
+    /// Limits of what one change may remove.
+    pub guard: GuardLimits,
+}
+
+/// What apps do that say nothing themselves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Defaults {
+    /// Name of a `Rollout`.
+    pub rollout: Option<String>,
+    /// Selectors of the apps that every other app depends on.
+    pub depends_on: Vec<Selector>,
+}
+
+/// Limits of what one change may remove; a limit that is not given is the built-in one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardLimits {
+    /// Of all entries of the fleet.
+    pub fleet: GuardLimit,
+    /// Of the clusters of one app.
+    pub app: GuardLimit,
+    /// Of the apps of one cluster.
+    pub cluster: GuardLimit,
+    /// Of the distinct objects of one app.
+    pub objects: GuardLimit,
+}
+
+/// One limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuardLimit {
+    /// Share of the count at the window's start.
+    pub max: Option<Percent>,
+    /// Absolute bound.
+    pub at_most: Option<u32>,
+}
+
+/// A whole percentage, 0 to 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// `None` above 100.
+    pub const fn new(value: u8) -> Option<Self> {
+        if value <= 100 { Some(Self(value)) } else { None }
+    }
+
+    /// The share of `of`, rounded down.
+    pub fn floor_of(self, of: usize) -> usize {
+        of * usize::from(self.0) / 100
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+/// What Git says of a cluster. Its labels are the object's labels.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cluster {
+    /// The set that it belongs to.
+    pub set: Option<String>,
+}
+
+/// A named group of clusters.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterSet {}
+
+/// A deployable unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// Where its manifests come from.
+    pub source: Source,
+    /// The namespace of namespaced objects that name none.
+    pub namespace: Option<NamespaceOptions>,
+    /// Whether objects that left the app are deleted.
+    pub prune: bool,
+    /// What happens to its objects when the app leaves a cluster.
+    pub on_remove: OnRemove,
+    /// Names that this app had before; what they own is handed over.
+    pub formerly: BTreeSet<String>,
+}
+
+/// Where an app's manifests come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A directory or a file of the catalog's own repository, relative to the repository's root, without `.` or `..`;
+    /// empty for the root itself.
+    Path(Arc<str>),
+}
+
+/// The namespace that the spoke puts on; it knows which kinds are namespaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceOptions {
+    /// Its name.
+    pub name: String,
+    /// Labels of the namespace, where Nave creates it.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is created when absent.
+    pub create: bool,
+    /// Whether it is put on all namespaced objects, not only on those that name none.
+    pub force: bool,
+}
+
+/// What happens to an app's objects when the app leaves a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OnRemove {
+    /// They are deleted.
+    #[default]
+    Delete,
+    /// They stay, and are ours no longer.
+    Orphan,
+}
+
+/// A rule: these apps, on those clusters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placement {
+    /// Which apps of the same catalog.
+    pub apps: AppSelection,
+    /// Which clusters.
+    pub clusters: ClusterSelection,
+}
+
+/// Which apps: by name, by labels, or both (all given terms must hold).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AppSelection {
+    /// By name.
+    pub names: Option<BTreeSet<String>>,
+    /// By labels.
+    pub selector: Option<Selector>,
+}
+
+/// Which clusters: all given terms must hold. At least one term is given.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClusterSelection {
+    /// By labels; `{}` is every cluster.
+    pub selector: Option<Selector>,
+    /// By set.
+    pub sets: Option<BTreeSet<String>>,
+    /// By name.
+    pub names: Option<BTreeSet<ClusterName>>,
+    /// Never these.
+    pub exclude: BTreeSet<ClusterName>,
+}

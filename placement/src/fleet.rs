@@ -1,0 +1,92 @@
+//! The fleet: what placements may look at when they choose clusters.
+//!
+//! In: members as the hub records them, what the catalog says of them. Out: [`Candidate`]s with merged labels.
+//! Never: takes a label from an agent; an agent reports [`Facts`] only.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ClusterName;
+use crate::catalog::Catalog;
+
+/// Something a spoke reports. *Unknown* (stale or never reported) is not *absent* (observed so).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fact<T> {
+    /// Never reported, or too old to rely on.
+    #[default]
+    Unknown,
+    /// Observed not to be there.
+    Absent,
+    /// Observed.
+    Present(T),
+}
+
+impl<T> Fact<T> {
+    /// The value, if it was observed.
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(value) => Some(value),
+            Self::Unknown | Self::Absent => None,
+        }
+    }
+}
+
+/// What a spoke says of its cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// Kubernetes version; absent where the target is no Kubernetes.
+    pub kubernetes: Fact<KubernetesVersion>,
+    /// Number of nodes.
+    pub nodes: Fact<u32>,
+}
+
+/// A Kubernetes server's version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesVersion {
+    /// As the server says it, e.g. `v1.31.2-gke.1`.
+    pub version: String,
+    /// Major number.
+    pub major: u32,
+    /// Minor number, without a provider's `+`.
+    pub minor: u32,
+}
+
+/// A member as the hub records it: what operators said of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Membership {
+    /// Labels that an operator set.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The set that an operator put it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+}
+
+/// A cluster that placements may choose: a member that has enrolled, with everything merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Candidate {
+    /// Effective labels: the catalog wins per key over the operator.
+    pub labels: BTreeMap<String, String>,
+    /// Effective set: the catalog wins over the operator.
+    pub set: Option<String>,
+}
+
+/// The clusters that placements may choose, by name.
+pub type Fleet = BTreeMap<ClusterName, Candidate>;
+
+/// Merges what the catalog says of a cluster over what operators said.
+pub fn candidate(catalog: Option<&Catalog>, name: &ClusterName, member: &Membership) -> Candidate {
+    let mut merged = Candidate { labels: member.labels.clone(), set: member.set.clone() };
+    if let Some((object, cluster)) = catalog.and_then(|c| c.cluster(name)) {
+        merged.labels.extend(object.object.labels.clone());
+        if cluster.set.is_some() {
+            merged.set.clone_from(&cluster.set);
+        }
+    }
+    merged
+}

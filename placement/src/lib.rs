@@ -1,0 +1,34 @@
+//! The pure part of Nave: from a Git catalog to each cluster's assignment.
+//!
+//! In: the text of a catalog at one commit, the fleet's members, what was decided before, a time where one matters.
+//! Out: decisions with their reasons, bundles, holds, assignments. The same inputs give the same bytes on any machine.
+//! Never: I/O, a clock, randomness, unordered maps.
+//!
+//! The stages, in the order data flows:
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | [`catalog`] | files of one commit | a [`catalog::Catalog`] and its problems |
+//! | [`fleet`] | members, labels, facts | what placements may look at |
+//! | [`select`] | selectors, a cluster | whether it matches, and which term did not |
+//! | [`decide`] | catalog, fleet | [`decide::Decision`]s with reasons |
+//! | [`render`] | an app's files | [`render::Needs`], then a [`render::Bundle`]; on the spoke, objects |
+//! | [`guard`] | what would be lost | what is allowed, and what is held |
+//! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
+//! | [`explain`] | all of it | the path between Git and one cluster |
+//! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
+
+pub mod assign;
+pub mod catalog;
+pub mod check;
+pub mod decide;
+mod digest;
+pub mod explain;
+pub mod fleet;
+pub mod guard;
+mod names;
+pub mod render;
+pub mod select;
+
+pub use digest::{Digest, Digester, ParseDigestError};
+pub use names::{AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG};

@@ -1,0 +1,71 @@
+//! Render: an app's files become a bundle; on the spoke, a bundle and an entry's values become objects.
+//!
+//! In: a [`Tree`] without content for [`needs`]; the content of exactly the files it names for [`finish`]; the bundle
+//! and an entry for [`resolve`]. Out: [`Needs`], [`Bundle`], objects.
+//! Never: reads a file that [`Needs`] does not name, follows a symbolic link, runs an engine (the hub does).
+//!
+//! [`Tree`]: crate::catalog::Tree
+
+mod finish;
+mod needs;
+mod resolve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use finish::{FinishError, finish};
+pub use needs::{NeedsError, needs};
+pub use resolve::{ResolveError, Resolved, Scope, Scopes, resolve};
+
+use crate::catalog::BlobId;
+use crate::{Digest, ObjectKey};
+
+/// Most bytes in one bundle, uncompressed.
+pub const MAX_BUNDLE_BYTES: usize = 16 << 20;
+/// Most objects in one bundle.
+pub const MAX_OBJECTS: usize = 10_000;
+
+/// The engine that turns source files into manifests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Engine {
+    /// None: the files are manifests.
+    Manifests,
+}
+
+/// What has to be at hand before an app can be rendered: an engine, exactly the files it reads, its arguments.
+/// Two apps with equal `Needs` render to equal bytes, so its digest is the cache key and part of the recipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// What runs.
+    pub engine: Engine,
+    /// The closure of files, by path relative to the source, in the order they are read.
+    pub files: BTreeMap<Arc<str>, BlobId>,
+    /// The path that the files are relative to, for messages; no part of the digest.
+    pub source: Arc<str>,
+}
+
+impl Needs {
+    /// The digest of engine, files and arguments: the source's part of the recipe digest.
+    pub fn digest(&self) -> Digest {
+        let mut digester = crate::Digester::new("nave.needs.v1");
+        digester.add(match self.engine {
+            Engine::Manifests => b"manifests",
+        });
+        for (path, blob) in &self.files {
+            digester.add(path.as_bytes());
+            digester.add(blob.0.as_bytes());
+        }
+        digester.finish()
+    }
+}
+
+/// The rendered manifests of one app, named by the digest of its bytes. Stored once however many clusters use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// SHA-256 of `bytes`.
+    pub digest: Digest,
+    /// JSON lines: one object a line, in the order of the source.
+    pub bytes: Arc<[u8]>,
+    /// The objects in it, namespaces as the manifests give them.
+    pub objects: Arc<BTreeSet<ObjectKey>>,
+}

@@ -1,0 +1,162 @@
+//! Target: the place where a cluster's objects live, behind one trait.
+//!
+//! In: objects to write, keys to delete. Out: what was seen there.
+//! Never: decides. What to write or delete is [`crate::plan`]'s, which is pure; a target only does it, and tells apart
+//! what is *absent* from what it *could not see*.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nave_placement::fleet::Facts;
+use nave_placement::render::{Resolved, Scopes};
+use nave_placement::{AppKey, Digest, ObjectKey};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// Health of an object, in the words of `kstatus` as Nave spells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum HealthState {
+    /// It is what was asked for.
+    Healthy,
+    /// Deliberately stopped; counts as healthy.
+    Suspended,
+    /// On its way.
+    Progressing,
+    /// Nothing is known yet.
+    Unknown,
+    /// It failed, or is stuck.
+    Degraded,
+}
+
+/// How an object is, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The verdict.
+    pub state: HealthState,
+    /// CamelCase, e.g. `Unschedulable`; empty when healthy.
+    pub reason: String,
+    /// What is missing, for people, e.g. `0 of 1 replicas available; pod web-7f: Unschedulable, 0/1 nodes …`.
+    pub message: String,
+}
+
+impl Health {
+    /// Nothing to say.
+    pub fn healthy() -> Self {
+        Self { state: HealthState::Healthy, reason: String::new(), message: String::new() }
+    }
+}
+
+/// What was seen of one object that an app wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen {
+    /// It is not there: observed, not guessed.
+    Absent,
+    /// It is there and not ours: nobody of us ever wrote it.
+    Foreign,
+    /// It is ours.
+    Ours {
+        /// It differs from what is wanted: our fields were changed, or the wanted content is newer.
+        differs: bool,
+        /// Our own fields, as we last wrote them, were changed by somebody else.
+        drifted: bool,
+        /// How it is.
+        health: Health,
+    },
+}
+
+/// What an app has on the target: written before its objects are (widened), and again after pruning (narrowed), so that
+/// nothing that was ever written is forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inventory {
+    /// Every object that the app may have written and that was not deleted or handed over since.
+    pub objects: BTreeSet<ObjectKey>,
+    /// The version that was applied and pruned completely, if the last one was.
+    pub version: Option<Digest>,
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The object was not there before.
+    Created,
+    /// It was changed.
+    Changed,
+    /// It was as wanted already.
+    Unchanged,
+}
+
+/// What came of a deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone, or was gone already.
+    Gone,
+    /// Accepted; finalizers are still at work.
+    Terminating,
+    /// It is there, but is not ours to delete; says why. It leaves the inventory and stays on the cluster.
+    NotOurs(String),
+}
+
+/// Why a target could not do something.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The target refuses this object: the same request will fail again.
+    #[error("{0}")]
+    Refused(String),
+    /// Another manager owns fields that we never owned.
+    #[error("{0}")]
+    Conflict(String),
+    /// The kind is not served (yet).
+    #[error("{0}")]
+    NotServed(String),
+    /// Nothing is known: the target could not be reached or did not answer in time. The same request may work later.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// The place where objects live.
+#[async_trait]
+pub trait Target: Send + Sync + 'static {
+    /// What it is, for people: `kube https://…`, `dir:/srv/x`.
+    fn describe(&self) -> String;
+
+    /// A name that is never another cluster's: the UID of the namespace `kube-system`, or what stands for it.
+    async fn uid(&self) -> Result<String, TargetError>;
+
+    /// What it says of itself.
+    async fn facts(&self) -> Facts;
+
+    /// What is known about kinds now.
+    fn scopes(&self) -> Arc<dyn Scopes + Send + Sync>;
+
+    /// Learns again which kinds are served.
+    async fn discover(&self) -> Result<(), TargetError>;
+
+    /// All inventories.
+    async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError>;
+
+    /// Stores an app's inventory durably; returns when it is.
+    async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError>;
+
+    /// Forgets an app's inventory, once it has no objects.
+    async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError>;
+
+    /// Looks at the objects that an app wants. An error for an object whose state could not be seen.
+    async fn observe(&self, app: &AppKey, wanted: &[Resolved]) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
+
+    /// Writes an object for an app. `take` overwrites fields that somebody else changed, and is set only for objects that are ours.
+    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError>;
+
+    /// Deletes an object of an app, if it is (still) that app's. `app` is the app in whose inventory it stands.
+    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError>;
+
+    /// Makes an object somebody else's: it stays as it is, without our marks.
+    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError>;
+
+    /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Which kinds to watch from now on; called with the kinds of all inventories whenever they change.
+    fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>);
+}
