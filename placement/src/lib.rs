@@ -28,6 +28,7 @@ pub mod fleet;
 pub mod guard;
 mod names;
 pub mod render;
+pub mod report;
 pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};
