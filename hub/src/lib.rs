@@ -1,1 +1,4 @@
-//! Skeleton.
+//! The hub: reads the catalog, decides what runs where, streams it to the spokes, answers operators.
+
+pub mod pki;
+pub mod sessions;

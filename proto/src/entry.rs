@@ -103,10 +103,11 @@ fn commit_from_proto(bytes: &[u8]) -> CommitId {
 }
 
 pub(crate) fn cause_to_proto(cause: &Cause) -> v1::Cause {
-    use v1::cause::{Approved, Cause as Wire, Labels, Revision};
+    use v1::cause::{Approved, Cause as Wire, Labels, Operator, Revision};
     let cause = match cause {
         Cause::Revision { commit } => Wire::Revision(Revision { commit: commit_to_proto(commit) }),
         Cause::Labels => Wire::Labels(Labels {}),
+        Cause::Operator { by } => Wire::Operator(Operator { by: by.clone() }),
         Cause::Approved { hold, by } => Wire::Approved(Approved { hold: hold.clone(), by: by.clone() }),
     };
     v1::Cause { cause: Some(cause) }
@@ -117,6 +118,7 @@ pub(crate) fn cause_from_proto(cause: v1::Cause) -> Result<Cause, ConvertError> 
     Ok(match cause.cause.ok_or(ConvertError("cause"))? {
         Wire::Revision(r) => Cause::Revision { commit: commit_from_proto(&r.commit) },
         Wire::Labels(_) => Cause::Labels,
+        Wire::Operator(o) => Cause::Operator { by: o.by },
         Wire::Approved(a) => Cause::Approved { hold: a.hold, by: a.by },
     })
 }

@@ -43,7 +43,7 @@ pub struct Value {
 /// Why something may be removed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cause {
-    #[prost(oneof = "cause::Cause", tags = "1, 2, 3")]
+    #[prost(oneof = "cause::Cause", tags = "1, 2, 3, 4")]
     pub cause: ::core::option::Option<cause::Cause>,
 }
 /// Nested message and enum types in `Cause`.
@@ -55,6 +55,11 @@ pub mod cause {
     }
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Labels {}
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Operator {
+        #[prost(string, tag = "1")]
+        pub by: ::prost::alloc::string::String,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Approved {
         #[prost(string, tag = "1")]
@@ -70,6 +75,8 @@ pub mod cause {
         Labels(Labels),
         #[prost(message, tag = "3")]
         Approved(Approved),
+        #[prost(message, tag = "4")]
+        Operator(Operator),
     }
 }
 /// One app on one cluster.
@@ -2479,7 +2486,7 @@ pub struct VersionRange {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromSpoke {
-    #[prost(oneof = "from_spoke::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "from_spoke::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<from_spoke::Message>,
 }
 /// Nested message and enum types in `FromSpoke`.
@@ -2496,6 +2503,8 @@ pub mod from_spoke {
         Accepted(super::Accepted),
         #[prost(message, tag = "5")]
         Answer(super::Answer),
+        #[prost(message, tag = "6")]
+        Detached(super::Detached),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2716,6 +2725,9 @@ pub mod question {
 pub struct WholeAssignment {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WholeReport {}
+/// The order to detach is stored durably: nothing is enforced any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Detached {}
 /// Stop enforcing and leave everything as it is, for good.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Detach {}
