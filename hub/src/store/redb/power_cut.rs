@@ -104,8 +104,9 @@ impl StorageBackend for Socket {
 
     fn sync_data(&self) -> io::Result<()> {
         self.disk(|disk| {
-            disk.unsynced.clear();
-            disk.synced.clone_from(&disk.now);
+            for write in disk.unsynced.drain(..) {
+                write.apply(&mut disk.synced, || true);
+            }
         })
     }
 
