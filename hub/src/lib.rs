@@ -2,3 +2,5 @@
 
 pub mod pki;
 pub mod sessions;
+pub mod state;
+pub mod store;
