@@ -102,3 +102,14 @@ async fn a_service_account_may_do_what_it_is_bound_to() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn workloads_run_in_clusters_that_start_together() {
+    let (first, second) =
+        tokio::join!(Cluster::start(named("fra-1", true)), Cluster::start(named("nyc-1", true)));
+    let (first, second) = (first.unwrap(), second.unwrap());
+    second.apply(DEPLOYMENT).await.unwrap();
+    drop(second);
+    first.apply(DEPLOYMENT).await.unwrap();
+    first.kubectl(&["wait", "deployment/web", "--for=condition=Available", "--timeout=60s"]).await.unwrap();
+}
