@@ -3084,16 +3084,14 @@ pub mod session_server {
 /// What a cluster was told last.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StoredAssignment {
-    #[prost(uint64, tag = "1")]
-    pub epoch: u64,
-    #[prost(uint64, tag = "2")]
-    pub generation: u64,
-    #[prost(message, repeated, tag = "3")]
-    pub entries: ::prost::alloc::vec::Vec<KeyedEntry>,
-    #[prost(message, repeated, tag = "4")]
-    pub leaving: ::prost::alloc::vec::Vec<Leaving>,
+    /// whole, without MAC and bundles
+    #[prost(message, optional, tag = "1")]
+    pub assignment: ::core::option::Option<Assignment>,
+    /// earlier entries whose objects may still be there; oldest first per app
+    #[prost(message, repeated, tag = "2")]
+    pub trail: ::prost::alloc::vec::Vec<KeyedEntry>,
     /// the newest last; tells what this hub sent from what a lost one did
-    #[prost(message, repeated, tag = "5")]
+    #[prost(message, repeated, tag = "3")]
     pub past: ::prost::alloc::vec::Vec<Past>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -3110,6 +3108,4 @@ pub struct Past {
 pub struct StoredReport {
     #[prost(message, optional, tag = "1")]
     pub report: ::core::option::Option<Report>,
-    #[prost(uint64, tag = "2")]
-    pub received_ms: u64,
 }
