@@ -12,7 +12,9 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// A scheme that this version cannot read.
-    #[error("cannot read {url}: {scheme} is not supported by this version; use https://, http://, file:// or a path")]
+    #[error(
+        "cannot read {url}: {scheme} is not supported by this version; use https://, http://, file:// or a path"
+    )]
     UnsupportedScheme {
         /// The URL, without credentials.
         url: String,
@@ -51,7 +53,9 @@ pub enum FetchError {
         after: Duration,
     },
     /// There is something, but no Git repository.
-    #[error("there is no Git repository at {url}; check the URL (a forge also answers this when the credentials may not see it)")]
+    #[error(
+        "there is no Git repository at {url}; check the URL (a forge also answers this when the credentials may not see it)"
+    )]
     NotARepository {
         /// The URL, without credentials.
         url: String,
@@ -117,7 +121,11 @@ pub enum FetchError {
 }
 
 fn existing(found: &[String]) -> String {
-    if found.is_empty() { "; it has none at all".into() } else { format!("; it has {}", found.join(", ")) }
+    if found.is_empty() {
+        "; it has none at all".into()
+    } else {
+        format!("; it has {}", found.join(", "))
+    }
 }
 
 /// Why something of a fetched commit could not be read.
@@ -146,7 +154,9 @@ pub enum ReadError {
         limit: u64,
     },
     /// More paths than a catalog may have.
-    #[error("commit {commit} has more than {limit} paths (counted up to {path}); keep the catalog in a smaller repository")]
+    #[error(
+        "commit {commit} has more than {limit} paths (counted up to {path}); keep the catalog in a smaller repository"
+    )]
     TooManyPaths {
         /// The commit.
         commit: CommitId,
@@ -164,7 +174,9 @@ pub enum ReadError {
         path: String,
     },
     /// The answer lies in history that nobody has here.
-    #[error("the history of {commit} ends before the question is answered; run `git fetch --unshallow` in the source repository")]
+    #[error(
+        "the history of {commit} ends before the question is answered; run `git fetch --unshallow` in the source repository"
+    )]
     HistoryCut {
         /// The commit whose ancestors were asked for.
         commit: CommitId,

@@ -43,7 +43,9 @@ pub(super) fn reference(branch: &str) -> Result<String, FetchError> {
     };
     match gix::refs::FullName::try_from(name.as_str()) {
         Ok(_) => Ok(name),
-        Err(_) => Err(FetchError::BadBranch { branch: branch.to_owned() }),
+        Err(_) => Err(FetchError::BadBranch {
+            branch: branch.to_owned(),
+        }),
     }
 }
 
@@ -52,9 +54,15 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     let url = path.display().to_string();
     let source = mirror::open_options()
         .open(path)
-        .map_err(|e| FetchError::NotARepository { url: url.clone(), cause: e.into() })?;
+        .map_err(|e| FetchError::NotARepository {
+            url: url.clone(),
+            cause: e.into(),
+        })?;
     let repository = source.to_thread_local();
-    let failed = |cause: gix::Error| FetchError::Failed { url: url.clone(), cause: cause.into() };
+    let failed = |cause: gix::Error| FetchError::Failed {
+        url: url.clone(),
+        cause: cause.into(),
+    };
     let name = reference(branch)?;
     let tip = match repository.try_find_reference(name.as_str()).map_err(failed)? {
         // An unborn HEAD points at a branch that is not there yet.
@@ -63,7 +71,11 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     };
     let Some(tip) = tip else {
         let found = branches(&repository).map_err(failed)?;
-        return Err(FetchError::BranchGone { url, branch: shown(branch), found });
+        return Err(FetchError::BranchGone {
+            url,
+            branch: shown(branch),
+            found,
+        });
     };
     repository.find_commit(tip).map_err(failed)?;
     Ok((source, tip))
@@ -72,11 +84,18 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
 fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
     let references = repository.references()?;
     let names = references.local_branches()?.filter_map(Result::ok);
-    Ok(names.map(|r| r.name().shorten().to_string()).take(BRANCHES_NAMED).collect())
+    Ok(names
+        .map(|r| r.name().shorten().to_string())
+        .take(BRANCHES_NAMED)
+        .collect())
 }
 
 fn shown(branch: &str) -> String {
-    if branch.is_empty() { "HEAD".into() } else { branch.to_owned() }
+    if branch.is_empty() {
+        "HEAD".into()
+    } else {
+        branch.to_owned()
+    }
 }
 
 /// What a fetch over the network ended with.
@@ -96,19 +115,31 @@ impl Remote<'_> {
     ) -> Result<Fetched, FetchError> {
         let reference = reference(&self.options.branch)?;
         let broken = |e: gix::Error| mirror::broken(mirror.path(), e);
-        let classify = |e: gix::Error| failures::classify(self.url, self.options.timeout, e);
+        let classify = |e: gix::Error| self.classify(e);
         let spec = format!("+{reference}:{}", mirror::HEAD);
         let remote = self.remote(mirror, &spec)?;
-        let prepared = self.connect(&remote)?.prepare_fetch(Discard, ref_map::Options::default()).map_err(classify)?;
+        let prepared = self
+            .connect(&remote)?
+            .prepare_fetch(Discard, ref_map::Options::default())
+            .map_err(classify)?;
         if prepared.ref_map().object_hash != mirror.object_hash() {
             return Ok(Fetched::OtherHash(prepared.ref_map().object_hash));
         }
         if prepared.ref_map().mappings.is_empty() {
             let found = self.branches(mirror)?;
-            return Err(FetchError::BranchGone { url: self.url.into(), branch: shown(&self.options.branch), found });
+            return Err(FetchError::BranchGone {
+                url: self.url.into(),
+                branch: shown(&self.options.branch),
+                found,
+            });
         }
-        prepared.with_shallow(shallow).receive(Discard, stop).map_err(classify)?;
-        let head = mirror::head(mirror).map_err(broken)?.ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
+        prepared
+            .with_shallow(shallow)
+            .receive(Discard, stop)
+            .map_err(classify)?;
+        let head = mirror::head(mirror)
+            .map_err(broken)?
+            .ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
         mirror.find_commit(head).map_err(broken)?;
         Ok(Fetched::Head(head))
     }
@@ -116,9 +147,14 @@ impl Remote<'_> {
     fn remote<'r>(&self, mirror: &'r gix::Repository, spec: &str) -> Result<gix::Remote<'r>, FetchError> {
         let build = || -> gix::Result<gix::Remote<'r>> {
             let remote = mirror.remote_at_without_url_rewrite(self.url)?;
-            Ok(remote.with_refspecs(Some(spec), Direction::Fetch)?.with_fetch_tags(Tags::None))
+            Ok(remote
+                .with_refspecs(Some(spec), Direction::Fetch)?
+                .with_fetch_tags(Tags::None))
         };
-        build().map_err(|e| FetchError::Failed { url: self.url.into(), cause: e.into() })
+        build().map_err(|e| FetchError::Failed {
+            url: self.url.into(),
+            cause: e.into(),
+        })
     }
 
     /// Names a few branches that the server has; asked only when the wanted one is gone.
@@ -127,7 +163,7 @@ impl Remote<'_> {
         let (map, _) = self
             .connect(&remote)?
             .ref_map(Discard, ref_map::Options::default())
-            .map_err(|e| failures::classify(self.url, self.options.timeout, e))?;
+            .map_err(|e| self.classify(e))?;
         let names = map.remote_refs.iter().map(|r| r.unpack().0.to_string());
         let short = names.filter_map(|name| name.strip_prefix("refs/heads/").map(str::to_owned));
         Ok(short.take(BRANCHES_NAMED).collect())
@@ -136,24 +172,40 @@ impl Remote<'_> {
     fn connect<'r>(
         &self,
         remote: &'r gix::Remote<'r>,
-    ) -> Result<gix::remote::Connection<'r, 'static, 'r, Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>>, FetchError>
-    {
-        let mut connection = remote
-            .connect(Direction::Fetch)
-            .map_err(|e| failures::classify(self.url, self.options.timeout, e))?;
+    ) -> Result<
+        gix::remote::Connection<
+            'r,
+            'static,
+            'r,
+            Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
+        >,
+        FetchError,
+    > {
+        let mut connection = remote.connect(Direction::Fetch).map_err(|e| self.classify(e))?;
         let (url, credentials) = (self.url.to_owned(), self.credentials.cloned());
         connection.set_credentials(move |action| Ok(answer(&url, credentials.as_ref(), action)));
         connection.set_transport_options(Box::new(self.http_options()?));
         Ok(connection)
     }
 
+    fn classify(&self, error: gix::Error) -> FetchError {
+        failures::classify(self.url, self.options.timeout.min(SILENCE), error)
+    }
+
     fn http_options(&self) -> Result<http::Options, FetchError> {
         // reqwest panics without a default provider; installing one twice is harmless.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let certificates = self.options.ca_file.as_deref().map(|path| self.certificates(path)).transpose()?;
+        let certificates = self
+            .options
+            .ca_file
+            .as_deref()
+            .map(|path| self.certificates(path))
+            .transpose()?;
         let timeout = self.options.timeout;
         let configure_client = move |builder: reqwest::blocking::ClientBuilder| {
-            let builder = builder.timeout(timeout.min(SILENCE)).connect_timeout(timeout.min(CONNECT));
+            let builder = builder
+                .timeout(timeout.min(SILENCE))
+                .connect_timeout(timeout.min(CONNECT));
             Ok(match &certificates {
                 Some(certificates) => builder.tls_certs_only(certificates.clone()),
                 None => builder,
@@ -163,7 +215,10 @@ impl Remote<'_> {
             configure_client: Some(Box::new(configure_client)),
             configure_request: None,
         };
-        Ok(http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..Default::default() })
+        Ok(http::Options {
+            backend: Some(Arc::new(Mutex::new(backend))),
+            ..Default::default()
+        })
     }
 
     /// Read at each fetch, so that a renewed file is taken without a restart.
@@ -171,13 +226,18 @@ impl Remote<'_> {
         let read = || -> Result<Vec<reqwest::Certificate>, Cause> {
             Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?)
         };
-        read().map_err(|cause| FetchError::BadCaFile { path: path.to_owned(), cause })
+        read().map_err(|cause| FetchError::BadCaFile {
+            path: path.to_owned(),
+            cause,
+        })
     }
 }
 
 /// Gives the credentials to the host they are for (a redirect may have led elsewhere), once per fetch; never prompts.
 fn answer(url: &str, credentials: Option<&Credentials>, action: helper::Action) -> Option<protocol::Outcome> {
-    let helper::Action::Get(context) = action else { return None };
+    let helper::Action::Get(context) = action else {
+        return None;
+    };
     let asked = context.url.as_ref()?.to_string();
     let credentials = credentials.filter(|_| origin(&asked) == origin(url))?;
     Some(protocol::Outcome {

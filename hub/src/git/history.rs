@@ -42,7 +42,9 @@ impl Objects {
         let author = commit.author().map_err(|e| damaged(id, e))?;
         let message = commit.message().map_err(|e| damaged(id, e))?;
         let trailers = message.body().map(|body| {
-            let pair = |t: gix::objs::commit::message::body::TrailerRef<'_>| (t.token.to_string(), t.value.to_string());
+            let pair = |t: gix::objs::commit::message::body::TrailerRef<'_>| {
+                (t.token.to_string(), t.value.to_string())
+            };
             body.trailers().map(pair).collect()
         });
         Ok(CommitInfo {
@@ -55,7 +57,11 @@ impl Objects {
     }
 
     /// Whether `ancestor` is `head` or reachable from it through any parents.
-    pub(super) fn is_descendant(&self, ancestor: &CommitId, head: &CommitId) -> Result<Walk<bool>, ReadError> {
+    pub(super) fn is_descendant(
+        &self,
+        ancestor: &CommitId,
+        head: &CommitId,
+    ) -> Result<Walk<bool>, ReadError> {
         let wanted = parse(&ancestor.0)?;
         self.walk(parse(&head.0)?, false, |id| id == wanted)
     }
@@ -67,7 +73,9 @@ impl Objects {
         to: &CommitId,
     ) -> Result<Walk<Vec<CommitId>>, ReadError> {
         let to_id = parse(&to.0)?;
-        let Some(from) = from else { return Ok(Walk::Known(vec![to.clone()])) };
+        let Some(from) = from else {
+            return Ok(Walk::Known(vec![to.clone()]));
+        };
         let from = parse(&from.0)?;
         let mut line = Vec::new();
         let met = self.walk(to_id, true, |id| {
@@ -92,7 +100,12 @@ impl Objects {
                 line.retain(|id| !old.contains(id));
             }
         }
-        Ok(Walk::Known(line.iter().rev().map(|id| CommitId(id.to_string().into())).collect()))
+        Ok(Walk::Known(
+            line.iter()
+                .rev()
+                .map(|id| CommitId(id.to_string().into()))
+                .collect(),
+        ))
     }
 
     /// Visits `tip` and its ancestors, newest first, until `end` says so; says whether it did.
@@ -104,8 +117,9 @@ impl Objects {
     ) -> Result<Walk<bool>, ReadError> {
         let home = self.home(tip)?;
         let shallow = home.shallow_commits().map_err(|e| damaged(tip, e))?;
-        let mut platform =
-            home.rev_walk([tip]).sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst));
+        let mut platform = home
+            .rev_walk([tip])
+            .sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst));
         if first_parent {
             platform = platform.first_parent_only();
         }
@@ -115,7 +129,9 @@ impl Objects {
             if end(id) {
                 return Ok(Walk::Known(true));
             }
-            cut |= shallow.as_ref().is_some_and(|boundary| boundary.iter().any(|b| *b == id));
+            cut |= shallow
+                .as_ref()
+                .is_some_and(|boundary| boundary.iter().any(|b| *b == id));
         }
         Ok(if cut { Walk::Cut } else { Walk::Known(false) })
     }

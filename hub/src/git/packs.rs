@@ -19,7 +19,11 @@ use super::objects::{Objects, damaged};
 const MAX_PACKS: usize = 50;
 
 /// Copies a commit, its trees and files into the mirror, as far as they are not there. Its history stays behind.
-pub(super) fn copy_commit(objects: &Objects, mirror: &gix::Repository, commit: ObjectId) -> Result<(), ReadError> {
+pub(super) fn copy_commit(
+    objects: &Objects,
+    mirror: &gix::Repository,
+    commit: ObjectId,
+) -> Result<(), ReadError> {
     let mut wanted = Vec::new();
     let mut seen = HashSet::new();
     let mut pending = vec![commit];
@@ -31,7 +35,13 @@ pub(super) fn copy_commit(objects: &Objects, mirror: &gix::Repository, commit: O
         wanted.push(id);
         let kind = objects.header(id)?.kind();
         if kind == gix::objs::Kind::Commit {
-            pending.push(objects.commit(id)?.tree_id().map_err(|e| damaged(id, e))?.detach());
+            pending.push(
+                objects
+                    .commit(id)?
+                    .tree_id()
+                    .map_err(|e| damaged(id, e))?
+                    .detach(),
+            );
         } else if kind == gix::objs::Kind::Tree {
             let tree = objects.object(id)?;
             for entry in gix::objs::TreeRefIter::from_bytes(&tree.data, id.kind()) {
@@ -46,7 +56,9 @@ pub(super) fn copy_commit(objects: &Objects, mirror: &gix::Repository, commit: O
         return Ok(());
     }
     let source = objects.home(commit)?;
-    write_pack(source, mirror, wanted).map(drop).map_err(|e| damaged(commit, e))
+    write_pack(source, mirror, wanted)
+        .map(drop)
+        .map_err(|e| damaged(commit, e))
 }
 
 /// Makes one pack of the smaller ones once there are more than [`MAX_PACKS`]. A pack that outweighs all others stays,
@@ -64,7 +76,9 @@ pub(super) fn consolidate(mirror: &gix::Repository) -> Result<bool, Cause> {
         let index = pack::index::File::at(index, mirror.object_hash())?;
         ids.extend(index.iter().map(|entry| entry.oid));
     }
-    let Some(written) = write_pack(mirror, mirror, ids.into_iter().collect())? else { return Ok(false) };
+    let Some(written) = write_pack(mirror, mirror, ids.into_iter().collect())? else {
+        return Ok(false);
+    };
     for (index, _) in packs.iter().filter(|(index, _)| *index != written) {
         for extension in ["idx", "rev", "pack"] {
             match std::fs::remove_file(index.with_extension(extension)) {
@@ -101,17 +115,32 @@ fn write_pack(
 ) -> Result<Option<PathBuf>, Cause> {
     let total = u32::try_from(ids.len())?;
     let located = output::count::PackLocation::NotLookedUp;
-    let counts = ids.into_iter().map(|id| output::Count { id, entry_pack_location: located.clone() }).collect();
+    let counts = ids
+        .into_iter()
+        .map(|id| output::Count {
+            id,
+            entry_pack_location: located.clone(),
+        })
+        .collect();
     let mut database = (*from.objects).clone();
     database.prevent_pack_unload();
     // One thread: this runs beside the hub's real work and is never waited for by it.
-    let options = output::entry::iter_from_counts::Options { thread_limit: Some(1), ..Default::default() };
-    let entries = output::entry::iter_from_counts(counts, database, Box::new(gix::progress::Discard), options)?;
+    let options = output::entry::iter_from_counts::Options {
+        thread_limit: Some(1),
+        ..Default::default()
+    };
+    let entries =
+        output::entry::iter_from_counts(counts, database, Box::new(gix::progress::Discard), options)?;
     let mut scratch = tempfile::tempfile_in(into.path())?;
     let version = pack::data::Version::default();
     let ordered = gix::parallel::InOrderIter::from(entries);
-    let mut writer =
-        output::bytes::FromEntriesIter::new(ordered, BufWriter::new(&mut scratch), total, version, into.object_hash());
+    let mut writer = output::bytes::FromEntriesIter::new(
+        ordered,
+        BufWriter::new(&mut scratch),
+        total,
+        version,
+        into.object_hash(),
+    );
     for written in writer.by_ref() {
         written?;
     }
@@ -124,7 +153,10 @@ fn write_pack(
         &AtomicBool::new(false),
         None::<gix::odb::Handle>,
         into.object_hash(),
-        pack::bundle::write::Options { thread_limit: Some(1), ..Default::default() },
+        pack::bundle::write::Options {
+            thread_limit: Some(1),
+            ..Default::default()
+        },
     )?;
     if let Some(keep) = done.keep_path {
         std::fs::remove_file(keep)?;
