@@ -16,6 +16,7 @@ use rcgen::{
     SubjectPublicKeyInfo,
 };
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{MacKey, random};
 
@@ -119,6 +120,17 @@ impl Authority {
     /// The digest that join tokens pin.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.certificate)
+    }
+
+    /// Whether our CA signed a certificate; its validity is the caller's question.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn signed(&self, certificate: &[u8]) -> Result<(), AuthorityError> {
+        let foreign = || AuthorityError::Request("signed by another CA".to_owned());
+        let (_, ours) = X509Certificate::from_der(&self.certificate).map_err(|_| foreign())?;
+        let (_, theirs) = X509Certificate::from_der(certificate).map_err(|_| foreign())?;
+        theirs.verify_signature(Some(ours.public_key())).map_err(|_| foreign())
     }
 
     /// The key of the hub's MAC.
