@@ -42,7 +42,7 @@ impl Source {
 
     /// Whether all of it is tests.
     pub fn is_test(&self) -> bool {
-        self.path.contains("/tests/") || self.path.starts_with("tests/") || self.path.ends_with("/tests.rs")
+        self.path.contains("/tests/") || self.path.starts_with("tests/") || self.path.ends_with("tests.rs")
     }
 
     /// Whether a tool wrote it.
@@ -66,7 +66,9 @@ pub fn top() -> PathBuf {
 pub fn files(extension: &str) -> Vec<Source> {
     let top = top();
     let mut found = Vec::new();
-    walk(&top, &mut |path| {
+    // Only cargo's own directory: a module may well be called target.
+    let built = top.join("target");
+    walk(&top, &built, &mut |path| {
         if path.extension().is_some_and(|ending| ending == extension) {
             let below = path.strip_prefix(&top).expect("we walk below the top");
             let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -77,7 +79,7 @@ pub fn files(extension: &str) -> Vec<Source> {
     found
 }
 
-fn walk(directory: &Path, visit: &mut impl FnMut(&Path)) {
+fn walk(directory: &Path, built: &Path, visit: &mut impl FnMut(&Path)) {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     for entry in entries {
         let entry = entry.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
@@ -85,8 +87,8 @@ fn walk(directory: &Path, visit: &mut impl FnMut(&Path)) {
         let kind = entry.file_type().unwrap_or_else(|error| panic!("{}: {error}", entry.path().display()));
         if kind.is_dir() {
             let hidden = name.to_string_lossy().starts_with('.');
-            if !hidden && name != "target" && name != "node_modules" {
-                walk(&entry.path(), visit);
+            if !hidden && name != "node_modules" && entry.path() != built {
+                walk(&entry.path(), built, visit);
             }
         } else if kind.is_file() {
             visit(&entry.path());
