@@ -8,11 +8,11 @@
 //! replicas, and [`memory`] for tests and the seeded simulation.
 
 mod batch;
-// pub mod bundles;
-//#[cfg(any(test, feature = "failpoints"))]
-// pub mod contract;
-//#[cfg(feature = "etcd")]
-// pub mod etcd;
+pub mod bundles;
+#[cfg(any(test, feature = "failpoints"))]
+pub mod contract;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod history;
 pub mod memory;
 pub mod redb;

@@ -21,8 +21,8 @@ use tokio::task::spawn_blocking;
 
 use super::history::History;
 use super::{Cause, Checked, Key, Listing, Record, Store, StoreError, Value, Version, Watch};
-use writer::Writer;
 pub use writer::Work;
+use writer::Writer;
 
 /// Key -> (version of the batch that last wrote it, content).
 const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("records");
@@ -77,12 +77,18 @@ impl RedbStore {
     /// # Errors
     /// [`OpenError`]; nothing was changed then.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let unusable = |source: Cause| OpenError::Unusable { path: path.to_owned(), source };
+        let unusable = |source: Cause| OpenError::Unusable {
+            path: path.to_owned(),
+            source,
+        };
         let file = create(path).map_err(|error| unusable(error.into()))?;
         let backend = FileBackend::new(file).map_err(|error| unusable(error.into()))?;
         Self::over(backend).map_err(|error| match error {
             Refusal::InUse => OpenError::InUse(path.to_owned()),
-            Refusal::Format(found) => OpenError::Format { path: path.to_owned(), found },
+            Refusal::Format(found) => OpenError::Format {
+                path: path.to_owned(),
+                found,
+            },
             Refusal::Unusable(source) => unusable(source),
         })
     }
@@ -94,7 +100,11 @@ impl RedbStore {
         let database = Arc::new(builder.create_with_backend(backend)?);
         let history = Arc::new(History::starting_at(prepare(&database)?));
         let writer = Writer::start(database.clone(), history.clone())?;
-        Ok(Self { database, history, writer })
+        Ok(Self {
+            database,
+            history,
+            writer,
+        })
     }
 
     /// Waits until the store can no longer be written to, which ends the process: a disk that failed once is
@@ -129,8 +139,13 @@ impl<E: Into<::redb::Error>> From<E> for Refusal {
 /// Opens the file; a new one also gets its directory synced, or a power cut could take its name.
 fn create(path: &Path) -> io::Result<File> {
     let new = !path.try_exists()?;
-    let file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
     if new {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
@@ -153,7 +168,9 @@ fn prepare(database: &Database) -> Result<Version, Refusal> {
                 transaction.open_table(RECORDS)?;
             }
         }
-        let version = meta.get(META_VERSION)?.map_or(Version::ZERO.0, |version| version.value());
+        let version = meta
+            .get(META_VERSION)?
+            .map_or(Version::ZERO.0, |version| version.value());
         Version(version)
     };
     transaction.commit()?;
@@ -167,7 +184,10 @@ fn read(database: &Database, key: &str) -> Result<Option<Record>, ::redb::Error>
 
 fn list(database: &Database, prefix: &str) -> Result<Listing, ::redb::Error> {
     let transaction = database.begin_read()?;
-    let version = transaction.open_table(META)?.get(META_VERSION)?.map_or(0, |version| version.value());
+    let version = transaction
+        .open_table(META)?
+        .get(META_VERSION)?
+        .map_or(0, |version| version.value());
     let mut records: Vec<(Key, Record)> = Vec::new();
     for entry in transaction.open_table(RECORDS)?.range(prefix..)? {
         let (key, content) = entry?;
@@ -176,11 +196,17 @@ fn list(database: &Database, prefix: &str) -> Result<Listing, ::redb::Error> {
         }
         records.push((key.value().to_owned(), record(content.value())));
     }
-    Ok(Listing { records, version: Version(version) })
+    Ok(Listing {
+        records,
+        version: Version(version),
+    })
 }
 
 fn record((version, value): (u64, &[u8])) -> Record {
-    Record { value: Value::copy_from_slice(value), version: Version(version) }
+    Record {
+        value: Value::copy_from_slice(value),
+        version: Version(version),
+    }
 }
 
 /// A damaged page is told apart from a disk that refuses; neither heals by asking again.
@@ -202,7 +228,9 @@ impl Store for RedbStore {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
         let (database, prefix) = (self.database.clone(), prefix.to_owned());
         let listing = spawn_blocking(move || list(&database, &prefix)).await;
-        listing.map_err(|error| StoreError::Failed(error.into()))?.map_err(failed)
+        listing
+            .map_err(|error| StoreError::Failed(error.into()))?
+            .map_err(failed)
     }
 
     async fn write(&self, batch: Checked) -> Result<Version, StoreError> {
@@ -211,5 +239,68 @@ impl Store for RedbStore {
 
     async fn watch(&self, prefix: &str, after: Version) -> Result<Watch, StoreError> {
         Ok(self.history.watch(prefix, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::store::Batch;
+
+    #[tokio::test]
+    async fn a_file_that_is_held_or_is_no_store_or_is_of_another_format_is_refused()
+    -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("store.redb");
+        let held = RedbStore::open(&path)?;
+        let error = RedbStore::open(&path).err().ok_or("it is held")?;
+        assert!(matches!(error, OpenError::InUse(_)), "{error:?}");
+        assert!(
+            error
+                .to_string()
+                .contains("store.redb is in use by another process"),
+            "{error}"
+        );
+        assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o600);
+        drop(held);
+
+        let database = Database::create(&path)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(META)?.insert(META_FORMAT, FORMAT + 1)?;
+        transaction.commit()?;
+        drop(database);
+        let error = RedbStore::open(&path).err().ok_or("it is of another format")?;
+        assert!(
+            matches!(error, OpenError::Format { found, .. } if found == FORMAT + 1),
+            "{error:?}"
+        );
+
+        let text = directory.path().join("notes");
+        std::fs::write(&text, "not a store at all".repeat(1000))?;
+        let error = RedbStore::open(&text).err().ok_or("it is no store")?;
+        assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+        assert!(
+            std::fs::read(&text)?.starts_with(b"not a store"),
+            "it was not touched"
+        );
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn batches_that_wait_together_share_a_transaction() -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let store = RedbStore::open(&directory.path().join("store.redb"))?;
+        let commits = (0..200).map(|i| store.commit(Batch::new().put(format!("report/{i}"), "Healthy")));
+        for answer in futures::future::join_all(commits).await {
+            answer?;
+        }
+        let work = store.work();
+        assert_eq!(work.batches, 200);
+        // All of them are sent before the first is synced, or nearly so on a loaded machine.
+        assert!(work.transactions <= 100, "{work:?}");
+        Ok(())
     }
 }

@@ -62,7 +62,10 @@ struct Socket(Arc<Mutex<Disk>>);
 impl Socket {
     fn disk<T>(&self, operation: impl FnOnce(&mut Disk) -> T) -> io::Result<T> {
         let mut disk = self.0.lock().expect("no test panics while it holds the disk");
-        disk.operations_left = disk.operations_left.checked_sub(1).ok_or_else(|| io::Error::other("no power"))?;
+        disk.operations_left = disk
+            .operations_left
+            .checked_sub(1)
+            .ok_or_else(|| io::Error::other("no power"))?;
         Ok(operation(&mut disk))
     }
 
@@ -94,8 +97,12 @@ impl StorageBackend for Socket {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let from = offset as usize;
-        self.disk(|disk| disk.now.get(from..from + out.len()).map(|data| out.copy_from_slice(data)))?
-            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.disk(|disk| {
+            disk.now
+                .get(from..from + out.len())
+                .map(|data| out.copy_from_slice(data))
+        })?
+        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -123,14 +130,21 @@ fn batch(writer: usize, count: u64) -> Batch {
         // Every third batch deletes half of the slots.
         let key = format!("{writer}/slot/{slot}");
         let gone = count.is_multiple_of(3) && slot.is_multiple_of(2);
-        batch = if gone { batch.delete(key) } else { batch.put(key, value(1 + 40 * slot as usize)) };
+        batch = if gone {
+            batch.delete(key)
+        } else {
+            batch.put(key, value(1 + 40 * slot as usize))
+        };
     }
     batch
 }
 
 /// What a writer finds: its count, after having checked that all of the batch is there that made it.
 async fn found(store: &RedbStore, writer: usize) -> u64 {
-    let listing = store.list(&format!("{writer}/")).await.expect("an opened store can be read");
+    let listing = store
+        .list(&format!("{writer}/"))
+        .await
+        .expect("an opened store can be read");
     let records: BTreeMap<Key, Value> = listing.records.into_iter().map(|(k, r)| (k, r.value)).collect();
     let count = records.get(&format!("{writer}/count")).map_or(0, |value| {
         u64::from_be_bytes(value.as_ref().try_into().expect("a count is eight bytes"))
@@ -139,7 +153,11 @@ async fn found(store: &RedbStore, writer: usize) -> u64 {
         0 => BTreeMap::new(),
         _ => {
             let batch = batch(writer, count).checked().expect("small");
-            batch.writes().iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect()
+            batch
+                .writes()
+                .iter()
+                .filter_map(|(k, v)| Some((k.clone(), v.clone()?)))
+                .collect()
         }
     };
     assert_eq!(records, expected, "the batch that made {count} is torn");
@@ -156,7 +174,10 @@ async fn write_until_dark(store: &RedbStore, writer: usize, mut acknowledged: u6
 
 #[tokio::test]
 async fn no_power_cut_loses_or_tears_an_acknowledged_commit() {
-    let seed = std::env::var("NAVE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_105);
+    let seed = std::env::var("NAVE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_105);
     let mut rng = Rng::with_seed(seed);
     let socket = Socket::default();
     socket.cut(&mut rng, usize::MAX);
@@ -165,11 +186,15 @@ async fn no_power_cut_loses_or_tears_an_acknowledged_commit() {
     for cut in 0..CUTS {
         let context = format!("cut {cut} of seed {seed} (NAVE_SEED)");
         // First with power for as long as it takes: it must open, and hold what was acknowledged.
-        let store = RedbStore::over(socket.clone()).unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
+        let store = RedbStore::over(socket.clone())
+            .unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
         for (writer, acknowledged) in acknowledged.iter_mut().enumerate() {
             let found = found(&store, writer).await;
             // The one in flight at the cut may have been written.
-            assert!((*acknowledged..=*acknowledged + 1).contains(&found), "{context}: {found} != {acknowledged}");
+            assert!(
+                (*acknowledged..=*acknowledged + 1).contains(&found),
+                "{context}: {found} != {acknowledged}"
+            );
             *acknowledged = found;
         }
         if rng.u8(..) < 64 {
@@ -193,5 +218,8 @@ async fn no_power_cut_loses_or_tears_an_acknowledged_commit() {
         socket.cut(&mut rng, usize::MAX);
     }
     println!("{CUTS} cuts, {dark_at_opening} while opening, {commits} acknowledged commits, {groups:?}");
-    assert!(commits > 1000 && dark_at_opening > 50, "the cuts must hit something: {commits}, {dark_at_opening}");
+    assert!(
+        commits > 1000 && dark_at_opening > 50,
+        "the cuts must hit something: {commits}, {dark_at_opening}"
+    );
 }
