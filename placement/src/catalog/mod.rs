@@ -9,6 +9,7 @@ mod candidates;
 mod objects;
 mod parse;
 mod problems;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,11 +20,11 @@ use serde::{Deserialize, Serialize};
 pub use assemble::{LastGood, assemble};
 pub use candidates::{MAX_FILE_BYTES, candidates};
 pub use objects::{
-    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits, NamespaceOptions,
-    OnRemove, Percent, Placement, Source, Spec,
+    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
+    NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
 };
 pub use parse::{Document, ParsedFile, parse_file};
-pub use problems::{Problem, Severity};
+pub use problems::{Position, Problem, Severity};
 
 use crate::{CatalogName, ClusterName};
 
@@ -135,6 +136,13 @@ pub struct Origin {
     pub line: u32,
     /// Column of the document's first token.
     pub column: u32,
+}
+
+impl Origin {
+    /// Where in the file.
+    pub fn position(&self) -> Position {
+        Position { line: self.line, column: self.column }
+    }
 }
 
 /// A catalog object that passed validation by itself.
