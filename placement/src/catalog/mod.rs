@@ -6,9 +6,14 @@
 
 mod assemble;
 mod candidates;
+mod decode;
+mod fields;
 mod objects;
 mod parse;
+mod paths;
 mod problems;
+mod references;
+mod suggest;
 pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
