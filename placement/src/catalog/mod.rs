@@ -22,8 +22,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use assemble::{LastGood, assemble};
-pub use candidates::{MAX_FILE_BYTES, candidates};
+pub use assemble::{Files, LastGood, assemble};
+pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
 pub use objects::{
     App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
     NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
@@ -231,3 +231,6 @@ impl Catalog {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
