@@ -127,7 +127,8 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Drops the documents that stand below an app's source: they are its manifests.
+    /// Drops the documents that stand below an app's source: they are its manifests. Where an object would be lost by
+    /// that, it is an error.
     fn without_manifests(&mut self, documents: Vec<&'a Document>) -> Vec<&'a Document> {
         let sources: Vec<(Arc<str>, Arc<str>)> = self
             .objects
@@ -140,21 +141,20 @@ impl<'a> Assembly<'a> {
                 _ => None,
             })
             .collect();
-        let mut kept = Vec::new();
-        for document in documents {
-            let Some((path, app)) =
-                sources.iter().find(|(path, _)| paths::is_below(&document.origin.file, path))
-            else {
-                kept.push(document);
-                continue;
-            };
-            let held = document.id.as_ref().filter(|id| self.last_good.contains_key(*id));
+        let source_of = |d: &Document| sources.iter().find(|(path, _)| paths::is_below(&d.origin.file, path));
+        let (manifests, kept): (Vec<&Document>, Vec<&Document>) =
+            documents.into_iter().partition(|d| source_of(d).is_some());
+        let defined: BTreeSet<&ObjectId> = kept.iter().filter_map(|d| d.id.as_ref()).collect();
+        for document in manifests {
+            let Some((path, app)) = source_of(document) else { continue };
+            let id = document.id.as_ref();
+            let held = id.is_some_and(|id| self.last_good.contains_key(id) && !defined.contains(id));
             let shown = if path.is_empty() { "the repository's root" } else { path };
             let message = format!(
                 "this document stands below {shown}, the source of App/{app}, and is none of the catalog's; move it out of there"
             );
-            let problem = Problem::at(&document.origin, message).of(document.id.as_ref());
-            self.problems.push(if held.is_some() { problem } else { problem.warning() });
+            let problem = Problem::at(&document.origin, message).of(id);
+            self.problems.push(if held { problem } else { problem.warning() });
         }
         kept
     }

@@ -199,6 +199,12 @@ fn documents_below_a_source_are_manifests() {
     let after = assembled("2", commit, &before.objects);
     assert_eq!(effective(&after), ["App/web@1", "Placement/p@1"]);
     assert_eq!(shown(&after.problems), [format!("web/p.yaml:1:1: error: {says}")]);
+    // A copy of one that is in effect does no harm.
+    let commit: Commit<'_> =
+        &[("p/p.yaml", &placement), ("web/p.yaml", &placement), ("web.yaml", WEB), ("web/c.yaml", MANIFEST)];
+    let copied = assembled("2", commit, &before.objects);
+    assert_eq!(effective(&copied), ["App/web@1", "Placement/p@1"]);
+    assert_eq!(shown(&copied.problems), [format!("web/p.yaml:1:1: warning: {says}")]);
 }
 
 #[test]

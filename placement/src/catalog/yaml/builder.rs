@@ -254,7 +254,8 @@ impl Builder {
         }
     }
 
-    /// A mapping of its own entries and those that `<<` merges: its own win, then the first merged.
+    /// A mapping of its own entries and those that `<<` merges: its own win, then the first merged, as YAML has it
+    /// (`kubectl` lets a `<<` win over what stands before it).
     fn map(&mut self, mut entries: Vec<Entry>, merges: Vec<Node>) -> Map {
         let mut first: BTreeMap<String, Position> = BTreeMap::new();
         for entry in &entries {
