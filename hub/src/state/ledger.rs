@@ -17,7 +17,6 @@ pub enum Step {
     FleetMade,
     OperatorAdded,
     TokenIssued,
-    TokenBound,
     MemberEnrolled,
     CertificateRenewed,
     MemberLabelled,
@@ -30,6 +29,7 @@ pub enum Step {
     HoldsShown,
     HoldApproved,
     ReportTaken,
+    LeavingAcknowledged,
     FactsTaken,
     DoubtRaised,
     RestoreAccepted,
@@ -37,12 +37,37 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether deciding has to look at it: what it writes itself, and what never changes an assignment, is none.
+    fn is_input(self) -> bool {
+        match self {
+            Self::MemberEnrolled
+            | Self::MemberLabelled
+            | Self::MemberOrderedOut
+            | Self::MemberDetached
+            | Self::MemberRevoked
+            | Self::HoldApproved
+            | Self::LeavingAcknowledged
+            | Self::RestoreAccepted
+            | Self::SeedTaken => true,
+            Self::FleetMade
+            | Self::OperatorAdded
+            | Self::TokenIssued
+            | Self::CertificateRenewed
+            | Self::HeadTaken
+            | Self::FormsTaken
+            | Self::AssignmentsMade
+            | Self::HoldsShown
+            | Self::ReportTaken
+            | Self::FactsTaken
+            | Self::DoubtRaised => false,
+        }
+    }
+
     /// All of them, in the order of a fleet's life.
     pub const ALL: [Self; 20] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
-        Self::TokenBound,
         Self::MemberEnrolled,
         Self::CertificateRenewed,
         Self::MemberLabelled,
@@ -55,6 +80,7 @@ impl Step {
         Self::HoldsShown,
         Self::HoldApproved,
         Self::ReportTaken,
+        Self::LeavingAcknowledged,
         Self::FactsTaken,
         Self::DoubtRaised,
         Self::RestoreAccepted,
@@ -86,6 +112,8 @@ pub struct Ledger {
     state: RwLock<State>,
     /// Counts folded commits; whoever waits for a change of the state watches it.
     changed: watch::Sender<u64>,
+    /// Counts commits that deciding has to look at.
+    inputs: watch::Sender<u64>,
     /// Audited commits go one after another: each line needs the hash of the one before.
     audited: Mutex<()>,
     clock: nave_proto::tls::Clock,
@@ -105,6 +133,7 @@ impl Ledger {
             store,
             state: RwLock::new(state),
             changed: watch::Sender::new(0),
+            inputs: watch::Sender::new(0),
             audited: Mutex::new(()),
             clock,
         })
@@ -123,6 +152,11 @@ impl Ledger {
     /// Counts up with every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Counts up with every change that deciding has to look at.
+    pub fn inputs(&self) -> watch::Receiver<u64> {
+        self.inputs.subscribe()
     }
 
     /// The store, for readers of what the state does not keep (the audit log).
@@ -149,6 +183,9 @@ impl Ledger {
         }
         drop(state);
         self.changed.send_modify(|n| *n += 1);
+        if step.is_input() {
+            self.inputs.send_modify(|n| *n += 1);
+        }
         Ok(version)
     }
 

@@ -166,6 +166,24 @@ impl<'a> Next<'a> {
         trail
     }
 
+    /// Former names of an app under which a spoke may still hold objects: those that unconfirmed entries name.
+    fn unconfirmed_names(&self, app: &AppKey) -> BTreeSet<AppKey> {
+        let former = self.renamed.iter().filter(|(_, new)| **new == app).map(|(old, _)| *old);
+        let mut names = BTreeSet::new();
+        for name in former.chain([app]) {
+            let Some(entry) = self.member.told.assignment.entries.get(name) else { continue };
+            let Some(entry) = self.inputs.codec.decode(entry) else { continue };
+            if !self.confirmed(name, entry.version) {
+                names.extend(entry.options.formerly);
+            }
+            if name != app {
+                names.insert(name.clone());
+            }
+        }
+        names.retain(|name| name != app && !self.named.contains(name));
+        names
+    }
+
     /// Whether the spoke said that it applied this version of the app and pruned what it had to.
     fn confirmed(&self, app: &AppKey, version: Digest) -> bool {
         let report = self.member.report.filter(|r| (r.epoch, r.generation) == self.member.told.assignment.order());
@@ -226,7 +244,14 @@ impl<'a> Next<'a> {
         let mut leaving = self.still_leaving(&entries);
         for (app, old) in before.entries.iter().filter(|(app, _)| self.leaves(app)) {
             match verdict.entries.get(&(app.clone(), self.cluster.clone())) {
-                Some(cause) => drop(leaving.insert(app.clone(), self.leaving(app, old, cause))),
+                Some(cause) => {
+                    let record = self.leaving(app, old, cause);
+                    // What its former names hold on a spoke that has not taken the rename over leaves too.
+                    for former in self.unconfirmed_names(app) {
+                        leaving.entry(former).or_insert_with(|| record.clone());
+                    }
+                    leaving.insert(app.clone(), record);
+                }
                 // Held: it stays as it is.
                 None => {
                     entries.insert(app.clone(), old.clone());
@@ -272,10 +297,12 @@ impl<'a> Next<'a> {
             return (old.clone(), self.member.told.trail.get(app).cloned().unwrap_or_default());
         }
         let objects = self.objects(&form.bundle, &form.options).len();
+        let mut options = form.options.clone();
+        options.formerly.extend(self.unconfirmed_names(app));
         let entry = Entry {
             bundle: form.bundle,
             values: BTreeMap::new(),
-            options: form.options.clone(),
+            options,
             version: form.version,
             commit: form.commit.clone(),
             objects: u32::try_from(objects).unwrap_or(u32::MAX),
