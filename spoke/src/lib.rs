@@ -7,3 +7,5 @@ pub mod apply;
 pub mod plan;
 pub mod report;
 pub mod target;
+#[cfg(test)]
+mod testing;

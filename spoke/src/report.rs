@@ -224,7 +224,7 @@ pub struct Outcome {
     pub left: BTreeSet<AppKey>,
     /// Apps that are here and merely missing from the assignment: kept.
     pub unassigned: BTreeSet<AppKey>,
-    /// Number of writes that were made.
+    /// Number of writes that were tried.
     pub writes: u64,
     /// The round was broken off.
     pub interrupted: bool,

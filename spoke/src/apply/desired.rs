@@ -23,54 +23,30 @@ pub fn resolve_all(desired: &Desired<'_>, scopes: &dyn Scopes) -> AllWanted {
         Some(Err(message)) => Err(unreadable(message)),
         None => Err(unreadable("it was not decoded")),
     };
-    desired
-        .assignment
-        .entries
-        .keys()
-        .map(|app| (app.clone(), resolved(app)))
-        .collect()
+    desired.assignment.entries.keys().map(|app| (app.clone(), resolved(app))).collect()
 }
 
 fn unreadable(message: &str) -> Unresolved {
-    let reason = Reason::EntryUnreadable {
-        message: message.to_owned(),
-    };
-    Unresolved {
-        entry: None,
-        reason,
-        claims: None,
-    }
+    let reason = Box::new(Reason::EntryUnreadable { message: message.to_owned() });
+    Unresolved { entry: None, reason, claims: None }
 }
 
 fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Wanted, Unresolved> {
     let unresolved = |reason, claims| Unresolved {
-        entry: Some(entry.clone()),
-        reason,
+        entry: Some(Box::new(entry.clone())),
+        reason: Box::new(reason),
         claims,
     };
     let Some(bytes) = (desired.bundles)(&entry.bundle) else {
         return Err(unresolved(Reason::BundleMissing { bundle: entry.bundle }, None));
     };
     match resolve(&bytes, entry, scopes) {
-        Ok(objects) => Ok(Wanted {
-            entry: entry.clone(),
-            objects,
-        }),
+        Ok(objects) => Ok(Wanted { entry: entry.clone(), objects }),
         Err(error @ ResolveError::Twice { .. }) => {
             // It cannot be applied, but what it claims is known: the rest of the cluster goes on.
             let claims: Option<BTreeSet<_>> = Bundle::read(bytes.to_vec()).ok().map(|b| (*b.objects).clone());
-            Err(unresolved(
-                Reason::DefinedTwice {
-                    message: error.to_string(),
-                },
-                claims,
-            ))
+            Err(unresolved(Reason::DefinedTwice { message: error.to_string() }, claims))
         }
-        Err(error) => Err(unresolved(
-            Reason::BundleDamaged {
-                message: error.to_string(),
-            },
-            None,
-        )),
+        Err(error) => Err(unresolved(Reason::BundleDamaged { message: error.to_string() }, None)),
     }
 }

@@ -14,16 +14,8 @@ use crate::target::{Health, HealthState, Seen, TargetError};
 /// The outcome of a round that could not even begin.
 pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
     let report = |objects: u32| {
-        let reason = Reason::Unreachable {
-            message: error.to_string(),
-        };
-        verdict(
-            AppReport {
-                objects,
-                ..AppReport::default()
-            },
-            vec![reason],
-        )
+        let reason = Reason::Unreachable { message: error.to_string() };
+        verdict(AppReport { objects, ..AppReport::default() }, vec![reason])
     };
     let objects = |app: &AppKey| match desired.entries.get(app) {
         Some(Ok(entry)) => entry.objects,
@@ -31,16 +23,8 @@ pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome
     };
     let assignment = desired.assignment;
     Outcome {
-        apps: assignment
-            .entries
-            .keys()
-            .map(|app| (app.clone(), report(objects(app))))
-            .collect(),
-        leaving: assignment
-            .leaving
-            .iter()
-            .map(|(app, l)| (app.clone(), report(l.objects)))
-            .collect(),
+        apps: assignment.entries.keys().map(|app| (app.clone(), report(objects(app)))).collect(),
+        leaving: assignment.leaving.iter().map(|(app, l)| (app.clone(), report(l.objects))).collect(),
         ..Outcome::default()
     }
 }
@@ -53,25 +37,14 @@ pub(super) fn outcome(
     plan: &Plan,
     mut round: Round<'_>,
 ) -> Outcome {
-    let mut outcome = Outcome {
-        interrupted: round.stopped(),
-        writes: round.writes(),
-        ..Outcome::default()
-    };
+    let mut outcome = Outcome { interrupted: round.stopped(), writes: round.writes(), ..Outcome::default() };
     for (app, wanted) in wanted {
         let report = entry(app, wanted, seen.get(app), plan, &mut round);
         outcome.apps.insert(app.clone(), report);
     }
-    for app in desired
-        .assignment
-        .leaving
-        .keys()
-        .filter(|app| !wanted.contains_key(*app))
-    {
+    for app in desired.assignment.leaving.keys().filter(|app| !wanted.contains_key(*app)) {
         if round.inventories().contains_key(app) {
-            outcome
-                .leaving
-                .insert(app.clone(), leaving(app, plan, &mut round));
+            outcome.leaving.insert(app.clone(), leaving(app, plan, &mut round));
         } else {
             outcome.left.insert(app.clone());
         }
@@ -90,10 +63,7 @@ fn entry(
 ) -> AppReport {
     let mut report = AppReport::default();
     let mut reasons = open(app, plan, &mut report, round);
-    report.version = round
-        .inventories()
-        .get(app)
-        .and_then(|inventory| inventory.version);
+    report.version = round.inventories().get(app).and_then(|inventory| inventory.version);
     match wanted {
         Err(unresolved) => report.objects = unresolved.entry.as_ref().map_or(0, |entry| entry.objects),
         Ok(wanted) => {
@@ -109,16 +79,11 @@ fn entry(
                     continue;
                 }
                 let object = object.key.clone();
-                reasons.push(Reason::Unhealthy {
-                    object: object.clone(),
-                    health: health.clone(),
-                });
+                reasons.push(Reason::Unhealthy { object: object.clone(), health: health.clone() });
                 report.unhealthy.push(UnhealthyObject { object, health });
             }
             // The worst first; the rest is in the counts.
-            report
-                .unhealthy
-                .sort_by_key(|unhealthy| std::cmp::Reverse(unhealthy.health.state));
+            report.unhealthy.sort_by_key(|unhealthy| std::cmp::Reverse(unhealthy.health.state));
             report.unhealthy.truncate(MAX_UNHEALTHY);
         }
     }
@@ -128,10 +93,7 @@ fn entry(
 fn leaving(app: &AppKey, plan: &Plan, round: &mut Round<'_>) -> AppReport {
     let mut report = AppReport::default();
     let reasons = open(app, plan, &mut report, round);
-    let remaining = round
-        .inventories()
-        .get(app)
-        .map_or(0, |inventory| inventory.objects.len());
+    let remaining = round.inventories().get(app).map_or(0, |inventory| inventory.objects.len());
     report.objects = u32::try_from(remaining).unwrap_or(u32::MAX);
     let mut report = verdict(report, reasons);
     // Something remains, or it would have left: what was handed over waits for its new app, for one.
@@ -145,11 +107,7 @@ fn open(app: &AppKey, plan: &Plan, report: &mut AppReport, round: &mut Round<'_>
     let progress = round.progress(app);
     report.corrected = progress.corrected;
     report.kept = std::mem::take(&mut progress.kept);
-    let mut reasons = plan
-        .apps
-        .get(app)
-        .map(|steps| steps.blocked.clone())
-        .unwrap_or_default();
+    let mut reasons = plan.apps.get(app).map(|steps| steps.blocked.clone()).unwrap_or_default();
     reasons.append(&mut progress.problems);
     if stopped && !progress.finished {
         reasons.push(Reason::Interrupted);
@@ -167,10 +125,7 @@ fn not_there() -> Health {
 
 /// Puts the worst reason first and derives the state from it.
 fn verdict(mut report: AppReport, reasons: Vec<Reason>) -> AppReport {
-    let open = reasons
-        .iter()
-        .filter(|reason| reason.state() != AppState::Healthy)
-        .count();
+    let open = reasons.iter().filter(|reason| reason.state() != AppState::Healthy).count();
     // `max_by_key` takes the last of equals; reversed, that is the first that was found.
     let worst = reasons.into_iter().rev().max_by_key(Reason::state);
     report.state = worst.as_ref().map_or(AppState::Healthy, Reason::state);

@@ -95,21 +95,14 @@ fn checked(
     seen: &round::AllSeen,
 ) -> Plan {
     let leaving = &desired.assignment.leaving;
-    let input = Input {
-        wanted,
-        leaving,
-        inventories: round.inventories(),
-        seen,
-    };
+    let input = Input { wanted, leaving, inventories: round.inventories(), seen };
     let mut plan = plan(&input);
     for violation in check(&input, &plan) {
         tracing::error!(app = %violation.app(), %violation, "a plan was not carried out");
         if let Some(app) = plan.apps.get_mut(violation.app()) {
             app.raise.clear();
             app.settle.clear();
-            app.blocked.push(Reason::PlanRefused {
-                message: violation.to_string(),
-            });
+            app.blocked.push(Reason::PlanRefused { message: violation.to_string() });
         }
     }
     plan

@@ -53,14 +53,7 @@ impl<'a> Round<'a> {
         interrupt: &'a dyn Interrupt,
         inventories: BTreeMap<AppKey, Inventory>,
     ) -> Self {
-        Self {
-            target,
-            interrupt,
-            inventories,
-            progress: BTreeMap::new(),
-            writes: 0,
-            stopped: false,
-        }
+        Self { target, interrupt, inventories, progress: BTreeMap::new(), writes: 0, stopped: false }
     }
 
     /// The inventories as they are stored now.
@@ -102,25 +95,16 @@ impl<'a> Round<'a> {
         let Some(Ok(wanted)) = wanted.get(app) else {
             return Observed::new();
         };
-        let served: Vec<_> = wanted
-            .objects
-            .iter()
-            .filter(|object| object.served)
-            .cloned()
-            .collect();
-        if served.is_empty() {
-            Observed::new()
-        } else {
-            self.target.observe(app, &served).await
+        if wanted.objects.iter().all(|object| object.served) {
+            return self.target.observe(app, &wanted.objects).await;
         }
+        let served: Vec<_> = wanted.objects.iter().filter(|object| object.served).cloned().collect();
+        self.target.observe(app, &served).await
     }
 
     /// Looks again at the apps that something was applied for.
     pub async fn look_again(&self, wanted: &AllWanted, seen: &mut AllSeen) {
-        let changed = self
-            .progress
-            .iter()
-            .filter(|(_, progress)| !progress.applied.is_empty());
+        let changed = self.progress.iter().filter(|(_, progress)| !progress.applied.is_empty());
         for (app, _) in changed.filter(|_| !self.stopped) {
             seen.insert(app.clone(), self.observe_one(app, wanted).await);
         }
@@ -149,15 +133,12 @@ impl<'a> Round<'a> {
             self.may(app, step)?;
             match step {
                 Step::Widen(inventory) => {
-                    if !self.store(app, app, inventory.clone()).await {
+                    let stored = self.store(app, app, inventory.clone()).await;
+                    if !stored {
                         return Ok(());
                     }
                 }
-                Step::Apply {
-                    object,
-                    take,
-                    drifted,
-                } => match self.target.apply(app, object, *take).await {
+                Step::Apply { object, take, drifted } => match self.target.apply(app, object, *take).await {
                     Ok(applied) => {
                         let progress = self.progress(app);
                         progress.applied.insert(object.key.clone());
@@ -183,7 +164,7 @@ impl<'a> Round<'a> {
             if self.stopped {
                 return;
             }
-            if self.settle_one(app, steps).await.is_err() {
+            if self.settle_one(app, steps, plan).await.is_err() {
                 self.stopped = true;
                 return;
             }
@@ -191,12 +172,13 @@ impl<'a> Round<'a> {
         }
     }
 
-    async fn settle_one(&mut self, app: &AppKey, plan: &AppPlan) -> Result<(), Stopped> {
-        let mut raised = plan.blocked.is_empty() && self.progress(app).problems.is_empty();
-        for step in &plan.settle {
+    async fn settle_one(&mut self, app: &AppKey, steps: &AppPlan, plan: &Plan) -> Result<(), Stopped> {
+        let mut raised = steps.blocked.is_empty() && self.progress(app).problems.is_empty();
+        for step in &steps.settle {
             match step {
                 Step::HandOver { of, key, to } => {
-                    if self.progress(to).applied.contains(key) {
+                    let rests = plan.apps.get(to).is_some_and(|steps| steps.rest.contains(key));
+                    if rests || self.progress(to).applied.contains(key) {
                         self.progress(app).settled.insert((of.clone(), key.clone()));
                     }
                 }
@@ -230,21 +212,13 @@ impl<'a> Round<'a> {
                 progress.settled.insert((of.clone(), key.clone()));
                 progress.kept.push(key.clone());
             }
-            Ok(Deleted::Terminating) => progress
-                .problems
-                .push(Reason::Terminating { object: key.clone() }),
+            Ok(Deleted::Terminating) => progress.problems.push(Reason::Terminating { object: key.clone() }),
             Err(TargetError::Unreachable(message)) => {
-                progress.problems.push(Reason::NotSeen {
-                    object: key.clone(),
-                    message,
-                });
+                progress.problems.push(Reason::NotSeen { object: key.clone(), message });
             }
             Err(error) => {
                 let message = error.to_string();
-                progress.problems.push(Reason::RemovalFailed {
-                    object: key.clone(),
-                    message,
-                });
+                progress.problems.push(Reason::RemovalFailed { object: key.clone(), message });
             }
         }
     }
@@ -253,9 +227,7 @@ impl<'a> Round<'a> {
     fn remaining(&mut self, app: &AppKey, of: &AppKey) -> Inventory {
         let mut inventory = self.inventories.get(of).cloned().unwrap_or_default();
         let settled = &self.progress(app).settled;
-        inventory
-            .objects
-            .retain(|key| !settled.contains(&(of.clone(), key.clone())));
+        inventory.objects.retain(|key| !settled.contains(&(of.clone(), key.clone())));
         inventory
     }
 
@@ -287,9 +259,9 @@ impl<'a> Round<'a> {
             Ok(()) => {
                 self.inventories.remove(of);
             }
-            Err(error) => self.progress(app).problems.push(Reason::Unreachable {
-                message: error.to_string(),
-            }),
+            Err(error) => {
+                self.progress(app).problems.push(Reason::Unreachable { message: error.to_string() })
+            }
         }
         Ok(())
     }
@@ -301,9 +273,7 @@ impl<'a> Round<'a> {
                 true
             }
             Err(error) => {
-                self.progress(app).problems.push(Reason::Unreachable {
-                    message: error.to_string(),
-                });
+                self.progress(app).problems.push(Reason::Unreachable { message: error.to_string() });
                 false
             }
         }

@@ -90,53 +90,29 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
 }
 
 fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {
-    let blind = input
-        .wanted
-        .values()
-        .any(|w| w.as_ref().is_err_and(|u| u.claims.is_none()));
+    let blind = input.wanted.values().any(|w| w.as_ref().is_err_and(|u| u.claims.is_none()));
     for step in &plan.settle {
         let (Step::Prune { of, key } | Step::Orphan { of, key }) = step else {
             continue;
         };
         if wants(input, key) {
-            violations.push(Violation::RemovesClaimed {
-                app: app.clone(),
-                key: key.clone(),
-            });
+            violations.push(Violation::RemovesClaimed { app: app.clone(), key: key.clone() });
         }
         if blind {
-            violations.push(Violation::RemovesBlindly {
-                app: app.clone(),
-                key: key.clone(),
-            });
+            violations.push(Violation::RemovesBlindly { app: app.clone(), key: key.clone() });
         }
-        if !input
-            .inventories
-            .get(of)
-            .is_some_and(|inventory| inventory.objects.contains(key))
-        {
-            violations.push(Violation::RemovesUnlisted {
-                app: app.clone(),
-                key: key.clone(),
-            });
+        if !input.inventories.get(of).is_some_and(|inventory| inventory.objects.contains(key)) {
+            violations.push(Violation::RemovesUnlisted { app: app.clone(), key: key.clone() });
         }
     }
-    let would = plan
-        .settle
-        .iter()
-        .filter(|step| matches!(step, Step::Prune { .. }))
-        .count();
+    let would = plan.settle.iter().filter(|step| matches!(step, Step::Prune { .. })).count();
     let approved = match (input.wanted.get(app), input.leaving.get(app)) {
         (Some(Ok(wanted)), _) => wanted.entry.drops,
         (None, Some(leaving)) => leaving.objects,
         _ => 0,
     };
     if would > approved as usize {
-        violations.push(Violation::DeletesTooMany {
-            app: app.clone(),
-            would,
-            approved,
-        });
+        violations.push(Violation::DeletesTooMany { app: app.clone(), would, approved });
     }
 }
 
@@ -144,30 +120,23 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
 fn wants(input: &Input<'_>, key: &ObjectKey) -> bool {
     let same_but_namespace = |k: &ObjectKey| k.group == key.group && k.kind == key.kind && k.name == key.name;
     input.wanted.values().any(|wanted| match wanted {
-        Ok(wanted) => wanted
-            .objects
-            .iter()
-            .any(|o| o.key == *key || (!o.served && same_but_namespace(&o.key))),
+        Ok(wanted) => {
+            wanted.objects.iter().any(|o| o.key == *key || (!o.served && same_but_namespace(&o.key)))
+        }
         Err(unresolved) => unresolved.claims.iter().flatten().any(same_but_namespace),
     })
 }
 
 fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {
-    let mut listed: BTreeSet<&ObjectKey> = input
-        .inventories
-        .get(app)
-        .map(|inventory| inventory.objects.iter().collect())
-        .unwrap_or_default();
+    let mut listed: BTreeSet<&ObjectKey> =
+        input.inventories.get(app).map(|inventory| inventory.objects.iter().collect()).unwrap_or_default();
     for step in &plan.raise {
         match step {
             Step::Widen(inventory) => listed.extend(&inventory.objects),
             Step::Apply { object, take, .. } => {
                 let key = &object.key;
                 if !listed.contains(key) {
-                    violations.push(Violation::WritesUnlisted {
-                        app: app.clone(),
-                        key: key.clone(),
-                    });
+                    violations.push(Violation::WritesUnlisted { app: app.clone(), key: key.clone() });
                 }
                 let seen = input.seen.get(app).and_then(|seen| seen.get(key));
                 let may = match seen {
@@ -176,10 +145,7 @@ fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<
                     Some(Err(_)) | None => false,
                 };
                 if !may {
-                    violations.push(Violation::WritesBlindly {
-                        app: app.clone(),
-                        key: key.clone(),
-                    });
+                    violations.push(Violation::WritesBlindly { app: app.clone(), key: key.clone() });
                 }
             }
             _ => {}

@@ -41,9 +41,9 @@ pub struct Wanted {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unresolved {
     /// The entry, if at least that could be read.
-    pub entry: Option<Entry>,
+    pub entry: Option<Box<Entry>>,
     /// Why.
-    pub reason: Reason,
+    pub reason: Box<Reason>,
     /// What it claims at least, where that is known; `None` stops every removal on the cluster.
     pub claims: Option<BTreeSet<ObjectKey>>,
 }
@@ -79,7 +79,8 @@ pub enum Step {
         /// It is written because it, or a field that is ours, was changed or removed by somebody else.
         drifted: bool,
     },
-    /// Another app has it now: it leaves this inventory and is not touched, provided that `to` applied it in this round.
+    /// Another app has it now: it leaves this inventory and is not touched. Provided that it is `to`'s: applied for it
+    /// in this round, or at [`AppPlan::rest`] there.
     HandOver {
         /// The inventory it leaves.
         of: AppKey,
@@ -119,6 +120,8 @@ pub enum Step {
 /// The steps of one app.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AppPlan {
+    /// Objects that are as the app wants them, and its own.
+    pub rest: BTreeSet<ObjectKey>,
     /// First, for all apps: widen and apply.
     pub raise: Vec<Step>,
     /// Then, for all apps: hand over always; prune, orphan and call it complete only if all of `raise` succeeded.
@@ -143,8 +146,8 @@ pub struct Plan {
 enum Standing<'a> {
     /// Its app has an entry.
     Assigned,
-    /// Its app was renamed to this one.
-    Renamed(&'a AppKey),
+    /// Its app was renamed; the successor settles it.
+    Renamed,
     /// Its app is on its way out.
     Leaving(&'a Leaving),
     /// Nobody says anything.
@@ -152,30 +155,13 @@ enum Standing<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// An entry beats a rename, a rename beats a leaving record (it deletes least), the first by key wins among renames.
-    fn standing(&self, app: &AppKey) -> Standing<'a> {
+    /// An entry beats a rename, and a rename a leaving record, which deletes more.
+    fn standing(&self, app: &AppKey, claims: &Claims<'a>) -> Standing<'a> {
         if self.wanted.contains_key(app) {
             return Standing::Assigned;
         }
-        if let Some(successor) = self.successor(app) {
-            return Standing::Renamed(successor);
-        }
-        self.leaving
-            .get(app)
-            .map_or(Standing::Unassigned, Standing::Leaving)
-    }
-
-    fn successor(&self, app: &AppKey) -> Option<&'a AppKey> {
-        let renames = |wanted: &Result<Wanted, Unresolved>| {
-            let entry = wanted
-                .as_ref()
-                .map_or_else(|unresolved| unresolved.entry.as_ref(), |w| Some(&w.entry));
-            entry.is_some_and(|entry| entry.options.formerly.contains(app))
-        };
-        self.wanted
-            .iter()
-            .find(|(_, wanted)| renames(wanted))
-            .map(|(successor, _)| successor)
+        let leaving = || self.leaving.get(app).map_or(Standing::Unassigned, Standing::Leaving);
+        claims.successor(app).map_or_else(leaving, |_| Standing::Renamed)
     }
 }
 
@@ -186,29 +172,25 @@ impl<'a> Input<'a> {
 /// claims of an entry are unknown; no object is written before an inventory names it; nothing is planned for an object
 /// that could not be seen. [`check`] proves it for every plan, with other code.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let claims = Claims::of(input.wanted);
+    let claims = Claims::of(input);
     let mut plan = Plan::default();
     for (app, wanted) in input.wanted {
         let mut steps = raise::entry(input, &claims, app, wanted);
         settle::entry(input, &claims, app, wanted, &mut steps);
         plan.apps.insert(app.clone(), steps);
     }
-    let others = input
-        .inventories
-        .iter()
-        .filter(|(app, _)| !input.wanted.contains_key(app));
+    let others = input.inventories.iter().filter(|(app, _)| !input.wanted.contains_key(app));
     for (app, inventory) in others {
-        match input.standing(app) {
+        match input.standing(app, &claims) {
             Standing::Leaving(leaving) => {
-                plan.apps
-                    .insert(app.clone(), settle::leaving(app, inventory, leaving, &claims));
+                plan.apps.insert(app.clone(), settle::leaving(app, inventory, leaving, &claims));
             }
             Standing::Unassigned => {
                 plan.unassigned.insert(app.clone());
                 plan.apps
                     .extend(settle::unassigned(app, inventory, &claims).map(|steps| (app.clone(), steps)));
             }
-            Standing::Assigned | Standing::Renamed(_) => {}
+            Standing::Assigned | Standing::Renamed => {}
         }
     }
     let gone = |app: &&AppKey| !input.inventories.contains_key(app) && !input.wanted.contains_key(app);

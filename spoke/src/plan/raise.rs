@@ -3,8 +3,6 @@
 //! In: an entry's objects, what was seen of them, who else has or claims them. Out: `raise` and `blocked` of its plan.
 //! Never: writes what it could not see, or what another app holds.
 
-use std::collections::BTreeMap;
-
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
@@ -34,10 +32,7 @@ pub(super) fn entry(
     let wanted = match wanted {
         Ok(wanted) => wanted,
         Err(unresolved) => {
-            return AppPlan {
-                blocked: vec![unresolved.reason.clone()],
-                ..AppPlan::default()
-            };
+            return AppPlan { blocked: vec![(*unresolved.reason).clone()], ..AppPlan::default() };
         }
     };
     let mut plan = AppPlan::default();
@@ -50,13 +45,14 @@ pub(super) fn entry(
             widened.objects.insert(object.key.clone());
         }
         match stance {
-            Stance::Rest | Stance::Shared => {}
+            Stance::Shared => {}
+            Stance::Rest => {
+                plan.rest.insert(object.key.clone());
+            }
             Stance::Blocked(reason) => plan.blocked.push(reason),
-            Stance::Apply { take, drifted } => writes.push(Step::Apply {
-                object: object.clone(),
-                take,
-                drifted,
-            }),
+            Stance::Apply { take, drifted } => {
+                writes.push(Step::Apply { object: object.clone(), take, drifted })
+            }
         }
     }
     writes.sort_by_cached_key(|step| match step {
@@ -87,22 +83,15 @@ fn stance(
         return if is_own_namespace(wanted, key) && theirs.object == object.object {
             Stance::Shared
         } else {
-            Stance::Blocked(Reason::ClaimedTwice {
-                object: key.clone(),
-                by: by.clone(),
-            })
+            Stance::Blocked(Reason::ClaimedTwice { object: key.clone(), by: by.clone() })
         };
     }
-    let elsewhere = elsewhere(input.inventories, app, key);
+    let elsewhere = claims.elsewhere(app, key);
     if let Some(other) = elsewhere.filter(|other| may_still_claim(input, other, key)) {
         return Stance::Blocked(Reason::ClaimsUnknown { app: other.clone() });
     }
-    let unseen = |message: &str| {
-        Stance::Blocked(Reason::NotSeen {
-            object: key.clone(),
-            message: message.to_owned(),
-        })
-    };
+    let unseen =
+        |message: &str| Stance::Blocked(Reason::NotSeen { object: key.clone(), message: message.to_owned() });
     match input.seen.get(app).and_then(|seen| seen.get(key)) {
         None => unseen("not looked at"),
         Some(Err(TargetError::NotServed(_))) => Stance::Blocked(Reason::NotServed { object: key.clone() }),
@@ -110,57 +99,33 @@ fn stance(
         Some(Ok(Seen::Absent)) => {
             // What was complete once and is missing now was taken away by somebody.
             let complete = inventory.version == Some(wanted.entry.version);
-            Stance::Apply {
-                take: false,
-                drifted: complete && inventory.objects.contains(key),
-            }
+            Stance::Apply { take: false, drifted: complete && inventory.objects.contains(key) }
         }
-        Some(Ok(Seen::Foreign)) => Stance::Apply {
-            take: false,
-            drifted: false,
-        },
-        Some(Ok(Seen::Ours { differs: false, .. })) if elsewhere.is_none() => Stance::Rest,
-        Some(Ok(Seen::Ours { drifted, .. })) => Stance::Apply {
-            take: true,
-            drifted: *drifted,
-        },
+        Some(Ok(Seen::Foreign)) => Stance::Apply { take: false, drifted: false },
+        // Where another app lists it too, it was handed over only if we were about to write it and then did.
+        Some(Ok(Seen::Ours { differs: false, .. }))
+            if elsewhere.is_none() || inventory.objects.contains(key) =>
+        {
+            Stance::Rest
+        }
+        Some(Ok(Seen::Ours { drifted, .. })) => Stance::Apply { take: true, drifted: *drifted },
     }
 }
 
 /// The namespace that the app's own option creates; many apps may live in one.
 fn is_own_namespace(wanted: &Wanted, key: &ObjectKey) -> bool {
-    let own = |name: &str| {
-        wanted
-            .entry
-            .options
-            .namespace
-            .as_ref()
-            .is_some_and(|o| o.create && o.name == name)
-    };
+    let own =
+        |name: &str| wanted.entry.options.namespace.as_ref().is_some_and(|o| o.create && o.name == name);
     key.group.is_empty() && key.kind == "Namespace" && own(&key.name)
-}
-
-/// Another app in whose inventory the object stands.
-fn elsewhere<'a>(
-    inventories: &'a BTreeMap<AppKey, Inventory>,
-    app: &AppKey,
-    key: &ObjectKey,
-) -> Option<&'a AppKey> {
-    inventories
-        .iter()
-        .find(|(other, i)| *other != app && i.objects.contains(key))
-        .map(|(other, _)| other)
 }
 
 /// Whether that app has an entry of which it is not known what it claims.
 fn may_still_claim(input: &Input<'_>, other: &AppKey, key: &ObjectKey) -> bool {
     match input.wanted.get(other) {
         Some(Err(Unresolved { claims: None, .. })) => true,
-        Some(Err(Unresolved {
-            claims: Some(keys), ..
-        })) => keys
-            .iter()
-            .any(|k| (&k.group, &k.kind, &k.name) == (&key.group, &key.kind, &key.name)),
+        Some(Err(Unresolved { claims: Some(keys), .. })) => {
+            keys.iter().any(|k| (&k.group, &k.kind, &k.name) == (&key.group, &key.kind, &key.name))
+        }
         _ => false,
     }
 }

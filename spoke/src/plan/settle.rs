@@ -9,7 +9,7 @@ use nave_placement::assign::Leaving;
 use nave_placement::catalog::OnRemove;
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{AppPlan, Claims, Input, Standing, Step, Unresolved, Wanted, is_kept, rank};
+use super::{AppPlan, Claims, Input, Step, Unresolved, Wanted, is_kept, rank};
 use crate::report::Reason;
 use crate::target::Inventory;
 
@@ -36,40 +36,22 @@ pub(super) fn entry(
     let inventory = input.inventories.get(app).unwrap_or(&none);
     let mut dropped = hand_over(app, inventory, claims, plan);
     let Ok(wanted) = wanted else {
-        plan.settle.push(Step::Narrow {
-            of: app.clone(),
-            complete: None,
-        });
+        plan.settle.push(Step::Narrow { of: app.clone(), complete: None });
         return;
     };
-    let former = || {
-        input
-            .inventories
-            .iter()
-            .filter(|(of, _)| input.standing(of) == Standing::Renamed(app))
-    };
-    for (of, inventory) in former() {
+    let taken_over = |of: &&AppKey| claims.successor(of) == Some(app);
+    let formerly = wanted.entry.options.formerly.iter().filter(taken_over);
+    let former: Vec<_> = formerly.filter_map(|of| Some((of, input.inventories.get(of)?))).collect();
+    for (of, inventory) in &former {
         dropped.extend(hand_over(of, inventory, claims, plan));
     }
     if plan.blocked.is_empty() {
         let options = &wanted.entry.options;
-        remove(
-            dropped,
-            claims,
-            &Removal {
-                delete: options.prune,
-                approved: wanted.entry.drops,
-            },
-            plan,
-        );
+        remove(dropped, claims, &Removal { delete: options.prune, approved: wanted.entry.drops }, plan);
     }
     let complete = plan.blocked.is_empty().then_some(wanted.entry.version);
-    plan.settle.push(Step::Narrow {
-        of: app.clone(),
-        complete,
-    });
-    plan.settle
-        .extend(former().map(|(of, _)| Step::Forget { of: of.clone() }));
+    plan.settle.push(Step::Narrow { of: app.clone(), complete });
+    plan.settle.extend(former.iter().map(|(of, _)| Step::Forget { of: (*of).clone() }));
 }
 
 /// The plan of an app that leaves.
@@ -81,10 +63,7 @@ pub(super) fn leaving(
 ) -> AppPlan {
     let mut plan = AppPlan::default();
     let dropped = hand_over(app, inventory, claims, &mut plan);
-    let removal = Removal {
-        delete: leaving.policy == OnRemove::Delete,
-        approved: leaving.objects,
-    };
+    let removal = Removal { delete: leaving.policy == OnRemove::Delete, approved: leaving.objects };
     remove(dropped, claims, &removal, &mut plan);
     plan.settle.push(Step::Forget { of: app.clone() });
     plan
@@ -105,11 +84,7 @@ fn hand_over(of: &AppKey, inventory: &Inventory, claims: &Claims<'_>, plan: &mut
     for key in &inventory.objects {
         match claims.holder(key) {
             Some(to) if to == of => {}
-            Some(to) => plan.settle.push(Step::HandOver {
-                of: of.clone(),
-                key: key.clone(),
-                to: to.clone(),
-            }),
+            Some(to) => plan.settle.push(Step::HandOver { of: of.clone(), key: key.clone(), to: to.clone() }),
             None => dropped.push((of.clone(), key.clone())),
         }
     }
@@ -128,18 +103,13 @@ fn remove(mut dropped: Vec<Dropped>, claims: &Claims<'_>, removal: &Removal, pla
     let deletes = |key: &ObjectKey| removal.delete && !is_kept(key);
     let would = dropped.iter().filter(|(_, key)| deletes(key)).count();
     if would > removal.approved as usize {
-        plan.blocked.push(Reason::PruneRefused {
-            would: would as u64,
-            approved: removal.approved,
-        });
+        plan.blocked.push(Reason::PruneRefused { would: would as u64, approved: removal.approved });
         return;
     }
     dropped.sort_by_cached_key(|(_, key)| Reverse((rank(key), key.clone())));
-    plan.settle.extend(dropped.into_iter().map(|(of, key)| {
-        if deletes(&key) {
-            Step::Prune { of, key }
-        } else {
-            Step::Orphan { of, key }
-        }
-    }));
+    plan.settle.extend(
+        dropped
+            .into_iter()
+            .map(|(of, key)| if deletes(&key) { Step::Prune { of, key } } else { Step::Orphan { of, key } }),
+    );
 }

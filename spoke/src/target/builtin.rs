@@ -14,10 +14,7 @@ pub fn scope(group: &str, kind: &str) -> Option<Scope> {
 
 fn is_cluster_kind(group: &str, kind: &str) -> bool {
     match group {
-        "" => matches!(
-            kind,
-            "Namespace" | "Node" | "PersistentVolume" | "ComponentStatus"
-        ),
+        "" => matches!(kind, "Namespace" | "Node" | "PersistentVolume" | "ComponentStatus"),
         // Everything in these groups is.
         "apiextensions.k8s.io"
         | "admissionregistration.k8s.io"
@@ -72,11 +69,7 @@ mod tests {
             ("apps", "Deployment", Some(Scope::Namespaced)),
             ("rbac.authorization.k8s.io", "Role", Some(Scope::Namespaced)),
             ("rbac.authorization.k8s.io", "ClusterRole", Some(Scope::Cluster)),
-            (
-                "apiextensions.k8s.io",
-                "CustomResourceDefinition",
-                Some(Scope::Cluster),
-            ),
+            ("apiextensions.k8s.io", "CustomResourceDefinition", Some(Scope::Cluster)),
             ("storage.k8s.io", "CSIStorageCapacity", Some(Scope::Namespaced)),
             ("cert-manager.io", "Certificate", None),
         ] {

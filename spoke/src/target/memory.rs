@@ -88,11 +88,7 @@ pub struct MemoryTarget {
 impl MemoryTarget {
     /// An empty one.
     pub fn new(uid: impl Into<String>) -> Self {
-        Self {
-            uid: uid.into(),
-            state: Mutex::default(),
-            changes: watch::Sender::new(0),
-        }
+        Self { uid: uid.into(), state: Mutex::default(), changes: watch::Sender::new(0) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -154,11 +150,7 @@ impl MemoryTarget {
             health: Health::healthy(),
             terminating: false,
         };
-        self.state()
-            .objects
-            .entry(key.clone())
-            .or_insert_with(foreign)
-            .live = live;
+        self.state().objects.entry(key.clone()).or_insert_with(foreign).live = live;
         self.changed();
     }
 
@@ -218,26 +210,18 @@ fn definition(object: &Value) -> Option<((String, String), Scope)> {
     let spec = object.get("spec")?;
     let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
     let kind = text(spec.get("names").and_then(|names| names.get("kind")))?;
-    let scope = if text(spec.get("scope"))? == "Cluster" {
-        Scope::Cluster
-    } else {
-        Scope::Namespaced
-    };
+    let scope = if text(spec.get("scope"))? == "Cluster" { Scope::Cluster } else { Scope::Namespaced };
     Some(((text(spec.get("group"))?, kind), scope))
 }
 
 impl State {
     fn reached(&self) -> Result<(), TargetError> {
-        self.unreachable
-            .as_ref()
-            .map_or(Ok(()), |why| Err(TargetError::Unreachable(why.clone())))
+        self.unreachable.as_ref().map_or(Ok(()), |why| Err(TargetError::Unreachable(why.clone())))
     }
 
     fn accepts(&self, key: &ObjectKey) -> Result<(), TargetError> {
         self.reached()?;
-        self.refused
-            .get(key)
-            .map_or(Ok(()), |why| Err(TargetError::Refused(why.clone())))
+        self.refused.get(key).map_or(Ok(()), |why| Err(TargetError::Refused(why.clone())))
     }
 
     fn look(&self, app: &AppKey, wanted: &Resolved) -> Result<Seen, TargetError> {
@@ -280,9 +264,7 @@ impl State {
         }
         // What is not ours becomes it only when it is as wanted already.
         if !take && held.live != live && held.applied.as_ref() != Some(&held.live) {
-            return Err(TargetError::Conflict(
-                "it exists, differs, and is not ours".into(),
-            ));
+            return Err(TargetError::Conflict("it exists, differs, and is not ours".into()));
         }
         held.applied = Some(live.clone());
         held.live = live;
@@ -310,11 +292,7 @@ impl State {
 
     fn orphan(&mut self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
         self.accepts(key)?;
-        if let Some(held) = self
-            .objects
-            .get_mut(key)
-            .filter(|held| held.app.as_ref() == Some(app))
-        {
+        if let Some(held) = self.objects.get_mut(key).filter(|held| held.app.as_ref() == Some(app)) {
             held.app = None;
             held.applied = None;
             self.events.push(Event::Orphaned(key.clone()));
@@ -345,13 +323,8 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.discover += 1;
         state.reached()?;
-        let definitions = state
-            .objects
-            .iter()
-            .filter(|(key, _)| key.kind == "CustomResourceDefinition");
-        state.served = definitions
-            .filter_map(|(_, held)| definition(&held.live))
-            .collect();
+        let definitions = state.objects.iter().filter(|(key, _)| key.kind == "CustomResourceDefinition");
+        state.served = definitions.filter_map(|(_, held)| definition(&held.live)).collect();
         Ok(())
     }
 
@@ -384,10 +357,7 @@ impl Target for MemoryTarget {
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let mut state = self.state();
         state.calls.observe += 1;
-        wanted
-            .iter()
-            .map(|object| (object.key.clone(), state.look(app, object)))
-            .collect()
+        wanted.iter().map(|object| (object.key.clone(), state.look(app, object))).collect()
     }
 
     async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {

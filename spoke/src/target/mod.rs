@@ -5,7 +5,6 @@
 //! what is *absent* from what it *could not see*.
 
 pub mod builtin;
-
 pub mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,11 +46,7 @@ pub struct Health {
 impl Health {
     /// Nothing to say.
     pub fn healthy() -> Self {
-        Self {
-            state: HealthState::Healthy,
-            reason: String::new(),
-            message: String::new(),
-        }
+        Self { state: HealthState::Healthy, reason: String::new(), message: String::new() }
     }
 }
 
@@ -64,7 +59,8 @@ pub enum Seen {
     Foreign,
     /// It is ours.
     Ours {
-        /// It differs from what is wanted: our fields were changed, or the wanted content is newer.
+        /// It differs from what is wanted: our fields were changed, the wanted content is newer, or it is marked as
+        /// another app's. False means that this very app wrote just this: then an old owner may let it go.
         differs: bool,
         /// Our own fields, as we last wrote them, were changed by somebody else.
         drifted: bool,
@@ -151,11 +147,7 @@ pub trait Target: Send + Sync + 'static {
     async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError>;
 
     /// Looks at the objects that an app wants. An error for an object whose state could not be seen.
-    async fn observe(
-        &self,
-        app: &AppKey,
-        wanted: &[Resolved],
-    ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
+    async fn observe(&self, app: &AppKey, wanted: &[Resolved]) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
 
     /// Writes an object for an app. `take` overwrites fields that somebody else changed, and is set only for objects that are ours.
     async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError>;
