@@ -5,6 +5,7 @@
 //! what is *absent* from what it *could not see*.
 
 pub mod builtin;
+pub mod dir;
 pub mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
