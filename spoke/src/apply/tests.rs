@@ -3,7 +3,7 @@
 mod broken_off;
 
 use nave_placement::ObjectKey;
-use nave_placement::catalog::OnRemove;
+use nave_placement::catalog::{NamespaceOptions, OnRemove};
 use serde_json::json;
 
 use crate::report::{AppState, Reason};
@@ -146,4 +146,65 @@ async fn what_is_foreign_is_adopted_only_if_it_is_as_wanted() {
     assert_eq!(objects[&config_map_key("other")].live, config_map("other", "theirs"));
     Wish::none().leaving("web", OnRemove::Delete).reconcile(&target).await;
     assert_eq!(target.objects().into_keys().collect::<Vec<_>>(), [config_map_key("other")]);
+}
+
+#[tokio::test]
+async fn an_object_stays_with_its_old_app_until_the_new_one_wrote_it() {
+    let target = MemoryTarget::new("t");
+    Wish::none().app("a", &[config_map("x", "1")]).reconcile(&target).await;
+    target.refuse(&config_map_key("x"), Some("no"));
+    let wish = Wish::none().app("a", &[]).app("b", &[config_map("x", "1")]);
+    wish.reconcile(&target).await;
+    assert!(target.stored()[&app("a")].objects.contains(&config_map_key("x")));
+    target.refuse(&config_map_key("x"), None);
+    wish.reconcile(&target).await;
+    assert!(target.stored()[&app("a")].objects.is_empty());
+    assert_eq!(target.objects()[&config_map_key("x")].app, Some(app("b")));
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_keeps_everything_where_it_is() {
+    let target = MemoryTarget::new("t");
+    let wish = Wish::none().app("a", &[config_map("a", "1")]).app("b", &[config_map("b", "1")]);
+    wish.reconcile(&target).await;
+    let before = (target.objects(), target.stored());
+    let mut wish = wish.app("b", &[]);
+    wish.entries.insert(app("a"), Err("field 12 is not known here".into()));
+    let outcome = wish.reconcile(&target).await;
+    assert_eq!(outcome.apps[&app("a")].message, "the entry cannot be read: field 12 is not known here");
+    assert_eq!(outcome.apps[&app("b")].reason, Some(Reason::ClaimsUnknown { app: app("a") }));
+    assert_eq!((target.objects(), target.stored()), before);
+}
+
+#[tokio::test]
+async fn an_app_whose_objects_fall_together_does_not_stop_the_others() {
+    let target = MemoryTarget::new("t");
+    let mut elsewhere = config_map("a", "2");
+    elsewhere["metadata"]["namespace"] = json!("other");
+    let namespace = NamespaceOptions {
+        name: "web".into(),
+        labels: std::collections::BTreeMap::new(),
+        create: false,
+        force: true,
+    };
+    Wish::none().app("b", &[config_map("a", "1"), config_map("b", "1")]).reconcile(&target).await;
+    let wish = Wish::none()
+        .app("a", &[config_map("a", "1"), elsewhere])
+        .change("a", |entry| entry.options.namespace = Some(namespace))
+        .app("b", &[]);
+    let outcome = wish.reconcile(&target).await;
+    assert!(matches!(outcome.apps[&app("a")].reason, Some(Reason::DefinedTwice { .. })));
+    let left: Vec<_> = target.objects().into_keys().collect();
+    assert_eq!(left, [config_map_key("a")], "what it may mean is kept, the rest is pruned");
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_not_here_yet_is_waited_for() {
+    let target = MemoryTarget::new("t");
+    let mut wish = Wish::none().app("web", &[config_map("a", "1")]);
+    let bundles = std::mem::take(&mut wish.bundles);
+    let outcome = wish.reconcile(&target).await;
+    assert_eq!((outcome.apps[&app("web")].state, outcome.writes), (AppState::Waiting, 0));
+    wish.bundles = bundles;
+    assert_eq!(wish.reconcile(&target).await.apps[&app("web")].state, AppState::Healthy);
 }
