@@ -4,4 +4,9 @@
 //! Never: goes back to an older assignment, deletes what it was not told to, needs the hub in order to keep what it has.
 
 pub mod session;
+pub mod apply;
+pub mod plan;
+pub mod report;
 pub mod target;
+#[cfg(test)]
+mod testing;
