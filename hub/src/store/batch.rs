@@ -103,11 +103,7 @@ impl Batch {
     /// Bytes of keys and values: what [`MAX_BATCH_BYTES`] limits.
     pub fn bytes(&self) -> usize {
         let conditions: usize = self.require.iter().map(|(key, _)| key.len()).sum();
-        let writes: usize = self
-            .writes
-            .iter()
-            .map(|(k, v)| k.len() + v.as_ref().map_or(0, Value::len))
-            .sum();
+        let writes: usize = self.writes.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, Value::len)).sum();
         conditions + writes
     }
 
@@ -167,11 +163,8 @@ mod tests {
 
     #[test]
     fn preconditions_count_as_operations_and_their_keys_as_bytes() {
-        let batch = Batch::new()
-            .require_absent("ab")
-            .require_at("c", Version(1))
-            .put("de", "xyz")
-            .delete("f");
+        let batch =
+            Batch::new().require_absent("ab").require_at("c", Version(1)).put("de", "xyz").delete("f");
         assert_eq!((batch.operations(), batch.bytes()), (4, 2 + 1 + 5 + 1));
     }
 
@@ -183,10 +176,7 @@ mod tests {
 
     #[test]
     fn the_first_failing_precondition_is_named() {
-        let batch = Batch::new()
-            .require_absent("a")
-            .require_at("b", Version(2))
-            .require_absent("c");
+        let batch = Batch::new().require_absent("a").require_at("b", Version(2)).require_absent("c");
         let batch = batch.checked().expect("small");
         let versions = |key: &str| Ok::<_, ()>((key != "a").then_some(Version(3)));
         assert_eq!(batch.conflict(versions), Ok(Some(&"b".to_owned())));

@@ -64,13 +64,8 @@ impl Bundles {
     /// # Errors
     /// [`BundleError::Io`].
     pub fn open(directory: &Path) -> Result<Self, BundleError> {
-        let bundles = Self {
-            directory: directory.to_owned(),
-        };
-        let failed = |source| BundleError::Io {
-            path: directory.to_owned(),
-            source,
-        };
+        let bundles = Self { directory: directory.to_owned() };
+        let failed = |source| BundleError::Io { path: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(failed)?;
         for name in bundles.names()? {
             if name.starts_with(TEMPORARY_PREFIX) {
@@ -86,25 +81,16 @@ impl Bundles {
     /// [`BundleError`].
     pub fn put(&self, digest: Digest, content: &[u8]) -> Result<(), BundleError> {
         if content.len() > MAX_CONTENT_BYTES {
-            return Err(BundleError::TooLarge {
-                digest,
-                bytes: content.len(),
-            });
+            return Err(BundleError::TooLarge { digest, bytes: content.len() });
         }
         let found = Digest::of(content);
         if found != digest {
-            return Err(BundleError::WrongDigest {
-                expected: digest,
-                found,
-            });
+            return Err(BundleError::WrongDigest { expected: digest, found });
         }
         if self.read(digest)?.is_some() {
             return Ok(());
         }
-        self.write(digest, content).map_err(|source| BundleError::Io {
-            path: self.path(digest),
-            source,
-        })
+        self.write(digest, content).map_err(|source| BundleError::Io { path: self.path(digest), source })
     }
 
     /// The bundle as zstd wrote it, which is also how it is sent.
@@ -145,11 +131,8 @@ impl Bundles {
     /// # Errors
     /// [`BundleError::Io`].
     pub fn list(&self) -> Result<Vec<Digest>, BundleError> {
-        let mut digests: Vec<Digest> = self
-            .names()?
-            .iter()
-            .filter_map(|name| name.strip_suffix(SUFFIX)?.parse().ok())
-            .collect();
+        let mut digests: Vec<Digest> =
+            self.names()?.iter().filter_map(|name| name.strip_suffix(SUFFIX)?.parse().ok()).collect();
         digests.sort();
         Ok(digests)
     }
@@ -162,15 +145,9 @@ impl Bundles {
     fn names(&self) -> Result<Vec<String>, BundleError> {
         let names = || -> io::Result<Vec<String>> {
             let entries = fs::read_dir(&self.directory)?.collect::<io::Result<Vec<_>>>()?;
-            Ok(entries
-                .iter()
-                .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
-                .collect())
+            Ok(entries.iter().filter_map(|entry| entry.file_name().to_str().map(str::to_owned)).collect())
         };
-        names().map_err(|source| BundleError::Io {
-            path: self.directory.clone(),
-            source,
-        })
+        names().map_err(|source| BundleError::Io { path: self.directory.clone(), source })
     }
 
     /// The compressed bytes and the content, whose digest was compared.
@@ -196,9 +173,7 @@ impl Bundles {
     /// Content, then name, then the directory that holds the name: in this order a power cut leaves either nothing
     /// or all of it.
     fn write(&self, digest: Digest, content: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(TEMPORARY_PREFIX)
-            .tempfile_in(&self.directory)?;
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(&self.directory)?;
         file.write_all(&compress(content)?)?;
         file.as_file().sync_all()?;
         file.persist(self.path(digest))?;
@@ -220,9 +195,8 @@ pub fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
 /// When the bytes are not what zstd wrote, or say that they unpack to more.
 pub fn decompress(compressed: &[u8]) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    let read = zstd::Decoder::new(compressed)?
-        .take(MAX_CONTENT_BYTES as u64 + 1)
-        .read_to_end(&mut content)?;
+    let read =
+        zstd::Decoder::new(compressed)?.take(MAX_CONTENT_BYTES as u64 + 1).read_to_end(&mut content)?;
     if read > MAX_CONTENT_BYTES {
         return Err(io::Error::other("it unpacks to more than a bundle may have"));
     }
@@ -247,11 +221,7 @@ mod tests {
         bundles.put(digest, &content)?;
         let made = fs::metadata(bundles.path(digest))?.modified()?;
         bundles.put(digest, &content)?;
-        assert_eq!(
-            fs::metadata(bundles.path(digest))?.modified()?,
-            made,
-            "it was not written again"
-        );
+        assert_eq!(fs::metadata(bundles.path(digest))?.modified()?, made, "it was not written again");
         assert_eq!(bundles.get_uncompressed(digest)?.as_deref(), Some(&content[..]));
         let compressed = bundles.get(digest)?.ok_or("it was put")?;
         assert!(compressed.len() < content.len() / 10);
@@ -282,22 +252,13 @@ mod tests {
         let mut flipped = whole.clone();
         *flipped.last_mut().ok_or("not empty")? ^= 1;
         let bomb = compress(&vec![0; MAX_CONTENT_BYTES + 1])?;
-        for damaged in [
-            &b""[..],
-            &whole[..whole.len() - 1],
-            &flipped,
-            &compress(b"another")?,
-            &bomb,
-        ] {
+        for damaged in [&b""[..], &whole[..whole.len() - 1], &flipped, &compress(b"another")?, &bomb] {
             fs::write(bundles.path(digest), damaged)?;
             assert_eq!(bundles.get(digest)?, None);
             assert!(!bundles.contains(digest));
             fs::write(bundles.path(digest), damaged)?;
             bundles.put(digest, b"content")?;
-            assert_eq!(
-                bundles.get_uncompressed(digest)?.as_deref(),
-                Some(&b"content"[..])
-            );
+            assert_eq!(bundles.get_uncompressed(digest)?.as_deref(), Some(&b"content"[..]));
         }
         Ok(())
     }

@@ -40,14 +40,8 @@ struct Ring {
 impl History {
     /// Of a store that is at this version now.
     pub fn starting_at(version: Version) -> Self {
-        let ring = Ring {
-            floor: version,
-            ..Ring::default()
-        };
-        Self {
-            ring: Arc::new(Mutex::new(ring)),
-            last: watch::Sender::new(version),
-        }
+        let ring = Ring { floor: version, ..Ring::default() };
+        Self { ring: Arc::new(Mutex::new(ring)), last: watch::Sender::new(version) }
     }
 
     /// Adds the changes of one batch. They are durable, and later than all before.
@@ -68,11 +62,7 @@ impl History {
             prefix: prefix.to_owned(),
             seen: after,
             batch: None,
-            when_gone: if kept {
-                WatchEnd::Lagged
-            } else {
-                WatchEnd::Compacted
-            },
+            when_gone: if kept { WatchEnd::Lagged } else { WatchEnd::Compacted },
         };
         Watch(stream::unfold(Some(cursor), Cursor::step).boxed())
     }
@@ -93,16 +83,12 @@ impl Ring {
 
     /// The first batch after a version.
     fn after(&self, version: Version) -> Option<&Arc<[Change]>> {
-        self.batches
-            .get(self.batches.partition_point(|batch| batch[0].version <= version))
+        self.batches.get(self.batches.partition_point(|batch| batch[0].version <= version))
     }
 }
 
 fn bytes(batch: &[Change]) -> usize {
-    batch
-        .iter()
-        .map(|change| change.key.len() + change.value.as_ref().map_or(0, Value::len))
-        .sum()
+    batch.iter().map(|change| change.key.len() + change.value.as_ref().map_or(0, Value::len)).sum()
 }
 
 fn lock(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
@@ -170,11 +156,7 @@ mod tests {
     use super::*;
 
     fn change(key: &str, version: u64, size: usize) -> Change {
-        Change {
-            key: key.into(),
-            version: Version(version),
-            value: Some(vec![0; size].into()),
-        }
+        Change { key: key.into(), version: Version(version), value: Some(vec![0; size].into()) }
     }
 
     #[tokio::test]

@@ -45,10 +45,7 @@ impl Memory {
     }
 
     fn holding(state: State) -> Self {
-        Self {
-            history: History::starting_at(state.version),
-            state: Mutex::new(state),
-        }
+        Self { history: History::starting_at(state.version), state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,17 +62,10 @@ impl Store for Memory {
 
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
         let state = self.state();
-        let from = state
-            .records
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let from = state.records.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         let records = from.take_while(|(key, _)| key.starts_with(prefix));
-        let records = records
-            .map(|(key, record)| (key.clone(), record.clone()))
-            .collect();
-        Ok(Listing {
-            records,
-            version: state.version,
-        })
+        let records = records.map(|(key, record)| (key.clone(), record.clone())).collect();
+        Ok(Listing { records, version: state.version })
     }
 
     async fn write(&self, batch: Checked) -> Result<Version, StoreError> {
@@ -90,23 +80,13 @@ impl Store for Memory {
         for (key, value) in batch.writes() {
             let changed = match value {
                 Some(value) => {
-                    state.records.insert(
-                        key.clone(),
-                        Record {
-                            value: value.clone(),
-                            version,
-                        },
-                    );
+                    state.records.insert(key.clone(), Record { value: value.clone(), version });
                     true
                 }
                 None => state.records.remove(key).is_some(),
             };
             if changed {
-                changes.push(Change {
-                    key: key.clone(),
-                    version,
-                    value: value.clone(),
-                });
+                changes.push(Change { key: key.clone(), version, value: value.clone() });
             }
         }
         if !changes.is_empty() {

@@ -77,18 +77,12 @@ impl RedbStore {
     /// # Errors
     /// [`OpenError`]; nothing was changed then.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let unusable = |source: Cause| OpenError::Unusable {
-            path: path.to_owned(),
-            source,
-        };
+        let unusable = |source: Cause| OpenError::Unusable { path: path.to_owned(), source };
         let file = create(path).map_err(|error| unusable(error.into()))?;
         let backend = FileBackend::new(file).map_err(|error| unusable(error.into()))?;
         Self::over(backend).map_err(|error| match error {
             Refusal::InUse => OpenError::InUse(path.to_owned()),
-            Refusal::Format(found) => OpenError::Format {
-                path: path.to_owned(),
-                found,
-            },
+            Refusal::Format(found) => OpenError::Format { path: path.to_owned(), found },
             Refusal::Unusable(source) => unusable(source),
         })
     }
@@ -100,11 +94,7 @@ impl RedbStore {
         let database = Arc::new(builder.create_with_backend(backend)?);
         let history = Arc::new(History::starting_at(prepare(&database)?));
         let writer = Writer::start(database.clone(), history.clone())?;
-        Ok(Self {
-            database,
-            history,
-            writer,
-        })
+        Ok(Self { database, history, writer })
     }
 
     /// Waits until the store can no longer be written to, which ends the process: a disk that failed once is
@@ -139,13 +129,8 @@ impl<E: Into<::redb::Error>> From<E> for Refusal {
 /// Opens the file; a new one also gets its directory synced, or a power cut could take its name.
 fn create(path: &Path) -> io::Result<File> {
     let new = !path.try_exists()?;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if new {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
@@ -168,9 +153,7 @@ fn prepare(database: &Database) -> Result<Version, Refusal> {
                 transaction.open_table(RECORDS)?;
             }
         }
-        let version = meta
-            .get(META_VERSION)?
-            .map_or(Version::ZERO.0, |version| version.value());
+        let version = meta.get(META_VERSION)?.map_or(Version::ZERO.0, |version| version.value());
         Version(version)
     };
     transaction.commit()?;
@@ -184,10 +167,7 @@ fn read(database: &Database, key: &str) -> Result<Option<Record>, ::redb::Error>
 
 fn list(database: &Database, prefix: &str) -> Result<Listing, ::redb::Error> {
     let transaction = database.begin_read()?;
-    let version = transaction
-        .open_table(META)?
-        .get(META_VERSION)?
-        .map_or(0, |version| version.value());
+    let version = transaction.open_table(META)?.get(META_VERSION)?.map_or(0, |version| version.value());
     let mut records: Vec<(Key, Record)> = Vec::new();
     for entry in transaction.open_table(RECORDS)?.range(prefix..)? {
         let (key, content) = entry?;
@@ -196,17 +176,11 @@ fn list(database: &Database, prefix: &str) -> Result<Listing, ::redb::Error> {
         }
         records.push((key.value().to_owned(), record(content.value())));
     }
-    Ok(Listing {
-        records,
-        version: Version(version),
-    })
+    Ok(Listing { records, version: Version(version) })
 }
 
 fn record((version, value): (u64, &[u8])) -> Record {
-    Record {
-        value: Value::copy_from_slice(value),
-        version: Version(version),
-    }
+    Record { value: Value::copy_from_slice(value), version: Version(version) }
 }
 
 /// A damaged page is told apart from a disk that refuses; neither heals by asking again.
@@ -228,9 +202,7 @@ impl Store for RedbStore {
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
         let (database, prefix) = (self.database.clone(), prefix.to_owned());
         let listing = spawn_blocking(move || list(&database, &prefix)).await;
-        listing
-            .map_err(|error| StoreError::Failed(error.into()))?
-            .map_err(failed)
+        listing.map_err(|error| StoreError::Failed(error.into()))?.map_err(failed)
     }
 
     async fn write(&self, batch: Checked) -> Result<Version, StoreError> {
@@ -258,12 +230,7 @@ mod tests {
         let held = RedbStore::open(&path)?;
         let error = RedbStore::open(&path).err().ok_or("it is held")?;
         assert!(matches!(error, OpenError::InUse(_)), "{error:?}");
-        assert!(
-            error
-                .to_string()
-                .contains("store.redb is in use by another process"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("store.redb is in use by another process"), "{error}");
         assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o600);
         drop(held);
 
@@ -273,19 +240,13 @@ mod tests {
         transaction.commit()?;
         drop(database);
         let error = RedbStore::open(&path).err().ok_or("it is of another format")?;
-        assert!(
-            matches!(error, OpenError::Format { found, .. } if found == FORMAT + 1),
-            "{error:?}"
-        );
+        assert!(matches!(error, OpenError::Format { found, .. } if found == FORMAT + 1), "{error:?}");
 
         let text = directory.path().join("notes");
         std::fs::write(&text, "not a store at all".repeat(1000))?;
         let error = RedbStore::open(&text).err().ok_or("it is no store")?;
         assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
-        assert!(
-            std::fs::read(&text)?.starts_with(b"not a store"),
-            "it was not touched"
-        );
+        assert!(std::fs::read(&text)?.starts_with(b"not a store"), "it was not touched");
         Ok(())
     }
 

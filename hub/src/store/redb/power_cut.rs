@@ -62,10 +62,8 @@ struct Socket(Arc<Mutex<Disk>>);
 impl Socket {
     fn disk<T>(&self, operation: impl FnOnce(&mut Disk) -> T) -> io::Result<T> {
         let mut disk = self.0.lock().expect("no test panics while it holds the disk");
-        disk.operations_left = disk
-            .operations_left
-            .checked_sub(1)
-            .ok_or_else(|| io::Error::other("no power"))?;
+        disk.operations_left =
+            disk.operations_left.checked_sub(1).ok_or_else(|| io::Error::other("no power"))?;
         Ok(operation(&mut disk))
     }
 
@@ -97,12 +95,8 @@ impl StorageBackend for Socket {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let from = offset as usize;
-        self.disk(|disk| {
-            disk.now
-                .get(from..from + out.len())
-                .map(|data| out.copy_from_slice(data))
-        })?
-        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.disk(|disk| disk.now.get(from..from + out.len()).map(|data| out.copy_from_slice(data)))?
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -130,34 +124,23 @@ fn batch(writer: usize, count: u64) -> Batch {
         // Every third batch deletes half of the slots.
         let key = format!("{writer}/slot/{slot}");
         let gone = count.is_multiple_of(3) && slot.is_multiple_of(2);
-        batch = if gone {
-            batch.delete(key)
-        } else {
-            batch.put(key, value(1 + 40 * slot as usize))
-        };
+        batch = if gone { batch.delete(key) } else { batch.put(key, value(1 + 40 * slot as usize)) };
     }
     batch
 }
 
 /// What a writer finds: its count, after having checked that all of the batch is there that made it.
 async fn found(store: &RedbStore, writer: usize) -> u64 {
-    let listing = store
-        .list(&format!("{writer}/"))
-        .await
-        .expect("an opened store can be read");
+    let listing = store.list(&format!("{writer}/")).await.expect("an opened store can be read");
     let records: BTreeMap<Key, Value> = listing.records.into_iter().map(|(k, r)| (k, r.value)).collect();
-    let count = records.get(&format!("{writer}/count")).map_or(0, |value| {
-        u64::from_be_bytes(value.as_ref().try_into().expect("a count is eight bytes"))
-    });
+    let count = records
+        .get(&format!("{writer}/count"))
+        .map_or(0, |value| u64::from_be_bytes(value.as_ref().try_into().expect("a count is eight bytes")));
     let expected = match count {
         0 => BTreeMap::new(),
         _ => {
             let batch = batch(writer, count).checked().expect("small");
-            batch
-                .writes()
-                .iter()
-                .filter_map(|(k, v)| Some((k.clone(), v.clone()?)))
-                .collect()
+            batch.writes().iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect()
         }
     };
     assert_eq!(records, expected, "the batch that made {count} is torn");
@@ -174,10 +157,7 @@ async fn write_until_dark(store: &RedbStore, writer: usize, mut acknowledged: u6
 
 #[tokio::test]
 async fn no_power_cut_loses_or_tears_an_acknowledged_commit() {
-    let seed = std::env::var("NAVE_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20_261_105);
+    let seed = std::env::var("NAVE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_105);
     let mut rng = Rng::with_seed(seed);
     let socket = Socket::default();
     socket.cut(&mut rng, usize::MAX);

@@ -56,29 +56,16 @@ impl Writer {
     pub fn start(database: Arc<Database>, history: Arc<History>) -> io::Result<Self> {
         let (requests, waiting) = mpsc::channel(WAITING);
         let counters = Arc::<Counters>::default();
-        let worker = Worker {
-            database,
-            history,
-            counters: counters.clone(),
-        };
-        let thread = thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || worker.run(waiting))?;
-        Ok(Self {
-            requests: Some(requests),
-            counters,
-            thread: Mutex::new(Some(thread)),
-        })
+        let worker = Worker { database, history, counters: counters.clone() };
+        let thread = thread::Builder::new().name("store-writer".into()).spawn(move || worker.run(waiting))?;
+        Ok(Self { requests: Some(requests), counters, thread: Mutex::new(Some(thread)) })
     }
 
     pub async fn write(&self, batch: Checked) -> Answer {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Failed("the store stopped writing after a failure, or was closed".into());
         let requests = self.requests.as_ref().ok_or_else(gone)?;
-        requests
-            .send(Request { batch, answer })
-            .await
-            .map_err(|_| gone())?;
+        requests.send(Request { batch, answer }).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -100,11 +87,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.requests = None;
-        let thread = self
-            .thread
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // A panic of the thread was reported as it happened; its callers got errors.
         thread.map(JoinHandle::join);
     }
@@ -135,9 +118,7 @@ impl Worker {
     /// Writes the batches and answers them. Says whether the file can still be written to.
     fn answer(&self, group: Vec<Request>) -> bool {
         let outcome = self.commit(&group);
-        self.counters
-            .batches
-            .fetch_add(group.len() as u64, Ordering::Relaxed);
+        self.counters.batches.fetch_add(group.len() as u64, Ordering::Relaxed);
         match outcome {
             Ok(done) => {
                 for changes in done.changes {
@@ -150,10 +131,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the store cannot be written to"
-                );
+                tracing::error!(error = &error as &dyn std::error::Error, "the store cannot be written to");
                 let error = Arc::new(error);
                 for request in group {
                     let _ = request.answer.send(Err(failed(error.clone())));
@@ -170,9 +148,8 @@ impl Worker {
         {
             let mut meta = transaction.open_table(META)?;
             let mut records = transaction.open_table(RECORDS)?;
-            let mut version = meta
-                .get(META_VERSION)?
-                .map_or(Version::ZERO, |version| Version(version.value()));
+            let mut version =
+                meta.get(META_VERSION)?.map_or(Version::ZERO, |version| Version(version.value()));
             for request in group {
                 let answer = apply(&request.batch, &mut records, version)?;
                 done.answers.push(answer.map(|changes| {
@@ -228,11 +205,7 @@ fn apply(
             None => records.remove(key.as_str())?.is_some(),
         };
         if changed {
-            changes.push(Change {
-                key: key.clone(),
-                version,
-                value: value.clone(),
-            });
+            changes.push(Change { key: key.clone(), version, value: value.clone() });
         }
     }
     Ok(Ok(changes))
