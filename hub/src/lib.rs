@@ -2,6 +2,7 @@
 
 pub mod deciding;
 pub mod git;
+pub mod listener;
 pub mod members;
 pub mod pki;
 pub mod sessions;

@@ -1,8 +1,10 @@
 //! The ledger: the one way in which the hub's state changes. A batch goes to the store first; what the store took is folded
 //! into memory, then everybody who waits for a change is told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use nave_placement::ClusterName;
 use tokio::sync::{Mutex, watch};
 
 use super::records::key;
@@ -114,6 +116,8 @@ pub struct Ledger {
     changed: watch::Sender<u64>,
     /// Counts commits that deciding has to look at.
     inputs: watch::Sender<u64>,
+    /// Per cluster with a session: counts changes of what it was told, of its membership and of the fleet.
+    clusters: std::sync::Mutex<BTreeMap<ClusterName, watch::Sender<u64>>>,
     /// Audited commits go one after another: each line needs the hash of the one before.
     audited: Mutex<()>,
     clock: nave_proto::tls::Clock,
@@ -134,6 +138,7 @@ impl Ledger {
             state: RwLock::new(state),
             changed: watch::Sender::new(0),
             inputs: watch::Sender::new(0),
+            clusters: std::sync::Mutex::default(),
             audited: Mutex::new(()),
             clock,
         })
@@ -159,6 +164,32 @@ impl Ledger {
         self.inputs.subscribe()
     }
 
+    /// Counts up with every change that a session of this cluster has to look at. Latest wins: a slow session misses
+    /// numbers, never the last state.
+    pub fn changes_of(&self, cluster: &ClusterName) -> watch::Receiver<u64> {
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        clusters.retain(|_, sender| sender.receiver_count() > 0);
+        clusters.entry(cluster.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Tells the sessions that these keys concern.
+    fn tell_sessions<'a>(&self, keys: impl Iterator<Item = &'a String>) {
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            match key.split_once('/') {
+                Some(("assignment" | "member", name)) => {
+                    if let Some(sender) = ClusterName::new(name).ok().and_then(|name| clusters.get(&name)) {
+                        sender.send_modify(|n| *n += 1);
+                    }
+                }
+                None if [key::FLEET, key::DOUBT].contains(&key.as_str()) => {
+                    clusters.values().for_each(|sender| sender.send_modify(|n| *n += 1));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The store, for readers of what the state does not keep (the audit log).
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
@@ -182,6 +213,7 @@ impl Ledger {
             state.fold(key, version, value.as_ref())?;
         }
         drop(state);
+        self.tell_sessions(writes.keys());
         self.changed.send_modify(|n| *n += 1);
         if step.is_input() {
             self.inputs.send_modify(|n| *n += 1);
