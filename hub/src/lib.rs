@@ -4,6 +4,7 @@ pub mod deciding;
 pub mod git;
 pub mod listener;
 pub mod members;
+pub mod operator;
 pub mod pki;
 pub mod sessions;
 pub mod state;
