@@ -1,1 +1,429 @@
-//! Guard.
+//! Guard: what may leave, and what is held until somebody approves it.
+//!
+//! In: every entry and object that the next assignments would lose, counts, the losses of the last hour, approvals.
+//! Out: a [`Verdict`]: what may go and why, and the [`Hold`]s.
+//! Never: lets a loss pass that breaks a limit, holds what does not.
+//!
+//! Limits are those of `design.md` section 5. A loss stands in one hold at most: the app's limit is looked at first, then the
+//! cluster's, then how many clusters would lose their last entry, then the fleet's, each over what the earlier ones left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::assign::Cause;
+use crate::catalog::{CommitId, GuardLimit, GuardLimits};
+use crate::{AppKey, ClusterName, Digester};
+
+/// An app on a cluster.
+pub type EntryKey = (AppKey, ClusterName);
+
+/// The losses of how long count together, in milliseconds.
+pub const WINDOW_MS: u64 = 3_600_000;
+
+/// What one change would remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Entries, each with the reason it would go.
+    pub entries: BTreeMap<EntryKey, Cause>,
+    /// Objects that apps would drop, by app: how many distinct ones.
+    pub objects: BTreeMap<AppKey, usize>,
+}
+
+/// How much there is, before the change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries by app.
+    pub by_app: BTreeMap<AppKey, usize>,
+    /// Entries by cluster.
+    pub by_cluster: BTreeMap<ClusterName, usize>,
+    /// Distinct objects by app.
+    pub objects: BTreeMap<AppKey, usize>,
+}
+
+/// An entry that left lately.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PastLoss {
+    /// When, in Unix milliseconds.
+    pub at_ms: u64,
+    /// The app.
+    pub app: AppKey,
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+/// Which limit a hold is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum HoldCause {
+    /// The commit holds not a single catalog document.
+    EmptyCatalog {
+        /// The commit.
+        commit: CommitId,
+    },
+    /// The commit does not descend from the one that was taken last.
+    NotDescendant {
+        /// The commit.
+        commit: CommitId,
+        /// The one that was taken last.
+        taken: CommitId,
+    },
+    /// The app would leave too many of its clusters.
+    App {
+        /// The app.
+        app: AppKey,
+    },
+    /// The cluster would lose too many of its apps.
+    Cluster {
+        /// The cluster.
+        cluster: ClusterName,
+    },
+    /// Too many clusters would lose their last entry.
+    LastEntries,
+    /// The fleet would lose too many entries.
+    Fleet,
+    /// The app would drop too many of its objects.
+    Objects {
+        /// The app.
+        app: AppKey,
+    },
+}
+
+/// A change that is stopped until it is approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// Digest of cause and content: the same hold keeps its id, another content is another hold.
+    pub id: String,
+    /// Which limit it broke.
+    pub cause: HoldCause,
+    /// How many would go, the last hour's included.
+    pub losing: usize,
+    /// Of how many.
+    pub of: usize,
+    /// How many may go without approval.
+    pub limit: usize,
+    /// The entries that wait; empty for holds of objects and of whole revisions.
+    pub entries: BTreeSet<EntryKey>,
+}
+
+impl Hold {
+    /// A hold, named by what it says.
+    pub fn new(cause: HoldCause, losing: usize, of: usize, limit: usize, entries: BTreeSet<EntryKey>) -> Self {
+        let json = serde_json::to_vec(&cause).expect("a cause always serializes");
+        let mut digester = Digester::new("nave.hold.v1").field(&json);
+        for (app, cluster) in &entries {
+            digester.add(app.to_string().as_bytes());
+            digester.add(cluster.as_str().as_bytes());
+        }
+        if entries.is_empty() {
+            digester.add(&losing.to_be_bytes());
+        }
+        let id = format!("h-{}", digester.finish().short());
+        Self { id, cause, losing, of, limit, entries }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { losing, of, limit, .. } = self;
+        match &self.cause {
+            HoldCause::EmptyCatalog { commit } => {
+                write!(f, "commit {} holds no catalog document; nothing of it is taken", commit.short())
+            }
+            HoldCause::NotDescendant { commit, taken } => write!(
+                f,
+                "commit {} does not descend from {}, which was taken last; nothing of it is taken",
+                commit.short(),
+                taken.short()
+            ),
+            HoldCause::App { app } => {
+                write!(f, "app {app} would leave {losing} of its {of} clusters; {limit} may go without approval")
+            }
+            HoldCause::Cluster { cluster } => {
+                write!(f, "cluster {cluster} would lose {losing} of its {of} apps; {limit} may go without approval")
+            }
+            HoldCause::LastEntries => {
+                write!(f, "{losing} clusters would lose their last app; {limit} may without approval")
+            }
+            HoldCause::Fleet => {
+                write!(f, "the fleet would lose {losing} of its {of} entries; {limit} may go without approval")
+            }
+            HoldCause::Objects { app } => {
+                write!(f, "app {app} would drop {losing} of its {of} objects; {limit} may go without approval")
+            }
+        }
+    }
+}
+
+/// What somebody allowed beforehand, by a trailer of a commit: each is valid once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The commit that carries the trailer.
+    pub commit: CommitId,
+    /// What it allows.
+    pub scope: AllowanceScope,
+    /// How many.
+    pub count: usize,
+}
+
+/// What an allowance is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowanceScope {
+    /// `app/NAME=N`: entries of an app.
+    App(AppKey),
+    /// `app/NAME/objects=N`: objects of an app.
+    Objects(AppKey),
+    /// `*=N`: anything.
+    Anything,
+}
+
+/// The key of the trailer.
+pub const TRAILER: &str = "Nave-Allow-Removal";
+
+impl Allowance {
+    /// Reads the value of a trailer: `app/podinfo=12`, `app/podinfo/objects=30` or `*=40`, several joined by commas.
+    /// `None` when it is none of these: it then allows nothing.
+    pub fn parse(commit: &CommitId, value: &str) -> Option<Vec<Self>> {
+        let one = |term: &str| {
+            let (scope, count) = term.trim().split_once('=')?;
+            let scope = match scope.trim().strip_prefix("app/") {
+                None if scope.trim() == "*" => AllowanceScope::Anything,
+                None => return None,
+                Some(app) => match app.strip_suffix("/objects") {
+                    Some(app) => AllowanceScope::Objects(app.parse().ok()?),
+                    None => AllowanceScope::App(app.parse().ok()?),
+                },
+            };
+            Some(Self { commit: commit.clone(), scope, count: count.trim().parse().ok()? })
+        };
+        value.split(',').map(one).collect()
+    }
+}
+
+/// What an operator approved, or a trailer that was used: explicit, so that it covers nothing that was not shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// What was approved.
+    pub hold: Hold,
+    /// By whom: an operator's name, or `trailer COMMIT`.
+    pub by: String,
+}
+
+/// Everything that the guard looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// What would go.
+    pub losses: &'a Losses,
+    /// What there is.
+    pub counts: &'a Counts,
+    /// The limits of the revision *before* this change.
+    pub limits: GuardLimits,
+    /// What left lately.
+    pub window: &'a [PastLoss],
+    /// Unix milliseconds.
+    pub now_ms: u64,
+    /// What is approved.
+    pub approvals: &'a [Approval],
+    /// What trailers of new commits allow.
+    pub allowances: &'a [Allowance],
+}
+
+/// What may go, and what waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Entries that may go, with the cause that stands in the audit log.
+    pub entries: BTreeMap<EntryKey, Cause>,
+    /// Apps that may drop objects, with the cause where somebody approved it.
+    pub objects: BTreeMap<AppKey, Option<Cause>>,
+    /// What waits.
+    pub holds: Vec<Hold>,
+    /// Approvals that came of trailers and have to be stored before anything goes.
+    pub used: Vec<Approval>,
+}
+
+/// The larger of the floor and the share, the share bounded; a revision may tighten the built-in numbers, not widen them.
+fn limit(of: usize, floor: usize, share: usize, at_most: usize, own: GuardLimit) -> usize {
+    let built_in = floor.max((of * share / 100).min(at_most));
+    let tightened = match (own.max, own.at_most) {
+        (None, None) => return built_in,
+        (max, bound) => {
+            let share = max.map_or(built_in, |percent| floor.max(percent.floor_of(of)));
+            bound.map_or(share, |bound| share.min(bound as usize))
+        }
+    };
+    tightened.min(built_in)
+}
+
+/// Judges a change.
+pub fn judge(question: &Question<'_>) -> Verdict {
+    let mut judging = Judging { question, verdict: Verdict::default(), left: BTreeMap::new(), used: BTreeMap::new() };
+    judging.take_approved();
+    judging.by_app();
+    judging.by_cluster();
+    judging.last_entries();
+    judging.fleet();
+    judging.objects();
+    let mut verdict = judging.verdict;
+    verdict.entries.extend(judging.left);
+    verdict
+}
+
+struct Judging<'a> {
+    question: &'a Question<'a>,
+    verdict: Verdict,
+    /// Losses that no limit has stopped yet.
+    left: BTreeMap<EntryKey, Cause>,
+    /// How much of each allowance is used, by its index.
+    used: BTreeMap<usize, usize>,
+}
+
+impl Judging<'_> {
+    fn take_approved(&mut self) {
+        for (key, cause) in &self.question.losses.entries {
+            let approval = self.question.approvals.iter().find(|a| a.hold.entries.contains(key));
+            match (approval, cause) {
+                // An operator's own command is its approval.
+                (None, Cause::Operator { .. }) => drop(self.verdict.entries.insert(key.clone(), cause.clone())),
+                (None, _) => drop(self.left.insert(key.clone(), cause.clone())),
+                (Some(a), _) => {
+                    let cause = Cause::Approved { hold: a.hold.id.clone(), by: a.by.clone() };
+                    self.verdict.entries.insert(key.clone(), cause);
+                }
+            }
+        }
+    }
+
+    /// Losses of the last hour that satisfy a condition.
+    fn recent(&self, condition: impl Fn(&PastLoss) -> bool) -> usize {
+        let since = self.question.now_ms.saturating_sub(WINDOW_MS);
+        self.question.window.iter().filter(|l| l.at_ms > since && condition(l)).count()
+    }
+
+    /// Holds these entries, unless a trailer allows them.
+    fn hold(&mut self, cause: HoldCause, numbers: (usize, usize, usize), entries: BTreeSet<EntryKey>) {
+        let (losing, of, limit) = numbers;
+        let app = match &cause {
+            HoldCause::App { app } => Some(AllowanceScope::App(app.clone())),
+            _ => None,
+        };
+        let count = entries.len();
+        let hold = Hold::new(cause, losing, of, limit, entries);
+        let allowed = self.allow(app.as_ref(), count);
+        for key in &hold.entries {
+            self.left.remove(key);
+        }
+        match allowed {
+            None => self.verdict.holds.push(hold),
+            Some(by) => {
+                for key in &hold.entries {
+                    let cause = Cause::Approved { hold: hold.id.clone(), by: by.clone() };
+                    self.verdict.entries.insert(key.clone(), cause);
+                }
+                self.verdict.used.push(Approval { hold, by });
+            }
+        }
+    }
+
+    /// Uses an allowance that is large enough; a wildcard serves any scope.
+    fn allow(&mut self, scope: Option<&AllowanceScope>, count: usize) -> Option<String> {
+        let fits = |(i, a): &(usize, &Allowance)| {
+            let of_scope = Some(&a.scope) == scope || a.scope == AllowanceScope::Anything;
+            of_scope && a.count.saturating_sub(self.used.get(i).copied().unwrap_or(0)) >= count
+        };
+        let (i, allowance) = self.question.allowances.iter().enumerate().find(fits)?;
+        *self.used.entry(i).or_default() += count;
+        Some(format!("trailer {}", allowance.commit.short()))
+    }
+
+    fn by_app(&mut self) {
+        let mut apps: BTreeMap<AppKey, BTreeSet<EntryKey>> = BTreeMap::new();
+        for key in self.left.keys() {
+            apps.entry(key.0.clone()).or_default().insert(key.clone());
+        }
+        for (app, entries) in apps {
+            let recent = self.recent(|l| l.app == app);
+            let of = self.question.counts.by_app.get(&app).copied().unwrap_or(0) + recent;
+            let limit = limit(of, 2, 25, usize::MAX, self.question.limits.app);
+            let losing = entries.len() + recent;
+            if losing > limit {
+                self.hold(HoldCause::App { app }, (losing, of, limit), entries);
+            }
+        }
+    }
+
+    fn by_cluster(&mut self) {
+        let mut clusters: BTreeMap<ClusterName, BTreeSet<EntryKey>> = BTreeMap::new();
+        for key in self.left.keys() {
+            clusters.entry(key.1.clone()).or_default().insert(key.clone());
+        }
+        for (cluster, entries) in clusters {
+            let recent = self.recent(|l| l.cluster == cluster);
+            let of = self.question.counts.by_cluster.get(&cluster).copied().unwrap_or(0) + recent;
+            let limit = limit(of, 2, 25, usize::MAX, self.question.limits.cluster);
+            let losing = entries.len() + recent;
+            if losing > limit {
+                self.hold(HoldCause::Cluster { cluster }, (losing, of, limit), entries);
+            }
+        }
+    }
+
+    fn last_entries(&mut self) {
+        const LIMIT: usize = 2;
+        let mut lost: BTreeMap<&ClusterName, usize> = BTreeMap::new();
+        for (_, cluster) in self.left.keys().chain(self.verdict.entries.keys()) {
+            *lost.entry(cluster).or_default() += 1;
+        }
+        let has = |cluster: &ClusterName| self.question.counts.by_cluster.get(cluster).copied().unwrap_or(0);
+        let emptied: BTreeSet<ClusterName> =
+            lost.into_iter().filter(|(c, n)| *n >= has(c)).map(|(c, _)| c.clone()).collect();
+        let entries: BTreeSet<EntryKey> =
+            self.left.keys().filter(|(_, cluster)| emptied.contains(cluster)).cloned().collect();
+        let losing = entries.iter().map(|(_, cluster)| cluster).collect::<BTreeSet<_>>().len();
+        if losing > LIMIT {
+            let of = self.question.counts.by_cluster.len();
+            self.hold(HoldCause::LastEntries, (losing, of, LIMIT), entries);
+        }
+    }
+
+    fn fleet(&mut self) {
+        let recent = self.recent(|_| true);
+        let of = self.question.counts.by_cluster.values().sum::<usize>() + recent;
+        let limit = limit(of, 3, 5, 200, self.question.limits.fleet);
+        let losing = self.left.len() + recent;
+        if !self.left.is_empty() && losing > limit {
+            let entries = self.left.keys().cloned().collect();
+            self.hold(HoldCause::Fleet, (losing, of, limit), entries);
+        }
+    }
+
+    fn objects(&mut self) {
+        for (app, losing) in &self.question.losses.objects {
+            let of = self.question.counts.objects.get(app).copied().unwrap_or(0);
+            let limit = limit(of, 10, 25, usize::MAX, self.question.limits.objects);
+            if *losing <= limit {
+                self.verdict.objects.insert(app.clone(), None);
+                continue;
+            }
+            let hold = Hold::new(HoldCause::Objects { app: app.clone() }, *losing, of, limit, BTreeSet::new());
+            let approved = self.question.approvals.iter().find(|a| a.hold.id == hold.id).map(|a| a.by.clone());
+            let scope = AllowanceScope::Objects(app.clone());
+            match approved.clone().or_else(|| self.allow(Some(&scope), *losing)) {
+                None => self.verdict.holds.push(hold),
+                Some(by) => {
+                    let cause = Cause::Approved { hold: hold.id.clone(), by: by.clone() };
+                    self.verdict.objects.insert(app.clone(), Some(cause));
+                    if approved.is_none() {
+                        self.verdict.used.push(Approval { hold, by });
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "guard_tests.rs"]
+mod tests;

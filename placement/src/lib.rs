@@ -28,7 +28,9 @@ pub mod fleet;
 pub mod guard;
 mod names;
 pub mod render;
+pub mod report;
 pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};
+pub(crate) use names::check as check_name;
 pub use names::{AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG};

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use finish::{FinishError, finish};
+pub(crate) use needs::is_manifest;
 pub use needs::{NeedsError, needs};
 pub use resolve::{ResolveError, Resolved, Scope, Scopes, resolve};
 
@@ -68,4 +69,21 @@ pub struct Bundle {
     pub bytes: Arc<[u8]>,
     /// The objects in it, namespaces as the manifests give them.
     pub objects: Arc<BTreeSet<ObjectKey>>,
+}
+
+/// The objects of an app as they will stand on a cluster, as far as that can be told without knowing the scopes of its
+/// kinds: an object that names no namespace counts under the app's.
+pub fn effective_objects(objects: &BTreeSet<ObjectKey>, options: &crate::assign::Options) -> BTreeSet<ObjectKey> {
+    let Some(namespace) = &options.namespace else { return objects.clone() };
+    let put_on = |key: &ObjectKey| match namespace.force || key.namespace.is_empty() {
+        true if key.kind != "Namespace" => ObjectKey { namespace: namespace.name.clone(), ..key.clone() },
+        _ => key.clone(),
+    };
+    let mut effective: BTreeSet<ObjectKey> = objects.iter().map(put_on).collect();
+    if namespace.create {
+        let name = namespace.name.clone();
+        let namespace = ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: String::new(), name };
+        effective.insert(namespace);
+    }
+    effective
 }

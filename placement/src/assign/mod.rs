@@ -4,8 +4,12 @@
 //! Never: drops an entry without a [`Leaving`] record or a successor that was `formerly` it; changes an entry whose version
 //! did not change.
 
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 
 use serde::{Deserialize, Serialize};
 
@@ -97,6 +101,11 @@ pub enum Cause {
     },
     /// The cluster's labels or set changed.
     Labels,
+    /// An operator commanded it.
+    Operator {
+        /// The operator's name.
+        by: String,
+    },
     /// A hold that an operator approved.
     Approved {
         /// The hold's id.
@@ -163,5 +172,62 @@ impl Assignment {
             digester.add(&leaving.objects.to_be_bytes());
         }
         digester.finish()
+    }
+}
+
+/// What a cluster was told: the unit that the hub stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The assignment.
+    pub assignment: Assignment,
+    /// Earlier entries of apps whose objects may still be on the cluster, because the spoke has not confirmed the newest.
+    pub trail: BTreeMap<AppKey, Vec<EncodedEntry>>,
+    /// The order and digest of assignments before this one, the newest last: they tell what this hub sent from what a
+    /// hub sent whose state was lost.
+    pub past: Vec<(Epoch, Generation, Digest)>,
+}
+
+/// Assignments that [`Told::past`] remembers. A spoke that is further behind counts as ours if its order is lower.
+pub const PAST: usize = 16;
+/// Unconfirmed versions that [`Told::trail`] remembers of an app. An object that only older ones had is not approved to
+/// be pruned; the spoke then says so.
+pub const TRAIL: usize = 8;
+
+/// Whether the hub sent an assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is the newest.
+    Current,
+    /// It is an older one.
+    Past,
+    /// Somebody else sent it: this hub's state is older than what was sent.
+    Lost,
+}
+
+impl Told {
+    /// A cluster that was never told anything.
+    pub fn nothing(epoch: Epoch) -> Self {
+        Self { assignment: Assignment::none(epoch), trail: BTreeMap::new(), past: Vec::new() }
+    }
+
+    /// Whether this hub sent the assignment that a spoke with a valid MAC holds.
+    pub fn knows(&self, epoch: Epoch, generation: Generation, digest: &Digest) -> Known {
+        let order = (epoch, generation);
+        if order == self.assignment.order() {
+            return if *digest == self.assignment.digest() { Known::Current } else { Known::Lost };
+        }
+        if order > self.assignment.order() {
+            return Known::Lost;
+        }
+        match self.past.iter().find(|(e, g, _)| (*e, *g) == order) {
+            Some((_, _, sent)) if sent == digest => Known::Past,
+            Some(_) => Known::Lost,
+            // An epoch ends with a restore: what the restored state does not remember of it may be somebody else's.
+            None if epoch < self.assignment.epoch => Known::Lost,
+            // Older than what is remembered.
+            None if self.past.first().is_none_or(|(e, g, _)| order < (*e, *g)) => Known::Past,
+            // A number that was never given out, between numbers that were.
+            None => Known::Lost,
+        }
     }
 }

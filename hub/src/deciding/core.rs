@@ -1,0 +1,362 @@
+//! One step of deciding, as a function of the state and a revision: the batches that bring the store to what is wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs, Told};
+use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
+use nave_placement::decide::{self, Decision, Wanted};
+use nave_placement::fleet::{self, Fleet};
+use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, PastLoss, Question, Verdict, WINDOW_MS};
+use nave_placement::{AppKey, ClusterName};
+
+use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, WindowRecord, key};
+use crate::state::{Audit, State, Step, told_to_bytes};
+use crate::store::{Batch, MAX_BATCH_BYTES};
+
+/// Operations of one batch of assignments: one put and one precondition each, with room for the window and audit lines below
+/// the store's 128.
+const CLUSTERS_PER_BATCH: usize = 40;
+/// Bytes of one batch, with room for the window and audit lines below the store's limit.
+const BYTES_PER_BATCH: usize = MAX_BATCH_BYTES / 2;
+/// Forms or good records of one batch.
+const RECORDS_PER_BATCH: usize = 100;
+/// Clusters that one audit line lists.
+const CLUSTERS_PER_LINE: usize = 50;
+
+/// A revision, rendered: what is in effect of it.
+#[derive(Clone, Debug)]
+pub struct Revision {
+    /// Its objects.
+    pub catalog: Arc<Catalog>,
+    /// The form of each of its apps that is in effect.
+    pub forms: BTreeMap<AppKey, AppForm>,
+    /// What trailers of its new commits allow.
+    pub allowances: Vec<Allowance>,
+    /// Who wrote its newest commit, for the audit log.
+    pub author: String,
+}
+
+/// A batch, the step that it is, and the audit lines that go with it.
+#[derive(Debug)]
+pub struct Write {
+    /// Which step.
+    pub step: Step,
+    /// What to write.
+    pub batch: Batch,
+    /// What to say of it.
+    pub audits: Vec<Audit>,
+}
+
+/// What was decided.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// The clusters that placements could choose from.
+    pub fleet: Fleet,
+    /// What each placement chose.
+    pub decisions: Vec<Decision>,
+    /// What every cluster shall run, and by which placements.
+    pub wanted: Wanted,
+    /// What has to be written, in order. Empty: nothing changes.
+    pub writes: Vec<Write>,
+}
+
+/// Whether a commit may be taken after the one that was taken last.
+///
+/// # Errors
+/// The hold that it waits for.
+pub fn admit(
+    taken: Option<&CommitId>,
+    commit: &CommitId,
+    empty: bool,
+    descends: bool,
+    approved: impl Fn(&str) -> bool,
+) -> Result<(), Hold> {
+    let Some(taken) = taken.filter(|taken| *taken != commit) else { return Ok(()) };
+    let causes = [
+        (!descends, HoldCause::NotDescendant { commit: commit.clone(), taken: taken.clone() }),
+        (empty, HoldCause::EmptyCatalog { commit: commit.clone() }),
+    ];
+    for (applies, cause) in causes {
+        let hold = Hold::new(cause, 0, 0, 0, BTreeSet::new());
+        if applies && !approved(&hold.id) {
+            return Err(hold);
+        }
+    }
+    Ok(())
+}
+
+/// The members that placements may choose, with everything merged.
+pub fn candidates(state: &State, catalog: &Catalog) -> Fleet {
+    let enrolled = state.members.iter().filter(|(_, m)| m.standing == Standing::Member);
+    let merged = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
+        (name.clone(), fleet::candidate(Some(catalog), name, &m.membership))
+    };
+    enrolled.map(merged).collect()
+}
+
+/// Decides. `previous` are the guard's limits of the revision before; `waiting` is the hold of a newer commit, if one waits.
+pub fn step(
+    state: &State,
+    revision: &Revision,
+    waiting: Option<&Hold>,
+    previous: GuardLimits,
+    codec: &dyn Codec,
+    now_ms: u64,
+) -> Decided {
+    let catalog = &revision.catalog;
+    let fleet = candidates(state, catalog);
+    let decisions = decide::decide(catalog, &fleet);
+    let wanted = decide::wanted(&decisions);
+    let members = members(state);
+    let head = state.heads.get(&catalog.name).map(|h| &h.commit);
+    let cause = match head == Some(&catalog.commit) && !removed_by_revision(revision, &members) {
+        true => Cause::Labels,
+        false => Cause::Revision { commit: catalog.commit.clone() },
+    };
+    let inputs =
+        Inputs { wanted: &wanted, apps: &revision.forms, members: &members, cause: &cause, codec };
+    let survey = assign::survey(&inputs);
+    let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
+    let new = head != Some(&catalog.commit);
+    let verdict = guard::judge(&Question {
+        losses: &survey.losses,
+        counts: &survey.counts,
+        limits: previous,
+        window: state.losses(),
+        now_ms,
+        approvals: &approvals,
+        allowances: if new { &revision.allowances } else { &[] },
+    });
+    let next = assign::assign(&inputs, &survey, &verdict);
+    let mut writes = take_head(state, revision, &verdict, now_ms);
+    writes.extend(forms(state, revision));
+    writes.extend(assignments(state, next, &verdict, now_ms));
+    writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
+    writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
+    writes.extend(emptied(state));
+    Decided { fleet, decisions, wanted, writes }
+}
+
+fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
+    let planned = state.members.iter().filter(|(_, m)| matches!(m.standing, Standing::Member | Standing::Emptying));
+    let member = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
+        let emptied_by = (m.standing == Standing::Emptying).then(|| m.ordered_by.clone().unwrap_or_default());
+        let report = state.reports.get(name).map(|r| &*r.record);
+        (name.clone(), assign::Member { told: state.told(name), report, emptied_by })
+    };
+    planned.map(member).collect()
+}
+
+/// Whether the catalog itself no longer has an app that somebody runs: then it is the revision that removes it, also when
+/// the removal was interrupted or held after the revision was taken.
+fn removed_by_revision(revision: &Revision, members: &BTreeMap<ClusterName, assign::Member<'_>>) -> bool {
+    let gone = |app: &AppKey| app.catalog == revision.catalog.name && revision.catalog.app(app.name()).is_none();
+    members.values().any(|m| m.told.assignment.entries.keys().any(gone))
+}
+
+/// The head, the last good forms, and the approvals that trailers gave; before anything that follows from them.
+fn take_head(state: &State, revision: &Revision, verdict: &Verdict, now_ms: u64) -> Vec<Write> {
+    let catalog = &revision.catalog;
+    let held = state.heads.get(&catalog.name);
+    let mut writes = good_records(state, catalog);
+    if held.is_some_and(|h| h.commit == catalog.commit) {
+        return writes;
+    }
+    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms };
+    let head = key::head(&catalog.name);
+    let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));
+    for approval in &verdict.used {
+        batch = batch.put(key::approval(&approval.hold.id), json(approval));
+    }
+    let audit = Audit {
+        who: format!("catalog {}@{}", catalog.name, catalog.commit.short()),
+        what: "Taken",
+        subject: format!("catalog {}", catalog.name),
+        why: revision.author.clone(),
+        ..Audit::default()
+    };
+    writes.push(Write { step: Step::HeadTaken, batch, audits: vec![audit] });
+    writes
+}
+
+/// Where the text of every object in effect stands.
+fn good_records(state: &State, catalog: &Catalog) -> Vec<Write> {
+    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    for (id, effective) in &catalog.objects {
+        let record =
+            GoodRecord { commit: effective.commit.clone(), file: effective.object.origin.file.to_string() };
+        let held = state.good.get(&State::good_key(&catalog.name, id.kind, &id.name));
+        if held.is_none_or(|h| *h.record != record) {
+            operations.push((key::good(&catalog.name, id.kind, &id.name), Some(json(&record))));
+        }
+    }
+    let names: BTreeSet<(String, &str)> =
+        catalog.objects.keys().map(|id| (id.kind.to_string(), &*id.name)).collect();
+    for (owner, kind, name) in state.good.keys().filter(|(owner, _, _)| *owner == catalog.name) {
+        if !names.contains(&(kind.clone(), name.as_str())) {
+            operations.push((format!("good/{owner}/{kind}/{name}"), None));
+        }
+    }
+    chunked(Step::HeadTaken, operations)
+}
+
+/// Records of apps' forms. The form of an app that left the catalog goes; what runs of it is in its entries.
+fn forms(state: &State, revision: &Revision) -> Vec<Write> {
+    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    for (app, form) in &revision.forms {
+        let record = FormRecord::from(form);
+        if state.forms.get(app).is_none_or(|held| *held.record != record) {
+            operations.push((key::form(app), Some(json(&record))));
+        }
+    }
+    let ours = |app: &&AppKey| app.catalog == revision.catalog.name && !revision.forms.contains_key(*app);
+    operations.extend(state.forms.keys().filter(ours).map(|app| (key::form(app), None)));
+    chunked(Step::FormsTaken, operations)
+}
+
+fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write> {
+    let batch = |chunk: &[(String, Option<Vec<u8>>)]| {
+        let add = |batch: Batch, (key, value): &(String, Option<Vec<u8>>)| match value {
+            Some(value) => batch.put(key.clone(), value.clone()),
+            None => batch.delete(key.clone()),
+        };
+        Write { step, batch: chunk.iter().fold(Batch::new(), add), audits: Vec::new() }
+    };
+    operations.chunks(RECORDS_PER_BATCH).map(batch).collect()
+}
+
+/// The assignments that differ, some clusters a batch; each batch counts its own losses into the guard's window.
+fn assignments(
+    state: &State,
+    next: BTreeMap<ClusterName, Told>,
+    verdict: &Verdict,
+    now_ms: u64,
+) -> Vec<Write> {
+    let recent = |l: &&PastLoss| l.at_ms + WINDOW_MS > now_ms;
+    let mut window: Vec<PastLoss> = state.losses().iter().filter(recent).cloned().collect();
+    let mut writes = Vec::new();
+    let mut chunk: Vec<(ClusterName, Vec<u8>)> = Vec::new();
+    let mut bytes = 0;
+    let mut flush = |chunk: &mut Vec<(ClusterName, Vec<u8>)>| {
+        if !chunk.is_empty() {
+            writes.push(assignment_batch(state, std::mem::take(chunk), verdict, &mut window, now_ms));
+        }
+    };
+    for (cluster, told) in next {
+        let value = told_to_bytes(&told);
+        if chunk.len() == CLUSTERS_PER_BATCH || bytes + value.len() > BYTES_PER_BATCH {
+            flush(&mut chunk);
+            bytes = 0;
+        }
+        bytes += value.len();
+        chunk.push((cluster, value));
+    }
+    flush(&mut chunk);
+    writes
+}
+
+fn assignment_batch(
+    state: &State,
+    chunk: Vec<(ClusterName, Vec<u8>)>,
+    verdict: &Verdict,
+    window: &mut Vec<PastLoss>,
+    now_ms: u64,
+) -> Write {
+    let mut batch = Batch::new();
+    let mut lost: BTreeMap<(&AppKey, &Cause), Vec<&ClusterName>> = BTreeMap::new();
+    let before = window.len();
+    for (cluster, value) in &chunk {
+        let key = key::assignment(cluster);
+        batch = batch.require_same(key.clone(), state.told.get(cluster).map(|t| t.version));
+        batch = batch.put(key, value.clone());
+        let member = key::member(cluster);
+        batch = batch.require_same(member, state.members.get(cluster).map(|m| m.version));
+    }
+    let clusters: BTreeSet<&ClusterName> = chunk.iter().map(|(cluster, _)| cluster).collect();
+    for ((app, cluster), cause) in &verdict.entries {
+        if clusters.contains(cluster) {
+            lost.entry((app, cause)).or_default().push(cluster);
+            // What somebody approved by name does not use up what may go unasked.
+            if matches!(cause, Cause::Revision { .. } | Cause::Labels) {
+                window.push(PastLoss { at_ms: now_ms, app: app.clone(), cluster: cluster.clone() });
+            }
+        }
+    }
+    if window.len() != before {
+        batch = batch.put(key::WINDOW, json(&WindowRecord { losses: window.clone() }));
+    }
+    let audits = lost.into_iter().flat_map(|((app, cause), clusters)| leaving_audits(app, cause, &clusters));
+    Write { step: Step::AssignmentsMade, batch, audits: audits.collect() }
+}
+
+fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
+    let (who, why) = match cause {
+        Cause::Revision { commit } => (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned()),
+        Cause::Labels => ("hub".to_owned(), "Labels".to_owned()),
+        Cause::Operator { by } => (format!("operator {by}"), "Operator".to_owned()),
+        Cause::Approved { hold, by } => (by.clone(), format!("Approved {hold}")),
+    };
+    let line = |clusters: &[&ClusterName]| {
+        let names = clusters.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(",");
+        let details = BTreeMap::from([("clusters".to_owned(), names)]);
+        Audit { who: who.clone(), what: "Leaving", subject: format!("app {app}"), why: why.clone(), details, ..Audit::default() }
+    };
+    clusters.chunks(CLUSTERS_PER_LINE).map(line).collect()
+}
+
+/// Shows the holds there are, and takes back those that are no more.
+fn holds<'a>(state: &State, catalog: &Catalog, holds: impl Iterator<Item = &'a Hold>, now_ms: u64) -> Vec<Write> {
+    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    let mut current = BTreeSet::new();
+    for hold in holds {
+        current.insert(hold.id.as_str());
+        if !state.holds.contains_key(&hold.id) {
+            let record = HoldRecord {
+                hold: hold.clone(),
+                since_ms: now_ms,
+                commit: catalog.commit.clone(),
+                catalog: catalog.name.clone(),
+            };
+            operations.push((key::hold(&hold.id), Some(json(&record))));
+        }
+    }
+    let stale = state.holds.keys().filter(|id| !current.contains(id.as_str()));
+    operations.extend(stale.map(|id| (key::hold(id), None)));
+    chunked(Step::HoldsShown, operations)
+}
+
+/// Approvals of which nothing is left to do: they are valid once.
+fn spent_approvals(state: &State, approvals: &[Approval], survey: &assign::Survey, verdict: &Verdict) -> Vec<Write> {
+    let spent = |approval: &&Approval| match &approval.hold.cause {
+        HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => {
+            state.heads.values().any(|h| h.commit == *commit)
+        }
+        HoldCause::Objects { app } => {
+            !survey.losses.objects.contains_key(app) && !verdict.objects.contains_key(app)
+        }
+        _ => !approval.hold.entries.iter().any(|e| survey.losses.entries.contains_key(e)),
+    };
+    let operations = approvals.iter().filter(spent).map(|a| (key::approval(&a.hold.id), None));
+    chunked(Step::HoldsShown, operations.collect())
+}
+
+/// Members whose workloads are gone: they are told to detach.
+fn emptied(state: &State) -> Vec<Write> {
+    let is_empty = |name: &ClusterName| {
+        let told = state.told(name);
+        told.assignment.entries.is_empty() && told.assignment.leaving.is_empty()
+    };
+    let done = state.members.iter().filter(|(name, m)| m.standing == Standing::Emptying && is_empty(name));
+    let detach = |(name, member): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
+        let record = MemberRecord { standing: Standing::Detaching, ..(*member.record).clone() };
+        let key = key::member(name);
+        let batch = Batch::new().require_at(key.clone(), member.version).put(key, json(&record));
+        Write { step: Step::MemberOrderedOut, batch, audits: Vec::new() }
+    };
+    done.map(detach).collect()
+}
+
+pub(crate) fn json(record: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(record).expect("a record always serializes")
+}

@@ -1,0 +1,11 @@
+//! Deciding: from a revision and the members to what every cluster is told next.
+//!
+//! In: commits of the catalog's repository, the state. Out: commits to the ledger.
+//! Never: keeps anything to itself that the next hub would need: whatever is interrupted is decided again, with the same result.
+//!
+//! [`core`] is pure; [`revision`] brings a commit from Git; [`run`] is the task.
+
+mod bundles;
+pub mod core;
+pub mod revision;
+pub mod run;

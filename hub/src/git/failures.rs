@@ -1,0 +1,83 @@
+//! Sorts what a connection said into the few kinds that an operator can act on.
+//!
+//! In: gix' error with everything below it. Out: a [`FetchError`]. Never: looks at anything but the error.
+
+use std::error::Error;
+use std::time::Duration;
+
+use super::errors::FetchError;
+
+/// Deep enough for gix around io around reqwest around hyper around rustls.
+const MAX_DEPTH: usize = 24;
+
+#[derive(Default)]
+struct Signs {
+    timed_out: bool,
+    connect: bool,
+    untrusted: bool,
+    status: Option<u16>,
+}
+
+/// `after` is how long a silent server is given.
+pub(super) fn classify(url: &str, after: Duration, error: gix::Error) -> FetchError {
+    let mut signs = Signs::default();
+    for part in error.iter_errors() {
+        signs.gather(part, 0);
+    }
+    let url = url.to_owned();
+    let denied = error.is_unauthenticated() || error.is_permission_denied();
+    let no_git = error.is_unsupported() || error.is_not_found();
+    let cause = error.into();
+    match signs {
+        Signs { untrusted: true, .. } => FetchError::Untrusted { url, cause },
+        Signs { timed_out: true, .. } => FetchError::TimedOut { url, after },
+        Signs {
+            status: Some(401 | 403),
+            ..
+        } => FetchError::AuthRefused { url, cause },
+        Signs {
+            status: Some(404 | 410),
+            ..
+        } => FetchError::NotARepository { url, cause },
+        Signs { connect: true, .. } => FetchError::Unreachable { url, cause },
+        _ if denied => FetchError::AuthRefused { url, cause },
+        Signs { status: None, .. } if no_git => FetchError::NotARepository { url, cause },
+        _ => FetchError::Failed { url, cause },
+    }
+}
+
+impl Signs {
+    fn gather(&mut self, error: &(dyn Error + 'static), depth: usize) {
+        if depth > MAX_DEPTH {
+            return;
+        }
+        if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+            self.timed_out |= error.is_timeout();
+            self.connect |= error.is_connect();
+            self.status = self.status.or(error.status().map(|s| s.as_u16()));
+        }
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            self.untrusted = true;
+        }
+        if let Some(error) = error.downcast_ref::<gix::Error>() {
+            error.iter_errors().for_each(|part| self.gather(part, depth + 1));
+        }
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            use std::io::ErrorKind::{
+                ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut, UnexpectedEof,
+            };
+            self.timed_out |= error.kind() == TimedOut;
+            self.connect |= matches!(
+                error.kind(),
+                ConnectionRefused | ConnectionReset | HostUnreachable | UnexpectedEof
+            );
+            // `source` of an io::Error skips the error it wraps.
+            if let Some(inner) = error.get_ref() {
+                self.gather(inner, depth + 1);
+            }
+        }
+        if let Some(source) = error.source() {
+            self.gather(source, depth + 1);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Brings a branch's newest commit.
+//!
+//! In: an [`Address`], a branch, the mirror. Out: the commit's id; its objects are readable afterwards.
+//! Never: asks a person for anything; sends credentials to another host than the one they were given for; writes to a
+//! local source repository.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gix::ObjectId;
+use gix::credentials::{helper, protocol};
+use gix::progress::Discard;
+use gix::protocol::transport::client::blocking_io::http;
+use gix::remote::fetch::{Shallow, Tags};
+use gix::remote::{Direction, ref_map};
+
+use super::address::Credentials;
+use super::errors::{Cause, FetchError};
+use super::{Options, failures, mirror};
+
+/// How many existing branches an error names.
+const BRANCHES_NAMED: usize = 5;
+/// A server that is silent for longer than this is given up, even if the fetch has more time.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The time to get a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A server to fetch from.
+pub(super) struct Remote<'a> {
+    pub(super) url: &'a str,
+    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) options: &'a Options,
+}
+
+/// The branch as the server knows it: its full name, or `HEAD`.
+pub(super) fn reference(branch: &str) -> Result<String, FetchError> {
+    let name = match branch {
+        "" => return Ok("HEAD".into()),
+        full if full.starts_with("refs/") => full.to_owned(),
+        short => format!("refs/heads/{short}"),
+    };
+    match gix::refs::FullName::try_from(name.as_str()) {
+        Ok(_) => Ok(name),
+        Err(_) => Err(FetchError::BadBranch {
+            branch: branch.to_owned(),
+        }),
+    }
+}
+
+/// Opens a repository on this machine and reads the branch, without writing anything.
+pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeRepository, ObjectId), FetchError> {
+    let url = path.display().to_string();
+    let source = mirror::open_options()
+        .open(path)
+        .map_err(|e| FetchError::NotARepository {
+            url: url.clone(),
+            cause: e.into(),
+        })?;
+    let repository = source.to_thread_local();
+    let failed = |cause: gix::Error| FetchError::Failed {
+        url: url.clone(),
+        cause: cause.into(),
+    };
+    let name = reference(branch)?;
+    let tip = match repository.try_find_reference(name.as_str()).map_err(failed)? {
+        // An unborn HEAD points at a branch that is not there yet.
+        Some(mut found) => found.peel_to_id().ok().map(gix::Id::detach),
+        None => None,
+    };
+    let Some(tip) = tip else {
+        let found = branches(&repository).map_err(failed)?;
+        return Err(FetchError::BranchGone {
+            url,
+            branch: shown(branch),
+            found,
+        });
+    };
+    repository.find_commit(tip).map_err(failed)?;
+    Ok((source, tip))
+}
+
+fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
+    let references = repository.references()?;
+    let names = references.local_branches()?.filter_map(Result::ok);
+    Ok(names
+        .map(|r| r.name().shorten().to_string())
+        .take(BRANCHES_NAMED)
+        .collect())
+}
+
+fn shown(branch: &str) -> String {
+    if branch.is_empty() {
+        "HEAD".into()
+    } else {
+        branch.to_owned()
+    }
+}
+
+/// What a fetch over the network ended with.
+pub(super) enum Fetched {
+    Head(ObjectId),
+    /// The server's objects have other ids than the mirror's.
+    OtherHash(gix::hash::Kind),
+}
+
+impl Remote<'_> {
+    /// Fetches the branch into `refs/nave/head` of the mirror.
+    pub(super) fn fetch(
+        &self,
+        mirror: &gix::Repository,
+        shallow: Shallow,
+        stop: &AtomicBool,
+    ) -> Result<Fetched, FetchError> {
+        let reference = reference(&self.options.branch)?;
+        let broken = |e: gix::Error| mirror::broken(mirror.path(), e);
+        let classify = |e: gix::Error| self.classify(e);
+        let spec = format!("+{reference}:{}", mirror::HEAD);
+        let remote = self.remote(mirror, &spec)?;
+        let prepared = self
+            .connect(&remote)?
+            .prepare_fetch(Discard, ref_map::Options::default())
+            .map_err(classify)?;
+        if prepared.ref_map().object_hash != mirror.object_hash() {
+            return Ok(Fetched::OtherHash(prepared.ref_map().object_hash));
+        }
+        if prepared.ref_map().mappings.is_empty() {
+            let found = self.branches(mirror)?;
+            return Err(FetchError::BranchGone {
+                url: self.url.into(),
+                branch: shown(&self.options.branch),
+                found,
+            });
+        }
+        prepared
+            .with_shallow(shallow)
+            .receive(Discard, stop)
+            .map_err(classify)?;
+        let head = mirror::head(mirror)
+            .map_err(broken)?
+            .ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
+        mirror.find_commit(head).map_err(broken)?;
+        Ok(Fetched::Head(head))
+    }
+
+    fn remote<'r>(&self, mirror: &'r gix::Repository, spec: &str) -> Result<gix::Remote<'r>, FetchError> {
+        let build = || -> gix::Result<gix::Remote<'r>> {
+            let remote = mirror.remote_at_without_url_rewrite(self.url)?;
+            Ok(remote
+                .with_refspecs(Some(spec), Direction::Fetch)?
+                .with_fetch_tags(Tags::None))
+        };
+        build().map_err(|e| FetchError::Failed {
+            url: self.url.into(),
+            cause: e.into(),
+        })
+    }
+
+    /// Names a few branches that the server has; asked only when the wanted one is gone.
+    fn branches(&self, mirror: &gix::Repository) -> Result<Vec<String>, FetchError> {
+        let remote = self.remote(mirror, "refs/heads/*:refs/nave/never/*")?;
+        let (map, _) = self
+            .connect(&remote)?
+            .ref_map(Discard, ref_map::Options::default())
+            .map_err(|e| self.classify(e))?;
+        let names = map.remote_refs.iter().map(|r| r.unpack().0.to_string());
+        let short = names.filter_map(|name| name.strip_prefix("refs/heads/").map(str::to_owned));
+        Ok(short.take(BRANCHES_NAMED).collect())
+    }
+
+    fn connect<'r>(
+        &self,
+        remote: &'r gix::Remote<'r>,
+    ) -> Result<
+        gix::remote::Connection<
+            'r,
+            'static,
+            'r,
+            Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
+        >,
+        FetchError,
+    > {
+        let mut connection = remote.connect(Direction::Fetch).map_err(|e| self.classify(e))?;
+        let (url, credentials) = (self.url.to_owned(), self.credentials.cloned());
+        connection.set_credentials(move |action| Ok(answer(&url, credentials.as_ref(), action)));
+        connection.set_transport_options(Box::new(self.http_options()?));
+        Ok(connection)
+    }
+
+    fn classify(&self, error: gix::Error) -> FetchError {
+        failures::classify(self.url, self.options.timeout.min(SILENCE), error)
+    }
+
+    fn http_options(&self) -> Result<http::Options, FetchError> {
+        // reqwest panics without a default provider; installing one twice is harmless.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let certificates = self
+            .options
+            .ca_file
+            .as_deref()
+            .map(|path| self.certificates(path))
+            .transpose()?;
+        let timeout = self.options.timeout;
+        let configure_client = move |builder: reqwest::blocking::ClientBuilder| {
+            let builder = builder
+                .timeout(timeout.min(SILENCE))
+                .connect_timeout(timeout.min(CONNECT));
+            Ok(match &certificates {
+                Some(certificates) => builder.tls_certs_only(certificates.clone()),
+                None => builder,
+            })
+        };
+        let backend = http::reqwest::Options {
+            configure_client: Some(Box::new(configure_client)),
+            configure_request: None,
+        };
+        Ok(http::Options {
+            backend: Some(Arc::new(Mutex::new(backend))),
+            ..Default::default()
+        })
+    }
+
+    /// Read at each fetch, so that a renewed file is taken without a restart.
+    fn certificates(&self, path: &Path) -> Result<Vec<reqwest::Certificate>, FetchError> {
+        let read = || -> Result<Vec<reqwest::Certificate>, Cause> {
+            Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?)
+        };
+        read().map_err(|cause| FetchError::BadCaFile {
+            path: path.to_owned(),
+            cause,
+        })
+    }
+}
+
+/// Gives the credentials to the host they are for (a redirect may have led elsewhere), once per fetch; never prompts.
+fn answer(url: &str, credentials: Option<&Credentials>, action: helper::Action) -> Option<protocol::Outcome> {
+    let helper::Action::Get(context) = action else {
+        return None;
+    };
+    let asked = context.url.as_ref()?.to_string();
+    let credentials = credentials.filter(|_| origin(&asked) == origin(url))?;
+    Some(protocol::Outcome {
+        identity: gix::sec::identity::Account {
+            username: credentials.username.clone(),
+            password: credentials.password.to_string(),
+            oauth_refresh_token: None,
+        },
+        next: protocol::Context::default().into(),
+    })
+}
+
+/// Scheme, host and port.
+fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find('/').map_or(url.len(), |at| start + at);
+    &url[..end]
+}

@@ -1,0 +1,6 @@
+//! Sessions: one stream per spoke.
+//!
+//! In: messages of spokes, changes of assignments. Out: assignments to spokes; reports, facts and alarms to the state.
+//! Never: decides what runs where; queues more than the latest assignment for a spoke.
+
+pub mod core;

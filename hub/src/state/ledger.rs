@@ -1,0 +1,226 @@
+//! The ledger: the one way in which the hub's state changes. A batch goes to the store first; what the store took is folded
+//! into memory, then everybody who waits for a change is told.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use tokio::sync::{Mutex, watch};
+
+use super::records::key;
+use super::{Audit, RecordError, State};
+use crate::store::{Batch, Store, StoreError, Version};
+
+/// Every place where the hub persists something. A test build can end the process before or after each
+/// (`hub failpoints` prints them all).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say what is persisted")]
+pub enum Step {
+    FleetMade,
+    OperatorAdded,
+    TokenIssued,
+    MemberEnrolled,
+    CertificateRenewed,
+    MemberLabelled,
+    MemberOrderedOut,
+    MemberDetached,
+    MemberRevoked,
+    HeadTaken,
+    FormsTaken,
+    AssignmentsMade,
+    HoldsShown,
+    HoldApproved,
+    ReportTaken,
+    LeavingAcknowledged,
+    FactsTaken,
+    DoubtRaised,
+    RestoreAccepted,
+    SeedTaken,
+}
+
+impl Step {
+    /// Whether deciding has to look at it: what it writes itself, and what never changes an assignment, is none.
+    fn is_input(self) -> bool {
+        match self {
+            Self::MemberEnrolled
+            | Self::MemberLabelled
+            | Self::MemberOrderedOut
+            | Self::MemberDetached
+            | Self::MemberRevoked
+            | Self::HoldApproved
+            | Self::LeavingAcknowledged
+            | Self::RestoreAccepted
+            | Self::SeedTaken => true,
+            Self::FleetMade
+            | Self::OperatorAdded
+            | Self::TokenIssued
+            | Self::CertificateRenewed
+            | Self::HeadTaken
+            | Self::FormsTaken
+            | Self::AssignmentsMade
+            | Self::HoldsShown
+            | Self::ReportTaken
+            | Self::FactsTaken
+            | Self::DoubtRaised => false,
+        }
+    }
+
+    /// All of them, in the order of a fleet's life.
+    pub const ALL: [Self; 20] = [
+        Self::FleetMade,
+        Self::OperatorAdded,
+        Self::TokenIssued,
+        Self::MemberEnrolled,
+        Self::CertificateRenewed,
+        Self::MemberLabelled,
+        Self::MemberOrderedOut,
+        Self::MemberDetached,
+        Self::MemberRevoked,
+        Self::HeadTaken,
+        Self::FormsTaken,
+        Self::AssignmentsMade,
+        Self::HoldsShown,
+        Self::HoldApproved,
+        Self::ReportTaken,
+        Self::LeavingAcknowledged,
+        Self::FactsTaken,
+        Self::DoubtRaised,
+        Self::RestoreAccepted,
+        Self::SeedTaken,
+    ];
+}
+
+/// Why a commit did not happen, or may not have.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The store said no, or nothing.
+    #[error("the hub's store")]
+    Store(#[from] StoreError),
+    /// The store holds a record that this hub cannot read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+impl CommitError {
+    /// Somebody else changed what the batch was based on: decide again.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Conflict { .. }))
+    }
+}
+
+/// The state and the store behind it.
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    state: RwLock<State>,
+    /// Counts folded commits; whoever waits for a change of the state watches it.
+    changed: watch::Sender<u64>,
+    /// Counts commits that deciding has to look at.
+    inputs: watch::Sender<u64>,
+    /// Audited commits go one after another: each line needs the hash of the one before.
+    audited: Mutex<()>,
+    clock: nave_proto::tls::Clock,
+}
+
+impl Ledger {
+    /// Loads the state from the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a record that this hub cannot read: going on without it could remove things.
+    pub async fn load(store: Arc<dyn Store>, clock: nave_proto::tls::Clock) -> Result<Self, CommitError> {
+        let mut state = State::default();
+        for (key, record) in store.list("").await?.records {
+            state.fold(&key, record.version, Some(&record.value))?;
+        }
+        Ok(Self {
+            store,
+            state: RwLock::new(state),
+            changed: watch::Sender::new(0),
+            inputs: watch::Sender::new(0),
+            audited: Mutex::new(()),
+            clock,
+        })
+    }
+
+    /// Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// A look at the state; never held across an await.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts up with every change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Counts up with every change that deciding has to look at.
+    pub fn inputs(&self) -> watch::Receiver<u64> {
+        self.inputs.subscribe()
+    }
+
+    /// The store, for readers of what the state does not keep (the audit log).
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Commits a batch durably, then folds it in.
+    ///
+    /// # Errors
+    /// [`CommitError::is_conflict`]: nothing happened, decide again. Others: it may have happened or not.
+    pub async fn commit(&self, step: Step, batch: Batch) -> Result<Version, CommitError> {
+        if batch.is_empty() {
+            return Ok(Version::ZERO);
+        }
+        failpoint(step, "before");
+        let checked = batch.checked()?;
+        let writes = checked.writes().clone();
+        let version = self.store.write(checked).await?;
+        failpoint(step, "after");
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in &writes {
+            state.fold(key, version, value.as_ref())?;
+        }
+        drop(state);
+        self.changed.send_modify(|n| *n += 1);
+        if step.is_input() {
+            self.inputs.send_modify(|n| *n += 1);
+        }
+        Ok(version)
+    }
+
+    /// Commits a batch together with lines of the audit log: both or neither.
+    ///
+    /// # Errors
+    /// As [`Ledger::commit`].
+    pub async fn commit_audited(&self, step: Step, batch: Batch, audits: &[Audit]) -> Result<Version, CommitError> {
+        let _one_at_a_time = self.audited.lock().await;
+        let mut tail = self.state().audit;
+        let mut batch = batch;
+        for audit in audits {
+            let record = tail.next(audit, self.now_ms());
+            tail = super::audit::Tail { sequence: record.sequence, hash: record.hash };
+            let json = serde_json::to_vec(&record).expect("an audit record always serializes");
+            let key = key::audit(record.sequence);
+            batch = batch.require_absent(key.clone()).put(key, json);
+        }
+        self.commit(step, batch).await
+    }
+}
+
+/// Names of all failpoints: each step, before and after it is durable.
+#[cfg(feature = "failpoints")]
+pub fn failpoints() -> Vec<String> {
+    Step::ALL.iter().flat_map(|s| [format!("{s:?}.before"), format!("{s:?}.after")]).collect()
+}
+
+/// Ends the process, as `kill -9` would, at the place that `NAVE_FAILPOINT=STEP.before` or `STEP.after` names.
+#[cfg(feature = "failpoints")]
+fn failpoint(step: Step, when: &str) {
+    if std::env::var("NAVE_FAILPOINT").is_ok_and(|wanted| wanted == format!("{step:?}.{when}")) {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn failpoint(_step: Step, _when: &str) {}

@@ -1,0 +1,201 @@
+//! State: what the hub knows, in memory, as a fold over the store's records.
+//!
+//! In: records, as they are loaded and committed. Out: typed views of them.
+//! Never: holds anything decisive that is not in the store: a restarted hub that loads the same records is in the same state.
+
+mod audit;
+mod ledger;
+pub mod records;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nave_placement::assign::{Epoch, Told};
+use nave_placement::catalog::Kind;
+use nave_placement::fleet::Facts;
+use nave_placement::guard::{Approval, PastLoss};
+use nave_placement::report::Report;
+use nave_placement::{AppKey, CatalogName, ClusterName};
+
+pub use audit::{Audit, verify_chain};
+#[cfg(feature = "failpoints")]
+pub use ledger::failpoints;
+pub use ledger::{CommitError, Ledger, Step};
+use records::{
+    DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord, TokenRecord,
+    WindowRecord,
+};
+pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
+
+use crate::store::{Key, Value, Version};
+
+/// A record that this version of the hub cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("the store's record {key:?} cannot be read; it was damaged, or written by a newer hub")]
+pub struct RecordError {
+    key: String,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A record with the version that preconditions name.
+#[derive(Clone, Debug)]
+pub struct Versioned<T> {
+    /// The record.
+    pub record: T,
+    /// Its version in the store.
+    pub version: Version,
+}
+
+impl<T> std::ops::Deref for Versioned<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.record
+    }
+}
+
+type Records<K, T> = BTreeMap<K, Versioned<Arc<T>>>;
+
+/// Everything that the store holds, typed.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The fleet; absent before `hub init`.
+    pub fleet: Option<Versioned<Arc<FleetRecord>>>,
+    /// Why nothing is sent to anybody, while that is so.
+    pub doubt: Option<Versioned<Arc<DoubtRecord>>>,
+    /// What left in the last hour.
+    pub window: Option<Versioned<Arc<WindowRecord>>>,
+    /// Members by name.
+    pub members: Records<ClusterName, MemberRecord>,
+    /// Join tokens by id.
+    pub tokens: Records<String, TokenRecord>,
+    /// Operators by name.
+    pub operators: Records<String, OperatorRecord>,
+    /// How far each catalog was taken.
+    pub heads: Records<CatalogName, HeadRecord>,
+    /// Last good forms by catalog, kind and name.
+    pub good: Records<(CatalogName, String, String), GoodRecord>,
+    /// Forms of apps that are in effect.
+    pub forms: Records<AppKey, FormRecord>,
+    /// What clusters were told.
+    pub told: Records<ClusterName, Told>,
+    /// What clusters reported.
+    pub reports: Records<ClusterName, Report>,
+    /// What clusters said of themselves.
+    pub facts: Records<ClusterName, Facts>,
+    /// Holds by id.
+    pub holds: Records<String, HoldRecord>,
+    /// Approvals by the id of their hold.
+    pub approvals: Records<String, Approval>,
+    /// The last line of the audit log: sequence and hash.
+    pub audit: audit::Tail,
+}
+
+impl State {
+    /// The epoch of new assignments.
+    pub fn epoch(&self) -> Epoch {
+        self.fleet.as_ref().map_or(Epoch(1), |f| f.epoch)
+    }
+
+    /// What a cluster was told; nothing, if it was never told anything.
+    pub fn told(&self, cluster: &ClusterName) -> Arc<Told> {
+        self.told.get(cluster).map_or_else(|| Arc::new(Told::nothing(self.epoch())), |t| t.record.clone())
+    }
+
+    /// The losses of the last hour.
+    pub fn losses(&self) -> &[PastLoss] {
+        self.window.as_ref().map_or(&[], |w| &w.losses)
+    }
+
+    /// Takes a record in, or out where the value is `None`. An older version than what is here changes nothing, so that
+    /// commits may be folded in any order.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub fn fold(&mut self, key: &Key, version: Version, value: Option<&Value>) -> Result<(), RecordError> {
+        let error = |source| RecordError { key: key.clone(), source };
+        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
+        match kind {
+            records::key::FLEET => one(&mut self.fleet, version, value, json),
+            records::key::DOUBT => one(&mut self.doubt, version, value, json),
+            records::key::WINDOW => one(&mut self.window, version, value, json),
+            "member" => name(rest).and_then(|n| many(&mut self.members, n, version, value, json)),
+            "token" => many(&mut self.tokens, rest.to_owned(), version, value, json),
+            "operator" => many(&mut self.operators, rest.to_owned(), version, value, json),
+            "head" => catalog(rest).and_then(|n| many(&mut self.heads, n, version, value, json)),
+            "good" => good(rest).and_then(|k| many(&mut self.good, k, version, value, json)),
+            "form" => app(rest).and_then(|k| many(&mut self.forms, k, version, value, json)),
+            "assignment" => name(rest).and_then(|n| many(&mut self.told, n, version, value, wire::told_from_bytes)),
+            "report" => name(rest).and_then(|n| many(&mut self.reports, n, version, value, wire::report_from_bytes)),
+            "facts" => name(rest).and_then(|n| many(&mut self.facts, n, version, value, json)),
+            "hold" => many(&mut self.holds, rest.to_owned(), version, value, json),
+            "approval" => many(&mut self.approvals, rest.to_owned(), version, value, json),
+            "audit" => self.audit.fold(value),
+            // A kind of a newer hub: not ours to judge.
+            _ => Ok(()),
+        }
+        .map_err(error)
+    }
+
+    /// The key of a good record, taken apart.
+    pub fn good_key(catalog: &CatalogName, kind: Kind, name: &str) -> (CatalogName, String, String) {
+        (catalog.clone(), kind.to_string(), name.to_owned())
+    }
+}
+
+type Read<T> = fn(&[u8]) -> Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Folded = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(serde_json::from_slice(bytes)?)
+}
+
+fn one<T>(slot: &mut Option<Versioned<Arc<T>>>, version: Version, value: Option<&Value>, read: Read<T>) -> Folded {
+    if slot.as_ref().is_some_and(|held| held.version > version) {
+        return Ok(());
+    }
+    *slot = match value {
+        Some(bytes) => Some(Versioned { record: Arc::new(read(bytes)?), version }),
+        None => None,
+    };
+    Ok(())
+}
+
+fn many<K: Ord, T>(
+    records: &mut Records<K, T>,
+    key: K,
+    version: Version,
+    value: Option<&Value>,
+    read: Read<T>,
+) -> Folded {
+    if records.get(&key).is_some_and(|held| held.version > version) {
+        return Ok(());
+    }
+    match value {
+        Some(bytes) => drop(records.insert(key, Versioned { record: Arc::new(read(bytes)?), version })),
+        None => drop(records.remove(&key)),
+    }
+    Ok(())
+}
+
+fn name(text: &str) -> Result<ClusterName, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(text.parse()?)
+}
+
+fn catalog(text: &str) -> Result<CatalogName, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(text.parse()?)
+}
+
+fn app(text: &str) -> Result<AppKey, Box<dyn std::error::Error + Send + Sync>> {
+    let (catalog_name, app_name) = text.split_once('/').ok_or("an app's key has two parts")?;
+    Ok(AppKey::new(catalog(catalog_name)?, app_name)?)
+}
+
+fn good(text: &str) -> Result<(CatalogName, String, String), Box<dyn std::error::Error + Send + Sync>> {
+    let mut parts = text.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(c), Some(kind), Some(name)) => Ok((catalog(c)?, kind.to_owned(), name.to_owned())),
+        _ => Err("the key of a good form has three parts".into()),
+    }
+}

@@ -1,0 +1,273 @@
+//! The records that the store keeps: their keys and shapes. JSON, but for assignments and reports, whose size matters.
+//!
+//! A field that is added later has a default; a field is never given another meaning.
+
+use std::collections::BTreeMap;
+
+use nave_placement::assign::{AppForm, Epoch, Generation, Options};
+use nave_placement::catalog::{CommitId, Kind};
+use nave_placement::fleet::Membership;
+use nave_placement::guard::PastLoss;
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
+use serde::{Deserialize, Serialize};
+
+/// Keys: the first word is the kind of record.
+pub mod key {
+    use super::{AppKey, CatalogName, ClusterName, CommitId, Kind};
+
+    /// The fleet itself.
+    pub const FLEET: &str = "fleet";
+    /// The doubt about this store, while there is one.
+    pub const DOUBT: &str = "doubt";
+    /// What left in the last hour.
+    pub const WINDOW: &str = "window";
+
+    /// A member.
+    pub fn member(name: &ClusterName) -> String {
+        format!("member/{name}")
+    }
+    /// A join token.
+    pub fn token(id: &str) -> String {
+        format!("token/{id}")
+    }
+    /// An operator.
+    pub fn operator(name: &str) -> String {
+        format!("operator/{name}")
+    }
+    /// How far a catalog was taken.
+    pub fn head(catalog: &CatalogName) -> String {
+        format!("head/{catalog}")
+    }
+    /// The last good form of a catalog's object.
+    pub fn good(catalog: &CatalogName, kind: Kind, name: &str) -> String {
+        format!("good/{catalog}/{kind}/{name}")
+    }
+    /// The form of an app that is in effect.
+    pub fn form(app: &AppKey) -> String {
+        format!("form/{}/{}", app.catalog, app.name())
+    }
+    /// What a cluster was told.
+    pub fn assignment(cluster: &ClusterName) -> String {
+        format!("assignment/{cluster}")
+    }
+    /// What a cluster reported.
+    pub fn report(cluster: &ClusterName) -> String {
+        format!("report/{cluster}")
+    }
+    /// What a cluster said of itself.
+    pub fn facts(cluster: &ClusterName) -> String {
+        format!("facts/{cluster}")
+    }
+    /// A hold.
+    pub fn hold(id: &str) -> String {
+        format!("hold/{id}")
+    }
+    /// An approval, by the id of its hold.
+    pub fn approval(hold: &str) -> String {
+        format!("approval/{hold}")
+    }
+    /// A trailer that was used.
+    pub fn trailer(commit: &CommitId) -> String {
+        format!("trailer/{commit}")
+    }
+    /// A line of the audit log.
+    pub fn audit(sequence: u64) -> String {
+        format!("audit/{sequence:020}")
+    }
+}
+
+/// The fleet itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetRecord {
+    /// Its name, for ever.
+    pub name: String,
+    /// The epoch of new assignments.
+    pub epoch: Epoch,
+}
+
+/// A spoke proved that it holds what this store does not know: nothing is sent to anybody until an operator accepts the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DoubtRecord {
+    /// The cluster that proved it first.
+    pub cluster: ClusterName,
+    /// What it holds.
+    pub epoch: Epoch,
+    /// What it holds.
+    pub generation: Generation,
+    /// When it was noticed, Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// Where a member stands on its way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// A member.
+    #[default]
+    Member,
+    /// Its workloads are being deleted, then it is detached.
+    Emptying,
+    /// It is told to detach.
+    Detaching,
+    /// Detached, or revoked: its certificate is refused.
+    Revoked,
+}
+
+/// A member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct MemberRecord {
+    /// What operators said of it.
+    #[serde(flatten)]
+    pub membership: Membership,
+    /// The UID of the cluster that enrolled.
+    pub cluster_uid: String,
+    /// The public key that enrolled (SubjectPublicKeyInfo, DER, hex): the member *is* this key.
+    pub public_key: String,
+    /// When it enrolled, Unix milliseconds.
+    pub enrolled_ms: u64,
+    /// Until when its certificate is valid, Unix milliseconds.
+    pub certificate_until_ms: u64,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Who ordered it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ordered_by: Option<String>,
+}
+
+/// A join token; its secret is kept hashed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRecord {
+    /// The cluster that it makes a member.
+    pub cluster: ClusterName,
+    /// Labels and set of the member to be.
+    #[serde(flatten)]
+    pub membership: Membership,
+    /// SHA-256 of the secret.
+    pub secret: Digest,
+    /// Valid until, Unix milliseconds.
+    pub expires_ms: u64,
+    /// The first public key that was presented (hex); no other is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_to: Option<String>,
+}
+
+/// What an operator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OperatorRole {
+    /// Looks.
+    Viewer,
+    /// Changes what runs.
+    Operator,
+    /// Changes who may.
+    Admin,
+}
+
+/// An operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorRecord {
+    /// What they may do.
+    pub role: OperatorRole,
+    /// Their public key (SubjectPublicKeyInfo, DER, hex).
+    pub public_key: String,
+}
+
+/// How far a catalog was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadRecord {
+    /// The commit that is in effect, as far as it is valid.
+    pub commit: CommitId,
+    /// When it was taken, Unix milliseconds.
+    pub taken_ms: u64,
+}
+
+/// Where the last good form of an object stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GoodRecord {
+    /// The commit whose text is in effect: where the object's content changed last.
+    pub commit: CommitId,
+    /// The file in that commit.
+    pub file: String,
+}
+
+/// The form of an app that is in effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormRecord {
+    /// The rendered manifests.
+    pub bundle: Digest,
+    /// How it is treated.
+    pub options: Options,
+    /// The recipe digest.
+    pub version: Digest,
+    /// The commit that gave it this version.
+    pub commit: CommitId,
+}
+
+impl From<&FormRecord> for AppForm {
+    fn from(r: &FormRecord) -> Self {
+        Self { bundle: r.bundle, options: r.options.clone(), version: r.version, commit: r.commit.clone() }
+    }
+}
+
+impl From<&AppForm> for FormRecord {
+    fn from(f: &AppForm) -> Self {
+        Self { bundle: f.bundle, options: f.options.clone(), version: f.version, commit: f.commit.clone() }
+    }
+}
+
+/// A hold, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldRecord {
+    /// What is held.
+    pub hold: nave_placement::guard::Hold,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+    /// The commit that was in effect when it came up.
+    pub commit: CommitId,
+    /// The catalog.
+    pub catalog: CatalogName,
+}
+
+/// What left in the last hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WindowRecord {
+    /// The losses, oldest first.
+    pub losses: Vec<PastLoss>,
+}
+
+/// A line of the audit log. Each carries the hash of the one before it, so that none can be changed or left out unseen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditRecord {
+    /// Counts from 1.
+    pub sequence: u64,
+    /// Unix milliseconds.
+    pub at_ms: u64,
+    /// Who: `operator NAME`, `spoke NAME`, `catalog NAME@COMMIT`, `hub`.
+    pub who: String,
+    /// From where: a network address, or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub from: String,
+    /// What was done, CamelCase.
+    pub what: String,
+    /// To what.
+    pub subject: String,
+    /// Why, as far as it was said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// More, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+    /// The hash of the line before; zeros for the first.
+    pub previous: Digest,
+    /// The hash of this line: SHA-256 over all fields above.
+    pub hash: Digest,
+}

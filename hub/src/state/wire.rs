@@ -1,0 +1,69 @@
+//! Records whose size matters: protobuf bytes and back, and the planner's way to entries and bundles.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::assign::{Codec, EncodedEntry, Entry, Epoch, Generation, Told};
+use nave_placement::report::Report;
+use nave_placement::{Digest, ObjectKey};
+use nave_proto::{app_from_proto, app_to_proto, v1};
+use prost::Message as _;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a cluster was told, as a record.
+pub fn told_to_bytes(told: &Told) -> Vec<u8> {
+    let assignment = nave_proto::assignment_to_proto(&told.assignment);
+    let trail = told.trail.iter().flat_map(|(app, entries)| {
+        let app = app_to_proto(app);
+        entries.iter().map(move |e| v1::KeyedEntry { app: Some(app.clone()), entry: e.bytes.to_vec().into() })
+    });
+    let past = told.past.iter().map(|(epoch, generation, digest)| v1::Past {
+        epoch: epoch.0,
+        generation: generation.0,
+        digest: digest.0.to_vec(),
+    });
+    let message =
+        v1::StoredAssignment { assignment: Some(assignment), trail: trail.collect(), past: past.collect() };
+    message.encode_to_vec()
+}
+
+pub(super) fn told_from_bytes(bytes: &[u8]) -> Result<Told, Failure> {
+    let message = v1::StoredAssignment::decode(bytes)?;
+    let nothing = Told::nothing(Epoch(0)).assignment;
+    let assignment = nave_proto::assignment_from_proto(message.assignment.unwrap_or_default(), &nothing)?;
+    let mut trail: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for entry in message.trail {
+        let app = app_from_proto(entry.app.as_ref().ok_or("a trail names its app")?)?;
+        trail.entry(app).or_default().push(EncodedEntry::new(&*entry.entry));
+    }
+    let past = message.past.iter().map(|p| Ok((Epoch(p.epoch), Generation(p.generation), nave_proto::digest(&p.digest)?)));
+    Ok(Told { assignment, trail, past: past.collect::<Result<_, nave_proto::ConvertError>>()? })
+}
+
+/// A report, as a record.
+pub fn report_to_bytes(report: &Report) -> Vec<u8> {
+    v1::StoredReport { report: Some(nave_proto::report_to_proto(report, None)) }.encode_to_vec()
+}
+
+pub(super) fn report_from_bytes(bytes: &[u8]) -> Result<Report, Failure> {
+    let message = v1::StoredReport::decode(bytes)?;
+    Ok(nave_proto::report_from_proto(message.report.unwrap_or_default(), None)?)
+}
+
+/// The planner's way to entries and bundles: the wire's encoding, and a lookup of the objects of bundles.
+pub struct WireCodec<F>(pub F);
+
+impl<F: Fn(&Digest) -> Option<Arc<BTreeSet<ObjectKey>>>> Codec for WireCodec<F> {
+    fn encode(&self, entry: &Entry) -> EncodedEntry {
+        nave_proto::encode_entry(entry)
+    }
+
+    fn decode(&self, entry: &EncodedEntry) -> Option<Entry> {
+        nave_proto::decode_entry(&entry.bytes).ok()
+    }
+
+    fn objects(&self, bundle: &Digest) -> Option<Arc<BTreeSet<ObjectKey>>> {
+        (self.0)(bundle)
+    }
+}

@@ -1,0 +1,10 @@
+//! The hub's Git stage against real repositories, made and served by the `git` binary.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod fixture;
+mod history;
+mod hostile;
+mod local;
+mod polling;
+mod remote;

@@ -1,0 +1,335 @@
+//! The planner: from what is wanted and what was told to the next assignments.
+//!
+//! Two steps, with the guard between them: [`survey`] finds what would be lost, [`assign`] makes the assignments with what the
+//! guard lets go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Assignment, Cause, EncodedEntry, Entry, Generation, Leaving, Options, PAST, TRAIL, Told};
+use crate::catalog::CommitId;
+use crate::decide::Wanted;
+use crate::guard::{Counts, Losses, Verdict};
+use crate::render::effective_objects;
+use crate::report::{EntryReason, EntryState, Report};
+use crate::{AppKey, ClusterName, Digest, ObjectKey};
+
+/// The form of an app that is in effect: its newest that could be rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppForm {
+    /// The rendered manifests.
+    pub bundle: Digest,
+    /// How it is treated.
+    pub options: Options,
+    /// The recipe digest.
+    pub version: Digest,
+    /// The commit that gave it this version.
+    pub commit: CommitId,
+}
+
+/// A member, as far as the planner looks at it.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// What it was told last.
+    pub told: Arc<Told>,
+    /// What it reported last.
+    pub report: Option<&'a Report>,
+    /// An operator ordered that everything leaves it.
+    pub emptied_by: Option<String>,
+}
+
+/// How entries become bytes and back; lives at the wire's edge.
+pub trait Codec {
+    /// Encodes an entry.
+    fn encode(&self, entry: &Entry) -> EncodedEntry;
+    /// Reads an entry; `None` when a newer hub wrote it.
+    fn decode(&self, entry: &EncodedEntry) -> Option<Entry>;
+    /// The objects of a bundle, namespaces as the manifests give them; `None` when the bundle is not at hand.
+    fn objects(&self, bundle: &Digest) -> Option<Arc<BTreeSet<ObjectKey>>>;
+}
+
+/// Everything that the planner looks at.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// What every cluster shall run.
+    pub wanted: &'a Wanted,
+    /// The form of every app that is in effect.
+    pub apps: &'a BTreeMap<AppKey, AppForm>,
+    /// The members that have enrolled.
+    pub members: &'a BTreeMap<ClusterName, Member<'a>>,
+    /// Why entries that are not wanted any more would go.
+    pub cause: &'a Cause,
+    /// Reads and writes entries.
+    pub codec: &'a dyn Codec,
+}
+
+/// What the next assignments would lose, and how much there is.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// What would go.
+    pub losses: Losses,
+    /// What there is.
+    pub counts: Counts,
+    /// Number of objects that each entry would drop.
+    drops: BTreeMap<(AppKey, ClusterName), u32>,
+}
+
+/// Finds what the next assignments would lose.
+pub fn survey(inputs: &Inputs<'_>) -> Survey {
+    let mut survey = Survey::default();
+    let mut dropped: BTreeMap<AppKey, BTreeSet<ObjectKey>> = BTreeMap::new();
+    let mut objects: BTreeMap<AppKey, BTreeSet<ObjectKey>> = BTreeMap::new();
+    for (cluster, member) in inputs.members {
+        let entries = &member.told.assignment.entries;
+        survey.counts.by_cluster.insert(cluster.clone(), entries.len());
+        let next = Next::of(inputs, cluster, member);
+        for app in entries.keys() {
+            *survey.counts.by_app.entry(app.clone()).or_default() += 1;
+            if next.leaves(app) {
+                let cause = match &member.emptied_by {
+                    Some(by) => Cause::Operator { by: by.clone() },
+                    None => inputs.cause.clone(),
+                };
+                survey.losses.entries.insert((app.clone(), cluster.clone()), cause);
+            }
+        }
+        for (app, form) in &next.wanted {
+            let before = next.before(app);
+            if before.is_empty() {
+                continue;
+            }
+            let lost = next.dropped(app, form, &before);
+            objects.entry((*app).clone()).or_default().extend(before);
+            let count = u32::try_from(lost.len()).unwrap_or(u32::MAX);
+            if !lost.is_empty() && !next.granted(app, form, count) {
+                survey.drops.insert(((*app).clone(), cluster.clone()), count);
+                dropped.entry((*app).clone()).or_default().extend(lost);
+            }
+        }
+    }
+    survey.losses.objects = dropped.into_iter().map(|(app, lost)| (app, lost.len())).collect();
+    survey.counts.objects = objects.into_iter().map(|(app, all)| (app, all.len())).collect();
+    survey
+}
+
+/// Makes the assignments that differ from what was told.
+pub fn assign(inputs: &Inputs<'_>, survey: &Survey, verdict: &Verdict) -> BTreeMap<ClusterName, Told> {
+    let next = |(cluster, member): (&ClusterName, &Member<'_>)| {
+        let told = Next::of(inputs, cluster, member).told(survey, verdict)?;
+        Some((cluster.clone(), told))
+    };
+    inputs.members.iter().filter_map(next).collect()
+}
+
+/// One cluster on its way to the next assignment.
+struct Next<'a> {
+    inputs: &'a Inputs<'a>,
+    cluster: &'a ClusterName,
+    member: &'a Member<'a>,
+    /// Apps that it shall run and that have a form.
+    wanted: BTreeMap<&'a AppKey, &'a AppForm>,
+    /// Apps that it shall run, rendered or not.
+    named: BTreeSet<&'a AppKey>,
+    /// Former names, and the app that each is now.
+    renamed: BTreeMap<&'a AppKey, &'a AppKey>,
+}
+
+impl<'a> Next<'a> {
+    fn of(inputs: &'a Inputs<'a>, cluster: &'a ClusterName, member: &'a Member<'a>) -> Self {
+        let apps = inputs.wanted.get(cluster).filter(|_| member.emptied_by.is_none());
+        let named: BTreeSet<&AppKey> = apps.into_iter().flat_map(|apps| apps.keys()).collect();
+        let wanted: BTreeMap<&AppKey, &AppForm> =
+            named.iter().filter_map(|app| Some((*app, inputs.apps.get(*app)?))).collect();
+        let entries = &member.told.assignment.entries;
+        let former = wanted.iter().flat_map(|(app, form)| form.options.formerly.iter().map(|old| (old, *app)));
+        let renamed = former.filter(|(old, _)| entries.contains_key(*old) && !named.contains(*old)).collect();
+        Self { inputs, cluster, member, wanted, named, renamed }
+    }
+
+    /// Whether an entry is not wanted any more, under this name or another.
+    fn leaves(&self, app: &AppKey) -> bool {
+        !self.named.contains(app) && !self.renamed.contains_key(app)
+    }
+
+    /// Earlier entries of an app, its former names' included, whose objects may be on the cluster.
+    fn trail(&self, app: &AppKey) -> Vec<EncodedEntry> {
+        let former = self.renamed.iter().filter(|(_, new)| **new == app).map(|(old, _)| *old);
+        let mut trail = Vec::new();
+        for name in former.chain([app]) {
+            let Some(entry) = self.member.told.assignment.entries.get(name) else { continue };
+            let version = self.inputs.codec.decode(entry).map(|e| e.version);
+            if !version.is_some_and(|v| self.confirmed(name, v)) {
+                trail.extend(self.member.told.trail.get(name).into_iter().flatten().cloned());
+            }
+            trail.push(entry.clone());
+        }
+        trail
+    }
+
+    /// Former names of an app under which a spoke may still hold objects: those that unconfirmed entries name.
+    fn unconfirmed_names(&self, app: &AppKey) -> BTreeSet<AppKey> {
+        let former = self.renamed.iter().filter(|(_, new)| **new == app).map(|(old, _)| *old);
+        let mut names = BTreeSet::new();
+        for name in former.chain([app]) {
+            let Some(entry) = self.member.told.assignment.entries.get(name) else { continue };
+            let Some(entry) = self.inputs.codec.decode(entry) else { continue };
+            if !self.confirmed(name, entry.version) {
+                names.extend(entry.options.formerly);
+            }
+            if name != app {
+                names.insert(name.clone());
+            }
+        }
+        names.retain(|name| name != app && !self.named.contains(name));
+        names
+    }
+
+    /// Whether the spoke said that it applied this version of the app and pruned what it had to.
+    fn confirmed(&self, app: &AppKey, version: Digest) -> bool {
+        let report = self.member.report.filter(|r| (r.epoch, r.generation) == self.member.told.assignment.order());
+        report.and_then(|r| r.entries.get(app)).is_some_and(|entry| {
+            let applied = matches!(entry.state, EntryState::Healthy | EntryState::Progressing | EntryState::Degraded);
+            applied && entry.version == Some(version) && entry.reason != EntryReason::PruneRefused
+        })
+    }
+
+    /// Whether the entry already allows so many drops on the way to this form.
+    fn granted(&self, app: &AppKey, form: &AppForm, count: u32) -> bool {
+        let entry = self.member.told.assignment.entries.get(app).and_then(|e| self.inputs.codec.decode(e));
+        entry.is_some_and(|e| e.version == form.version && e.drops >= count)
+    }
+
+    /// Objects of an app that may be on the cluster now.
+    fn before(&self, app: &AppKey) -> BTreeSet<ObjectKey> {
+        let entries = self.trail(app).into_iter().filter_map(|e| self.inputs.codec.decode(&e));
+        entries.flat_map(|e| self.objects(&e.bundle, &e.options)).collect()
+    }
+
+    fn objects(&self, bundle: &Digest, options: &Options) -> BTreeSet<ObjectKey> {
+        self.inputs.codec.objects(bundle).map(|o| effective_objects(&o, options)).unwrap_or_default()
+    }
+
+    /// Objects that would go with the app's next form: those that no app of this cluster claims any more.
+    fn dropped(&self, app: &AppKey, form: &AppForm, before: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
+        let now = self.objects(&form.bundle, &form.options);
+        let mut lost: BTreeSet<ObjectKey> = before.difference(&now).cloned().collect();
+        for (_, form) in self.wanted.iter().filter(|(other, _)| **other != app) {
+            if lost.is_empty() {
+                break;
+            }
+            let claimed = self.objects(&form.bundle, &form.options);
+            lost.retain(|key| !claimed.contains(key));
+        }
+        lost
+    }
+
+    /// The next assignment; `None` when nothing changes.
+    fn told(&self, survey: &Survey, verdict: &Verdict) -> Option<Told> {
+        let before = &self.member.told.assignment;
+        let mut trail = BTreeMap::new();
+        let mut entries = BTreeMap::new();
+        for app in &self.named {
+            match self.wanted.get(app) {
+                Some(form) => {
+                    let (entry, behind) = self.entry(app, form, survey, verdict);
+                    if !behind.is_empty() {
+                        trail.insert((*app).clone(), behind);
+                    }
+                    entries.insert((*app).clone(), entry);
+                }
+                // It cannot be rendered now: what runs stays.
+                None => drop(before.entries.get(*app).map(|old| entries.insert((*app).clone(), old.clone()))),
+            }
+        }
+        let mut leaving = self.still_leaving(&entries);
+        for (app, old) in before.entries.iter().filter(|(app, _)| self.leaves(app)) {
+            match verdict.entries.get(&(app.clone(), self.cluster.clone())) {
+                Some(cause) => {
+                    let record = self.leaving(app, old, cause);
+                    // What its former names hold on a spoke that has not taken the rename over leaves too.
+                    for former in self.unconfirmed_names(app) {
+                        leaving.entry(former).or_insert_with(|| record.clone());
+                    }
+                    leaving.insert(app.clone(), record);
+                }
+                // Held: it stays as it is.
+                None => {
+                    entries.insert(app.clone(), old.clone());
+                    if let Some(behind) = self.member.told.trail.get(app) {
+                        trail.insert(app.clone(), behind.clone());
+                    }
+                }
+            }
+        }
+        if entries == before.entries && leaving == before.leaving {
+            return None;
+        }
+        let generation = Generation(before.generation.0 + 1);
+        let mut past = self.member.told.past.clone();
+        past.push((before.epoch, before.generation, before.digest()));
+        past.drain(..past.len().saturating_sub(PAST));
+        let assignment = Assignment { epoch: before.epoch, generation, entries, leaving };
+        Some(Told { assignment, trail, past })
+    }
+
+    /// The entry of a wanted app, and the earlier ones that are not confirmed away.
+    fn entry(
+        &self,
+        app: &AppKey,
+        form: &AppForm,
+        survey: &Survey,
+        verdict: &Verdict,
+    ) -> (EncodedEntry, Vec<EncodedEntry>) {
+        let key = (app.clone(), self.cluster.clone());
+        let (drops, drops_cause) = match (survey.drops.get(&key), verdict.objects.get(app)) {
+            (Some(count), Some(cause)) => {
+                let revision = || Cause::Revision { commit: form.commit.clone() };
+                (*count, Some(cause.clone().unwrap_or_else(revision)))
+            }
+            _ => (0, None),
+        };
+        let old = self.member.told.assignment.entries.get(app);
+        let told = old.and_then(|e| self.inputs.codec.decode(e));
+        if let (Some(old), Some(told)) = (old, told)
+            && told.version == form.version
+            && told.drops >= drops
+        {
+            return (old.clone(), self.member.told.trail.get(app).cloned().unwrap_or_default());
+        }
+        let objects = self.objects(&form.bundle, &form.options).len();
+        let mut options = form.options.clone();
+        options.formerly.extend(self.unconfirmed_names(app));
+        let entry = Entry {
+            bundle: form.bundle,
+            values: BTreeMap::new(),
+            options,
+            version: form.version,
+            commit: form.commit.clone(),
+            objects: u32::try_from(objects).unwrap_or(u32::MAX),
+            drops,
+            drops_cause,
+        };
+        let mut behind = self.trail(app);
+        behind.drain(..behind.len().saturating_sub(TRAIL));
+        (self.inputs.codec.encode(&entry), behind)
+    }
+
+    /// Leaving records that the spoke has not acknowledged and that no entry took back.
+    fn still_leaving(&self, entries: &BTreeMap<AppKey, EncodedEntry>) -> BTreeMap<AppKey, Leaving> {
+        let told = &self.member.told.assignment;
+        let report = self.member.report.filter(|r| (r.epoch, r.generation) == told.order());
+        let left = |app: &AppKey| report.is_some_and(|r| r.left.contains(app));
+        let stays = |(app, _): &(&AppKey, &Leaving)| !left(app) && !entries.contains_key(*app);
+        told.leaving.iter().filter(stays).map(|(app, l)| (app.clone(), l.clone())).collect()
+    }
+
+    fn leaving(&self, app: &AppKey, old: &EncodedEntry, cause: &Cause) -> Leaving {
+        let policy = self.inputs.codec.decode(old).map(|e| e.options.on_remove);
+        Leaving {
+            // An entry that cannot be read says nothing about deleting.
+            policy: policy.unwrap_or(crate::catalog::OnRemove::Orphan),
+            cause: cause.clone(),
+            objects: u32::try_from(self.before(app).len()).unwrap_or(u32::MAX),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The guard's numbers, as rows.
+
+use super::*;
+
+fn key(app: usize, cluster: usize) -> EntryKey {
+    (format!("a{app}").parse().expect("valid"), ClusterName::new(&format!("c{cluster:04}")).expect("valid"))
+}
+
+fn commit() -> CommitId {
+    CommitId("c0ffee00".into())
+}
+
+/// A fleet of `apps` × `clusters` entries.
+fn counts(apps: usize, clusters: usize) -> Counts {
+    Counts {
+        by_app: (0..apps).map(|a| (key(a, 0).0, clusters)).collect(),
+        by_cluster: (0..clusters).map(|c| (key(0, c).1, apps)).collect(),
+        objects: (0..apps).map(|a| (key(a, 0).0, 20)).collect(),
+    }
+}
+
+fn losing(keys: impl IntoIterator<Item = EntryKey>) -> Losses {
+    let cause = Cause::Revision { commit: commit() };
+    Losses { entries: keys.into_iter().map(|k| (k, cause.clone())).collect(), objects: BTreeMap::new() }
+}
+
+struct Case {
+    losses: Losses,
+    counts: Counts,
+    window: Vec<PastLoss>,
+    approvals: Vec<Approval>,
+    allowances: Vec<Allowance>,
+}
+
+impl Case {
+    fn new(losses: Losses, counts: Counts) -> Self {
+        Self { losses, counts, window: Vec::new(), approvals: Vec::new(), allowances: Vec::new() }
+    }
+
+    fn judge(&self) -> Verdict {
+        judge(&Question {
+            losses: &self.losses,
+            counts: &self.counts,
+            limits: GuardLimits::default(),
+            window: &self.window,
+            now_ms: 10 * WINDOW_MS,
+            approvals: &self.approvals,
+            allowances: &self.allowances,
+        })
+    }
+}
+
+fn causes(verdict: &Verdict) -> Vec<HoldCause> {
+    verdict.holds.iter().map(|h| h.cause.clone()).collect()
+}
+
+#[test]
+fn the_numbers_are_those_of_the_design() {
+    let app = HoldCause::App { app: key(0, 0).0 };
+    let cluster = HoldCause::Cluster { cluster: key(0, 0).1 };
+    // (apps, clusters, what goes, what holds it)
+    type Row = (usize, usize, Vec<EntryKey>, Vec<HoldCause>);
+    let rows: Vec<Row> = vec![
+        // An app may leave 2 clusters, or a quarter of them.
+        (10, 4, (0..2).map(|c| key(0, c)).collect(), vec![]),
+        (10, 4, (0..3).map(|c| key(0, c)).collect(), vec![app.clone()]),
+        (10, 40, (0..10).map(|c| key(0, c)).collect(), vec![]),
+        (10, 40, (0..11).map(|c| key(0, c)).collect(), vec![app]),
+        // A cluster may lose 2 apps, or a quarter of them.
+        (5, 40, (0..2).map(|a| key(a, 0)).collect(), vec![]),
+        (5, 40, (0..3).map(|a| key(a, 0)).collect(), vec![cluster]),
+        // Two clusters may lose their last entry.
+        (1, 40, (0..2).map(|c| key(0, c)).collect(), vec![]),
+        (1, 40, (0..3).map(|c| key(0, c)).collect(), vec![HoldCause::LastEntries]),
+        // The fleet may lose 3 entries, or 5 %, at most 200.
+        (10, 5, vec![key(0, 0), key(1, 1), key(2, 2)], vec![]),
+        (10, 5, vec![key(0, 0), key(1, 1), key(2, 2), key(3, 3)], vec![HoldCause::Fleet]),
+        (20, 1000, (0..200).map(|i| key(i % 20, i)).collect(), vec![]),
+        (20, 1000, (0..201).map(|i| key(i % 20, i)).collect(), vec![HoldCause::Fleet]),
+    ];
+    for (apps, clusters, keys, expected) in rows {
+        let verdict = Case::new(losing(keys.clone()), counts(apps, clusters)).judge();
+        assert_eq!(causes(&verdict), expected, "{apps} apps × {clusters} clusters lose {keys:?}");
+        let held: usize = verdict.holds.iter().map(|h| h.entries.len()).sum();
+        assert_eq!(held + verdict.entries.len(), keys.len(), "each loss is either held or goes");
+    }
+}
+
+#[test]
+fn a_hold_covers_what_broke_the_limit_and_all_else_goes_on() {
+    let mut keys: Vec<_> = (0..4).map(|c| key(0, c)).collect();
+    keys.push(key(1, 7));
+    let verdict = Case::new(losing(keys), counts(10, 10)).judge();
+    assert_eq!(verdict.entries.keys().collect::<Vec<_>>(), [&key(1, 7)]);
+    assert_eq!(verdict.holds[0].entries.len(), 4);
+}
+
+#[test]
+fn losses_of_the_last_hour_count_and_older_ones_do_not() {
+    let past = |at_ms| PastLoss { at_ms, app: key(0, 0).0, cluster: key(0, 1).1 };
+    let mut case = Case::new(losing([key(0, 2)]), counts(10, 6));
+    case.window = vec![past(10 * WINDOW_MS - 1), past(10 * WINDOW_MS - 2)];
+    assert_eq!(causes(&case.judge()), [HoldCause::App { app: key(0, 0).0 }]);
+    case.window = vec![past(9 * WINDOW_MS), past(8 * WINDOW_MS)];
+    assert!(case.judge().holds.is_empty());
+}
+
+#[test]
+fn an_approval_covers_what_it_named_and_nothing_else() {
+    let mut case = Case::new(losing((0..3).map(|c| key(0, c))), counts(10, 4));
+    let hold = case.judge().holds.remove(0);
+    case.approvals = vec![Approval { hold: hold.clone(), by: "ann".into() }];
+    let verdict = case.judge();
+    assert!(verdict.holds.is_empty());
+    assert_eq!(verdict.entries[&key(0, 0)], Cause::Approved { hold: hold.id, by: "ann".into() });
+    case.losses = losing((0..3).map(|c| key(1, c)));
+    assert_eq!(case.judge().holds.len(), 1, "another app's removal is not covered");
+}
+
+#[test]
+fn a_trailer_allows_its_number_once() {
+    let allow = |value: &str| Allowance::parse(&commit(), value).expect("valid");
+    let mut case = Case::new(losing((0..3).map(|c| key(0, c))), counts(10, 4));
+    for (trailer, holds) in [("app/a0=3", 0), ("app/a0=2", 1), ("app/a1=3", 1), ("*=3", 0), ("app/a1=9, app/a0=3", 0)] {
+        case.allowances = allow(trailer);
+        let verdict = case.judge();
+        assert_eq!(verdict.holds.len(), holds, "{trailer}");
+        assert_eq!(verdict.used.len(), 1 - holds, "{trailer}");
+    }
+    case.losses = losing((0..6).map(|i| key(i / 3, i % 3)));
+    case.allowances = allow("*=3");
+    assert_eq!(case.judge().holds.len(), 1, "one of the two apps is allowed, not both");
+    for bad in ["", "app/a0", "a0=1", "app/a0=x", "*", "app/A=1"] {
+        assert_eq!(Allowance::parse(&commit(), bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn an_app_may_drop_ten_objects_or_a_quarter() {
+    for (losing, of, holds) in [(10, 20, 0), (11, 20, 1), (25, 100, 0), (26, 100, 1)] {
+        let mut case = Case::new(Losses::default(), counts(1, 1));
+        case.counts.objects = BTreeMap::from([(key(0, 0).0, of)]);
+        case.losses.objects = BTreeMap::from([(key(0, 0).0, losing)]);
+        let verdict = case.judge();
+        assert_eq!(verdict.holds.len(), holds, "{losing} of {of}");
+        assert_eq!(verdict.objects.len(), 1 - holds);
+        if let Some(hold) = verdict.holds.first() {
+            case.approvals = vec![Approval { hold: hold.clone(), by: "ann".into() }];
+            assert!(case.judge().holds.is_empty());
+        }
+    }
+}

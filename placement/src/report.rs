@@ -1,0 +1,158 @@
+//! Report: what a spoke observed, in the words that hub and spoke share.
+//!
+//! In: per app, what came of applying and looking. Out: one [`Report`] whose digest proves in O(1) that two ends hold the same.
+//! Never: lists healthy objects; details are of unhealthy ones only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::assign::{Epoch, Generation};
+use crate::{AppKey, Digest, Digester, ObjectKey};
+
+/// Most unhealthy objects that one entry's report details.
+pub const MAX_UNHEALTHY: usize = 20;
+
+/// State of an entry on its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EntryState {
+    /// Everything is as wanted and healthy.
+    Healthy,
+    /// Applied; not healthy yet.
+    Progressing,
+    /// Accepted; not applied yet.
+    Pending,
+    /// Waits for something that is named.
+    Waiting,
+    /// Applied; an object failed or is stuck.
+    Degraded,
+    /// Could not be applied.
+    Failed,
+}
+
+/// Why an entry is in its state. Closed, so that a screen can group by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum EntryReason {
+    /// Nothing to explain.
+    #[default]
+    None,
+    /// An object is not healthy (yet); it is named.
+    ObjectUnhealthy,
+    /// The target refuses an object.
+    ApplyRefused,
+    /// Another manager owns fields that we never owned.
+    Conflict,
+    /// A kind is not served yet.
+    NotServed,
+    /// The target could not be reached.
+    TargetUnreachable,
+    /// The bundle is not here yet.
+    BundleMissing,
+    /// The entry or its bundle cannot be read by this version of the spoke.
+    Unreadable,
+    /// More objects would be pruned than are approved; none is.
+    PruneRefused,
+    /// Another app of this cluster claims an object too.
+    ClaimedTwice,
+    /// Objects are being deleted; finalizers are at work.
+    Terminating,
+}
+
+/// An unhealthy object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectReport {
+    /// Which.
+    #[serde(flatten)]
+    pub key: ObjectKey,
+    /// Healthy | Progressing | Degraded | Suspended | Unknown.
+    pub state: String,
+    /// CamelCase, e.g. `Unschedulable`.
+    pub reason: String,
+    /// What is missing, for people.
+    pub message: String,
+}
+
+/// What came of one entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryReport {
+    /// The version that was applied last, completely or in part; absent before the first write.
+    pub version: Option<Digest>,
+    /// Its state.
+    pub state: EntryState,
+    /// Why.
+    pub reason: EntryReason,
+    /// For people; empty when healthy.
+    pub message: String,
+    /// Objects that the entry has.
+    pub objects: u32,
+    /// Of these, healthy ones.
+    pub healthy: u32,
+    /// The worst of the others, at most [`MAX_UNHEALTHY`].
+    pub unhealthy: Vec<ObjectReport>,
+    /// Foreign changes that were put back since the spoke started.
+    pub corrected: u64,
+    /// Of all the fields above, by the spoke that wrote them ([`EntryReport::seal`]). A hub of another version, which may
+    /// know fewer fields, takes it as it comes.
+    #[serde(skip)]
+    pub digest: Digest,
+}
+
+impl EntryReport {
+    /// Sets the digest of a report that was just made.
+    #[must_use]
+    pub fn seal(mut self) -> Self {
+        let json = serde_json::to_vec(&self).expect("an entry's report always serializes");
+        self.digest = Digest::of(&json);
+        self
+    }
+}
+
+/// Everything that a spoke reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Counts the starts of the spoke; orders reports before `sequence`.
+    pub boot: u64,
+    /// Counts the reports of one boot.
+    pub sequence: u64,
+    /// Of the assignment that it is about.
+    pub epoch: Epoch,
+    /// Of the assignment that it is about.
+    pub generation: Generation,
+    /// Every entry of that assignment.
+    pub entries: BTreeMap<AppKey, EntryReport>,
+    /// Leaving records that are done.
+    pub left: BTreeSet<AppKey>,
+    /// Leaving records that are not done, and why.
+    pub leaving: BTreeMap<AppKey, EntryReport>,
+    /// Apps that are kept though nothing assigns them.
+    pub unassigned: BTreeSet<AppKey>,
+}
+
+impl Report {
+    /// The digest of what is reported. Boot and sequence are order, not content, and stay out.
+    pub fn digest(&self) -> Digest {
+        let mut digester = Digester::new("nave.report.v1");
+        digester.add(&self.epoch.0.to_be_bytes());
+        digester.add(&self.generation.0.to_be_bytes());
+        for (part, entries) in [(&b"entries"[..], &self.entries), (b"leaving", &self.leaving)] {
+            digester.add(part);
+            for (app, entry) in entries {
+                digester.add(app.to_string().as_bytes());
+                digester.add(&entry.digest.0);
+            }
+        }
+        for (part, apps) in [(&b"left"[..], &self.left), (b"unassigned", &self.unassigned)] {
+            digester.add(part);
+            apps.iter().for_each(|app| digester.add(app.to_string().as_bytes()));
+        }
+        digester.finish()
+    }
+
+    /// (boot, sequence): an older report never replaces a newer one.
+    pub fn order(&self) -> (u64, u64) {
+        (self.boot, self.sequence)
+    }
+}

@@ -1,0 +1,22 @@
+//! What tests of the whole stand on: real clusters, real etcd, real repositories, real processes, and faults between them.
+//!
+//! In: the binaries that `tests/setup/` provides and those of this workspace. Out: values that own what they started and
+//! end it when they are dropped. Nothing here knows what Nave promises; that is for the tests to say.
+//!
+//! - [`kubernetes`]: clusters, with or without running workloads
+//! - [`etcd`]: an etcd that keeps its word about durability
+//! - [`git`]: repositories, and servers for them over http and https
+//! - [`process`]: the binaries of this workspace, started, watched and killed
+//! - [`proxy`]: a connection that can be cut, silenced or slowed
+//! - [`wait`]: until something holds, and what was seen last if it never did
+
+pub mod assets;
+pub mod etcd;
+pub mod git;
+pub mod kubernetes;
+pub mod port;
+pub mod process;
+pub mod proxy;
+mod servers;
+pub mod tls;
+pub mod wait;
