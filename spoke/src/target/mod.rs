@@ -47,7 +47,11 @@ pub struct Health {
 impl Health {
     /// Nothing to say.
     pub fn healthy() -> Self {
-        Self { state: HealthState::Healthy, reason: String::new(), message: String::new() }
+        Self {
+            state: HealthState::Healthy,
+            reason: String::new(),
+            message: String::new(),
+        }
     }
 }
 
@@ -148,7 +152,11 @@ pub trait Target: Send + Sync + 'static {
     async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError>;
 
     /// Looks at the objects that an app wants. An error for an object whose state could not be seen.
-    async fn observe(&self, app: &AppKey, wanted: &[Resolved]) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
+    async fn observe(
+        &self,
+        app: &AppKey,
+        wanted: &[Resolved],
+    ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
 
     /// Writes an object for an app. `take` overwrites fields that somebody else changed, and is set only for objects that are ours.
     async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError>;
