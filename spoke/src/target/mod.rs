@@ -6,6 +6,7 @@
 
 pub mod builtin;
 pub mod dir;
+pub mod kube;
 pub mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,11 +48,7 @@ pub struct Health {
 impl Health {
     /// Nothing to say.
     pub fn healthy() -> Self {
-        Self {
-            state: HealthState::Healthy,
-            reason: String::new(),
-            message: String::new(),
-        }
+        Self { state: HealthState::Healthy, reason: String::new(), message: String::new() }
     }
 }
 

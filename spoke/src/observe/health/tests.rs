@@ -1,5 +1,7 @@
 //! Rows: an object, and what is said of it (`State Reason: message`).
 
+#![expect(clippy::needless_pass_by_value, reason = "rows of literals read better without `&`")]
+
 use serde_json::{Value, json};
 
 use super::judge;
