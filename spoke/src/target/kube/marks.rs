@@ -4,10 +4,12 @@
 //! Never: trusts one mark alone where something is to be deleted: a copy of an object carries its labels and annotations.
 
 use nave_placement::{AppKey, Digest, Digester, ObjectKey};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::sent::{child, sent};
 
 /// Our field manager.
 pub(super) const MANAGER: &str = "nave";
@@ -54,18 +56,12 @@ impl Marks {
         digester.finish().to_string()[..16].to_owned()
     }
 
-    /// What is sent for a wanted object: the object, our marks, no status (that is its controller's).
+    /// What is sent for a wanted object: the object with our marks.
     pub fn marked(&self, app: &AppKey, key: &ObjectKey, wanted: &Value) -> Value {
         let applied = digest(wanted);
-        let mut object = wanted.clone();
+        let mut object = sent(wanted);
         if let Some(fields) = object.as_object_mut() {
-            fields.remove("status");
             let metadata = child(fields, "metadata");
-            for ours in
-                ["creationTimestamp", "managedFields", "resourceVersion", "uid", "generation", "selfLink"]
-            {
-                metadata.remove(ours);
-            }
             child(metadata, "labels").insert(PART_OF.into(), self.set_id(app).into());
             let annotations = child(metadata, "annotations");
             annotations.insert(APP.into(), app_mark(app).into());
@@ -143,15 +139,6 @@ pub(super) fn part_of(live: &Value) -> Option<&str> {
 /// An annotation.
 pub(super) fn annotation<'a>(live: &'a Value, name: &str) -> Option<&'a str> {
     live.pointer("/metadata/annotations")?.get(name)?.as_str()
-}
-
-/// The map under a key, made where there is none (a manifest may say `labels:` and nothing more).
-fn child<'a>(fields: &'a mut Map<String, Value>, name: &str) -> &'a mut Map<String, Value> {
-    let slot = fields.entry(name).or_insert_with(|| Value::Object(Map::new()));
-    if !slot.is_object() {
-        *slot = Value::Object(Map::new());
-    }
-    slot.as_object_mut().expect("just made one")
 }
 
 #[cfg(test)]

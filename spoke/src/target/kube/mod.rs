@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `wire`, `problem` | a request | its answer, or one of four kinds of failure |
 //! | `kinds` | discovery documents | scopes, paths |
-//! | `marks` | an app, an object | the object with our marks; whether a live one is ours |
+//! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
@@ -25,6 +25,7 @@ mod notes;
 mod pods;
 mod problem;
 mod remove;
+mod sent;
 mod shared;
 mod watch;
 mod wire;
