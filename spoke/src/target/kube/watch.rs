@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::Api;
@@ -14,6 +15,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use nave_placement::ObjectKey;
 use tokio::runtime::Handle;
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::marks::PART_OF;
@@ -21,6 +23,8 @@ use super::shared::Shared;
 
 /// Metadata of this many objects is held at once while a list is read.
 const PAGE: u32 = 50;
+/// Between two attempts at a kind that the server did not know: a definition that is replaced is back within seconds.
+const PAUSE_MS: std::ops::Range<u64> = 1_000..5_000;
 
 type Meta = PartialObjectMeta<DynamicObject>;
 
@@ -48,24 +52,20 @@ impl Watches {
 async fn follow(shared: Arc<Shared>, group: String, kind: String) {
     let mut discovered = shared.discovered.subscribe();
     loop {
-        if let Some(resource) = shared.kinds().preferred(&group, &kind) {
-            follow_served(&shared, &resource).await;
-            if let Err(problem) = shared.discover_group(&group).await {
-                tracing::debug!(kind, group, error = %problem.error, "discovery failed");
-                // A watch that failed for another reason is taken up again, not at once.
-                tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(1_000..5_000))).await;
-                continue;
-            }
-            shared.bump();
-            if shared.kinds().preferred(&group, &kind) == Some(resource) {
-                tokio::time::sleep(std::time::Duration::from_millis(fastrand::u64(1_000..5_000))).await;
+        let Some(resource) = shared.kinds().preferred(&group, &kind) else {
+            // The sender lives in `shared`: this waits, and does not fail.
+            if discovered.changed().await.is_err() {
+                return;
             }
             continue;
+        };
+        follow_served(&shared, &resource).await;
+        // Its objects are gone with it, which is news.
+        if let Err(problem) = shared.discover_group(&group).await {
+            tracing::debug!(kind, group, error = %problem.error, "discovery failed");
         }
-        // The sender lives in `shared`, so this waits and never fails.
-        if discovered.changed().await.is_err() {
-            return;
-        }
+        shared.bump();
+        sleep(Duration::from_millis(fastrand::u64(PAUSE_MS))).await;
     }
 }
 

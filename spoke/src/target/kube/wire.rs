@@ -123,8 +123,13 @@ pub(super) async fn limited<T>(
             let body = serde_json::to_vec(&status).unwrap_or_default();
             Err(Problem::answered(status.code, &body))
         }
+        Ok(Err(kube::Error::Service(error))) => {
+            Err(Problem::unanswered(format!("the API server cannot be reached: {}", chain(&*error))))
+        }
         Ok(Err(error)) => Err(Problem::unanswered(chain(&error))),
-        Err(_) => Err(Problem::unanswered(format!("no answer within {} s", TIMEOUT.as_secs()))),
+        Err(_) => {
+            Err(Problem::unanswered(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
+        }
     }
 }
 
