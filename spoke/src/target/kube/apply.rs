@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::compare::{differences, fingerprint};
-use super::marks::{self, MANAGER, Marks};
+use super::marks::{self, CREATED, MANAGER, Marks};
 use super::notes::Note;
 use super::problem::Problem;
 use super::shared::{Shared, text};
@@ -158,5 +158,7 @@ impl Shared {
 }
 
 fn foreign(key: &ObjectKey) -> TargetError {
-    TargetError::Conflict(format!("{key} exists, and Nave did not create it"))
+    TargetError::Conflict(format!(
+        "{key} exists, and Nave did not create it (it has no mark {CREATED} of its own)"
+    ))
 }

@@ -1,16 +1,18 @@
 //! Inventory: what each app has on the cluster, in an ApplySet-shaped `ConfigMap` a piece (KEP-3659).
 //!
 //! In: an app's [`Inventory`]. Out: the same, after any restart.
-//! Never: reads a part of the inventories for all of them: one that is damaged is an error that names it.
+//! Never: takes a part of the inventories for all of them. One whose data are damaged is rebuilt from the objects that
+//! carry the app's marks, which is what the set's label is for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::core::discovery::ApiResource;
-use nave_placement::AppKey;
+use nave_placement::{AppKey, ObjectKey};
 use serde_json::{Value, json};
 
-use super::marks::{APP, MANAGER, Marks, annotation, app_mark};
+use super::marks::{APP, MANAGER, Marks, PART_OF, annotation, app_mark};
+use super::own_namespace;
 use super::shared::{Shared, text};
 use super::wire::path;
 use crate::target::{Inventory, TargetError};
@@ -20,27 +22,70 @@ const SELECTOR: &str = "nave.dev/inventory=true";
 /// An object in etcd may have 1.5 MiB, a request 3 MiB; a ConfigMap's data 1 MiB. Some 5,000 objects fit.
 const MAX_BYTES: usize = 700 << 10;
 const DATA: &str = "inventory";
+/// KEP-3659: `Kind.group`, joined by commas.
+const KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 
 impl Shared {
     pub async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
         let mut found = BTreeMap::new();
-        let mut damaged = None;
-        let each = |parent: Value| match read(&parent) {
-            Ok((app, inventory)) => drop(found.insert(app, inventory)),
+        let mut damaged = Vec::new();
+        let each = |parent: Value| match app_of(&parent) {
+            Ok(app) => match inventory_of(&parent) {
+                Ok(inventory) => drop(found.insert(app, inventory)),
+                Err(why) => damaged.push((app, why, text_of(&parent, KINDS))),
+            },
+            // Whose it was cannot be told. Its objects keep their marks, so that their app finds them again.
             Err(why) => {
                 let name = text(&parent, "/metadata/name");
-                damaged.get_or_insert(format!("ConfigMap {}/{name}: {why}", self.marks.namespace));
+                tracing::warn!(namespace = self.marks.namespace, name, why, "an inventory is passed over");
             }
         };
         self.wire.list(&config_maps(), &self.marks.namespace, Some(SELECTOR), false, each).await?;
-        damaged.map_or(Ok(found), |why| Err(TargetError::Refused(why)))
+        for (app, why, kinds) in damaged {
+            tracing::warn!(%app, why, "a damaged inventory is rebuilt from the app's objects");
+            let inventory = self.rebuild(&app, &kinds).await?;
+            found.insert(app, inventory);
+        }
+        Ok(found)
+    }
+
+    /// The objects of these kinds that carry the app's marks.
+    async fn rebuild(&self, app: &AppKey, kinds: &str) -> Result<Inventory, TargetError> {
+        let labels = format!("{PART_OF}={}", self.marks.set_id(app));
+        let mut inventory = Inventory::default();
+        for kind in kinds.split(',').filter(|k| !k.is_empty()) {
+            let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+            let of = |live: &Value| ObjectKey {
+                group: group.to_owned(),
+                kind: kind.to_owned(),
+                namespace: text(live, "/metadata/namespace").to_owned(),
+                name: text(live, "/metadata/name").to_owned(),
+            };
+            let Some(resource) = self.resource_now(&of(&Value::Null)).await? else { continue };
+            let each = |live: Value| {
+                let key = of(&live);
+                if self.marks.is_ours(&key, &live) {
+                    inventory.objects.insert(key);
+                }
+            };
+            self.wire.list(&resource, "", Some(&labels), true, each).await?;
+        }
+        Ok(inventory)
     }
 
     pub async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
         let parent = self.parent(app, inventory)?;
         let (name, params) = (Marks::parent_name(app), PatchParams::apply(MANAGER).force());
-        let at = path(&config_maps(), &self.marks.namespace);
-        self.wire.send(at.patch(&name, &params, &Patch::Apply(parent))).await?;
+        let write =
+            || path(&config_maps(), &self.marks.namespace).patch(&name, &params, &Patch::Apply(&parent));
+        match self.wire.send(write()).await {
+            // Somebody deleted our namespace.
+            Err(problem) if problem.code == 404 => {
+                own_namespace(&self.wire, &self.marks.namespace).await?;
+                self.wire.send(write()).await?;
+            }
+            answer => drop(answer?),
+        }
         Ok(())
     }
 
@@ -80,7 +125,7 @@ impl Shared {
                 "labels": {"applyset.kubernetes.io/id": self.marks.set_id(app), "nave.dev/inventory": "true"},
                 "annotations": {
                     "applyset.kubernetes.io/tooling": "nave/v1",
-                    "applyset.kubernetes.io/contains-group-kinds": kinds.into_iter().collect::<Vec<_>>().join(","),
+                    KINDS: kinds.into_iter().collect::<Vec<_>>().join(","),
                     "applyset.kubernetes.io/additional-namespaces": namespaces.into_iter().collect::<Vec<_>>().join(","),
                     APP: app_mark(app),
                 },
@@ -90,13 +135,19 @@ impl Shared {
     }
 }
 
-fn read(parent: &Value) -> Result<(AppKey, Inventory), String> {
+fn app_of(parent: &Value) -> Result<AppKey, String> {
     let app = annotation(parent, APP).ok_or_else(|| format!("annotation {APP} is missing"))?;
-    let app: AppKey = app.parse().map_err(|e| format!("annotation {APP}: {e}"))?;
+    app.parse().map_err(|e| format!("annotation {APP}: {e}"))
+}
+
+fn inventory_of(parent: &Value) -> Result<Inventory, String> {
     let data =
         parent.pointer("/data/inventory").and_then(Value::as_str).ok_or("its data has no inventory")?;
-    let inventory = serde_json::from_str(data).map_err(|e| format!("its inventory cannot be read: {e}"))?;
-    Ok((app, inventory))
+    serde_json::from_str(data).map_err(|e| format!("its data cannot be read: {e}"))
+}
+
+fn text_of(parent: &Value, name: &str) -> String {
+    annotation(parent, name).unwrap_or_default().to_owned()
 }
 
 fn config_maps() -> ApiResource {
