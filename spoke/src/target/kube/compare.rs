@@ -69,10 +69,9 @@ impl Walk {
     /// `ours`: the node of this field; `None` below a field that is owned as one piece, or without books.
     fn value(&mut self, sent: &Value, live: Option<&Value>, ours: Option<&Value>) {
         match (sent, live) {
-            // The server drops a null, and often an empty map or list.
+            // The server drops a null, and often what says nothing: empty, zero or false.
             (Value::Null, _) => {}
-            (Value::Object(s), None) if s.is_empty() => {}
-            (Value::Array(s), None) if s.is_empty() => {}
+            (s, None) if is_zero(s) => {}
             (_, None) => self.differs(None, false),
             (Value::Object(s), Some(Value::Object(l))) => self.object(s, l, ours),
             (Value::Array(s), Some(Value::Array(l))) => self.array(s, l, ours),
@@ -176,6 +175,18 @@ fn equal(a: &Value, b: &Value) -> bool {
     }
 }
 
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(set) => !set,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// What is not even owned once it was sent.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,

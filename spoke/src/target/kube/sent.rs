@@ -24,6 +24,10 @@ pub(super) fn sent(wanted: &Value) -> Value {
             ("v1", "Service") => name_protocols(fields),
             _ => {}
         }
+        let group = kind.0.split_once('/').map_or("", |(group, _)| group);
+        if matches!(group, "" | "apps" | "batch") {
+            fields.values_mut().for_each(write_quantities);
+        }
     }
     object
 }
@@ -45,6 +49,28 @@ fn name_protocols(service: &mut Map<String, Value>) {
     let ports = service.get_mut("spec").and_then(|spec| spec.get_mut("ports")).and_then(Value::as_array_mut);
     for port in ports.into_iter().flatten().filter_map(Value::as_object_mut) {
         port.entry("protocol").or_insert_with(|| "TCP".into());
+    }
+}
+
+/// `cpu: 2` is a number in YAML and a string to the schema of v1.20, which would refuse it. Only below `resources` of
+/// the kinds that have pods or claims: elsewhere a number may be a number.
+fn write_quantities(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_quantities),
+        Value::Object(fields) => {
+            let resources = fields.get_mut("resources").and_then(Value::as_object_mut);
+            let lists = resources
+                .into_iter()
+                .flatten()
+                .filter(|(name, _)| matches!(name.as_str(), "limits" | "requests"));
+            for quantity in lists.filter_map(|(_, list)| list.as_object_mut()).flat_map(Map::values_mut) {
+                if quantity.is_number() {
+                    *quantity = quantity.to_string().into();
+                }
+            }
+            fields.values_mut().for_each(write_quantities);
+        }
+        _ => {}
     }
 }
 
@@ -84,6 +110,11 @@ mod tests {
                 "Secret",
                 json!({"data": {"b": "eA=="}, "stringData": {"a": "1"}}),
                 json!({"data": {"a": "MQ==", "b": "eA=="}}),
+            ),
+            (
+                "Pod",
+                json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 0.5, "memory": "1Gi"}}, "ports": [1]}]}}),
+                json!({"spec": {"containers": [{"resources": {"limits": {"cpu": "0.5", "memory": "1Gi"}}, "ports": [1]}]}}),
             ),
             ("Secret", json!({"stringData": {"a": 1}}), json!({"data": {"a": 1}})),
             (

@@ -63,6 +63,13 @@ fn a_field_that_left_our_fields_is_lost_even_if_it_reads_the_same() {
 }
 
 #[test]
+fn what_says_nothing_may_be_dropped_by_the_server_but_not_by_others() {
+    let sent = json!({"a": "", "b": false, "c": 0, "d": []});
+    check("owned", sent.clone(), json!({}), json!({"f:a": {}, "f:b": {}, "f:c": {}, "f:d": {}}), &[]);
+    check("lost", sent, json!({"b": true}), json!({"f:a": {}, "f:c": {}, "f:d": {}}), &["/b!"]);
+}
+
+#[test]
 fn keyed_lists_are_matched_by_their_keys() {
     let ours = json!({"f:containers": {r#"k:{"name":"web"}"#: {".": {}, "f:name": {}, "f:image": {}}}});
     let sent = json!({"containers": [{"name": "web", "image": "a"}]});
