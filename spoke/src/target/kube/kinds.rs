@@ -247,4 +247,20 @@ mod tests {
         gone.insert("metrics.k8s.io", Group::new(), None);
         assert_eq!(gone.scope("metrics.k8s.io", "PodMetrics"), None);
     }
+
+    #[test]
+    fn aggregated_documents_say_which_part_of_them_is_stale() {
+        let document = serde_json::json!({"metadata": {"name": "apps"}, "versions": [
+            {"version": "v1", "freshness": "Current", "resources": [
+                {"resource": "deployments", "responseKind": {"kind": "Deployment"}, "scope": "Namespaced", "verbs": ["get"]},
+            ]},
+            {"version": "v1beta1", "freshness": "Stale"},
+        ]});
+        let (group, stale) = read_aggregated(serde_json::from_value(document).expect("a group's document"));
+        let mut kinds = Kinds::default();
+        kinds.insert("apps", group, None);
+        assert!(stale);
+        assert_eq!(kinds.scope("apps", "Deployment"), Some(Scope::Namespaced));
+        assert_eq!(kinds.preferred("apps", "Deployment").map(|r| r.plural), Some("deployments".into()));
+    }
 }
