@@ -9,5 +9,5 @@ mod service;
 pub mod views;
 mod wait;
 
-pub use look::Look;
+pub use look::{Look, Selection};
 pub use service::{OperatorService, Rooms};
