@@ -2,11 +2,10 @@
 
 mod broken_off;
 
-use nave_placement::report::{EntryReason, EntryState};
 use nave_placement::ObjectKey;
 use nave_placement::catalog::{NamespaceOptions, OnRemove};
+use nave_placement::report::{EntryReason, EntryState};
 use serde_json::json;
-
 
 use crate::target::memory::MemoryTarget;
 use crate::target::{Health, HealthState};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
-use nave_placement::report::EntryState;
 use nave_placement::catalog::OnRemove;
+use nave_placement::report::EntryState;
 use nave_placement::{AppKey, ObjectKey};
 
 use crate::report::Outcome;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nave_placement::report::EntryState;
 use nave_placement::catalog::OnRemove;
+use nave_placement::report::EntryState;
 use tempfile::TempDir;
 
 use super::DirTarget;
