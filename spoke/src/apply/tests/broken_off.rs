@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use nave_placement::catalog::OnRemove;
+use nave_placement::report::EntryState;
 use nave_placement::{AppKey, ObjectKey};
 
-use crate::report::{AppState, Outcome};
+use crate::report::Outcome;
 use crate::target::Inventory;
 use crate::target::memory::{Event, Held, MemoryTarget};
 use crate::testing::{After, Wish, app, config_map, config_map_key};
@@ -262,7 +263,7 @@ async fn killed_again_and_again_under_changing_assignments_it_loses_and_deletes_
         let outcome = settle(&target, &wish, seed).await;
         for (key, held) in target.objects() {
             // An app prunes nothing while it fails: here, where it wants what was orphaned on the way, with other content.
-            let fails = |app| outcome.apps.get(app).is_some_and(|report| report.state == AppState::Failed);
+            let fails = |app| outcome.apps.get(app).is_some_and(|report| report.state == EntryState::Failed);
             let accounted = held.app.as_ref().is_none_or(fails) || wish.claimed().contains(&key);
             assert!(accounted, "seed {seed}: {key} is left over: {held:?} {outcome:#?}");
         }
