@@ -4,6 +4,10 @@
 //! Never: decides. What to write or delete is [`crate::plan`]'s, which is pure; a target only does it, and tells apart
 //! what is *absent* from what it *could not see*.
 
+pub mod builtin;
+pub mod dir;
+pub mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -56,7 +60,8 @@ pub enum Seen {
     Foreign,
     /// It is ours.
     Ours {
-        /// It differs from what is wanted: our fields were changed, or the wanted content is newer.
+        /// It differs from what is wanted: our fields were changed, the wanted content is newer, or it is marked as
+        /// another app's. False means that this very app wrote just this: then an old owner may let it go.
         differs: bool,
         /// Our own fields, as we last wrote them, were changed by somebody else.
         drifted: bool,

@@ -1,0 +1,140 @@
+//! Judging a round: what was planned, done and seen becomes a report per app.
+//!
+//! In: plans, progress, observations. Out: an [`Outcome`]. Never: calls an app healthy that has anything open.
+
+use nave_placement::AppKey;
+
+use super::Desired;
+use super::desired::AllWanted;
+use super::round::{AllSeen, Round};
+use crate::plan::{Observed, Plan, Unresolved, Wanted};
+use crate::report::{AppReport, AppState, MAX_UNHEALTHY, Outcome, Reason, UnhealthyObject};
+use crate::target::{Health, HealthState, Seen, TargetError};
+
+/// The outcome of a round that could not even begin.
+pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
+    let report = |objects: u32| {
+        let reason = Reason::Unreachable { message: error.to_string() };
+        verdict(AppReport { objects, ..AppReport::default() }, vec![reason])
+    };
+    let objects = |app: &AppKey| match desired.entries.get(app) {
+        Some(Ok(entry)) => entry.objects,
+        _ => 0,
+    };
+    let assignment = desired.assignment;
+    Outcome {
+        apps: assignment.entries.keys().map(|app| (app.clone(), report(objects(app)))).collect(),
+        leaving: assignment.leaving.iter().map(|(app, l)| (app.clone(), report(l.objects))).collect(),
+        ..Outcome::default()
+    }
+}
+
+/// The outcome of a round.
+pub(super) fn outcome(
+    desired: &Desired<'_>,
+    wanted: &AllWanted,
+    seen: &AllSeen,
+    plan: &Plan,
+    mut round: Round<'_>,
+) -> Outcome {
+    let mut outcome = Outcome { interrupted: round.stopped(), writes: round.writes(), ..Outcome::default() };
+    for (app, wanted) in wanted {
+        let report = entry(app, wanted, seen.get(app), plan, &mut round);
+        outcome.apps.insert(app.clone(), report);
+    }
+    for app in desired.assignment.leaving.keys().filter(|app| !wanted.contains_key(*app)) {
+        if round.inventories().contains_key(app) {
+            outcome.leaving.insert(app.clone(), leaving(app, plan, &mut round));
+        } else {
+            outcome.left.insert(app.clone());
+        }
+    }
+    let here = |app: &&AppKey| round.inventories().contains_key(*app);
+    outcome.unassigned = plan.unassigned.iter().filter(here).cloned().collect();
+    outcome
+}
+
+fn entry(
+    app: &AppKey,
+    wanted: &Result<Wanted, Unresolved>,
+    seen: Option<&Observed>,
+    plan: &Plan,
+    round: &mut Round<'_>,
+) -> AppReport {
+    let mut report = AppReport::default();
+    let mut reasons = open(app, plan, &mut report, round);
+    report.version = round.inventories().get(app).and_then(|inventory| inventory.version);
+    match wanted {
+        Err(unresolved) => report.objects = unresolved.entry.as_ref().map_or(0, |entry| entry.objects),
+        Ok(wanted) => {
+            report.objects = u32::try_from(wanted.objects.len()).unwrap_or(u32::MAX);
+            for object in &wanted.objects {
+                let health = match seen.and_then(|seen| seen.get(&object.key)) {
+                    Some(Ok(Seen::Ours { health, .. })) => health.clone(),
+                    Some(Ok(Seen::Absent | Seen::Foreign)) => not_there(),
+                    Some(Err(_)) | None => continue,
+                };
+                if matches!(health.state, HealthState::Healthy | HealthState::Suspended) {
+                    report.healthy += 1;
+                    continue;
+                }
+                let object = object.key.clone();
+                reasons.push(Reason::Unhealthy { object: object.clone(), health: health.clone() });
+                report.unhealthy.push(UnhealthyObject { object, health });
+            }
+            // The worst first; the rest is in the counts.
+            report.unhealthy.sort_by_key(|unhealthy| std::cmp::Reverse(unhealthy.health.state));
+            report.unhealthy.truncate(MAX_UNHEALTHY);
+        }
+    }
+    verdict(report, reasons)
+}
+
+fn leaving(app: &AppKey, plan: &Plan, round: &mut Round<'_>) -> AppReport {
+    let mut report = AppReport::default();
+    let reasons = open(app, plan, &mut report, round);
+    let remaining = round.inventories().get(app).map_or(0, |inventory| inventory.objects.len());
+    report.objects = u32::try_from(remaining).unwrap_or(u32::MAX);
+    let mut report = verdict(report, reasons);
+    // Something remains, or it would have left: what was handed over waits for its new app, for one.
+    report.state = report.state.max(AppState::Progressing);
+    report
+}
+
+/// What stands in an app's way, and what was done for it.
+fn open(app: &AppKey, plan: &Plan, report: &mut AppReport, round: &mut Round<'_>) -> Vec<Reason> {
+    let stopped = round.stopped();
+    let progress = round.progress(app);
+    report.corrected = progress.corrected;
+    report.kept = std::mem::take(&mut progress.kept);
+    let mut reasons = plan.apps.get(app).map(|steps| steps.blocked.clone()).unwrap_or_default();
+    reasons.append(&mut progress.problems);
+    if stopped && !progress.finished {
+        reasons.push(Reason::Interrupted);
+    }
+    reasons
+}
+
+fn not_there() -> Health {
+    Health {
+        state: HealthState::Progressing,
+        reason: "NotThere".into(),
+        message: "it is not there yet".into(),
+    }
+}
+
+/// Puts the worst reason first and derives the state from it.
+fn verdict(mut report: AppReport, reasons: Vec<Reason>) -> AppReport {
+    let open = reasons.iter().filter(|reason| reason.state() != AppState::Healthy).count();
+    // `max_by_key` takes the last of equals; reversed, that is the first that was found.
+    let worst = reasons.into_iter().rev().max_by_key(Reason::state);
+    report.state = worst.as_ref().map_or(AppState::Healthy, Reason::state);
+    if let Some(worst) = worst {
+        report.message = match open {
+            0 | 1 => worst.to_string(),
+            more => format!("{worst} (and {} more)", more - 1),
+        };
+        report.reason = Some(worst);
+    }
+    report
+}

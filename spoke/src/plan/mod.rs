@@ -1,0 +1,199 @@
+//! Plan: what is wanted and what was seen become the steps that lead from one to the other.
+//!
+//! In: the resolved entries of an assignment (or why one is not resolved), its leaving records, every app's inventory,
+//! what was seen of every wanted object. Out: a [`Plan`]: per app two ordered lists of [`Step`]s, and what stands in the
+//! way. Never: does anything; reads *could not be seen* as *absent*; deletes what any entry claims.
+//!
+//! Every app is first *raised* (widen the inventory, then apply), and when all apps were raised it is *settled* (hand
+//! over, prune, narrow). So an object that moves between apps has its new owner before it loses the old one.
+
+mod check;
+mod claims;
+mod order;
+mod raise;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_placement::assign::{Entry, Leaving};
+use nave_placement::render::Resolved;
+use nave_placement::{AppKey, Digest, ObjectKey};
+
+pub use check::{Violation, check};
+pub use claims::Claims;
+pub use order::{Rank, is_kept, rank};
+
+use crate::report::Reason;
+use crate::target::{Inventory, Seen, TargetError};
+
+/// An entry and its objects.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted {
+    /// The entry.
+    pub entry: Entry,
+    /// Its objects, each once, in the order of the bundle.
+    pub objects: Vec<Resolved>,
+}
+
+/// An entry whose objects are not known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unresolved {
+    /// The entry, if at least that could be read.
+    pub entry: Option<Box<Entry>>,
+    /// Why.
+    pub reason: Box<Reason>,
+    /// What it claims at least, where that is known; `None` stops every removal on the cluster.
+    pub claims: Option<BTreeSet<ObjectKey>>,
+}
+
+/// What was seen of the objects that an app wants.
+pub type Observed = BTreeMap<ObjectKey, Result<Seen, TargetError>>;
+
+/// Everything a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Every entry of the assignment.
+    pub wanted: &'a BTreeMap<AppKey, Result<Wanted, Unresolved>>,
+    /// Apps on their way out. Where an app has an entry too, the entry holds and the record is not acknowledged.
+    pub leaving: &'a BTreeMap<AppKey, Leaving>,
+    /// What every app has on the target.
+    pub inventories: &'a BTreeMap<AppKey, Inventory>,
+    /// What was seen, by the app that wants it. An object that is missing here was not looked at.
+    pub seen: &'a BTreeMap<AppKey, Observed>,
+}
+
+/// One thing to do. `of` names the app in whose inventory the object stands; it differs from the app that plans the
+/// step when that one takes over a former name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Store the inventory with what is about to be written.
+    Widen(Inventory),
+    /// Write an object.
+    Apply {
+        /// What to write.
+        object: Resolved,
+        /// Overwrite what others changed: only for what is ours.
+        take: bool,
+        /// It is written because it, or a field that is ours, was changed or removed by somebody else.
+        drifted: bool,
+    },
+    /// Another app has it now: it leaves this inventory and is not touched. Provided that it is `to`'s: applied for it
+    /// in this round, or at [`AppPlan::rest`] there.
+    HandOver {
+        /// The inventory it leaves.
+        of: AppKey,
+        /// The object.
+        key: ObjectKey,
+        /// Who claims it.
+        to: AppKey,
+    },
+    /// Delete an object.
+    Prune {
+        /// Whose it is.
+        of: AppKey,
+        /// The object.
+        key: ObjectKey,
+    },
+    /// Let an object be: it stays, without our marks.
+    Orphan {
+        /// Whose it was.
+        of: AppKey,
+        /// The object.
+        key: ObjectKey,
+    },
+    /// Store the inventory without what the steps before took out of it.
+    Narrow {
+        /// Whose.
+        of: AppKey,
+        /// The version that is complete if every step before has succeeded; `None` leaves the recorded one.
+        complete: Option<Digest>,
+    },
+    /// Forget the inventory if nothing remains in it, else narrow it.
+    Forget {
+        /// Whose.
+        of: AppKey,
+    },
+}
+
+/// The steps of one app.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AppPlan {
+    /// Objects that are as the app wants them, and its own.
+    pub rest: BTreeSet<ObjectKey>,
+    /// First, for all apps: widen and apply.
+    pub raise: Vec<Step>,
+    /// Then, for all apps: hand over always; prune, orphan and call it complete only if all of `raise` succeeded.
+    pub settle: Vec<Step>,
+    /// What stands in the way already now. Not empty: nothing is pruned and the version is not complete.
+    pub blocked: Vec<Reason>,
+}
+
+/// What to do on one cluster in one round.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// By app: every entry, every leaving app that has an inventory, every app that something is handed over from.
+    pub apps: BTreeMap<AppKey, AppPlan>,
+    /// Apps that are merely missing from the assignment. What they have is kept.
+    pub unassigned: BTreeSet<AppKey>,
+    /// Leaving apps of which nothing remains.
+    pub left: BTreeSet<AppKey>,
+}
+
+/// What an inventory is to the assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing<'a> {
+    /// Its app has an entry.
+    Assigned,
+    /// Its app was renamed; the successor settles it.
+    Renamed,
+    /// Its app is on its way out.
+    Leaving(&'a Leaving),
+    /// Nobody says anything.
+    Unassigned,
+}
+
+impl<'a> Input<'a> {
+    /// An entry beats a rename, and a rename a leaving record, which deletes more.
+    fn standing(&self, app: &AppKey, claims: &Claims<'a>) -> Standing<'a> {
+        if self.wanted.contains_key(app) {
+            return Standing::Assigned;
+        }
+        let leaving = || self.leaving.get(app).map_or(Standing::Unassigned, Standing::Leaving);
+        claims.successor(app).map_or_else(leaving, |_| Standing::Renamed)
+    }
+}
+
+/// Plans one round.
+///
+/// # Guarantees
+/// No step deletes an object that an entry claims; none deletes more than was approved; none deletes anything while the
+/// claims of an entry are unknown; no object is written before an inventory names it; nothing is planned for an object
+/// that could not be seen. [`check`] proves it for every plan, with other code.
+pub fn plan(input: &Input<'_>) -> Plan {
+    let claims = Claims::of(input);
+    let mut plan = Plan::default();
+    for (app, wanted) in input.wanted {
+        let mut steps = raise::entry(input, &claims, app, wanted);
+        settle::entry(input, &claims, app, wanted, &mut steps);
+        plan.apps.insert(app.clone(), steps);
+    }
+    let others = input.inventories.iter().filter(|(app, _)| !input.wanted.contains_key(app));
+    for (app, inventory) in others {
+        match input.standing(app, &claims) {
+            Standing::Leaving(leaving) => {
+                plan.apps.insert(app.clone(), settle::leaving(app, inventory, leaving, &claims));
+            }
+            Standing::Unassigned => {
+                plan.unassigned.insert(app.clone());
+                plan.apps
+                    .extend(settle::unassigned(app, inventory, &claims).map(|steps| (app.clone(), steps)));
+            }
+            Standing::Assigned | Standing::Renamed => {}
+        }
+    }
+    let gone = |app: &&AppKey| !input.inventories.contains_key(app) && !input.wanted.contains_key(app);
+    plan.left = input.leaving.keys().filter(gone).cloned().collect();
+    plan
+}

@@ -1,0 +1,472 @@
+//! The rules of planning, as rows: given what is wanted, had and seen, these are the steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_placement::assign::{Cause, Entry, Leaving, Options};
+use nave_placement::catalog::{CommitId, NamespaceOptions, OnRemove};
+use nave_placement::render::Resolved;
+use nave_placement::{AppKey, Digest, ObjectKey};
+
+use super::{Input, Observed, Plan, Step, Unresolved, Wanted, check, plan};
+use crate::report::Reason;
+use crate::target::{Health, Inventory, Seen, TargetError};
+
+fn app(name: &str) -> AppKey {
+    name.parse().expect("a valid name")
+}
+
+/// `Kind[.group]/name`; whatever is not `Cluster…`, a namespace or a CRD is in namespace `d`.
+fn key(text: &str) -> ObjectKey {
+    let (kind, name) = text.split_once('/').expect("kind/name");
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+    let cluster = kind.starts_with("Cluster") || ["Namespace", "CustomResourceDefinition"].contains(&kind);
+    let namespace = if cluster { "" } else { "d" };
+    ObjectKey { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() }
+}
+
+fn text(key: &ObjectKey) -> String {
+    let dot = if key.group.is_empty() { "" } else { "." };
+    format!("{}{dot}{}/{}", key.kind, key.group, key.name)
+}
+
+fn entry(version: &str) -> Entry {
+    let options =
+        Options { namespace: None, prune: true, on_remove: OnRemove::Delete, formerly: BTreeSet::new() };
+    Entry {
+        bundle: Digest::of(version.as_bytes()),
+        values: BTreeMap::new(),
+        options,
+        version: Digest::of(version.as_bytes()),
+        commit: CommitId("c".into()),
+        objects: 0,
+        drops: 0,
+        drops_cause: None,
+    }
+}
+
+const OURS: Seen = Seen::Ours { differs: false, drifted: false, health: HEALTHY };
+const DIFFERS: Seen = Seen::Ours { differs: true, drifted: false, health: HEALTHY };
+const DRIFTED: Seen = Seen::Ours { differs: true, drifted: true, health: HEALTHY };
+const HEALTHY: Health =
+    Health { state: crate::target::HealthState::Healthy, reason: String::new(), message: String::new() };
+
+/// What a plan is made from. What is in an inventory is seen as ours and unchanged, the rest as absent.
+#[derive(Default)]
+struct Given {
+    wanted: BTreeMap<AppKey, Result<Wanted, Unresolved>>,
+    leaving: BTreeMap<AppKey, Leaving>,
+    inventories: BTreeMap<AppKey, Inventory>,
+    seen: BTreeMap<ObjectKey, Result<Seen, TargetError>>,
+}
+
+impl Given {
+    fn wants(mut self, name: &str, objects: &[&str]) -> Self {
+        let resolved = |object: &&str| Resolved { key: key(object), object: (*object).into(), served: true };
+        let objects = objects.iter().map(resolved).collect();
+        self.wanted.insert(app(name), Ok(Wanted { entry: entry("new"), objects }));
+        self
+    }
+
+    fn unresolved(mut self, name: &str) -> Self {
+        let reason = Box::new(Reason::BundleMissing { bundle: Digest::default() });
+        self.wanted
+            .insert(app(name), Err(Unresolved { entry: Some(Box::new(entry("new"))), reason, claims: None }));
+        self
+    }
+
+    fn change(mut self, name: &str, change: impl FnOnce(&mut Wanted)) -> Self {
+        let wanted = self.wanted.get_mut(&app(name)).and_then(|wanted| wanted.as_mut().ok());
+        change(wanted.expect("an entry"));
+        self
+    }
+
+    fn drops(self, name: &str, drops: u32) -> Self {
+        self.change(name, |wanted| wanted.entry.drops = drops)
+    }
+
+    fn formerly(self, name: &str, former: &str) -> Self {
+        self.change(name, |wanted| {
+            wanted.entry.options.formerly.insert(app(former));
+        })
+    }
+
+    fn leaves(mut self, name: &str, policy: OnRemove, objects: u32) -> Self {
+        self.leaving.insert(app(name), Leaving { policy, cause: Cause::Labels, objects });
+        self
+    }
+
+    fn has(mut self, name: &str, objects: &[&str]) -> Self {
+        let objects = objects.iter().map(|object| key(object)).collect();
+        self.inventories.insert(app(name), Inventory { objects, version: Some(Digest::of(b"old")) });
+        self
+    }
+
+    fn seen(mut self, object: &str, seen: Seen) -> Self {
+        self.seen.insert(key(object), Ok(seen));
+        self
+    }
+
+    fn unseen(mut self, object: &str) -> Self {
+        self.seen.insert(key(object), Err(TargetError::Unreachable("time-out".into())));
+        self
+    }
+
+    fn plan(&self) -> Plan {
+        let held: BTreeSet<_> = self.inventories.values().flat_map(|i| &i.objects).collect();
+        let look = |key: &ObjectKey| {
+            let default = if held.contains(key) { OURS } else { Seen::Absent };
+            self.seen.get(key).cloned().unwrap_or(Ok(default))
+        };
+        let observed = |wanted: &Wanted| -> Observed {
+            let served = wanted.objects.iter().filter(|object| object.served);
+            served.map(|object| (object.key.clone(), look(&object.key))).collect()
+        };
+        let seen = self.wanted.iter().filter_map(|(app, w)| Some((app.clone(), observed(w.as_ref().ok()?))));
+        let seen = seen.collect();
+        let input = Input {
+            wanted: &self.wanted,
+            leaving: &self.leaving,
+            inventories: &self.inventories,
+            seen: &seen,
+        };
+        let plan = plan(&input);
+        assert_eq!(check(&input, &plan), [], "the checker objects to {plan:#?}");
+        plan
+    }
+
+    /// The steps of an app, one line each.
+    #[track_caller]
+    fn check(&self, name: &str, expected: &[&str]) {
+        let steps = self.plan().apps.remove(&app(name)).unwrap_or_default();
+        let lines: Vec<_> = steps.raise.iter().chain(&steps.settle).map(line).collect();
+        assert_eq!(lines, expected, "{name}, blocked by {:?}", steps.blocked);
+    }
+
+    fn blocked(&self, name: &str) -> Vec<Reason> {
+        self.plan().apps.remove(&app(name)).unwrap_or_default().blocked
+    }
+}
+
+fn line(step: &Step) -> String {
+    match step {
+        Step::Widen(i) => {
+            format!("widen to {}", i.objects.iter().map(text).collect::<Vec<_>>().join(" "))
+        }
+        Step::Apply { object, take, drifted } => {
+            let verb = if *take { "take" } else { "apply" };
+            format!("{verb} {}{}", text(&object.key), if *drifted { ", drifted" } else { "" })
+        }
+        Step::HandOver { of, key, to } => format!("hand {} of {of} over to {to}", text(key)),
+        Step::Prune { of, key } => format!("prune {} of {of}", text(key)),
+        Step::Orphan { of, key } => format!("orphan {} of {of}", text(key)),
+        Step::Narrow { of, complete } => {
+            format!("narrow {of}{}", if complete.is_some() { ", complete" } else { "" })
+        }
+        Step::Forget { of } => format!("forget {of}"),
+    }
+}
+
+#[test]
+fn objects_are_written_in_the_order_of_their_kinds() {
+    let objects = [
+        "ValidatingWebhookConfiguration.admissionregistration.k8s.io/w",
+        "Deployment.apps/a",
+        "ServiceAccount/a",
+        "ClusterRole.rbac.authorization.k8s.io/a",
+        "CustomResourceDefinition.apiextensions.k8s.io/a",
+        "Namespace/d",
+    ];
+    let plan = Given::default().wants("web", &objects).plan();
+    let lines: Vec<_> = plan.apps[&app("web")].raise.iter().skip(1).map(line).collect();
+    let expected: Vec<_> = objects.iter().rev().map(|object| format!("apply {object}")).collect();
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn objects_are_removed_in_reverse_order() {
+    Given::default()
+        .wants("web", &["Secret/s"])
+        .has(
+            "web",
+            &["ConfigMap/c", "Deployment.apps/a", "Secret/s", "ClusterRole.rbac.authorization.k8s.io/r"],
+        )
+        .drops("web", 3)
+        .check(
+            "web",
+            &[
+                "prune Deployment.apps/a of web",
+                "prune ConfigMap/c of web",
+                "prune ClusterRole.rbac.authorization.k8s.io/r of web",
+                "narrow web, complete",
+            ],
+        );
+}
+
+#[test]
+fn the_inventory_is_widened_before_the_first_write_and_narrowed_after_the_last_removal() {
+    Given::default().wants("web", &["ConfigMap/b"]).has("web", &["ConfigMap/a"]).drops("web", 1).check(
+        "web",
+        &[
+            "widen to ConfigMap/a ConfigMap/b",
+            "apply ConfigMap/b",
+            "prune ConfigMap/a of web",
+            "narrow web, complete",
+        ],
+    );
+}
+
+#[test]
+fn an_app_that_is_merely_missing_is_kept_and_reported() {
+    let given = Given::default().has("web", &["ConfigMap/a"]);
+    given.check("web", &[]);
+    assert_eq!(given.plan().unassigned, BTreeSet::from([app("web")]));
+}
+
+#[test]
+fn what_another_entry_claims_is_handed_over_and_never_pruned() {
+    let given = Given::default()
+        .wants("a", &["ConfigMap/a"])
+        .wants("b", &["ConfigMap/x"])
+        .has("a", &["ConfigMap/a", "ConfigMap/x"]);
+    given.check("a", &["hand ConfigMap/x of a over to b", "narrow a, complete"]);
+    given.check("b", &["widen to ConfigMap/x", "take ConfigMap/x", "narrow b, complete"]);
+}
+
+#[test]
+fn nothing_is_removed_while_the_claims_of_an_entry_are_unknown() {
+    let given = Given::default()
+        .wants("a", &[])
+        .drops("a", 9)
+        .unresolved("b")
+        .leaves("c", OnRemove::Delete, 9)
+        .leaves("d", OnRemove::Orphan, 9)
+        .has("a", &["ConfigMap/a"])
+        .has("c", &["ConfigMap/c"])
+        .has("d", &["ConfigMap/d"]);
+    given.check("a", &["narrow a"]);
+    given.check("c", &["forget c"]);
+    given.check("d", &["forget d"]);
+    assert_eq!(given.blocked("a"), [Reason::ClaimsUnknown { app: app("b") }]);
+}
+
+#[test]
+fn an_object_of_an_app_whose_claims_are_unknown_is_not_taken_from_it() {
+    let given = Given::default().unresolved("a").wants("b", &["ConfigMap/x"]).has("a", &["ConfigMap/x"]);
+    given.check("b", &["narrow b"]);
+    assert_eq!(given.blocked("b"), [Reason::ClaimsUnknown { app: app("a") }]);
+}
+
+#[test]
+fn more_than_approved_prunes_none() {
+    let given =
+        Given::default().wants("web", &[]).has("web", &["ConfigMap/a", "ConfigMap/b"]).drops("web", 1);
+    given.check("web", &["narrow web"]);
+    assert_eq!(given.blocked("web"), [Reason::PruneRefused { would: 2, approved: 1 }]);
+}
+
+#[test]
+fn without_prune_what_left_the_app_becomes_nobodys() {
+    Given::default()
+        .wants("web", &[])
+        .has("web", &["ConfigMap/a"])
+        .change("web", |wanted| wanted.entry.options.prune = false)
+        .check("web", &["orphan ConfigMap/a of web", "narrow web, complete"]);
+}
+
+#[test]
+fn namespaces_definitions_and_volumes_are_kept_and_do_not_count() {
+    Given::default()
+        .leaves("web", OnRemove::Delete, 1)
+        .has("web", &["Namespace/d", "PersistentVolumeClaim/data", "ConfigMap/a"])
+        .check(
+            "web",
+            &[
+                "orphan PersistentVolumeClaim/data of web",
+                "prune ConfigMap/a of web",
+                "orphan Namespace/d of web",
+                "forget web",
+            ],
+        );
+}
+
+#[test]
+fn a_leaving_app_is_deleted_if_that_was_approved() {
+    let given = |objects| {
+        Given::default().leaves("web", OnRemove::Delete, objects).has("web", &["ConfigMap/a", "ConfigMap/b"])
+    };
+    given(2).check("web", &["prune ConfigMap/b of web", "prune ConfigMap/a of web", "forget web"]);
+    given(1).check("web", &["forget web"]);
+    assert_eq!(given(1).blocked("web"), [Reason::PruneRefused { would: 2, approved: 1 }]);
+}
+
+#[test]
+fn a_leaving_app_may_let_its_objects_be() {
+    Given::default()
+        .leaves("web", OnRemove::Orphan, 0)
+        .has("web", &["ConfigMap/a"])
+        .check("web", &["orphan ConfigMap/a of web", "forget web"]);
+}
+
+#[test]
+fn a_leaving_app_of_which_nothing_is_here_has_left() {
+    let given = Given::default().leaves("web", OnRemove::Delete, 1);
+    assert_eq!(given.plan().left, BTreeSet::from([app("web")]));
+    let given = given.has("web", &["ConfigMap/a"]);
+    assert_eq!(given.plan().left, BTreeSet::new());
+}
+
+#[test]
+fn an_entry_beats_a_leaving_record() {
+    let given = Given::default().wants("web", &["ConfigMap/a"]).leaves("web", OnRemove::Delete, 9);
+    let given = given.has("web", &["ConfigMap/a"]);
+    given.check("web", &["narrow web, complete"]);
+    assert_eq!(given.plan().left, BTreeSet::new());
+}
+
+#[test]
+fn a_renamed_app_takes_its_objects_with_it() {
+    let given = Given::default()
+        .wants("new", &["ConfigMap/a", "ConfigMap/c"])
+        .formerly("new", "old")
+        .drops("new", 1)
+        .has("old", &["ConfigMap/a", "ConfigMap/b"]);
+    given.check(
+        "new",
+        &[
+            "widen to ConfigMap/a ConfigMap/c",
+            "take ConfigMap/a",
+            "apply ConfigMap/c",
+            "hand ConfigMap/a of old over to new",
+            "prune ConfigMap/b of old",
+            "narrow new, complete",
+            "forget old",
+        ],
+    );
+    assert_eq!(given.plan().unassigned, BTreeSet::new());
+}
+
+#[test]
+fn a_rename_prunes_under_the_new_entrys_approval() {
+    let given = Given::default().wants("new", &[]).formerly("new", "old").has("old", &["ConfigMap/b"]);
+    given.check("new", &["narrow new", "forget old"]);
+    assert_eq!(given.blocked("new"), [Reason::PruneRefused { would: 1, approved: 0 }]);
+}
+
+#[test]
+fn a_former_name_that_has_an_entry_keeps_what_it_has() {
+    let given = Given::default()
+        .wants("new", &[])
+        .formerly("new", "old")
+        .wants("old", &["ConfigMap/a"])
+        .has("old", &["ConfigMap/a"]);
+    given.check("new", &["narrow new, complete"]);
+    given.check("old", &["narrow old, complete"]);
+}
+
+#[test]
+fn a_rename_whose_bundle_is_missing_leaves_the_old_app_alone() {
+    let mut given = Given::default().unresolved("new").leaves("old", OnRemove::Delete, 9);
+    if let Some(Err(Unresolved { entry: Some(entry), .. })) = given.wanted.get_mut(&app("new")) {
+        entry.options.formerly.insert(app("old"));
+    }
+    let given = given.has("old", &["ConfigMap/a"]);
+    given.check("old", &[]);
+    given.check("new", &["narrow new"]);
+    assert_eq!(given.plan().unassigned, BTreeSet::new());
+}
+
+#[test]
+fn of_two_entries_that_claim_one_object_the_first_has_it_and_the_second_says_so() {
+    let given = Given::default().wants("a", &["ConfigMap/x"]).wants("b", &["ConfigMap/x", "ConfigMap/y"]);
+    given.check("a", &["widen to ConfigMap/x", "apply ConfigMap/x", "narrow a, complete"]);
+    given.check("b", &["widen to ConfigMap/y", "apply ConfigMap/y", "narrow b"]);
+    let twice = Reason::ClaimedTwice { object: key("ConfigMap/x"), by: app("a") };
+    assert_eq!(given.blocked("b"), [twice]);
+}
+
+#[test]
+fn apps_may_share_the_namespace_that_each_would_create() {
+    let option = NamespaceOptions { name: "d".into(), labels: BTreeMap::new(), create: true, force: false };
+    let given = Given::default()
+        .wants("a", &["Namespace/d"])
+        .wants("b", &["Namespace/d"])
+        .change("a", |wanted| wanted.entry.options.namespace = Some(option.clone()))
+        .change("b", |wanted| wanted.entry.options.namespace = Some(option.clone()));
+    given.check("a", &["widen to Namespace/d", "apply Namespace/d", "narrow a, complete"]);
+    given.check("b", &["narrow b, complete"]);
+}
+
+#[test]
+fn what_is_seen_decides_how_it_is_written() {
+    for (seen, expected) in [
+        (Seen::Absent, Some("apply ConfigMap/a")),
+        (Seen::Foreign, Some("apply ConfigMap/a")),
+        (OURS, None),
+        (DIFFERS, Some("take ConfigMap/a")),
+        (DRIFTED, Some("take ConfigMap/a, drifted")),
+    ] {
+        let given = Given::default().wants("web", &["ConfigMap/a"]).has("web", &["ConfigMap/a"]);
+        let expected: Vec<_> = expected.into_iter().chain(["narrow web, complete"]).collect();
+        given.seen("ConfigMap/a", seen).check("web", &expected);
+    }
+}
+
+#[test]
+fn a_complete_app_that_lacks_an_object_has_drifted() {
+    let mut given = Given::default().wants("web", &["ConfigMap/a"]).has("web", &["ConfigMap/a"]);
+    for inventory in given.inventories.values_mut() {
+        inventory.version = Some(Digest::of(b"new"));
+    }
+    let given = given.seen("ConfigMap/a", Seen::Absent);
+    given.check("web", &["apply ConfigMap/a, drifted", "narrow web, complete"]);
+}
+
+#[test]
+fn what_could_not_be_seen_is_left_alone_and_nothing_is_pruned() {
+    let given = Given::default()
+        .wants("web", &["ConfigMap/a", "ConfigMap/b"])
+        .drops("web", 9)
+        .has("web", &["ConfigMap/b", "ConfigMap/z"])
+        .unseen("ConfigMap/a");
+    given.check("web", &["narrow web"]);
+    let message = "time-out".to_owned();
+    assert_eq!(given.blocked("web"), [Reason::NotSeen { object: key("ConfigMap/a"), message }]);
+}
+
+#[test]
+fn an_object_whose_kind_is_not_served_waits_and_is_claimed_in_every_namespace() {
+    let unserved = |wanted: &mut Wanted| {
+        wanted.objects[0].served = false;
+        wanted.objects[0].key.namespace.clear();
+    };
+    let given = Given::default()
+        .wants("a", &[])
+        .drops("a", 9)
+        .has("a", &["Certificate.cert-manager.io/x"])
+        .wants("b", &["Certificate.cert-manager.io/x", "ConfigMap/y"])
+        .change("b", unserved);
+    given.check("a", &["hand Certificate.cert-manager.io/x of a over to b", "narrow a, complete"]);
+    given.check("b", &["widen to ConfigMap/y", "apply ConfigMap/y", "narrow b"]);
+    assert!(matches!(given.blocked("b")[..], [Reason::NotServed { .. }]));
+}
+
+#[test]
+fn an_unassigned_apps_object_is_handed_over_when_an_entry_claims_it() {
+    let given = Given::default().wants("b", &["ConfigMap/x"]).has("a", &["ConfigMap/w", "ConfigMap/x"]);
+    given.check("a", &["hand ConfigMap/x of a over to b", "forget a"]);
+    assert_eq!(given.plan().unassigned, BTreeSet::from([app("a")]));
+}
+
+#[test]
+fn a_hand_over_that_was_broken_off_goes_on_where_it_was() {
+    let given = Given::default()
+        .wants("b", &["ConfigMap/x"])
+        .leaves("a", OnRemove::Delete, 0)
+        .has("a", &["ConfigMap/x"])
+        .has("b", &["ConfigMap/x"]);
+    let not_written = given.seen("ConfigMap/x", DIFFERS);
+    not_written.check("b", &["take ConfigMap/x", "narrow b, complete"]);
+    let written = not_written.seen("ConfigMap/x", OURS);
+    written.check("b", &["narrow b, complete"]);
+    written.check("a", &["hand ConfigMap/x of a over to b", "forget a"]);
+}

@@ -1,0 +1,267 @@
+//! A directory of manifests as a target: for k3s, MicroShift or kubelet static pods, and for trying Nave without a cluster.
+//!
+//! In: objects. Out: one YAML file each, flat in the directory, written whole or not at all. An object is healthy once
+//! written. What must survive and is nobody else's business (a random uid, inventories, what was written) is in the state directory.
+//! Never: touches a file that it did not write, reads a directory that is not there as an empty one.
+//!
+//! Scopes come from the table of [`super::builtin`]. A kind that is not in it counts as served and namespaced, since
+//! nobody can be asked: a cluster-scoped custom resource gets the app's namespace, which an API server ignores or refuses.
+//!
+//! k3s does not delete the objects of a manifest that is gone; there, a pruned file only stops being enforced.
+
+mod files;
+mod state;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nave_placement::fleet::{Fact, Facts};
+use nave_placement::render::{Resolved, Scope, Scopes};
+use nave_placement::{AppKey, Digest, ObjectKey};
+use tokio::sync::watch as signal;
+
+use super::{Applied, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use files::{Manifest, file_name};
+use state::State;
+use watch::Watch;
+
+/// A directory of manifests.
+#[derive(Debug)]
+pub struct DirTarget {
+    inner: Arc<Inner>,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    state: State,
+}
+
+/// Why a directory cannot be a target.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {} as a target", .path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+impl DirTarget {
+    /// Opens a directory, and makes it and `state_dir` where they are missing. The state directory belongs to one
+    /// target alone and must not lie where the manifests are read.
+    ///
+    /// # Errors
+    /// When one of them cannot be made or written.
+    pub fn open(dir: &Path, state_dir: &Path) -> Result<Self, OpenError> {
+        let opened = |path: &Path, result: std::io::Result<()>| {
+            result.map_err(|source| OpenError { path: path.to_owned(), source })
+        };
+        opened(dir, std::fs::create_dir_all(dir))?;
+        let state = State::open(state_dir);
+        let state = state.map_err(|source| OpenError { path: state_dir.to_owned(), source })?;
+        let watch = Watch::start(dir);
+        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), state }), watch })
+    }
+
+    /// The file of an object.
+    pub fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.inner.dir.join(file_name(key))
+    }
+
+    /// Does blocking work where it holds up nobody.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, TargetError> + Send + 'static,
+    ) -> Result<T, TargetError> {
+        let inner = self.inner.clone();
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or_else(|error| Err(TargetError::Unreachable(error.to_string())))
+    }
+}
+
+/// An answer that never came: nothing is known.
+fn unreachable(path: &Path) -> impl Fn(std::io::Error) -> TargetError {
+    move |error| TargetError::Unreachable(format!("{}: {error}", path.display()))
+}
+
+impl Inner {
+    /// A directory that is gone (or not mounted) says nothing about what is in it.
+    fn is_there(&self) -> Result<(), TargetError> {
+        match std::fs::metadata(&self.dir) {
+            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(_) => Err(TargetError::Unreachable(format!("{} is no directory", self.dir.display()))),
+            Err(error) => Err(unreachable(&self.dir)(error)),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Manifest>, TargetError> {
+        let path = self.dir.join(name);
+        let read = files::read(&path).map_err(unreachable(&path))?;
+        if read.is_none() {
+            self.is_there()?;
+        }
+        Ok(read)
+    }
+
+    fn look(&self, app: &AppKey, wanted: &Resolved) -> Result<Seen, TargetError> {
+        let name = file_name(&wanted.key);
+        let Some(found) = self.read(&name)? else { return Ok(Seen::Absent) };
+        let written = self.state.written(&name).map_err(unreachable(&self.dir))?;
+        if found.app.is_none() && written.is_none() {
+            return Ok(Seen::Foreign);
+        }
+        let body = Digest::of(found.body.as_bytes());
+        Ok(Seen::Ours {
+            differs: found.text != files::render(app, &wanted.object),
+            drifted: found.app.is_none() || written.is_some_and(|written| written != body),
+            health: Health::healthy(),
+        })
+    }
+
+    fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        let name = file_name(&object.key);
+        let path = self.dir.join(&name);
+        let text = files::render(app, &object.object);
+        let found = self.read(&name)?;
+        if found.as_ref().is_some_and(|found| found.text == text) {
+            return Ok(Applied::Unchanged);
+        }
+        let foreign =
+            |found: &Manifest| found.app.is_none() && found.value().as_ref() != Some(&object.object);
+        if !take && found.as_ref().is_some_and(foreign) {
+            let message = format!("{} exists, differs, and is not ours; move it away", path.display());
+            return Err(TargetError::Conflict(message));
+        }
+        files::write(&path, text.as_bytes()).map_err(unreachable(&path))?;
+        // Killed here, the mark in the file says whose it is.
+        let body = files::body(&text);
+        self.state.record(&name, &Digest::of(body.as_bytes())).map_err(unreachable(&path))?;
+        Ok(if found.is_some() { Applied::Changed } else { Applied::Created })
+    }
+
+    fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        let name = file_name(key);
+        let path = self.dir.join(&name);
+        let answer = match self.read(&name)? {
+            None => Deleted::Gone,
+            Some(found) if found.app.as_ref() == Some(app) => {
+                files::remove(&path).map_err(unreachable(&path))?;
+                Deleted::Gone
+            }
+            Some(Manifest { app: Some(other), .. }) => {
+                return Ok(Deleted::NotOurs(format!("{} belongs to {other}", path.display())));
+            }
+            Some(_) => Deleted::NotOurs(format!("{} does not carry our mark", path.display())),
+        };
+        self.state.strike(&name).map_err(unreachable(&path))?;
+        Ok(answer)
+    }
+
+    fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+        let name = file_name(key);
+        let path = self.dir.join(&name);
+        match self.read(&name)? {
+            Some(found) if found.app.as_ref() == Some(app) => {
+                files::write(&path, found.body.as_bytes()).map_err(unreachable(&path))?;
+            }
+            Some(Manifest { app: Some(_), .. }) => return Ok(()),
+            Some(_) | None => {}
+        }
+        self.state.strike(&name).map_err(unreachable(&path))
+    }
+}
+
+/// Kubernetes' own kinds by the table, all others namespaced.
+#[derive(Debug)]
+struct Table;
+
+impl Scopes for Table {
+    fn scope(&self, group: &str, kind: &str) -> Option<Scope> {
+        builtin::scope(group, kind).or(Some(Scope::Namespaced))
+    }
+}
+
+#[async_trait]
+impl Target for DirTarget {
+    fn describe(&self) -> String {
+        format!("dir:{}", self.inner.dir.display())
+    }
+
+    async fn uid(&self) -> Result<String, TargetError> {
+        Ok(self.inner.state.uid().to_owned())
+    }
+
+    async fn facts(&self) -> Facts {
+        // Observed: a directory has neither a version nor nodes.
+        Facts { kubernetes: Fact::Absent, nodes: Fact::Absent }
+    }
+
+    fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
+        Arc::new(Table)
+    }
+
+    async fn discover(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        self.blocking(|inner| {
+            inner.is_there()?;
+            inner.state.inventories().map_err(unreachable(&inner.dir))
+        })
+        .await
+    }
+
+    async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
+        let (app, inventory) = (app.clone(), inventory.clone());
+        self.blocking(move |inner| inner.state.store(&app, &inventory).map_err(unreachable(&inner.dir))).await
+    }
+
+    async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError> {
+        let app = app.clone();
+        self.blocking(move |inner| inner.state.forget(&app).map_err(unreachable(&inner.dir))).await
+    }
+
+    async fn observe(
+        &self,
+        app: &AppKey,
+        wanted: &[Resolved],
+    ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        let keys: Vec<_> = wanted.iter().map(|object| object.key.clone()).collect();
+        let (app, wanted) = (app.clone(), wanted.to_vec());
+        let looked = self.blocking(move |inner| {
+            Ok(wanted.iter().map(|object| (object.key.clone(), inner.look(&app, object))).collect())
+        });
+        looked.await.unwrap_or_else(|error| keys.into_iter().map(|key| (key, Err(error.clone()))).collect())
+    }
+
+    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        let (app, object) = (app.clone(), object.clone());
+        self.blocking(move |inner| inner.apply(&app, &object, take)).await
+    }
+
+    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        let (app, key) = (app.clone(), key.clone());
+        self.blocking(move |inner| inner.delete(&app, &key)).await
+    }
+
+    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+        let (app, key) = (app.clone(), key.clone());
+        self.blocking(move |inner| inner.orphan(&app, &key)).await
+    }
+
+    fn changes(&self) -> signal::Receiver<u64> {
+        self.watch.changes()
+    }
+
+    fn watch_kinds(&self, _kinds: &BTreeSet<(String, String)>) {
+        // The whole directory is watched.
+    }
+}
+
+#[cfg(test)]
+mod tests;

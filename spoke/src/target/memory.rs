@@ -1,0 +1,388 @@
+//! A target in memory: for the simulator, and for tests that play what a real one does rarely.
+//!
+//! In: what every target is told, and switches that a test flips. Out: the same answers as from a real target, and
+//! everything that happened. Never: reads a clock, does I/O, forgets what happened to an object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use nave_placement::fleet::Facts;
+use nave_placement::render::{Resolved, Scope, Scopes};
+use nave_placement::{AppKey, ObjectKey};
+use serde_json::Value;
+use tokio::sync::watch;
+
+use super::{Applied, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+
+/// An object in memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// What it is now.
+    pub live: Value,
+    /// What we wrote last, if we ever did.
+    pub applied: Option<Value>,
+    /// Our mark: whose it is.
+    pub app: Option<AppKey>,
+    /// How it is.
+    pub health: Health,
+    /// It was deleted, and a finalizer holds it.
+    pub terminating: bool,
+}
+
+/// How often the target was asked what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// `inventories`.
+    pub inventories: u64,
+    /// `observe`.
+    pub observe: u64,
+    /// `apply`.
+    pub apply: u64,
+    /// `delete`.
+    pub delete: u64,
+    /// `orphan`.
+    pub orphan: u64,
+    /// `store_inventory` and `forget_inventory`.
+    pub inventory_writes: u64,
+    /// `discover`.
+    pub discover: u64,
+}
+
+/// What happened to an object, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It was created for an app.
+    Created(AppKey, ObjectKey),
+    /// It was written for an app.
+    Changed(AppKey, ObjectKey),
+    /// It was deleted as an app's.
+    Deleted(AppKey, ObjectKey),
+    /// It became nobody's.
+    Orphaned(ObjectKey),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<ObjectKey, Held>,
+    inventories: BTreeMap<AppKey, Inventory>,
+    served: BTreeMap<(String, String), Scope>,
+    events: Vec<Event>,
+    calls: Calls,
+    unreachable: Option<String>,
+    refused: BTreeMap<ObjectKey, String>,
+    hidden: BTreeSet<ObjectKey>,
+    finalized: BTreeSet<ObjectKey>,
+    watched: BTreeSet<(String, String)>,
+}
+
+/// A target in memory. Clones of its `Arc` see the same objects; dropping what uses it and going on with the same
+/// target is a restart.
+#[derive(Debug)]
+pub struct MemoryTarget {
+    uid: String,
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+}
+
+impl MemoryTarget {
+    /// An empty one.
+    pub fn new(uid: impl Into<String>) -> Self {
+        Self { uid: uid.into(), state: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A test that panicked while holding it says more than the poison would.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the watchers, as a real target would after a change of what is ours.
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// From now on every call fails with these words; `None` ends it.
+    pub fn set_unreachable(&self, why: Option<&str>) {
+        self.state().unreachable = why.map(str::to_owned);
+        self.changed();
+    }
+
+    /// Refuses every write of this object with these words; `None` ends it.
+    pub fn refuse(&self, key: &ObjectKey, why: Option<&str>) {
+        let mut state = self.state();
+        match why {
+            Some(why) => state.refused.insert(key.clone(), why.to_owned()),
+            None => state.refused.remove(key),
+        };
+    }
+
+    /// Whether this object's state can be seen.
+    pub fn hide(&self, key: &ObjectKey, hidden: bool) {
+        let mut state = self.state();
+        if hidden {
+            state.hidden.insert(key.clone())
+        } else {
+            state.hidden.remove(key)
+        };
+    }
+
+    /// Whether a finalizer holds this object when it is deleted. Taking it away ends a deletion that waits for it.
+    pub fn finalize(&self, key: &ObjectKey, held: bool) {
+        let mut state = self.state();
+        if held {
+            state.finalized.insert(key.clone());
+        } else {
+            state.finalized.remove(key);
+            if state.objects.get(key).is_some_and(|held| held.terminating) {
+                state.objects.remove(key);
+            }
+        }
+        drop(state);
+        self.changed();
+    }
+
+    /// Somebody else changes an object, marks untouched; or makes one that is not ours.
+    pub fn edit(&self, key: &ObjectKey, live: Value) {
+        let foreign = || Held {
+            live: Value::Null,
+            applied: None,
+            app: None,
+            health: Health::healthy(),
+            terminating: false,
+        };
+        self.state().objects.entry(key.clone()).or_insert_with(foreign).live = live;
+        self.changed();
+    }
+
+    /// Somebody else deletes an object.
+    pub fn remove(&self, key: &ObjectKey) {
+        self.state().objects.remove(key);
+        self.changed();
+    }
+
+    /// How an object is from now on.
+    pub fn set_health(&self, key: &ObjectKey, health: Health) {
+        if let Some(held) = self.state().objects.get_mut(key) {
+            held.health = health;
+        }
+        self.changed();
+    }
+
+    /// All objects.
+    pub fn objects(&self) -> BTreeMap<ObjectKey, Held> {
+        self.state().objects.clone()
+    }
+
+    /// All inventories, without counting as a call.
+    pub fn stored(&self) -> BTreeMap<AppKey, Inventory> {
+        self.state().inventories.clone()
+    }
+
+    /// Everything that happened.
+    pub fn events(&self) -> Vec<Event> {
+        self.state().events.clone()
+    }
+
+    /// How often it was asked what.
+    pub fn calls(&self) -> Calls {
+        self.state().calls
+    }
+
+    /// Which kinds are watched.
+    pub fn watched(&self) -> BTreeSet<(String, String)> {
+        self.state().watched.clone()
+    }
+}
+
+/// Kubernetes' own kinds, and those that were defined when it was last asked.
+#[derive(Debug)]
+struct Served(BTreeMap<(String, String), Scope>);
+
+impl Scopes for Served {
+    fn scope(&self, group: &str, kind: &str) -> Option<Scope> {
+        let defined = || self.0.get(&(group.to_owned(), kind.to_owned())).copied();
+        builtin::scope(group, kind).or_else(defined)
+    }
+}
+
+/// Group, kind and scope that a CustomResourceDefinition defines.
+fn definition(object: &Value) -> Option<((String, String), Scope)> {
+    let spec = object.get("spec")?;
+    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+    let kind = text(spec.get("names").and_then(|names| names.get("kind")))?;
+    let scope = if text(spec.get("scope"))? == "Cluster" { Scope::Cluster } else { Scope::Namespaced };
+    Some(((text(spec.get("group"))?, kind), scope))
+}
+
+impl State {
+    fn reached(&self) -> Result<(), TargetError> {
+        self.unreachable.as_ref().map_or(Ok(()), |why| Err(TargetError::Unreachable(why.clone())))
+    }
+
+    fn accepts(&self, key: &ObjectKey) -> Result<(), TargetError> {
+        self.reached()?;
+        self.refused.get(key).map_or(Ok(()), |why| Err(TargetError::Refused(why.clone())))
+    }
+
+    fn look(&self, app: &AppKey, wanted: &Resolved) -> Result<Seen, TargetError> {
+        self.reached()?;
+        if self.hidden.contains(&wanted.key) {
+            return Err(TargetError::Unreachable("no answer in time".into()));
+        }
+        let Some(held) = self.objects.get(&wanted.key) else {
+            return Ok(Seen::Absent);
+        };
+        let Some(owner) = &held.app else {
+            return Ok(Seen::Foreign);
+        };
+        Ok(Seen::Ours {
+            differs: held.live != wanted.object || owner != app,
+            drifted: held.applied.as_ref() != Some(&held.live),
+            health: held.health.clone(),
+        })
+    }
+
+    fn apply(&mut self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        let key = &object.key;
+        self.accepts(key)?;
+        let live = object.object.clone();
+        let Some(held) = self.objects.get_mut(key) else {
+            let held = Held {
+                applied: Some(live.clone()),
+                live,
+                app: Some(app.clone()),
+                health: Health::healthy(),
+                terminating: false,
+            };
+            self.objects.insert(key.clone(), held);
+            self.events.push(Event::Created(app.clone(), key.clone()));
+            return Ok(Applied::Created);
+        };
+        if held.live == live && held.app.as_ref() == Some(app) {
+            held.applied = Some(live);
+            return Ok(Applied::Unchanged);
+        }
+        // What is not ours becomes it only when it is as wanted already.
+        if !take && held.live != live && held.applied.as_ref() != Some(&held.live) {
+            return Err(TargetError::Conflict("it exists, differs, and is not ours".into()));
+        }
+        held.applied = Some(live.clone());
+        held.live = live;
+        held.app = Some(app.clone());
+        self.events.push(Event::Changed(app.clone(), key.clone()));
+        Ok(Applied::Changed)
+    }
+
+    fn delete(&mut self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        self.accepts(key)?;
+        let Some(held) = self.objects.get_mut(key) else {
+            return Ok(Deleted::Gone);
+        };
+        if held.app.as_ref() != Some(app) {
+            return Ok(Deleted::NotOurs(format!("it is not {app}'s")));
+        }
+        if self.finalized.contains(key) {
+            held.terminating = true;
+            return Ok(Deleted::Terminating);
+        }
+        self.objects.remove(key);
+        self.events.push(Event::Deleted(app.clone(), key.clone()));
+        Ok(Deleted::Gone)
+    }
+
+    fn orphan(&mut self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+        self.accepts(key)?;
+        if let Some(held) = self.objects.get_mut(key).filter(|held| held.app.as_ref() == Some(app)) {
+            held.app = None;
+            held.applied = None;
+            self.events.push(Event::Orphaned(key.clone()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Target for MemoryTarget {
+    fn describe(&self) -> String {
+        format!("memory:{}", self.uid)
+    }
+
+    async fn uid(&self) -> Result<String, TargetError> {
+        self.state().reached().map(|()| self.uid.clone())
+    }
+
+    async fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
+    fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
+        Arc::new(Served(self.state().served.clone()))
+    }
+
+    async fn discover(&self) -> Result<(), TargetError> {
+        let mut state = self.state();
+        state.calls.discover += 1;
+        state.reached()?;
+        let definitions = state.objects.iter().filter(|(key, _)| key.kind == "CustomResourceDefinition");
+        state.served = definitions.filter_map(|(_, held)| definition(&held.live)).collect();
+        Ok(())
+    }
+
+    async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        let mut state = self.state();
+        state.calls.inventories += 1;
+        state.reached().map(|()| state.inventories.clone())
+    }
+
+    async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
+        let mut state = self.state();
+        state.calls.inventory_writes += 1;
+        state.reached()?;
+        state.inventories.insert(app.clone(), inventory.clone());
+        Ok(())
+    }
+
+    async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError> {
+        let mut state = self.state();
+        state.calls.inventory_writes += 1;
+        state.reached()?;
+        state.inventories.remove(app);
+        Ok(())
+    }
+
+    async fn observe(
+        &self,
+        app: &AppKey,
+        wanted: &[Resolved],
+    ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        let mut state = self.state();
+        state.calls.observe += 1;
+        wanted.iter().map(|object| (object.key.clone(), state.look(app, object))).collect()
+    }
+
+    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        let mut state = self.state();
+        state.calls.apply += 1;
+        state.apply(app, object, take)
+    }
+
+    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        let mut state = self.state();
+        state.calls.delete += 1;
+        state.delete(app, key)
+    }
+
+    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+        let mut state = self.state();
+        state.calls.orphan += 1;
+        state.orphan(app, key)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>) {
+        self.state().watched.clone_from(kinds);
+    }
+}
