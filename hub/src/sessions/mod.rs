@@ -4,3 +4,4 @@
 //! Never: decides what runs where; queues more than the latest assignment for a spoke.
 
 pub mod core;
+pub mod effects;
