@@ -89,6 +89,8 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
         entries.drain(..entries.len().saturating_sub(TRAIL));
     }
     let mut past = told.past.clone();
+    // From now on it is something that this store knows: the seed is taken once.
+    past.push((held.epoch, held.generation, held.digest()));
     past.push((own.epoch, own.generation, own.digest()));
     past.drain(..past.len().saturating_sub(PAST));
     let assignment = Assignment {
