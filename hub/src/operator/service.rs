@@ -294,8 +294,8 @@ impl operator_server::Operator for OperatorService {
             return Err(Status::failed_precondition("nobody doubts this hub's store; there is nothing to accept"));
         }
         let audit = Audit { why: request.into_inner().reason, ..audit };
-        let writes = accept_restore(&self.rooms.ledger.state(), &audit, self.rooms.ledger.now_ms());
-        for write in writes {
+        let writes = accept_restore(&self.rooms.ledger.state(), &audit);
+        for write in writes.unwrap_or_default() {
             let committed = self.rooms.ledger.commit_audited(write.step, write.batch, &write.audits).await;
             committed.map_err(|e| commit_status(&e))?;
         }
