@@ -93,7 +93,9 @@ pub fn render(status: &StatusView, wide: bool) -> String {
     }
     if !status.problems.is_empty() {
         text.push('\n');
-        status.problems.iter().for_each(|problem| drop(writeln!(text, "{problem}")));
+        for problem in &status.problems {
+            let _ = writeln!(text, "{problem}");
+        }
     }
     if !status.groups.is_empty() {
         let rows: Vec<Vec<String>> = status.groups.iter().map(|g| row(g, wide)).collect();
