@@ -164,7 +164,7 @@ impl Client {
         if self.membership.has_expired()
             && let Err(error) = self.membership.renew().await
         {
-            return ended_by(error);
+            return ended_by(&error);
         }
         match self.try_session(turn).await {
             // A clock of ours that is wrong, or a renewal that was missed: a new certificate may be all that is needed.
@@ -310,7 +310,7 @@ fn not_stored(error: &crate::state::StateError) -> End {
     End::Failed(error)
 }
 
-fn ended_by(error: RenewError) -> End {
+fn ended_by(error: &RenewError) -> End {
     match error {
         RenewError::Refused(_) => End::Refused(error.to_string()),
         RenewError::Failed(_) => End::Failed(error.to_string()),

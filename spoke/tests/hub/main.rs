@@ -1,5 +1,7 @@
 //! A spoke against a stand-in for its hub, over real TCP and TLS: stories that each try to break one promise.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod stand_in;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -263,6 +265,29 @@ async fn a_detached_spoke_says_so_and_stays_idle_also_after_a_restart() {
     hub.until("the acknowledgement, again", |r| r.received.iter().any(detached).then_some(())).await;
     assert_eq!(spoke.stop().await, Exit::Detached);
     assert_eq!(target.calls().apply, writes);
+}
+
+#[tokio::test]
+async fn a_spoke_that_the_hub_refuses_keeps_what_runs_and_says_so() {
+    let (dir, target, clock) = world();
+    let hub = Hub::start(&clock).await;
+    let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);
+    hub.order(inlined(1, "x")).await;
+    until(&target, "the value", |target| has(target, "x")).await;
+    hub.edit(|record| record.refuse = true);
+    hub.hang_up();
+    spoke.stop().await;
+    target.edit(&key(), config_map("changed by hand"));
+    let spoke = Spoke::start(dir.path(), None, &target, &clock);
+    until(&target, "the value is put back", |target| has(target, "x")).await;
+    until(&target, "the status", |_| {
+        let status = nave_spoke::status::read(dir.path());
+        status.is_ok_and(|status| status.problem.contains("was revoked") && status.generation == 1)
+    })
+    .await;
+    let status = nave_spoke::status::read(dir.path()).unwrap();
+    assert!(status.table().contains("Assignment   generation 1 (epoch 1)"), "{}", status.table());
+    spoke.stop().await;
 }
 
 #[tokio::test]

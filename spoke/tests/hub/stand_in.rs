@@ -59,6 +59,8 @@ pub struct Record {
     pub lose_answers: bool,
     /// Whether each renewed certificate had expired.
     pub renewed: Vec<bool>,
+    /// The cluster was revoked.
+    pub refuse: bool,
     /// Everything that came over sessions, in order.
     pub received: Vec<from_spoke::Message>,
     /// Offsets of requests for bundles.
@@ -227,6 +229,9 @@ impl Enrolment for Hub {
         let verified =
             end_entity.verify_signature(webpki::ring::ECDSA_P256_SHA256, &signed, &request.signature);
         verified.map_err(|_| Status::unauthenticated("its key did not sign the request"))?;
+        if self.edit(|record| record.refuse) {
+            return Err(Status::unauthenticated("it was revoked"));
+        }
         let facts = CertificateFacts::read(&request.certificate).unwrap();
         let now = (self.0.clock.clock())();
         self.edit(|record| record.renewed.push((facts.not_after as u64) * 1000 < now));
@@ -245,6 +250,9 @@ impl Session for Hub {
     ) -> Result<Response<Self::OpenStream>, Status> {
         if request.peer_certs().is_none_or(|certs| certs.is_empty()) {
             return Err(Status::unauthenticated("a client certificate is required"));
+        }
+        if self.edit(|record| record.refuse) {
+            return Err(Status::permission_denied("this certificate is no member's (any more)"));
         }
         let mut messages = request.into_inner();
         let (orders, to_spoke) = mpsc::channel(16);

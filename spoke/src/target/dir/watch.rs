@@ -21,14 +21,15 @@ const FAST: Duration = Duration::from_secs(5);
 pub struct Watch {
     changes: watch::Sender<u64>,
     // Its end tells the thread.
-    _alive: mpsc::Sender<()>,
+    _alive: mpsc::SyncSender<()>,
 }
 
 impl Watch {
     /// Starts the thread `dir-watch`, which owns the watcher and scans slowly.
     pub fn start(dir: &Path) -> Self {
         let changes = watch::Sender::new(0);
-        let (alive, ended) = mpsc::channel();
+        // Nothing is ever sent: its end is the message.
+        let (alive, ended) = mpsc::sync_channel(0);
         let mut thread = Rescan { dir: dir.to_owned(), changes: changes.clone(), watcher: None };
         // Armed before the caller's first look, so that no change after it is missed.
         thread.arm();
@@ -52,6 +53,7 @@ struct Rescan {
 }
 
 impl Rescan {
+    #[expect(clippy::disallowed_types, reason = "the thread is its own and blocks nobody")]
     fn run(mut self, ended: &mpsc::Receiver<()>) {
         loop {
             let period = if self.watcher.is_some() { SLOW } else { FAST };
