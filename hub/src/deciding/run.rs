@@ -42,6 +42,8 @@ pub struct Picture {
     pub settled: Option<CommitId>,
     /// Why the newest commit is not in effect, if it is not.
     pub obstacle: Option<String>,
+    /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
+    pub inputs: u64,
 }
 
 /// Why a round of deciding ended early.
@@ -101,17 +103,18 @@ impl Deciding {
         let mut inputs = self.ledger.inputs();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
-            inputs.mark_unchanged();
+            let seen = *inputs.borrow_and_update();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
+                    self.show(head.as_ref(), None, seen);
                     backoff.reset();
                     None
                 }
                 Err(DecideError::Commit(error)) if error.is_conflict() => Some(Duration::ZERO),
                 Err(error) => {
                     error!(error = chain(&error), "could not decide; everything stays as it is");
-                    self.show(head.as_ref(), Some(chain(&error)));
+                    self.show(None, Some(chain(&error)), 0);
                     Some(backoff.after_failure(fastrand::f64()))
                 }
             };
@@ -151,7 +154,6 @@ impl Deciding {
                 break;
             }
         }
-        self.show(head, None);
         Ok(())
     }
 
@@ -301,12 +303,13 @@ impl Deciding {
         Ok(wrote)
     }
 
-    fn show(&self, head: Option<&CommitId>, obstacle: Option<String>) {
+    fn show(&self, head: Option<&CommitId>, obstacle: Option<String>, inputs: u64) {
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.revision.clone_from(&self.revision);
             next.problems.clone_from(&self.problems);
-            next.settled = if obstacle.is_none() { head.cloned() } else { None };
+            next.settled = head.cloned();
+            next.inputs = inputs;
             next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));
             *picture = Arc::new(next);
         });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nave_placement::Digest;
 use nave_placement::assign::{Assignment, Epoch, Generation, Known, Told};
 use nave_placement::fleet::Facts;
 use nave_placement::report::Report;
@@ -72,8 +73,11 @@ pub struct Core {
     sent: Option<(Epoch, Generation)>,
     greeted: bool,
     foreign: bool,
-    /// It was asked what it holds; nothing is sent before the answer is taken.
-    seeding: bool,
+    /// It holds this, which the hub's state does not know; nothing is sent before that became the seed of its next
+    /// assignment.
+    unknown: Option<(Epoch, Generation, Digest)>,
+    /// It was asked what it holds.
+    asked: bool,
     questions: u64,
 }
 
@@ -84,7 +88,17 @@ fn message(message: to_spoke::Message) -> v1::ToSpoke {
 impl Core {
     /// A session of a cluster whose certificate was checked.
     pub fn new(cluster: String, mac: MacKey) -> Self {
-        Self { cluster, mac, holds: None, sent: None, greeted: false, foreign: false, seeding: false, questions: 0 }
+        Self {
+            cluster,
+            mac,
+            holds: None,
+            sent: None,
+            greeted: false,
+            foreign: false,
+            unknown: None,
+            asked: false,
+            questions: 0,
+        }
     }
 
     /// The spoke sent a message.
@@ -157,19 +171,19 @@ impl Core {
             return vec![Action::Alarm(Alarm::ForeignAssignment)];
         }
         match known {
-            Known::Lost if epoch >= view.told.assignment.epoch => {
-                let mut actions = vec![Action::LostState(epoch, generation)];
-                actions.push(self.ask());
+            Known::Lost => {
+                self.unknown = Some((epoch, generation, digest));
+                let lost = epoch >= view.told.assignment.epoch;
+                let mut actions: Vec<Action> = lost.then_some(Action::LostState(epoch, generation)).into_iter().collect();
+                actions.extend(self.offer(view));
                 actions
             }
-            // From before a restore: what it runs becomes the seed of its next assignment.
-            Known::Lost => vec![self.ask()],
             Known::Past | Known::Current => self.offer(view),
         }
     }
 
     fn ask(&mut self) -> Action {
-        self.seeding = true;
+        self.asked = true;
         self.questions += 1;
         let question = question::Question::Assignment(v1::WholeAssignment {});
         let question = v1::Question { id: self.questions, question: Some(question) };
@@ -178,9 +192,18 @@ impl Core {
 
     /// The cluster's assignment, the fleet's sending or the member's state changed: sends what is due. Latest wins.
     pub fn offer(&mut self, view: &View) -> Vec<Action> {
-        if !self.greeted || !view.sending || self.foreign || self.seeding {
+        if !self.greeted || !view.sending || self.foreign {
             return Vec::new();
         }
+        if let Some((epoch, generation, digest)) = self.unknown
+            && view.told.knows(epoch, generation, &digest) == Known::Lost
+        {
+            // From before a restore: what it runs becomes the seed of its next assignment. In our own epoch it is proof
+            // of a loss, and waits until an operator accepted the restore.
+            let before_restore = epoch < view.told.assignment.epoch;
+            return if before_restore && !self.asked { vec![self.ask()] } else { Vec::new() };
+        }
+        self.unknown = None;
         if view.detaching {
             return vec![Action::Send(message(to_spoke::Message::Detach(v1::Detach {})))];
         }
@@ -188,7 +211,9 @@ impl Core {
         if assignment.generation == Generation(0) || self.sent.is_some_and(|sent| sent >= assignment.order()) {
             return Vec::new();
         }
-        let mut wire = match &self.holds {
+        // While an earlier one is on its way it is not known which of the two the next will find.
+        let base = self.holds.as_ref().filter(|held| self.sent == Some(held.order()));
+        let mut wire = match base {
             Some(base) => change_to_proto(base, assignment),
             None => assignment_to_proto(assignment),
         };
@@ -198,9 +223,9 @@ impl Core {
         vec![Action::Send(message(to_spoke::Message::Assignment(wire)))]
     }
 
-    /// The answer to what the spoke holds was taken into account.
+    /// What [`Action::Seed`] is good for is committed.
     pub fn seeded(&mut self, view: &View) -> Vec<Action> {
-        self.seeding = false;
+        self.asked = false;
         self.offer(view)
     }
 
@@ -234,7 +259,10 @@ impl Core {
             return vec![Action::Close("the spoke's answer does not have the digest that it names".into())];
         };
         let (epoch, generation) = assignment.order();
-        if self.mac.verify(&self.cluster, epoch, generation, &assignment.digest(), &mac) {
+        let digest = assignment.digest();
+        if self.mac.verify(&self.cluster, epoch, generation, &digest, &mac) {
+            // It may have stored one more since its hello.
+            self.unknown = self.unknown.map(|_| (epoch, generation, digest));
             vec![Action::Seed(assignment)]
         } else {
             Vec::new()

@@ -1,24 +1,157 @@
-//! What a session's actions write.
+//! Effects: what the actions of sessions, and an operator's word on a restored store, make of the state.
+//!
+//! In: the state, what a session said. Out: batches to commit, in order; none where nothing changes.
+//! Never: commits, sends, or takes from a spoke anything that would let a loss pass unseen by the guard.
+
+use std::collections::BTreeMap;
+
 use nave_placement::ClusterName;
+use nave_placement::assign::{Assignment, Epoch, Generation, PAST, TRAIL, Told};
+
 use super::core::Action;
 use crate::deciding::core::{Write, json};
-use crate::state::records::key;
-use crate::state::{State, Step, report_to_bytes};
-use crate::store::Batch;
+use crate::state::records::{DoubtRecord, FleetRecord, key};
+use crate::state::{Audit, State, Step, report_to_bytes, told_to_bytes};
+use crate::store::{Batch, MAX_BATCH_BYTES};
 
-/// The writes of one action.
-pub fn effects(state: &State, cluster: &ClusterName, action: &Action, _now_ms: u64) -> Vec<Write> {
-    match action {
+/// Operations of one batch of assignments: one put and one precondition each, with room for the fleet's record and an audit
+/// line below the store's 128.
+const CLUSTERS_PER_BATCH: usize = 60;
+
+/// What an action of a cluster's session writes. Whoever gets a conflict on commit asks again with the newer state.
+pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u64) -> Vec<Write> {
+    let write = match action {
         Action::Report(report) => {
-            let same = state.reports.get(cluster).is_some_and(|r| r.digest() == report.digest() && r.boot == report.boot);
-            if same { return Vec::new() }
-            let step = if report.left.is_empty() { Step::ReportTaken } else { Step::LeavingAcknowledged };
-            vec![Write { step, batch: Batch::new().put(key::report(cluster), report_to_bytes(report)), audits: Vec::new() }]
+            // The order alone is worth a write only once a boot: a hello is compared with it.
+            let same = |held: &nave_placement::report::Report| {
+                held.boot == report.boot && held.digest() == report.digest()
+            };
+            if state.reports.get(cluster).is_some_and(|held| same(&held.record)) {
+                return Vec::new();
+            }
+            plain(Step::ReportTaken, Batch::new().put(key::report(cluster), report_to_bytes(report)))
         }
         Action::Facts(facts) => {
-            if state.facts.get(cluster).is_some_and(|f| *f.record == *facts) { return Vec::new() }
-            vec![Write { step: Step::FactsTaken, batch: Batch::new().put(key::facts(cluster), json(facts)), audits: Vec::new() }]
+            if state.facts.get(cluster).is_some_and(|held| *held.record == *facts) {
+                return Vec::new();
+            }
+            plain(Step::FactsTaken, Batch::new().put(key::facts(cluster), json(facts)))
         }
-        _ => Vec::new(),
+        Action::LostState(epoch, generation) => return doubt(state, cluster, *epoch, *generation, now_ms),
+        Action::Seed(held) => return seed(state, cluster, held),
+        Action::Send(_)
+        | Action::Accepted(..)
+        | Action::Detached
+        | Action::Alarm(_)
+        | Action::Close(_) => return Vec::new(),
+    };
+    vec![write]
+}
+
+fn plain(step: Step, batch: Batch) -> Write {
+    Write { step, batch, audits: Vec::new() }
+}
+
+/// From the first proof on nothing is sent to anybody. Later proofs only raise the epoch that has to be surpassed.
+fn doubt(state: &State, cluster: &ClusterName, epoch: Epoch, generation: Generation, now_ms: u64) -> Vec<Write> {
+    let held = state.doubt.as_ref();
+    let record = match held {
+        Some(held) if held.epoch >= epoch => return Vec::new(),
+        Some(held) => DoubtRecord { epoch, ..(*held.record).clone() },
+        None => DoubtRecord { cluster: cluster.clone(), epoch, generation, since_ms: now_ms },
+    };
+    let batch = Batch::new().require_same(key::DOUBT, held.map(|h| h.version)).put(key::DOUBT, json(&record));
+    let audit = Audit {
+        who: format!("spoke {cluster}"),
+        what: "StateLost",
+        subject: "fleet".to_owned(),
+        why: format!("it holds assignment {}.{} with this hub's seal, which this store does not know", epoch.0, generation.0),
+        ..Audit::default()
+    };
+    vec![Write { step: Step::DoubtRaised, batch, audits: vec![audit] }]
+}
+
+/// What a spoke holds from before a restore becomes what it was told: from there on a removal is a loss that the guard sees.
+/// What this store thought it had told is remembered in the trail, since objects of it may be there.
+fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
+    let told = state.told(cluster);
+    let own = &told.assignment;
+    // What is not from an epoch before ours is a reason to doubt, not a seed; and a doubt comes first.
+    if state.doubt.is_some() || held.epoch >= own.epoch || !state.members.contains_key(cluster) {
+        return Vec::new();
     }
+    let mut trail = told.trail.clone();
+    for (app, entry) in own.entries.iter().filter(|(app, entry)| held.entries.get(*app) != Some(*entry)) {
+        trail.entry(app.clone()).or_default().push(entry.clone());
+    }
+    trail.retain(|app, _| held.entries.contains_key(app));
+    for entries in trail.values_mut() {
+        entries.drain(..entries.len().saturating_sub(TRAIL));
+    }
+    let mut past = told.past.clone();
+    // From now on it is something that this store knows: the seed is taken once.
+    past.push((held.epoch, held.generation, held.digest()));
+    past.push((own.epoch, own.generation, own.digest()));
+    past.drain(..past.len().saturating_sub(PAST));
+    let assignment = Assignment {
+        epoch: own.epoch,
+        generation: Generation(own.generation.0 + 1),
+        entries: held.entries.clone(),
+        leaving: held.leaving.clone(),
+    };
+    let key = key::assignment(cluster);
+    let value = told_to_bytes(&Told { assignment, trail, past });
+    let batch = Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
+    let audit = Audit {
+        who: format!("spoke {cluster}"),
+        what: "Seeded",
+        subject: format!("cluster {cluster}"),
+        why: format!("it holds assignment {}.{} from before the restore", held.epoch.0, held.generation.0),
+        details: BTreeMap::from([("entries".to_owned(), held.entries.len().to_string())]),
+        ..Audit::default()
+    };
+    vec![Write { step: Step::SeedTaken, batch, audits: vec![audit] }]
+}
+
+/// An operator takes the store for the truth: a new epoch above every one that was seen, every assignment again in it,
+/// and when all that is written, the end of the doubt. Cut off anywhere, the doubt stays and the next attempt begins anew.
+///
+/// `None` while there is no doubt and no fleet.
+pub fn accept_restore(state: &State, operator: &Audit) -> Option<Vec<Write>> {
+    let (fleet, doubt) = (state.fleet.as_ref()?, state.doubt.as_ref()?);
+    let told = state.told.values().map(|told| told.assignment.epoch);
+    let highest = told.chain([fleet.epoch, doubt.epoch]).max()?;
+    let epoch = Epoch(highest.0 + 1);
+    let record = FleetRecord { epoch, ..(*fleet.record).clone() };
+    let mut batch = Batch::new().require_at(key::FLEET, fleet.version).put(key::FLEET, json(&record));
+    let mut writes = Vec::new();
+    for (count, (cluster, told)) in state.told.iter().enumerate() {
+        let key = key::assignment(cluster);
+        let value = told_to_bytes(&again(told, epoch));
+        if (count > 0 && count % CLUSTERS_PER_BATCH == 0) || batch.bytes() + value.len() > MAX_BATCH_BYTES / 2 {
+            writes.push(plain(Step::RestoreAccepted, std::mem::take(&mut batch)));
+        }
+        batch = batch.require_at(key.clone(), told.version).put(key, value);
+    }
+    writes.push(plain(Step::RestoreAccepted, batch));
+    let audit = Audit {
+        what: "RestoreAccepted",
+        subject: "fleet".to_owned(),
+        details: BTreeMap::from([("epoch".to_owned(), epoch.0.to_string())]),
+        ..operator.clone()
+    };
+    let end = Batch::new().require_at(key::DOUBT, doubt.version).delete(key::DOUBT);
+    writes.push(Write { step: Step::RestoreAccepted, batch: end, audits: vec![audit] });
+    Some(writes)
+}
+
+/// The same assignment, first of a new epoch.
+fn again(told: &Told, epoch: Epoch) -> Told {
+    let mut next = told.clone();
+    let before = &told.assignment;
+    next.past.push((before.epoch, before.generation, before.digest()));
+    next.past.drain(..next.past.len().saturating_sub(PAST));
+    next.assignment.epoch = epoch;
+    next.assignment.generation = Generation(1);
+    next
 }

@@ -158,7 +158,9 @@ impl Core {
         if self.detached {
             actions.push(Action::Send(message(from_spoke::Message::Detached(v1::Detached {}))));
         }
-        if welcome.report_wanted {
+        if self.report.sequence == 0 {
+            // Nothing was observed since the start: the hub keeps what it has until there is something to say.
+        } else if welcome.report_wanted {
             actions.push(self.send_report());
         } else {
             self.told = Some(self.report.clone());
@@ -215,7 +217,7 @@ impl Core {
         let answer = match asked.question {
             Some(question::Question::Report(v1::WholeReport {})) => {
                 self.told = None;
-                return vec![self.send_report()];
+                return if self.report.sequence == 0 { Vec::new() } else { vec![self.send_report()] };
             }
             Some(question::Question::Assignment(v1::WholeAssignment {})) => {
                 let mut whole = assignment_to_proto(&self.held.assignment);
@@ -234,7 +236,7 @@ impl Core {
     pub fn observed(&mut self, mut report: Report) -> Vec<Action> {
         report.boot = self.boot;
         report.sequence = self.report.sequence;
-        if report == *self.report {
+        if report == *self.report && report.sequence > 0 {
             return Vec::new();
         }
         report.sequence += 1;

@@ -201,10 +201,7 @@ fn was_not_sent(status: &Status) -> bool {
 }
 
 /// Whether etcd no longer has the revision that was asked for.
-pub(super) fn is_compacted(error: &StoreError) -> bool {
-    let StoreError::Failed(cause) = error else {
-        return false;
-    };
-    let status = cause.downcast_ref::<etcd_client::Error>();
-    matches!(status, Some(etcd_client::Error::GRpcStatus(status)) if status.code() == Code::OutOfRange)
+pub(super) fn is_compacted(cause: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let error = cause.downcast_ref::<etcd_client::Error>();
+    matches!(error, Some(etcd_client::Error::GRpcStatus(status)) if status.code() == Code::OutOfRange)
 }

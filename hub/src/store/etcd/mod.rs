@@ -204,13 +204,18 @@ impl Store for EtcdStore {
     }
 
     async fn list(&self, prefix: &str) -> Result<Listing, StoreError> {
-        for _ in 1..MAX_LISTINGS {
+        let mut listings = 0;
+        loop {
             match self.list_once(prefix).await {
-                Err(error) if endpoints::is_compacted(&error) => {}
+                Err(StoreError::Failed(cause)) if endpoints::is_compacted(&*cause) => {
+                    listings += 1;
+                    if listings == MAX_LISTINGS {
+                        return Err(StoreError::Unavailable(cause));
+                    }
+                }
                 other => return other,
             }
         }
-        self.list_once(prefix).await
     }
 
     async fn write(&self, batch: Checked) -> Result<Version, StoreError> {

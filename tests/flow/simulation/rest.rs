@@ -1,0 +1,187 @@
+//! The end of a simulation: everything is mended, time passes, and the fleet has to come to rest as it should be.
+//!
+//! In: a world in any state. Out: what is not as it should be. Never: approves a hold: what is held stays.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_hub::state::State;
+use nave_placement::catalog::OnRemove;
+use nave_placement::render::Bundle;
+use nave_placement::report::EntryReason;
+use nave_placement::{AppKey, CatalogName, ObjectKey};
+
+use super::spoke::{Spoke, entries};
+use super::{Played, World, git, hub, trace};
+
+/// Rounds of everything; more than any chain of causes is long.
+const ROUNDS: usize = 60;
+
+impl World {
+    /// Mends everything and lets time pass.
+    pub(super) fn rest(&mut self) -> Result<Played, String> {
+        for i in 0..self.spokes.len() {
+            self.links[i].partitioned = false;
+            self.spokes[i].target.set_unreachable(None);
+            for object in 0..24 {
+                self.spokes[i].target.refuse(&git::object_key(&format!("o{object}")), None);
+            }
+        }
+        self.git.mend();
+        for _ in 0..ROUNDS {
+            self.everything()?;
+        }
+        let state = self.hub.state().ok_or("the hub is down")?;
+        if state.doubt.is_some() {
+            return Err(format!("the doubt does not end: {:?}", state.doubt));
+        }
+        let mut objects = 0;
+        for spoke in self.spokes.iter().filter(|spoke| !spoke.disk.detached) {
+            converged(&state, spoke)?;
+            objects += self.runs_what_is_wanted(&state, spoke)?;
+        }
+        let holds = state.holds.len();
+        Ok(Played { deletions: self.oracle.deletions, losses: self.hub.lost, holds, objects })
+    }
+
+    /// Everybody has a turn.
+    fn everything(&mut self) -> Result<(), String> {
+        self.now_ms += 60_000;
+        self.hub.set_clock(self.now_ms);
+        if !self.hub.is_up() {
+            self.hub.start();
+        }
+        if self.hub.state().is_some_and(|state| state.doubt.is_some()) {
+            while self.hub.write(&mut self.oracle) {}
+            self.hub.accept_restore();
+        } else {
+            self.hub.decide(&mut self.git, &mut self.oracle);
+        }
+        while self.hub.write(&mut self.oracle) {}
+        for i in 0..self.spokes.len() {
+            let mut said = vec![self.connect(i), self.connect(i), self.offer(i)];
+            for _ in 0..30 {
+                let ids: Vec<u64> = self.links[i].streams.iter().map(|stream| stream.id).collect();
+                said.extend(ids.iter().map(|id| self.deliver_up(i, *id)));
+                said.extend(ids.iter().map(|id| self.deliver_down(i, *id)));
+                let actions = self.spokes[i].persist();
+                self.act(i, actions);
+            }
+            said.push(self.fetch(i));
+            let actions = self.spokes[i].round(i64::MAX);
+            self.act(i, actions);
+            if trace() {
+                said.iter().filter(|said| !said.is_empty()).for_each(|said| eprintln!("rest: {said}"));
+            }
+        }
+        self.oracle.failure().map_or(Ok(()), |failure| Err(format!("at rest: {failure}")))
+    }
+
+    fn runs_what_is_wanted(&self, state: &State, spoke: &Spoke) -> Result<usize, String> {
+        let name = &spoke.name;
+        if !hub::members(state).contains(name) {
+            return Ok(0);
+        }
+        let head = state.heads.get(&CatalogName::root()).ok_or("nothing was ever taken")?;
+        let commit = &self.git.commits[self.git.find(&head.commit)];
+        let env = state.members[name].membership.labels.get("env").cloned().unwrap_or_default();
+        let held: BTreeSet<&AppKey> = state
+            .holds
+            .values()
+            .flat_map(|hold| &hold.hold.entries)
+            .filter(|(_, cluster)| cluster == name)
+            .map(|(app, _)| app)
+            .collect();
+        let entries = entries(&spoke.disk.held.assignment);
+        let wanted: BTreeMap<AppKey, &git::Model> = commit
+            .apps
+            .iter()
+            .filter(|(_, model)| model.env.is_empty() || model.env == env)
+            .map(|(name, model)| (git::key(name), model))
+            .collect();
+        for (app, model) in &wanted {
+            let form = state.forms.get(app);
+            let entry = entries.get(app).and_then(|entry| entry.as_ref().ok());
+            if form.is_some() != entry.is_some() || form.is_none() && !model.broken {
+                return Err(format!("{name}: {app} is wanted and has no entry, or no form"));
+            }
+            if form.zip(entry).is_some_and(|(form, entry)| form.record.version != entry.version) {
+                return Err(format!("{name}: {app} is not at the version in effect"));
+            }
+        }
+        for app in entries.keys().filter(|app| !wanted.contains_key(*app) && !held.contains(*app)) {
+            return Err(format!("{name}: {app} is neither wanted nor held"));
+        }
+        self.objects(spoke, &held)
+    }
+
+    /// Compares the target with what the entries say, where nothing stands in their way.
+    fn objects(&self, spoke: &Spoke, held: &BTreeSet<&AppKey>) -> Result<usize, String> {
+        let name = &spoke.name;
+        let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
+        let live = spoke.target.objects();
+        let mut claimed: BTreeMap<ObjectKey, AppKey> = BTreeMap::new();
+        for (app, entry) in entries(&spoke.disk.held.assignment) {
+            let entry = entry.map_err(|error| format!("{name}: {app}: {error}"))?;
+            let bytes = spoke.disk.bundles.get(&entry.bundle).ok_or(format!("{name}: {app} lacks its bundle"))?;
+            let bundle = Bundle::read(bytes.to_vec()).map_err(|error| error.to_string())?;
+            let reason = report.entries.get(&app).map(|entry| entry.reason);
+            let excused = match reason {
+                Some(EntryReason::None) => false,
+                // Held drops, drops of what a lost state knew, or an object that a held app still claims.
+                Some(EntryReason::PruneRefused) => self.oracle.lost || self.drops_held(&app),
+                Some(EntryReason::ClaimedTwice) => !held.is_empty(),
+                // Another owner's content on an object that we let go.
+                Some(EntryReason::Conflict) => true,
+                other => return Err(format!("{name}: {app} is not at rest: {other:?} {report:#?}")),
+            };
+            if !excused && reason != Some(EntryReason::None) {
+                return Err(format!("{name}: {app} is {reason:?}: {:?}", report.entries.get(&app)));
+            }
+            for key in bundle.objects.iter() {
+                if !excused && live.get(key).and_then(|held| held.app.as_ref()) != Some(&app) {
+                    return Err(format!("{name}: {key} of {app} is not there: {:?}", live.get(key)));
+                }
+                claimed.insert(key.clone(), app.clone());
+            }
+        }
+        for (key, object) in &live {
+            let Some(owner) = object.app.as_ref().filter(|_| !claimed.contains_key(key)) else { continue };
+            let refused = report.entries.values().any(|entry| {
+                matches!(entry.reason, EntryReason::PruneRefused | EntryReason::ClaimedTwice | EntryReason::Conflict)
+            });
+            let unassigned = report.unassigned.contains(owner) && self.oracle.lost;
+            if !refused && !unassigned {
+                let leaving = spoke.disk.held.assignment.leaving.get(owner).map(|l| l.policy == OnRemove::Delete);
+                return Err(format!("{name}: {key} of {owner} is left over (leaving: {leaving:?}): {report:#?}"));
+            }
+        }
+        if !spoke.disk.held.assignment.leaving.is_empty() && !self.oracle.lost {
+            return Err(format!("{name}: {:?} does not leave: {report:#?}", spoke.disk.held.assignment.leaving));
+        }
+        Ok(claimed.len())
+    }
+
+    fn drops_held(&self, app: &AppKey) -> bool {
+        use nave_placement::guard::HoldCause;
+        let holds = self.hub.state().map(|state| state.holds).unwrap_or_default();
+        holds.values().any(|hold| matches!(&hold.hold.cause, HoldCause::Objects { app: held } if held == app))
+    }
+}
+
+/// The hub's view of a spoke is what the spoke holds.
+fn converged(state: &State, spoke: &Spoke) -> Result<(), String> {
+    let name = &spoke.name;
+    if !hub::members(state).contains(name) {
+        return Ok(());
+    }
+    let (told, held) = (&state.told(name).assignment.clone(), &spoke.disk.held.assignment);
+    if told.order() != held.order() || told.digest() != held.digest() {
+        return Err(format!("{name} holds {:?}, the hub told {:?}", held.order(), told.order()));
+    }
+    let Some(core) = &spoke.core else { return Err(format!("{name} is down")) };
+    let reported = state.reports.get(name).map(|report| report.digest());
+    if reported != Some(core.report().digest()) {
+        return Err(format!("{name}: the hub's report differs from the spoke's"));
+    }
+    Ok(())
+}

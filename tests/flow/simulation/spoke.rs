@@ -1,0 +1,152 @@
+//! A simulated spoke: the real session core, the real plan and apply, a target in memory, a disk that survives.
+//!
+//! In: messages, chances to do something. Out: messages, objects on its target. Never: has a socket or a clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use futures::executor::block_on;
+use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
+use nave_placement::catalog::OnRemove;
+use nave_placement::{AppKey, ClusterName, Digest};
+use nave_proto::v1;
+use nave_spoke::apply::{Desired, reconcile};
+use nave_spoke::plan::Step;
+use nave_spoke::report::Reporter;
+use nave_spoke::session::core::{Action, Core, Held};
+use nave_spoke::target::memory::MemoryTarget;
+
+use super::Mutation;
+
+/// What survives a restart.
+pub struct Disk {
+    /// Starts so far.
+    pub boot: u64,
+    /// What was accepted.
+    pub held: Held,
+    /// What was accepted before that.
+    pub before: Held,
+    /// The order to detach.
+    pub detached: bool,
+    /// Bundles that are here.
+    pub bundles: BTreeMap<Digest, Arc<[u8]>>,
+}
+
+/// A spoke.
+pub struct Spoke {
+    /// Its cluster.
+    pub name: ClusterName,
+    /// Its target.
+    pub target: MemoryTarget,
+    /// Its disk.
+    pub disk: Disk,
+    /// The process, while it runs.
+    pub core: Option<Core>,
+    /// Writes to the disk that are not done.
+    pub persisting: VecDeque<Action>,
+    mutation: Mutation,
+}
+
+impl Spoke {
+    /// One that was just installed.
+    pub fn new(name: ClusterName, mutation: Mutation) -> Self {
+        let target = MemoryTarget::new(format!("uid-{name}"));
+        let (held, before) = (Held::nothing(), Held::nothing());
+        let disk = Disk { boot: 0, held, before, detached: false, bundles: BTreeMap::new() };
+        Self { name, target, disk, core: None, persisting: VecDeque::new(), mutation }
+    }
+
+    /// The process starts with what is on the disk.
+    pub fn start(&mut self) {
+        self.disk.boot += 1;
+        let (uid, held) = (format!("uid-{}", self.name), self.disk.held.clone());
+        self.core = Some(Core::new(self.disk.boot, uid, "simulated".into(), held, self.disk.detached));
+    }
+
+    /// The process is killed; what was not on the disk is gone.
+    pub fn kill(&mut self) {
+        self.core = None;
+        self.persisting.clear();
+        if self.mutation == Mutation::SpokeGoesBack {
+            self.disk.held = self.disk.before.clone();
+        }
+    }
+
+    /// Takes what the core asks for; returns what is to be sent, and whether the session is to end.
+    pub fn take(&mut self, actions: Vec<Action>) -> (Vec<v1::FromSpoke>, bool) {
+        let (mut send, mut close) = (Vec::new(), false);
+        for action in actions {
+            match action {
+                Action::Send(message) => send.push(message),
+                Action::Close { .. } => close = true,
+                Action::Persist(..) | Action::PersistDetach => self.persisting.push_back(action),
+                Action::Remember { .. } => {}
+            }
+        }
+        (send, close)
+    }
+
+    /// One write to the disk comes to its end.
+    pub fn persist(&mut self) -> Vec<Action> {
+        let Some(core) = &mut self.core else { return Vec::new() };
+        match self.persisting.pop_front() {
+            Some(Action::Persist(held, _)) => {
+                // As the shell does: what is older than the disk's is not written over it.
+                if held.assignment.order() > self.disk.held.assignment.order() {
+                    self.disk.before = std::mem::replace(&mut self.disk.held, held.clone());
+                }
+                core.persisted(held)
+            }
+            Some(Action::PersistDetach) => {
+                self.disk.detached = true;
+                core.detached()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Digests of bundles that the accepted assignment needs and that are not here.
+    pub fn lacks(&self) -> Vec<Digest> {
+        let bundles = entries(&self.disk.held.assignment).into_values().flatten().map(|entry| entry.bundle);
+        bundles.filter(|digest| !self.disk.bundles.contains_key(digest)).collect()
+    }
+
+    /// One round, broken off after so many writes; then the core is told what was observed.
+    pub fn round(&mut self, writes: i64) -> Vec<Action> {
+        let Some(core) = &mut self.core else { return Vec::new() };
+        if core.is_detached() {
+            return Vec::new();
+        }
+        let mut assignment = (*core.held().assignment).clone();
+        let mut entries = entries(&assignment);
+        match self.mutation {
+            Mutation::SpokeDeletesMissing => {
+                for app in self.target.stored().into_keys().filter(|app| !entries.contains_key(app)) {
+                    let leaving = Leaving { policy: OnRemove::Delete, cause: Cause::Labels, objects: 99 };
+                    assignment.leaving.insert(app, leaving);
+                }
+            }
+            Mutation::SpokePrunesUnasked => {
+                entries.values_mut().flatten().for_each(|entry| entry.drops = 99);
+            }
+            _ => {}
+        }
+        let left = AtomicI64::new(writes);
+        let interrupt = |_: &AppKey, _: &Step| match left.fetch_sub(1, Ordering::Relaxed) {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
+        let desired = Desired { assignment: &assignment, entries: &entries, bundles: &bundles };
+        let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
+        core.observed(Reporter::default().report(assignment.order(), outcome))
+    }
+}
+
+/// The entries of an assignment, decoded.
+pub fn entries(assignment: &Assignment) -> BTreeMap<AppKey, Result<Entry, String>> {
+    let decode = |entry: &[u8]| nave_proto::decode_entry(entry).map_err(|error| error.to_string());
+    assignment.entries.iter().map(|(app, entry)| (app.clone(), decode(&entry.bytes))).collect()
+}
