@@ -201,6 +201,15 @@ async fn a_restarted_spoke_puts_things_right_before_it_reaches_any_hub_and_shows
     });
     let hello = hello.await;
     assert_eq!((hello.generation, hello.boot, hello.mac, &*hello.cluster_uid), (1, 3, vec![1, 2, 3], "uid"));
+    let report = hub.until("a report", |record| {
+        record.received.iter().find_map(|m| if let Message::Report(r) = m { Some(r.clone()) } else { None })
+    });
+    let report = report.await;
+    assert_eq!(
+        (report.generation, report.entries.len()),
+        (1, 1),
+        "nothing is reported before the first look"
+    );
     spoke.stop().await;
 }
 
