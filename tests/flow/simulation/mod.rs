@@ -244,7 +244,10 @@ impl World {
         let writes = if self.rng.u32(0..3) == 0 { self.rng.i64(0..8) } else { i64::MAX };
         let actions = self.spokes[i].round(writes);
         self.act(i, actions);
-        format!("{} applies, at most {writes} writes", self.spokes[i].name)
+        let report = self.spokes[i].core.as_ref().map(|core| core.report().entries.clone());
+        let report: Vec<_> = report.iter().flatten().map(|(app, e)| (app, e.version, e.reason)).collect();
+        let stored = self.spokes[i].target.stored();
+        format!("{} applies, at most {writes} writes; it has {stored:?}; it says {report:?}", self.spokes[i].name)
     }
 
     fn persist(&mut self, i: usize) -> String {

@@ -78,6 +78,7 @@ impl World {
             said.push(self.fetch(i));
             let actions = self.spokes[i].round(i64::MAX);
             self.act(i, actions);
+            said.push(format!("{}: {:?}", self.spokes[i].name, self.spokes[i].target.stored()));
             if trace() {
                 said.iter().filter(|said| !said.is_empty()).for_each(|said| eprintln!("rest: {said}"));
             }
@@ -139,8 +140,8 @@ impl World {
             let reason = report.entries.get(&app).map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
-                // Held drops, drops of what a lost state knew, or an object that a held app still claims.
-                Some(EntryReason::PruneRefused) => self.oracle.lost || self.drops_held(&app),
+                // Held drops, a held app whose object moved away and then went, drops of what a lost state knew.
+                Some(EntryReason::PruneRefused) => self.oracle.lost || held.contains(&app) || self.drops_held(&app),
                 Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered,
                 // Another owner's content on an object that we let go.
                 Some(EntryReason::Conflict) => true,
