@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nave_placement::assign::Told;
 use nave_placement::catalog::CommitId;
-use nave_placement::decide::{self, Reason};
+use nave_placement::explain::{Verdict, explain};
 use nave_placement::fleet::{self, Candidate};
 use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::select::Selector;
@@ -325,17 +325,19 @@ impl Look<'_> {
     /// `hub why APP CLUSTER`.
     pub fn why(&self, app: &AppKey, cluster: &ClusterName) -> WhyView {
         let candidate = self.candidate(cluster);
-        let mut placements = Vec::new();
-        if let Some(revision) = &self.picture.revision {
-            for (object, placement) in revision.catalog.placements() {
-                let selects_app = decide::apps(&revision.catalog, &placement.apps).contains(app);
-                let reason = decide::judge(&placement.clusters, cluster, &candidate);
-                let message = if selects_app { reason.to_string() } else { format!("it does not select app {app}") };
-                placements.push(PlacementView { placement: object.object.id.name.to_string(), selects_app, reason, message });
-            }
-        }
-        placements.sort_by_key(|p| (!p.selects_app, p.reason != Reason::Matches));
-        let wanted = placements.iter().any(|p| p.selects_app && p.reason == Reason::Matches);
+        let revision = self.picture.revision.as_ref();
+        let verdicts = revision.map(|r| explain(&r.catalog, app, cluster, &candidate)).unwrap_or_default();
+        let wanted = verdicts.iter().any(Verdict::chooses);
+        let view = |verdict: Verdict| PlacementView {
+            message: match verdict.selects_app {
+                true => verdict.reason.to_string(),
+                false => format!("it does not select app {app}"),
+            },
+            placement: verdict.placement.to_string(),
+            selects_app: verdict.selects_app,
+            reason: verdict.reason,
+        };
+        let placements: Vec<PlacementView> = verdicts.into_iter().map(view).collect();
         let entry = self.entries(cluster).into_iter().find(|e| e.app == *app);
         let obstacles = self.obstacles(app, cluster, entry.as_ref());
         let remedy = remedy(app, cluster, wanted, &placements, &obstacles);
