@@ -219,8 +219,11 @@ fn one(cluster: &ClusterView) -> String {
             text += &format!("{name:14}{value}\n");
         }
     };
-    line("labels", pairs(&cluster.catalog_labels) + if cluster.catalog_labels.is_empty() { "" } else { "  (catalog)" });
-    line("", pairs(&cluster.operator_labels) + if cluster.operator_labels.is_empty() { "" } else { "  (operator)" });
+    for (labels, whose) in [(&cluster.catalog_labels, "catalog"), (&cluster.operator_labels, "operator")] {
+        if !labels.is_empty() {
+            line("labels", format!("{}  (set by the {whose})", pairs(labels)));
+        }
+    }
     line("set", row.set.clone().unwrap_or_default());
     line("Kubernetes", version(&row.facts));
     line("nodes", row.facts.nodes.present().map(ToString::to_string).unwrap_or_default());

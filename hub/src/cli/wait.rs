@@ -49,7 +49,9 @@ impl Wait {
         match waited.outcome {
             WaitOutcome::Converged => {
                 let commit = waited.status.catalog.commit.as_ref().map_or("none", |c| c.short());
-                println!("converged at commit {commit}: {} entries", waited.status.entries);
+                let entries = waited.status.entries;
+                let noun = if entries == 1 { "entry" } else { "entries" };
+                println!("converged at commit {commit}: {entries} {noun}");
                 Ok(Exit::Done)
             }
             WaitOutcome::Held => {
