@@ -125,7 +125,8 @@ impl Remote<'_> {
         if prepared.ref_map().object_hash != mirror.object_hash() {
             return Ok(Fetched::OtherHash(prepared.ref_map().object_hash));
         }
-        if prepared.ref_map().mappings.is_empty() {
+        // A HEAD whose branch was deleted is mapped too, to nothing; taken for an answer, the last head would stay for ever.
+        if !prepared.ref_map().mappings.iter().any(|mapping| mapping.remote.as_id().is_some()) {
             let found = self.branches(mirror)?;
             return Err(FetchError::BranchGone {
                 url: self.url.into(),
