@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::ClusterName;
-use nave_placement::assign::{Assignment, Epoch, Generation, PAST, TRAIL, Told};
+use nave_placement::assign::{Assignment, Epoch, Generation, Known, PAST, TRAIL, Told};
 
 use super::core::Action;
 use crate::deciding::core::{Write, json};
@@ -81,6 +81,10 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
     let own = &told.assignment;
     // What is not from an epoch before ours is a reason to doubt, not a seed; and a doubt comes first.
     if state.doubt.is_some() || held.epoch >= own.epoch || !state.members.contains_key(cluster) {
+        return Vec::new();
+    }
+    // Another session of this cluster was asked the same and answered: taken again, it would undo what was decided since.
+    if told.knows(held.epoch, held.generation, &held.digest()) != Known::Lost {
         return Vec::new();
     }
     let mut trail = told.trail.clone();
