@@ -83,10 +83,10 @@ async fn a_hub_with_an_old_store_is_silent_until_it_is_accepted_and_then_drops_n
     assert_eq!(epoch(&fleet, "fra-1").await, 2);
     restart_spokes(&mut fleet, &CLUSTERS);
     fleet.connected(2).await;
+    fleet.converge(&[]).await.unwrap();
     for cluster in CLUSTERS {
         until_values(&fleet, cluster, &[("db", "1"), ("new", "1"), ("web", "4")]).await;
     }
-    fleet.converge(&[]).await.unwrap();
     // What left did so as an order with its reason in the log, not by being unknown.
     let audit = done(&fleet, &["audit", "--limit", "1000", "-o", "json"]).await.unwrap();
     let lines: Vec<Value> = serde_json::from_str(&audit).unwrap();
@@ -114,7 +114,7 @@ async fn a_cluster_that_the_old_store_does_not_know_keeps_everything_and_is_refu
     put_back(&fleet, &old);
     fleet.start_hub().await.unwrap();
     restart_spokes(&mut fleet, &["fra-2"]);
-    fleet.spoke_process("fra-2").unwrap().line("refuses", LIMIT).await.unwrap();
+    fleet.spoke_process("fra-2").unwrap().line("refused=true", LIMIT).await.unwrap();
     wait::throughout("it keeps what it has", WATCHED, async || files(&fleet, &["fra-2"]) == before).await;
     // And it goes on to keep it so.
     let name = before["fra-2"].keys().next().unwrap().clone();

@@ -200,16 +200,18 @@ impl Telling {
         }
     }
 
-    /// The store of before the last commit.
+    /// The store of before the last two commits: what it decides next cannot be what the spokes have by chance.
     async fn doubt(&mut self, step: &str) {
         self.fleet.kill_hub();
         let store = self.fleet.data().join("store.redb");
         let old = std::fs::read(&store).unwrap();
         self.fleet.start_hub().await.unwrap();
-        write_value(&self.fleet.catalog, "web", step);
-        self.fleet.catalog.commit(step).unwrap();
         self.fresh_spokes();
-        self.settled(3).await;
+        for value in ["after the copy", step] {
+            write_value(&self.fleet.catalog, "web", value);
+            self.fleet.catalog.commit(value).unwrap();
+            self.settled(3).await;
+        }
         self.fleet.kill_hub();
         std::fs::write(&store, old).unwrap();
         match self.point(step) {

@@ -109,7 +109,8 @@ impl Telling {
     /// The armed hub has to come to its end by itself; then it starts again whole.
     pub async fn aborted(&mut self, step: &str) {
         let Some(point) = self.point(step) else { return };
-        let status = self.fleet.hub_process().unwrap().exit(LIMIT).await.unwrap();
+        let ended = self.fleet.hub_process().unwrap().exit(LIMIT).await;
+        let status = ended.unwrap_or_else(|error| panic!("{point} was not come to: {error}"));
         assert_eq!(status.signal(), Some(ABORTED), "{point}: {status}");
         self.aborts += 1;
         self.fleet.environment(FAILPOINT, "");
