@@ -219,8 +219,10 @@ impl Told {
         if order > self.assignment.order() {
             return Known::Lost;
         }
-        match self.past.iter().find(|(e, g, _)| (*e, *g) == order) {
-            Some((_, _, sent)) if sent == digest => Known::Past,
+        // A number can stand here twice: this store's own, made while it was in doubt, and the one that a spoke held.
+        let mut same = self.past.iter().filter(|(e, g, _)| (*e, *g) == order).map(|(_, _, sent)| sent == digest);
+        match same.next() {
+            Some(first) if first || same.any(|other| other) => Known::Past,
             Some(_) => Known::Lost,
             // An epoch ends with a restore: what the restored state does not remember of it may be somebody else's.
             None if epoch < self.assignment.epoch => Known::Lost,
@@ -228,6 +230,22 @@ impl Told {
             None if self.past.first().is_none_or(|(e, g, _)| order < (*e, *g)) => Known::Past,
             // A number that was never given out, between numbers that were.
             None => Known::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_two_histories_gave_out_is_known_with_either_content() {
+        let (ours, theirs, other) = (Digest::of(b"ours"), Digest::of(b"theirs"), Digest::of(b"other"));
+        let number = (Epoch(1), Generation(2));
+        let mut told = Told::nothing(Epoch(2));
+        told.past = vec![(number.0, number.1, ours), (number.0, number.1, theirs)];
+        for (digest, known) in [(ours, Known::Past), (theirs, Known::Past), (other, Known::Lost)] {
+            assert_eq!(told.knows(number.0, number.1, &digest), known);
         }
     }
 }
