@@ -235,7 +235,9 @@ impl Telling {
                 self.listening().await;
             }
             self.fleet.connected(self.spokes.len()).await;
-            done(&self.fleet, &order).await.unwrap();
+            // The command waits until the spoke has detached; the order was taken before.
+            let ordered = self.fleet.hub(&order).await.unwrap();
+            assert_eq!(ordered.code == 0, self.point(step).is_none(), "{ordered:?}");
             self.aborted(step).await;
         }
         wait::until("the hub has forgotten it", LIMIT, async || self.row(cluster).await.is_none()).await;
