@@ -1,9 +1,15 @@
 //! The hub: reads the catalog, decides what runs where, streams it to the spokes, answers operators.
 
+pub mod context;
 pub mod deciding;
 pub mod git;
+pub mod http;
+pub mod init;
+pub mod listener;
 pub mod members;
+pub mod operator;
 pub mod pki;
+pub mod serve;
 pub mod sessions;
 pub mod state;
 pub mod store;

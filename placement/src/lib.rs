@@ -32,4 +32,5 @@ pub mod report;
 pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};
+pub(crate) use names::check as check_name;
 pub use names::{AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG};

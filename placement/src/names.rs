@@ -21,7 +21,8 @@ pub struct NameError {
     name: String,
 }
 
-fn check(what: &'static str, name: &str) -> Result<(), NameError> {
+/// Checks a name; `what` is what it names, for the message.
+pub(crate) fn check(what: &'static str, name: &str) -> Result<(), NameError> {
     let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = name.as_bytes();
     let ok = !bytes.is_empty()

@@ -56,6 +56,14 @@ pub enum EntryReason {
     ClaimedTwice,
     /// Objects are being deleted; finalizers are at work.
     Terminating,
+    /// What another entry claims is not known, so nothing is removed meanwhile.
+    ClaimsUnknown,
+    /// The target refuses to remove an object.
+    RemovalRefused,
+    /// A plan would have broken a promise and was not carried out.
+    PlanRefused,
+    /// The spoke had not finished with the app.
+    Interrupted,
 }
 
 /// An unhealthy object.
@@ -77,7 +85,7 @@ pub struct ObjectReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EntryReport {
-    /// The version that was applied last, completely or in part; absent before the first write.
+    /// The version that was applied, and pruned, completely last; absent before the first.
     pub version: Option<Digest>,
     /// Its state.
     pub state: EntryState,

@@ -4,9 +4,18 @@
 //! Never: goes back to an older assignment, deletes what it was not told to, needs the hub in order to keep what it has.
 
 pub mod apply;
+pub mod content;
+pub mod enforce;
+pub mod facts;
+pub mod identity;
+pub mod link;
+pub mod observe;
 pub mod plan;
 pub mod report;
+pub mod run;
 pub mod session;
+pub mod state;
+pub mod status;
 pub mod target;
 #[cfg(test)]
 mod testing;

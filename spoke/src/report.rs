@@ -1,36 +1,33 @@
 //! Report: what came of an assignment on this cluster, in the domain's words.
 //!
-//! In: what [`crate::apply`] did and saw. Out: per app a state, a reason, counts, and details of unhealthy objects only.
+//! In: what [`crate::apply`] did and saw. Out: an [`Outcome`] per round, and the [`Report`] that hub and spoke share.
 //! Never: knows the wire; a closed enum says every reason, and its text is shown word for word.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nave_placement::assign::{Epoch, Generation};
+use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, Digest, ObjectKey};
-use serde::{Deserialize, Serialize};
 
 use crate::target::{Health, HealthState};
 
-/// How an app is on this cluster, from good to bad.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum AppState {
-    /// All of it is applied, and healthy.
-    Healthy,
-    /// Applied; on its way to being healthy, or to being gone.
-    Progressing,
-    /// Its turn has not come.
-    #[default]
-    Pending,
-    /// Something that is not its own is missing; it goes on by itself once that is there.
-    Waiting,
-    /// Applied, and an object of it is not healthy.
-    Degraded,
-    /// Some of it was refused. Somebody has to do something.
-    Failed,
+/// An entry before anything is known of it.
+pub(crate) fn pending() -> EntryReport {
+    EntryReport {
+        version: None,
+        state: EntryState::Pending,
+        reason: EntryReason::None,
+        message: String::new(),
+        objects: 0,
+        healthy: 0,
+        unhealthy: Vec::new(),
+        corrected: 0,
+        digest: Digest::default(),
+    }
 }
 
-/// Why an app is not simply healthy. Closed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
+/// Why an app is not simply healthy, with the details that its message tells. Closed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The entry is not what this spoke can read.
     #[error("the entry cannot be read: {message}")]
@@ -148,20 +145,42 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reason without its details, as screens group by it.
+    pub fn kind(&self) -> EntryReason {
+        match self {
+            Self::EntryUnreadable { .. } | Self::BundleDamaged { .. } | Self::DefinedTwice { .. } => {
+                EntryReason::Unreadable
+            }
+            Self::BundleMissing { .. } => EntryReason::BundleMissing,
+            Self::NotServed { .. } => EntryReason::NotServed,
+            Self::NotSeen { .. } | Self::Unreachable { .. } => EntryReason::TargetUnreachable,
+            Self::ClaimsUnknown { .. } => EntryReason::ClaimsUnknown,
+            Self::ClaimedTwice { .. } => EntryReason::ClaimedTwice,
+            Self::Refused { .. } => EntryReason::ApplyRefused,
+            Self::Conflict { .. } => EntryReason::Conflict,
+            Self::RemovalFailed { .. } => EntryReason::RemovalRefused,
+            Self::PruneRefused { .. } => EntryReason::PruneRefused,
+            Self::PlanRefused { .. } => EntryReason::PlanRefused,
+            Self::Terminating { .. } => EntryReason::Terminating,
+            Self::Unhealthy { .. } => EntryReason::ObjectUnhealthy,
+            Self::Interrupted => EntryReason::Interrupted,
+        }
+    }
+
     /// The state that an app is in for this reason.
-    pub fn state(&self) -> AppState {
+    pub fn state(&self) -> EntryState {
         match self {
             Self::BundleMissing { .. }
             | Self::NotServed { .. }
             | Self::NotSeen { .. }
             | Self::Unreachable { .. }
-            | Self::ClaimsUnknown { .. } => AppState::Waiting,
-            Self::Terminating { .. } => AppState::Progressing,
-            Self::Interrupted => AppState::Pending,
+            | Self::ClaimsUnknown { .. } => EntryState::Waiting,
+            Self::Terminating { .. } => EntryState::Progressing,
+            Self::Interrupted => EntryState::Pending,
             Self::Unhealthy { health, .. } => match health.state {
-                HealthState::Healthy | HealthState::Suspended => AppState::Healthy,
-                HealthState::Progressing | HealthState::Unknown => AppState::Progressing,
-                HealthState::Degraded => AppState::Degraded,
+                HealthState::Healthy | HealthState::Suspended => EntryState::Healthy,
+                HealthState::Progressing | HealthState::Unknown => EntryState::Progressing,
+                HealthState::Degraded => EntryState::Degraded,
             },
             Self::EntryUnreadable { .. }
             | Self::BundleDamaged { .. }
@@ -171,59 +190,24 @@ impl Reason {
             | Self::Conflict { .. }
             | Self::RemovalFailed { .. }
             | Self::PruneRefused { .. }
-            | Self::PlanRefused { .. } => AppState::Failed,
+            | Self::PlanRefused { .. } => EntryState::Failed,
         }
     }
 }
 
-/// An object that is not healthy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UnhealthyObject {
-    /// Which.
-    pub object: ObjectKey,
-    /// How it is, and why.
-    pub health: Health,
-}
-
-/// What came of one app.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AppReport {
-    /// The verdict.
-    pub state: AppState,
-    /// The worst thing that stands in the way.
-    pub reason: Option<Reason>,
-    /// `reason` for people, and how many more there are.
-    pub message: String,
-    /// The version that is applied and pruned completely.
-    pub version: Option<Digest>,
-    /// Number of objects that it has on the target, or shall have.
-    pub objects: u32,
-    /// How many of them are there and healthy.
-    pub healthy: u32,
-    /// Those that are there and are not, at most [`MAX_UNHEALTHY`].
-    pub unhealthy: Vec<UnhealthyObject>,
-    /// Foreign changes that were put back in this round.
-    pub corrected: u32,
-    /// Objects that left the app in this round and stay on the target as nobody's.
-    pub kept: Vec<ObjectKey>,
-}
-
-/// Most unhealthy objects that an app's report names: a screenful, and a bounded message.
-pub const MAX_UNHEALTHY: usize = 20;
-
-/// What came of one round.
+/// What came of one round, before it is a report: an entry's `corrected` counts this round alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Every entry.
-    pub apps: BTreeMap<AppKey, AppReport>,
+    pub apps: BTreeMap<AppKey, EntryReport>,
     /// Leaving apps of which something remains.
-    pub leaving: BTreeMap<AppKey, AppReport>,
+    pub leaving: BTreeMap<AppKey, EntryReport>,
     /// Leaving apps of which nothing remains: to be acknowledged.
     pub left: BTreeSet<AppKey>,
     /// Apps that are here and merely missing from the assignment: kept.
     pub unassigned: BTreeSet<AppKey>,
+    /// Objects that left their app in this round and stay on the target as nobody's.
+    pub kept: BTreeMap<AppKey, Vec<ObjectKey>>,
     /// Number of writes that were tried.
     pub writes: u64,
     /// The round was broken off.
@@ -231,10 +215,55 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether another round may find more to do without anything changing meanwhile.
-    pub fn unfinished(&self) -> bool {
-        let open = |app: &AppReport| matches!(app.state, AppState::Pending | AppState::Waiting);
-        let going = |app: &AppReport| app.state != AppState::Failed;
-        self.interrupted || self.apps.values().any(open) || self.leaving.values().any(going)
+    /// Whether a later round may find more to do, or to see, without anything that a target tells.
+    pub fn unsettled(&self) -> bool {
+        let open = |entry: &EntryReport| entry.state != EntryState::Healthy;
+        self.interrupted || self.apps.values().any(open) || !self.leaving.is_empty()
+    }
+}
+
+/// Makes reports of outcomes: adds up, over the rounds since the spoke started, what was put back.
+#[derive(Clone, Debug, Default)]
+pub struct Reporter {
+    corrected: BTreeMap<AppKey, u64>,
+}
+
+impl Reporter {
+    /// The report after one more round for an assignment of this order. Boot and sequence are the session's.
+    pub fn report(&mut self, order: (Epoch, Generation), outcome: Outcome) -> Report {
+        let (epoch, generation) = order;
+        let mut sealed = |entries: BTreeMap<AppKey, EntryReport>| -> BTreeMap<AppKey, EntryReport> {
+            let seal = |(app, mut entry): (AppKey, EntryReport)| {
+                let total = self.corrected.entry(app.clone()).or_default();
+                *total += entry.corrected;
+                entry.corrected = *total;
+                (app, entry.seal())
+            };
+            entries.into_iter().map(seal).collect()
+        };
+        let (entries, leaving) = (sealed(outcome.apps), sealed(outcome.leaving));
+        let here = |app: &AppKey| entries.contains_key(app) || leaving.contains_key(app);
+        self.corrected.retain(|app, _| here(app));
+        let (left, unassigned) = (outcome.left, outcome.unassigned);
+        Report { epoch, generation, entries, left, leaving, unassigned, ..Report::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_put_back_adds_up_until_the_app_is_gone() {
+        let app: AppKey = "web".parse().expect("valid");
+        let mut reporter = Reporter::default();
+        let mut after = |corrected: Option<u64>| {
+            let entry = |corrected| EntryReport { corrected, ..pending() };
+            let apps = corrected.map(|corrected| (app.clone(), entry(corrected))).into_iter().collect();
+            let report = reporter.report((Epoch(1), Generation(1)), Outcome { apps, ..Outcome::default() });
+            report.entries.get(&app).map(|entry| entry.corrected)
+        };
+        assert_eq!([Some(2), Some(0), Some(1)].map(&mut after), [Some(2), Some(2), Some(3)]);
+        assert_eq!([None, Some(1)].map(after), [None, Some(1)]);
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! - [`kubernetes`]: clusters, with or without running workloads
 //! - [`etcd`]: an etcd that keeps its word about durability
+//! - [`fleet`]: a hub, spokes and their catalog, as processes
 //! - [`git`]: repositories, and servers for them over http and https
 //! - [`process`]: the binaries of this workspace, started, watched and killed
 //! - [`proxy`]: a connection that can be cut, silenced or slowed
@@ -12,6 +13,7 @@
 
 pub mod assets;
 pub mod etcd;
+pub mod fleet;
 pub mod git;
 pub mod kubernetes;
 pub mod port;

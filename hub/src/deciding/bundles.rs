@@ -28,7 +28,8 @@ impl BundleObjects {
         if let Some(Some(objects)) = known.get(digest) {
             return Some(objects.clone());
         }
-        let read = self.bundles.get_uncompressed(digest).and_then(|bytes| Bundle::read(bytes).ok());
+        let read = self.bundles.get_uncompressed(*digest).ok().flatten();
+        let read = read.and_then(|bytes| Bundle::read(bytes.to_vec()).ok());
         let objects = read.map(|bundle| bundle.objects);
         known.insert(*digest, objects.clone());
         objects

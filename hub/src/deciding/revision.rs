@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use nave_placement::assign::{AppForm, Entry, Options};
 use nave_placement::catalog::{
-    self, App, BlobId, Catalog, CommitId, Effective, FileKind, LastGood, MAX_FILE_BYTES, ParsedFile, Problem, Tree,
+    self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, ParsedFile, Problem, Tree,
 };
 use nave_placement::render::{self, Bundle, MAX_BUNDLE_BYTES, Needs};
 use nave_placement::{AppKey, CatalogName};
@@ -61,18 +61,19 @@ impl Loader {
         last_good: &LastGood,
     ) -> Catalog {
         let ignore = read_files(content, tree, catalog::ignore_files(tree, &place.directory)).await;
-        let ignore = ignore.into_iter().filter_map(|(path, text)| Some((path, text.ok()?))).collect();
-        let held = catalog::held_files(last_good);
-        let mut wanted = catalog::candidates(tree, &place.directory, &ignore);
-        wanted.extend(held.iter().filter(|f| tree.get(*f).is_some_and(|e| e.kind == FileKind::File)).cloned());
         let mut files = BTreeMap::new();
-        let mut unread = Vec::new();
-        for path in wanted {
-            let Some(entry) = tree.get(&path) else { continue };
-            if entry.size > MAX_FILE_BYTES {
-                files.insert(path.clone(), Arc::new(ParsedFile::too_large(&path, entry.size)));
-                continue;
+        let mut rules = BTreeMap::new();
+        for (path, text) in ignore {
+            match text {
+                Ok(text) => drop(rules.insert(path, text)),
+                // What it would ignore is not known: nothing counts as removed.
+                Err(message) => drop(files.insert(path.clone(), Arc::new(ParsedFile::unread(&path, message)))),
             }
+        }
+        let held = catalog::held_files(last_good);
+        let mut unread = Vec::new();
+        for path in catalog::candidates(tree, &place.directory, &rules) {
+            let Some(entry) = tree.get(&path) else { continue };
             match self.parsed.get(&(path.clone(), entry.blob.clone())) {
                 Some(Some(parsed)) => drop(files.insert(path, parsed.clone())),
                 Some(None) if !held.contains(&path) => {}
@@ -121,7 +122,8 @@ type Texts = Vec<(Arc<str>, Result<Arc<[u8]>, String>)>;
 async fn read_files(content: &dyn Content, tree: &Tree, paths: impl IntoIterator<Item = Arc<str>>) -> Texts {
     let paths: Vec<Arc<str>> = paths.into_iter().filter(|p| tree.contains_key(p)).collect();
     let blobs = paths.iter().filter_map(|p| tree.get(p)).map(|e| e.blob.clone()).collect();
-    let texts = content.read_all(blobs, MAX_FILE_BYTES).await;
+    // Larger than a catalog file may be: a large manifest without catalog documents is no problem of the catalog.
+    let texts = content.read_all(blobs, MAX_BUNDLE_BYTES as u64).await;
     paths.into_iter().zip(texts).collect()
 }
 
@@ -175,7 +177,10 @@ async fn render_app(
 ) -> Result<(AppForm, Option<Bundle>), Vec<Problem>> {
     let object = &effective.object;
     let problem = |message: String| vec![Problem::at(&object.origin, message).of(Some(&object.id))];
-    let needs = render::needs(&app.source, tree).map_err(|e| problem(e.to_string()))?;
+    // The catalog tells it at `source.path`, where the text of this commit is in effect.
+    let told = effective.commit == catalog.commit && catalog.problems.iter().any(|p| p.object.as_ref() == Some(&object.id));
+    let needs = render::needs(&app.source, tree)
+        .map_err(|e| if told { Vec::new() } else { problem(e.to_string()) })?;
     let options = options(&catalog.name, app);
     let version = Entry::recipe(needs.digest(), &BTreeMap::new(), &options);
     if let Some(before) = before.filter(|before| before.version == version) {

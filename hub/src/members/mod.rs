@@ -4,6 +4,7 @@
 //! Never: takes a name from a request, forgets a token before the member is durable.
 
 mod orders;
+pub mod service;
 
 use std::sync::Arc;
 

@@ -1,8 +1,10 @@
 //! The ledger: the one way in which the hub's state changes. A batch goes to the store first; what the store took is folded
 //! into memory, then everybody who waits for a change is told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use nave_placement::ClusterName;
 use tokio::sync::{Mutex, watch};
 
 use super::records::key;
@@ -17,7 +19,6 @@ pub enum Step {
     FleetMade,
     OperatorAdded,
     TokenIssued,
-    TokenBound,
     MemberEnrolled,
     CertificateRenewed,
     MemberLabelled,
@@ -30,6 +31,7 @@ pub enum Step {
     HoldsShown,
     HoldApproved,
     ReportTaken,
+    LeavingAcknowledged,
     FactsTaken,
     DoubtRaised,
     RestoreAccepted,
@@ -37,12 +39,37 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether deciding has to look at it: what it writes itself, and what never changes an assignment, is none.
+    fn is_input(self) -> bool {
+        match self {
+            Self::MemberEnrolled
+            | Self::MemberLabelled
+            | Self::MemberOrderedOut
+            | Self::MemberDetached
+            | Self::MemberRevoked
+            | Self::HoldApproved
+            | Self::LeavingAcknowledged
+            | Self::RestoreAccepted
+            | Self::SeedTaken => true,
+            Self::FleetMade
+            | Self::OperatorAdded
+            | Self::TokenIssued
+            | Self::CertificateRenewed
+            | Self::HeadTaken
+            | Self::FormsTaken
+            | Self::AssignmentsMade
+            | Self::HoldsShown
+            | Self::ReportTaken
+            | Self::FactsTaken
+            | Self::DoubtRaised => false,
+        }
+    }
+
     /// All of them, in the order of a fleet's life.
     pub const ALL: [Self; 20] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
-        Self::TokenBound,
         Self::MemberEnrolled,
         Self::CertificateRenewed,
         Self::MemberLabelled,
@@ -55,6 +82,7 @@ impl Step {
         Self::HoldsShown,
         Self::HoldApproved,
         Self::ReportTaken,
+        Self::LeavingAcknowledged,
         Self::FactsTaken,
         Self::DoubtRaised,
         Self::RestoreAccepted,
@@ -86,6 +114,10 @@ pub struct Ledger {
     state: RwLock<State>,
     /// Counts folded commits; whoever waits for a change of the state watches it.
     changed: watch::Sender<u64>,
+    /// Counts commits that deciding has to look at.
+    inputs: watch::Sender<u64>,
+    /// Per cluster with a session: counts changes of what it was told, of its membership and of the fleet.
+    clusters: std::sync::Mutex<BTreeMap<ClusterName, watch::Sender<u64>>>,
     /// Audited commits go one after another: each line needs the hash of the one before.
     audited: Mutex<()>,
     clock: nave_proto::tls::Clock,
@@ -105,6 +137,8 @@ impl Ledger {
             store,
             state: RwLock::new(state),
             changed: watch::Sender::new(0),
+            inputs: watch::Sender::new(0),
+            clusters: std::sync::Mutex::default(),
             audited: Mutex::new(()),
             clock,
         })
@@ -123,6 +157,37 @@ impl Ledger {
     /// Counts up with every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Counts up with every change that deciding has to look at.
+    pub fn inputs(&self) -> watch::Receiver<u64> {
+        self.inputs.subscribe()
+    }
+
+    /// Counts up with every change that a session of this cluster has to look at. Latest wins: a slow session misses
+    /// numbers, never the last state.
+    pub fn changes_of(&self, cluster: &ClusterName) -> watch::Receiver<u64> {
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        clusters.retain(|_, sender| sender.receiver_count() > 0);
+        clusters.entry(cluster.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Tells the sessions that these keys concern.
+    fn tell_sessions<'a>(&self, keys: impl Iterator<Item = &'a String>) {
+        let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys {
+            match key.split_once('/') {
+                Some(("assignment" | "member", name)) => {
+                    if let Some(sender) = ClusterName::new(name).ok().and_then(|name| clusters.get(&name)) {
+                        sender.send_modify(|n| *n += 1);
+                    }
+                }
+                None if [key::FLEET, key::DOUBT].contains(&key.as_str()) => {
+                    clusters.values().for_each(|sender| sender.send_modify(|n| *n += 1));
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The store, for readers of what the state does not keep (the audit log).
@@ -148,7 +213,11 @@ impl Ledger {
             state.fold(key, version, value.as_ref())?;
         }
         drop(state);
+        self.tell_sessions(writes.keys());
         self.changed.send_modify(|n| *n += 1);
+        if step.is_input() {
+            self.inputs.send_modify(|n| *n += 1);
+        }
         Ok(version)
     }
 

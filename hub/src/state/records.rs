@@ -84,6 +84,9 @@ pub struct FleetRecord {
     pub name: String,
     /// The epoch of new assignments.
     pub epoch: Epoch,
+    /// Where spokes and operators reach the hub, as `hub init --advertise` said; empty: where it listens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advertise: Vec<String>,
 }
 
 /// A spoke proved that it holds what this store does not know: nothing is sent to anybody until an operator accepts the store.

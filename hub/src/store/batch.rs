@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn preconditions_count_as_operations_and_their_keys_as_bytes() {
-        let batch = Batch::new().require_absent("ab").require_at("c", Version(1)).put("de", "xyz").delete("f");
+        let batch =
+            Batch::new().require_absent("ab").require_at("c", Version(1)).put("de", "xyz").delete("f");
         assert_eq!((batch.operations(), batch.bytes()), (4, 2 + 1 + 5 + 1));
     }
 

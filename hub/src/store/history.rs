@@ -46,20 +46,23 @@ impl History {
 
     /// Adds the changes of one batch. They are durable, and later than all before.
     pub fn publish(&self, changes: Vec<Change>) {
-        let Some(version) = changes.first().map(|change| change.version) else { return };
+        let Some(version) = changes.first().map(|change| change.version) else {
+            return;
+        };
         lock(&self.ring).push(changes.into());
         self.last.send_replace(version);
     }
 
     /// The changes under a prefix after a version.
     pub fn watch(&self, prefix: &str, after: Version) -> Watch {
+        let kept = after >= lock(&self.ring).floor;
         let cursor = Cursor {
             ring: self.ring.clone(),
             last: self.last.subscribe(),
             prefix: prefix.to_owned(),
             seen: after,
             batch: None,
-            started: false,
+            when_gone: if kept { WatchEnd::Lagged } else { WatchEnd::Compacted },
         };
         Watch(stream::unfold(Some(cursor), Cursor::step).boxed())
     }
@@ -70,7 +73,9 @@ impl Ring {
         self.bytes += bytes(&batch);
         self.batches.push_back(batch);
         while self.batches.len() > KEPT_BATCHES || self.bytes > KEPT_BYTES {
-            let Some(oldest) = self.batches.pop_front() else { return };
+            let Some(oldest) = self.batches.pop_front() else {
+                return;
+            };
             self.bytes -= bytes(&oldest);
             self.floor = oldest[0].version;
         }
@@ -100,7 +105,7 @@ struct Cursor {
     seen: Version,
     /// The batch being handed out, and how many of its changes were looked at.
     batch: Option<(Arc<[Change]>, usize)>,
-    started: bool,
+    when_gone: WatchEnd,
 }
 
 impl Cursor {
@@ -135,10 +140,11 @@ impl Cursor {
     fn take(&mut self) -> Result<bool, WatchEnd> {
         let ring = lock(&self.ring);
         if self.seen < ring.floor {
-            return Err(if self.started { WatchEnd::Lagged } else { WatchEnd::Compacted });
+            return Err(self.when_gone);
         }
-        self.started = true;
-        let Some(batch) = ring.after(self.seen) else { return Ok(false) };
+        let Some(batch) = ring.after(self.seen) else {
+            return Ok(false);
+        };
         self.seen = batch[0].version;
         self.batch = Some((batch.clone(), 0));
         Ok(true)

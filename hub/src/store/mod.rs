@@ -8,11 +8,11 @@
 //! replicas, and [`memory`] for tests and the seeded simulation.
 
 mod batch;
-// pub mod bundles;
-//#[cfg(any(test, feature = "failpoints"))]
-// pub mod contract;
-//#[cfg(feature = "etcd")]
-// pub mod etcd;
+pub mod bundles;
+#[cfg(any(test, feature = "failpoints"))]
+pub mod contract;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod history;
 pub mod memory;
 pub mod redb;
@@ -138,7 +138,7 @@ pub enum StoreError {
     /// may happen yet.
     #[error("the store did not answer")]
     Unavailable(#[source] Cause),
-    /// The store refuses to go on until it is opened again: a full or failing disk, a closed store, refused
+    /// The store refuses to go on until somebody helps: a full or failing disk, a closed store, refused
     /// credentials. Of a commit nothing is known.
     #[error("the store failed")]
     Failed(#[source] Cause),

@@ -132,7 +132,7 @@ async fn a_pinned_commit_survives_force_push_garbage_collection_and_loss_of_the_
     assert_eq!(text(&repository, &tree, "b").await, "pinned");
     assert_eq!(text(&repository, &tree, "keep/a").await, "same");
     assert_eq!(repository.commit_info(&pinned).await.unwrap().trailers.len(), 1);
-    assert_eq!(repository.pinned().await.unwrap(), [pinned.clone()]);
+    assert_eq!(repository.pinned().await.unwrap(), std::slice::from_ref(&pinned));
     let mirror = scratch.directory.path().join("data/git/main");
     git(&mirror, &["fsck", "--strict"]);
     repository.unpin(&pinned).await.unwrap();

@@ -31,7 +31,7 @@ async fn the_first_fetch_is_shallow_and_history_comes_when_it_is_asked_for() {
         assert_eq!(repository.fetch().await.unwrap().commit, next);
         assert_eq!(
             repository.first_parents(Some(&head), &next).await.unwrap(),
-            [next.clone()]
+            std::slice::from_ref(&next)
         );
         assert!(repository.is_descendant(&head, &next).await.unwrap());
         assert!(

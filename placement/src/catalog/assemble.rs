@@ -1,20 +1,256 @@
-//! Assemble.
-use std::collections::BTreeMap;
+//! Assemble: the files of a commit become the catalog that is in effect.
+//!
+//! In: parsed files and the last good form of every object. Out: a [`Catalog`].
+//! Never: removes an object unless every file was understood and none of them may still mean it.
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Catalog, CommitId, Effective, ObjectId, ParsedFile, Tree};
+use super::problems::{Position, Problem};
+use super::{
+    Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree, paths,
+    references,
+};
 use crate::CatalogName;
 
 /// The last good form of every object.
 pub type LastGood = BTreeMap<ObjectId, Effective>;
 
-/// Makes a catalog of parsed files.
+/// The parsed files of a commit by path.
+pub type Files = BTreeMap<Arc<str>, Arc<ParsedFile>>;
+
+/// Makes a catalog of parsed files. `root` is whether it is the root catalog, which alone may hold `Fleet`, `Cluster`
+/// and `ClusterSet`.
+///
+/// # Assumptions
+/// `files` holds every candidate that may hold documents and every candidate that held an object of `last_good`; one
+/// that could not be read stands there as [`ParsedFile::unread`] or [`ParsedFile::too_large`].
+///
+/// # Guarantees
+/// An object of `last_good` is missing from the outcome only if no file was unreadable, and its own file is gone or was
+/// read and holds nothing that may be the object, spoiled.
 pub fn assemble(
     name: &CatalogName,
     commit: &CommitId,
-    _tree: &Tree,
-    _files: &BTreeMap<Arc<str>, Arc<ParsedFile>>,
-    _last_good: &LastGood,
+    root: bool,
+    tree: &Tree,
+    files: &Files,
+    last_good: &LastGood,
 ) -> Catalog {
-    Catalog { name: name.clone(), commit: commit.clone(), objects: BTreeMap::new(), problems: Vec::new(), empty: true }
+    let documents: Vec<&Document> = files.values().flat_map(|file| &file.documents).collect();
+    let mut assembly = Assembly {
+        commit,
+        root,
+        tree,
+        files,
+        last_good,
+        objects: BTreeMap::new(),
+        taken: Vec::new(),
+        problems: files.values().flat_map(|file| file.problems.clone()).collect(),
+    };
+    let ours: Vec<&Document> = documents.iter().copied().filter(|d| d.ours).collect();
+    let (apps, others): (Vec<&Document>, Vec<&Document>) = ours.iter().partition(|d| is_app(d));
+    assembly.take(&apps);
+    assembly.keep_absent(&ours, |id| id.kind == Kind::App);
+    let others = assembly.without_manifests(others);
+    assembly.take(&others);
+    assembly.keep_absent(&ours, |id| id.kind != Kind::App);
+    assembly.one_fleet();
+    assembly.finish(name.clone(), ours.is_empty())
+}
+
+fn is_app(document: &Document) -> bool {
+    document.id.as_ref().is_some_and(|id| id.kind == Kind::App)
+}
+
+struct Assembly<'a> {
+    commit: &'a CommitId,
+    root: bool,
+    tree: &'a Tree,
+    files: &'a Files,
+    last_good: &'a LastGood,
+    objects: BTreeMap<ObjectId, Effective>,
+    /// The documents whose text is in effect.
+    taken: Vec<&'a Document>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Assembly<'a> {
+    /// Takes documents that are ours. One that cannot be taken leaves its object in the last good form.
+    fn take(&mut self, documents: &[&'a Document]) {
+        let mut by_id: BTreeMap<&ObjectId, Vec<&'a Document>> = BTreeMap::new();
+        for document in documents {
+            if let Some(id) = &document.id {
+                by_id.entry(id).or_default().push(document);
+            }
+        }
+        for (id, documents) in by_id {
+            match documents.as_slice() {
+                _ if !self.root && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet) => {
+                    let message = format!("kind {} exists only in the root catalog; move it there", id.kind);
+                    self.problems
+                        .extend(documents.iter().map(|d| Problem::at(&d.origin, &message).of(Some(id))));
+                }
+                [document] if document.object.is_some() => self.put(document),
+                [_] => self.keep(id),
+                _ => {
+                    self.report_duplicates(id, &documents);
+                    self.keep(id);
+                }
+            }
+        }
+    }
+
+    /// Puts a valid object. One whose content did not change keeps the commit that changed it last.
+    fn put(&mut self, document: &'a Document) {
+        let Some(object) = document.object.clone() else {
+            return;
+        };
+        let same = |e: &&Effective| e.object.labels == object.labels && e.object.spec == object.spec;
+        let commit = self.last_good.get(&object.id).filter(same).map_or(self.commit, |e| &e.commit).clone();
+        self.taken.push(document);
+        self.objects.insert(object.id.clone(), Effective { object, commit });
+    }
+
+    /// Keeps the last good form, if there is one.
+    fn keep(&mut self, id: &ObjectId) {
+        if let Some(effective) = self.last_good.get(id) {
+            self.objects.insert(id.clone(), effective.clone());
+        }
+    }
+
+    fn report_duplicates(&mut self, id: &ObjectId, documents: &[&Document]) {
+        for (i, document) in documents.iter().enumerate() {
+            let other = &documents[usize::from(i == 0)].origin;
+            let message = format!("it stands at {}:{} too; remove one of them", other.file, other.position());
+            self.problems.push(Problem::at(&document.origin, message).of(Some(id)));
+        }
+    }
+
+    /// Drops the documents that stand below an app's source: they are its manifests. Where an object would be lost by
+    /// that, it is an error.
+    fn without_manifests(&mut self, documents: Vec<&'a Document>) -> Vec<&'a Document> {
+        let sources: Vec<(Arc<str>, Arc<str>)> = self
+            .objects
+            .values()
+            .filter_map(|e| match &e.object.spec {
+                Spec::App(app) => {
+                    let Source::Path(path) = &app.source;
+                    Some((path.clone(), e.object.id.name.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        let source_of = |d: &Document| sources.iter().find(|(path, _)| paths::is_below(&d.origin.file, path));
+        let (manifests, kept): (Vec<&Document>, Vec<&Document>) =
+            documents.into_iter().partition(|d| source_of(d).is_some());
+        let defined: BTreeSet<&ObjectId> = kept.iter().filter_map(|d| d.id.as_ref()).collect();
+        for document in manifests {
+            let Some((path, app)) = source_of(document) else { continue };
+            let id = document.id.as_ref();
+            let held = id.is_some_and(|id| self.last_good.contains_key(id) && !defined.contains(id));
+            let shown = if path.is_empty() { "the repository's root" } else { path };
+            let message = format!(
+                "this document stands below {shown}, the source of App/{app}, and is none of the catalog's; move it out of there"
+            );
+            let problem = Problem::at(&document.origin, message).of(id);
+            self.problems.push(if held { problem } else { problem.warning() });
+        }
+        kept
+    }
+
+    /// Keeps the objects of the last good revision that this commit does not plainly drop. What is dropped leaves
+    /// nothing behind: no document of its name, no document in its file that may be it, no file that was not understood.
+    fn keep_absent(&mut self, ours: &[&Document], concerned: impl Fn(&ObjectId) -> bool) {
+        let named: BTreeSet<&ObjectId> = ours.iter().filter_map(|d| d.id.as_ref()).collect();
+        for (id, effective) in self.last_good {
+            if !concerned(id) || self.objects.contains_key(id) || self.is_refused(id) {
+                continue;
+            }
+            if named.contains(id) {
+                self.keep(id);
+                continue;
+            }
+            if let Some(problem) = self.why_kept(id, &effective.object.origin.file) {
+                self.problems.push(problem.of(Some(id)));
+                self.keep(id);
+            }
+        }
+    }
+
+    /// An object that may not be in this catalog at all is not kept either.
+    fn is_refused(&self, id: &ObjectId) -> bool {
+        !self.root && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet)
+    }
+
+    /// Why an object that no document defines is not removed; `None` when it is.
+    fn why_kept(&self, id: &ObjectId, file: &Arc<str>) -> Option<Problem> {
+        const KEPT: &str = "its last good form stays in effect";
+        let parsed = self.files.get(file);
+        let spoiled = |d: &&Document| !d.ours && (d.stray || d.id.as_ref() == Some(id));
+        if let Some(document) = parsed.and_then(|p| p.documents.iter().find(spoiled)) {
+            let message = format!(
+                "this document is no catalog object, but one stood in this file; {KEPT}: write apiVersion {} and its kind, or remove the document, or move it to another file",
+                super::API_VERSION
+            );
+            return Some(Problem::at(&document.origin, message));
+        }
+        match self.tree.get(file).map(|entry| entry.kind) {
+            Some(FileKind::Symlink) => {
+                let message = format!(
+                    "this file is now a symbolic link, which is not followed; {KEPT}: put the file itself here"
+                );
+                return Some(Problem::error(file, Position::START, message));
+            }
+            Some(_) if parsed.is_none() => {
+                let message = format!(
+                    "the file that held it is now ignored, in a Helm chart or outside the catalog's directory; {KEPT}: remove the document to remove the object"
+                );
+                return Some(Problem::error(file, Position::START, message));
+            }
+            _ => {}
+        }
+        let (unreadable, parsed) = self.files.iter().find(|(_, parsed)| parsed.unreadable)?;
+        let first = parsed.problems.iter().min();
+        let at = first.map_or(Position::START, |p| Position { line: p.line, column: p.column });
+        let message = format!(
+            "no document defines it any more, but it could stand in this file, which cannot be read; {KEPT} until it can"
+        );
+        Some(Problem::error(unreadable, at, message).warning())
+    }
+
+    /// At most one `Fleet`: of several, the one that was in effect before stays as it was.
+    fn one_fleet(&mut self) {
+        let fleets: Vec<ObjectId> =
+            self.objects.keys().filter(|id| id.kind == Kind::Fleet).cloned().collect();
+        if fleets.len() < 2 {
+            return;
+        }
+        let origins: Vec<_> = fleets.iter().map(|id| self.objects[id].object.origin.clone()).collect();
+        for (i, id) in fleets.iter().enumerate() {
+            let other = usize::from(i == 0);
+            let message = format!(
+                "{} at {}:{} is a Fleet too, there is at most one; remove one of them",
+                fleets[other],
+                origins[other].file,
+                origins[other].position()
+            );
+            self.problems.push(Problem::at(&origins[i], message).of(Some(id)));
+            self.objects.remove(id);
+            self.taken.retain(|d| d.id.as_ref() != Some(id));
+        }
+        if let Some(before) = fleets.iter().find(|id| self.last_good.contains_key(*id)) {
+            self.keep(before);
+        }
+    }
+
+    fn finish(self, name: CatalogName, empty: bool) -> Catalog {
+        let Self { commit, root, tree, objects, taken, mut problems, .. } = self;
+        let mut catalog = Catalog { name, commit: commit.clone(), objects, problems: Vec::new(), empty };
+        problems.extend(references::check(&catalog, &taken, root, tree));
+        problems.sort();
+        problems.dedup();
+        catalog.problems = problems;
+        catalog
+    }
 }

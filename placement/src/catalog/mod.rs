@@ -6,9 +6,15 @@
 
 mod assemble;
 mod candidates;
+mod decode;
+mod fields;
 mod objects;
 mod parse;
+mod paths;
 mod problems;
+mod references;
+mod suggest;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,14 +22,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use assemble::{LastGood, assemble};
-pub use candidates::{MAX_FILE_BYTES, candidates};
+pub use assemble::{Files, LastGood, assemble};
+pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
 pub use objects::{
-    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits, NamespaceOptions,
-    OnRemove, Percent, Placement, Source, Spec,
+    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
+    NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
 };
 pub use parse::{Document, ParsedFile, parse_file};
-pub use problems::{Problem, Severity};
+pub use problems::{Position, Problem, Severity};
 
 use crate::{CatalogName, ClusterName};
 
@@ -137,6 +143,13 @@ pub struct Origin {
     pub column: u32,
 }
 
+impl Origin {
+    /// Where in the file.
+    pub fn position(&self) -> Position {
+        Position { line: self.line, column: self.column }
+    }
+}
+
 /// A catalog object that passed validation by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
@@ -218,3 +231,6 @@ impl Catalog {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,41 @@
-//! Parse.
+//! Parse: one file becomes objects and problems.
+//!
+//! In: the path and bytes of one file; nothing else, so the outcome can be kept by (path, blob id). Out: [`ParsedFile`].
+//! Never: looks at other files (that is [`assemble`]'s part), stops at the first problem.
+//!
+//! [`assemble`]: super::assemble
+
 use std::sync::Arc;
 
-use super::{Object, ObjectId, Origin, Problem};
+use super::decode::decode;
+use super::fields::{Field, Reader};
+use super::problems::{Position, Problem};
+use super::references::References;
+use super::suggest::{did_you_mean, distance};
+use super::yaml::{self, Map, Node};
+use super::{API_VERSION, Kind, MAX_FILE_BYTES, Object, ObjectId, Origin};
 
-/// One YAML document of a file.
+/// The group of our API, with the separator.
+const GROUP: &str = "nave.dev/";
+/// Kinds of the design that this version does not have.
+const LATER_KINDS: [&str; 3] = ["Override", "Rollout", "Catalog"];
+const KINDS: [Kind; 5] = [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Placement];
+
+/// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// Where it begins.
     pub origin: Origin,
     /// Whether its `apiVersion` is ours.
     pub ours: bool,
-    /// Kind and name, as far as they could be read.
+    /// Kind and name, as far as they could be read; also of a document that is not ours but has a kind of our names.
     pub id: Option<ObjectId>,
     /// The object, unless it has an error.
     pub object: Option<Arc<Object>>,
+    /// Not ours, and not plainly somebody else's either: without `apiVersion` or kind, or with an `apiVersion` that
+    /// differs from ours by a slip. Where an object stood before, it may be that object, spoiled.
+    pub stray: bool,
+    pub(super) references: References,
 }
 
 /// A file, read.
@@ -23,11 +45,174 @@ pub struct ParsedFile {
     pub documents: Vec<Document>,
     /// What is wrong with it.
     pub problems: Vec<Problem>,
-    /// The text could not be parsed enough to know what it holds.
+    /// Some of it could not be read enough to know which objects it holds. Then no object of the catalog counts as
+    /// removed.
     pub unreadable: bool,
 }
 
+impl ParsedFile {
+    /// A file that could not be read at all; `message` says why and how to mend it.
+    pub fn unread(path: &str, message: impl Into<String>) -> Self {
+        let problem = Problem::error(&path.into(), Position::START, message);
+        Self { documents: Vec::new(), problems: vec![problem], unreadable: true }
+    }
+
+    /// A file of `size` bytes that is too large to be read.
+    pub fn too_large(path: &str, size: u64) -> Self {
+        let limit = MAX_FILE_BYTES >> 20;
+        Self::unread(path, format!("the file has {size} bytes, a catalog file at most {limit} MiB; split it"))
+    }
+}
+
 /// Reads one file.
-pub fn parse_file(_path: &str, _text: &[u8]) -> ParsedFile {
-    ParsedFile::default()
+pub fn parse_file(path: &str, bytes: &[u8]) -> ParsedFile {
+    let size = bytes.len() as u64;
+    if size > MAX_FILE_BYTES {
+        return ParsedFile::too_large(path, size);
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return not_utf8(path, bytes, error),
+    };
+    let mut parsed = ParsedFile::default();
+    let file: Arc<str> = path.into();
+    for document in yaml::read(text) {
+        match document.root {
+            Some(root) => take_document(&file, &root, document.faults, &mut parsed),
+            None => {
+                parsed.unreadable = true;
+                parsed.problems.extend(problems(&file, document.faults, None));
+            }
+        }
+    }
+    parsed
+}
+
+fn not_utf8(path: &str, bytes: &[u8], error: std::str::Utf8Error) -> ParsedFile {
+    let mut parsed = ParsedFile::unread(path, "the file is not UTF-8; save it as UTF-8");
+    let position = Position::after(&bytes[..error.valid_up_to()]);
+    for problem in &mut parsed.problems {
+        (problem.line, problem.column) = (position.line, position.column);
+    }
+    parsed
+}
+
+fn problems(file: &Arc<str>, faults: Vec<yaml::Fault>, id: Option<&ObjectId>) -> Vec<Problem> {
+    faults.into_iter().map(|f| Problem::error(file, f.position, f.message).of(id)).collect()
+}
+
+/// What a document says it is.
+struct Identity {
+    ours: bool,
+    id: Option<ObjectId>,
+    stray: bool,
+}
+
+fn identify(root: &Node) -> Identity {
+    let none = Map::default();
+    let map = root.map().unwrap_or(&none);
+    let text = |key: &str| map.get(key).and_then(Node::text);
+    // A key that stands there twice still tells whose document it is.
+    let ours =
+        map.0.iter().any(|e| e.key == "apiVersion" && e.node.text().is_some_and(|v| v.starts_with(GROUP)));
+    let name = map.get("metadata").and_then(Node::map).and_then(|m| m.get("name")).and_then(Node::text);
+    let kind = KINDS.into_iter().find(|k| text("kind") == Some(&k.to_string()));
+    let name = name.filter(|name| crate::check_name("name", name).is_ok());
+    let id = kind.zip(name).map(|(kind, name)| ObjectId { kind, name: name.into() });
+    // Three slips: more is another word.
+    let near = text("apiVersion").is_none_or(|version| distance(version, API_VERSION) <= 3);
+    Identity { ours, id, stray: !ours && (near || text("kind").is_none()) }
+}
+
+fn take_document(file: &Arc<str>, root: &Node, faults: Vec<yaml::Fault>, parsed: &mut ParsedFile) {
+    let Identity { ours, id, stray } = identify(root);
+    let Position { line, column } = root.position;
+    let origin = Origin { file: file.clone(), line, column };
+    let mut document = Document { origin, ours, id, object: None, stray, references: References::default() };
+    if ours {
+        let mut reader = Reader { file, object: document.id.clone(), problems: Vec::new() };
+        reader.problems = problems(file, faults, document.id.as_ref());
+        let is_later_kind = take_object(&mut reader, root, &mut document);
+        parsed.unreadable |= document.id.is_none() && !is_later_kind;
+        parsed.problems.append(&mut reader.problems);
+    }
+    parsed.documents.push(document);
+}
+
+/// Reads a document of ours. True where its kind is one that only another version has.
+fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) -> bool {
+    let root = Field { node: root, path: String::new() };
+    let at = root.node.position;
+    let version = root.node.map().and_then(|m| m.first("apiVersion"));
+    if let Some(node) = version
+        && let Some(given) = node.text()
+        && given != API_VERSION
+    {
+        let message =
+            format!("apiVersion {given} is not supported by this version of Nave; write {API_VERSION}");
+        reader.error(node.position, message);
+        return false;
+    }
+    let kind = match kind(reader, &root) {
+        Ok(kind) => kind,
+        Err(is_later_kind) => return is_later_kind,
+    };
+    let Some(fields) = reader.fields(&root, &["apiVersion", "kind", "metadata", "spec"], &[]) else {
+        return false;
+    };
+    let mut labels = std::collections::BTreeMap::new();
+    match fields.get("metadata") {
+        None => reader.missing(at, "metadata.name", "name the object"),
+        Some(field) => {
+            if let Some(metadata) = reader.fields(&field, &["name", "labels", "annotations"], &[]) {
+                match metadata.get("name") {
+                    Some(name) => _ = reader.name(&name, what(kind)),
+                    None => reader.missing(metadata.position, "metadata.name", "name the object"),
+                }
+                labels = metadata.get("labels").map(|f| reader.labels(&f)).unwrap_or_default();
+                metadata.get("annotations").iter().for_each(|f| _ = reader.strings(f));
+            }
+        }
+    }
+    let spec = decode(reader, &mut document.references, kind, fields.get("spec").as_ref(), at);
+    let valid = !reader.problems.iter().any(Problem::is_error);
+    if let (Some(id), Some(spec), true) = (&document.id, spec, valid) {
+        let origin = document.origin.clone();
+        document.object = Some(Arc::new(Object { id: id.clone(), labels, origin, spec }));
+    }
+    false
+}
+
+/// The document's kind, or a problem; the error is true where only another version has it.
+fn kind(reader: &mut Reader<'_>, root: &Field<'_>) -> Result<Kind, bool> {
+    let words = KINDS.map(|kind| kind.to_string());
+    let Some(node) = root.node.map().and_then(|m| m.first("kind")) else {
+        reader.missing(root.node.position, "kind", &format!("write one of {}", words.join(", ")));
+        return Err(false);
+    };
+    let given = reader.text(&Field { node, path: "kind".to_owned() }).ok_or(false)?;
+    if let Some(kind) = KINDS.into_iter().find(|k| k.to_string() == given) {
+        return Ok(kind);
+    }
+    if LATER_KINDS.contains(&given.as_str()) {
+        let message = format!("kind {given} is not supported by this version of Nave; remove the document");
+        reader.error(node.position, message);
+        return Err(true);
+    }
+    let suggestion = did_you_mean(&given, words.iter().map(String::as_str));
+    reader.error(
+        node.position,
+        format!("{given:?} is no known kind{suggestion} (valid kinds are {})", words.join(", ")),
+    );
+    Err(false)
+}
+
+fn what(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Fleet => "fleet name",
+        Kind::Cluster => "cluster name",
+        Kind::ClusterSet => "cluster set name",
+        Kind::App => "app name",
+        Kind::Placement => "placement name",
+    }
 }

@@ -1,10 +1,15 @@
 //! The pure end of rendering: an engine's output becomes a bundle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Bundle, Needs};
-use crate::catalog::Problem;
+use serde_json::Value;
+
+use super::resolve::object_key;
+use super::{Bundle, MAX_BUNDLE_BYTES, MAX_OBJECTS, Needs};
+use crate::catalog::yaml::{self, Node};
+use crate::catalog::{Position, Problem};
+use crate::{Digest, ObjectKey};
 
 /// Why an app's files do not make a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +21,202 @@ pub struct FinishError(pub Vec<Problem>);
 /// # Errors
 /// Every document that cannot be read or is no Kubernetes object, with its position; then there is no bundle at all,
 /// since one that lacks an object would remove it.
-pub fn finish(_needs: &Needs, _files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bundle, FinishError> {
-    Err(FinishError(Vec::new()))
+pub fn finish(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bundle, FinishError> {
+    let mut manifests = Manifests::default();
+    for relative in needs.files.keys() {
+        let file = path_of(needs, relative);
+        match files.get(relative) {
+            Some(content) => manifests.read(&file, content),
+            None => manifests.problem(
+                &file,
+                Position::START,
+                "the file is not at hand; this is a fault of the hub",
+            ),
+        }
+        if manifests.is_full {
+            break;
+        }
+    }
+    manifests.finish(&needs.source)
 }
+
+/// The path of a file from the repository's root: a source is a directory, or the file itself.
+fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
+    let source = &*needs.source;
+    let is_itself = needs.files.len() == 1 && source.rsplit('/').next() == Some(relative);
+    match source {
+        _ if is_itself => source.into(),
+        "" => relative.into(),
+        directory => format!("{directory}/{relative}").into(),
+    }
+}
+
+/// The objects read so far.
+#[derive(Default)]
+struct Manifests {
+    bytes: Vec<u8>,
+    objects: BTreeMap<ObjectKey, (Arc<str>, Position)>,
+    problems: Vec<Problem>,
+    is_full: bool,
+}
+
+impl Manifests {
+    fn problem(&mut self, file: &Arc<str>, at: Position, message: impl Into<String>) {
+        self.problems.push(Problem::error(file, at, message));
+    }
+
+    fn read(&mut self, file: &Arc<str>, content: &[u8]) {
+        if content.len() > MAX_BUNDLE_BYTES {
+            let message = format!(
+                "the file is larger than a whole bundle may be, {} MiB; split the app",
+                MAX_BUNDLE_BYTES >> 20
+            );
+            return self.problem(file, Position::START, message);
+        }
+        let text = match std::str::from_utf8(content) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = Position::after(&content[..error.valid_up_to()]);
+                return self.problem(file, at, "the file is not UTF-8; save it as UTF-8");
+            }
+        };
+        for document in yaml::read(text) {
+            let faulty = !document.faults.is_empty();
+            for fault in document.faults {
+                self.problem(file, fault.position, fault.message);
+            }
+            if let Some(root) = document.root.filter(|_| !faulty) {
+                self.document(file, &root);
+            }
+        }
+    }
+
+    fn document(&mut self, file: &Arc<str>, root: &Node) {
+        let Some(map) = root.map() else {
+            return self.problem(
+                file,
+                root.position,
+                "this document is no Kubernetes object; it has to be a mapping",
+            );
+        };
+        let text = |key: &str| map.get(key).and_then(Node::text);
+        // What the catalog holds beside an app's manifests is the catalog's.
+        if text("apiVersion").is_some_and(|version| version.starts_with("nave.dev/")) {
+            return;
+        }
+        if text("apiVersion") == Some("v1") && text("kind") == Some("List") {
+            match map.get("items").map(|node| &node.value) {
+                Some(yaml::Value::List(items)) => items.iter().for_each(|item| self.document(file, item)),
+                None | Some(yaml::Value::Null) => {}
+                Some(_) => self.problem(file, root.position, "items of a List has to be a list"),
+            }
+            return;
+        }
+        match check(root) {
+            Ok(()) => self.object(file, root),
+            Err((position, message)) => self.problem(file, position, message),
+        }
+    }
+
+    fn object(&mut self, file: &Arc<str>, root: &Node) {
+        let mut object = root.to_json();
+        strip(&mut object);
+        let key = object_key(&object).expect("check found apiVersion, kind and name");
+        if let Some((other, at)) = self.objects.get(&key) {
+            let message = format!("{key} stands at {other}:{at} too; remove one of them");
+            return self.problem(file, root.position, message);
+        }
+        if self.objects.len() == MAX_OBJECTS {
+            self.is_full = true;
+            let message = format!("the app has more than {MAX_OBJECTS} objects; split it");
+            return self.problem(file, root.position, message);
+        }
+        self.objects.insert(key, (file.clone(), root.position));
+        serde_json::to_writer(&mut self.bytes, &object).expect("writing JSON to memory does not fail");
+        self.bytes.push(b'\n');
+        if self.bytes.len() > MAX_BUNDLE_BYTES {
+            self.is_full = true;
+            let message =
+                format!("the app's manifests are larger than {} MiB; split it", MAX_BUNDLE_BYTES >> 20);
+            self.problem(file, root.position, message);
+        }
+    }
+
+    fn finish(mut self, source: &Arc<str>) -> Result<Bundle, FinishError> {
+        if self.objects.is_empty() && self.problems.is_empty() {
+            let message =
+                "there is no Kubernetes object in it; an app without objects would remove all it has";
+            self.problem(source, Position::START, message);
+        }
+        if !self.problems.is_empty() {
+            self.problems.sort();
+            return Err(FinishError(self.problems));
+        }
+        let objects: BTreeSet<ObjectKey> = self.objects.into_keys().collect();
+        Ok(Bundle { digest: Digest::of(&self.bytes), bytes: self.bytes.into(), objects: Arc::new(objects) })
+    }
+}
+
+/// Whether a document is a Kubernetes object that can be applied by name.
+fn check(root: &Node) -> Result<(), (Position, String)> {
+    let none = yaml::Map::default();
+    let map = root.map().unwrap_or(&none);
+    for key in ["apiVersion", "kind"] {
+        required(map, root.position, key, key)?;
+    }
+    let Some(node) = map.get("metadata") else {
+        return Err((root.position, "metadata is missing; give the object metadata.name".to_owned()));
+    };
+    let Some(metadata) = node.map() else {
+        return Err((node.position, "metadata has to be a mapping with a name".to_owned()));
+    };
+    if let Some(generate) = metadata.get("generateName").filter(|_| metadata.get("name").is_none()) {
+        let message = "generateName makes a new object each time; give the object metadata.name";
+        return Err((generate.position, message.to_owned()));
+    }
+    required(metadata, node.position, "name", "metadata.name")?;
+    match metadata.get("namespace") {
+        Some(namespace) if namespace.text().is_none() && !matches!(namespace.value, yaml::Value::Null) => {
+            Err((namespace.position, text_wanted(namespace, "metadata.namespace")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn required(map: &yaml::Map, at: Position, key: &str, path: &str) -> Result<(), (Position, String)> {
+    match map.get(key) {
+        None => Err((
+            at,
+            format!("{path} is missing; every Kubernetes object has apiVersion, kind and metadata.name"),
+        )),
+        Some(node) if node.text().is_none_or(str::is_empty) => Err((node.position, text_wanted(node, path))),
+        Some(_) => Ok(()),
+    }
+}
+
+fn text_wanted(node: &Node, path: &str) -> String {
+    match &node.value {
+        yaml::Value::Bool(value, written) => {
+            format!("{path}: {written} is read as {value}; write \"{written}\"")
+        }
+        yaml::Value::Number(value, written) => {
+            format!("{path}: {written} is read as the number {value}; write \"{written}\"")
+        }
+        _ => format!("{path} has to be a string that is not empty"),
+    }
+}
+
+/// Drops what a dump of a live object carries and nobody may apply.
+fn strip(object: &mut Value) {
+    let Some(map) = object.as_object_mut() else { return };
+    map.remove("status");
+    if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut)
+        && metadata.get("creationTimestamp").is_some_and(Value::is_null)
+    {
+        metadata.remove("creationTimestamp");
+    }
+}
+
+#[cfg(test)]
+#[path = "finish_tests.rs"]
+mod tests;

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use finish::{FinishError, finish};
+pub(crate) use needs::is_manifest;
 pub use needs::{NeedsError, needs};
 pub use resolve::{ResolveError, Resolved, Scope, Scopes, resolve};
 

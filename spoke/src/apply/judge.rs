@@ -2,20 +2,21 @@
 //!
 //! In: plans, progress, observations. Out: an [`Outcome`]. Never: calls an app healthy that has anything open.
 
-use nave_placement::AppKey;
+use nave_placement::report::{EntryReport, EntryState, MAX_UNHEALTHY, ObjectReport};
+use nave_placement::{AppKey, ObjectKey};
 
 use super::Desired;
 use super::desired::AllWanted;
 use super::round::{AllSeen, Round};
 use crate::plan::{Observed, Plan, Unresolved, Wanted};
-use crate::report::{AppReport, AppState, MAX_UNHEALTHY, Outcome, Reason, UnhealthyObject};
+use crate::report::{Outcome, Reason, pending};
 use crate::target::{Health, HealthState, Seen, TargetError};
 
 /// The outcome of a round that could not even begin.
 pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
     let report = |objects: u32| {
         let reason = Reason::Unreachable { message: error.to_string() };
-        verdict(AppReport { objects, ..AppReport::default() }, vec![reason])
+        verdict(EntryReport { objects, ..pending() }, vec![reason])
     };
     let objects = |app: &AppKey| match desired.entries.get(app) {
         Some(Ok(entry)) => entry.objects,
@@ -49,6 +50,7 @@ pub(super) fn outcome(
             outcome.left.insert(app.clone());
         }
     }
+    outcome.kept = round.kept();
     let here = |app: &&AppKey| round.inventories().contains_key(*app);
     outcome.unassigned = plan.unassigned.iter().filter(here).cloned().collect();
     outcome
@@ -60,14 +62,15 @@ fn entry(
     seen: Option<&Observed>,
     plan: &Plan,
     round: &mut Round<'_>,
-) -> AppReport {
-    let mut report = AppReport::default();
+) -> EntryReport {
+    let mut report = pending();
     let mut reasons = open(app, plan, &mut report, round);
     report.version = round.inventories().get(app).and_then(|inventory| inventory.version);
     match wanted {
         Err(unresolved) => report.objects = unresolved.entry.as_ref().map_or(0, |entry| entry.objects),
         Ok(wanted) => {
             report.objects = u32::try_from(wanted.objects.len()).unwrap_or(u32::MAX);
+            let mut unhealthy = Vec::new();
             for object in &wanted.objects {
                 let health = match seen.and_then(|seen| seen.get(&object.key)) {
                     Some(Ok(Seen::Ours { health, .. })) => health.clone(),
@@ -80,39 +83,44 @@ fn entry(
                 }
                 let object = object.key.clone();
                 reasons.push(Reason::Unhealthy { object: object.clone(), health: health.clone() });
-                report.unhealthy.push(UnhealthyObject { object, health });
+                unhealthy.push((object, health));
             }
             // The worst first; the rest is in the counts.
-            report.unhealthy.sort_by_key(|unhealthy| std::cmp::Reverse(unhealthy.health.state));
-            report.unhealthy.truncate(MAX_UNHEALTHY);
+            unhealthy.sort_by_key(|(_, health)| std::cmp::Reverse(health.state));
+            unhealthy.truncate(MAX_UNHEALTHY);
+            report.unhealthy = unhealthy.into_iter().map(object_report).collect();
         }
     }
     verdict(report, reasons)
 }
 
-fn leaving(app: &AppKey, plan: &Plan, round: &mut Round<'_>) -> AppReport {
-    let mut report = AppReport::default();
+fn leaving(app: &AppKey, plan: &Plan, round: &mut Round<'_>) -> EntryReport {
+    let mut report = pending();
     let reasons = open(app, plan, &mut report, round);
     let remaining = round.inventories().get(app).map_or(0, |inventory| inventory.objects.len());
     report.objects = u32::try_from(remaining).unwrap_or(u32::MAX);
     let mut report = verdict(report, reasons);
     // Something remains, or it would have left: what was handed over waits for its new app, for one.
-    report.state = report.state.max(AppState::Progressing);
+    report.state = report.state.max(EntryState::Progressing);
     report
 }
 
 /// What stands in an app's way, and what was done for it.
-fn open(app: &AppKey, plan: &Plan, report: &mut AppReport, round: &mut Round<'_>) -> Vec<Reason> {
+fn open(app: &AppKey, plan: &Plan, report: &mut EntryReport, round: &mut Round<'_>) -> Vec<Reason> {
     let stopped = round.stopped();
     let progress = round.progress(app);
-    report.corrected = progress.corrected;
-    report.kept = std::mem::take(&mut progress.kept);
+    report.corrected = progress.corrected.into();
     let mut reasons = plan.apps.get(app).map(|steps| steps.blocked.clone()).unwrap_or_default();
     reasons.append(&mut progress.problems);
     if stopped && !progress.finished {
         reasons.push(Reason::Interrupted);
     }
     reasons
+}
+
+fn object_report((key, health): (ObjectKey, Health)) -> ObjectReport {
+    let Health { state, reason, message } = health;
+    ObjectReport { key, state: format!("{state:?}"), reason, message }
 }
 
 fn not_there() -> Health {
@@ -124,17 +132,17 @@ fn not_there() -> Health {
 }
 
 /// Puts the worst reason first and derives the state from it.
-fn verdict(mut report: AppReport, reasons: Vec<Reason>) -> AppReport {
-    let open = reasons.iter().filter(|reason| reason.state() != AppState::Healthy).count();
+fn verdict(mut report: EntryReport, reasons: Vec<Reason>) -> EntryReport {
+    let open = reasons.iter().filter(|reason| reason.state() != EntryState::Healthy).count();
     // `max_by_key` takes the last of equals; reversed, that is the first that was found.
     let worst = reasons.into_iter().rev().max_by_key(Reason::state);
-    report.state = worst.as_ref().map_or(AppState::Healthy, Reason::state);
+    report.state = worst.as_ref().map_or(EntryState::Healthy, Reason::state);
     if let Some(worst) = worst {
         report.message = match open {
             0 | 1 => worst.to_string(),
             more => format!("{worst} (and {} more)", more - 1),
         };
-        report.reason = Some(worst);
+        report.reason = worst.kind();
     }
     report
 }

@@ -79,6 +79,12 @@ impl<'a> Round<'a> {
         self.writes
     }
 
+    /// What left an inventory and stays on the target, by app.
+    pub fn kept(&self) -> BTreeMap<AppKey, Vec<ObjectKey>> {
+        let kept = self.progress.iter().filter(|(_, progress)| !progress.kept.is_empty());
+        kept.map(|(app, progress)| (app.clone(), progress.kept.clone())).collect()
+    }
+
     /// The kinds of all that is ours.
     pub fn kinds(&self) -> BTreeSet<(String, String)> {
         let keys = self.inventories.values().flat_map(|inventory| &inventory.objects);

@@ -3,10 +3,10 @@
 mod broken_off;
 
 use nave_placement::ObjectKey;
-use nave_placement::catalog::OnRemove;
+use nave_placement::catalog::{NamespaceOptions, OnRemove};
+use nave_placement::report::{EntryReason, EntryState};
 use serde_json::json;
 
-use crate::report::{AppState, Reason};
 use crate::target::memory::MemoryTarget;
 use crate::target::{Health, HealthState};
 use crate::testing::{Wish, app, config_map, config_map_key};
@@ -17,7 +17,7 @@ async fn a_second_round_writes_nothing() {
     let wish = Wish::none().app("web", &[config_map("a", "1"), config_map("b", "1")]);
     let first = wish.reconcile(&target).await;
     let web = &first.apps[&app("web")];
-    assert_eq!((web.state, web.objects, web.healthy, first.writes), (AppState::Healthy, 2, 2, 4));
+    assert_eq!((web.state, web.objects, web.healthy, first.writes), (EntryState::Healthy, 2, 2, 4));
     let second = wish.reconcile(&target).await;
     assert_eq!((second.writes, &second.apps[&app("web")]), (0, web));
     assert_eq!(target.watched(), [(String::new(), "ConfigMap".to_owned())].into());
@@ -43,9 +43,9 @@ async fn an_app_that_fails_does_not_stop_the_others() {
     let wish = Wish::none().app("a", &[config_map("a", "1")]).app("b", &[config_map("b", "1")]);
     let outcome = wish.reconcile(&target).await;
     let failed = &outcome.apps[&app("a")];
-    assert_eq!((failed.state, failed.version), (AppState::Failed, None));
+    assert_eq!((failed.state, failed.version), (EntryState::Failed, None));
     assert_eq!(failed.message, "ConfigMap default/a: the webhook says no (and 1 more)");
-    assert_eq!(outcome.apps[&app("b")].state, AppState::Healthy);
+    assert_eq!(outcome.apps[&app("b")].state, EntryState::Healthy);
 }
 
 #[tokio::test]
@@ -68,8 +68,8 @@ async fn an_unreachable_target_is_never_read_as_empty() {
     wish.reconcile(&target).await;
     target.set_unreachable(Some("no route to host"));
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].state, AppState::Waiting);
-    assert!(matches!(outcome.apps[&app("web")].reason, Some(Reason::Unreachable { .. })));
+    assert_eq!(outcome.apps[&app("web")].state, EntryState::Waiting);
+    assert!(matches!(outcome.apps[&app("web")].reason, EntryReason::TargetUnreachable));
     assert!(outcome.left.is_empty(), "what cannot be seen has not left");
 }
 
@@ -84,11 +84,11 @@ async fn a_custom_resource_is_applied_in_the_round_that_defines_its_kind() {
     let target = MemoryTarget::new("t");
     let alone = Wish::none().app("tab", std::slice::from_ref(&tab));
     let outcome = alone.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("tab")].state, AppState::Waiting);
+    assert_eq!(outcome.apps[&app("tab")].state, EntryState::Waiting);
     assert_eq!(target.calls().discover, 0, "nothing was defined, so nothing new is served");
 
     let outcome = alone.app("z-definitions", &[definition]).reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("tab")].state, AppState::Healthy);
+    assert_eq!(outcome.apps[&app("tab")].state, EntryState::Healthy);
     let namespace = "default".to_owned();
     let key = ObjectKey { group: "example.com".into(), kind: "Tab".into(), namespace, name: "t".into() };
     assert!(target.objects().contains_key(&key), "{:?}", target.objects());
@@ -102,9 +102,9 @@ async fn an_app_has_left_when_the_last_finalizer_is_done() {
     let wish = Wish::none().leaving("web", OnRemove::Delete);
     let outcome = wish.reconcile(&target).await;
     let web = &outcome.leaving[&app("web")];
-    assert_eq!((web.state, web.objects), (AppState::Progressing, 1));
-    assert_eq!(web.reason, Some(Reason::Terminating { object: config_map_key("a") }));
-    assert!(outcome.left.is_empty() && outcome.unfinished());
+    assert_eq!((web.state, web.objects), (EntryState::Progressing, 1));
+    assert_eq!(web.reason, EntryReason::Terminating);
+    assert!(outcome.left.is_empty() && outcome.unsettled());
     target.finalize(&config_map_key("a"), false);
     assert_eq!(wish.reconcile(&target).await.left, [app("web")].into());
     assert!(target.objects().is_empty() && target.stored().is_empty());
@@ -116,10 +116,10 @@ async fn an_app_is_as_well_as_its_worst_object() {
     let wish = Wish::none().app("web", &[config_map("a", "1"), config_map("b", "1")]);
     wish.reconcile(&target).await;
     for (a, b, expected) in [
-        (HealthState::Healthy, HealthState::Suspended, AppState::Healthy),
-        (HealthState::Progressing, HealthState::Healthy, AppState::Progressing),
-        (HealthState::Unknown, HealthState::Healthy, AppState::Progressing),
-        (HealthState::Progressing, HealthState::Degraded, AppState::Degraded),
+        (HealthState::Healthy, HealthState::Suspended, EntryState::Healthy),
+        (HealthState::Progressing, HealthState::Healthy, EntryState::Progressing),
+        (HealthState::Unknown, HealthState::Healthy, EntryState::Progressing),
+        (HealthState::Progressing, HealthState::Degraded, EntryState::Degraded),
     ] {
         for (name, state) in [("a", a), ("b", b)] {
             let health = Health { state, reason: "Why".into(), message: "so".into() };
@@ -140,10 +140,71 @@ async fn what_is_foreign_is_adopted_only_if_it_is_as_wanted() {
     target.edit(&config_map_key("other"), config_map("other", "theirs"));
     let wish = Wish::none().app("web", &[config_map("same", "1"), config_map("other", "ours")]);
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].state, AppState::Failed);
+    assert_eq!(outcome.apps[&app("web")].state, EntryState::Failed);
     let objects = target.objects();
     assert_eq!(objects[&config_map_key("same")].app, Some(app("web")));
     assert_eq!(objects[&config_map_key("other")].live, config_map("other", "theirs"));
     Wish::none().leaving("web", OnRemove::Delete).reconcile(&target).await;
     assert_eq!(target.objects().into_keys().collect::<Vec<_>>(), [config_map_key("other")]);
+}
+
+#[tokio::test]
+async fn an_object_stays_with_its_old_app_until_the_new_one_wrote_it() {
+    let target = MemoryTarget::new("t");
+    Wish::none().app("a", &[config_map("x", "1")]).reconcile(&target).await;
+    target.refuse(&config_map_key("x"), Some("no"));
+    let wish = Wish::none().app("a", &[]).app("b", &[config_map("x", "1")]);
+    wish.reconcile(&target).await;
+    assert!(target.stored()[&app("a")].objects.contains(&config_map_key("x")));
+    target.refuse(&config_map_key("x"), None);
+    wish.reconcile(&target).await;
+    assert!(target.stored()[&app("a")].objects.is_empty());
+    assert_eq!(target.objects()[&config_map_key("x")].app, Some(app("b")));
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_keeps_everything_where_it_is() {
+    let target = MemoryTarget::new("t");
+    let wish = Wish::none().app("a", &[config_map("a", "1")]).app("b", &[config_map("b", "1")]);
+    wish.reconcile(&target).await;
+    let before = (target.objects(), target.stored());
+    let mut wish = wish.app("b", &[]);
+    wish.entries.insert(app("a"), Err("field 12 is not known here".into()));
+    let outcome = wish.reconcile(&target).await;
+    assert_eq!(outcome.apps[&app("a")].message, "the entry cannot be read: field 12 is not known here");
+    assert_eq!(outcome.apps[&app("b")].reason, EntryReason::ClaimsUnknown);
+    assert_eq!((target.objects(), target.stored()), before);
+}
+
+#[tokio::test]
+async fn an_app_whose_objects_fall_together_does_not_stop_the_others() {
+    let target = MemoryTarget::new("t");
+    let mut elsewhere = config_map("a", "2");
+    elsewhere["metadata"]["namespace"] = json!("other");
+    let namespace = NamespaceOptions {
+        name: "web".into(),
+        labels: std::collections::BTreeMap::new(),
+        create: false,
+        force: true,
+    };
+    Wish::none().app("b", &[config_map("a", "1"), config_map("b", "1")]).reconcile(&target).await;
+    let wish = Wish::none()
+        .app("a", &[config_map("a", "1"), elsewhere])
+        .change("a", |entry| entry.options.namespace = Some(namespace))
+        .app("b", &[]);
+    let outcome = wish.reconcile(&target).await;
+    assert_eq!(outcome.apps[&app("a")].reason, EntryReason::Unreadable);
+    let left: Vec<_> = target.objects().into_keys().collect();
+    assert_eq!(left, [config_map_key("a")], "what it may mean is kept, the rest is pruned");
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_not_here_yet_is_waited_for() {
+    let target = MemoryTarget::new("t");
+    let mut wish = Wish::none().app("web", &[config_map("a", "1")]);
+    let bundles = std::mem::take(&mut wish.bundles);
+    let outcome = wish.reconcile(&target).await;
+    assert_eq!((outcome.apps[&app("web")].state, outcome.writes), (EntryState::Waiting, 0));
+    wish.bundles = bundles;
+    assert_eq!(wish.reconcile(&target).await.apps[&app("web")].state, EntryState::Healthy);
 }

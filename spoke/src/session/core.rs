@@ -138,7 +138,9 @@ impl Core {
             Some(to_spoke::Message::Assignment(assignment)) => self.on_assignment(assignment),
             Some(to_spoke::Message::Question(question)) => self.on_question(question),
             Some(to_spoke::Message::Detach(v1::Detach {})) => vec![Action::PersistDetach],
-            Some(to_spoke::Message::Retire(v1::Retire {})) => close(0, "the hub asks to go to another replica"),
+            Some(to_spoke::Message::Retire(v1::Retire {})) => {
+                close(0, "the hub asks to go to another replica")
+            }
             Some(to_spoke::Message::Goodbye(goodbye)) => close(goodbye.retry_after_ms, &goodbye.reason),
             // A newer hub's message that this version does not know.
             None => Vec::new(),
@@ -147,7 +149,10 @@ impl Core {
 
     fn on_welcome(&mut self, welcome: v1::Welcome) -> Vec<Action> {
         if !limits::VERSIONS.contains(&welcome.version) {
-            return close(0, &format!("the hub speaks protocol version {}, which this spoke does not", welcome.version));
+            return close(
+                0,
+                &format!("the hub speaks protocol version {}, which this spoke does not", welcome.version),
+            );
         }
         self.welcomed = true;
         let mut actions = vec![
@@ -174,7 +179,10 @@ impl Core {
     /// A whole assignment or a change. One older than the accepted is refused: the answer says what is held instead.
     fn on_assignment(&mut self, received: v1::Assignment) -> Vec<Action> {
         let mac = received.mac.clone();
-        let inline = received.bundles.iter().filter_map(|b| Some((nave_proto::digest(&b.digest).ok()?, b.zstd.to_vec())));
+        let inline = received
+            .bundles
+            .iter()
+            .filter_map(|b| Some((nave_proto::digest(&b.digest).ok()?, b.zstd.to_vec())));
         let inline: Vec<_> = inline.collect();
         let assignment = match assignment_from_proto(received, &self.held.assignment) {
             Ok(assignment) => assignment,
@@ -224,7 +232,9 @@ impl Core {
                 whole.mac.clone_from(&self.held.mac);
                 answer::Answer::Assignment(whole)
             }
-            None => answer::Answer::Refused("this version of the spoke does not know the question".to_owned()),
+            None => {
+                answer::Answer::Refused("this version of the spoke does not know the question".to_owned())
+            }
         };
         let answer = v1::Answer { question: asked.id, answer: Some(answer) };
         vec![Action::Send(message(from_spoke::Message::Answer(answer)))]

@@ -6,6 +6,7 @@
 
 pub mod builtin;
 pub mod dir;
+pub mod kube;
 pub mod memory;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,7 +149,11 @@ pub trait Target: Send + Sync + 'static {
     async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError>;
 
     /// Looks at the objects that an app wants. An error for an object whose state could not be seen.
-    async fn observe(&self, app: &AppKey, wanted: &[Resolved]) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
+    async fn observe(
+        &self,
+        app: &AppKey,
+        wanted: &[Resolved],
+    ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
 
     /// Writes an object for an app. `take` overwrites fields that somebody else changed, and is set only for objects that are ours.
     async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError>;

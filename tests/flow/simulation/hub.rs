@@ -60,7 +60,7 @@ impl Hub {
     /// A hub with these members, and a first copy of its store.
     pub fn new(members: &[ClusterName], now_ms: u64, mutation: Mutation) -> Self {
         let store = Memory::new();
-        let fleet = FleetRecord { name: "simulated".into(), epoch: Epoch(1) };
+        let fleet = FleetRecord { name: "simulated".into(), epoch: Epoch(1), advertise: Vec::new() };
         let mut batch = Batch::new().put(key::FLEET, json(&fleet));
         for name in members {
             let member = MemberRecord { cluster_uid: format!("uid-{name}"), ..MemberRecord::default() };

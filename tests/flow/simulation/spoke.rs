@@ -10,12 +10,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures::executor::block_on;
 use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
 use nave_placement::catalog::OnRemove;
-use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::v1;
 use nave_spoke::apply::{Desired, reconcile};
 use nave_spoke::plan::Step;
-use nave_spoke::report::{AppReport, AppState, Outcome, Reason};
+use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
 use nave_spoke::target::memory::MemoryTarget;
 
@@ -142,7 +141,7 @@ impl Spoke {
         let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
         let desired = Desired { assignment: &assignment, entries: &entries, bundles: &bundles };
         let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
-        core.observed(report(&assignment, &outcome))
+        core.observed(Reporter::default().report(assignment.order(), outcome))
     }
 }
 
@@ -150,59 +149,4 @@ impl Spoke {
 pub fn entries(assignment: &Assignment) -> BTreeMap<AppKey, Result<Entry, String>> {
     let decode = |entry: &[u8]| nave_proto::decode_entry(entry).map_err(|error| error.to_string());
     assignment.entries.iter().map(|(app, entry)| (app.clone(), decode(&entry.bytes))).collect()
-}
-
-fn report(assignment: &Assignment, outcome: &Outcome) -> Report {
-    let all = |apps: &BTreeMap<AppKey, AppReport>| {
-        apps.iter().map(|(app, report)| (app.clone(), entry(report))).collect()
-    };
-    Report {
-        epoch: assignment.epoch,
-        generation: assignment.generation,
-        entries: all(&outcome.apps),
-        leaving: all(&outcome.leaving),
-        left: outcome.left.clone(),
-        unassigned: outcome.unassigned.clone(),
-        ..Report::default()
-    }
-}
-
-fn entry(report: &AppReport) -> EntryReport {
-    let sealed = EntryReport {
-        version: report.version,
-        state: match report.state {
-            AppState::Healthy => EntryState::Healthy,
-            AppState::Progressing => EntryState::Progressing,
-            AppState::Pending => EntryState::Pending,
-            AppState::Waiting => EntryState::Waiting,
-            AppState::Degraded => EntryState::Degraded,
-            AppState::Failed => EntryState::Failed,
-        },
-        reason: report.reason.as_ref().map_or(EntryReason::None, reason),
-        message: report.message.clone(),
-        objects: report.objects,
-        healthy: report.healthy,
-        unhealthy: Vec::new(),
-        corrected: 0,
-        digest: Digest::default(),
-    };
-    sealed.seal()
-}
-
-fn reason(reason: &Reason) -> EntryReason {
-    match reason {
-        Reason::PruneRefused { .. } => EntryReason::PruneRefused,
-        Reason::ClaimedTwice { .. } => EntryReason::ClaimedTwice,
-        Reason::Conflict { .. } => EntryReason::Conflict,
-        Reason::NotSeen { .. } | Reason::Unreachable { .. } => EntryReason::TargetUnreachable,
-        Reason::BundleMissing { .. } | Reason::ClaimsUnknown { .. } => EntryReason::BundleMissing,
-        Reason::Refused { .. } | Reason::RemovalFailed { .. } | Reason::PlanRefused { .. } => EntryReason::ApplyRefused,
-        Reason::Terminating { .. } => EntryReason::Terminating,
-        Reason::Unhealthy { .. } => EntryReason::ObjectUnhealthy,
-        Reason::NotServed { .. } => EntryReason::NotServed,
-        Reason::EntryUnreadable { .. } | Reason::BundleDamaged { .. } | Reason::DefinedTwice { .. } => {
-            EntryReason::Unreadable
-        }
-        Reason::Interrupted => EntryReason::None,
-    }
 }

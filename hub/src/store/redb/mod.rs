@@ -21,8 +21,8 @@ use tokio::task::spawn_blocking;
 
 use super::history::History;
 use super::{Cause, Checked, Key, Listing, Record, Store, StoreError, Value, Version, Watch};
-use writer::Writer;
 pub use writer::Work;
+use writer::Writer;
 
 /// Key -> (version of the batch that last wrote it, content).
 const RECORDS: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("records");
@@ -211,5 +211,57 @@ impl Store for RedbStore {
 
     async fn watch(&self, prefix: &str, after: Version) -> Result<Watch, StoreError> {
         Ok(self.history.watch(prefix, after))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::store::Batch;
+
+    #[tokio::test]
+    async fn a_file_that_is_held_or_is_no_store_or_is_of_another_format_is_refused()
+    -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("store.redb");
+        let held = RedbStore::open(&path)?;
+        let error = RedbStore::open(&path).err().ok_or("it is held")?;
+        assert!(matches!(error, OpenError::InUse(_)), "{error:?}");
+        assert!(error.to_string().contains("store.redb is in use by another process"), "{error}");
+        assert_eq!(path.metadata()?.permissions().mode() & 0o777, 0o600);
+        drop(held);
+
+        let database = Database::create(&path)?;
+        let transaction = database.begin_write()?;
+        transaction.open_table(META)?.insert(META_FORMAT, FORMAT + 1)?;
+        transaction.commit()?;
+        drop(database);
+        let error = RedbStore::open(&path).err().ok_or("it is of another format")?;
+        assert!(matches!(error, OpenError::Format { found, .. } if found == FORMAT + 1), "{error:?}");
+
+        let text = directory.path().join("notes");
+        std::fs::write(&text, "not a store at all".repeat(1000))?;
+        let error = RedbStore::open(&text).err().ok_or("it is no store")?;
+        assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+        assert!(std::fs::read(&text)?.starts_with(b"not a store"), "it was not touched");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn batches_that_wait_together_share_a_transaction() -> Result<(), Box<dyn Error>> {
+        let directory = tempfile::tempdir()?;
+        let store = RedbStore::open(&directory.path().join("store.redb"))?;
+        let commits = (0..200).map(|i| store.commit(Batch::new().put(format!("report/{i}"), "Healthy")));
+        for answer in futures::future::join_all(commits).await {
+            answer?;
+        }
+        let work = store.work();
+        assert_eq!(work.batches, 200);
+        // All of them are sent before the first is synced, or nearly so on a loaded machine.
+        assert!(work.transactions <= 100, "{work:?}");
+        Ok(())
     }
 }

@@ -62,7 +62,8 @@ struct Socket(Arc<Mutex<Disk>>);
 impl Socket {
     fn disk<T>(&self, operation: impl FnOnce(&mut Disk) -> T) -> io::Result<T> {
         let mut disk = self.0.lock().expect("no test panics while it holds the disk");
-        disk.operations_left = disk.operations_left.checked_sub(1).ok_or_else(|| io::Error::other("no power"))?;
+        disk.operations_left =
+            disk.operations_left.checked_sub(1).ok_or_else(|| io::Error::other("no power"))?;
         Ok(operation(&mut disk))
     }
 
@@ -132,9 +133,9 @@ fn batch(writer: usize, count: u64) -> Batch {
 async fn found(store: &RedbStore, writer: usize) -> u64 {
     let listing = store.list(&format!("{writer}/")).await.expect("an opened store can be read");
     let records: BTreeMap<Key, Value> = listing.records.into_iter().map(|(k, r)| (k, r.value)).collect();
-    let count = records.get(&format!("{writer}/count")).map_or(0, |value| {
-        u64::from_be_bytes(value.as_ref().try_into().expect("a count is eight bytes"))
-    });
+    let count = records
+        .get(&format!("{writer}/count"))
+        .map_or(0, |value| u64::from_be_bytes(value.as_ref().try_into().expect("a count is eight bytes")));
     let expected = match count {
         0 => BTreeMap::new(),
         _ => {
@@ -165,11 +166,15 @@ async fn no_power_cut_loses_or_tears_an_acknowledged_commit() {
     for cut in 0..CUTS {
         let context = format!("cut {cut} of seed {seed} (NAVE_SEED)");
         // First with power for as long as it takes: it must open, and hold what was acknowledged.
-        let store = RedbStore::over(socket.clone()).unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
+        let store = RedbStore::over(socket.clone())
+            .unwrap_or_else(|error| panic!("{context}: cannot be opened: {error:?}"));
         for (writer, acknowledged) in acknowledged.iter_mut().enumerate() {
             let found = found(&store, writer).await;
             // The one in flight at the cut may have been written.
-            assert!((*acknowledged..=*acknowledged + 1).contains(&found), "{context}: {found} != {acknowledged}");
+            assert!(
+                (*acknowledged..=*acknowledged + 1).contains(&found),
+                "{context}: {found} != {acknowledged}"
+            );
             *acknowledged = found;
         }
         if rng.u8(..) < 64 {
@@ -193,5 +198,8 @@ async fn no_power_cut_loses_or_tears_an_acknowledged_commit() {
         socket.cut(&mut rng, usize::MAX);
     }
     println!("{CUTS} cuts, {dark_at_opening} while opening, {commits} acknowledged commits, {groups:?}");
-    assert!(commits > 1000 && dark_at_opening > 50, "the cuts must hit something: {commits}, {dark_at_opening}");
+    assert!(
+        commits > 1000 && dark_at_opening > 50,
+        "the cuts must hit something: {commits}, {dark_at_opening}"
+    );
 }

@@ -148,7 +148,8 @@ impl Worker {
         {
             let mut meta = transaction.open_table(META)?;
             let mut records = transaction.open_table(RECORDS)?;
-            let mut version = meta.get(META_VERSION)?.map_or(Version::ZERO, |version| Version(version.value()));
+            let mut version =
+                meta.get(META_VERSION)?.map_or(Version::ZERO, |version| Version(version.value()));
             for request in group {
                 let answer = apply(&request.batch, &mut records, version)?;
                 done.answers.push(answer.map(|changes| {

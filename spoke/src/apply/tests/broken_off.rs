@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use nave_placement::catalog::OnRemove;
+use nave_placement::report::EntryState;
 use nave_placement::{AppKey, ObjectKey};
 
-use crate::report::{AppState, Outcome};
+use crate::report::Outcome;
 use crate::target::Inventory;
 use crate::target::memory::{Event, Held, MemoryTarget};
 use crate::testing::{After, Wish, app, config_map, config_map_key};
@@ -166,6 +167,44 @@ async fn settle(target: &MemoryTarget, wish: &Wish, seed: u64) -> Outcome {
 
 type End = (BTreeMap<ObjectKey, Held>, BTreeMap<AppKey, Inventory>);
 
+/// Something that goes wrong for one round.
+enum Fault {
+    None,
+    Refused(ObjectKey),
+    Hidden(ObjectKey),
+    Finalized(ObjectKey),
+}
+
+impl Fault {
+    fn inject(target: &MemoryTarget, rng: &mut Rng) -> Self {
+        let key = config_map_key(&format!("o{}", rng.u32(0..8)));
+        match rng.u32(0..6) {
+            0 => {
+                target.refuse(&key, Some("no"));
+                Self::Refused(key)
+            }
+            1 => {
+                target.hide(&key, true);
+                Self::Hidden(key)
+            }
+            2 => {
+                target.finalize(&key, true);
+                Self::Finalized(key)
+            }
+            _ => Self::None,
+        }
+    }
+
+    fn end(self, target: &MemoryTarget) {
+        match self {
+            Self::None => {}
+            Self::Refused(key) => target.refuse(&key, None),
+            Self::Hidden(key) => target.hide(&key, false),
+            Self::Finalized(key) => target.finalize(&key, false),
+        }
+    }
+}
+
 const COMMITS: usize = 8;
 
 /// Plays a random history; after `stop` writes in all, the spoke is killed once. Returns the end, and the writes made.
@@ -211,7 +250,9 @@ async fn killed_again_and_again_under_changing_assignments_it_loses_and_deletes_
             wish = catalog.commit();
             let before = target.events().len();
             for _ in 0..stops.u32(0..4) {
+                let fault = Fault::inject(&target, &mut stops);
                 let outcome = wish.interrupted(&target, &After::writes(stops.i64(0..10))).await;
+                fault.end(&target);
                 nothing_is_lost(&target, seed);
                 if !outcome.interrupted {
                     catalog.acknowledged(&outcome);
@@ -222,7 +263,7 @@ async fn killed_again_and_again_under_changing_assignments_it_loses_and_deletes_
         let outcome = settle(&target, &wish, seed).await;
         for (key, held) in target.objects() {
             // An app prunes nothing while it fails: here, where it wants what was orphaned on the way, with other content.
-            let fails = |app| outcome.apps.get(app).is_some_and(|report| report.state == AppState::Failed);
+            let fails = |app| outcome.apps.get(app).is_some_and(|report| report.state == EntryState::Failed);
             let accounted = held.app.as_ref().is_none_or(fails) || wish.claimed().contains(&key);
             assert!(accounted, "seed {seed}: {key} is left over: {held:?} {outcome:#?}");
         }

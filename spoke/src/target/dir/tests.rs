@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use nave_placement::catalog::OnRemove;
+use nave_placement::report::EntryState;
 use tempfile::TempDir;
 
 use super::DirTarget;
-use crate::report::AppState;
 use crate::target::Target;
 use crate::testing::{Wish, app, config_map, config_map_key};
 
@@ -31,7 +31,7 @@ async fn an_app_becomes_files_and_leaves_none() {
     let dir = root.path().join("manifests");
     let wish = Wish::none().app("web", &[config_map("a", "1"), config_map("b", "1")]);
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].state, AppState::Healthy, "{outcome:?}");
+    assert_eq!(outcome.apps[&app("web")].state, EntryState::Healthy, "{outcome:?}");
     assert_eq!(names(&dir), ["configmap--default--a.yaml", "configmap--default--b.yaml"]);
     let text = fs::read_to_string(target.path(&config_map_key("a"))).expect("written");
     assert!(text.starts_with("# nave.dev/app: web "), "{text}");
@@ -88,7 +88,7 @@ async fn a_file_that_is_not_ours_is_neither_overwritten_nor_deleted() {
     fs::write(&path, "kind: Theirs\n").expect("written");
     let wish = Wish::none().app("web", &[config_map("a", "1")]);
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].state, AppState::Failed);
+    assert_eq!(outcome.apps[&app("web")].state, EntryState::Failed);
     Wish::none().leaving("web", OnRemove::Delete).reconcile(&target).await;
     assert_eq!(fs::read_to_string(&path).expect("untouched"), "kind: Theirs\n");
 }
@@ -103,7 +103,7 @@ async fn an_orphan_stays_without_our_mark() {
     let text = fs::read_to_string(target.path(&config_map_key("a"))).expect("it stays");
     assert!(!text.contains("nave.dev") && text.contains("ConfigMap"), "{text}");
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].state, AppState::Healthy, "equal content is adopted");
+    assert_eq!(outcome.apps[&app("web")].state, EntryState::Healthy, "equal content is adopted");
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn a_directory_that_is_gone_is_not_an_empty_one() {
     wish.reconcile(&target).await;
     fs::remove_dir_all(root.path().join("manifests")).expect("removed");
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].state, AppState::Waiting);
+    assert_eq!(outcome.apps[&app("web")].state, EntryState::Waiting);
     let outcome = Wish::none().leaving("web", OnRemove::Delete).reconcile(&target).await;
     assert!(outcome.left.is_empty(), "{outcome:?}");
 }

@@ -4,7 +4,8 @@
 //! wakes up looks for himself.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
+#[expect(clippy::disallowed_types, reason = "a thread of its own waits on it, and nothing is ever sent")]
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
@@ -21,14 +22,14 @@ const FAST: Duration = Duration::from_secs(5);
 pub struct Watch {
     changes: watch::Sender<u64>,
     // Its end tells the thread.
-    _alive: mpsc::Sender<()>,
+    _alive: SyncSender<()>,
 }
 
 impl Watch {
     /// Starts the thread `dir-watch`, which owns the watcher and scans slowly.
     pub fn start(dir: &Path) -> Self {
         let changes = watch::Sender::new(0);
-        let (alive, ended) = mpsc::channel();
+        let (alive, ended) = mpsc::sync_channel(1);
         let mut thread = Rescan { dir: dir.to_owned(), changes: changes.clone(), watcher: None };
         // Armed before the caller's first look, so that no change after it is missed.
         thread.arm();
@@ -52,7 +53,8 @@ struct Rescan {
 }
 
 impl Rescan {
-    fn run(mut self, ended: &mpsc::Receiver<()>) {
+    #[expect(clippy::disallowed_types, reason = "see above")]
+    fn run(mut self, ended: &Receiver<()>) {
         loop {
             let period = if self.watcher.is_some() { SLOW } else { FAST };
             // Jittered by a quarter either way: many targets on one machine do not scan in step.

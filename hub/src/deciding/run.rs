@@ -1,0 +1,328 @@
+//! The task that decides: woken by a new commit or a changed member, an approval, an acknowledgement.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nave_placement::assign::AppForm;
+use nave_placement::catalog::{CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
+use nave_placement::decide::{Decision, Wanted};
+use nave_placement::fleet::Fleet;
+use nave_placement::guard::{Allowance, Hold, TRAILER};
+use nave_placement::AppKey;
+use nave_proto::backoff::Backoff;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::bundles::BundleObjects;
+use super::core::{self, Revision};
+use super::revision::{Loader, Place, Rendered, render};
+use crate::git::{ReadError, Repository, poller::Observation};
+use crate::state::{CommitError, Ledger, WireCodec};
+use crate::store::bundles::{BundleError, Bundles};
+
+/// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
+const STEPS: usize = 64;
+
+/// What the rest of the hub sees of deciding; replaced whole.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    /// What is in effect; `None` before the first commit was taken.
+    pub revision: Option<Revision>,
+    /// The clusters that placements could choose from.
+    pub fleet: Fleet,
+    /// What each placement chose.
+    pub decisions: Vec<Decision>,
+    /// What every cluster shall run, and by which placements.
+    pub wanted: Wanted,
+    /// What is wrong with the catalog.
+    pub problems: Vec<Problem>,
+    /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
+    pub settled: Option<CommitId>,
+    /// Why the newest commit is not in effect, if it is not.
+    pub obstacle: Option<String>,
+    /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
+    pub inputs: u64,
+}
+
+/// Why a round of deciding ended early.
+#[derive(Debug, thiserror::Error)]
+enum DecideError {
+    #[error("cannot read the catalog's repository")]
+    Read(#[from] ReadError),
+    #[error("cannot keep a bundle")]
+    Bundle(#[from] BundleError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// The task and what it needs.
+pub struct Deciding {
+    ledger: Arc<Ledger>,
+    repository: Repository,
+    place: Place,
+    bundles: Arc<Bundles>,
+    objects: Arc<BundleObjects>,
+    loader: Loader,
+    picture: watch::Sender<Arc<Picture>>,
+    revision: Option<Revision>,
+    problems: Vec<Problem>,
+    /// The guard's limits of the revision before the one in effect.
+    limits: GuardLimits,
+    waiting: Option<Hold>,
+}
+
+impl Deciding {
+    /// Over these rooms; `picture` is where the outcome is shown.
+    pub fn new(
+        ledger: Arc<Ledger>,
+        repository: Repository,
+        place: Place,
+        bundles: Arc<Bundles>,
+        picture: watch::Sender<Arc<Picture>>,
+    ) -> Self {
+        let objects = Arc::new(BundleObjects::new(bundles.clone()));
+        Self {
+            ledger,
+            repository,
+            place,
+            bundles,
+            objects,
+            loader: Loader::default(),
+            picture,
+            revision: None,
+            problems: Vec::new(),
+            limits: GuardLimits::default(),
+            waiting: None,
+        }
+    }
+
+    /// Decides until cancelled.
+    pub async fn run(mut self, mut observations: watch::Receiver<Observation>, cancel: CancellationToken) {
+        let mut inputs = self.ledger.inputs();
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+        loop {
+            let seen = *inputs.borrow_and_update();
+            let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
+            let retry = match self.round(head.as_ref()).await {
+                Ok(()) => {
+                    self.show(head.as_ref(), None, seen);
+                    backoff.reset();
+                    None
+                }
+                Err(DecideError::Commit(error)) if error.is_conflict() => Some(Duration::ZERO),
+                Err(error) => {
+                    error!(error = chain(&error), "could not decide; everything stays as it is");
+                    self.show(None, Some(chain(&error)), 0);
+                    Some(backoff.after_failure(fastrand::f64()))
+                }
+            };
+            let pause = async {
+                match retry {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = observations.changed() => if changed.is_err() { return },
+                changed = inputs.changed() => if changed.is_err() { return },
+                () = pause => {}
+            }
+        }
+    }
+
+    /// One round: takes the newest commit if it may be taken, then decides until nothing is left to write.
+    async fn round(&mut self, head: Option<&CommitId>) -> Result<(), DecideError> {
+        let taken = self.taken();
+        if self.revision.is_none() && let Some(taken) = &taken {
+            let last_good = self.last_good().await;
+            match self.load(taken, &last_good).await {
+                Ok((revision, problems)) => self.replace(revision, problems),
+                // It is not at hand before Git answers; what the spokes were told stays.
+                Err(error) => warn!(commit = %taken, error = chain(&error), "the commit in effect cannot be read now"),
+            }
+        }
+        if let Some(head) = head && self.revision.as_ref().is_none_or(|r| r.catalog.commit != *head) {
+            self.incoming(taken.as_ref(), head).await?;
+        } else if head.is_some() {
+            self.waiting = None;
+        }
+        for _ in 0..STEPS {
+            if !self.step().await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn taken(&self) -> Option<CommitId> {
+        self.ledger.state().heads.get(&self.place.name).map(|h| h.commit.clone())
+    }
+
+    /// Looks at a commit that is not in effect: takes it, or says what it waits for.
+    async fn incoming(&mut self, taken: Option<&CommitId>, head: &CommitId) -> Result<(), DecideError> {
+        let last_good = match &self.revision {
+            Some(revision) => revision.catalog.objects.clone(),
+            None => self.last_good().await,
+        };
+        let descends = match taken {
+            None => true,
+            Some(taken) => match self.repository.is_descendant(taken, head).await {
+                Ok(descends) => descends,
+                // History that cannot be seen proves nothing.
+                Err(ReadError::HistoryCut { .. } | ReadError::Missing { .. }) => false,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        // Nothing of a branch that was rewritten counts as known to be a removal, before somebody approved it.
+        let (mut revision, problems) = self.load(head, &last_good).await?;
+        let approved = |id: &str| self.ledger.state().approvals.contains_key(id);
+        match core::admit(taken, head, revision.catalog.empty, descends, approved) {
+            Err(hold) => {
+                info!(commit = %head, hold = hold.id, "{hold}");
+                self.waiting = Some(hold);
+                Ok(())
+            }
+            Ok(()) => {
+                revision.allowances = self.allowances(taken, head).await;
+                self.repository.pin(head).await?;
+                info!(commit = %head, problems = problems.len(), "taking the commit");
+                self.waiting = None;
+                self.replace(revision, problems);
+                Ok(())
+            }
+        }
+    }
+
+    fn replace(&mut self, revision: Revision, problems: Vec<Problem>) {
+        for problem in &problems {
+            warn!(catalog = %self.place.name, "{problem}");
+        }
+        if let Some(before) = self.revision.replace(revision) {
+            self.limits = before.catalog.fleet().map(|f| f.guard).unwrap_or_default();
+        }
+        self.problems = problems;
+    }
+
+    /// What trailers of the new commits on the main line allow.
+    async fn allowances(&self, taken: Option<&CommitId>, head: &CommitId) -> Vec<Allowance> {
+        let commits = match self.repository.first_parents(taken, head).await {
+            Ok(commits) => commits,
+            Err(error) => {
+                warn!(error = chain(&error), "no trailer counts: the new commits cannot be listed");
+                return Vec::new();
+            }
+        };
+        let mut allowances = Vec::new();
+        for commit in commits {
+            let Ok(info) = self.repository.commit_info(&commit).await else { continue };
+            for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
+                match Allowance::parse(&commit, value) {
+                    Some(parsed) => allowances.extend(parsed),
+                    None => warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N"),
+                }
+            }
+        }
+        allowances
+    }
+
+    /// A commit's catalog and its apps' forms; bundles are on disk when this returns.
+    async fn load(&mut self, commit: &CommitId, last_good: &LastGood) -> Result<(Revision, Vec<Problem>), DecideError> {
+        let tree = self.repository.tree(commit).await?;
+        let catalog = self.loader.catalog(&self.repository, &self.place, commit, &tree, last_good).await;
+        let in_effect = self.forms();
+        let bundles = self.bundles.clone();
+        let at_hand = move |form: &AppForm| bundles.contains(form.bundle);
+        let Rendered { forms, bundles, problems, .. } =
+            render(&self.repository, &catalog, &tree, &in_effect, &at_hand).await;
+        for bundle in bundles {
+            let store = self.bundles.clone();
+            let kept = tokio::task::spawn_blocking(move || store.put(bundle.digest, &bundle.bytes)).await;
+            kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        }
+        let author = match self.repository.commit_info(commit).await {
+            Ok(info) => format!("{} <{}>: {}", info.author, info.email, info.subject),
+            Err(_) => String::new(),
+        };
+        let mut all = catalog.problems.clone();
+        all.extend(problems);
+        all.sort();
+        all.dedup();
+        Ok((Revision { catalog: Arc::new(catalog), forms, allowances: Vec::new(), author }, all))
+    }
+
+    fn forms(&self) -> BTreeMap<AppKey, AppForm> {
+        self.ledger.state().forms.iter().map(|(app, record)| (app.clone(), AppForm::from(&*record.record))).collect()
+    }
+
+    /// The last good form of every object, read again from the commits that the store names.
+    async fn last_good(&self) -> LastGood {
+        let records: Vec<_> = {
+            let state = self.ledger.state();
+            let ours = state.good.iter().filter(|((catalog, _, _), _)| *catalog == self.place.name);
+            ours.map(|((_, kind, name), record)| (kind.clone(), name.clone(), record.record.clone())).collect()
+        };
+        let mut trees: BTreeMap<CommitId, Option<Tree>> = BTreeMap::new();
+        let mut last_good = LastGood::new();
+        for (kind, name, record) in records {
+            let Ok(kind) = serde_json::from_value(serde_json::Value::String(kind)) else { continue };
+            let id = ObjectId { kind, name: name.as_str().into() };
+            if !trees.contains_key(&record.commit) {
+                trees.insert(record.commit.clone(), self.repository.tree(&record.commit).await.ok());
+            }
+            let Some(Some(tree)) = trees.get(&record.commit) else { continue };
+            if let Some(object) = Loader::object_at(&self.repository, tree, &record.file, &id).await {
+                last_good.insert(id, Effective { object, commit: record.commit.clone() });
+            }
+        }
+        last_good
+    }
+
+    /// One step; true if it wrote something.
+    async fn step(&mut self) -> Result<bool, DecideError> {
+        let Some(revision) = self.revision.clone() else { return Ok(false) };
+        let objects = self.objects.clone();
+        let codec = WireCodec(move |digest: &nave_placement::Digest| objects.of(digest));
+        let decided = {
+            let state = self.ledger.state();
+            core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, self.ledger.now_ms())
+        };
+        let wrote = !decided.writes.is_empty();
+        for write in decided.writes {
+            self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
+        }
+        self.picture.send_modify(|picture| {
+            let mut next = Picture::clone(picture);
+            next.fleet = decided.fleet;
+            next.decisions = decided.decisions;
+            next.wanted = decided.wanted;
+            *picture = Arc::new(next);
+        });
+        Ok(wrote)
+    }
+
+    fn show(&self, head: Option<&CommitId>, obstacle: Option<String>, inputs: u64) {
+        self.picture.send_modify(|picture| {
+            let mut next = Picture::clone(picture);
+            next.revision.clone_from(&self.revision);
+            next.problems.clone_from(&self.problems);
+            next.settled = head.cloned();
+            next.inputs = inputs;
+            next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));
+            *picture = Arc::new(next);
+        });
+    }
+}
+
+/// An error and what it came from, on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,50 @@
+//! HTTP: health and metrics for machines.
+//!
+//! In: GET requests, on loopback unless configured otherwise. Out: text.
+//! Never: anything that an operator's role would be needed for.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+
+use crate::operator::OperatorService;
+
+/// The routes.
+pub fn routes(operator: OperatorService) -> axum::Router {
+    axum::Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(operator))
+}
+
+/// Ready once the newest commit is decided, so that a rollout of hubs waits for it.
+async fn readyz(State(operator): State<Arc<OperatorService>>) -> (StatusCode, &'static str) {
+    match operator.look(|look| look.picture.settled.is_some()) {
+        true => (StatusCode::OK, "ok"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "no commit was decided yet"),
+    }
+}
+
+/// The OpenMetrics text format; names end in their unit.
+async fn metrics(State(operator): State<Arc<OperatorService>>) -> String {
+    let status = operator.look(|look| look.status(&crate::operator::Selection::default(), true));
+    let mut text = String::new();
+    let mut gauge = |name: &str, help: &str, value: usize| {
+        let _ = writeln!(text, "# HELP nave_{name} {help}\n# TYPE nave_{name} gauge\nnave_{name} {value}");
+    };
+    gauge("clusters", "Members of the fleet.", status.clusters);
+    gauge("clusters_connected", "Members whose spoke is connected.", status.connected);
+    gauge("entries", "Apps on clusters.", status.entries);
+    gauge("holds", "Changes that wait for approval.", status.holds.len());
+    gauge("catalog_problems", "Problems of the catalog.", status.problems.len());
+    gauge("doubt", "1 while the hub's store is in doubt and nothing is sent.", usize::from(status.doubt.is_some()));
+    for (phase, count) in &status.phases {
+        let _ = writeln!(text, "nave_entries_by_phase{{phase=\"{phase:?}\"}} {count}");
+    }
+    text.push_str("# EOF\n");
+    text
+}

@@ -1,0 +1,13 @@
+//! Operator: what people ask and order.
+//!
+//! In: requests with an operator's certificate. Out: JSON documents, the same for CLI, API and page; orders to the other rooms.
+//! Never: answers a call whose role is not declared here (default deny); changes anything without a line in the audit log.
+
+mod look;
+mod roles;
+mod service;
+pub mod views;
+mod wait;
+
+pub use look::{Look, Selection};
+pub use service::{OperatorService, Rooms};

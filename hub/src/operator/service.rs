@@ -1,0 +1,325 @@
+//! The gRPC service for operators: checks the role, calls the other rooms, answers with views.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nave_placement::fleet::Membership;
+use nave_placement::guard::Approval;
+use nave_placement::select::Selector;
+use nave_placement::{AppKey, ClusterName};
+use nave_proto::v1::{self, operator_server};
+use serde::Serialize;
+use tokio::sync::{Notify, watch};
+use tonic::{Request, Response, Status};
+
+use super::look::{Look, Selection};
+use super::roles::allow;
+use super::views::{AuditView, DoneView, JoinView};
+use super::wait::Wait;
+use crate::deciding::core::json;
+use crate::deciding::run::{Picture, chain};
+use crate::git::{Repository, poller::Observation};
+use crate::members::{MemberError, Members};
+use crate::sessions::effects::accept_restore;
+use crate::sessions::service::Sessions;
+use crate::state::records::{AuditRecord, key};
+use crate::state::{Audit, CommitError, Ledger, Step};
+use crate::store::Batch;
+
+/// Most audit lines in one answer.
+const AUDIT_LINES: usize = 1000;
+
+/// What the service needs.
+pub struct Rooms {
+    /// The state.
+    pub ledger: Arc<Ledger>,
+    /// Orders about members.
+    pub members: Members,
+    /// Who is connected.
+    pub sessions: Arc<Sessions>,
+    /// The catalog's repository.
+    pub repository: Repository,
+    /// The catalog's name.
+    pub catalog: String,
+    /// What Git says.
+    pub observations: watch::Receiver<Observation>,
+    /// Triggers a poll.
+    pub poke: Arc<Notify>,
+    /// What was decided.
+    pub picture: watch::Receiver<Arc<Picture>>,
+    /// The fleet's name.
+    pub fleet: String,
+}
+
+/// The gRPC service.
+#[derive(Clone)]
+pub struct OperatorService {
+    pub(super) rooms: Arc<Rooms>,
+}
+
+type Answer = Result<Response<v1::Document>, Status>;
+
+fn document(view: &impl Serialize) -> Answer {
+    Ok(Response::new(v1::Document { json: json(view) }))
+}
+
+fn argument(error: impl std::fmt::Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+fn member_status(error: &MemberError) -> Status {
+    match error {
+        MemberError::Unknown(_) => Status::not_found(error.to_string()),
+        MemberError::Commit(error) => commit_status(error),
+        _ => Status::failed_precondition(error.to_string()),
+    }
+}
+
+fn commit_status(error: &CommitError) -> Status {
+    if error.is_conflict() {
+        Status::aborted("somebody else changed the same thing at the same time; look again and repeat it")
+    } else {
+        Status::unavailable(chain(error))
+    }
+}
+
+impl OperatorService {
+    /// Over these rooms.
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        Self { rooms }
+    }
+
+    fn allow<T>(&self, request: &Request<T>, call: &str) -> Result<Audit, Status> {
+        allow(&self.rooms.ledger.state(), &self.rooms.fleet, request, call)
+    }
+
+    /// Looks at one moment of the hub.
+    pub fn look<T>(&self, with: impl FnOnce(&Look<'_>) -> T) -> T {
+        let (live, alarms, seen) = (self.rooms.sessions.live(), self.rooms.sessions.alarms(), self.rooms.sessions.seen());
+        let observation = self.rooms.observations.borrow().clone();
+        let inputs = *self.rooms.ledger.inputs().borrow();
+        let picture = self.rooms.picture.borrow().clone();
+        let state = self.rooms.ledger.state();
+        let url = self.rooms.repository.url();
+        with(&Look {
+            state: &state,
+            picture: &picture,
+            observation: &observation,
+            live: &live,
+            alarms: &alarms,
+            seen: &seen,
+            catalog: (&self.rooms.catalog, &url),
+            inputs,
+        })
+    }
+
+    fn selection(&self, filter: Option<v1::Filter>) -> Result<(Selection, String), Status> {
+        let filter = filter.unwrap_or_default();
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let app = given(&filter.app).map(|a| a.parse::<AppKey>().map_err(argument)).transpose()?;
+        let cluster = given(&filter.cluster).map(|c| c.parse::<ClusterName>().map_err(argument)).transpose()?;
+        let selector: Selector = filter.selector.parse().map_err(argument)?;
+        if let Some(app) = &app && !self.look(|l| l.app_keys().contains(app)) {
+            return Err(Status::not_found(format!("there is no app {app}; `hub app list` shows those that there are")));
+        }
+        if let Some(cluster) = &cluster {
+            self.known(cluster)?;
+        }
+        Ok((Selection { app, cluster, selector }, filter.commit))
+    }
+
+    fn known(&self, cluster: &ClusterName) -> Result<(), Status> {
+        let unknown = || Status::not_found(MemberError::Unknown(cluster.clone()).to_string());
+        self.rooms.ledger.state().members.contains_key(cluster).then_some(()).ok_or_else(unknown)
+    }
+}
+
+#[tonic::async_trait]
+impl operator_server::Operator for OperatorService {
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Answer {
+        self.allow(&request, "Status")?;
+        let (selection, _) = self.selection(request.into_inner().filter)?;
+        document(&self.look(|look| look.status(&selection, false)))
+    }
+
+    async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer {
+        self.allow(&request, "Wait")?;
+        let request = request.into_inner();
+        // An app or cluster that the awaited commit brings need not be known yet.
+        let filter = request.filter.unwrap_or_default();
+        let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let selection = Selection {
+            app: given(&filter.app).map(|a| a.parse().map_err(argument)).transpose()?,
+            cluster: given(&filter.cluster).map(|c| c.parse().map_err(argument)).transpose()?,
+            selector: filter.selector.parse().map_err(argument)?,
+        };
+        let wait = Wait {
+            selection,
+            commit: filter.commit,
+            include_offline: request.include_offline,
+            timeout: Duration::from_millis(request.timeout_ms),
+        };
+        document(&OperatorService::wait(self, &wait).await)
+    }
+
+    async fn cluster_list(&self, request: Request<v1::ClusterListRequest>) -> Answer {
+        self.allow(&request, "ClusterList")?;
+        let selector: Selector = request.get_ref().selector.parse().map_err(argument)?;
+        document(&self.look(|look| look.clusters(&selector)))
+    }
+
+    async fn cluster_show(&self, request: Request<v1::ClusterRequest>) -> Answer {
+        self.allow(&request, "ClusterShow")?;
+        let cluster: ClusterName = request.get_ref().cluster.parse().map_err(argument)?;
+        let view = self.look(|look| look.cluster(&cluster));
+        document(&view.ok_or_else(|| Status::not_found(MemberError::Unknown(cluster).to_string()))?)
+    }
+
+    async fn cluster_join(&self, request: Request<v1::ClusterJoinRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterJoin")?;
+        let request = request.into_inner();
+        let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
+        let set = (!request.set.is_empty()).then_some(request.set);
+        let membership = Membership { labels: request.labels, set };
+        let joined = self.rooms.members.join(cluster.clone(), membership, request.valid_ms, &audit).await;
+        let (token, expires_ms) = joined.map_err(|e| member_status(&e))?;
+        let token = token.to_text();
+        let expires = i64::try_from(expires_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let command = format!("spoke run --join {token} --state-dir /var/lib/nave/spoke");
+        document(&JoinView { cluster, token, expires: expires.map(|t| t.to_string()).unwrap_or_default(), command })
+    }
+
+    async fn cluster_label(&self, request: Request<v1::ClusterLabelRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterLabel")?;
+        let request = request.into_inner();
+        let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
+        let catalog = self.look(|look| {
+            let revision = look.picture.revision.as_ref();
+            let declared = revision.and_then(|r| r.catalog.cluster(&cluster));
+            declared.map(|(object, _)| object.object.labels.clone()).unwrap_or_default()
+        });
+        let labels = self.rooms.members.label(&cluster, &request.set, &request.remove, &catalog, &audit).await;
+        let labels = labels.map_err(|e| member_status(&e))?;
+        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        document(&DoneView { message: format!("cluster {cluster} has operator labels: {}", labels.join(", ")) })
+    }
+
+    async fn cluster_remove(&self, request: Request<v1::ClusterRemoveRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterRemove")?;
+        let request = request.into_inner();
+        let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
+        let audit = Audit { why: request.reason, ..audit };
+        let removed = self.rooms.members.remove(&cluster, request.delete_workloads, &audit).await;
+        removed.map_err(|e| member_status(&e))?;
+        let message = format!("cluster {cluster} is told to detach; its certificate is refused once it has");
+        document(&DoneView { message })
+    }
+
+    async fn cluster_revoke(&self, request: Request<v1::ClusterRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterRevoke")?;
+        let request = request.into_inner();
+        let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
+        let audit = Audit { why: request.reason, ..audit };
+        self.rooms.members.revoke(&cluster, &audit).await.map_err(|e| member_status(&e))?;
+        document(&DoneView { message: format!("cluster {cluster} is revoked; what runs there stays") })
+    }
+
+    async fn app_list(&self, request: Request<v1::AppListRequest>) -> Answer {
+        self.allow(&request, "AppList")?;
+        let rows = self.look(|look| {
+            let mut rows: Vec<_> = look.app_keys().iter().map(|app| look.app_row(app)).collect();
+            rows.sort_by(|a, b| (a.phase, &a.app).cmp(&(b.phase, &b.app)));
+            rows
+        });
+        document(&rows)
+    }
+
+    async fn app_show(&self, request: Request<v1::AppRequest>) -> Answer {
+        self.allow(&request, "AppShow")?;
+        let app: AppKey = request.get_ref().app.parse().map_err(argument)?;
+        let view = self.look(|look| look.app(&app));
+        let unknown = || Status::not_found(format!("there is no app {app}; `hub app list` shows those that there are"));
+        document(&view.ok_or_else(unknown)?)
+    }
+
+    async fn why(&self, request: Request<v1::WhyRequest>) -> Answer {
+        self.allow(&request, "Why")?;
+        let request = request.into_inner();
+        let app: AppKey = request.app.parse().map_err(argument)?;
+        if !request.cluster.is_empty() {
+            let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
+            return document(&vec![self.look(|look| look.why(&app, &cluster))]);
+        }
+        let mut views = self.look(|look| {
+            let clusters = look.clusters(&Selector::default());
+            clusters.iter().map(|row| look.why(&app, &row.name)).collect::<Vec<_>>()
+        });
+        views.sort_by_key(|v| (v.entry.as_ref().map(|e| e.phase), !v.wanted));
+        document(&views)
+    }
+
+    async fn hold_list(&self, request: Request<v1::HoldListRequest>) -> Answer {
+        self.allow(&request, "HoldList")?;
+        document(&self.look(|look| look.holds()))
+    }
+
+    async fn hold_show(&self, request: Request<v1::HoldRequest>) -> Answer {
+        self.allow(&request, "HoldShow")?;
+        let id = &request.get_ref().id;
+        let hold = self.look(|look| look.holds()).into_iter().find(|h| h.record.hold.id == *id);
+        document(&hold.ok_or_else(|| unknown_hold(id))?)
+    }
+
+    async fn hold_approve(&self, request: Request<v1::HoldApproveRequest>) -> Answer {
+        let audit = self.allow(&request, "HoldApprove")?;
+        let v1::HoldApproveRequest { id, reason } = request.into_inner();
+        let hold = self.rooms.ledger.state().holds.get(&id).map(|h| (h.hold.clone(), h.version));
+        let (hold, version) = hold.ok_or_else(|| unknown_hold(&id))?;
+        let message = hold.to_string();
+        let by = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+        let details = BTreeMap::from([("hold".to_owned(), message.clone())]);
+        let audit = Audit { what: "Approved", subject: format!("hold {id}"), why: reason, details, ..audit };
+        let batch = Batch::new()
+            .require_at(key::hold(&id), version)
+            .put(key::approval(&id), json(&Approval { hold, by }));
+        let committed = self.rooms.ledger.commit_audited(Step::HoldApproved, batch, &[audit]).await;
+        committed.map_err(|e| commit_status(&e))?;
+        document(&DoneView { message: format!("approved {id}: {message}") })
+    }
+
+    async fn accept_restore(&self, request: Request<v1::AcceptRestoreRequest>) -> Answer {
+        let audit = self.allow(&request, "AcceptRestore")?;
+        if self.rooms.ledger.state().doubt.is_none() {
+            return Err(Status::failed_precondition("nobody doubts this hub's store; there is nothing to accept"));
+        }
+        let audit = Audit { why: request.into_inner().reason, ..audit };
+        let writes = accept_restore(&self.rooms.ledger.state(), &audit);
+        for write in writes.unwrap_or_default() {
+            let committed = self.rooms.ledger.commit_audited(write.step, write.batch, &write.audits).await;
+            committed.map_err(|e| commit_status(&e))?;
+        }
+        let epoch = self.rooms.ledger.state().epoch().0;
+        document(&DoneView { message: format!("accepted; assignments go out in epoch {epoch}") })
+    }
+
+    async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {
+        self.allow(&request, "AuditList")?;
+        let v1::AuditListRequest { after, limit } = request.into_inner();
+        let last = self.rooms.ledger.state().audit.sequence;
+        let limit = if limit == 0 { AUDIT_LINES } else { (limit as usize).min(AUDIT_LINES) };
+        let end = last.min(after + limit as u64);
+        let mut lines = Vec::new();
+        for sequence in after + 1..=end {
+            let record = self.rooms.ledger.store().get(&key::audit(sequence)).await;
+            let record = record.map_err(|e| Status::unavailable(chain(&e)))?;
+            // A line that is missing or unreadable is what `audit verify` is there to find.
+            lines.extend(record.and_then(|r| serde_json::from_slice::<AuditRecord>(&r.value).ok()));
+        }
+        document(&AuditView { lines, last })
+    }
+}
+
+fn unknown_hold(id: &str) -> Status {
+    Status::not_found(format!("there is no hold {id} (any more); `hub hold list` shows those that there are"))
+}

@@ -1,0 +1,329 @@
+//! The documents that operators get: the JSON of `-o json`, of the API and of the page. Fields are added, never renamed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_placement::assign::{Epoch, Generation};
+use nave_placement::catalog::{CommitId, Problem};
+use nave_placement::decide::Reason;
+use nave_placement::fleet::Facts;
+use nave_placement::report::{EntryReason, ObjectReport};
+use nave_placement::{AppKey, ClusterName, Digest};
+use serde::{Deserialize, Serialize};
+
+use crate::sessions::core::Alarm;
+use crate::state::records::{AuditRecord, HoldRecord, Standing};
+
+/// How an entry, a cluster or an app stands; worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Phase {
+    /// It could not be applied.
+    Failed,
+    /// Applied; an object failed or is stuck.
+    Degraded,
+    /// A removal waits for approval.
+    Held,
+    /// Waits for something that is named.
+    Waiting,
+    /// The spoke has not been heard since the change.
+    Offline,
+    /// Sent or about to be sent; not stored by the spoke yet.
+    Behind,
+    /// Applied; not healthy yet.
+    Progressing,
+    /// On its way out.
+    Leaving,
+    /// As wanted, and healthy.
+    Converged,
+}
+
+/// One app on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryView {
+    /// The app.
+    pub app: AppKey,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// How it stands.
+    pub phase: Phase,
+    /// Why, as the spoke says.
+    pub reason: EntryReason,
+    /// For people.
+    pub message: String,
+    /// The version that is assigned.
+    pub version: Option<Digest>,
+    /// The version that the spoke applied last.
+    pub running: Option<Digest>,
+    /// The last commit that changed the entry.
+    pub commit: Option<CommitId>,
+    /// Objects.
+    pub objects: u32,
+    /// Healthy objects.
+    pub healthy: u32,
+    /// The worst of the others.
+    pub unhealthy: Vec<ObjectReport>,
+    /// Foreign changes that were put back since the spoke started.
+    pub corrected: u64,
+}
+
+/// Entries with one state and one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// How they stand.
+    pub phase: Phase,
+    /// The app.
+    pub app: AppKey,
+    /// Why.
+    pub reason: String,
+    /// The worst object, if one is named.
+    pub object: Option<String>,
+    /// For people.
+    pub message: String,
+    /// Where.
+    pub clusters: Vec<ClusterName>,
+}
+
+/// `hub status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// The fleet.
+    pub fleet: String,
+    /// The catalog.
+    pub catalog: CatalogView,
+    /// Why nothing is sent to anybody, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+    /// What waits for approval.
+    pub holds: Vec<HoldView>,
+    /// What is wrong with the catalog, as `FILE:LINE:COLUMN: …` and by field.
+    pub problems: Vec<Problem>,
+    /// What is wrong with single spokes.
+    pub alarms: BTreeMap<ClusterName, Alarm>,
+    /// Members.
+    pub clusters: usize,
+    /// Of these, connected.
+    pub connected: usize,
+    /// Entries of the selection.
+    pub entries: usize,
+    /// Entries by state.
+    pub phases: BTreeMap<Phase, usize>,
+    /// What is not converged, worst first.
+    pub groups: Vec<Group>,
+    /// Apps that spokes keep though nothing assigns them.
+    pub unassigned: BTreeMap<ClusterName, BTreeSet<AppKey>>,
+    /// Everything of the selection is as wanted.
+    pub converged: bool,
+}
+
+/// How the catalog stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogView {
+    /// Its name.
+    pub name: String,
+    /// Its URL, without credentials.
+    pub url: String,
+    /// The commit in effect.
+    pub commit: Option<CommitId>,
+    /// The newest commit that was seen.
+    pub newest: Option<CommitId>,
+    /// Why the newest is not in effect, or Git does not answer.
+    pub obstacle: Option<String>,
+}
+
+/// A hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HoldView {
+    /// The record.
+    #[serde(flatten)]
+    pub record: HoldRecord,
+    /// For people.
+    pub message: String,
+}
+
+/// `hub wait`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitView {
+    /// How it ended.
+    pub outcome: WaitOutcome,
+    /// Why, for people.
+    pub message: String,
+    /// The status then.
+    pub status: StatusView,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaitOutcome {
+    /// Everything is as wanted.
+    Converged,
+    /// Something waits for approval.
+    Held,
+    /// Something failed.
+    Failed,
+    /// Not in time.
+    TimedOut,
+}
+
+/// A row of `hub cluster list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterRow {
+    /// Its name.
+    pub name: ClusterName,
+    /// How it stands; absent for one that only the catalog names.
+    pub phase: Option<Phase>,
+    /// Whether its spoke is connected.
+    pub connected: bool,
+    /// When it was seen last, Unix milliseconds, since the hub started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_ms: Option<u64>,
+    /// Where it stands as a member; absent for one that only the catalog names.
+    pub standing: Option<Standing>,
+    /// Its set.
+    pub set: Option<String>,
+    /// Effective labels.
+    pub labels: BTreeMap<String, String>,
+    /// Entries.
+    pub entries: usize,
+    /// Of these, converged.
+    pub converged: usize,
+    /// Facts.
+    pub facts: Facts,
+}
+
+/// `hub cluster show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterView {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub row: ClusterRow,
+    /// Labels that operators set; the catalog wins per key.
+    pub operator_labels: BTreeMap<String, String>,
+    /// Labels that the catalog sets.
+    pub catalog_labels: BTreeMap<String, String>,
+    /// From where its spoke is connected.
+    pub address: Option<String>,
+    /// Until when its certificate is valid, Unix milliseconds.
+    pub certificate_until_ms: u64,
+    /// The newest assignment.
+    pub epoch: Epoch,
+    /// The newest assignment.
+    pub generation: Generation,
+    /// What the spoke has stored.
+    pub accepted: Option<(Epoch, Generation)>,
+    /// Its apps.
+    pub apps: Vec<EntryView>,
+    /// Apps on their way out.
+    pub leaving: Vec<AppKey>,
+    /// Apps that it keeps though nothing assigns them.
+    pub unassigned: BTreeSet<AppKey>,
+    /// What is wrong with this spoke.
+    pub alarm: Option<Alarm>,
+}
+
+/// A row of `hub app list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppRow {
+    /// The app.
+    pub app: AppKey,
+    /// How it stands.
+    pub phase: Phase,
+    /// The version in effect; absent for one that was never rendered, or is no longer in the catalog.
+    pub version: Option<Digest>,
+    /// The commit that gave it this version.
+    pub commit: Option<CommitId>,
+    /// Clusters that have it.
+    pub clusters: usize,
+    /// Of these, converged.
+    pub converged: usize,
+    /// Clusters whose removal is held.
+    pub held: usize,
+}
+
+/// `hub app show`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppView {
+    /// The row of the list.
+    #[serde(flatten)]
+    pub row: AppRow,
+    /// Placements that select it.
+    pub placements: Vec<String>,
+    /// Per cluster, worst first.
+    pub entries: Vec<EntryView>,
+    /// Problems of its catalog object or its files.
+    pub problems: Vec<Problem>,
+}
+
+/// `hub why APP CLUSTER`, and a row of `hub why APP`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhyView {
+    /// The app.
+    pub app: AppKey,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Whether it shall run there.
+    pub wanted: bool,
+    /// What each placement says; one that chose it suffices.
+    pub placements: Vec<PlacementView>,
+    /// Why it is not what the catalog says, as far as the hub knows: not a member, not rendered, held, …
+    pub obstacles: Vec<String>,
+    /// How it stands there.
+    pub entry: Option<EntryView>,
+    /// What would change the answer.
+    pub remedy: String,
+}
+
+/// What a placement says of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementView {
+    /// The placement.
+    pub placement: String,
+    /// Whether it selects the app.
+    pub selects_app: bool,
+    /// The first term that failed, or that all hold.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// `hub cluster join`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JoinView {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The join token.
+    pub token: String,
+    /// Until when it is valid, RFC 3339.
+    pub expires: String,
+    /// The one command that installs the spoke.
+    pub command: String,
+}
+
+/// `hub audit`: some lines, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditView {
+    /// The lines.
+    pub lines: Vec<AuditRecord>,
+    /// The sequence of the last line that there is.
+    pub last: u64,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DoneView {
+    /// What was done, for people.
+    pub message: String,
+}

@@ -1,0 +1,145 @@
+//! `hub wait`: until what was asked for is so, or can no longer become so.
+
+use std::time::Duration;
+
+use nave_placement::catalog::CommitId;
+use nave_placement::guard::{Hold, HoldCause};
+use tokio::time::{Instant, timeout_at};
+
+use super::look::Selection;
+use super::service::OperatorService;
+use super::views::{Phase, StatusView, WaitOutcome, WaitView};
+
+/// The longest wait: a day.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What is waited for.
+pub struct Wait {
+    /// Which entries.
+    pub selection: Selection,
+    /// The commit that has to be in effect, or one that descends from it; as it was typed.
+    pub commit: String,
+    /// Whether spokes that are not connected count.
+    pub include_offline: bool,
+    /// How long.
+    pub timeout: Duration,
+}
+
+impl OperatorService {
+    /// Waits. Triggers a poll of Git first, so that what was pushed before is seen.
+    pub(super) async fn wait(&self, wait: &Wait) -> WaitView {
+        let deadline = Instant::now() + wait.timeout.min(MAX_WAIT);
+        let mut observations = self.rooms.observations.clone();
+        let fresh = observations.borrow().next_fresh();
+        self.rooms.poke.notify_one();
+        let _ = timeout_at(deadline, observations.wait_for(|o| o.polls >= fresh)).await;
+        let mut state = self.rooms.ledger.changes();
+        let mut sessions = self.rooms.sessions.changes();
+        let mut picture = self.rooms.picture.clone();
+        loop {
+            state.mark_unchanged();
+            sessions.mark_unchanged();
+            picture.mark_unchanged();
+            observations.mark_unchanged();
+            let view = self.judge(wait).await;
+            if view.outcome != WaitOutcome::TimedOut {
+                return view;
+            }
+            let change = async {
+                tokio::select! {
+                    changed = state.changed() => changed.is_ok(),
+                    changed = sessions.changed() => changed.is_ok(),
+                    changed = picture.changed() => changed.is_ok(),
+                    changed = observations.changed() => changed.is_ok(),
+                }
+            };
+            if !timeout_at(deadline, change).await.unwrap_or(false) {
+                return view;
+            }
+        }
+    }
+
+    /// How it stands now; `TimedOut` stands for not yet.
+    async fn judge(&self, wait: &Wait) -> WaitView {
+        let (status, commit, decided) = self.look(|look| {
+            (look.status(&wait.selection, wait.include_offline), look.commit(), look.decided())
+        });
+        let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
+        let hold = status.holds.iter().find(|h| concerns(&h.record.hold, &wait.selection));
+        if let Some(hold) = hold {
+            let message = format!("hold {}: {}", hold.record.hold.id, hold.message);
+            return view(WaitOutcome::Held, message, status);
+        }
+        if let (true, true, Some(failure)) = (decided, reached, failure(&status, &wait.selection)) {
+            return view(WaitOutcome::Failed, failure, status);
+        }
+        match (reached && decided, status.converged) {
+            (true, true) => view(WaitOutcome::Converged, "converged".to_owned(), status),
+            (false, _) => {
+                let why = status.catalog.obstacle.clone().unwrap_or(missing);
+                view(WaitOutcome::TimedOut, why, status)
+            }
+            (true, false) => {
+                let message = pending(&status);
+                view(WaitOutcome::TimedOut, message, status)
+            }
+        }
+    }
+
+    /// Whether the commit in effect is the wanted one or descends from it.
+    async fn reached(&self, wanted: &str, taken: Option<&CommitId>) -> (bool, String) {
+        let Some(taken) = taken else { return (false, "no commit was taken yet".to_owned()) };
+        if wanted.is_empty() || taken.0.starts_with(wanted) {
+            return (true, String::new());
+        }
+        let missing = format!("commit {wanted} is not in effect; {} is", taken.short());
+        let Ok(wanted) = self.rooms.repository.resolve(wanted).await else { return (false, missing) };
+        (self.rooms.repository.is_descendant(&wanted, taken).await.unwrap_or(false), missing)
+    }
+}
+
+fn view(outcome: WaitOutcome, message: String, status: StatusView) -> WaitView {
+    WaitView { outcome, message, status }
+}
+
+/// Whether a hold stops something of the selection.
+fn concerns(hold: &Hold, selection: &Selection) -> bool {
+    match &hold.cause {
+        HoldCause::EmptyCatalog { .. } | HoldCause::NotDescendant { .. } => true,
+        HoldCause::Objects { app } => selection.app.as_ref().is_none_or(|wanted| wanted == app),
+        _ => hold.entries.iter().any(|(app, cluster)| {
+            selection.app.as_ref().is_none_or(|wanted| wanted == app)
+                && selection.cluster.as_ref().is_none_or(|wanted| wanted == cluster)
+        }),
+    }
+}
+
+/// What failed, if anything of the selection did.
+fn failure(status: &StatusView, selection: &Selection) -> Option<String> {
+    let concerns = |p: &&nave_placement::catalog::Problem| {
+        let of_app = p.object.as_ref().is_some_and(|o| selection.app.as_ref().is_none_or(|app| *o.name == *app.name()));
+        p.is_error() && (p.object.is_none() || of_app)
+    };
+    if let Some(problem) = status.problems.iter().find(concerns) {
+        return Some(problem.to_string());
+    }
+    let failed = status.groups.iter().find(|g| matches!(g.phase, Phase::Failed | Phase::Degraded))?;
+    let clusters: Vec<&str> = failed.clusters.iter().take(3).map(|c| c.as_str()).collect();
+    let object = failed.object.as_ref().map(|o| format!("{o}: ")).unwrap_or_default();
+    Some(format!("app {} on {}: {object}{}: {}", failed.app, clusters.join(", "), failed.reason, failed.message))
+}
+
+fn pending(status: &StatusView) -> String {
+    if let Some(doubt) = &status.doubt {
+        return doubt.clone();
+    }
+    match status.groups.first() {
+        Some(group) => {
+            let clusters: Vec<&str> = group.clusters.iter().take(3).map(|c| c.as_str()).collect();
+            let message = if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
+            format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
+        }
+        None => "assignments are under way".to_owned(),
+    }
+}
+

@@ -1,0 +1,340 @@
+//! The session's shell: moves messages between a stream and its [`Core`], and what comes of them to the ledger.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::Stream;
+use futures::stream::{self, BoxStream};
+use nave_placement::assign::{Epoch, Generation};
+use nave_placement::{ClusterName, Digest};
+use nave_proto::limits::{INLINE_BUNDLE, INLINE_TOTAL};
+use nave_proto::v1::{self, session_server, to_spoke};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{info, warn};
+
+use super::core::{Action, Alarm, Core, View};
+use super::effects::effects;
+use crate::listener::Peer;
+use crate::members::Members;
+use crate::pki::MacKey;
+use crate::state::records::Standing;
+use crate::state::{CommitError, Ledger};
+use crate::store::bundles::Bundles;
+
+/// A session that is open.
+#[derive(Clone, Debug)]
+pub struct Live {
+    id: u64,
+    cancel: CancellationToken,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+    /// From where.
+    pub address: String,
+    /// What the spoke has stored, as far as it said.
+    pub accepted: Option<(Epoch, Generation)>,
+}
+
+/// All sessions, and what they need.
+pub struct Sessions {
+    ledger: Arc<Ledger>,
+    members: Members,
+    mac: MacKey,
+    bundles: Arc<Bundles>,
+    addresses: Arc<[String]>,
+    live: Mutex<BTreeMap<ClusterName, Live>>,
+    alarms: Mutex<BTreeMap<ClusterName, Alarm>>,
+    /// When each cluster was seen last, since this hub started; Unix milliseconds.
+    seen: Mutex<BTreeMap<ClusterName, u64>>,
+    next: AtomicU64,
+    /// Counts sessions that began or ended, and acceptances.
+    changed: watch::Sender<u64>,
+    closing: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sessions {
+    /// The rooms that it needs; `closing` ends all sessions.
+    pub fn new(
+        ledger: Arc<Ledger>,
+        members: Members,
+        mac: MacKey,
+        bundles: Arc<Bundles>,
+        addresses: Arc<[String]>,
+        closing: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            ledger,
+            members,
+            mac,
+            bundles,
+            addresses,
+            live: Mutex::default(),
+            alarms: Mutex::default(),
+            seen: Mutex::default(),
+            next: AtomicU64::new(1),
+            changed: watch::Sender::new(0),
+            closing,
+        })
+    }
+
+    /// The open sessions.
+    pub fn live(&self) -> BTreeMap<ClusterName, Live> {
+        lock(&self.live).clone()
+    }
+
+    /// What is wrong with single spokes.
+    pub fn alarms(&self) -> BTreeMap<ClusterName, Alarm> {
+        lock(&self.alarms).clone()
+    }
+
+    /// When each cluster was seen last, since this hub started.
+    pub fn seen(&self) -> BTreeMap<ClusterName, u64> {
+        lock(&self.seen).clone()
+    }
+
+    /// Counts sessions that began or ended, and acceptances.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn view(&self, cluster: &ClusterName) -> Option<View> {
+        let state = self.ledger.state();
+        let member = state.members.get(cluster).filter(|m| m.standing != Standing::Revoked)?;
+        Some(View {
+            told: state.told(cluster),
+            report: state.reports.get(cluster).map(|r| r.record.clone()),
+            cluster_uid: member.cluster_uid.clone(),
+            sending: state.doubt.is_none(),
+            detaching: member.standing == Standing::Detaching,
+            addresses: self.addresses.to_vec(),
+            now_ms: self.ledger.now_ms(),
+        })
+    }
+
+    /// The newest session of a key wins.
+    fn begin(&self, cluster: &ClusterName, address: &str) -> (u64, CancellationToken) {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let cancel = self.closing.child_token();
+        let live = Live {
+            id,
+            cancel: cancel.clone(),
+            since_ms: self.ledger.now_ms(),
+            address: address.to_owned(),
+            accepted: None,
+        };
+        if let Some(older) = lock(&self.live).insert(cluster.clone(), live) {
+            older.cancel.cancel();
+        }
+        lock(&self.alarms).remove(cluster);
+        self.changed.send_modify(|n| *n += 1);
+        (id, cancel)
+    }
+
+    fn end(&self, cluster: &ClusterName, id: u64) {
+        let mut live = lock(&self.live);
+        if live.get(cluster).is_some_and(|l| l.id == id) {
+            live.remove(cluster);
+            lock(&self.seen).insert(cluster.clone(), self.ledger.now_ms());
+        }
+        drop(live);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    fn accepted(&self, cluster: &ClusterName, id: u64, order: (Epoch, Generation)) {
+        if let Some(live) = lock(&self.live).get_mut(cluster).filter(|l| l.id == id) {
+            live.accepted = Some(order);
+        }
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Puts small bundles that the spoke may lack into an assignment.
+    fn inline(&self, assignment: &mut v1::Assignment) {
+        let mut total = 0;
+        let mut seen = std::collections::BTreeSet::new();
+        for keyed in &assignment.entries {
+            let Ok(entry) = nave_proto::decode_entry(&keyed.entry) else { continue };
+            if !seen.insert(entry.bundle) {
+                continue;
+            }
+            let Ok(Some(zstd)) = self.bundles.get(entry.bundle) else { continue };
+            if zstd.len() <= INLINE_BUNDLE && total + zstd.len() <= INLINE_TOTAL {
+                total += zstd.len();
+                assignment.bundles.push(v1::InlineBundle { digest: entry.bundle.0.to_vec(), zstd });
+            }
+        }
+    }
+
+    /// Whether a cluster is assigned a bundle.
+    pub(crate) fn is_assigned(&self, cluster: &ClusterName, bundle: &Digest) -> bool {
+        let told = self.ledger.state().told(cluster);
+        let entries = told.assignment.entries.values();
+        entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).any(|e| e.bundle == *bundle)
+    }
+
+    /// The cluster at the other end of a request, if its certificate is a member's.
+    pub(crate) fn caller<T>(&self, request: &Request<T>) -> Result<(ClusterName, String), Status> {
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.ok_or_else(|| Status::unauthenticated("no connection"))?;
+        let certificate = peer.certificate.as_ref();
+        let certificate = certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
+        let cluster = self.members.authenticate(certificate);
+        let cluster = cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
+        Ok((cluster, peer.address.clone()))
+    }
+}
+
+/// One open session. Its stream does all the work when tonic polls it, so that a session costs no task of its own.
+struct Session {
+    sessions: Arc<Sessions>,
+    cluster: ClusterName,
+    id: u64,
+    cancel: CancellationToken,
+    core: Core,
+    inbound: Streaming<v1::FromSpoke>,
+    changes: watch::Receiver<u64>,
+    pending: VecDeque<v1::ToSpoke>,
+    closing: bool,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.sessions.end(&self.cluster, self.id);
+    }
+}
+
+impl Session {
+    async fn next(mut self: Box<Self>) -> Option<(Result<v1::ToSpoke, Status>, Box<Self>)> {
+        loop {
+            if let Some(message) = self.pending.pop_front() {
+                return Some((Ok(message), self));
+            }
+            if self.closing {
+                return None;
+            }
+            let cancel = self.cancel.clone();
+            let outcome = tokio::select! {
+                () = cancel.cancelled() => {
+                    self.close("a newer session of this spoke began, or the hub is stopping");
+                    Ok(())
+                }
+                message = self.inbound.message() => match message {
+                    Ok(Some(message)) => self.received(message).await,
+                    Ok(None) | Err(_) => return None,
+                },
+                changed = self.changes.changed() => match changed {
+                    Ok(()) => self.offer().await,
+                    Err(_) => return None,
+                },
+            };
+            if let Err(error) = outcome {
+                warn!(cluster = %self.cluster, error = crate::deciding::run::chain(&error), "the session ends");
+                return Some((Err(Status::unavailable("the hub's store does not answer")), self));
+            }
+        }
+    }
+
+    fn close(&mut self, reason: &str) {
+        let goodbye = v1::Goodbye { reason: reason.to_owned(), retry_after_ms: 0 };
+        self.pending.push_back(v1::ToSpoke { message: Some(to_spoke::Message::Goodbye(goodbye)) });
+        self.closing = true;
+    }
+
+    async fn received(&mut self, message: v1::FromSpoke) -> Result<(), CommitError> {
+        let Some(view) = self.sessions.view(&self.cluster) else { return self.revoked() };
+        let actions = self.core.on_message(message, &view);
+        self.carry_out(actions).await
+    }
+
+    async fn offer(&mut self) -> Result<(), CommitError> {
+        let Some(view) = self.sessions.view(&self.cluster) else { return self.revoked() };
+        let actions = self.core.offer(&view);
+        self.carry_out(actions).await
+    }
+
+    fn revoked(&mut self) -> Result<(), CommitError> {
+        self.close("this cluster is no member any more");
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>) -> Result<(), CommitError> {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            let writes = {
+                let state = self.sessions.ledger.state();
+                effects(&state, &self.cluster, &action, self.sessions.ledger.now_ms())
+            };
+            for write in writes {
+                self.sessions.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
+            }
+            match action {
+                Action::Send(mut message) => {
+                    if let Some(to_spoke::Message::Assignment(assignment)) = &mut message.message {
+                        self.sessions.inline(assignment);
+                    }
+                    self.pending.push_back(message);
+                }
+                Action::Accepted(epoch, generation) => {
+                    self.sessions.accepted(&self.cluster, self.id, (epoch, generation));
+                }
+                Action::Seed(_) => {
+                    if let Some(view) = self.sessions.view(&self.cluster) {
+                        actions.extend(self.core.seeded(&view));
+                    }
+                }
+                Action::Detached => {
+                    if let Err(error) = self.sessions.members.detached(&self.cluster).await {
+                        warn!(cluster = %self.cluster, %error, "the spoke says that it detached");
+                    }
+                    self.close("detached");
+                }
+                Action::Alarm(alarm) => {
+                    warn!(cluster = %self.cluster, ?alarm, "something is wrong with this spoke");
+                    lock(&self.sessions.alarms).insert(self.cluster.clone(), alarm);
+                }
+                Action::LostState(epoch, generation) => {
+                    warn!(cluster = %self.cluster, ?epoch, ?generation, "the spoke proves that this hub lost state");
+                }
+                Action::Close(reason) => self.close(&reason),
+                Action::Report(_) | Action::Facts(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The gRPC service.
+pub struct SessionService(pub Arc<Sessions>);
+
+#[tonic::async_trait]
+impl session_server::Session for SessionService {
+    type OpenStream = BoxStream<'static, Result<v1::ToSpoke, Status>>;
+
+    async fn open(&self, request: Request<Streaming<v1::FromSpoke>>) -> Result<Response<Self::OpenStream>, Status> {
+        let (cluster, address) = self.0.caller(&request)?;
+        let changes = self.0.ledger.changes_of(&cluster);
+        let (id, cancel) = self.0.begin(&cluster, &address);
+        info!(%cluster, address, "session");
+        let session = Box::new(Session {
+            sessions: self.0.clone(),
+            core: Core::new(cluster.to_string(), self.0.mac.clone()),
+            cluster,
+            id,
+            cancel,
+            inbound: request.into_inner(),
+            changes,
+            pending: VecDeque::new(),
+            closing: false,
+        });
+        Ok(Response::new(boxed(stream::unfold(session, Session::next))))
+    }
+}
+
+fn boxed<T>(stream: impl Stream<Item = T> + Send + 'static) -> BoxStream<'static, T> {
+    Box::pin(stream)
+}

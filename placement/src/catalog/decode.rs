@@ -1,0 +1,314 @@
+//! The fields of each kind. `design.md` section 4 lists them all; those that this version does not act on are `later`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::fields::{Field, Fields, Reader, only_names};
+use super::objects::{
+    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
+    NamespaceOptions, OnRemove, Placement, Source, Spec,
+};
+use super::problems::Position;
+use super::references::{Reference, References};
+use super::{Kind, paths};
+use crate::ClusterName;
+use crate::select::{Operator, Requirement, Selector};
+
+const APP_LATER: &[&str] = &[
+    "parameters",
+    "substitute",
+    "serviceAccount",
+    "protect",
+    "dependsOn",
+    "group",
+    "rollout",
+    "mode",
+    "adopt",
+    "onImmutable",
+    "conflicts",
+    "drift",
+    "ignore",
+    "health",
+    "timeout",
+];
+
+/// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
+pub(super) fn decode(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    kind: Kind,
+    spec: Option<&Field<'_>>,
+    at: Position,
+) -> Option<Spec> {
+    let (valid, later): (&[&str], &[&str]) = match kind {
+        Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
+        Kind::Cluster => (&["set"], &["timezone", "taints", "cordoned", "parameters", "protect"]),
+        Kind::ClusterSet => (&[], &["windows", "freeze", "parameters"]),
+        Kind::App => (&["source", "namespace", "prune", "onRemove", "formerly"], APP_LATER),
+        Kind::Placement => (&["apps", "clusters"], &["tolerations", "pick", "replicas"]),
+    };
+    let Some(spec) = spec else {
+        return match kind {
+            Kind::Fleet => Some(Spec::Fleet(Fleet::default())),
+            Kind::Cluster => Some(Spec::Cluster(Cluster::default())),
+            Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
+            Kind::App | Kind::Placement => {
+                reader.missing(at, "spec", &format!("give it {}", valid.join(", ")));
+                None
+            }
+        };
+    };
+    let fields = reader.fields(spec, valid, later)?;
+    match kind {
+        Kind::Fleet => Some(Spec::Fleet(fleet(reader, &fields))),
+        Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
+        Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
+        Kind::App => app(reader, references, &fields).map(Spec::App),
+        Kind::Placement => Some(Spec::Placement(placement(reader, references, &fields))),
+    }
+}
+
+fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
+    let mut fleet = Fleet::default();
+    if let Some(defaults) =
+        fields.get("defaults").and_then(|f| reader.fields(&f, &["rollout", "dependsOn"], &[]))
+    {
+        fleet.defaults = Defaults {
+            rollout: defaults.get("rollout").and_then(|f| reader.name(&f, "rollout name")),
+            depends_on: defaults.get("dependsOn").map(|f| depends_on(reader, &f)).unwrap_or_default(),
+        };
+    }
+    if let Some(parameters) = fields.get("parameters")
+        && reader.fields_of_any_name(&parameters)
+        && let serde_json::Value::Object(map) = reader.json(&parameters)
+    {
+        fleet.parameters = map;
+    }
+    let names = ["fleet", "app", "cluster", "objects"];
+    if let Some(guard) = fields.get("guard").and_then(|f| reader.fields(&f, &names, &[])) {
+        let mut limit = |name: &str| guard.get(name).map(|f| guard_limit(reader, &f)).unwrap_or_default();
+        let [fleet_limit, app, cluster, objects] = names.map(&mut limit);
+        fleet.guard = GuardLimits { fleet: fleet_limit, app, cluster, objects };
+    }
+    fleet
+}
+
+fn depends_on(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Selector> {
+    let mut selectors = Vec::new();
+    for item in reader.list(field) {
+        let Some(fields) = reader.fields(&item, &["selector"], &["app", "until", "ifAbsent", "clusters"])
+        else {
+            continue;
+        };
+        match fields.get("selector") {
+            Some(field) => selectors.push(selector(reader, &field)),
+            None => reader.missing(fields.position, &fields.path_of("selector"), "say which apps come first"),
+        }
+    }
+    selectors
+}
+
+fn guard_limit(reader: &mut Reader<'_>, field: &Field<'_>) -> GuardLimit {
+    let Some(fields) = reader.fields(field, &["max", "atMost"], &[]) else {
+        return GuardLimit::default();
+    };
+    GuardLimit {
+        max: fields.get("max").and_then(|f| reader.percent(&f)),
+        at_most: fields.get("atMost").and_then(|f| reader.count(&f)),
+    }
+}
+
+fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Cluster {
+    let field = fields.get("set");
+    let set = field.as_ref().and_then(|f| reader.name(f, "cluster set name"));
+    if let (Some(field), Some(set)) = (field, &set) {
+        references.add(Reference::Set(set.clone()), field.node.position);
+    }
+    Cluster { set }
+}
+
+fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<App> {
+    let source = match fields.get("source") {
+        Some(field) => source(reader, references, &field),
+        None => {
+            reader.missing(
+                fields.position,
+                "spec.source",
+                "say where the manifests are: source: {path: ./manifests}",
+            );
+            None
+        }
+    };
+    let namespace = fields.get("namespace").and_then(|f| namespace(reader, &f));
+    let choices = [("Delete", OnRemove::Delete), ("Orphan", OnRemove::Orphan)];
+    let formerly = fields.get("formerly").and_then(|f| reader.names(&f, "app name")).unwrap_or_default();
+    for (name, position) in &formerly {
+        if reader.object.as_ref().is_some_and(|id| *id.name == **name) {
+            reader.error(*position, "spec.formerly names the app itself; remove the name");
+        }
+        references.add(Reference::Formerly(name.clone()), *position);
+    }
+    Some(App {
+        source: source?,
+        namespace,
+        prune: fields.get("prune").and_then(|f| reader.flag(&f)).unwrap_or(true),
+        on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
+        formerly: only_names(&formerly),
+    })
+}
+
+fn source(reader: &mut Reader<'_>, references: &mut References, field: &Field<'_>) -> Option<Source> {
+    let fields = reader.fields(field, &["path"], &["git", "helm", "kustomize", "directories"])?;
+    let Some(path) = fields.get("path") else {
+        reader.missing(
+            fields.position,
+            "spec.source.path",
+            "name the directory of the manifests, e.g. path: ./manifests",
+        );
+        return None;
+    };
+    let given = reader.text(&path)?;
+    match paths::resolve(reader.file, &given) {
+        Ok(resolved) => {
+            references.add(Reference::Source, path.node.position);
+            Some(Source::Path(Arc::from(resolved)))
+        }
+        Err(error) => {
+            reader.error(path.node.position, format!("{}: {error}", path.path));
+            None
+        }
+    }
+}
+
+fn namespace(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<NamespaceOptions> {
+    let fields = reader.fields(field, &["name", "labels", "create", "force"], &[])?;
+    let name = match fields.get("name") {
+        Some(field) => {
+            let name = reader.name(&field, "namespace name");
+            if name.as_ref().is_some_and(|n| n.len() > 63 || n.contains('.')) {
+                let message =
+                    format!("{}: a namespace's name has at most 63 characters and no '.'", field.path);
+                reader.error(field.node.position, message);
+            }
+            name
+        }
+        None => {
+            reader.missing(fields.position, "spec.namespace.name", "name the namespace");
+            None
+        }
+    };
+    Some(NamespaceOptions {
+        labels: fields.get("labels").map(|f| reader.labels(&f)).unwrap_or_default(),
+        create: fields.get("create").and_then(|f| reader.flag(&f)).unwrap_or(true),
+        force: fields.get("force").and_then(|f| reader.flag(&f)).unwrap_or(false),
+        name: name?,
+    })
+}
+
+fn placement(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Placement {
+    let mut apps = AppSelection::default();
+    let given = fields.get("apps");
+    let at = given.as_ref().map_or(fields.position, |f| f.node.position);
+    if let Some(fields) = given.and_then(|f| reader.fields(&f, &["names", "selector"], &[])) {
+        let names = fields.get("names").and_then(|f| reader.names(&f, "app name"));
+        for (name, position) in names.iter().flatten() {
+            references.add(Reference::App(name.clone()), *position);
+        }
+        apps.names = names.as_ref().map(only_names);
+        apps.selector = fields.get("selector").map(|f| selector(reader, &f));
+        if apps == AppSelection::default() {
+            reader.error(at, "spec.apps names no app; give it names, or a selector");
+        }
+    } else if fields.get("apps").is_none() {
+        reader.missing(at, "spec.apps", "give it names, or a selector");
+    }
+    Placement { apps, clusters: clusters(reader, references, fields) }
+}
+
+fn clusters(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> ClusterSelection {
+    const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
+    let mut selection = ClusterSelection::default();
+    let Some(given) = fields.get("clusters") else {
+        reader.missing(fields.position, "spec.clusters", HOW);
+        return selection;
+    };
+    let valid = ["selector", "sets", "names", "exclude"];
+    let Some(fields) = reader.fields(&given, &valid, &["where"]) else {
+        return selection;
+    };
+    let sets = fields.get("sets").and_then(|f| reader.names(&f, "cluster set name"));
+    for (name, position) in sets.iter().flatten() {
+        references.add(Reference::Set(name.clone()), *position);
+    }
+    selection.sets = sets.as_ref().map(only_names);
+    selection.selector = fields.get("selector").map(|f| selector(reader, &f));
+    selection.names = fields.get("names").and_then(|f| cluster_names(reader, &f));
+    selection.exclude = fields.get("exclude").and_then(|f| cluster_names(reader, &f)).unwrap_or_default();
+    // `where` alone is a term too, if one that is refused for another reason.
+    if ["selector", "sets", "names"].iter().all(|n| is_absent(&fields, n)) && fields.get("where").is_none() {
+        reader.error(given.node.position, format!("spec.clusters has no term that chooses clusters; {HOW}"));
+    }
+    selection
+}
+
+/// An empty list chooses nothing and excludes nothing: it is as if it were absent.
+fn is_absent(fields: &Fields<'_>, name: &str) -> bool {
+    fields
+        .get(name)
+        .is_none_or(|f| matches!(&f.node.value, super::yaml::Value::List(items) if items.is_empty()))
+}
+
+fn cluster_names(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<BTreeSet<ClusterName>> {
+    let names = reader.names(field, "cluster name")?;
+    Some(names.keys().filter_map(|name| ClusterName::new(name).ok()).collect())
+}
+
+fn selector(reader: &mut Reader<'_>, field: &Field<'_>) -> Selector {
+    let mut requirements = Vec::new();
+    let Some(fields) = reader.fields(field, &["matchLabels", "matchExpressions"], &[]) else {
+        return Selector::default();
+    };
+    let labels: BTreeMap<String, String> =
+        fields.get("matchLabels").map(|f| reader.labels(&f)).unwrap_or_default();
+    for (key, value) in labels {
+        requirements.push(Requirement { key, operator: Operator::In(BTreeSet::from([value])) });
+    }
+    for item in fields.get("matchExpressions").map(|f| reader.list(&f)).unwrap_or_default() {
+        requirements.extend(expression(reader, &item));
+    }
+    Selector(requirements)
+}
+
+fn expression(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Requirement> {
+    let fields = reader.fields(field, &["key", "operator", "values"], &[])?;
+    let (Some(key), Some(operator)) = (fields.get("key"), fields.get("operator")) else {
+        reader.error(fields.position, format!("{} needs key and operator", field.path));
+        return None;
+    };
+    let (text, position) = (reader.text(&key)?, key.node.position);
+    reader.label_key(&text, position, &key.path);
+    let given = fields.get("values");
+    let mut values = BTreeSet::new();
+    for item in given.as_ref().map(|f| reader.list(f)).unwrap_or_default() {
+        if let Some(value) = reader.text(&item) {
+            reader.label_value(&value, item.node.position, &item.path);
+            values.insert(value);
+        }
+    }
+    let words = [("In", 0), ("NotIn", 1), ("Exists", 2), ("DoesNotExist", 3)];
+    let choice = reader.choice(&operator, &words)?;
+    let empty = is_absent(&fields, "values");
+    if (choice < 2) == empty {
+        let at = given.as_ref().map_or(fields.position, |f| f.node.position);
+        let how = if empty { "needs values" } else { "takes no values; remove them" };
+        reader.error(at, format!("{}: {} {how}", field.path, words[choice].0));
+        return None;
+    }
+    let operator = match choice {
+        0 => Operator::In(values),
+        1 => Operator::NotIn(values),
+        2 => Operator::Exists,
+        _ => Operator::DoesNotExist,
+    };
+    Some(Requirement { key: text, operator })
+}

@@ -1,0 +1,99 @@
+//! What an object says of others, checked once all of them are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::problems::{Position, Problem};
+use super::suggest::did_you_mean;
+use super::{Catalog, Document, FileKind, Kind, Object, ObjectId, Spec, Tree, paths};
+use crate::render::{NeedsError, needs};
+
+/// Something that an object names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reference {
+    /// An app of the same catalog.
+    App(String),
+    /// A cluster set.
+    Set(String),
+    /// The app's own source.
+    Source,
+    /// A name that the app had before.
+    Formerly(String),
+}
+
+/// What a document names, and where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct References(BTreeMap<Reference, Position>);
+
+impl References {
+    pub fn add(&mut self, reference: Reference, at: Position) {
+        self.0.entry(reference).or_insert(at);
+    }
+}
+
+/// Checks what the documents that are in effect name. A dangling reference has no effect; the rest of the object has.
+pub(super) fn check(catalog: &Catalog, taken: &[&Document], root: bool, tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let successors = successors(taken);
+    for document in taken {
+        let Some(object) = &document.object else { continue };
+        for (reference, at) in &document.references.0 {
+            let wrong = match reference {
+                Reference::App(name) => missing(catalog, Kind::App, name),
+                // Sets are the root catalog's alone; another catalog cannot tell whether one is missing.
+                Reference::Set(name) => root.then(|| missing(catalog, Kind::ClusterSet, name)).flatten(),
+                Reference::Source => source(object, tree),
+                Reference::Formerly(name) => formerly(catalog, &successors, object, name),
+            };
+            let problem = |message| Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
+            problems.extend(wrong.map(problem));
+        }
+    }
+    problems
+}
+
+fn missing(catalog: &Catalog, kind: Kind, name: &str) -> Option<String> {
+    let id = ObjectId { kind, name: name.into() };
+    if catalog.objects.contains_key(&id) {
+        return None;
+    }
+    let names = catalog.objects.keys().filter(|id| id.kind == kind).map(|id| &*id.name);
+    let suggestion = did_you_mean(name, names);
+    Some(format!("{id} is not in this catalog{suggestion}; add it, or remove the name"))
+}
+
+fn source(object: &Object, tree: &Tree) -> Option<String> {
+    let Spec::App(app) = &object.spec else { return None };
+    let super::Source::Path(path) = &app.source;
+    let link = |p: &&str| tree.get(*p).is_some_and(|e| e.kind == FileKind::Symlink);
+    let error = match paths::ancestors(path).find(link) {
+        Some(link) => NeedsError::Symlink(link.into()),
+        None => needs(&app.source, tree).err()?,
+    };
+    Some(format!("spec.source.path: {error}"))
+}
+
+/// Apps by the former names that they claim.
+fn successors<'a>(taken: &[&'a Document]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+    let mut successors: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for object in taken.iter().filter_map(|d| d.object.as_ref()) {
+        if let Spec::App(app) = &object.spec {
+            app.formerly
+                .iter()
+                .for_each(|name| _ = successors.entry(name).or_default().insert(&object.id.name));
+        }
+    }
+    successors
+}
+
+fn formerly(
+    catalog: &Catalog,
+    successors: &BTreeMap<&str, BTreeSet<&str>>,
+    object: &Object,
+    name: &str,
+) -> Option<String> {
+    if catalog.app(name).is_some() {
+        return Some(format!("App/{name} is still in effect; remove it, or this name from spec.formerly"));
+    }
+    let other = successors.get(name)?.iter().find(|app| **app != &*object.id.name)?;
+    Some(format!("App/{other} was formerly {name} too; only one app can take over what {name} owns"))
+}

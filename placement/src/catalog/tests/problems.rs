@@ -1,0 +1,321 @@
+//! What is wrong, exactly where, and how to mend it.
+
+use super::*;
+
+/// Checks all problems of one file `a.yaml` beside a directory `web` with a manifest.
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let catalog = assembled("1", &[("a.yaml", text), ("web/c.yaml", MANIFEST)], &LastGood::new());
+    assert_eq!(shown(&catalog.problems), expected, "\n{text}");
+}
+
+/// The same for the specification of an app: line 5 is the first of `spec`.
+#[track_caller]
+fn check_app(spec: &str, expected: &[&str]) {
+    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    check(&document(&format!("kind: App\nmetadata: {{name: web}}\nspec:\n{indented}")), expected);
+}
+
+#[track_caller]
+fn check_placement(spec: &str, expected: &[&str]) {
+    let text = document(&format!("kind: Placement\nmetadata: {{name: p}}\nspec:\n{spec}\n---\n{WEB}"));
+    check(&text, expected);
+}
+
+#[test]
+fn text_that_is_no_yaml() {
+    check(
+        &document("kind: App\nmetadata: {name: web\nspec: {}\n"),
+        &[
+            "a.yaml:4:5: error: this is not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'",
+        ],
+    );
+    check(
+        &document("kind: App\nmetadata:\n\tname: web\n"),
+        &[
+            "a.yaml:4:2: error: this is not valid YAML: tabs disallowed within this context (block indentation)",
+        ],
+    );
+    let deep = document(&format!("kind: {}{}\n", "[".repeat(150), "]".repeat(150)));
+    check(&deep, &["a.yaml:2:106: error: this document is nested more than 100 deep; flatten it"]);
+    let deep = document(&format!("kind: {}", "[".repeat(100_000)));
+    check(&deep, &["a.yaml:2:262: error: this document is nested more than 100 deep; flatten it"]);
+}
+
+#[test]
+fn a_broken_document_does_not_spoil_the_others() {
+    let text = format!("{WEB}---\n{}---\n{DB}", document("kind: [\n"));
+    let commit: Commit<'_> = &[("a.yaml", &text), ("web/c.yaml", MANIFEST), ("db/c.yaml", MANIFEST)];
+    let catalog = assembled("1", commit, &LastGood::new());
+    assert_eq!(effective(&catalog), ["App/db@1", "App/web@1"]);
+    assert_eq!(catalog.problems.len(), 1);
+    assert_eq!(catalog.problems[0].line, 7);
+}
+
+#[test]
+fn keys_that_stand_twice() {
+    check_app(
+        "source: {path: ./web}\nprune: true\nprune: false\n",
+        &["a.yaml:7:3: error: App/web: key \"prune\" stands at 6:3 already; remove one of them"],
+    );
+    let catalog = parse_file("a.yaml", document("kind: App\nkind: App\nmetadata: {name: web}\n").as_bytes());
+    assert!(catalog.unreadable, "whose kind stands there twice is not known");
+}
+
+#[test]
+fn an_alias_bomb_is_refused_and_its_document_still_known() {
+    let mut text = document(
+        "kind: Fleet\nmetadata: {name: f}\nspec:\n  parameters:\n    a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n",
+    );
+    for i in 1..9 {
+        let names = vec![format!("*a{}", i - 1); 10].join(", ");
+        text.push_str(&format!("    a{i}: &a{i} [{names}]\n"));
+    }
+    check(
+        &text,
+        &[
+            "a.yaml:11:44: error: Fleet/f: aliases expand this document to more than 1000000 nodes; write it without them",
+        ],
+    );
+    check(
+        &document("kind: Fleet\nmetadata: {name: f}\nspec: {parameters: {a: &a [*a], b: *nothing}}\n"),
+        &[
+            "a.yaml:4:28: error: Fleet/f: this alias stands inside the node that it names; write the content out",
+            "a.yaml:4:36: error: Fleet/f: *nothing names no anchor; define &nothing before it in this document",
+        ],
+    );
+}
+
+#[test]
+fn fields_and_kinds_that_nobody_knows() {
+    check_app(
+        "sorce: {path: ./web}\nsource: {path: ./web, url: x}\n",
+        &[
+            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, namespace, prune, onRemove, formerly)",
+            "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path)",
+        ],
+    );
+    check(
+        &document("kind: Aps\nmetadata: {name: web}\n"),
+        &[
+            "a.yaml:2:7: error: \"Aps\" is no known kind; did you mean App? (valid kinds are App, Cluster, ClusterSet, Fleet, Placement)",
+        ],
+    );
+    check(
+        &document("metadata: {name: web}\n"),
+        &["a.yaml:1:1: error: kind is missing; write one of App, Cluster, ClusterSet, Fleet, Placement"],
+    );
+    check(
+        &document("kind: ClusterSet\nmetadata: {name: s, namespace: x}\nstatus: {}\n"),
+        &[
+            "a.yaml:3:21: error: ClusterSet/s: metadata.namespace is no known field (valid fields are name, labels, annotations)",
+            "a.yaml:4:1: error: ClusterSet/s: status is no known field (valid fields are apiVersion, kind, metadata, spec)",
+        ],
+    );
+}
+
+#[test]
+fn what_other_versions_know() {
+    check_app(
+        "source: {path: ./web, helm: {}}\ndependsOn: []\n",
+        &[
+            "a.yaml:5:25: error: App/web: spec.source.helm is not supported by this version of Nave; remove it",
+            "a.yaml:6:3: error: App/web: spec.dependsOn is not supported by this version of Nave; remove it",
+        ],
+    );
+    check_placement(
+        "  apps: {names: [web]}\n  clusters: {where: \"true\"}\n  pick: {count: 3}",
+        &[
+            "a.yaml:6:14: error: Placement/p: spec.clusters.where is not supported by this version of Nave; remove it",
+            "a.yaml:7:3: error: Placement/p: spec.pick is not supported by this version of Nave; remove it",
+        ],
+    );
+    for kind in ["Override", "Rollout", "Catalog"] {
+        let expected = format!(
+            "a.yaml:2:7: error: kind {kind} is not supported by this version of Nave; remove the document"
+        );
+        check(&document(&format!("kind: {kind}\nmetadata: {{name: x}}\n")), &[&expected]);
+    }
+    check(
+        "apiVersion: nave.dev/v1beta1\nkind: App\nmetadata: {name: web}\n",
+        &[
+            "a.yaml:1:13: error: App/web: apiVersion nave.dev/v1beta1 is not supported by this version of Nave; write nave.dev/v1alpha1",
+        ],
+    );
+    check("# nave.dev/\napiVersion: nvae.dev/v1alpha1\nkind: App\nmetadata: {name: web}\n", &[]);
+}
+
+#[test]
+fn values_that_yaml_reads_as_something_else() {
+    check(
+        &document("kind: Cluster\nmetadata: {name: c, labels: {store: 0417, env: yes, no: x, n1: 5}}\n"),
+        &[
+            "a.yaml:3:37: error: Cluster/c: metadata.labels.store: 0417 is read as the number 271, a string is wanted; write \"0417\"",
+            "a.yaml:3:48: error: Cluster/c: metadata.labels.env: yes is read as the boolean true, a string is wanted; write \"yes\"",
+            "a.yaml:3:53: error: Cluster/c: metadata.labels: the key no is read as false; write \"no\"",
+            "a.yaml:3:64: error: Cluster/c: metadata.labels.n1: 5 is read as the number 5, a string is wanted; write \"5\"",
+        ],
+    );
+    check(
+        &document("kind: App\nmetadata: {name: 0417}\nspec: {source: {path: ./web}, prune: \"false\"}\n"),
+        &[
+            "a.yaml:3:18: error: metadata.name: 0417 is read as the number 271, a string is wanted; write \"0417\"",
+            "a.yaml:4:38: error: spec.prune: \"false\" is a string; remove the quotes",
+        ],
+    );
+    check(
+        &document(
+            "kind: Fleet\nmetadata: {name: f}\nspec: {parameters: {store: 0417, big: .inf}, guard: {app: {max: 25, atMost: -1}}}\n",
+        ),
+        &[
+            "a.yaml:4:28: error: Fleet/f: spec.parameters.store: 0417 is read as the number 271; write \"0417\" or 271",
+            "a.yaml:4:39: error: Fleet/f: .inf is a number that JSON does not have; quote it if text is meant",
+            "a.yaml:4:65: error: Fleet/f: spec.guard.app.max: 25 is not a whole percentage from 0% to 100%",
+            "a.yaml:4:77: error: Fleet/f: spec.guard.app.atMost: -1 is not a whole number from 0",
+        ],
+    );
+}
+
+#[test]
+fn names_labels_and_words_are_checked_as_kubernetes_does() {
+    check(
+        &document(
+            "kind: App\nmetadata: {name: Web, labels: {-x: a, x/y/z: b, ok: a b}}\nspec: {source: {path: ./web}, onRemove: orphan}\n",
+        ),
+        &[
+            "a.yaml:3:18: error: metadata.name: \"Web\" is not a valid app name: use lower-case letters, digits, '-' and '.', begin and end with a letter or digit, at most 253 characters",
+            "a.yaml:3:32: error: metadata.labels: \"-x\" is not a valid label key: use [DOMAIN/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+            "a.yaml:3:39: error: metadata.labels: \"x/y/z\" is not a valid label key: use [DOMAIN/]NAME, NAME of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+            "a.yaml:3:53: error: metadata.labels.ok: \"a b\" is not a valid label value: use at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
+            "a.yaml:4:41: error: spec.onRemove: \"orphan\" is none of Delete, Orphan; did you mean Orphan?",
+        ],
+    );
+    check_app(
+        "source: {path: ./web}\nnamespace: {labels: {}}\nformerly: [web]\n",
+        &[
+            "a.yaml:6:14: error: App/web: spec.namespace.name is missing; name the namespace",
+            "a.yaml:7:14: error: App/web: spec.formerly names the app itself; remove the name",
+        ],
+    );
+}
+
+#[test]
+fn a_placement_says_which_clusters() {
+    const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
+    check_placement(
+        "  apps: {names: [web]}",
+        &[&format!("a.yaml:5:3: error: Placement/p: spec.clusters is missing; {HOW}")],
+    );
+    for clusters in ["{}", "{names: []}", "{exclude: [x]}"] {
+        let expected = format!(
+            "a.yaml:6:13: error: Placement/p: spec.clusters has no term that chooses clusters; {HOW}"
+        );
+        check_placement(&format!("  apps: {{names: [web]}}\n  clusters: {clusters}"), &[&expected]);
+    }
+    check_placement(
+        "  apps: {}\n  clusters: {selector: {matchExpressions: [{key: a, operator: in, values: [b]}, {key: a, operator: Exists, values: [b]}, {key: a, operator: NotIn}]}}",
+        &[
+            "a.yaml:5:9: error: Placement/p: spec.apps names no app; give it names, or a selector",
+            "a.yaml:6:63: error: Placement/p: spec.clusters.selector.matchExpressions[0].operator: \"in\" is none of In, NotIn, Exists, DoesNotExist; did you mean In?",
+            "a.yaml:6:116: error: Placement/p: spec.clusters.selector.matchExpressions[1]: Exists takes no values; remove them",
+            "a.yaml:6:122: error: Placement/p: spec.clusters.selector.matchExpressions[2]: NotIn needs values",
+        ],
+    );
+}
+
+#[test]
+fn names_that_lead_nowhere_have_no_effect_and_the_rest_has() {
+    let text = document(&format!(
+        "kind: Placement\nmetadata: {{name: p}}\nspec:\n  apps:\n    names: [web, wbe]\n  clusters: {{sets: [prod], selector: {{}}}}\n---\n{WEB}---\n{}",
+        document("kind: Cluster\nmetadata: {name: fra-1}\nspec: {set: prd}\n")
+    ));
+    let catalog = assembled("1", &[("a.yaml", &text), ("web/c.yaml", MANIFEST)], &LastGood::new());
+    assert_eq!(
+        shown(&catalog.problems),
+        [
+            "a.yaml:6:18: error: Placement/p: App/wbe is not in this catalog; did you mean web?; add it, or remove the name",
+            "a.yaml:7:21: error: Placement/p: ClusterSet/prod is not in this catalog; add it, or remove the name",
+            "a.yaml:17:13: error: Cluster/fra-1: ClusterSet/prd is not in this catalog; add it, or remove the name",
+        ]
+    );
+    assert_eq!(effective(&catalog), ["Cluster/fra-1@1", "App/web@1", "Placement/p@1"]);
+}
+
+#[test]
+fn sources_stay_in_the_repository_and_lead_to_files() {
+    let at = "a.yaml:5:16: error: App/web: spec.source.path: ";
+    let rows = [
+        ("../web", "\"../web\" leaves the repository; name a path inside it"),
+        ("/web", "\"/web\" is absolute; write it relative to the directory of this file"),
+        ("'web\\x'", "\"web\\\\x\" holds a backslash; separate directories by /"),
+        ("./wbe", "there is nothing at \"wbe\" in this commit; correct source.path or add the files"),
+        ("./link", "\"link\" is a symbolic link; links are not followed, put the file itself there"),
+        ("./link/deeper", "\"link\" is a symbolic link; links are not followed, put the file itself there"),
+        (
+            "./with",
+            "\"with/link.yaml\" is a symbolic link; links are not followed, put the file itself there",
+        ),
+        (
+            "./text",
+            "there is no .yaml, .yml or .json file below \"text\"; an app without objects would remove all it has",
+        ),
+    ];
+    for (path, expected) in rows {
+        let text =
+            document(&format!("kind: App\nmetadata: {{name: web}}\nspec:\n  source: {{path: {path}}}\n"));
+        let commit: Commit<'_> = &[
+            ("a.yaml", &text),
+            ("link", "-> /etc"),
+            ("with/link.yaml", "-> ../../secret"),
+            ("with/c.yaml", MANIFEST),
+            ("text/a.txt", "x"),
+        ];
+        // The position is that of the path.
+        let column = "  source: {path: ".len() + 1;
+        let expected = format!("{at}{expected}").replace(":16:", &format!(":{column}:"));
+        assert_eq!(shown(&assembled("1", commit, &LastGood::new()).problems), [expected], "{path}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let files: &[(&str, &[u8])] = &[
+        ("latin.yaml", b"apiVersion: nave.dev/v1alpha1\nkind: App # caf\xe9\n"),
+        ("utf16.yaml", b"\xff\xfea\0p\0i\0"),
+        ("other.yaml", b"\xe9 is nobody's business"),
+    ];
+    let names: Vec<(&str, &str)> = files.iter().map(|(path, _)| (*path, "")).collect();
+    let catalog = revision("1", files, &tree(&names), &LastGood::new());
+    assert_eq!(
+        shown(&catalog.problems),
+        [
+            "latin.yaml:2:16: error: the file is not UTF-8; save it as UTF-8",
+            "utf16.yaml:1:1: error: the file is not UTF-8; save it as UTF-8",
+        ]
+    );
+    let huge = ParsedFile::too_large("huge.yaml", 100 << 20);
+    assert!(huge.unreadable);
+    assert_eq!(
+        shown(&huge.problems),
+        ["huge.yaml:1:1: error: the file has 104857600 bytes, a catalog file at most 4 MiB; split it"]
+    );
+    assert!(parse_file("huge.yaml", &vec![b' '; MAX_FILE_BYTES as usize + 1]).unreadable);
+}
+
+#[test]
+fn former_names_are_free_and_claimed_once() {
+    let app = |name: &str, formerly: &str| {
+        document(&format!(
+            "kind: App\nmetadata: {{name: {name}}}\nspec: {{source: {{path: ./web}}, formerly: [{formerly}]}}\n"
+        ))
+    };
+    let text = [app("a", "old, b"), app("b", "old")].join("---\n");
+    check(
+        &text,
+        &[
+            "a.yaml:4:42: error: App/a: App/b was formerly old too; only one app can take over what old owns",
+            "a.yaml:4:47: error: App/a: App/b is still in effect; remove it, or this name from spec.formerly",
+            "a.yaml:9:42: error: App/b: App/a was formerly old too; only one app can take over what old owns",
+        ],
+    );
+}

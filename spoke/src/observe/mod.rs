@@ -1,0 +1,6 @@
+//! Observe: what is seen of live objects, put into Nave's words.
+//!
+//! In: objects as the API server returns them. Out: [`health`].
+//! Never: asks the cluster; a target does, and hands over what it got.
+
+pub mod health;

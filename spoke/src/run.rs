@@ -1,0 +1,286 @@
+//! Run: puts the rooms together and starts every task. The only place of the spoke that spawns.
+//!
+//! In: a state directory, a target, a clock, a connector, perhaps a join token. Out: a running spoke, until cancelled.
+//! Never: decides anything; leaves a task behind.
+//!
+//! | task | in | out | its end |
+//! |---|---|---|---|
+//! | `enforce` | accepted assignment, bundles, changes of the target | objects, reports | when detached |
+//! | `session` | messages of the hub, reports, facts | accepted assignments | when detached and dismissed |
+//! | `content` | accepted assignment, channel | bundles | with the process |
+//! | `renewal` | the time | certificates | with the process |
+//! | `facts` | the target | facts | with the process |
+//! | `status` | all of these | `status.json` | last of all |
+//!
+//! A task that panics ends the process: a supervisor starts it again, and what was accepted is stored. The order of
+//! shutdown: all tasks are told at once, each may be dropped at any await, and after five seconds it is.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nave_placement::fleet::Facts;
+use nave_placement::report::Report;
+use nave_proto::backoff::Backoff;
+use nave_proto::limits::REQUEST_TIMEOUT;
+use nave_proto::tls::Clock;
+use nave_proto::token::ParseTokenError;
+use nave_proto::v1::JoinToken;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::content::Content;
+use crate::enforce::Enforcer;
+use crate::facts;
+use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
+use crate::link::{Connector, HubClock, Tcp};
+use crate::session::client::{Client, Connection, Told};
+use crate::session::core::{Core, Held};
+use crate::state::{State, StateError, blocking};
+use crate::status::Writer;
+use crate::target::Target;
+
+/// Tasks have so long to end.
+const SHUTDOWN: Duration = Duration::from_secs(4);
+/// Between two questions for the cluster's UID, before the spoke has joined.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What a spoke is made of.
+pub struct RunOptions {
+    /// Where it keeps what it must not lose.
+    pub state_dir: PathBuf,
+    /// A join token; needed once.
+    pub join: Option<String>,
+    /// Where objects live.
+    pub target: Arc<dyn Target>,
+    /// Unix milliseconds.
+    pub clock: Clock,
+    /// How the hub is reached.
+    pub connector: Connector,
+    /// What the hub is told as the spoke's version.
+    pub software: String,
+}
+
+impl RunOptions {
+    /// A spoke with this machine's clock, over TCP.
+    pub fn new(state_dir: PathBuf, target: Arc<dyn Target>) -> Self {
+        let software = env!("CARGO_PKG_VERSION").to_owned();
+        Self { state_dir, join: None, target, clock: system_clock(), connector: Arc::new(Tcp), software }
+    }
+}
+
+/// This machine's clock.
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// Why a spoke ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was cancelled.
+    Stopped,
+    /// It was cancelled, and had been detached before.
+    Detached,
+}
+
+/// Why a spoke cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The token is no token.
+    #[error(transparent)]
+    Token(#[from] ParseTokenError),
+    /// There is neither an identity nor a token.
+    #[error(
+        "this cluster has not joined a fleet: run once with --join TOKEN (`hub cluster join NAME` makes one)"
+    )]
+    NotJoined,
+    /// The token is for another fleet than the state directory is of.
+    #[error(
+        "this state directory belongs to fleet {has}, the token to fleet {wants}; use another --state-dir, or run without --join"
+    )]
+    OtherFleet {
+        /// The fleet of the state directory.
+        has: String,
+        /// The fleet of the token.
+        wants: String,
+    },
+    /// Joining did not work.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// A part of the spoke failed in a way that it must not.
+    #[error("a part of the spoke broke; the state is whole, start it again")]
+    Broken(#[source] tokio::task::JoinError),
+}
+
+/// Runs a spoke until cancelled. A detached spoke stays, idle: ended, a supervisor would only start it again.
+///
+/// # Errors
+/// When it cannot start, or breaks.
+pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<Exit, RunError> {
+    tokio::select! {
+        biased;
+        begun = begin(&options) => keep(options, begun?, cancel).await,
+        () = cancel.cancelled() => Ok(Exit::Stopped),
+    }
+}
+
+/// What is known once the spoke has joined.
+struct Begun {
+    state: Arc<State>,
+    membership: Arc<Membership>,
+    core: Core,
+    held: Held,
+    detached: bool,
+}
+
+async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
+    let dir = options.state_dir.clone();
+    let state = blocking(move || State::open(&dir)).await?;
+    let state = Arc::new(state);
+    let clock = HubClock::new(options.clock.clone(), state.hub_time()?);
+    let identity = join(options, &state, &clock).await?;
+    let uid = match timeout(REQUEST_TIMEOUT, options.target.uid()).await {
+        Ok(Ok(uid)) => uid,
+        // A cluster that does not answer now is not another one; the hub shall hear of its spoke all the same.
+        Ok(Err(_)) | Err(_) => identity.cluster_uid.clone(),
+    };
+    let (stored, now_ms) = (state.clone(), (options.clock)());
+    let (boot, held, detached) =
+        blocking(move || Ok((stored.next_boot(now_ms)?, stored.held()?, stored.is_detached()))).await?;
+    let order = held.assignment.order();
+    tracing::info!(
+        cluster = identity.cluster,
+        fleet = identity.fleet,
+        target = options.target.describe(),
+        boot,
+        epoch = order.0.0,
+        generation = order.1.0,
+        "the spoke starts"
+    );
+    if detached {
+        tracing::warn!("this spoke is detached: nothing is enforced, everything stays as it is");
+    }
+    let core = Core::new(boot, uid, options.software.clone(), held.clone(), detached);
+    let membership = Membership::new(state.clone(), options.connector.clone(), clock, identity);
+    Ok(Begun { state, membership: Arc::new(membership), core, held, detached })
+}
+
+/// The stored identity, or a new one by the token. A token that was used already is no reason to join again, so that the
+/// same command line starts the spoke every time.
+async fn join(options: &RunOptions, state: &Arc<State>, clock: &HubClock) -> Result<Identity, RunError> {
+    let token = options.join.as_deref().map(JoinToken::from_text).transpose()?;
+    let token = match (state.identity()?, token) {
+        (Some(identity), None) => return Ok(identity),
+        (Some(identity), Some(token)) if identity.token == token.id => return Ok(identity),
+        (Some(identity), Some(token)) if identity.fleet != token.fleet => {
+            return Err(RunError::OtherFleet { has: identity.fleet, wants: token.fleet });
+        }
+        (_, Some(token)) => token,
+        (None, None) => return Err(RunError::NotJoined),
+    };
+    let cluster_uid = cluster_uid(&*options.target).await;
+    let enrolling = Enrolling {
+        state: state.clone(),
+        connector: options.connector.clone(),
+        clock: clock.clone(),
+        cluster_uid,
+    };
+    Ok(enrol(&enrolling, &token).await?)
+}
+
+/// The UID, for as long as it takes: without one the hub could not tell clusters apart.
+async fn cluster_uid(target: &dyn Target) -> String {
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
+    loop {
+        match timeout(REQUEST_TIMEOUT, target.uid()).await {
+            Ok(Ok(uid)) => return uid,
+            Ok(Err(error)) => {
+                tracing::warn!(target = target.describe(), %error, "cannot tell which cluster this is yet")
+            }
+            Err(_) => tracing::warn!(target = target.describe(), "the target does not answer"),
+        }
+        sleep(backoff.after_failure(fastrand::f64())).await;
+    }
+}
+
+async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> Result<Exit, RunError> {
+    let Begun { state, membership, core, held, detached } = begun;
+    let told = Told {
+        held: watch::Sender::new(held),
+        detached: watch::Sender::new(detached),
+        channel: watch::Sender::new(None),
+        connection: watch::Sender::new(Connection::default()),
+    };
+    let (reports, facts) = (watch::Sender::new(Report::default()), watch::Sender::new(Facts::default()));
+    let (arrived, missed) = (watch::Sender::new(0), watch::Sender::new(0));
+    let stop = cancel.child_token();
+    let mut tasks = JoinSet::new();
+
+    let writer = Writer {
+        target: options.target.describe(),
+        clock: options.clock.clone(),
+        identity: membership.changes(),
+        connection: told.connection.subscribe(),
+        held: told.held.subscribe(),
+        detached: told.detached.subscribe(),
+        reports: reports.subscribe(),
+    };
+    tasks.spawn(writer.run(state.dir().to_owned(), stop.clone()));
+    let enforcer = Enforcer {
+        target: options.target.clone(),
+        state: state.clone(),
+        held: told.held.subscribe(),
+        detached: told.detached.subscribe(),
+        arrived: arrived.subscribe(),
+        missed: missed.clone(),
+        reports: reports.clone(),
+    };
+    tasks.spawn(enforcer.run(stop.clone()));
+    let content = Content {
+        state: state.clone(),
+        held: told.held.subscribe(),
+        channel: told.channel.subscribe(),
+        missed: missed.subscribe(),
+        arrived,
+    };
+    tasks.spawn(content.run(stop.clone()));
+    tasks.spawn(facts::run(options.target, facts.clone(), stop.clone()));
+    let renewal = (membership.clone(), stop.clone());
+    tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
+    let mut is_detached = told.detached.subscribe();
+    let client =
+        Client { core, membership, state, reports: reports.subscribe(), facts: facts.subscribe(), told };
+    tasks.spawn(client.run(stop.clone()));
+
+    let ended = tokio::select! {
+        () = cancel.cancelled() => Ok(()),
+        broken = first_broken(&mut tasks) => Err(RunError::Broken(broken)),
+    };
+    stop.cancel();
+    // The tasks are dropped, and with them aborted, when their time is over.
+    let all_ended = timeout(SHUTDOWN, async { while tasks.join_next().await.is_some() {} }).await;
+    if all_ended.is_err() {
+        tracing::warn!("not everything ended in time; the state is whole");
+    }
+    ended.map(|()| if *is_detached.borrow_and_update() { Exit::Detached } else { Exit::Stopped })
+}
+
+/// Tasks may end; none may break.
+async fn first_broken(tasks: &mut JoinSet<()>) -> tokio::task::JoinError {
+    loop {
+        match tasks.join_next().await {
+            Some(Err(error)) => return error,
+            Some(Ok(())) => {}
+            None => return std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Status: what `spoke status` shows, in a small file that the running spoke keeps.
+//!
+//! In: how things stand. Out: one JSON file, and a table for people.
+//! Never: is read by the spoke itself; whoever deletes the file loses nothing.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nave_placement::AppKey;
+use nave_placement::report::{EntryReport, EntryState, Report};
+use nave_proto::tls::Clock;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::Identity;
+use crate::session::client::Connection;
+use crate::session::core::Held;
+use crate::state::{read_status, write_status};
+
+/// Changes within this time are written once.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// How a spoke stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The fleet.
+    pub fleet: String,
+    /// What it applies to.
+    pub target: String,
+    /// The hub's address, while connected.
+    pub hub: Option<String>,
+    /// Connected or not, since when (Unix milliseconds).
+    pub since_ms: u64,
+    /// What went wrong with the hub last; empty while connected.
+    pub problem: String,
+    /// When the certificate ends (Unix milliseconds).
+    pub certificate_until_ms: u64,
+    /// The order to detach was taken.
+    pub detached: bool,
+    /// Of the accepted assignment.
+    pub epoch: u64,
+    /// Of the accepted assignment.
+    pub generation: u64,
+    /// Its apps, and those on their way out.
+    pub apps: Vec<AppStatus>,
+    /// The process that wrote this.
+    pub pid: u32,
+}
+
+/// How an app stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppStatus {
+    /// Which.
+    pub app: AppKey,
+    /// Its state; `Leaving` and `Unassigned` beside the states of entries.
+    pub state: String,
+    /// Why, CamelCase; empty where there is nothing to explain.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// Healthy objects, and all.
+    pub healthy: u32,
+    /// All objects.
+    pub objects: u32,
+}
+
+/// Keeps the file.
+pub struct Writer {
+    /// What it applies to.
+    pub target: String,
+    /// The time.
+    pub clock: Clock,
+    /// Who we are.
+    pub identity: watch::Receiver<Arc<Identity>>,
+    /// How the spoke stands to its hub.
+    pub connection: watch::Receiver<Connection>,
+    /// What is accepted.
+    pub held: watch::Receiver<Held>,
+    /// The order to detach.
+    pub detached: watch::Receiver<bool>,
+    /// What was observed.
+    pub reports: watch::Receiver<Report>,
+}
+
+impl Writer {
+    /// Writes at every change, until cancelled; the last thing it writes is that the spoke stopped.
+    pub async fn run(mut self, dir: std::path::PathBuf, cancel: CancellationToken) {
+        let mut since = (None, (self.clock)());
+        loop {
+            let connection = self.connection.borrow_and_update().clone();
+            if since.0 != connection.connected {
+                since = (connection.connected.clone(), (self.clock)());
+            }
+            let mut status = self.status(&connection, since.1);
+            let stopping = cancel.is_cancelled();
+            if stopping {
+                status.hub = None;
+                status.problem = "the spoke was stopped".to_owned();
+            }
+            let json = serde_json::to_vec_pretty(&status).expect("a status always serializes");
+            let to = dir.clone();
+            let written = tokio::task::spawn_blocking(move || write_status(&to, &json)).await;
+            if let Ok(Err(error)) = written {
+                tracing::warn!(%error, "the status is not written");
+            }
+            if stopping {
+                return;
+            }
+            tokio::select! {
+                () = cancel.cancelled() => continue,
+                Ok(()) = self.connection.changed() => {}
+                Ok(()) = self.identity.changed() => {}
+                Ok(()) = self.held.changed() => {}
+                Ok(()) = self.detached.changed() => {}
+                Ok(()) = self.reports.changed() => {}
+            }
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = sleep(DEBOUNCE) => {}
+            }
+        }
+    }
+
+    fn status(&mut self, connection: &Connection, since_ms: u64) -> Status {
+        let identity = self.identity.borrow_and_update().clone();
+        let report = self.reports.borrow_and_update().clone();
+        let order = self.held.borrow_and_update().assignment.order();
+        Status {
+            cluster: identity.cluster.clone(),
+            fleet: identity.fleet.clone(),
+            target: self.target.clone(),
+            hub: connection.connected.clone(),
+            since_ms,
+            problem: connection.problem.clone(),
+            certificate_until_ms: identity.validity_ms().1,
+            detached: *self.detached.borrow_and_update(),
+            epoch: order.0.0,
+            generation: order.1.0,
+            apps: apps(&report),
+            pid: std::process::id(),
+        }
+    }
+}
+
+/// The worst first.
+fn apps(report: &Report) -> Vec<AppStatus> {
+    let of = |app: &AppKey, state: String, entry: &EntryReport| AppStatus {
+        app: app.clone(),
+        state,
+        reason: if entry.message.is_empty() { String::new() } else { format!("{:?}", entry.reason) },
+        message: entry.message.clone(),
+        healthy: entry.healthy,
+        objects: entry.objects,
+    };
+    let mut entries: Vec<(&AppKey, &EntryReport)> = report.entries.iter().collect();
+    entries.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.state));
+    let entries = entries.into_iter().map(|(app, entry)| of(app, state(entry.state), entry));
+    let leaving = report.leaving.iter().map(|(app, entry)| of(app, "Leaving".to_owned(), entry));
+    let unassigned = report.unassigned.iter().map(|app| AppStatus {
+        app: app.clone(),
+        state: "Unassigned".to_owned(),
+        reason: String::new(),
+        message: "kept: it is merely missing from the assignment".to_owned(),
+        healthy: 0,
+        objects: 0,
+    });
+    entries.chain(leaving).chain(unassigned).collect()
+}
+
+fn state(state: EntryState) -> String {
+    format!("{state:?}")
+}
+
+/// Reads the status of the spoke that has this state directory.
+///
+/// # Errors
+/// When no spoke ever ran with it.
+pub fn read(dir: &Path) -> io::Result<Status> {
+    serde_json::from_slice(&read_status(dir)?).map_err(io::Error::other)
+}
+
+fn time(ms: u64) -> String {
+    let at = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    at.map_or_else(|| "unknown".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+impl Status {
+    /// For people, on one screen.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<13}{value}");
+        };
+        line("Cluster", format!("{} (fleet {})", self.cluster, self.fleet));
+        line("Target", self.target.clone());
+        line(
+            "Hub",
+            match &self.hub {
+                Some(address) => format!("connected to {address} since {}", time(self.since_ms)),
+                None if self.problem.is_empty() => "not connected yet".to_owned(),
+                None => format!("not connected since {}: {}", time(self.since_ms), self.problem),
+            },
+        );
+        line("Certificate", format!("until {}", time(self.certificate_until_ms)));
+        line(
+            "Assignment",
+            match (self.epoch, self.generation) {
+                (0, 0) => "none yet".to_owned(),
+                (epoch, generation) => format!("generation {generation} (epoch {epoch})"),
+            },
+        );
+        if self.detached {
+            line("Detached", "nothing is enforced any more; everything stays as it is".to_owned());
+        }
+        if !self.apps.is_empty() {
+            let width = self.apps.iter().map(|app| app.app.to_string().len()).max().unwrap_or(0).max(3);
+            let _ = writeln!(text, "\n{:<width$}  {:<11}  {:<7}  MESSAGE", "APP", "STATE", "HEALTHY");
+            for app in &self.apps {
+                let healthy = format!("{}/{}", app.healthy, app.objects);
+                let row = format!("{:<width$}  {:<11}  {healthy:<7}  {}", app.app, app.state, app.message);
+                let _ = writeln!(text, "{}", row.trim_end());
+            }
+        }
+        text
+    }
+}

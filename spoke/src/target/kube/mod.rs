@@ -1,0 +1,213 @@
+//! Kube: a Kubernetes cluster as a target.
+//!
+//! In: objects to write by server-side apply, keys to delete. Out: what is there, whose it is, how it is.
+//! Never: depends on one Kubernetes version (it discovers), writes what is as wanted, waits without a limit, deletes
+//! what does not carry all of our marks, touches the spoke's own namespace for an app.
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | `wire`, `problem` | a request | its answer, or one of four kinds of failure |
+//! | `kinds` | discovery documents | scopes, paths |
+//! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
+//! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
+//! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
+//! | `apply`, `remove` | an object, a key | what came of it |
+//! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+
+mod apply;
+mod compare;
+mod facts;
+mod inventory;
+mod kinds;
+mod look;
+mod marks;
+mod notes;
+mod pods;
+mod problem;
+mod remove;
+mod sent;
+mod shared;
+mod watch;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::discovery::ApiResource;
+use kube::{Client, Config};
+use nave_placement::fleet::Facts;
+use nave_placement::render::{Resolved, Scopes};
+use nave_placement::{AppKey, ObjectKey};
+use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::sync::watch::Receiver;
+
+use self::kinds::Kinds;
+use self::marks::Marks;
+use self::shared::{Shared, text};
+use self::watch::Watches;
+use self::wire::{Wire, path};
+use super::{Applied, Deleted, Inventory, Seen, Target, TargetError};
+
+/// The namespace of the spoke unless it was told another.
+pub const DEFAULT_NAMESPACE: &str = "nave-system";
+
+/// Which cluster, and where in it the spoke keeps its own things.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A kubeconfig file. Without one: `KUBECONFIG`, `~/.kube/config`, or the pod's service account, in this order.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig other than its current one.
+    pub context: Option<String>,
+    /// The spoke's own namespace; created if absent. No app may touch it.
+    pub namespace: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { kubeconfig: None, context: None, namespace: DEFAULT_NAMESPACE.to_owned() }
+    }
+}
+
+/// A Kubernetes cluster. Its watches run while it lives.
+pub struct KubeTarget {
+    url: String,
+    shared: Arc<Shared>,
+    watches: Watches,
+    runtime: Handle,
+}
+
+impl KubeTarget {
+    /// Connects: makes the spoke's namespace where it is absent, learns the cluster's UID and what it serves.
+    ///
+    /// # Errors
+    /// [`TargetError::Refused`] when the configuration cannot be used or the cluster denies what a spoke needs;
+    /// [`TargetError::Unreachable`] when the cluster does not answer: the caller tries again.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn connect(options: Options) -> Result<Self, TargetError> {
+        let mut config = configuration(&options).await?;
+        // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
+        config.default_retry = false;
+        let url = config.cluster_url.to_string();
+        let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
+        let wire = Wire { client: Client::try_from(config).map_err(refused)? };
+        let cluster = namespace_uid(&wire, "kube-system").await?;
+        own_namespace(&wire, &options.namespace).await?;
+        let kinds = Kinds::default().ask(&wire).await?;
+        let marks = Marks { cluster, namespace: options.namespace };
+        let shared = Arc::new(Shared::new(wire, marks, kinds));
+        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current() })
+    }
+}
+
+async fn configuration(options: &Options) -> Result<Config, TargetError> {
+    let refused =
+        |e: &dyn std::fmt::Display| TargetError::Refused(format!("no usable cluster configuration: {e}"));
+    let chosen = KubeConfigOptions { context: options.context.clone(), ..Default::default() };
+    match (&options.kubeconfig, &options.context) {
+        (Some(file), _) => {
+            let read =
+                Kubeconfig::read_from(file).map_err(|e| refused(&format!("{}: {e}", file.display())))?;
+            Config::from_custom_kubeconfig(read, &chosen).await.map_err(|e| refused(&e))
+        }
+        (None, Some(_)) => Config::from_kubeconfig(&chosen).await.map_err(|e| refused(&e)),
+        (None, None) => Config::infer().await.map_err(|e| refused(&e)),
+    }
+}
+
+fn namespaces() -> ApiResource {
+    let [version, kind, plural] = ["v1", "Namespace", "namespaces"].map(str::to_owned);
+    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
+}
+
+async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
+    let found = wire.get(&namespaces(), "", name).await?;
+    let uid = found.as_ref().map(|n| text(n, "/metadata/uid").to_owned()).filter(|uid| !uid.is_empty());
+    uid.ok_or_else(|| TargetError::Refused(format!("namespace {name} is absent, or has no UID")))
+}
+
+async fn own_namespace(wire: &Wire, name: &str) -> Result<(), TargetError> {
+    match wire.get(&namespaces(), "", name).await {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => {}
+        // Narrow rights may leave this out; what is in the namespace shows later whether it is there.
+        Err(problem) if problem.code == 403 => return Ok(()),
+        Err(problem) => return Err(problem.into()),
+    }
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}).to_string();
+    match wire.send(path(&namespaces(), "").create(&PostParams::default(), body.into_bytes())).await {
+        Ok(_) => Ok(()),
+        // Somebody else was faster.
+        Err(problem) if problem.code == 409 => Ok(()),
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+#[async_trait]
+impl Target for KubeTarget {
+    fn describe(&self) -> String {
+        format!("kube {}", self.url)
+    }
+
+    async fn uid(&self) -> Result<String, TargetError> {
+        namespace_uid(&self.shared.wire, "kube-system").await
+    }
+
+    async fn facts(&self) -> Facts {
+        self.shared.facts().await
+    }
+
+    fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
+        self.shared.kinds()
+    }
+
+    async fn discover(&self) -> Result<(), TargetError> {
+        Ok(self.shared.discover().await?)
+    }
+
+    async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        self.shared.inventories().await
+    }
+
+    async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
+        self.shared.store_inventory(app, inventory).await
+    }
+
+    async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError> {
+        self.shared.forget_inventory(app).await
+    }
+
+    async fn observe(
+        &self,
+        app: &AppKey,
+        wanted: &[Resolved],
+    ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        self.shared.observe(app, wanted).await
+    }
+
+    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        self.shared.apply(app, object, take).await
+    }
+
+    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        self.shared.delete(app, key).await
+    }
+
+    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+        self.shared.orphan(app, key).await
+    }
+
+    fn changes(&self) -> Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>) {
+        self.watches.set(kinds, &self.shared, &self.runtime);
+    }
+}

@@ -1,0 +1,194 @@
+//! Problem: what an API server (or the way to it) answered becomes one of the four ways in which a target fails.
+//!
+//! In: HTTP status and `Status` body, or the error of a request that got no answer. Out: [`Problem`].
+//! Never: retries, and never takes "could not see" for "is not there".
+
+use kube::core::Status;
+use kube::core::response::StatusCause;
+
+use crate::target::TargetError;
+
+/// A request that failed, classified.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    /// HTTP status; 0 without an answer.
+    pub code: u16,
+    /// For the caller of the target.
+    pub error: TargetError,
+    /// The server said so of exactly the object (or group) that was asked for.
+    named: bool,
+}
+
+impl Problem {
+    /// An answer of 400 or above.
+    pub fn answered(code: u16, body: &[u8]) -> Self {
+        let status = serde_json::from_slice::<Status>(body).unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT)]);
+            Status::failure(text.trim(), "").with_code(code)
+        });
+        let named = status.details.as_ref().is_some_and(|d| !d.name.is_empty());
+        Self { code, error: classify(code, &status), named }
+    }
+
+    /// No answer.
+    pub fn unanswered(what: impl std::fmt::Display) -> Self {
+        Self { code: 0, error: TargetError::Unreachable(what.to_string()), named: false }
+    }
+
+    /// The server knows the kind, and says that this object is not there.
+    pub fn is_absent(&self) -> bool {
+        self.code == 404 && self.named
+    }
+
+    /// The server does not know the path: group, version or kind is not served.
+    pub fn is_not_served(&self) -> bool {
+        self.code == 404 && !self.named
+    }
+}
+
+impl From<Problem> for TargetError {
+    fn from(problem: Problem) -> Self {
+        problem.error
+    }
+}
+
+/// An answer that is no `Status` is shown up to here: enough for a proxy's sentence, not for its page.
+const MAX_TEXT: usize = 300;
+
+/// What a 500 says when the object, not the server, is at fault: server-side apply before v1.21 had no better code.
+const AT_FAULT_IS_THE_OBJECT: &[&str] = &[
+    "field not declared in schema",
+    "failed to create typed patch object",
+    "failed to create typed new object",
+    "error decoding patch",
+    "cannot unmarshal",
+    "unable to convert unstructured object",
+    "duplicate entries for key",
+];
+
+fn classify(code: u16, status: &Status) -> TargetError {
+    let message = said(code, status);
+    match code {
+        404 if of_namespace(status) => {
+            TargetError::Refused(format!("{message}; add it to the app, or set `namespace.create`"))
+        }
+        404 if status.details.as_ref().is_some_and(|d| !d.name.is_empty()) => TargetError::Refused(message),
+        404 => TargetError::NotServed(message),
+        409 => conflict(status).map_or(TargetError::Unreachable(message), TargetError::Conflict),
+        // A namespace on its way out; it may be created again once it is gone.
+        403 if message.contains("is being terminated") => TargetError::Unreachable(message),
+        500 if AT_FAULT_IS_THE_OBJECT.iter().any(|known| message.contains(known)) => {
+            TargetError::Refused(message)
+        }
+        // Expired or not yet known credentials, an expired list, overload: the same request may work later.
+        401 | 408 | 410 | 429 | 500.. => TargetError::Unreachable(message),
+        _ => TargetError::Refused(message),
+    }
+}
+
+fn said(code: u16, status: &Status) -> String {
+    match (status.message.as_str(), code) {
+        ("", 401) => "the API server does not accept these credentials".into(),
+        ("", code) => format!("the API server answered {code}"),
+        (message, 401) => format!("the API server does not accept these credentials: {message}"),
+        (message, _) => message.to_owned(),
+    }
+}
+
+fn of_namespace(status: &Status) -> bool {
+    status.details.as_ref().is_some_and(|d| d.kind == "namespaces" && !d.name.is_empty())
+}
+
+/// Managers and fields of a server-side apply's conflict; `None` for other conflicts (a race), which pass.
+fn conflict(status: &Status) -> Option<String> {
+    let causes = &status.details.as_ref()?.causes;
+    let fields: Vec<_> = causes.iter().filter(|c| c.reason == "FieldManagerConflict").map(told).collect();
+    (!fields.is_empty()).then(|| format!("owned by another manager: {}", fields.join("; ")))
+}
+
+/// The server says `conflict with "kubectl" using apps/v1`, and at times adds a time.
+fn told(cause: &StatusCause) -> String {
+    let manager = cause.message.split('"').nth(1).unwrap_or(&cause.message);
+    format!("{} by {manager:?}", cause.field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(error: &TargetError) -> String {
+        match error {
+            TargetError::Refused(m) => format!("Refused {m}"),
+            TargetError::Conflict(m) => format!("Conflict {m}"),
+            TargetError::NotServed(m) => format!("NotServed {m}"),
+            TargetError::Unreachable(m) => format!("Unreachable {m}"),
+        }
+    }
+
+    #[test]
+    fn answers_fall_into_four_classes() {
+        let conflict = r#"{"message":"Apply failed with 1 conflict","details":{"causes":[{"reason":"FieldManagerConflict","field":".spec.replicas","message":"conflict with \"kubectl\" using apps/v1"}]}}"#;
+        let rows = [
+            (400, r#"{"message":"bad"}"#, "Refused bad"),
+            (422, r#"{"message":"spec.x: Invalid value"}"#, "Refused spec.x: Invalid value"),
+            (403, r#"{"message":"cannot patch"}"#, "Refused cannot patch"),
+            (
+                403,
+                r#"{"message":"unable to create new content in namespace x because it is being terminated"}"#,
+                "Unreachable unable to create new content in namespace x because it is being terminated",
+            ),
+            (
+                401,
+                r#"{"message":"Unauthorized"}"#,
+                "Unreachable the API server does not accept these credentials: Unauthorized",
+            ),
+            (404, "404 page not found\n", "NotServed 404 page not found"),
+            (
+                404,
+                r#"{"message":"the server could not find the requested resource","details":{}}"#,
+                "NotServed the server could not find the requested resource",
+            ),
+            (
+                404,
+                r#"{"message":"namespaces \"x\" not found","details":{"name":"x","kind":"namespaces"}}"#,
+                "Refused namespaces \"x\" not found; add it to the app, or set `namespace.create`",
+            ),
+            (409, conflict, "Conflict owned by another manager: .spec.replicas by \"kubectl\""),
+            (
+                409,
+                r#"{"message":"the object has been modified"}"#,
+                "Unreachable the object has been modified",
+            ),
+            (
+                410,
+                r#"{"message":"The provided continue parameter is too old"}"#,
+                "Unreachable The provided continue parameter is too old",
+            ),
+            (429, "", "Unreachable the API server answered 429"),
+            (
+                500,
+                r#"{"message":"etcdserver: request timed out"}"#,
+                "Unreachable etcdserver: request timed out",
+            ),
+            (
+                500,
+                r#"{"message":".spec.foo: field not declared in schema"}"#,
+                "Refused .spec.foo: field not declared in schema",
+            ),
+            (503, "no healthy upstream", "Unreachable no healthy upstream"),
+        ];
+        for (code, body, expected) in rows {
+            assert_eq!(class(&Problem::answered(code, body.as_bytes()).error), expected, "{code} {body}");
+        }
+    }
+
+    #[test]
+    fn an_absent_object_is_not_an_unserved_kind() {
+        let object =
+            Problem::answered(404, br#"{"reason":"NotFound","details":{"name":"a","kind":"configmaps"}}"#);
+        let kind = Problem::answered(404, b"404 page not found");
+        assert!(object.is_absent() && !object.is_not_served());
+        assert!(kind.is_not_served() && !kind.is_absent());
+        assert!(!Problem::answered(503, b"").is_absent() && !Problem::unanswered("timed out").is_absent());
+    }
+}

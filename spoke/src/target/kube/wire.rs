@@ -1,0 +1,149 @@
+//! Wire: one request to the API server, with its time limit; the only place where answers are read.
+//!
+//! In: a request as `kube` builds it. Out: status and JSON, or a [`Problem`].
+//! Never: waits without a limit, retries (the next pass of the spoke is the retry).
+
+use std::time::Duration;
+
+use kube::api::{DynamicObject, GetParams, ListParams};
+use kube::client::Body;
+use kube::core::discovery::ApiResource;
+use kube::core::request::{Error as BuildError, Request};
+use kube::{Client, Resource};
+use serde_json::Value;
+
+use super::problem::Problem;
+
+/// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Objects a page: with managed fields some 5 KiB each, so that a page is half a MiB.
+const PAGE: u32 = 100;
+
+/// The way to the API server.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub client: Client,
+}
+
+/// An answer below 400.
+pub(super) struct Answer {
+    pub code: u16,
+    pub body: Value,
+}
+
+/// Where objects of a kind are: in one namespace, in all (`""`), or in the cluster.
+pub(super) fn path(kind: &ApiResource, namespace: &str) -> Request {
+    let namespace = Some(namespace).filter(|n| !n.is_empty());
+    Request::new(DynamicObject::url_path(kind, namespace))
+}
+
+impl Wire {
+    /// Sends what `kube` built.
+    pub async fn send(&self, request: Result<HttpRequest, BuildError>) -> Result<Answer, Problem> {
+        let request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        let exchange = async {
+            let response = self.client.send(request.map(Body::from)).await?;
+            let code = response.status().as_u16();
+            Ok((code, response.into_body().collect_bytes().await?))
+        };
+        let (code, bytes) = limited(exchange).await?;
+        if code >= 400 {
+            return Err(Problem::answered(code, &bytes));
+        }
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|e| Problem::unanswered(format!("the API server's answer is no JSON: {e}")))?;
+        Ok(Answer { code, body })
+    }
+
+    /// One object; `None` when the server says that it is not there.
+    pub async fn get(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Problem> {
+        match self.send(path(kind, namespace).get(name, &GetParams::default())).await {
+            Ok(answer) => Ok(Some(answer.body)),
+            Err(problem) if problem.is_absent() => Ok(None),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    /// A document that is no object, such as `/version`.
+    pub async fn document(&self, parent: &str, name: &str) -> Result<Value, Problem> {
+        Ok(self.send(Request::new(parent).get(name, &GetParams::default())).await?.body)
+    }
+
+    /// Every object, page by page; an error if any page is missing. With `metadata`, only their metadata.
+    pub async fn list(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        labels: Option<&str>,
+        metadata: bool,
+        mut each: impl FnMut(Value) + Send,
+    ) -> Result<(), Problem> {
+        let mut params =
+            ListParams { label_selector: labels.map(str::to_owned), limit: Some(PAGE), ..Default::default() };
+        loop {
+            let at = path(kind, namespace);
+            let mut page =
+                self.send(if metadata { at.list_metadata(&params) } else { at.list(&params) }).await?.body;
+            match page.get_mut("items").map(Value::take) {
+                Some(Value::Array(items)) => {
+                    for mut item in items {
+                        // The items of a list do not repeat what the list is of.
+                        if let Some(fields) = item.as_object_mut() {
+                            fields.insert("apiVersion".into(), kind.api_version.clone().into());
+                            fields.insert("kind".into(), kind.kind.clone().into());
+                        }
+                        each(item);
+                    }
+                }
+                Some(Value::Null) => {}
+                _ => return Err(Problem::unanswered("the API server's list has no items")),
+            }
+            match page.pointer("/metadata/continue").and_then(Value::as_str).filter(|c| !c.is_empty()) {
+                Some(more) => params.continue_token = Some(more.to_owned()),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+type HttpRequest = http::Request<Vec<u8>>;
+
+/// Puts the time limit on an exchange, and words for its failures.
+pub(super) async fn limited<T>(
+    exchange: impl Future<Output = Result<T, kube::Error>> + Send,
+) -> Result<T, Problem> {
+    match tokio::time::timeout(TIMEOUT, exchange).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => {
+            let body = serde_json::to_vec(&status).unwrap_or_default();
+            Err(Problem::answered(status.code, &body))
+        }
+        Ok(Err(kube::Error::Service(error))) => {
+            Err(Problem::unanswered(format!("the API server cannot be reached: {}", chain(&*error))))
+        }
+        Ok(Err(error)) => Err(Problem::unanswered(chain(&error))),
+        Err(_) => {
+            Err(Problem::unanswered(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
+        }
+    }
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = inner.source();
+    }
+    text
+}

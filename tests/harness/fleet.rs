@@ -1,0 +1,346 @@
+//! A fleet of real processes: a hub, a catalog in Git, spokes, and the command line to ask them.
+//!
+//! In: the binaries of this workspace. Out: a [`Fleet`] whose hub can be killed, started again and given another store.
+//! Every question goes through `hub`'s command line, as an operator's would.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::git::Repository;
+use crate::port::Port;
+use crate::process::{Process, Program};
+
+/// A process of ours comes up, or answers, within this on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where a spoke's objects live.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A directory of this fleet, `dir:`.
+    Directory,
+    /// A real cluster, by its kubeconfig.
+    Kube(PathBuf),
+}
+
+/// What the command line said.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its exit code.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Answer {
+    /// Standard output, read as JSON.
+    ///
+    /// # Errors
+    /// When it is none, or the command failed.
+    pub fn json(&self) -> Result<Value> {
+        ensure!(self.code == 0, "exit code {}: {}{}", self.code, self.stdout, self.stderr);
+        serde_json::from_str(&self.stdout).with_context(|| format!("not JSON: {}", self.stdout))
+    }
+}
+
+/// The fleet.
+#[derive(Debug)]
+pub struct Fleet {
+    directory: TempDir,
+    /// The root catalog.
+    pub catalog: Repository,
+    url: String,
+    grpc: Port,
+    http: Port,
+    hub: Option<Process>,
+    spokes: BTreeMap<String, Process>,
+    environment: Vec<(String, String)>,
+}
+
+impl Fleet {
+    /// A fleet whose hub follows this catalog; the hub runs when this returns.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn start(catalog: Repository) -> Result<Self> {
+        let mut fleet = Self::prepare(catalog).await?;
+        fleet.start_hub().await?;
+        Ok(fleet)
+    }
+
+    /// A fleet whose hub was initialised and does not run.
+    ///
+    /// # Errors
+    /// When `hub init` fails.
+    pub async fn prepare(catalog: Repository) -> Result<Self> {
+        let directory = TempDir::with_prefix("nave-fleet-")?;
+        let url = format!("file://{}", catalog.path().display());
+        let (grpc, http) = (Port::take()?, Port::take()?);
+        let fleet =
+            Self { directory, catalog, url, grpc, http, hub: None, spokes: BTreeMap::new(), environment: Vec::new() };
+        let advertise = fleet.address();
+        let data = fleet.data();
+        let data = data.to_string_lossy();
+        let made = fleet.hub(&["init", "--data-dir", &data, "--fleet", "test", "--advertise", &advertise]).await?;
+        ensure!(made.code == 0, "hub init: {}{}", made.stdout, made.stderr);
+        Ok(fleet)
+    }
+
+    /// Everything of this fleet is below this directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The hub's data directory.
+    pub fn data(&self) -> PathBuf {
+        self.directory().join("hub")
+    }
+
+    /// Where a spoke keeps its state.
+    pub fn state(&self, cluster: &str) -> PathBuf {
+        self.directory().join("spokes").join(cluster)
+    }
+
+    /// Where a `dir:` cluster's manifests are.
+    pub fn manifests(&self, cluster: &str) -> PathBuf {
+        self.directory().join("clusters").join(cluster)
+    }
+
+    /// Where the hub is reached.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc.number())
+    }
+
+    /// Makes the hub follow another URL from its next start on.
+    pub fn follow(&mut self, url: impl Into<String>) {
+        self.url = url.into();
+    }
+
+    /// Sets a variable of the hub's environment from its next start on; a failpoint, say.
+    pub fn environment(&mut self, variable: &str, value: &str) {
+        self.environment.retain(|(name, _)| name != variable);
+        if !value.is_empty() {
+            self.environment.push((variable.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Starts the hub without waiting for it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch_hub(&mut self) -> Result<()> {
+        let mut program = Program::built("hub")?
+            .args(["serve", "--data-dir"])
+            .arg(self.data())
+            .args(["--catalog", &self.url, "--poll", "1s", "--listen", &self.address()])
+            .args(["--http", &format!("127.0.0.1:{}", self.http.number())])
+            .env("XDG_CONFIG_HOME", self.directory().join("config"));
+        for (variable, value) in &self.environment {
+            program = program.env(variable, value);
+        }
+        self.hub = Some(program.start(self.directory())?);
+        Ok(())
+    }
+
+    /// Starts the hub and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn start_hub(&mut self) -> Result<()> {
+        self.launch_hub()?;
+        let port = self.grpc.number();
+        self.hub_process()?.port(port, LIMIT).await
+    }
+
+    /// The hub's process.
+    ///
+    /// # Errors
+    /// When none was started.
+    pub fn hub_process(&mut self) -> Result<&mut Process> {
+        self.hub.as_mut().context("no hub was started")
+    }
+
+    /// `kill -9` for the hub.
+    pub fn kill_hub(&mut self) {
+        self.hub = None;
+    }
+
+    /// Runs `hub` with these arguments and the admin's context.
+    ///
+    /// # Errors
+    /// When it cannot be run, or hangs. A failure of the command is an [`Answer`].
+    pub async fn hub(&self, arguments: &[&str]) -> Result<Answer> {
+        self.hub_within(arguments, LIMIT).await
+    }
+
+    /// As [`Fleet::hub`], with another limit.
+    ///
+    /// # Errors
+    /// As [`Fleet::hub`].
+    pub async fn hub_within(&self, arguments: &[&str], limit: Duration) -> Result<Answer> {
+        let program = std::env::current_exe()?;
+        let program = program.parent().and_then(Path::parent).context("a target directory")?.join("hub");
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(arguments)
+            .env("HUB_CONTEXT", self.data().join("admin.yaml"))
+            .env("XDG_CONFIG_HOME", self.directory().join("config"))
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true);
+        let Ok(done) = tokio::time::timeout(limit, command.output()).await else {
+            bail!("hub {arguments:?} was not done within {limit:?}");
+        };
+        let Output { status, stdout, stderr } = done?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Answer { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// A join token for a cluster.
+    ///
+    /// # Errors
+    /// When the hub refuses.
+    pub async fn token(&self, cluster: &str, labels: &[&str]) -> Result<String> {
+        let mut arguments = vec!["cluster", "join", cluster, "-o", "json"];
+        for label in labels {
+            arguments.extend(["--label", label]);
+        }
+        let joined = self.hub(&arguments).await?.json()?;
+        joined["token"].as_str().map(str::to_owned).context("join gives a token")
+    }
+
+    /// Joins a cluster and starts its spoke.
+    ///
+    /// # Errors
+    /// When the hub refuses, or the spoke cannot be started.
+    pub async fn join(&mut self, cluster: &str, labels: &[&str], target: &Target) -> Result<()> {
+        let token = self.token(cluster, labels).await?;
+        self.start_spoke(cluster, Some(&token), target)
+    }
+
+    /// Starts a cluster's spoke, with a token or from its state alone.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_spoke(&mut self, cluster: &str, token: Option<&str>, target: &Target) -> Result<()> {
+        let mut program = Program::built("spoke")?
+            .named(format!("spoke-{cluster}"))
+            .args(["run", "--state-dir"])
+            .arg(self.state(cluster));
+        if let Some(token) = token {
+            program = program.args(["--join", token]);
+        }
+        program = match target {
+            Target::Directory => {
+                let manifests = self.manifests(cluster);
+                std::fs::create_dir_all(&manifests)?;
+                program.arg("--target").arg(format!("dir:{}", manifests.display()))
+            }
+            Target::Kube(kubeconfig) => program.arg("--kubeconfig").arg(kubeconfig),
+        };
+        self.spokes.insert(cluster.to_owned(), program.start(self.directory())?);
+        Ok(())
+    }
+
+    /// A spoke's process.
+    ///
+    /// # Errors
+    /// When none was started.
+    pub fn spoke_process(&mut self, cluster: &str) -> Result<&mut Process> {
+        self.spokes.get_mut(cluster).with_context(|| format!("no spoke of {cluster} was started"))
+    }
+
+    /// `kill -9` for a spoke.
+    pub fn kill_spoke(&mut self, cluster: &str) {
+        self.spokes.remove(cluster);
+    }
+
+    /// `hub wait`, which has to end with converged.
+    ///
+    /// # Errors
+    /// When it does not, with the hub's and the spokes' last lines.
+    pub async fn converge(&self, arguments: &[&str]) -> Result<()> {
+        let all = [&["wait", "--timeout", "60s", "--include-offline"], arguments].concat();
+        let answer = self.hub_within(&all, LIMIT * 2).await?;
+        ensure!(answer.code == 0, "{}{}\n{}", answer.stdout, answer.stderr, self.tails());
+        Ok(())
+    }
+
+    /// `hub status -o json`.
+    ///
+    /// # Errors
+    /// When the hub does not answer.
+    pub async fn status(&self) -> Result<Value> {
+        self.hub(&["status", "-o", "json"]).await?.json()
+    }
+
+    /// Waits until the hub counts so many connected clusters, each with an assignment that is confirmed.
+    ///
+    /// # Panics
+    /// When that does not come to pass.
+    pub async fn connected(&self, count: usize) {
+        crate::wait::until(&format!("{count} clusters connect"), LIMIT, async || {
+            let status = self.status().await?;
+            ensure!(status["connected"] == count, "{status}\n{}", self.tails());
+            Ok(())
+        })
+        .await;
+    }
+
+    /// The last lines of all processes.
+    pub fn tails(&self) -> String {
+        self.hub.iter().chain(self.spokes.values()).map(Process::tail).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The text of every manifest of a `dir:` cluster, by file name.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn files(&self, cluster: &str) -> Result<BTreeMap<String, String>> {
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(self.manifests(cluster))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                files.insert(name, std::fs::read_to_string(entry.path()).unwrap_or_default());
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Catalog documents that tests are made of.
+pub mod documents {
+    /// An app from `manifests/NAME`, in a namespace of its own.
+    pub fn app(name: &str) -> String {
+        app_with(name, "")
+    }
+
+    /// An app with more lines in its `spec`, each indented by two spaces.
+    pub fn app_with(name: &str, more: &str) -> String {
+        format!(
+            "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  source: {{path: \
+             ./manifests/{name}}}\n  namespace: {{name: {name}}}\n{more}"
+        )
+    }
+
+    /// A placement of apps on the clusters that a `clusters` term selects, e.g. `{selector: {}}`.
+    pub fn placement(name: &str, apps: &[&str], clusters: &str) -> String {
+        let apps = apps.join(", ");
+        format!(
+            "apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec:\n  apps: {{names: \
+             [{apps}]}}\n  clusters: {clusters}\n"
+        )
+    }
+
+    /// A ConfigMap with one value.
+    pub fn config_map(name: &str, value: &str) -> String {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: {value:?}}}\n")
+    }
+}
