@@ -9,7 +9,7 @@ use simulation::{Mutation, play};
 /// Seeds of a run, unless `NAVE_SIM_SEEDS` says otherwise.
 const SEEDS: u64 = 300;
 /// Seeds in which each bug that is put in has to be found.
-const SEEDS_OF_A_BUG: u64 = 60;
+const SEEDS_OF_A_BUG: u64 = 150;
 
 fn seeds() -> u64 {
     std::env::var("NAVE_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)

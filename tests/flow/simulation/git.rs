@@ -140,7 +140,7 @@ impl Git {
             (6 | 7, Some(object)) => {
                 let value = model.objects.remove(&object).unwrap_or_default();
                 let to = rng.choice(&names).cloned().unwrap_or_default();
-                drop(apps.get_mut(&to).map(|to| to.objects.insert(object, value)));
+                apps.entry(to).or_default().objects.insert(object, value);
             }
             (8 | 9, _) => {
                 let mut model = apps.remove(&name).unwrap_or_default();

@@ -16,7 +16,7 @@ use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
-use nave_placement::catalog::GuardLimits;
+use nave_placement::catalog::{GuardLimit, GuardLimits};
 use nave_placement::guard::Approval;
 use nave_placement::report::Report;
 use nave_placement::{CatalogName, ClusterName, Digest, check};
@@ -147,7 +147,9 @@ impl Hub {
         let revision = git.revision(commit, &state);
         let bundles = git.bundles.clone();
         let codec = WireCodec(|digest: &Digest| bundles.get(digest).map(|bundle| bundle.objects.clone()));
-        let limits = GuardLimits::default();
+        // Tighter than built in, so that these small apps come to it.
+        let objects = GuardLimit { max: None, at_most: Some(1) };
+        let limits = GuardLimits { objects, ..GuardLimits::default() };
         let decided = step(&state, &revision, waiting.as_ref(), limits, &codec, now_ms);
         oracle.decided(&state, &decided, &revision.forms, &codec);
         let mut writes = decided.writes;
