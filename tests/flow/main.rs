@@ -7,7 +7,7 @@ use std::time::Instant;
 use simulation::{Mutation, play};
 
 /// Seeds of a run, unless `NAVE_SIM_SEEDS` says otherwise.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 250;
 /// Seeds in which each bug that is put in has to be found.
 const SEEDS_OF_A_BUG: u64 = 150;
 
