@@ -1,6 +1,6 @@
 //! The checker itself: a right step has no violation, and every wrong one that is made of it is found.
 
-use nave_placement::ClusterName;
+use nave_placement::{AppKey, ClusterName};
 use nave_placement::assign::{Cause, Codec, Entry, Told};
 use nave_placement::catalog::{CommitId, GuardLimit, OnRemove};
 use nave_placement::check::{Limit, Violation};
@@ -36,7 +36,11 @@ fn step() -> Made {
 }
 
 fn c1() -> ClusterName {
-    "c1".parse().unwrap()
+    ClusterName::new("c1").expect("a valid name")
+}
+
+fn app(name: &str) -> AppKey {
+    name.parse().expect("a valid name")
 }
 
 fn edit(made: &mut Made, change: impl FnOnce(&mut Told)) {
@@ -45,11 +49,11 @@ fn edit(made: &mut Made, change: impl FnOnce(&mut Told)) {
     made.next.insert(c1(), told);
 }
 
-fn edit_entry(made: &mut Made, app: &str, change: impl FnOnce(&mut Entry)) {
+fn edit_entry(made: &mut Made, name: &str, change: impl FnOnce(&mut Entry)) {
     let books = made.books.clone();
     edit(made, |told| {
-        let entry = told.assignment.entries.get_mut(&app.parse().unwrap()).unwrap();
-        let mut decoded = books.decode(entry).unwrap();
+        let entry = told.assignment.entries.get_mut(&app(name)).expect("it has an entry");
+        let mut decoded = books.decode(entry).expect("it is there");
         change(&mut decoded);
         *entry = books.encode(&decoded);
     });
@@ -72,22 +76,22 @@ macro_rules! finds {
 const WRONG: &[Wrong] = &[
     (
         "an entry is merely missing",
-        |made| edit(made, |told| drop(told.assignment.leaving.remove(&"blog".parse().unwrap()))),
+        |made| edit(made, |told| drop(told.assignment.leaving.remove(&app("blog")))),
         finds!(Violation::Disappeared { .. }),
     ),
     (
         "what is wanted is missing",
-        |made| edit(made, |told| drop(told.assignment.entries.remove(&"fresh".parse().unwrap()))),
+        |made| edit(made, |told| drop(told.assignment.entries.remove(&app("fresh")))),
         finds!(Violation::WantedMissing { .. }),
     ),
     (
         "what is wanted leaves",
         |made| {
             edit(made, |told| {
-                let app = "shop".parse().unwrap();
-                let leaving = told.assignment.leaving[&"blog".parse().unwrap()].clone();
-                told.assignment.entries.remove(&app);
-                told.assignment.leaving.insert(app, leaving);
+                let shop = app("shop");
+                let leaving = told.assignment.leaving[&app("blog")].clone();
+                told.assignment.entries.remove(&shop);
+                told.assignment.leaving.insert(shop, leaving);
             });
         },
         finds!(Violation::WantedLeaves { .. }),
@@ -96,7 +100,7 @@ const WRONG: &[Wrong] = &[
         "an operator is named who ordered nothing",
         |made| {
             edit(made, |told| {
-                let leaving = told.assignment.leaving.get_mut(&"blog".parse().unwrap()).unwrap();
+                let leaving = told.assignment.leaving.get_mut(&app("blog")).expect("it is there");
                 leaving.cause = Cause::Operator { by: "eve".into() };
             });
         },
@@ -106,7 +110,7 @@ const WRONG: &[Wrong] = &[
         "an approval is named that nobody gave",
         |made| {
             edit(made, |told| {
-                let leaving = told.assignment.leaving.get_mut(&"blog".parse().unwrap()).unwrap();
+                let leaving = told.assignment.leaving.get_mut(&app("blog")).expect("it is there");
                 leaving.cause = Cause::Approved { hold: "h-1".into(), by: "eve".into() };
             });
         },
@@ -130,8 +134,8 @@ const WRONG: &[Wrong] = &[
     (
         "an app is added that nothing wants",
         |made| {
-            let entry = made.next[&c1()].assignment.entries[&"fresh".parse().unwrap()].clone();
-            edit(made, |told| drop(told.assignment.entries.insert("stray".parse().unwrap(), entry)));
+            let entry = made.next[&c1()].assignment.entries[&app("fresh")].clone();
+            edit(made, |told| drop(told.assignment.entries.insert(app("stray"), entry)));
         },
         finds!(Violation::AddedUnwanted { .. }),
     ),
@@ -167,8 +171,8 @@ const WRONG: &[Wrong] = &[
         "a leaving record is made up",
         |made| {
             edit(made, |told| {
-                let leaving = told.assignment.leaving[&"blog".parse().unwrap()].clone();
-                told.assignment.leaving.insert("stray".parse().unwrap(), leaving);
+                let leaving = told.assignment.leaving[&app("blog")].clone();
+                told.assignment.leaving.insert(app("stray"), leaving);
             });
         },
         finds!(Violation::LeavingInvented { .. }),
@@ -177,8 +181,8 @@ const WRONG: &[Wrong] = &[
         "a leaving record stands beside its entry",
         |made| {
             edit(made, |told| {
-                let leaving = told.assignment.leaving[&"blog".parse().unwrap()].clone();
-                told.assignment.leaving.insert("shop".parse().unwrap(), leaving);
+                let leaving = told.assignment.leaving[&app("blog")].clone();
+                told.assignment.leaving.insert(app("shop"), leaving);
             });
         },
         finds!(Violation::EntryAndLeaving { .. }),
@@ -208,8 +212,8 @@ const WRONG: &[Wrong] = &[
         |made| {
             let loss = |i: u32| nave_placement::guard::PastLoss {
                 at_ms: made.now_ms,
-                app: "blog".parse().unwrap(),
-                cluster: ClusterName::new(&format!("c{i}")).unwrap(),
+                app: app("blog"),
+                cluster: ClusterName::new(&format!("c{i}")).expect("it is there"),
             };
             made.window = (7..9).map(loss).collect();
         },

@@ -35,7 +35,7 @@ impl Codec for Books {
             (entry.bundle, &entry.values, &entry.options, entry.version),
             (&entry.commit, entry.objects, entry.drops, &entry.drops_cause),
         );
-        EncodedEntry::new(serde_json::to_vec(&parts).unwrap())
+        EncodedEntry::new(serde_json::to_vec(&parts).expect("the story says so"))
     }
 
     fn decode(&self, entry: &EncodedEntry) -> Option<Entry> {
@@ -111,23 +111,23 @@ pub fn play(told: &str) -> String {
             "" => String::new(),
             line => world.line(line),
         };
-        came.lines().for_each(|line| writeln!(went, "> {line}").unwrap());
+        came.lines().for_each(|line| writeln!(went, "> {line}").expect("a string takes it"));
     }
     went
 }
 
 fn cluster(name: &str) -> ClusterName {
-    name.parse().unwrap()
+    name.parse().expect("a valid name")
 }
 
 fn app(name: &str) -> AppKey {
-    name.parse().unwrap()
+    name.parse().expect("a valid name")
 }
 
 /// `o1..o12` or `a`.
 fn objects(word: &str) -> Vec<String> {
     let Some((from, to)) = word.split_once("..") else { return vec![word.to_owned()] };
-    let number = |word: &str| word.trim_start_matches(char::is_alphabetic).parse::<u32>().unwrap();
+    let number = |word: &str| word.trim_start_matches(char::is_alphabetic).parse::<u32>().expect("a number");
     let stem = from.trim_end_matches(char::is_numeric);
     (number(from)..=number(to)).map(|n| format!("{stem}{n}")).collect()
 }
@@ -153,7 +153,7 @@ impl World {
             ["commit", id, ref trailers @ ..] => {
                 self.commit = format!("{id:0<8}");
                 let commit = CommitId(self.commit.as_str().into());
-                let allow = |trailer: &&str| Allowance::parse(&commit, trailer).unwrap();
+                let allow = |trailer: &&str| Allowance::parse(&commit, trailer).expect("the story says so");
                 Some(self.step(&trailers.iter().flat_map(allow).collect::<Vec<_>>()))
             }
             ["decide"] => Some(self.step(&[])),
@@ -166,7 +166,7 @@ impl World {
                 Some(self.step(&[]))
             }
             ["minutes", count] => {
-                self.now_ms += count.parse::<u64>().unwrap() * 60_000;
+                self.now_ms += count.parse::<u64>().expect("a number") * 60_000;
                 None
             }
             ["approve", ref cause @ ..] => {
@@ -209,7 +209,7 @@ impl World {
                 report.left.insert(key);
                 continue;
             }
-            let entry = self.books.decode(&told.entries[&key]).unwrap();
+            let entry = self.books.decode(&told.entries[&key]).expect("the story says so");
             let refused = pair[0] == "refused";
             let entry = EntryReport {
                 version: (!refused).then_some(entry.version),
@@ -261,7 +261,7 @@ impl World {
             self.tell(&mut said, name, &self.told[name], told);
         }
         for hold in &self.holds {
-            writeln!(said, "held: {hold}").unwrap();
+            writeln!(said, "held: {hold}").expect("a string takes it");
         }
         let next = made.next.iter().map(|(name, told)| (name.clone(), Arc::new(told.clone())));
         self.told.extend(next);
@@ -330,28 +330,28 @@ impl World {
 
     fn tell(&self, said: &mut String, name: &ClusterName, before: &Told, after: &Told) {
         let (was, is) = (&before.assignment, &after.assignment);
-        write!(said, "{name} {}.{}:", is.epoch.0, is.generation.0).unwrap();
+        write!(said, "{name} {}.{}:", is.epoch.0, is.generation.0).expect("the story says so");
         for (app, entry) in &is.entries {
             if was.entries.get(app) == Some(entry) {
                 continue;
             }
             let sign = if was.entries.contains_key(app) { "~" } else { "+" };
-            let entry = self.books.decode(entry).unwrap();
-            write!(said, " {sign}{app}({} objects", entry.objects).unwrap();
+            let entry = self.books.decode(entry).expect("the story says so");
+            write!(said, " {sign}{app}({} objects", entry.objects).expect("the story says so");
             if entry.drops > 0 {
-                write!(said, ", may drop {} by {}", entry.drops, cause(entry.drops_cause.as_ref().unwrap())).unwrap();
+                write!(said, ", may drop {} by {}", entry.drops, cause(entry.drops_cause.as_ref().expect("the story says so"))).expect("the story says so");
             }
             said.push(')');
         }
         for app in was.entries.keys().filter(|app| !is.entries.contains_key(*app)) {
-            write!(said, " -{app}").unwrap();
+            write!(said, " -{app}").expect("the story says so");
         }
         for (app, leaving) in is.leaving.iter().filter(|(app, _)| !was.leaving.contains_key(*app)) {
             let by = cause(&leaving.cause);
-            write!(said, " leaving {app}({:?} at most {} by {by})", leaving.policy, leaving.objects).unwrap();
+            write!(said, " leaving {app}({:?} at most {} by {by})", leaving.policy, leaving.objects).expect("the story says so");
         }
         for app in was.leaving.keys().filter(|app| !is.leaving.contains_key(*app)) {
-            write!(said, " done {app}").unwrap();
+            write!(said, " done {app}").expect("the story says so");
         }
         said.push('\n');
     }
