@@ -1,9 +1,9 @@
 //! The checker itself: a right step has no violation, and every wrong one that is made of it is found.
 
-use nave_placement::{AppKey, ClusterName};
 use nave_placement::assign::{Cause, Codec, Entry, Told};
 use nave_placement::catalog::{CommitId, GuardLimit, OnRemove};
 use nave_placement::check::{Limit, Violation};
+use nave_placement::{AppKey, ClusterName};
 
 use super::story::{Made, World};
 

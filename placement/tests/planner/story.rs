@@ -272,7 +272,8 @@ impl World {
     pub fn decide(&mut self, allowances: &[Allowance]) -> Made {
         self.render();
         let place = |(name, env): (&ClusterName, &String)| {
-            let here = self.apps.iter().filter(|(_, app)| app.env.as_ref().is_none_or(|wanted| wanted == env));
+            let here =
+                self.apps.iter().filter(|(_, app)| app.env.as_ref().is_none_or(|wanted| wanted == env));
             let placement: BTreeSet<Arc<str>> = BTreeSet::from(["all".into()]);
             (name.clone(), here.map(|(app, _)| (app.clone(), placement.clone())).collect())
         };
@@ -339,7 +340,13 @@ impl World {
             let entry = self.books.decode(entry).expect("the story says so");
             write!(said, " {sign}{app}({} objects", entry.objects).expect("the story says so");
             if entry.drops > 0 {
-                write!(said, ", may drop {} by {}", entry.drops, cause(entry.drops_cause.as_ref().expect("the story says so"))).expect("the story says so");
+                write!(
+                    said,
+                    ", may drop {} by {}",
+                    entry.drops,
+                    cause(entry.drops_cause.as_ref().expect("the story says so"))
+                )
+                .expect("the story says so");
             }
             said.push(')');
         }
@@ -348,7 +355,8 @@ impl World {
         }
         for (app, leaving) in is.leaving.iter().filter(|(app, _)| !was.leaving.contains_key(*app)) {
             let by = cause(&leaving.cause);
-            write!(said, " leaving {app}({:?} at most {} by {by})", leaving.policy, leaving.objects).expect("the story says so");
+            write!(said, " leaving {app}({:?} at most {} by {by})", leaving.policy, leaving.objects)
+                .expect("the story says so");
         }
         for app in was.leaving.keys().filter(|app| !is.leaving.contains_key(*app)) {
             write!(said, " done {app}").expect("the story says so");

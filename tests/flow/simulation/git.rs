@@ -10,8 +10,8 @@ use nave_hub::deciding::core::Revision;
 use nave_hub::state::State;
 use nave_placement::assign::{AppForm, Entry, Options};
 use nave_placement::catalog::{
-    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove, Origin,
-    Placement, Source, Spec,
+    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove,
+    Origin, Placement, Source, Spec,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
 use nave_placement::render::Bundle;
@@ -99,7 +99,8 @@ impl Git {
         }
         self.named += 1;
         // Sometimes a name comes back.
-        let name = if rng.u32(0..4) == 0 { format!("a{}", rng.u32(0..4)) } else { format!("n{}", self.named) };
+        let name =
+            if rng.u32(0..4) == 0 { format!("a{}", rng.u32(0..4)) } else { format!("n{}", self.named) };
         apps.entry(name).or_insert(model);
     }
 

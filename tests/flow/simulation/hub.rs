@@ -213,7 +213,8 @@ impl Hub {
 
     /// An operator approves a hold.
     pub fn approve(&mut self, id: &str, oracle: &mut Oracle) {
-        let Some(hold) = self.state().and_then(|state| state.holds.get(id).map(|held| held.hold.clone())) else {
+        let Some(hold) = self.state().and_then(|state| state.holds.get(id).map(|held| held.hold.clone()))
+        else {
             return;
         };
         let batch = Batch::new().put(key::approval(id), json(&Approval { hold, by: "ann".into() }));
@@ -316,7 +317,8 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
         .delete(key::assignment(cluster))
         .delete(key::report(cluster))
         .delete(key::facts(cluster));
-    let detaching = |state: &State| state.members.get(cluster).is_some_and(|m| m.standing == Standing::Detaching);
+    let detaching =
+        |state: &State| state.members.get(cluster).is_some_and(|m| m.standing == Standing::Detaching);
     if detaching(&running.ledger.state()) {
         commit(running, Write { step: Step::MemberDetached, batch, audits: Vec::new() }, oracle);
     }
