@@ -178,9 +178,13 @@ async fn render_app(
     let object = &effective.object;
     let problem = |message: String| vec![Problem::at(&object.origin, message).of(Some(&object.id))];
     // The catalog tells it at `source.path`, where the text of this commit is in effect.
-    let told = effective.commit == catalog.commit && catalog.problems.iter().any(|p| p.object.as_ref() == Some(&object.id));
-    let needs = render::needs(&app.source, tree)
-        .map_err(|e| if told { Vec::new() } else { problem(e.to_string()) })?;
+    let told = |error: &str| {
+        catalog.problems.iter().any(|p| p.object.as_ref() == Some(&object.id) && p.message.contains(error))
+    };
+    let needs = render::needs(&app.source, tree).map_err(|e| {
+        let message = e.to_string();
+        if told(&message) { Vec::new() } else { problem(message) }
+    })?;
     let options = options(&catalog.name, app);
     let version = Entry::recipe(needs.digest(), &BTreeMap::new(), &options);
     if let Some(before) = before.filter(|before| before.version == version) {

@@ -61,9 +61,16 @@ impl OperatorService {
 
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
-        let (status, commit, decided) = self.look(|look| {
-            (look.status(&wait.selection, wait.include_offline), look.commit(), look.decided())
+        let (status, commit, decided, absent) = self.look(|look| {
+            let status = look.status(&wait.selection, wait.include_offline);
+            let cluster = wait.selection.cluster.as_ref();
+            let absent = cluster.filter(|cluster| !look.state.members.contains_key(*cluster)).cloned();
+            (status, look.commit(), look.decided(), absent)
         });
+        // Nothing is wrong on a cluster that has not joined yet, and nothing is as it should be either.
+        if let Some(cluster) = absent {
+            return view(WaitOutcome::TimedOut, format!("cluster {cluster} has not joined"), status);
+        }
         let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
         // A hold that was just approved is still shown until it is decided again.
         let hold = status.holds.iter().find(|h| concerns(&h.record.hold, &wait.selection));

@@ -29,7 +29,10 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
             if state.reports.get(cluster).is_some_and(|held| same(&held.record)) {
                 return Vec::new();
             }
-            plain(Step::ReportTaken, Batch::new().put(key::report(cluster), report_to_bytes(report)))
+            // Only the end of a removal changes what a cluster is to be told next.
+            let done = report.left.iter().any(|app| state.told(cluster).assignment.leaving.contains_key(app));
+            let step = if done { Step::LeavingAcknowledged } else { Step::ReportTaken };
+            plain(step, Batch::new().put(key::report(cluster), report_to_bytes(report)))
         }
         Action::Facts(facts) => {
             if state.facts.get(cluster).is_some_and(|held| *held.record == *facts) {

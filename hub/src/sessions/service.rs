@@ -24,6 +24,9 @@ use crate::state::records::Standing;
 use crate::state::{CommitError, Ledger};
 use crate::store::bundles::Bundles;
 
+/// How often what a spoke said is written again when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
 /// A session that is open.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -262,16 +265,31 @@ impl Session {
         Ok(())
     }
 
+    /// Writes what an action makes of the state; once more with the newer state where somebody else was faster.
+    async fn persist(&self, action: &Action) -> Result<(), CommitError> {
+        let ledger = &self.sessions.ledger;
+        for _ in 0..ATTEMPTS {
+            let writes = effects(&ledger.state(), &self.cluster, action, ledger.now_ms());
+            let mut outcome = Ok(());
+            for write in writes {
+                outcome = ledger.commit_audited(write.step, write.batch, &write.audits).await.map(drop);
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            match outcome {
+                Err(error) if error.is_conflict() => {}
+                other => return other,
+            }
+        }
+        // The spoke says it again in its next session.
+        Err(CommitError::Busy)
+    }
+
     async fn carry_out(&mut self, actions: Vec<Action>) -> Result<(), CommitError> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
-            let writes = {
-                let state = self.sessions.ledger.state();
-                effects(&state, &self.cluster, &action, self.sessions.ledger.now_ms())
-            };
-            for write in writes {
-                self.sessions.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
-            }
+            self.persist(&action).await?;
             match action {
                 Action::Send(mut message) => {
                     if let Some(to_spoke::Message::Assignment(assignment)) = &mut message.message {
