@@ -308,6 +308,7 @@ impl operator_server::Operator for OperatorService {
         let v1::AuditListRequest { after, limit } = request.into_inner();
         let last = self.rooms.ledger.state().audit.sequence;
         let limit = if limit == 0 { AUDIT_LINES } else { (limit as usize).min(AUDIT_LINES) };
+        let after = after.min(last);
         let end = last.min(after + limit as u64);
         let mut lines = Vec::new();
         for sequence in after + 1..=end {

@@ -65,8 +65,9 @@ impl OperatorService {
             (look.status(&wait.selection, wait.include_offline), look.commit(), look.decided())
         });
         let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
+        // A hold that was just approved is still shown until it is decided again.
         let hold = status.holds.iter().find(|h| concerns(&h.record.hold, &wait.selection));
-        if let Some(hold) = hold {
+        if let Some(hold) = hold.filter(|_| decided) {
             let message = format!("hold {}: {}", hold.record.hold.id, hold.message);
             return view(WaitOutcome::Held, message, status);
         }
