@@ -144,7 +144,8 @@ fn edit_bytes(root: &Path, path: &str) {
 
 /// Nine levels of nine aliases: 387 million of them.
 fn bomb() -> String {
-    let mut text = format!("{HEAD}kind: Fleet\nmetadata: {{name: fleet}}\nspec:\n  parameters:\n    a0: &a0 [x, x]\n");
+    let mut text =
+        format!("{HEAD}kind: Fleet\nmetadata: {{name: fleet}}\nspec:\n  parameters:\n    a0: &a0 [x, x]\n");
     for level in 1..=9 {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
         text.push_str(&format!("    a{level}: &a{level} [{aliases}]\n"));
@@ -200,7 +201,10 @@ async fn bad_input_is_named_by_file_line_and_column_and_costs_nothing_but_itself
         .await;
 
         fleet.catalog.git(&["rm", "-r", "--quiet", "-f", "--ignore-unmatch", "extra.yaml"]).unwrap();
-        fleet.catalog.git(&["checkout", "--quiet", &good, "--", "apps/web.yaml", "apps/manifests/web"]).unwrap();
+        fleet
+            .catalog
+            .git(&["checkout", "--quiet", &good, "--", "apps/web.yaml", "apps/manifests/web"])
+            .unwrap();
         let _ = fs::remove_file(fleet.catalog.path().join("apps/manifests/web/passwd.yaml"));
         let commit = fleet.catalog.commit("Mend it").unwrap();
         fleet.converge(&["--commit", &commit]).await.unwrap();

@@ -6,7 +6,9 @@ use harness::git::{Repository, Server};
 use harness::wait;
 use serde_json::Value;
 
-use crate::given::{LIMIT, WATCHED, catalog, done, files, fleet, until_held, until_status, until_values, write_value};
+use crate::given::{
+    LIMIT, WATCHED, catalog, done, files, fleet, until_held, until_status, until_values, write_value,
+};
 
 const CLUSTERS: [&str; 2] = ["fra-1", "fra-2"];
 
@@ -29,7 +31,10 @@ async fn nothing_goes(fleet: &mut Fleet, words: &str) {
     fleet.start_hub().await.unwrap();
     says(fleet, words).await;
     fleet.connected(CLUSTERS.len()).await;
-    wait::throughout("nothing is removed after a restart", WATCHED, async || files(fleet, &CLUSTERS) == before).await;
+    wait::throughout("nothing is removed after a restart", WATCHED, async || {
+        files(fleet, &CLUSTERS) == before
+    })
+    .await;
     let apps = done(fleet, &["app", "list", "-o", "json"]).await.unwrap();
     for app in ["web", "db"] {
         assert!(apps.contains(app), "the hub forgot {app}: {apps}");
@@ -117,12 +122,17 @@ async fn a_catalog_that_became_empty_is_held_and_removes_nothing() {
 async fn a_file_that_cannot_be_parsed_removes_nothing_and_holds_up_no_other() {
     let mut fleet = fleet(catalog(&["web", "db"]), &CLUSTERS).await;
     let whole = std::fs::read_to_string(fleet.catalog.path().join("apps/web.yaml")).unwrap();
-    fleet.catalog.write("apps/web.yaml", "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: [\n").unwrap();
+    fleet
+        .catalog
+        .write("apps/web.yaml", "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: [\n")
+        .unwrap();
     write_value(&fleet.catalog, "db", "2");
     fleet.catalog.commit("Break one file").unwrap();
     let problem = |status: &Value| {
         let problems = status["problems"].as_array().map(Vec::as_slice).unwrap_or_default();
-        problems.iter().any(|problem| problem["file"] == "apps/web.yaml" && problem["line"].as_u64() >= Some(1))
+        problems
+            .iter()
+            .any(|problem| problem["file"] == "apps/web.yaml" && problem["line"].as_u64() >= Some(1))
     };
     until_status(&fleet, "hub status names the file", problem).await;
     for cluster in CLUSTERS {

@@ -40,7 +40,9 @@ pub fn catalog(apps: &[&str]) -> Repository {
 
 /// Takes an app out of the catalog.
 pub fn remove_app(catalog: &Repository, app: &str) {
-    for path in [format!("apps/{app}.yaml"), format!("apps/manifests/{app}"), format!("placements/{app}.yaml")] {
+    for path in
+        [format!("apps/{app}.yaml"), format!("apps/manifests/{app}"), format!("placements/{app}.yaml")]
+    {
         catalog.remove(&path).unwrap();
     }
 }
@@ -75,7 +77,8 @@ pub fn values(fleet: &Fleet, cluster: &str) -> BTreeMap<String, Option<String>> 
 
 /// Waits until a cluster has exactly these values.
 pub async fn until_values(fleet: &Fleet, cluster: &str, wanted: &[(&str, &str)]) {
-    let wanted: BTreeMap<_, _> = wanted.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+    let wanted: BTreeMap<_, _> =
+        wanted.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
     wait::until(&format!("{cluster} has {wanted:?}"), LIMIT, async || {
         let seen = values(fleet, cluster);
         ensure!(seen == wanted, "{seen:?}\n{}", fleet.tails());

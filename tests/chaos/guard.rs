@@ -5,8 +5,8 @@ use harness::wait;
 use serde_json::Value;
 
 use crate::given::{
-    LIMIT, WATCHED, catalog, done, files, fleet, remove_app, until_held, until_status, until_values, values, write_app,
-    write_value,
+    LIMIT, WATCHED, catalog, done, files, fleet, remove_app, until_held, until_status, until_values, values,
+    write_app, write_value,
 };
 
 const CLUSTERS: [&str; 3] = ["fra-1", "fra-2", "fra-3"];
@@ -66,7 +66,8 @@ async fn a_trailer_lets_so_many_go_once_and_not_a_second_time() {
     // One that allows too few, or another app, allows nothing.
     for trailer in ["app/db=2", "app/web=9", "app/db/objects=9", "db=3"] {
         let commit = fleet.catalog.commit(&format!("Try\n\nNave-Allow-Removal: {trailer}")).unwrap();
-        until_status(&fleet, "the commit is taken", |status| status["catalog"]["commit"] == commit.as_str()).await;
+        until_status(&fleet, "the commit is taken", |status| status["catalog"]["commit"] == commit.as_str())
+            .await;
         until_held(&fleet, 1).await;
     }
     for cluster in CLUSTERS {
@@ -104,7 +105,10 @@ async fn a_rewritten_branch_is_held_until_it_is_approved_by_name() {
     .await;
     assert_eq!(fleet.hub(&["hold", "approve", &ids[0]]).await.unwrap().code, 1);
     fleet.catalog.rewind(&rewritten).unwrap();
-    assert_eq!(until_status(&fleet, "the first hold again", |s| crate::given::holds(s) == ids).await["doubt"], Value::Null);
+    assert_eq!(
+        until_status(&fleet, "the first hold again", |s| crate::given::holds(s) == ids).await["doubt"],
+        Value::Null
+    );
     done(&fleet, &["hold", "approve", &ids[0]]).await.unwrap();
     fleet.converge(&["--commit", &rewritten]).await.unwrap();
     for cluster in CLUSTERS {
@@ -118,7 +122,8 @@ async fn an_app_that_fails_and_a_cluster_that_is_down_hold_up_nobody_else() {
     fleet.kill_spoke("fra-3");
     fleet.connected(2).await;
     // `web` cannot be applied on fra-2: its file there belongs to somebody else, as a directory of that name.
-    let name = fleet.files("fra-2").unwrap().into_keys().find(|name| name.contains("configmap--web")).unwrap();
+    let name =
+        fleet.files("fra-2").unwrap().into_keys().find(|name| name.contains("configmap--web")).unwrap();
     let path = fleet.manifests("fra-2").join(&name);
     fleet.kill_spoke("fra-2");
     std::fs::remove_file(&path).unwrap();

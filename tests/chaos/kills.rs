@@ -40,7 +40,10 @@ async fn a_spoke_that_is_killed_again_and_again_ends_with_exactly_what_is_wanted
         let _ = wait::within(life, async || None::<()>).await;
         fleet.kill_spoke("fra-1");
         assert!(values(&fleet, "fra-1").len() >= apps.len(), "kill {kill} of seed {SEED} lost an object");
-        assert!(values(&fleet, "fra-1").values().all(Option::is_some), "kill {kill} of seed {SEED} left half a file");
+        assert!(
+            values(&fleet, "fra-1").values().all(Option::is_some),
+            "kill {kill} of seed {SEED} left half a file"
+        );
         fleet.start_spoke("fra-1", None, &Target::Directory).unwrap();
     }
     for app in apps {

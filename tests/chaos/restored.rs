@@ -90,7 +90,8 @@ async fn a_hub_with_an_old_store_is_silent_until_it_is_accepted_and_then_drops_n
     // What left did so as an order with its reason in the log, not by being unknown.
     let audit = done(&fleet, &["audit", "--limit", "1000", "-o", "json"]).await.unwrap();
     let lines: Vec<Value> = serde_json::from_str(&audit).unwrap();
-    let left = |line: &&Value| line["what"] == "Leaving" && line["subject"].as_str().unwrap().contains("gone");
+    let left =
+        |line: &&Value| line["what"] == "Leaving" && line["subject"].as_str().unwrap().contains("gone");
     assert_eq!(lines.iter().filter(left).count(), 1, "{audit}");
     for what in ["StateLost", "RestoreAccepted", "Seeded"] {
         assert!(lines.iter().any(|line| line["what"] == what), "{what}: {audit}");
@@ -119,5 +120,6 @@ async fn a_cluster_that_the_old_store_does_not_know_keeps_everything_and_is_refu
     // And it goes on to keep it so.
     let name = before["fra-2"].keys().next().unwrap().clone();
     std::fs::remove_file(fleet.manifests("fra-2").join(name)).unwrap();
-    wait::until("what was removed by hand is back", LIMIT, async || files(&fleet, &["fra-2"]) == before).await;
+    wait::until("what was removed by hand is back", LIMIT, async || files(&fleet, &["fra-2"]) == before)
+        .await;
 }

@@ -24,8 +24,7 @@ async fn a_hub_that_is_ended_at_any_step_goes_on_as_if_it_had_not_been() {
     assert_eq!(told, printed);
 
     for step in CHAPTERS {
-        let (wanted, one, other) =
-            tokio::join!(undisturbed.tell(step), before.tell(step), after.tell(step));
+        let (wanted, one, other) = tokio::join!(undisturbed.tell(step), before.tell(step), after.tell(step));
         assert_eq!(one, wanted, "ended before {step}\n{}", before.fleet.tails());
         assert_eq!(other, wanted, "ended after {step}\n{}", after.fleet.tails());
     }

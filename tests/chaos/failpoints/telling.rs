@@ -170,7 +170,12 @@ impl Telling {
         for row in list.as_array().unwrap() {
             let name = row["name"].as_str().unwrap().to_owned();
             let number = |field: &str| row[field].as_u64().unwrap();
-            let member = (row["standing"].to_string(), row["labels"].to_string(), number("entries"), number("converged"));
+            let member = (
+                row["standing"].to_string(),
+                row["labels"].to_string(),
+                number("entries"),
+                number("converged"),
+            );
             let shown = done(&self.fleet, &["cluster", "show", &name, "-o", "json"]).await.unwrap();
             let shown: Value = serde_json::from_str(&shown).unwrap();
             let apps = shown["apps"].as_array().unwrap().iter().map(|app| app["app"].to_string());
