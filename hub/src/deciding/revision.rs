@@ -67,7 +67,9 @@ impl Loader {
             match text {
                 Ok(text) => drop(rules.insert(path, text)),
                 // What it would ignore is not known: nothing counts as removed.
-                Err(message) => drop(files.insert(path.clone(), Arc::new(ParsedFile::unread(&path, message)))),
+                Err(message) => {
+                    drop(files.insert(path.clone(), Arc::new(ParsedFile::unread(&path, message))))
+                }
             }
         }
         let held = catalog::held_files(last_good);
@@ -108,7 +110,12 @@ impl Loader {
     }
 
     /// The form of one object in an older commit, where its file still reads as it did then.
-    pub async fn object_at(content: &dyn Content, tree: &Tree, file: &str, id: &catalog::ObjectId) -> Option<Arc<catalog::Object>> {
+    pub async fn object_at(
+        content: &dyn Content,
+        tree: &Tree,
+        file: &str,
+        id: &catalog::ObjectId,
+    ) -> Option<Arc<catalog::Object>> {
         let entry = tree.get(file)?;
         let text = content.read_all(vec![entry.blob.clone()], MAX_FILE_BYTES).await.pop()?.ok()?;
         let parsed = catalog::parse_file(file, &text);

@@ -42,11 +42,9 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
         }
         Action::LostState(epoch, generation) => return doubt(state, cluster, *epoch, *generation, now_ms),
         Action::Seed(held) => return seed(state, cluster, held),
-        Action::Send(_)
-        | Action::Accepted(..)
-        | Action::Detached
-        | Action::Alarm(_)
-        | Action::Close(_) => return Vec::new(),
+        Action::Send(_) | Action::Accepted(..) | Action::Detached | Action::Alarm(_) | Action::Close(_) => {
+            return Vec::new();
+        }
     };
     vec![write]
 }
@@ -56,7 +54,13 @@ fn plain(step: Step, batch: Batch) -> Write {
 }
 
 /// From the first proof on nothing is sent to anybody. Later proofs only raise the epoch that has to be surpassed.
-fn doubt(state: &State, cluster: &ClusterName, epoch: Epoch, generation: Generation, now_ms: u64) -> Vec<Write> {
+fn doubt(
+    state: &State,
+    cluster: &ClusterName,
+    epoch: Epoch,
+    generation: Generation,
+    now_ms: u64,
+) -> Vec<Write> {
     let held = state.doubt.as_ref();
     let record = match held {
         Some(held) if held.epoch >= epoch => return Vec::new(),
@@ -68,7 +72,10 @@ fn doubt(state: &State, cluster: &ClusterName, epoch: Epoch, generation: Generat
         who: format!("spoke {cluster}"),
         what: "StateLost",
         subject: "fleet".to_owned(),
-        why: format!("it holds assignment {}.{} with this hub's seal, which this store does not know", epoch.0, generation.0),
+        why: format!(
+            "it holds assignment {}.{} with this hub's seal, which this store does not know",
+            epoch.0, generation.0
+        ),
         ..Audit::default()
     };
     vec![Write { step: Step::DoubtRaised, batch, audits: vec![audit] }]
@@ -108,7 +115,8 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
     };
     let key = key::assignment(cluster);
     let value = told_to_bytes(&Told { assignment, trail, past });
-    let batch = Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
+    let batch =
+        Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
     let audit = Audit {
         who: format!("spoke {cluster}"),
         what: "Seeded",
@@ -135,7 +143,8 @@ pub fn accept_restore(state: &State, operator: &Audit) -> Option<Vec<Write>> {
     for (count, (cluster, told)) in state.told.iter().enumerate() {
         let key = key::assignment(cluster);
         let value = told_to_bytes(&again(told, epoch));
-        if (count > 0 && count % CLUSTERS_PER_BATCH == 0) || batch.bytes() + value.len() > MAX_BATCH_BYTES / 2 {
+        if (count > 0 && count % CLUSTERS_PER_BATCH == 0) || batch.bytes() + value.len() > MAX_BATCH_BYTES / 2
+        {
             writes.push(plain(Step::RestoreAccepted, std::mem::take(&mut batch)));
         }
         batch = batch.require_at(key.clone(), told.version).put(key, value);

@@ -185,9 +185,11 @@ impl Sessions {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no connection"))?;
         let certificate = peer.certificate.as_ref();
-        let certificate = certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
+        let certificate =
+            certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
         let cluster = self.members.authenticate(certificate);
-        let cluster = cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
+        let cluster =
+            cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
         Ok((cluster, peer.address.clone()))
     }
 }
@@ -333,7 +335,10 @@ pub struct SessionService(pub Arc<Sessions>);
 impl session_server::Session for SessionService {
     type OpenStream = BoxStream<'static, Result<v1::ToSpoke, Status>>;
 
-    async fn open(&self, request: Request<Streaming<v1::FromSpoke>>) -> Result<Response<Self::OpenStream>, Status> {
+    async fn open(
+        &self,
+        request: Request<Streaming<v1::FromSpoke>>,
+    ) -> Result<Response<Self::OpenStream>, Status> {
         let (cluster, address) = self.0.caller(&request)?;
         let changes = self.0.ledger.changes_of(&cluster);
         let (id, cancel) = self.0.begin(&cluster, &address);

@@ -225,7 +225,12 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::commit`].
-    pub async fn commit_audited(&self, step: Step, batch: Batch, audits: &[Audit]) -> Result<Version, CommitError> {
+    pub async fn commit_audited(
+        &self,
+        step: Step,
+        batch: Batch,
+        audits: &[Audit],
+    ) -> Result<Version, CommitError> {
         let turn = self.audited.clone().lock_owned().await;
         let mut tail = self.state().audit;
         let mut batch = batch;
