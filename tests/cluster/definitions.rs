@@ -22,9 +22,12 @@ spec:
 /// File names and documents stand in the order that would fail if they were applied as they come.
 fn files() -> Vec<(&'static str, String)> {
     let widget = |size: u32| {
-        format!("apiVersion: example.com/v1\nkind: Widget\nmetadata: {{name: small, namespace: shop}}\nspec: {{size: {size}}}\n")
+        format!(
+            "apiVersion: example.com/v1\nkind: Widget\nmetadata: {{name: small, namespace: shop}}\nspec: {{size: {size}}}\n"
+        )
     };
-    let config = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop, namespace: shop}\ndata: {value: open}\n";
+    let config =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shop, namespace: shop}\ndata: {value: open}\n";
     let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: retail}}\n";
     vec![
         ("widgets.yaml", app("widgets")),

@@ -15,7 +15,12 @@ async fn the_demo_runs_on_three_real_clusters() {
     let demo = Program::built("hub").unwrap().args(["demo", "--exit", "--kubeconfig"]).arg(&kubeconfig);
     let demo = demo.args(["--kube-contexts", "fra-1,nyc-1,dev-1"]).env("XDG_CONFIG_HOME", a.directory());
     let said = demo.output(LIMIT * 3).await.unwrap();
-    for act in ["1. first commit", "2. a commit changes app web", "3. somebody changes web", "4. the commit is reverted"] {
+    for act in [
+        "1. first commit",
+        "2. a commit changes app web",
+        "3. somebody changes web",
+        "4. the commit is reverted",
+    ] {
         assert!(said.contains(act), "{act} is missing:\n{said}");
     }
     // The first and the third play production, the second is for trying things out.

@@ -66,7 +66,8 @@ async fn while_the_hub_is_away_the_spoke_keeps_its_cluster_also_after_a_restart(
     stage.converge().await;
     stage.fleet.kill_hub();
 
-    let edit = ["patch", "-n", "web", "configmap/web", "--type=merge", "-p", r#"{"data":{"value":"theirs"}}"#];
+    let edit =
+        ["patch", "-n", "web", "configmap/web", "--type=merge", "-p", r#"{"data":{"value":"theirs"}}"#];
     stage.cluster("fra-1").kubectl(&edit).await.unwrap();
     stage.value("fra-1", "web/web", "one").await;
 
@@ -104,7 +105,8 @@ async fn a_running_spoke_outlives_its_api_server() {
     assert_eq!(fra.uid("web", "configmap/web").await, before, "nothing was deleted");
 
     // Its watches are back as well.
-    let edit = ["patch", "-n", "web", "configmap/web", "--type=merge", "-p", r#"{"data":{"value":"theirs"}}"#];
+    let edit =
+        ["patch", "-n", "web", "configmap/web", "--type=merge", "-p", r#"{"data":{"value":"theirs"}}"#];
     fra.kubectl(&edit).await.unwrap();
     stage.value("fra-1", "web/web", "two").await;
     assert_eq!(fra.uid("web", "configmap/web").await, before);

@@ -89,7 +89,8 @@ async fn removing_an_app_is_held_until_it_is_approved(stage: &Stage) {
         assert_eq!(stage.cluster(cluster).config_map("base/one").await.unwrap(), "one", "held on {cluster}");
     }
 
-    let approved = fleet.hub(&["hold", "approve", &id, "--reason", "base is no longer needed"]).await.unwrap();
+    let approved =
+        fleet.hub(&["hold", "approve", &id, "--reason", "base is no longer needed"]).await.unwrap();
     assert_eq!(approved.code, 0, "{}{}", approved.stdout, approved.stderr);
     stage.converge().await;
     for (cluster, _) in CLUSTERS {

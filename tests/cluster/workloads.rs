@@ -37,9 +37,7 @@ async fn what_becomes_available_and_what_cannot_be_scheduled_is_told_apart() {
     catalog.write("manifests/big/big.yaml", &deployment("big", 1, nowhere)).unwrap();
     catalog.write("placement.yaml", &placement("all", &["web", "big"], "{selector: {}}")).unwrap();
     catalog.commit("Add big").unwrap();
-    let group = stage
-        .group("the hub knows why", "big", |group| group["reason"] == "Unschedulable")
-        .await;
+    let group = stage.group("the hub knows why", "big", |group| group["reason"] == "Unschedulable").await;
     assert_eq!(group["clusters"], serde_json::json!(["fra-1"]), "{group:#}");
     assert_eq!(group["object"], "Deployment.apps big/big", "{group:#}");
     let screen = stage.screen().await;
@@ -61,6 +59,7 @@ async fn what_becomes_available_and_what_cannot_be_scheduled_is_told_apart() {
     let (code, said) = stage.wait(&["--timeout", "60s"]).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("bad") && said.contains("fra-1") && said.contains("Not_A_Name"), "{said}");
+    assert!(said.contains("Invalid value"), "the API server's own words: {said}");
 
     // The node gets what the pod asks for: it is scheduled, and the hub hears of it without any commit.
     fra.kubectl(&["label", "node", "--all", "disk=none-has-this"]).await.unwrap();

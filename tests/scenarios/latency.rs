@@ -89,7 +89,8 @@ pub async fn commit_to_applied(samples: usize) -> Value {
 
 async fn objects(cluster: &Cluster) -> Api<DynamicObject> {
     let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "ConfigMap"));
     Api::namespaced_with(kube::Client::try_from(config).unwrap(), "web", &resource)
 }
@@ -110,5 +111,7 @@ where
         }
         panic!("the watch ended");
     };
-    tokio::time::timeout(limit, seen).await.unwrap_or_else(|_| panic!("{name} is not {value} within {limit:?}"));
+    tokio::time::timeout(limit, seen)
+        .await
+        .unwrap_or_else(|_| panic!("{name} is not {value} within {limit:?}"));
 }

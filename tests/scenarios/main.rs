@@ -56,7 +56,11 @@ fn main() -> ExitCode {
         "hub-rss" => runtime.block_on(memory::hub(scale.unwrap_or(3))),
         other => return usage(&format!("there is no scenario {other}")),
     };
-    if one_line { println!("{figures}") } else { println!("{figures:#}") }
+    if one_line {
+        println!("{figures}")
+    } else {
+        println!("{figures:#}")
+    }
     ExitCode::SUCCESS
 }
 
