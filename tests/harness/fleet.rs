@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::git::Repository;
 use crate::port::Port;
-use crate::process::{Process, Program};
+use crate::process::{Process, Program, binary};
 
 /// A process of ours comes up, or answers, within this on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -83,12 +83,21 @@ impl Fleet {
         let directory = TempDir::with_prefix("nave-fleet-")?;
         let url = format!("file://{}", catalog.path().display());
         let (grpc, http) = (Port::take()?, Port::take()?);
-        let fleet =
-            Self { directory, catalog, url, grpc, http, hub: None, spokes: BTreeMap::new(), environment: Vec::new() };
+        let fleet = Self {
+            directory,
+            catalog,
+            url,
+            grpc,
+            http,
+            hub: None,
+            spokes: BTreeMap::new(),
+            environment: Vec::new(),
+        };
         let advertise = fleet.address();
         let data = fleet.data();
         let data = data.to_string_lossy();
-        let made = fleet.hub(&["init", "--data-dir", &data, "--fleet", "test", "--advertise", &advertise]).await?;
+        let made =
+            fleet.hub(&["init", "--data-dir", &data, "--fleet", "test", "--advertise", &advertise]).await?;
         ensure!(made.code == 0, "hub init: {}{}", made.stdout, made.stderr);
         Ok(fleet)
     }
@@ -185,9 +194,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::hub`].
     pub async fn hub_within(&self, arguments: &[&str], limit: Duration) -> Result<Answer> {
-        let program = std::env::current_exe()?;
-        let program = program.parent().and_then(Path::parent).context("a target directory")?.join("hub");
-        let mut command = tokio::process::Command::new(program);
+        let mut command = tokio::process::Command::new(binary("hub")?);
         command
             .args(arguments)
             .env("HUB_CONTEXT", self.data().join("admin.yaml"))

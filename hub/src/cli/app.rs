@@ -60,12 +60,18 @@ fn list(rows: &[AppRow]) -> String {
             row.held.to_string(),
         ]
     };
-    table(&["NAME", "STATE", "VERSION", "COMMIT", "CONVERGED", "HELD"], &rows.iter().map(cells).collect::<Vec<_>>())
+    table(
+        &["NAME", "STATE", "VERSION", "COMMIT", "CONVERGED", "HELD"],
+        &rows.iter().map(cells).collect::<Vec<_>>(),
+    )
 }
 
 fn one(app: &AppView) -> String {
     let mut text = list(std::slice::from_ref(&app.row));
-    text += &format!("\nplaced by {}\n", if app.placements.is_empty() { "nothing".into() } else { app.placements.join(", ") });
+    text += &format!(
+        "\nplaced by {}\n",
+        if app.placements.is_empty() { "nothing".into() } else { app.placements.join(", ") }
+    );
     for problem in &app.problems {
         text += &format!("{problem}\n");
     }

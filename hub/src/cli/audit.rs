@@ -37,7 +37,12 @@ impl Audit {
         }
         let last = page(client, u64::MAX).await?.last;
         let lines = all(client, last.saturating_sub(self.limit)).await?;
-        show(self.output, &lines, |_| list(&lines), || lines.iter().map(|l| l.sequence.to_string()).collect())?;
+        show(
+            self.output,
+            &lines,
+            |_| list(&lines),
+            || lines.iter().map(|l| l.sequence.to_string()).collect(),
+        )?;
         Ok(Exit::Done)
     }
 }
@@ -65,7 +70,11 @@ async fn verify(client: &mut Client) -> anyhow::Result<Exit> {
     let last = page(client, u64::MAX).await?.last;
     match verify_chain(&lines) {
         // Lines may have been added since they were read; none may be missing at the end.
-        Ok(tail) if tail.sequence == lines.len() as u64 && last >= tail.sequence && !(lines.is_empty() && last > 0) => {
+        Ok(tail)
+            if tail.sequence == lines.len() as u64
+                && last >= tail.sequence
+                && !(lines.is_empty() && last > 0) =>
+        {
             println!("{} lines, whole and in order; the last has hash {}", tail.sequence, tail.hash);
             Ok(Exit::Done)
         }
@@ -77,7 +86,11 @@ async fn verify(client: &mut Client) -> anyhow::Result<Exit> {
 fn list(lines: &[AuditRecord]) -> String {
     let cells = |line: &AuditRecord| {
         let details = line.details.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
-        let why = [line.why.as_str(), details.as_str()].iter().filter(|s| !s.is_empty()).copied().collect::<Vec<_>>();
+        let why = [line.why.as_str(), details.as_str()]
+            .iter()
+            .filter(|s| !s.is_empty())
+            .copied()
+            .collect::<Vec<_>>();
         vec![
             line.sequence.to_string(),
             moment(line.at_ms),

@@ -105,7 +105,9 @@ impl Content for Directory {
             let mut bytes = Vec::new();
             file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
             match bytes.len() as u64 > limit {
-                true => Err(format!("the file is larger than {limit} bytes; split it, or name it in .naveignore")),
+                true => {
+                    Err(format!("the file is larger than {limit} bytes; split it, or name it in .naveignore"))
+                }
                 false => Ok(bytes.into()),
             }
         };

@@ -77,7 +77,10 @@ async fn channel(address: &str, config: Arc<rustls::ClientConfig>) -> anyhow::Re
 ///
 /// # Errors
 /// What the hub said, or that it is of another version.
-pub fn view<T: DeserializeOwned>(answer: Result<tonic::Response<v1::Document>, tonic::Status>) -> anyhow::Result<T> {
+pub fn view<T: DeserializeOwned>(
+    answer: Result<tonic::Response<v1::Document>, tonic::Status>,
+) -> anyhow::Result<T> {
     let answer = answer.map_err(|status| anyhow!("{}", status.message()))?;
-    serde_json::from_slice(&answer.into_inner().json).context("the hub's answer is of another version; update this `hub`")
+    serde_json::from_slice(&answer.into_inner().json)
+        .context("the hub's answer is of another version; update this `hub`")
 }

@@ -105,13 +105,27 @@ impl Cluster {
                     valid_ms: u64::try_from(valid.as_millis()).unwrap_or(u64::MAX),
                 };
                 let joined: JoinView = view(client.cluster_join(request).await)?;
-                eprintln!("# valid until {}, for one cluster; run it where the cluster can be reached:", joined.expires);
-                show(output, &joined, |_| format!("{}\n", joined.command), || vec![joined.cluster.to_string()])?;
+                eprintln!(
+                    "# valid until {}, for one cluster; run it where the cluster can be reached:",
+                    joined.expires
+                );
+                show(
+                    output,
+                    &joined,
+                    |_| format!("{}\n", joined.command),
+                    || vec![joined.cluster.to_string()],
+                )?;
                 Ok(Exit::Done)
             }
             Self::List { selector, output } => {
-                let rows: Vec<ClusterRow> = view(client.cluster_list(v1::ClusterListRequest { selector }).await)?;
-                show(output, &rows, |wide| list(&rows, wide), || rows.iter().map(|r| r.name.to_string()).collect())?;
+                let rows: Vec<ClusterRow> =
+                    view(client.cluster_list(v1::ClusterListRequest { selector }).await)?;
+                show(
+                    output,
+                    &rows,
+                    |wide| list(&rows, wide),
+                    || rows.iter().map(|r| r.name.to_string()).collect(),
+                )?;
                 Ok(Exit::Done)
             }
             Self::Show { name, output } => {
@@ -125,7 +139,9 @@ impl Cluster {
                 for text in labels {
                     match text.strip_suffix('-').filter(|key| !key.contains('=')) {
                         Some(key) => remove.push(key.to_owned()),
-                        None => drop(label(&text).map(|(k, v)| set.insert(k, v)).map_err(anyhow::Error::msg)?),
+                        None => {
+                            drop(label(&text).map(|(k, v)| set.insert(k, v)).map_err(anyhow::Error::msg)?)
+                        }
                     }
                 }
                 let request = v1::ClusterLabelRequest { cluster: name, set, remove };
@@ -140,7 +156,12 @@ impl Cluster {
 }
 
 /// Orders the removal and waits until the spoke has acknowledged it.
-async fn remove(client: &mut Client, name: String, workloads: Workloads, reason: String) -> anyhow::Result<Exit> {
+async fn remove(
+    client: &mut Client,
+    name: String,
+    workloads: Workloads,
+    reason: String,
+) -> anyhow::Result<Exit> {
     let request = v1::ClusterRemoveRequest {
         cluster: name.clone(),
         delete_workloads: workloads == Workloads::Delete,
@@ -228,7 +249,8 @@ fn one(cluster: &ClusterView) -> String {
     line("Kubernetes", version(&row.facts));
     line("nodes", row.facts.nodes.present().map(ToString::to_string).unwrap_or_default());
     line("assignment", format!("{}.{}, accepted {accepted}", cluster.epoch.0, cluster.generation.0));
-    let until = if cluster.certificate_until_ms == 0 { String::new() } else { moment(cluster.certificate_until_ms) };
+    let until =
+        if cluster.certificate_until_ms == 0 { String::new() } else { moment(cluster.certificate_until_ms) };
     line("certificate", until);
     line("alarm", cluster.alarm.map(|a| format!("{a:?}")).unwrap_or_default());
     line("leaving", cluster.leaving.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));

@@ -69,9 +69,15 @@ fn list(holds: &[HoldView]) -> String {
 fn one(hold: &HoldView) -> String {
     let record = &hold.record;
     let mut text = format!("{}: {}\n", id(hold), hold.message);
-    text += &format!("since {}, catalog {} at commit {}\n", moment(record.since_ms), record.catalog, record.commit);
+    text += &format!(
+        "since {}, catalog {} at commit {}\n",
+        moment(record.since_ms),
+        record.catalog,
+        record.commit
+    );
     if !record.hold.entries.is_empty() {
-        let rows: Vec<_> = record.hold.entries.iter().map(|(app, c)| vec![app.to_string(), c.to_string()]).collect();
+        let rows: Vec<_> =
+            record.hold.entries.iter().map(|(app, c)| vec![app.to_string(), c.to_string()]).collect();
         text += &format!("\n{}", table(&["APP", "CLUSTER"], &rows));
     }
     text + &format!("\nhub hold approve {} --reason …\n", id(hold))

@@ -91,7 +91,10 @@ mod tests {
 
     #[test]
     fn tables_align_and_end_without_spaces() {
-        let rows = [vec!["web".to_owned(), "Converged".to_owned()], vec!["metrics-server".to_owned(), String::new()]];
+        let rows = [
+            vec!["web".to_owned(), "Converged".to_owned()],
+            vec!["metrics-server".to_owned(), String::new()],
+        ];
         let expected = "APP             STATE\nweb             Converged\nmetrics-server\n";
         assert_eq!(table(&["APP", "STATE"], &rows), expected);
     }

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use super::Exit;
 use super::arguments::{catalog, duration};
 use super::client::clock;
-use super::Exit;
 use crate::serve::ServeError;
 use crate::store::redb::OpenError;
 use crate::{demo, init, serve};
@@ -154,8 +154,12 @@ pub struct Demo {
 impl Demo {
     pub(super) async fn run(self, cancel: CancellationToken) -> anyhow::Result<Exit> {
         log(LogFormat::Text, "error");
-        let options =
-            demo::Options { exit: self.exit, dir: self.dir, kubeconfig: self.kubeconfig, contexts: self.kube_contexts };
+        let options = demo::Options {
+            exit: self.exit,
+            dir: self.dir,
+            kubeconfig: self.kubeconfig,
+            contexts: self.kube_contexts,
+        };
         demo::run(options, cancel).await?;
         Ok(Exit::Done)
     }

@@ -83,7 +83,8 @@ pub fn render(status: &StatusView, wide: bool) -> String {
             .iter()
             .map(|h| vec![h.record.hold.id.clone(), moment(h.record.since_ms), h.message.clone()])
             .collect();
-        let _ = write!(text, "\n{}", table(&["HOLD", "SINCE", "WHAT WAITS FOR `hub hold approve ID`"], &rows));
+        let _ =
+            write!(text, "\n{}", table(&["HOLD", "SINCE", "WHAT WAITS FOR `hub hold approve ID`"], &rows));
     }
     if let Some(obstacle) = status.catalog.obstacle.as_ref().filter(|_| status.holds.is_empty()) {
         let _ = writeln!(text, "\ncatalog: {obstacle}");
@@ -138,7 +139,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_comes_first_and_names_cluster_app_object_and_reason() {
-        let mut status = StatusView { fleet: "acme".into(), entries: 3, clusters: 2, connected: 2, ..StatusView::default() };
+        let mut status = StatusView {
+            fleet: "acme".into(),
+            entries: 3,
+            clusters: 2,
+            connected: 2,
+            ..StatusView::default()
+        };
         status.catalog.name = "main".into();
         status.phases = [(Phase::Converged, 2), (Phase::Progressing, 1)].into();
         status.groups = vec![Group {

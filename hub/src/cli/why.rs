@@ -42,7 +42,8 @@ pub fn render(why: &WhyView) -> String {
     };
     let mut text = format!("app {} on cluster {}: {runs}\n", why.app, why.cluster);
     for placement in &why.placements {
-        let mark = match placement.selects_app && placement.reason == nave_placement::decide::Reason::Matches {
+        let mark = match placement.selects_app && placement.reason == nave_placement::decide::Reason::Matches
+        {
             true => "✓",
             false => "✗",
         };
