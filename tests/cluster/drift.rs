@@ -66,7 +66,8 @@ async fn an_object_of_somebody_else_with_our_name_is_not_overwritten() {
     assert!(said.contains("fra-1") && said.contains("ConfigMap web/web"), "{said}");
     let group = stage.group("the conflict is shown", "web", |group| group["phase"] == "Failed").await;
     assert_eq!(group["reason"], "Conflict", "{group:#}");
-    assert!(group["message"].as_str().unwrap().contains("ConfigMap web/web"), "{group:#}");
+    assert_eq!(group["object"], "ConfigMap web/web", "{group:#}");
+    assert!(group["message"].as_str().unwrap().contains("Nave did not create it"), "{group:#}");
     let screen = stage.screen().await;
     assert!(screen.contains("Conflict") && screen.contains("ConfigMap web/web"), "{screen}");
 

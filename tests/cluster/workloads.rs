@@ -59,6 +59,7 @@ async fn what_becomes_available_and_what_cannot_be_scheduled_is_told_apart() {
     let (code, said) = stage.wait(&["--timeout", "60s"]).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("bad") && said.contains("fra-1") && said.contains("Not_A_Name"), "{said}");
+    assert!(said.contains("Invalid value"), "the API server's own words: {said}");
 
     // The node gets what the pod asks for: it is scheduled, and the hub hears of it without any commit.
     fra.kubectl(&["label", "node", "--all", "disk=none-has-this"]).await.unwrap();

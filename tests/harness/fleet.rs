@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::git::Repository;
 use crate::port::Port;
-use crate::process::{Process, Program};
+use crate::process::{Process, Program, binary};
 
 /// A process of ours comes up, or answers, within this on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -194,9 +194,7 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::hub`].
     pub async fn hub_within(&self, arguments: &[&str], limit: Duration) -> Result<Answer> {
-        let program = std::env::current_exe()?;
-        let program = program.parent().and_then(Path::parent).context("a target directory")?.join("hub");
-        let mut command = tokio::process::Command::new(program);
+        let mut command = tokio::process::Command::new(binary("hub")?);
         command
             .args(arguments)
             .env("HUB_CONTEXT", self.data().join("admin.yaml"))

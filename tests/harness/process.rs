@@ -21,6 +21,25 @@ use crate::wait;
 /// As many lines of each output as an error shows.
 const TAIL: usize = 30;
 
+/// The path of a binary of this workspace, as `hub`: in `NAVE_BINARIES` where that is set, as for release builds, else
+/// where cargo has put it, above this test's own executable.
+///
+/// # Errors
+/// When it has not been built; a test target does not build the binaries of other packages.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let directory = match std::env::var_os("NAVE_BINARIES") {
+        Some(directory) => PathBuf::from(directory),
+        None => {
+            let test = std::env::current_exe().context("finding the test's own executable")?;
+            let above = test.parent().and_then(Path::parent);
+            above.context("the test runs outside a target directory")?.to_owned()
+        }
+    };
+    let path = directory.join(name);
+    ensure!(path.is_file(), "{} is not there: run `cargo build --workspace --bins`", path.display());
+    Ok(path)
+}
+
 /// A program that has not been started.
 #[derive(Debug)]
 pub struct Program {
@@ -29,17 +48,12 @@ pub struct Program {
 }
 
 impl Program {
-    /// A binary of this workspace, as `hub`: the one that cargo has put above this test's own executable.
+    /// A binary of this workspace, as [`binary`] finds it.
     ///
     /// # Errors
-    /// When it has not been built; a test target does not build the binaries of other packages.
+    /// When it has not been built.
     pub fn built(name: &str) -> Result<Self> {
-        let test = std::env::current_exe().context("finding the test's own executable")?;
-        let directory =
-            test.parent().and_then(Path::parent).context("the test runs outside a target directory")?;
-        let path = directory.join(name);
-        ensure!(path.is_file(), "{} is not there: run `cargo build --workspace --bins`", path.display());
-        Ok(Self::at(path))
+        Ok(Self::at(binary(name)?))
     }
 
     /// The program of that path.
