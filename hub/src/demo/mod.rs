@@ -33,8 +33,9 @@ pub struct Options {
 /// When something could not be started, or was not seen to happen in time.
 pub async fn run(options: Options, cancel: CancellationToken) -> anyhow::Result<()> {
     let stage = Stage::set(&options).await?;
+    let script = Script::new(&stage);
     let shown = tokio::select! {
-        shown = Script::new(&stage).play() => shown,
+        shown = script.play() => shown,
         () = cancel.cancelled() => Ok(()),
         ended = stage.broken() => Err(ended),
     };

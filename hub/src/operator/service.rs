@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::look::{Look, Selection};
 use super::roles::allow;
-use super::views::{AuditView, DoneView, JoinView};
+use super::views::{AuditView, CommitView, DoneView, JoinView};
 use super::wait::Wait;
 use crate::deciding::core::json;
 use crate::deciding::run::{Picture, chain};
@@ -139,8 +139,13 @@ impl OperatorService {
 impl operator_server::Operator for OperatorService {
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer {
         self.allow(&request, "Status")?;
-        let (selection, _) = self.selection(request.into_inner().filter)?;
-        document(&self.look(|look| look.status(&selection, false)))
+        let (selection, commit) = self.selection(request.into_inner().filter)?;
+        let (mut view, taken) = self.look(|look| (look.status(&selection, false), look.commit()));
+        if !commit.is_empty() {
+            let (in_effect, message) = self.reached(&commit, taken.as_ref()).await;
+            view.commit = Some(CommitView { commit, in_effect, message });
+        }
+        document(&view)
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer {
@@ -308,9 +313,9 @@ impl operator_server::Operator for OperatorService {
         let v1::AuditListRequest { after, limit } = request.into_inner();
         let last = self.rooms.ledger.state().audit.sequence;
         let limit = if limit == 0 { AUDIT_LINES } else { (limit as usize).min(AUDIT_LINES) };
-        let end = last.min(after + limit as u64);
+        let end = last.min(after.saturating_add(limit as u64));
         let mut lines = Vec::new();
-        for sequence in after + 1..=end {
+        for sequence in after.saturating_add(1)..=end {
             let record = self.rooms.ledger.store().get(&key::audit(sequence)).await;
             let record = record.map_err(|e| Status::unavailable(chain(&e)))?;
             // A line that is missing or unreadable is what `audit verify` is there to find.

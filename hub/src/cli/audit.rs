@@ -1,0 +1,146 @@
+//! `hub audit`: who did what, when and why.
+//!
+//! In: the log, page by page. Out: its last lines; or whether every line of it is as it was written, checked here.
+//! Never: takes the hub's word for the log being whole.
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use nave_proto::v1;
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use super::client::{Client, Hub, document, request};
+use super::output::{Document, Format, Style, View, time};
+use super::status::count;
+use super::table::Table;
+use crate::operator::views::AuditView;
+use crate::state::records::AuditRecord;
+use crate::state::verify_chain;
+
+/// Lines that are asked for at once: as many as the hub gives.
+const PAGE: u32 = 1000;
+
+/// Its arguments.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = "Examples:\n  hub audit --limit 10\n  hub audit verify")]
+pub struct Arguments {
+    /// How many of the last lines
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    limit: u64,
+    #[command(flatten)]
+    format: Format,
+    #[command(subcommand)]
+    order: Option<Order>,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// Check that no line was changed, moved or left out
+    #[command(after_help = "Example: hub audit verify")]
+    Verify {
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+/// What verifying found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VerifyView {
+    /// Lines that are as they were written.
+    lines: u64,
+    /// The hash of the last of them.
+    hash: nave_placement::Digest,
+    /// The first line that is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bad: Option<u64>,
+}
+
+/// Prints or verifies the log.
+pub async fn run(arguments: &Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    let last = page(&mut client, 0, 1).await?.last;
+    if let Some(Order::Verify { format }) = &arguments.order {
+        let lines = lines(&mut client, 0, last).await?;
+        let verdict = verify(&lines, last);
+        Document::of(&verdict)?.print::<VerifyView>(format.output)?;
+        return Ok(if verdict.bad.is_none() { Outcome::Done } else { Outcome::Failed });
+    }
+    let lines = lines(&mut client, last.saturating_sub(arguments.limit), last).await?;
+    Document::of(&AuditView { lines, last })?.print::<AuditView>(arguments.format.output)?;
+    Ok(Outcome::Done)
+}
+
+async fn page(client: &mut Client, after: u64, limit: u32) -> anyhow::Result<AuditView> {
+    document(client.audit_list(request(v1::AuditListRequest { after, limit })).await)?.view()
+}
+
+/// The lines after one up to another. A line that the hub leaves out is missing here too.
+async fn lines(client: &mut Client, after: u64, last: u64) -> anyhow::Result<Vec<AuditRecord>> {
+    let mut lines = Vec::new();
+    let mut from = after;
+    while from < last {
+        let wanted = u32::try_from(last - from).unwrap_or(u32::MAX).min(PAGE);
+        lines.extend(page(client, from, wanted).await.context("the log cannot be read")?.lines);
+        from += u64::from(wanted);
+    }
+    Ok(lines)
+}
+
+fn verify(lines: &[AuditRecord], last: u64) -> VerifyView {
+    let (good, bad) = match verify_chain(lines) {
+        Ok(tail) => (lines.len(), (tail.sequence < last).then_some(tail.sequence + 1)),
+        // Sequences count from 1: this many lines before it are good.
+        Err(bad) => (usize::try_from(bad.saturating_sub(1)).unwrap_or(0).min(lines.len()), Some(bad)),
+    };
+    let hash = lines[..good].last().map(|line| line.hash).unwrap_or_default();
+    VerifyView { lines: good as u64, hash, bad }
+}
+
+impl View for VerifyView {
+    fn text(&self, _: Style) -> String {
+        let lines = count(usize::try_from(self.lines).unwrap_or(usize::MAX), "line", "lines");
+        match self.bad {
+            None => format!("{lines}, all as they were written; the last hash is {}\n", self.hash),
+            Some(bad) => format!("line {bad} is missing, changed or out of order; {lines} before it are as they were written\n"),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.hash.to_string()]
+    }
+}
+
+impl View for AuditView {
+    fn text(&self, style: Style) -> String {
+        let mut table = Table::new(["LINE", "TIME", "WHO", "WHAT", "SUBJECT", "WHY"]);
+        for line in &self.lines {
+            let details = line.details.iter().map(|(name, value)| format!("{name}={value}"));
+            let why = Some(line.why.clone()).filter(|why| !why.is_empty()).into_iter().chain(details);
+            table.row([
+                line.sequence.to_string().into(),
+                time(line.at_ms).into(),
+                line.who.clone().into(),
+                line.what.clone().into(),
+                line.subject.clone().into(),
+                style.message(&why.collect::<Vec<_>>().join("; ")).into(),
+            ]);
+        }
+        table.to_string()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.lines.iter().map(|line| line.sequence.to_string()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_lacks_its_end_is_not_whole() {
+        assert_eq!(verify(&[], 0).bad, None);
+        assert_eq!(verify(&[], 3), VerifyView { lines: 0, hash: nave_placement::Digest::default(), bad: Some(1) });
+    }
+}

@@ -1,0 +1,123 @@
+//! `hub catalog check`: what the hub would say of a catalog, before it is pushed.
+//!
+//! In: a directory. Out: every problem as `FILE:LINE:COLUMN: error: …`, and a summary; exit code 1 with an error.
+//! Never: asks the hub, needs Git or a network.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::{Args, Subcommand};
+use nave_placement::ROOT_CATALOG;
+use nave_placement::catalog::{CommitId, Kind, LastGood, Problem};
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use super::directory::Directory;
+use super::output::{Document, Format, Style, View};
+use super::status::count;
+use crate::deciding::revision::{Loader, Place, render};
+
+/// Its arguments.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// Check a catalog offline, as the hub will read it
+    #[command(after_help = "Example, for CI: hub catalog check . --path fleet")]
+    Check {
+        /// The repository's directory
+        dir: PathBuf,
+        /// The catalog's directory in the repository [default: all of it]
+        #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
+        path: String,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckView {
+    /// Objects by kind.
+    objects: BTreeMap<Kind, usize>,
+    /// Apps that could be rendered.
+    rendered: usize,
+    /// There is not a single catalog document: the hub would take nothing of it.
+    empty: bool,
+    /// What is wrong, by position.
+    problems: Vec<Problem>,
+}
+
+/// Checks.
+pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let Order::Check { dir, path, format } = arguments.order;
+    let view = check(dir, &path).await?;
+    Document::of(&view)?.print::<CheckView>(format.output)?;
+    Ok(if view.is_good() { Outcome::Done } else { Outcome::Failed })
+}
+
+async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
+    ensure!(dir.is_dir(), "{} is not a directory", dir.display());
+    let path = path.trim_start_matches("./").trim_matches('/');
+    ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
+    let directory = Directory::new(dir);
+    let tree = directory.tree()?;
+    let place = Place { name: ROOT_CATALOG.parse()?, directory: path.to_owned() };
+    let commit = CommitId("0000000000000000000000000000000000000000".into());
+    let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
+    let rendered = render(&directory, &catalog, &tree, &BTreeMap::new(), &|_| false).await;
+    let mut objects = BTreeMap::new();
+    for id in catalog.objects.keys() {
+        *objects.entry(id.kind).or_default() += 1;
+    }
+    let mut problems = catalog.problems;
+    problems.extend(rendered.problems);
+    problems.sort();
+    problems.dedup();
+    Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
+}
+
+impl CheckView {
+    fn is_good(&self) -> bool {
+        !self.empty && !self.problems.iter().any(Problem::is_error)
+    }
+}
+
+impl View for CheckView {
+    fn text(&self, _: Style) -> String {
+        let mut text: String = self.problems.iter().map(|problem| format!("{problem}\n")).collect();
+        if self.empty {
+            text.push_str("error: there is no catalog document (apiVersion nave.dev/v1alpha1) here; is --path right?\n");
+        }
+        let errors = self.problems.iter().filter(|problem| problem.is_error()).count() + usize::from(self.empty);
+        let warnings = self.problems.iter().filter(|problem| !problem.is_error()).count();
+        let objects: usize = self.objects.values().sum();
+        let apps = self.objects.get(&Kind::App).copied().unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "{}, {} of {} rendered: {}, {}",
+            count(objects, "object", "objects"),
+            self.rendered,
+            count(apps, "app", "apps"),
+            count(errors, "error", "errors"),
+            count(warnings, "warning", "warnings"),
+        );
+        text
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut files: Vec<String> = self.problems.iter().map(|problem| problem.file.to_string()).collect();
+        files.dedup();
+        files
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! `hub hold`: changes that wait for approval.
+//!
+//! In: [`HoldView`]s. Out: what would go, and how to let it go.
+//! Never: approves more than one hold at a time.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use nave_proto::v1;
+
+use super::Outcome;
+use super::client::{Hub, document, request};
+use super::output::{Format, Output, Style, View, time};
+use super::table::Table;
+use crate::operator::views::{DoneView, HoldView};
+
+/// Its arguments.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    order: Order,
+}
+
+#[derive(Subcommand)]
+enum Order {
+    /// List holds, oldest first
+    #[command(after_help = "Example: hub hold list")]
+    List {
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show a hold and everything that waits for it
+    #[command(after_help = "Example: hub hold show h-1f2e3d4c")]
+    Show {
+        /// The hold
+        id: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Let go what a hold stops
+    #[command(after_help = "Example: hub hold approve h-1f2e3d4c --reason 'shop is retired, ticket 812'")]
+    Approve {
+        /// The hold
+        id: String,
+        /// Why, for the audit log
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+}
+
+/// Does it.
+pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    match arguments.order {
+        Order::List { format } => {
+            let answer = document(client.hold_list(request(v1::HoldListRequest {})).await)?;
+            answer.print::<Vec<HoldView>>(format.output)?;
+        }
+        Order::Show { id, format } => {
+            let answer = document(client.hold_show(request(v1::HoldRequest { id })).await)?;
+            answer.print::<HoldView>(format.output)?;
+        }
+        Order::Approve { id, reason } => {
+            let answer = document(client.hold_approve(request(v1::HoldApproveRequest { id, reason })).await)?;
+            answer.print::<DoneView>(Output::Table)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+impl View for Vec<HoldView> {
+    fn text(&self, style: Style) -> String {
+        let mut table = Table::new(["HOLD", "SINCE", "COMMIT", "WHAT"]);
+        for hold in self {
+            let record = &hold.record;
+            table.row([
+                record.hold.id.clone().into(),
+                time(record.since_ms).into(),
+                record.commit.short().into(),
+                style.message(&hold.message).into(),
+            ]);
+        }
+        if table.is_empty() { "Nothing is held.\n".to_owned() } else { table.to_string() }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|hold| hold.record.hold.id.clone()).collect()
+    }
+}
+
+impl View for HoldView {
+    fn text(&self, _: Style) -> String {
+        let record = &self.record;
+        let mut text = format!("Hold {}: {}\n", record.hold.id, self.message);
+        let _ = writeln!(text, "Since {} at commit {} of catalog {}", time(record.since_ms), record.commit, record.catalog);
+        let mut table = Table::new(["APP", "CLUSTER"]);
+        for (app, cluster) in &record.hold.entries {
+            table.row([app.to_string().into(), cluster.as_str().into()]);
+        }
+        if !table.is_empty() {
+            let _ = write!(text, "\nWould go:\n{table}");
+        }
+        let _ = writeln!(text, "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays.", record.hold.id);
+        text
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.record.hold.id.clone()]
+    }
+}

@@ -1,0 +1,107 @@
+//! `hub init`: makes a fleet.
+//!
+//! In: directories, names. Out: CA, store, the first operator's context, and what to type next.
+//! Never: changes anything when it is run again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use nave_spoke::run::system_clock;
+
+use super::Outcome;
+use super::output::print;
+use crate::context::default_path;
+use crate::serve::{self, ServeError};
+use crate::store::redb::OpenError;
+use crate::init;
+
+/// Its arguments.
+#[derive(Args)]
+#[command(after_help = "Example: hub init --data-dir /var/lib/nave/hub --fleet shop --advertise hub.example.com:7443")]
+pub struct Arguments {
+    /// Where the hub keeps everything
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The fleet's name, for ever [default: a random one]
+    #[arg(long, value_name = "NAME")]
+    fleet: Option<String>,
+    /// Where the CA's keys are kept [default: `ca` in the data directory]
+    #[arg(long, value_name = "DIR")]
+    ca_dir: Option<PathBuf>,
+    /// Where spokes and operators reach the hub; may be repeated [default: where it listens]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    advertise: Vec<String>,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(port)) if port > 0 => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT, as in hub.example.com:7443".to_owned()),
+    }
+}
+
+/// Makes the fleet, or says that it is there.
+pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let dir = arguments.data_dir;
+    let was_there = dir.join("admin.yaml").exists() && dir.join("store.redb").exists();
+    let options = init::Options {
+        data_dir: dir.clone(),
+        fleet: arguments.fleet,
+        ca_dir: arguments.ca_dir,
+        advertise: arguments.advertise.clone(),
+    };
+    let clock = system_clock();
+    let made = init::make(&options, clock())?;
+    let fleet = made.authority.fleet();
+    let shown = dir.display();
+    let is_running = match serve::found(&store_only(&dir)?).await {
+        Ok(()) => false,
+        Err(error) if is_in_use(&error) => true,
+        Err(error) => return Err(error.into()),
+    };
+    let (_, advertised) = init::open(&dir)?;
+    if !arguments.advertise.is_empty() && advertised != arguments.advertise {
+        eprintln!("note: the first `hub init` chose what is advertised, {advertised:?}; it stays");
+    }
+    if is_running {
+        print(&format!("Fleet {fleet} is initialised in {shown} and its hub is running; nothing changed.\n"))?;
+        return Ok(Outcome::Done);
+    }
+    if was_there {
+        print(&format!("Fleet {fleet} is initialised in {shown} already; nothing changed.\n"))?;
+    } else {
+        print(&format!("Made fleet {fleet} in {shown}; the admin's context is {}.\n", made.context.display()))?;
+    }
+    let default = default_path();
+    if made.is_default {
+        print(&format!("Commands use it by default: it is copied to {}.\n", default.display()))?;
+    } else if !was_there {
+        let context = made.context.display();
+        print(&format!("{} names another hub; use this one by `export HUB_CONTEXT={context}`.\n", default.display()))?;
+    }
+    print(&format!("Next: hub serve --data-dir {shown} --catalog URL\n"))?;
+    Ok(Outcome::Done)
+}
+
+fn is_in_use(error: &ServeError) -> bool {
+    matches!(error, ServeError::Store { source, .. } if matches!(source.downcast_ref(), Some(OpenError::InUse(_))))
+}
+
+/// What is needed to found the records; the rest is `hub serve`'s.
+fn store_only(dir: &std::path::Path) -> anyhow::Result<serve::Options> {
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    Ok(serve::Options {
+        data_dir: dir.to_owned(),
+        catalog: nave_placement::ROOT_CATALOG.parse()?,
+        url: String::new(),
+        branch: String::new(),
+        path: String::new(),
+        poll: Duration::MAX,
+        listen: nowhere,
+        http: nowhere,
+        store: "redb".to_owned(),
+        clock: system_clock(),
+    })
+}

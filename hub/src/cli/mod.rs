@@ -1,0 +1,157 @@
+//! The command line: what people and scripts type.
+//!
+//! In: arguments. Out: text on stdout, hints and errors on stderr, an exit code: 0 done, 1 failed or held, 2 usage,
+//! 3 differences or not converged in time.
+//! Never: knows more than the hub's documents say; renames a flag.
+
+mod app;
+mod arguments;
+mod audit;
+mod catalog;
+pub mod client;
+mod cluster;
+mod demo;
+mod directory;
+mod failpoints;
+mod hold;
+mod init;
+mod output;
+mod restore;
+mod serve;
+mod status;
+mod table;
+mod version;
+mod wait;
+mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use client::Hub;
+
+/// How a command ended, if not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: done.
+    Done,
+    /// 1: failed or held; why is told already.
+    Failed,
+    /// 3: differences, or not converged in time.
+    Different,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Failed => Self::FAILURE,
+            Outcome::Different => Self::from(3),
+        }
+    }
+}
+
+/// Brings what a Git repository says to every cluster of a fleet, and tells how it stands there.
+///
+/// Exit codes: 0 done, 1 failed or held, 2 usage, 3 differences or not converged in time.
+#[derive(Parser)]
+#[command(name = "hub", version, disable_help_subcommand = true)]
+struct Cli {
+    /// The context file that says where the hub is and who asks
+    /// [default: $HUB_CONTEXT, then ~/.config/nave/context.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
+    context: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a fleet: its CA, its store, the first operator's context
+    Init(init::Arguments),
+    /// Run the hub
+    Serve(serve::Arguments),
+    /// Show a whole fleet on this machine: a hub, a catalog, six spokes, a change to watch
+    Demo(demo::Arguments),
+    /// Show the fleet on one screen, worst first
+    Status(status::Arguments),
+    /// Wait until everything is as the catalog says
+    Wait(wait::Arguments),
+    /// Members of the fleet
+    Cluster(cluster::Arguments),
+    /// Apps, and where they run
+    App(app::Arguments),
+    /// Tell why an app runs on a cluster, or does not
+    Why(why::Arguments),
+    /// Changes that wait for approval
+    Hold(hold::Arguments),
+    /// Go on with a store that was restored from an older copy
+    AcceptRestore(restore::Arguments),
+    /// Show or verify the audit log
+    Audit(audit::Arguments),
+    /// Check a catalog before it is pushed
+    Catalog(catalog::Arguments),
+    /// List where a test can end the process
+    Failpoints,
+    /// Print the version, and the protocol versions that it speaks
+    Version(version::Arguments),
+}
+
+/// Reads the arguments, does what they say, tells errors once.
+pub fn main() -> ExitCode {
+    let Cli { context, command } = Cli::parse();
+    let hub = Hub::new(context);
+    let done = match command {
+        Command::Serve(arguments) => serving(serve::run(arguments)),
+        Command::Demo(arguments) => serving(demo::run(arguments)),
+        command => asking(ask(command, &hub)),
+    };
+    match done {
+        Ok(outcome) => outcome.into(),
+        // Somebody closed the pipe: `hub audit | head`.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", crate::deciding::run::chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Init(arguments) => init::run(arguments).await,
+        Command::Status(arguments) => status::run(&arguments, hub).await,
+        Command::Wait(arguments) => wait::run(arguments, hub).await,
+        Command::Cluster(arguments) => cluster::run(arguments, hub).await,
+        Command::App(arguments) => app::run(arguments, hub).await,
+        Command::Why(arguments) => why::run(arguments, hub).await,
+        Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
+        Command::Audit(arguments) => audit::run(&arguments, hub).await,
+        Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Failpoints => failpoints::run(),
+        Command::Version(arguments) => version::run(&arguments),
+        Command::Serve(_) | Command::Demo(_) => unreachable!("they have a runtime of their own"),
+    }
+}
+
+/// A server's work goes to all processors.
+fn serving(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// A question needs one thread.
+fn asking(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,113 @@
+//! `hub why`: what stands between Git and a cluster.
+//!
+//! In: [`WhyView`]s. Out: for each a verdict, what every placement says, obstacles, what would change the answer.
+//! Never: leaves out a placement.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use nave_placement::decide::Reason;
+use nave_proto::v1;
+
+use super::Outcome;
+use super::client::{Hub, document, request};
+use super::output::{Format, Style, View};
+use super::table::{Cell, Colour};
+use crate::operator::views::WhyView;
+
+/// Its arguments.
+#[derive(Args)]
+#[command(after_help = "Example: hub why web eu-1")]
+pub struct Arguments {
+    /// The app
+    app: String,
+    /// The cluster [default: each]
+    cluster: Option<String>,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Tells why.
+pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    let asked = v1::WhyRequest { app: arguments.app, cluster: arguments.cluster.unwrap_or_default() };
+    let answer = document(client.why(request(asked)).await)?;
+    answer.print::<Vec<WhyView>>(arguments.format.output)?;
+    Ok(Outcome::Done)
+}
+
+impl View for Vec<WhyView> {
+    fn text(&self, style: Style) -> String {
+        if self.is_empty() {
+            return "There is no cluster; `hub cluster join NAME` makes one a member.\n".to_owned();
+        }
+        self.iter().map(|view| told(view, style)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.iter().filter(|view| view.wanted).map(|view| view.cluster.to_string()).collect()
+    }
+}
+
+fn told(view: &WhyView, style: Style) -> String {
+    let WhyView { app, cluster, wanted, placements, obstacles, entry, remedy } = view;
+    let stands = match entry {
+        Some(entry) => Cell::from(format!("{:?}", entry.phase)).paint(style.of(entry.phase)).to_string(),
+        None => "not there".to_owned(),
+    };
+    let shall = if *wanted { "wanted" } else { "not wanted" };
+    let mut text = format!("App {app} on cluster {cluster}: {shall}, {stands}\n");
+    if placements.is_empty() {
+        text.push_str("  ✗ there is no placement\n");
+    }
+    for placement in placements {
+        let mark = match placement.selects_app && placement.reason == Reason::Matches {
+            true => Cell::from("✓").paint(style.colour(Colour::Green)),
+            false => Cell::from("✗").paint(style.colour(Colour::Red)),
+        };
+        let _ = writeln!(text, "  {mark} placement {}: {}", placement.placement, placement.message);
+    }
+    for obstacle in obstacles {
+        let _ = writeln!(text, "  ! {}", super::table::one_line(obstacle));
+    }
+    let _ = writeln!(text, "  → {}", super::table::one_line(remedy));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::views::PlacementView;
+
+    #[test]
+    fn an_answer_names_every_placement_and_what_would_change_it() {
+        let placement = |name: &str, selects_app, reason: Reason, message: &str| PlacementView {
+            placement: name.to_owned(),
+            selects_app,
+            reason,
+            message: message.to_owned(),
+        };
+        let requirement = || "env=prod".to_owned();
+        let differs = Reason::LabelDiffers { requirement: requirement(), value: Some("test".into()) };
+        let view = WhyView {
+            app: "web".parse().expect("a name"),
+            cluster: "eu-1".parse().expect("a name"),
+            wanted: false,
+            placements: vec![
+                placement("prod", true, differs, "its label env is \"test\", clusters.selector wants env=prod"),
+                placement("other", false, Reason::Matches, "it does not select app web"),
+            ],
+            obstacles: vec!["the spoke of eu-1 is not connected; it keeps what it has".to_owned()],
+            entry: None,
+            remedy: "placement prod would choose it if this were not so: …".to_owned(),
+        };
+        let expected = "\
+App web on cluster eu-1: not wanted, not there
+  ✗ placement prod: its label env is \"test\", clusters.selector wants env=prod
+  ✗ placement other: it does not select app web
+  ! the spoke of eu-1 is not connected; it keeps what it has
+  → placement prod would choose it if this were not so: …
+";
+        assert_eq!(vec![view].text(Style::default()), expected);
+    }
+}
