@@ -71,6 +71,8 @@ pub struct Options {
     pub ca_dir: Option<PathBuf>,
     /// Where the hub is reached; where it listens when empty.
     pub advertise: Vec<String>,
+    /// Copy the context to where the command line looks for one, if there is none.
+    pub install_context: bool,
 }
 
 /// What was made, or was there.
@@ -130,7 +132,7 @@ pub fn make(options: &Options, now_ms: u64) -> Result<Made, InitError> {
         };
         context.write_new(&path)?;
     }
-    let is_default = Context::read(&path)?.write_new(&default_path())?;
+    let is_default = options.install_context && Context::read(&path)?.write_new(&default_path())?;
     Ok(Made { authority, context: path, is_default })
 }
 

@@ -71,6 +71,25 @@ pub struct Options {
     pub clock: Clock,
 }
 
+impl Options {
+    /// What suffices to open the embedded store of a data directory.
+    pub fn local(data_dir: PathBuf, clock: Clock) -> Self {
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data_dir,
+            catalog: nave_placement::CatalogName::root(),
+            url: String::new(),
+            branch: String::new(),
+            path: String::new(),
+            poll: Duration::from_secs(30),
+            listen: loopback,
+            http: loopback,
+            store: "redb".to_owned(),
+            clock,
+        }
+    }
+}
+
 /// Where the hub listens, once it does.
 #[derive(Clone, Debug)]
 pub struct Ready {

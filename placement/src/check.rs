@@ -257,7 +257,7 @@ impl Step<'_> {
                 Some(_) => found.push(Violation::LeavingChanged { cluster, app }),
                 None => {
                     let done = report.is_some_and(|report| report.left.contains(&app));
-                    if !done && !after.entries.contains_key(&app) {
+                    if !done && !after.entries.contains_key(&app) && !self.has_successor(&app) {
                         found.push(Violation::LeavingForgotten { cluster, app });
                     }
                 }
@@ -277,8 +277,9 @@ impl Step<'_> {
     fn was_here(&self, app: &AppKey) -> bool {
         let entries = &self.previous.assignment.entries;
         let gone = entries.iter().filter(|(name, _)| !self.next.assignment.entries.contains_key(*name));
-        let former = gone.filter_map(|(_, entry)| self.decode(entry)).any(|e| e.options.formerly.contains(app));
+        let trail = |name| self.previous.trail.get(name).into_iter().flatten();
+        let earlier = gone.flat_map(|(name, entry)| trail(name).chain([entry]));
+        let former = earlier.filter_map(|entry| self.decode(entry)).any(|e| e.options.formerly.contains(app));
         entries.contains_key(app) || former
     }
 }
-

@@ -110,7 +110,13 @@ pub struct Hold {
 
 impl Hold {
     /// A hold, named by what it says.
-    pub fn new(cause: HoldCause, losing: usize, of: usize, limit: usize, entries: BTreeSet<EntryKey>) -> Self {
+    pub fn new(
+        cause: HoldCause,
+        losing: usize,
+        of: usize,
+        limit: usize,
+        entries: BTreeSet<EntryKey>,
+    ) -> Self {
         let json = serde_json::to_vec(&cause).expect("a cause always serializes");
         let mut digester = Digester::new("nave.hold.v1").field(&json);
         for (app, cluster) in &entries {
@@ -139,19 +145,31 @@ impl fmt::Display for Hold {
                 taken.short()
             ),
             HoldCause::App { app } => {
-                write!(f, "app {app} would leave {losing} of its {of} clusters; {limit} may go without approval")
+                write!(
+                    f,
+                    "app {app} would leave {losing} of its {of} clusters; {limit} may go without approval"
+                )
             }
             HoldCause::Cluster { cluster } => {
-                write!(f, "cluster {cluster} would lose {losing} of its {of} apps; {limit} may go without approval")
+                write!(
+                    f,
+                    "cluster {cluster} would lose {losing} of its {of} apps; {limit} may go without approval"
+                )
             }
             HoldCause::LastEntries => {
                 write!(f, "{losing} clusters would lose their last app; {limit} may without approval")
             }
             HoldCause::Fleet => {
-                write!(f, "the fleet would lose {losing} of its {of} entries; {limit} may go without approval")
+                write!(
+                    f,
+                    "the fleet would lose {losing} of its {of} entries; {limit} may go without approval"
+                )
             }
             HoldCause::Objects { app } => {
-                write!(f, "app {app} would drop {losing} of its {of} objects; {limit} may go without approval")
+                write!(
+                    f,
+                    "app {app} would drop {losing} of its {of} objects; {limit} may go without approval"
+                )
             }
         }
     }
@@ -259,7 +277,8 @@ fn limit(of: usize, floor: usize, share: usize, at_most: usize, own: GuardLimit)
 
 /// Judges a change.
 pub fn judge(question: &Question<'_>) -> Verdict {
-    let mut judging = Judging { question, verdict: Verdict::default(), left: BTreeMap::new(), used: BTreeMap::new() };
+    let mut judging =
+        Judging { question, verdict: Verdict::default(), left: BTreeMap::new(), used: BTreeMap::new() };
     judging.take_approved();
     judging.by_app();
     judging.by_cluster();
@@ -286,7 +305,9 @@ impl Judging<'_> {
             let approval = self.question.approvals.iter().find(|a| a.hold.entries.contains(key));
             match (approval, cause) {
                 // An operator's own command is its approval.
-                (None, Cause::Operator { .. }) => drop(self.verdict.entries.insert(key.clone(), cause.clone())),
+                (None, Cause::Operator { .. }) => {
+                    drop(self.verdict.entries.insert(key.clone(), cause.clone()))
+                }
                 (None, _) => drop(self.left.insert(key.clone(), cause.clone())),
                 (Some(a), _) => {
                     let cause = Cause::Approved { hold: a.hold.id.clone(), by: a.by.clone() };
@@ -298,8 +319,12 @@ impl Judging<'_> {
 
     /// Losses of the last hour that satisfy a condition.
     fn recent(&self, condition: impl Fn(&PastLoss) -> bool) -> usize {
+        self.recent_losses().filter(|loss| condition(loss)).count()
+    }
+
+    fn recent_losses(&self) -> impl Iterator<Item = &PastLoss> {
         let since = self.question.now_ms.saturating_sub(WINDOW_MS);
-        self.question.window.iter().filter(|l| l.at_ms > since && condition(l)).count()
+        self.question.window.iter().filter(move |loss| loss.at_ms > since)
     }
 
     /// Holds these entries, unless a trailer allows them.
@@ -382,7 +407,10 @@ impl Judging<'_> {
         let entries: BTreeSet<EntryKey> =
             self.left.keys().filter(|(_, cluster)| emptied.contains(cluster)).cloned().collect();
         let losing = entries.iter().map(|(_, cluster)| cluster).collect::<BTreeSet<_>>().len();
-        if losing > LIMIT {
+        let recent: BTreeSet<&ClusterName> =
+            self.recent_losses().map(|loss| &loss.cluster).filter(|cluster| has(cluster) == 0).collect();
+        let losing = losing + recent.len();
+        if !entries.is_empty() && losing > LIMIT {
             let of = self.question.counts.by_cluster.len();
             self.hold(HoldCause::LastEntries, (losing, of, LIMIT), entries);
         }
@@ -407,8 +435,10 @@ impl Judging<'_> {
                 self.verdict.objects.insert(app.clone(), None);
                 continue;
             }
-            let hold = Hold::new(HoldCause::Objects { app: app.clone() }, *losing, of, limit, BTreeSet::new());
-            let approved = self.question.approvals.iter().find(|a| a.hold.id == hold.id).map(|a| a.by.clone());
+            let hold =
+                Hold::new(HoldCause::Objects { app: app.clone() }, *losing, of, limit, BTreeSet::new());
+            let approved =
+                self.question.approvals.iter().find(|a| a.hold.id == hold.id).map(|a| a.by.clone());
             let scope = AllowanceScope::Objects(app.clone());
             match approved.clone().or_else(|| self.allow(Some(&scope), *losing)) {
                 None => self.verdict.holds.push(hold),

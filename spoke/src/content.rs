@@ -132,7 +132,7 @@ impl Content {
             while let Some(chunk) =
                 timeout(REQUEST_TIMEOUT, chunks.message()).await.map_err(|_| FetchError::Late)??
             {
-                if let Some(whole) = take(chunk, &lacking, partial)? {
+                if let Some(whole) = take(&chunk, &lacking, partial)? {
                     self.store(whole, partial.remove(&whole).unwrap_or_default()).await?;
                     lacking.remove(&whole);
                 }
@@ -161,7 +161,7 @@ impl Content {
 
 /// Adds a chunk; says which bundle is whole with it.
 fn take(
-    chunk: v1::Chunk,
+    chunk: &v1::Chunk,
     wanted: &BTreeSet<Digest>,
     partial: &mut Partial,
 ) -> Result<Option<Digest>, FetchError> {

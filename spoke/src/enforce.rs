@@ -52,7 +52,7 @@ pub struct Enforcer {
     /// Counts up when a bundle turns out to be missing.
     pub missed: watch::Sender<u64>,
     /// What is reported.
-    pub reports: watch::Sender<Report>,
+    pub reports: watch::Sender<Option<Report>>,
 }
 
 type Decoded = BTreeMap<AppKey, Result<Entry, String>>;
@@ -83,7 +83,7 @@ impl Enforcer {
             if outcome.writes > 0 || !unsettled {
                 retry.reset();
             }
-            let report = reporter.report(held.assignment.order(), outcome);
+            let report = Some(reporter.report(held.assignment.order(), outcome));
             self.reports.send_if_modified(|last| {
                 let news = *last != report;
                 *last = report;

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nave_placement::fleet::Facts;
-use nave_placement::report::Report;
 use nave_proto::backoff::Backoff;
 use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::tls::Clock;
@@ -220,7 +219,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         channel: watch::Sender::new(None),
         connection: watch::Sender::new(Connection::default()),
     };
-    let (reports, facts) = (watch::Sender::new(Report::default()), watch::Sender::new(Facts::default()));
+    let (reports, facts) = (watch::Sender::new(None), watch::Sender::new(Facts::default()));
     let (arrived, missed) = (watch::Sender::new(0), watch::Sender::new(0));
     let stop = cancel.child_token();
     let mut tasks = JoinSet::new();

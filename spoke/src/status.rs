@@ -89,7 +89,7 @@ pub struct Writer {
     /// The order to detach.
     pub detached: watch::Receiver<bool>,
     /// What was observed.
-    pub reports: watch::Receiver<Report>,
+    pub reports: watch::Receiver<Option<Report>>,
 }
 
 impl Writer {
@@ -146,7 +146,7 @@ impl Writer {
             detached: *self.detached.borrow_and_update(),
             epoch: order.0.0,
             generation: order.1.0,
-            apps: apps(&report),
+            apps: report.as_ref().map(apps).unwrap_or_default(),
             pid: std::process::id(),
         }
     }

@@ -49,7 +49,7 @@ fn whatever_happens_nothing_is_lost_and_the_fleet_comes_to_rest() {
     }
     eprintln!("{deletions} deletions, {losses} lost states, {holds} holds, {objects} objects, {:?}", begun.elapsed());
     let count = failures.len();
-    failures.truncate(8);
+    failures.truncate(20);
     assert!(failures.is_empty(), "{count} failures; NAVE_SIM_SEED=N runs one:\n{}", failures.join("\n"));
     assert!(first.is_some() || (deletions > 0 && losses > 0 && holds > 0 && objects > 0), "too little happened");
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use nave_placement::{CatalogName, ROOT_CATALOG};
+use nave_placement::CatalogName;
 use nave_proto::v1;
 
 /// Units of durations, in milliseconds.
@@ -55,7 +55,7 @@ pub fn catalog(text: &str) -> Result<CatalogSource, String> {
     let named = text.split_once('=').and_then(|(name, url)| Some((name.parse::<CatalogName>().ok()?, url)));
     let (name, url) = match named {
         Some((name, url)) => (name, url),
-        None => (ROOT_CATALOG.parse::<CatalogName>().map_err(|e| e.to_string())?, text),
+        None => (CatalogName::root(), text),
     };
     if url.is_empty() {
         return Err("the URL is missing: write NAME=URL, or the URL alone".to_owned());

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
-use nave_placement::ROOT_CATALOG;
+use nave_placement::CatalogName;
 use nave_placement::catalog::{CommitId, Kind, LastGood, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +69,7 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
     let directory = Directory::new(dir);
     let tree = directory.tree()?;
-    let place = Place { name: ROOT_CATALOG.parse()?, directory: path.to_owned() };
+    let place = Place { name: CatalogName::root(), directory: path.to_owned() };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
     let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
     let rendered = render(&directory, &catalog, &tree, &BTreeMap::new(), &|_| false).await;

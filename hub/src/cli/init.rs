@@ -4,7 +4,6 @@
 //! Never: changes anything when it is run again.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use nave_spoke::run::system_clock;
@@ -51,12 +50,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         fleet: arguments.fleet,
         ca_dir: arguments.ca_dir,
         advertise: arguments.advertise.clone(),
+        install_context: true,
     };
     let clock = system_clock();
     let made = init::make(&options, clock())?;
     let fleet = made.authority.fleet();
     let shown = dir.display();
-    let is_running = match serve::found(&store_only(&dir)?).await {
+    let is_running = match serve::found(&serve::Options::local(dir.clone(), clock.clone())).await {
         Ok(()) => false,
         Err(error) if is_in_use(&error) => true,
         Err(error) => return Err(error.into()),
@@ -87,21 +87,4 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
 
 fn is_in_use(error: &ServeError) -> bool {
     matches!(error, ServeError::Store { source, .. } if matches!(source.downcast_ref(), Some(OpenError::InUse(_))))
-}
-
-/// What is needed to found the records; the rest is `hub serve`'s.
-fn store_only(dir: &std::path::Path) -> anyhow::Result<serve::Options> {
-    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    Ok(serve::Options {
-        data_dir: dir.to_owned(),
-        catalog: nave_placement::ROOT_CATALOG.parse()?,
-        url: String::new(),
-        branch: String::new(),
-        path: String::new(),
-        poll: Duration::MAX,
-        listen: nowhere,
-        http: nowhere,
-        store: "redb".to_owned(),
-        clock: system_clock(),
-    })
 }

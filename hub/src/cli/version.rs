@@ -23,13 +23,13 @@ struct VersionView {
 
 #[derive(Serialize, Deserialize)]
 struct ProtocolView {
-    oldest: u32,
-    newest: u32,
+    min: u32,
+    max: u32,
 }
 
 /// Prints it.
 pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let protocol = ProtocolView { oldest: *VERSIONS.start(), newest: *VERSIONS.end() };
+    let protocol = ProtocolView { min: *VERSIONS.start(), max: *VERSIONS.end() };
     let view = VersionView { version: env!("CARGO_PKG_VERSION").to_owned(), protocol };
     Document::of(&view)?.print::<VersionView>(arguments.format.output)?;
     Ok(Outcome::Done)
@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 
 impl View for VersionView {
     fn text(&self, _: Style) -> String {
-        format!("hub {} (protocol {}-{})\n", self.version, self.protocol.oldest, self.protocol.newest)
+        format!("hub {} (protocol {}-{})\n", self.version, self.protocol.min, self.protocol.max)
     }
 
     fn names(&self) -> Vec<String> {

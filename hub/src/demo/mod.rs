@@ -46,6 +46,7 @@ pub async fn run(options: Options, cancel: CancellationToken) -> anyhow::Result<
             ended = stage.broken() => return Err(ended),
         }
     }
+    drop(script);
     stage.strike().await;
     shown
 }

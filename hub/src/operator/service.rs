@@ -313,9 +313,10 @@ impl operator_server::Operator for OperatorService {
         let v1::AuditListRequest { after, limit } = request.into_inner();
         let last = self.rooms.ledger.state().audit.sequence;
         let limit = if limit == 0 { AUDIT_LINES } else { (limit as usize).min(AUDIT_LINES) };
-        let end = last.min(after.saturating_add(limit as u64));
+        let after = after.min(last);
+        let end = last.min(after + limit as u64);
         let mut lines = Vec::new();
-        for sequence in after.saturating_add(1)..=end {
+        for sequence in after + 1..=end {
             let record = self.rooms.ledger.store().get(&key::audit(sequence)).await;
             let record = record.map_err(|e| Status::unavailable(chain(&e)))?;
             // A line that is missing or unreadable is what `audit verify` is there to find.

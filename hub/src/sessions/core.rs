@@ -232,6 +232,14 @@ impl Core {
     fn on_accepted(&mut self, accepted: &v1::Accepted, view: &View) -> Vec<Action> {
         let order = (Epoch(accepted.epoch), Generation(accepted.generation));
         let current = &view.told.assignment;
+        let digest = nave_proto::digest(&accepted.digest);
+        // It had something on its way to its disk when it said hello. With the hub's seal on it, a new hello tells more.
+        if order.1 > Generation(0)
+            && self.unknown.is_none()
+            && digest.is_ok_and(|digest| view.told.knows(order.0, order.1, &digest) == Known::Lost)
+        {
+            return vec![Action::Close("the spoke accepted what this hub does not know; it shall say hello again".into())];
+        }
         let same = nave_proto::digest(&accepted.digest).is_ok_and(|digest| digest == current.digest());
         // A base for the next change only if it is exactly what is current; else the next one goes whole.
         self.holds = (order == current.order() && same).then(|| Arc::new(current.clone()));

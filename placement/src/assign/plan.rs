@@ -140,9 +140,11 @@ impl<'a> Next<'a> {
         let named: BTreeSet<&AppKey> = apps.into_iter().flat_map(|apps| apps.keys()).collect();
         let wanted: BTreeMap<&AppKey, &AppForm> =
             named.iter().filter_map(|app| Some((*app, inputs.apps.get(*app)?))).collect();
-        let entries = &member.told.assignment.entries;
-        let former = wanted.iter().flat_map(|(app, form)| form.options.formerly.iter().map(|old| (old, *app)));
-        let renamed = former.filter(|(old, _)| entries.contains_key(*old) && !named.contains(*old)).collect();
+        let told = &member.told.assignment;
+        let is_here = |old: &AppKey| told.entries.contains_key(old) || told.leaving.contains_key(old);
+        let former =
+            wanted.iter().flat_map(|(app, form)| form.options.formerly.iter().map(|old| (old, *app)));
+        let renamed = former.filter(|(old, _)| is_here(old) && !named.contains(*old)).collect();
         Self { inputs, cluster, member, wanted, named, renamed }
     }
 
@@ -154,9 +156,15 @@ impl<'a> Next<'a> {
     /// Earlier entries of an app, its former names' included, whose objects may be on the cluster.
     fn trail(&self, app: &AppKey) -> Vec<EncodedEntry> {
         let former = self.renamed.iter().filter(|(_, new)| **new == app).map(|(old, _)| *old);
+        let told = &self.member.told;
         let mut trail = Vec::new();
         for name in former.chain([app]) {
-            let Some(entry) = self.member.told.assignment.entries.get(name) else { continue };
+            let Some(entry) = told.assignment.entries.get(name) else {
+                // It comes back before it has left.
+                let leaving = told.trail.get(name).filter(|_| told.assignment.leaving.contains_key(name));
+                trail.extend(leaving.into_iter().flatten().cloned());
+                continue;
+            };
             let version = self.inputs.codec.decode(entry).map(|e| e.version);
             if !version.is_some_and(|v| self.confirmed(name, v)) {
                 trail.extend(self.member.told.trail.get(name).into_iter().flatten().cloned());
@@ -166,29 +174,13 @@ impl<'a> Next<'a> {
         trail
     }
 
-    /// Former names of an app under which a spoke may still hold objects: those that unconfirmed entries name.
-    fn unconfirmed_names(&self, app: &AppKey) -> BTreeSet<AppKey> {
-        let former = self.renamed.iter().filter(|(_, new)| **new == app).map(|(old, _)| *old);
-        let mut names = BTreeSet::new();
-        for name in former.chain([app]) {
-            let Some(entry) = self.member.told.assignment.entries.get(name) else { continue };
-            let Some(entry) = self.inputs.codec.decode(entry) else { continue };
-            if !self.confirmed(name, entry.version) {
-                names.extend(entry.options.formerly);
-            }
-            if name != app {
-                names.insert(name.clone());
-            }
-        }
-        names.retain(|name| name != app && !self.named.contains(name));
-        names
-    }
-
     /// Whether the spoke said that it applied this version of the app and pruned what it had to.
     fn confirmed(&self, app: &AppKey, version: Digest) -> bool {
-        let report = self.member.report.filter(|r| (r.epoch, r.generation) == self.member.told.assignment.order());
+        let report =
+            self.member.report.filter(|r| (r.epoch, r.generation) == self.member.told.assignment.order());
         report.and_then(|r| r.entries.get(app)).is_some_and(|entry| {
-            let applied = matches!(entry.state, EntryState::Healthy | EntryState::Progressing | EntryState::Degraded);
+            let applied =
+                matches!(entry.state, EntryState::Healthy | EntryState::Progressing | EntryState::Degraded);
             applied && entry.version == Some(version) && entry.reason != EntryReason::PruneRefused
         })
     }
@@ -201,63 +193,76 @@ impl<'a> Next<'a> {
 
     /// Objects of an app that may be on the cluster now.
     fn before(&self, app: &AppKey) -> BTreeSet<ObjectKey> {
-        let entries = self.trail(app).into_iter().filter_map(|e| self.inputs.codec.decode(&e));
-        entries.flat_map(|e| self.objects(&e.bundle, &e.options)).collect()
+        self.trail(app).iter().filter_map(|entry| self.objects_of(entry)).flatten().collect()
     }
 
-    fn objects(&self, bundle: &Digest, options: &Options) -> BTreeSet<ObjectKey> {
-        self.inputs.codec.objects(bundle).map(|o| effective_objects(&o, options)).unwrap_or_default()
+    fn objects_of(&self, entry: &EncodedEntry) -> Option<BTreeSet<ObjectKey>> {
+        let entry = self.inputs.codec.decode(entry)?;
+        self.objects(&entry.bundle, &entry.options)
     }
 
-    /// Objects that would go with the app's next form: those that no app of this cluster claims any more.
+    /// `None` while the bundle is not at hand.
+    fn objects(&self, bundle: &Digest, options: &Options) -> Option<BTreeSet<ObjectKey>> {
+        self.inputs.codec.objects(bundle).map(|objects| effective_objects(&objects, options))
+    }
+
+    /// Objects that would go with the app's next form: those that no app of this cluster claims any more. None, while it
+    /// is not known what one of them claims.
     fn dropped(&self, app: &AppKey, form: &AppForm, before: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
-        let now = self.objects(&form.bundle, &form.options);
+        let Some(now) = self.objects(&form.bundle, &form.options) else { return BTreeSet::new() };
         let mut lost: BTreeSet<ObjectKey> = before.difference(&now).cloned().collect();
         for (_, form) in self.wanted.iter().filter(|(other, _)| **other != app) {
             if lost.is_empty() {
                 break;
             }
-            let claimed = self.objects(&form.bundle, &form.options);
+            let Some(claimed) = self.objects(&form.bundle, &form.options) else { return BTreeSet::new() };
             lost.retain(|key| !claimed.contains(key));
         }
         lost
     }
 
+    /// Entries that stay as they are: they cannot be rendered now, or their removal is held.
+    fn kept(&self, verdict: &Verdict) -> BTreeMap<&'a AppKey, &'a EncodedEntry> {
+        let goes = |app: &AppKey| verdict.entries.contains_key(&(app.clone(), self.cluster.clone()));
+        let stays = |app: &AppKey| match self.leaves(app) {
+            true => !goes(app),
+            false => self.named.contains(app) && !self.wanted.contains_key(app),
+        };
+        let member: &'a Member<'a> = self.member;
+        member.told.assignment.entries.iter().filter(|(app, _)| stays(app)).collect()
+    }
+
     /// The next assignment; `None` when nothing changes.
     fn told(&self, survey: &Survey, verdict: &Verdict) -> Option<Told> {
         let before = &self.member.told.assignment;
+        let kept = self.kept(verdict);
         let mut trail = BTreeMap::new();
-        let mut entries = BTreeMap::new();
-        for app in &self.named {
-            match self.wanted.get(app) {
-                Some(form) => {
-                    let (entry, behind) = self.entry(app, form, survey, verdict);
-                    if !behind.is_empty() {
-                        trail.insert((*app).clone(), behind);
-                    }
-                    entries.insert((*app).clone(), entry);
-                }
-                // It cannot be rendered now: what runs stays.
-                None => drop(before.entries.get(*app).map(|old| entries.insert((*app).clone(), old.clone()))),
+        let mut entries: BTreeMap<AppKey, EncodedEntry> =
+            kept.iter().map(|(app, entry)| ((*app).clone(), (*entry).clone())).collect();
+        for app in kept.keys() {
+            trail.extend(self.member.told.trail.get(*app).map(|behind| ((*app).clone(), behind.clone())));
+        }
+        for (app, form) in &self.wanted {
+            let (entry, behind) = self.entry(app, form, survey, verdict, &kept);
+            if !behind.is_empty() {
+                trail.insert((*app).clone(), behind);
             }
+            entries.insert((*app).clone(), entry);
         }
         let mut leaving = self.still_leaving(&entries);
+        for app in leaving.keys() {
+            trail.extend(self.member.told.trail.get(app).map(|behind| (app.clone(), behind.clone())));
+        }
         for (app, old) in before.entries.iter().filter(|(app, _)| self.leaves(app)) {
-            match verdict.entries.get(&(app.clone(), self.cluster.clone())) {
-                Some(cause) => {
-                    let record = self.leaving(app, old, cause);
-                    // What its former names hold on a spoke that has not taken the rename over leaves too.
-                    for former in self.unconfirmed_names(app) {
-                        leaving.entry(former).or_insert_with(|| record.clone());
-                    }
-                    leaving.insert(app.clone(), record);
-                }
-                // Held: it stays as it is.
-                None => {
-                    entries.insert(app.clone(), old.clone());
-                    if let Some(behind) = self.member.told.trail.get(app) {
-                        trail.insert(app.clone(), behind.clone());
-                    }
+            let Some(cause) = verdict.entries.get(&(app.clone(), self.cluster.clone())) else { continue };
+            let record = self.leaving(app, old, cause);
+            for name in self.unconfirmed_names(app, old) {
+                // A former name that has an entry or a record of its own goes its own way.
+                let listed = before.entries.contains_key(&name) || leaving.contains_key(&name);
+                let own = name != *app && (listed || entries.contains_key(&name));
+                if !own && !self.renamed.contains_key(&name) {
+                    leaving.insert(name.clone(), record.clone());
+                    trail.insert(name, self.trimmed_trail(app));
                 }
             }
         }
@@ -279,39 +284,74 @@ impl<'a> Next<'a> {
         form: &AppForm,
         survey: &Survey,
         verdict: &Verdict,
+        kept: &BTreeMap<&AppKey, &EncodedEntry>,
     ) -> (EncodedEntry, Vec<EncodedEntry>) {
         let key = (app.clone(), self.cluster.clone());
-        let (drops, drops_cause) = match (survey.drops.get(&key), verdict.objects.get(app)) {
-            (Some(count), Some(cause)) => {
-                let revision = || Cause::Revision { commit: form.commit.clone() };
-                (*count, Some(cause.clone().unwrap_or_else(revision)))
-            }
-            _ => (0, None),
-        };
+        let cause = verdict.objects.get(app).filter(|_| survey.drops.contains_key(&key));
+        let drops = cause.map_or(0, |_| self.drops(app, form, kept));
+        let revision = || Cause::Revision { commit: form.commit.clone() };
+        let drops_cause = cause.filter(|_| drops > 0).map(|cause| cause.clone().unwrap_or_else(revision));
         let old = self.member.told.assignment.entries.get(app);
         let told = old.and_then(|e| self.inputs.codec.decode(e));
-        if let (Some(old), Some(told)) = (old, told)
-            && told.version == form.version
+        let same = told.filter(|told| told.version == form.version);
+        if let (Some(old), Some(told)) = (old, &same)
             && told.drops >= drops
         {
             return (old.clone(), self.member.told.trail.get(app).cloned().unwrap_or_default());
         }
-        let objects = self.objects(&form.bundle, &form.options).len();
-        let mut options = form.options.clone();
-        options.formerly.extend(self.unconfirmed_names(app));
+        let objects = self.objects(&form.bundle, &form.options).map_or(0, |objects| objects.len());
         let entry = Entry {
             bundle: form.bundle,
             values: BTreeMap::new(),
-            options,
+            options: form.options.clone(),
             version: form.version,
-            commit: form.commit.clone(),
+            commit: same.map_or_else(|| form.commit.clone(), |told| told.commit),
             objects: u32::try_from(objects).unwrap_or(u32::MAX),
             drops,
             drops_cause,
         };
-        let mut behind = self.trail(app);
-        behind.drain(..behind.len().saturating_sub(TRAIL));
-        (self.inputs.codec.encode(&entry), behind)
+        (self.inputs.codec.encode(&entry), self.trimmed_trail(app))
+    }
+
+    /// How many objects an entry may drop: what a kept entry claims it does not.
+    fn drops(&self, app: &AppKey, form: &AppForm, kept: &BTreeMap<&AppKey, &EncodedEntry>) -> u32 {
+        let mut lost = self.dropped(app, form, &self.before(app));
+        for entry in kept.values() {
+            let Some(claimed) = self.objects_of(entry) else { return 0 };
+            lost.retain(|key| !claimed.contains(key));
+        }
+        u32::try_from(lost.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The trail, bounded: first goes what the others cover, then the oldest.
+    fn trimmed_trail(&self, app: &AppKey) -> Vec<EncodedEntry> {
+        let mut trail = self.trail(app);
+        let mut at = 0;
+        while trail.len() > TRAIL && at + 1 < trail.len() {
+            let others = trail.iter().enumerate().filter(|(i, _)| *i != at);
+            let others: BTreeSet<ObjectKey> =
+                others.filter_map(|(_, e)| self.objects_of(e)).flatten().collect();
+            if self.objects_of(&trail[at]).is_some_and(|objects| objects.is_subset(&others)) {
+                trail.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        trail.drain(..trail.len().saturating_sub(TRAIL));
+        trail
+    }
+
+    /// The names under which objects of an entry may be on the cluster: its own, and those that it had before if the
+    /// spoke did not say that it handed them over.
+    fn unconfirmed_names(&self, app: &AppKey, entry: &EncodedEntry) -> BTreeSet<AppKey> {
+        let mut names = BTreeSet::from([app.clone()]);
+        let read = self.inputs.codec.decode(entry);
+        if !read.as_ref().is_some_and(|entry| self.confirmed(app, entry.version)) {
+            let earlier = self.member.told.trail.get(app).into_iter().flatten();
+            let all = earlier.filter_map(|entry| self.inputs.codec.decode(entry)).chain(read);
+            names.extend(all.flat_map(|entry| entry.options.formerly));
+        }
+        names
     }
 
     /// Leaving records that the spoke has not acknowledged and that no entry took back.
@@ -319,17 +359,23 @@ impl<'a> Next<'a> {
         let told = &self.member.told.assignment;
         let report = self.member.report.filter(|r| (r.epoch, r.generation) == told.order());
         let left = |app: &AppKey| report.is_some_and(|r| r.left.contains(app));
-        let stays = |(app, _): &(&AppKey, &Leaving)| !left(app) && !entries.contains_key(*app);
+        let back = |app: &AppKey| entries.contains_key(app) || self.renamed.contains_key(app);
+        let stays = |(app, _): &(&AppKey, &Leaving)| !left(app) && !back(app);
         told.leaving.iter().filter(stays).map(|(app, l)| (app.clone(), l.clone())).collect()
     }
 
     fn leaving(&self, app: &AppKey, old: &EncodedEntry, cause: &Cause) -> Leaving {
         let policy = self.inputs.codec.decode(old).map(|e| e.options.on_remove);
+        // Of a bundle that is not at hand the entry at least says how many objects it has.
+        let unknown = self.trail(app).into_iter().filter(|entry| self.objects_of(entry).is_none());
+        let unknown =
+            unknown.filter_map(|entry| self.inputs.codec.decode(&entry)).map(|entry| entry.objects as usize);
+        let objects = self.before(app).len() + unknown.sum::<usize>();
         Leaving {
             // An entry that cannot be read says nothing about deleting.
             policy: policy.unwrap_or(crate::catalog::OnRemove::Orphan),
             cause: cause.clone(),
-            objects: u32::try_from(self.before(app).len()).unwrap_or(u32::MAX),
+            objects: u32::try_from(objects).unwrap_or(u32::MAX),
         }
     }
 }

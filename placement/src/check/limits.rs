@@ -57,9 +57,8 @@ pub(super) fn entries(change: &Change<'_>, unapproved: &BTreeSet<EntryKey>, foun
         told.is_some_and(|assignment| assignment.entries.is_empty())
     };
     let now: BTreeSet<_> = unapproved.iter().map(|(_, c)| c).filter(|c| emptied(c)).collect();
-    let was_empty = |cluster: &_| {
-        change.previous.get(cluster).is_some_and(|told| told.assignment.entries.is_empty())
-    };
+    let was_empty =
+        |cluster: &_| change.previous.get(cluster).is_some_and(|told| told.assignment.entries.is_empty());
     let before: BTreeSet<_> = recent.iter().map(|loss| &loss.cluster).filter(|c| was_empty(c)).collect();
     over(Limit::LastEntries, now.len(), before.len(), change.previous.len(), &|_| 2);
 }

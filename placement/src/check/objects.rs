@@ -70,7 +70,8 @@ fn one(
         None => found.push(Violation::DropsWithoutCause { cluster: cluster.clone(), app: app.clone() }),
         Some(Cause::Approved { hold, by }) => {
             let about = |cause: &HoldCause| matches!(cause, HoldCause::Objects { app: a } if a == app);
-            let known = |a: &&crate::guard::Approval| a.hold.id == *hold && a.by == *by && about(&a.hold.cause);
+            let known =
+                |a: &&crate::guard::Approval| a.hold.id == *hold && a.by == *by && about(&a.hold.cause);
             if change.approvals.iter().find(known).is_none() {
                 let cause = Cause::Approved { hold: hold.clone(), by: by.clone() };
                 found.push(Violation::CauseUnfounded { cluster: cluster.clone(), app: app.clone(), cause });

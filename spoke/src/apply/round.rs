@@ -29,6 +29,9 @@ pub struct Progress {
     pub kept: Vec<ObjectKey>,
     /// Foreign changes put back.
     pub corrected: u32,
+    /// Another app claims an object and does not have it yet: until then this app's version is not complete, because it
+    /// would have to delete the object if the other never takes it.
+    pub handing_over: bool,
     /// All its steps had their turn.
     pub finished: bool,
 }
@@ -186,6 +189,8 @@ impl<'a> Round<'a> {
                     let rests = plan.apps.get(to).is_some_and(|steps| steps.rest.contains(key));
                     if rests || self.progress(to).applied.contains(key) {
                         self.progress(app).settled.insert((of.clone(), key.clone()));
+                    } else {
+                        self.progress(app).handing_over = true;
                     }
                 }
                 Step::Prune { of, key } if raised => {
@@ -245,7 +250,8 @@ impl<'a> Round<'a> {
         step: &Step,
     ) -> Result<(), Stopped> {
         let mut remaining = self.remaining(app, of);
-        if self.progress(app).problems.is_empty() {
+        let progress = self.progress(app);
+        if progress.problems.is_empty() && !progress.handing_over {
             remaining.version = complete.or(remaining.version);
         }
         let stored = self.inventories.get(of).cloned();

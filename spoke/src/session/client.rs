@@ -33,8 +33,6 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Between two attempts while the hub refuses who we are: only an operator changes that.
 const REFUSED_MIN: Duration = Duration::from_secs(30);
 const REFUSED_MAX: Duration = Duration::from_secs(600);
-/// How long a restarted spoke looks at its cluster before it says hello without having seen it.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// A session that lasted so long shows that the hub is well: the next failure is the first again.
 const LASTED: Duration = Duration::from_secs(10);
 
@@ -72,8 +70,8 @@ pub struct Client {
     pub membership: Arc<Membership>,
     /// Where things are stored.
     pub state: Arc<State>,
-    /// The latest report.
-    pub reports: watch::Receiver<Report>,
+    /// The latest report; none before the first round of this boot.
+    pub reports: watch::Receiver<Option<Report>>,
     /// The latest facts.
     pub facts: watch::Receiver<Facts>,
     /// What the rest is told.
@@ -99,13 +97,6 @@ impl Client {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         let mut refused = Backoff::new(REFUSED_MIN, REFUSED_MAX);
         let mut turn = 0;
-        if !self.core.is_detached() && self.core.held().assignment.generation.0 > 0 {
-            // A hello before the first look would say that nothing is known of what runs.
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                _ = timeout(FIRST_LOOK, self.reports.changed()) => {}
-            }
-        }
         loop {
             let began = Instant::now();
             let end = tokio::select! {
@@ -164,7 +155,7 @@ impl Client {
         if self.membership.has_expired()
             && let Err(error) = self.membership.renew().await
         {
-            return ended_by(error);
+            return ended_by(&error);
         }
         match self.try_session(turn).await {
             // A clock of ours that is wrong, or a renewal that was missed: a new certificate may be all that is needed.
@@ -208,8 +199,7 @@ impl Client {
         let late = |what: &str| tonic::Status::deadline_exceeded(format!("no {what} in time"));
         let (outbox, messages) = mpsc::channel(OUTBOX);
         // Marked as seen before they are read, so that a change meanwhile is not missed. The hello says the digest.
-        let report = self.reports.borrow_and_update().clone();
-        self.core.observed(report);
+        self.observed();
         let facts = self.facts.borrow_and_update().clone();
         self.core.facts(facts);
         // Before the stream is opened: the hub may answer only after it has read the hello.
@@ -230,10 +220,7 @@ impl Client {
                     None => return Ok(End::Failed("the hub ended the stream".to_owned())),
                 },
                 () = sleep_until(by), if !welcomed => return Err(late("welcome")),
-                Ok(()) = self.reports.changed() => {
-                    let report = self.reports.borrow_and_update().clone();
-                    self.core.observed(report)
-                }
+                Ok(()) = self.reports.changed() => self.observed(),
                 Ok(()) = self.facts.changed() => {
                     let facts = self.facts.borrow_and_update().clone();
                     self.core.facts(facts)
@@ -252,6 +239,12 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Tells the core the latest report.
+    fn observed(&mut self) -> Vec<Action> {
+        let report = self.reports.borrow_and_update().clone();
+        report.map(|report| self.core.observed(report)).unwrap_or_default()
     }
 
     /// Carries one action out, and what follows from it.
@@ -310,7 +303,7 @@ fn not_stored(error: &crate::state::StateError) -> End {
     End::Failed(error)
 }
 
-fn ended_by(error: RenewError) -> End {
+fn ended_by(error: &RenewError) -> End {
     match error {
         RenewError::Refused(_) => End::Refused(error.to_string()),
         RenewError::Failed(_) => End::Failed(error.to_string()),

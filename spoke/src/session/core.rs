@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nave_placement::Digest;
-use nave_placement::assign::{Assignment, Epoch};
+use nave_placement::assign::{Assignment, Epoch, Generation};
 use nave_placement::fleet::Facts;
 use nave_placement::report::Report;
 use nave_proto::v1::{self, answer, from_spoke, question, to_spoke};
@@ -63,6 +63,8 @@ pub struct Core {
     told: Option<Arc<Report>>,
     facts: Facts,
     welcomed: bool,
+    /// The order of the assignment that this session's hello named.
+    said: Option<(Epoch, Generation)>,
 }
 
 fn message(message: from_spoke::Message) -> v1::FromSpoke {
@@ -83,6 +85,7 @@ impl Core {
             told: None,
             facts: Facts::default(),
             welcomed: false,
+            said: None,
         }
     }
 
@@ -106,6 +109,7 @@ impl Core {
         self.welcomed = false;
         self.told = None;
         let assignment = &self.held.assignment;
+        self.said = Some(assignment.order());
         let hello = v1::Hello {
             versions: Some(v1::VersionRange { min: *limits::VERSIONS.start(), max: *limits::VERSIONS.end() }),
             cluster_uid: self.cluster_uid.clone(),
@@ -155,6 +159,10 @@ impl Core {
             Action::Remember { time_ms: welcome.time_ms, addresses: welcome.hub_addresses },
             Action::Send(message(from_spoke::Message::Facts(facts_to_proto(&self.facts)))),
         ];
+        if self.said != Some(self.held.assignment.order()) {
+            // Something reached the disk after the hello.
+            actions.push(self.accepted());
+        }
         if self.detached {
             actions.push(Action::Send(message(from_spoke::Message::Detached(v1::Detached {}))));
         }

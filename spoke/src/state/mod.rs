@@ -3,16 +3,18 @@
 //! In: identity, accepted assignments, bundles, the order to detach. Out: the same, after any crash.
 //! Never: is shared by two spokes, forgets the last good form because a file is damaged, writes a file in place.
 //!
-//!     D/lock            held while a spoke runs
-//!     D/identity.json   key, certificate, CA, names, hub addresses; sealed, for the owner alone
-//!     D/joining.json    the key that a join token is being used with; sealed, for the owner alone
-//!     D/assignment      v1.Assignment, whole, with the hub's MAC; sealed
-//!     D/previous.json   per app the bundle of its previous entry; sealed
-//!     D/bundles/DIGEST  zstd, as received
-//!     D/boot            number of starts; sealed
-//!     D/hub-time        the last hub time seen, Unix milliseconds; sealed
-//!     D/detached        present: the order to detach was taken
-//!     D/status.json     what `spoke status` shows; may be lost
+//! ```text
+//! D/lock            held while a spoke runs
+//! D/identity.json   key, certificate, CA, names, hub addresses; sealed, for the owner alone
+//! D/joining.json    the key that a join token is being used with; sealed, for the owner alone
+//! D/assignment      v1.Assignment, whole, with the hub's MAC; sealed
+//! D/previous.json   per app the bundle of its previous entry; sealed
+//! D/bundles/DIGEST  zstd, as received
+//! D/boot            number of starts; sealed
+//! D/hub-time        the last hub time seen, Unix milliseconds; sealed
+//! D/detached        present: the order to detach was taken
+//! D/status.json     what `spoke status` shows; may be lost
+//! ```
 
 mod bundles;
 mod sealed;

@@ -1,1 +1,156 @@
-//! What the state directory survives.
+//! What the state directory survives: files that are cut anywhere, and what belongs to no file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use nave_placement::assign::{EncodedEntry, Generation, Options};
+use nave_placement::catalog::{CommitId, OnRemove};
+use nave_proto::encode_entry;
+
+use super::*;
+use crate::identity::{Der, Secret};
+
+fn entry(bundle: Digest) -> EncodedEntry {
+    let options =
+        Options { namespace: None, prune: true, on_remove: OnRemove::Delete, formerly: BTreeSet::new() };
+    encode_entry(&Entry {
+        bundle,
+        values: BTreeMap::new(),
+        options,
+        version: bundle,
+        commit: CommitId("c".into()),
+        objects: 1,
+        drops: 0,
+        drops_cause: None,
+    })
+}
+
+fn packed(content: &str) -> (Digest, Vec<u8>) {
+    (Digest::of(content.as_bytes()), zstd::encode_all(content.as_bytes(), 0).expect("in memory"))
+}
+
+fn held(generation: u64, bundle: Digest) -> Held {
+    let entries = [("web".parse().expect("valid"), entry(bundle))].into();
+    let assignment =
+        Assignment { epoch: Epoch(1), generation: Generation(generation), entries, leaving: BTreeMap::new() };
+    Held { assignment: Arc::new(assignment), mac: vec![1, 2] }
+}
+
+fn identity() -> Identity {
+    Identity {
+        fleet: "acme".into(),
+        cluster: "fra-1".into(),
+        token: "t".into(),
+        cluster_uid: "uid".into(),
+        hub_addresses: vec!["127.0.0.1:1".into()],
+        ca: Der(vec![1]),
+        certificate: Der(vec![2]),
+        key: Secret(vec![3]),
+    }
+}
+
+#[test]
+fn everything_reads_back_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (bundle, zstd) = packed("{}");
+    {
+        let state = State::open(dir.path()).expect("opens");
+        assert_eq!(state.held().expect("readable"), Held::nothing());
+        state.store_identity(&identity()).expect("stored");
+        state.store_held(&held(1, bundle), &[(bundle, zstd)]).expect("stored");
+        state.store_hub_time(77).expect("stored");
+        assert_eq!(state.next_boot(1000).expect("counted"), 1);
+    }
+    let state = State::open(dir.path()).expect("opens");
+    assert_eq!(state.identity().expect("readable"), Some(identity()));
+    assert_eq!(state.held().expect("readable"), held(1, bundle));
+    assert_eq!(state.bundle(&bundle).expect("readable").as_deref(), Some(&b"{}"[..]));
+    assert_eq!((state.hub_time().expect("readable"), state.is_detached()), (77, false));
+    assert_eq!(state.next_boot(1000).expect("counted"), 2);
+}
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_told_and_costs_nothing_that_cannot_be_had_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (bundle, zstd) = packed("{}");
+    let state = State::open(dir.path()).expect("opens");
+    let store = || {
+        state.store_identity(&identity()).expect("stored");
+        state.store_held(&held(1, bundle), &[(bundle, zstd.clone())]).expect("stored");
+        state.store_hub_time(77).expect("stored");
+        state.next_boot(1000).expect("counted");
+    };
+    store();
+    for name in ["assignment", "identity.json", "hub-time", "boot"] {
+        let path = dir.path().join(name);
+        let length = fs::read(&path).expect("readable").len();
+        for cut in (0..length).step_by(7) {
+            store();
+            let whole = fs::read(&path).expect("readable");
+            fs::write(&path, &whole[..cut.min(whole.len() - 1)]).expect("written");
+            let held = state.held().expect("readable");
+            match name {
+                "assignment" => {
+                    assert_eq!(held, Held::nothing());
+                    assert!(dir.path().join("assignment.damaged").exists());
+                }
+                "identity.json" => {
+                    assert!(matches!(state.identity(), Err(StateError::Damaged(_))));
+                    assert!(path.exists(), "the file is left for whoever mends it");
+                }
+                "hub-time" => assert_eq!(state.hub_time().expect("readable"), 0),
+                _ => assert!(state.next_boot(1_000_000).expect("counted") >= 1_000_000),
+            }
+        }
+    }
+    let path = dir.path().join("bundles").join(bundle.to_string());
+    store();
+    fs::write(&path, b"half").expect("written");
+    assert_eq!(state.bundle(&bundle).expect("readable"), None);
+    assert!(!state.has_bundle(&bundle), "so that it is fetched again");
+}
+
+#[test]
+fn the_previous_bundle_of_an_app_stays_and_older_ones_go() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = State::open(dir.path()).expect("opens");
+    let bundles: Vec<_> = ["1", "2", "3"].map(packed).into();
+    for (generation, (digest, zstd)) in (1..).zip(&bundles) {
+        state.store_held(&held(generation, *digest), &[(*digest, zstd.clone())]).expect("stored");
+    }
+    let here = |i: usize| state.has_bundle(&bundles[i].0);
+    assert_eq!([here(0), here(1), here(2)], [false, true, true]);
+    // The same bundle again is no change of version.
+    state.store_held(&held(4, bundles[2].0), &[]).expect("stored");
+    assert_eq!([here(1), here(2)], [true, true]);
+}
+
+#[test]
+fn an_inlined_bundle_that_is_not_what_it_says_is_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = State::open(dir.path()).expect("opens");
+    let (bundle, _) = packed("right");
+    let (_, wrong) = packed("wrong");
+    state.store_held(&held(1, bundle), &[(bundle, wrong)]).expect("stored");
+    assert!(!state.has_bundle(&bundle));
+}
+
+#[test]
+fn joining_again_makes_what_was_held_void() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = State::open(dir.path()).expect("opens");
+    state.store_held(&held(1, packed("x").0), &[]).expect("stored");
+    state.detach().expect("stored");
+    state.joined(&identity()).expect("stored");
+    assert_eq!((state.held().expect("readable"), state.is_detached()), (Held::nothing(), false));
+}
+
+#[test]
+fn the_key_is_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = State::open(dir.path()).expect("opens");
+    state.store_identity(&identity()).expect("stored");
+    let mode = fs::metadata(dir.path().join("identity.json")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

@@ -126,6 +126,12 @@ impl Hub {
         self.running.as_ref().map(|running| running.ledger.state().clone())
     }
 
+    /// The store's version: it grows with every write.
+    pub fn written(&self) -> Version {
+        let listing = block_on(nave_hub::store::Store::list(&*self.disk.0, "fleet")).expect("in memory");
+        listing.version
+    }
+
     /// Decides anew from the branch as it is now; what is to be written waits for [`Hub::write`].
     pub fn decide(&mut self, git: &mut Git, oracle: &mut Oracle) {
         let now_ms = self.now_ms();
@@ -250,7 +256,9 @@ impl Hub {
                 Action::Accepted(..) | Action::Facts(_) => {}
                 Action::Report(_) | Action::LostState(..) | Action::Seed(_) => {
                     let writes = effects(&running.ledger.state(), cluster, &action, now_ms);
-                    writes.into_iter().for_each(|write| drop(commit(running, write, oracle)));
+                    for write in writes {
+                        commit(running, write, oracle);
+                    }
                 }
             }
             if matches!(action, Action::Seed(_)) {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_hub::state::State;
+use nave_placement::assign::Generation;
 use nave_placement::catalog::OnRemove;
 use nave_placement::render::Bundle;
 use nave_placement::report::EntryReason;
@@ -15,6 +16,8 @@ use super::{Played, World, git, hub, trace};
 
 /// Rounds of everything; more than any chain of causes is long.
 const ROUNDS: usize = 60;
+/// Rounds without a write of the hub after which nothing more comes.
+const QUIET: usize = 3;
 
 impl World {
     /// Mends everything and lets time pass.
@@ -27,8 +30,14 @@ impl World {
             }
         }
         self.git.mend();
+        let mut quiet = 0;
         for _ in 0..ROUNDS {
+            let before = self.hub.written();
             self.everything()?;
+            quiet = if self.hub.written() == before { quiet + 1 } else { 0 };
+            if quiet == QUIET {
+                break;
+            }
         }
         let state = self.hub.state().ok_or("the hub is down")?;
         if state.doubt.is_some() {
@@ -59,7 +68,7 @@ impl World {
         while self.hub.write(&mut self.oracle) {}
         for i in 0..self.spokes.len() {
             let mut said = vec![self.connect(i), self.connect(i), self.offer(i)];
-            for _ in 0..30 {
+            for _ in 0..12 {
                 let ids: Vec<u64> = self.links[i].streams.iter().map(|stream| stream.id).collect();
                 said.extend(ids.iter().map(|id| self.deliver_up(i, *id)));
                 said.extend(ids.iter().map(|id| self.deliver_down(i, *id)));
@@ -69,6 +78,7 @@ impl World {
             said.push(self.fetch(i));
             let actions = self.spokes[i].round(i64::MAX);
             self.act(i, actions);
+            said.push(format!("{}: {:?}", self.spokes[i].name, self.spokes[i].target.stored()));
             if trace() {
                 said.iter().filter(|said| !said.is_empty()).for_each(|said| eprintln!("rest: {said}"));
             }
@@ -101,8 +111,9 @@ impl World {
         for (app, model) in &wanted {
             let form = state.forms.get(app);
             let entry = entries.get(app).and_then(|entry| entry.as_ref().ok());
-            if form.is_some() != entry.is_some() || form.is_none() && !model.broken {
-                return Err(format!("{name}: {app} is wanted and has no entry, or no form"));
+            if form.is_some() && entry.is_none() || form.is_none() && !model.broken {
+                let (form, entry) = (form.is_some(), entry.is_some());
+                return Err(format!("{name}: {app} is wanted: form {form}, entry {entry}, {model:?}"));
             }
             if form.zip(entry).is_some_and(|(form, entry)| form.record.version != entry.version) {
                 return Err(format!("{name}: {app} is not at the version in effect"));
@@ -111,12 +122,14 @@ impl World {
         for app in entries.keys().filter(|app| !wanted.contains_key(*app) && !held.contains(*app)) {
             return Err(format!("{name}: {app} is neither wanted nor held"));
         }
-        self.objects(spoke, &held)
+        self.objects(spoke, commit, &held)
     }
 
     /// Compares the target with what the entries say, where nothing stands in their way.
-    fn objects(&self, spoke: &Spoke, held: &BTreeSet<&AppKey>) -> Result<usize, String> {
+    fn objects(&self, spoke: &Spoke, commit: &git::Commit, held: &BTreeSet<&AppKey>) -> Result<usize, String> {
         let name = &spoke.name;
+        // An app whose newest text cannot be rendered claims what it did before.
+        let unrendered = commit.apps.values().any(|model| model.broken);
         let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
         let live = spoke.target.objects();
         let mut claimed: BTreeMap<ObjectKey, AppKey> = BTreeMap::new();
@@ -127,9 +140,9 @@ impl World {
             let reason = report.entries.get(&app).map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
-                // Held drops, drops of what a lost state knew, or an object that a held app still claims.
-                Some(EntryReason::PruneRefused) => self.oracle.lost || self.drops_held(&app),
-                Some(EntryReason::ClaimedTwice) => !held.is_empty(),
+                // Held drops, a held app whose object moved away and then went, drops of what a lost state knew.
+                Some(EntryReason::PruneRefused) => self.oracle.lost || held.contains(&app) || self.drops_held(&app),
+                Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered,
                 // Another owner's content on an object that we let go.
                 Some(EntryReason::Conflict) => true,
                 other => return Err(format!("{name}: {app} is not at rest: {other:?} {report:#?}")),
@@ -175,7 +188,8 @@ fn converged(state: &State, spoke: &Spoke) -> Result<(), String> {
         return Ok(());
     }
     let (told, held) = (&state.told(name).assignment.clone(), &spoke.disk.held.assignment);
-    if told.order() != held.order() || told.digest() != held.digest() {
+    let never = told.generation == Generation(0) && held.generation == Generation(0);
+    if !never && (told.order() != held.order() || told.digest() != held.digest()) {
         return Err(format!("{name} holds {:?}, the hub told {:?}", held.order(), told.order()));
     }
     let Some(core) = &spoke.core else { return Err(format!("{name} is down")) };

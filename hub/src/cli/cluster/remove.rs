@@ -1,4 +1,4 @@
-//! `hub cluster remove`: orders a cluster out, and tells whether its spoke acknowledged.
+//! `hub cluster remove`: orders a cluster out, and tells whether its spoke acknowledged; exit code 3 if it did not yet.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub async fn run(client: &mut Client, name: String, delete: bool, reason: String
                 "The spoke of cluster {name} is not connected: it {order} when it connects. If it is lost for good, \
                  `hub cluster revoke {name}` refuses its certificate now.\n"
             ))?;
-            return Ok(Outcome::Done);
+            return Ok(Outcome::Different);
         }
         if Instant::now() >= deadline {
             let under_way = match view.row.standing {

@@ -2,9 +2,11 @@
 //!
 //! In: inventories, digests. Out: the same, after any crash. Never: lies where manifests are read.
 //!
-//!     STATE/uid                    a random id
-//!     STATE/inventory/NAME.json    one per app
-//!     STATE/written/FILE           digest of the body we last wrote under that name
+//! ```text
+//! STATE/uid                    a random id
+//! STATE/inventory/NAME.json    one per app
+//! STATE/written/FILE           digest of the body we last wrote under that name
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs;
