@@ -90,7 +90,8 @@ impl View for AppView {
             }
             _ => text.push_str("; not rendered\n"),
         }
-        let placements = if self.placements.is_empty() { "none".to_owned() } else { self.placements.join(", ") };
+        let placements =
+            if self.placements.is_empty() { "none".to_owned() } else { self.placements.join(", ") };
         let _ = writeln!(text, "Placements: {placements}");
         for problem in &self.problems {
             let _ = writeln!(text, "{problem}");
@@ -112,11 +113,18 @@ fn version(version: Option<&nave_placement::Digest>) -> String {
 }
 
 /// Entries, with a first column that tells them apart.
-pub fn entries(header: &str, entries: &[EntryView], first: impl Fn(&EntryView) -> String, style: Style) -> String {
-    let mut table = Table::new([header, "STATE", "HEALTHY", "VERSION", "RUNNING", "CORRECTED", "OBJECT", "MESSAGE"]);
+pub fn entries(
+    header: &str,
+    entries: &[EntryView],
+    first: impl Fn(&EntryView) -> String,
+    style: Style,
+) -> String {
+    let mut table =
+        Table::new([header, "STATE", "HEALTHY", "VERSION", "RUNNING", "CORRECTED", "OBJECT", "MESSAGE"]);
     for entry in entries {
         let worst = entry.unhealthy.first();
-        let message = worst.map_or(entry.message.clone(), |object| format!("{}: {}", object.reason, object.message));
+        let message =
+            worst.map_or(entry.message.clone(), |object| format!("{}: {}", object.reason, object.message));
         table.row([
             first(entry).into(),
             Cell::from(format!("{:?}", entry.phase)).paint(style.of(entry.phase)),

@@ -22,7 +22,10 @@ const PAGE: u32 = 1000;
 
 /// Its arguments.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true, after_help = "Examples:\n  hub audit --limit 10\n  hub audit verify")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  hub audit --limit 10\n  hub audit verify"
+)]
 pub struct Arguments {
     /// How many of the last lines
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
@@ -102,7 +105,9 @@ impl View for VerifyView {
         let lines = count(usize::try_from(self.lines).unwrap_or(usize::MAX), "line", "lines");
         match self.bad {
             None => format!("{lines}, all as they were written; the last hash is {}\n", self.hash),
-            Some(bad) => format!("line {bad} is missing, changed or out of order; {lines} before it are as they were written\n"),
+            Some(bad) => format!(
+                "line {bad} is missing, changed or out of order; {lines} before it are as they were written\n"
+            ),
         }
     }
 
@@ -141,6 +146,9 @@ mod tests {
     #[test]
     fn a_log_that_lacks_its_end_is_not_whole() {
         assert_eq!(verify(&[], 0).bad, None);
-        assert_eq!(verify(&[], 3), VerifyView { lines: 0, hash: nave_placement::Digest::default(), bad: Some(1) });
+        assert_eq!(
+            verify(&[], 3),
+            VerifyView { lines: 0, hash: nave_placement::Digest::default(), bad: Some(1) }
+        );
     }
 }

@@ -94,9 +94,12 @@ impl View for CheckView {
     fn text(&self, _: Style) -> String {
         let mut text: String = self.problems.iter().map(|problem| format!("{problem}\n")).collect();
         if self.empty {
-            text.push_str("error: there is no catalog document (apiVersion nave.dev/v1alpha1) here; is --path right?\n");
+            text.push_str(
+                "error: there is no catalog document (apiVersion nave.dev/v1alpha1) here; is --path right?\n",
+            );
         }
-        let errors = self.problems.iter().filter(|problem| problem.is_error()).count() + usize::from(self.empty);
+        let errors =
+            self.problems.iter().filter(|problem| problem.is_error()).count() + usize::from(self.empty);
         let warnings = self.problems.iter().filter(|problem| !problem.is_error()).count();
         let objects: usize = self.objects.values().sum();
         let apps = self.objects.get(&Kind::App).copied().unwrap_or(0);

@@ -64,7 +64,8 @@ impl Hub {
 pub async fn connect(context: &Context) -> anyhow::Result<Client> {
     let ca = context.ca_der().context("the context's CA cannot be read")?;
     let credentials = context.credentials().context("the context's certificate cannot be read")?;
-    let config = tls::client(&ca, Some(&credentials), system_clock()).context("the context's certificate is no good")?;
+    let config = tls::client(&ca, Some(&credentials), system_clock())
+        .context("the context's certificate is no good")?;
     let connector: Connector = Arc::new(Tcp);
     let mut failures = Vec::new();
     for address in &context.hub {
@@ -105,7 +106,9 @@ fn refused(status: &Status) -> anyhow::Error {
     use std::error::Error as _;
     let message = match status.source() {
         // It comes from the connection, not from the hub.
-        Some(_) if link::is_refusal(status) => format!("the hub does not accept this context's certificate: {}", because(status)),
+        Some(_) if link::is_refusal(status) => {
+            format!("the hub does not accept this context's certificate: {}", because(status))
+        }
         Some(source) => format!("the connection to the hub broke: {}", because(source)),
         None if status.message().is_empty() => format!("the hub refused: {}", status.code()),
         None => status.message().to_owned(),

@@ -34,11 +34,13 @@ impl Directory {
         let mut pending = vec![String::new()];
         while let Some(prefix) = pending.pop() {
             let directory = self.root.join(&prefix);
-            let entries = fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
+            let entries =
+                fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;
             for entry in entries {
                 let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
                 let metadata = entry.path().symlink_metadata();
-                let metadata = metadata.with_context(|| format!("cannot look at {}", entry.path().display()))?;
+                let metadata =
+                    metadata.with_context(|| format!("cannot look at {}", entry.path().display()))?;
                 let name = entry.file_name();
                 // Git's own; and names that are not UTF-8 read as they do in a commit.
                 let name = name.to_string_lossy();

@@ -92,7 +92,13 @@ impl View for HoldView {
     fn text(&self, _: Style) -> String {
         let record = &self.record;
         let mut text = format!("Hold {}: {}\n", record.hold.id, self.message);
-        let _ = writeln!(text, "Since {} at commit {} of catalog {}", time(record.since_ms), record.commit, record.catalog);
+        let _ = writeln!(
+            text,
+            "Since {} at commit {} of catalog {}",
+            time(record.since_ms),
+            record.commit,
+            record.catalog
+        );
         let mut table = Table::new(["APP", "CLUSTER"]);
         for (app, cluster) in &record.hold.entries {
             table.row([app.to_string().into(), cluster.as_str().into()]);
@@ -100,7 +106,11 @@ impl View for HoldView {
         if !table.is_empty() {
             let _ = write!(text, "\nWould go:\n{table}");
         }
-        let _ = writeln!(text, "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays.", record.hold.id);
+        let _ = writeln!(
+            text,
+            "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays.",
+            record.hold.id
+        );
         text
     }
 

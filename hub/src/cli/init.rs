@@ -11,13 +11,15 @@ use nave_spoke::run::system_clock;
 use super::Outcome;
 use super::output::print;
 use crate::context::default_path;
+use crate::init;
 use crate::serve::{self, ServeError};
 use crate::store::redb::OpenError;
-use crate::init;
 
 /// Its arguments.
 #[derive(Args)]
-#[command(after_help = "Example: hub init --data-dir /var/lib/nave/hub --fleet shop --advertise hub.example.com:7443")]
+#[command(
+    after_help = "Example: hub init --data-dir /var/lib/nave/hub --fleet shop --advertise hub.example.com:7443"
+)]
 pub struct Arguments {
     /// Where the hub keeps everything
     #[arg(long, value_name = "DIR")]
@@ -34,7 +36,8 @@ pub struct Arguments {
 }
 
 fn address(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
     match port {
         Some(Ok(port)) if port > 0 => Ok(text.to_owned()),
         _ => Err("write HOST:PORT, as in hub.example.com:7443".to_owned()),
@@ -66,20 +69,28 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         eprintln!("note: the first `hub init` chose what is advertised, {advertised:?}; it stays");
     }
     if is_running {
-        print(&format!("Fleet {fleet} is initialised in {shown} and its hub is running; nothing changed.\n"))?;
+        print(&format!(
+            "Fleet {fleet} is initialised in {shown} and its hub is running; nothing changed.\n"
+        ))?;
         return Ok(Outcome::Done);
     }
     if was_there {
         print(&format!("Fleet {fleet} is initialised in {shown} already; nothing changed.\n"))?;
     } else {
-        print(&format!("Made fleet {fleet} in {shown}; the admin's context is {}.\n", made.context.display()))?;
+        print(&format!(
+            "Made fleet {fleet} in {shown}; the admin's context is {}.\n",
+            made.context.display()
+        ))?;
     }
     let default = default_path();
     if made.is_default {
         print(&format!("Commands use it by default: it is copied to {}.\n", default.display()))?;
     } else if !was_there {
         let context = made.context.display();
-        print(&format!("{} names another hub; use this one by `export HUB_CONTEXT={context}`.\n", default.display()))?;
+        print(&format!(
+            "{} names another hub; use this one by `export HUB_CONTEXT={context}`.\n",
+            default.display()
+        ))?;
     }
     print(&format!("Next: hub serve --data-dir {shown} --catalog URL\n"))?;
     Ok(Outcome::Done)

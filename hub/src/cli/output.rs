@@ -120,7 +120,8 @@ impl Document {
     /// # Errors
     /// When it has another shape, since the hub is newer than this program.
     pub fn view<V: DeserializeOwned>(&self) -> anyhow::Result<V> {
-        V::deserialize(&self.0).context("the hub's answer has another shape; is the hub newer than this program?")
+        V::deserialize(&self.0)
+            .context("the hub's answer has another shape; is the hub newer than this program?")
     }
 
     /// In the form that was asked for.
@@ -179,7 +180,8 @@ mod tests {
 
     #[test]
     fn names_of_clusters_are_shortened_to_what_fits() {
-        let names: Vec<ClusterName> = ["a", "b", "c", "d", "e"].iter().map(|n| n.parse().expect("a name")).collect();
+        let names: Vec<ClusterName> =
+            ["a", "b", "c", "d", "e"].iter().map(|n| n.parse().expect("a name")).collect();
         let (narrow, wide) = (Style::default(), Style { is_wide: true, is_coloured: false });
         assert_eq!(narrow.clusters(&names), "a, b, +3");
         assert_eq!(narrow.clusters(&names[..3]), "a, b, c");

@@ -10,11 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use nave_proto::v1;
 
+use super::Outcome;
 use super::arguments::Selecting;
 use super::client::{Client, Hub, document, request};
 use super::output::{Document, Format, Output, Style, View, print, time};
 use super::table::{Cell, Colour, Table};
-use super::Outcome;
 use crate::operator::views::{CatalogView, Group, StatusView};
 use crate::sessions::core::Alarm;
 
@@ -82,14 +82,15 @@ impl View for StatusView {
         if let Some(asked) = &self.commit {
             let _ = match asked.in_effect {
                 true => writeln!(text, "Commit {} is in effect.", asked.commit),
-                false => writeln!(text, "Not in effect: {}", asked.message),
+                false => writeln!(text, "NOT YET: {}", asked.message),
             };
         }
         if let Some(doubt) = &self.doubt {
             let _ = writeln!(text, "\nDOUBT: {doubt}");
         }
         paragraph(&mut text, &holds(self, style));
-        let alarms = self.alarms.iter().map(|(cluster, alarm)| format!("ALARM: cluster {cluster}: {}", told(*alarm)));
+        let alarms =
+            self.alarms.iter().map(|(cluster, alarm)| format!("ALARM: cluster {cluster}: {}", told(*alarm)));
         paragraph(&mut text, &lines(alarms, style));
         paragraph(&mut text, &lines(self.problems.iter().map(ToString::to_string), style));
         paragraph(&mut text, &groups(&self.groups, style));
@@ -116,7 +117,8 @@ impl StatusView {
         let converged = self.phases.get(&crate::operator::views::Phase::Converged).copied().unwrap_or(0);
         let entries = count(self.entries, "entry", "entries");
         let clusters = count(self.clusters, "cluster", "clusters");
-        let mut line = format!("{converged} of {entries} converged on {clusters}, {} connected", self.connected);
+        let mut line =
+            format!("{converged} of {entries} converged on {clusters}, {} connected", self.connected);
         if !self.converged && converged == self.entries && self.connected > 0 {
             line.push_str("; changes are under way");
         }
@@ -138,7 +140,9 @@ fn head(fleet: &str, catalog: &CatalogView) -> String {
     let mut text = format!("Fleet {fleet}, catalog {name} {at}\n");
     let newer = newest.as_ref().filter(|newest| commit.as_ref() != Some(newest));
     let _ = match (newer, obstacle) {
-        (Some(newest), Some(obstacle)) => writeln!(text, "Commit {} is not in effect: {obstacle}", newest.short()),
+        (Some(newest), Some(obstacle)) => {
+            writeln!(text, "Commit {} is not in effect: {obstacle}", newest.short())
+        }
         (Some(newest), None) => writeln!(text, "Commit {} is being taken", newest.short()),
         (None, Some(obstacle)) => writeln!(text, "Git: {obstacle}"),
         (None, None) => Ok(()),

@@ -10,10 +10,10 @@ use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::v1;
 use tonic::Request;
 
+use super::Outcome;
 use super::arguments::{Selecting, duration, millis};
 use super::client::{Hub, document};
 use super::output::{Format, Style, View};
-use super::Outcome;
 use crate::operator::views::{WaitOutcome, WaitView};
 
 /// Its arguments.

@@ -94,7 +94,12 @@ mod tests {
             cluster: "eu-1".parse().expect("a name"),
             wanted: false,
             placements: vec![
-                placement("prod", true, differs, "its label env is \"test\", clusters.selector wants env=prod"),
+                placement(
+                    "prod",
+                    true,
+                    differs,
+                    "its label env is \"test\", clusters.selector wants env=prod",
+                ),
                 placement("other", false, Reason::Matches, "it does not select app web"),
             ],
             obstacles: vec!["the spoke of eu-1 is not connected; it keeps what it has".to_owned()],

@@ -177,10 +177,12 @@ async fn render_app(
 ) -> Result<(AppForm, Option<Bundle>), Vec<Problem>> {
     let object = &effective.object;
     let problem = |message: String| vec![Problem::at(&object.origin, message).of(Some(&object.id))];
-    // The catalog tells it at `source.path`, where the text of this commit is in effect.
-    let told = effective.commit == catalog.commit && catalog.problems.iter().any(|p| p.object.as_ref() == Some(&object.id));
-    let needs = render::needs(&app.source, tree)
-        .map_err(|e| if told { Vec::new() } else { problem(e.to_string()) })?;
+    let needs = render::needs(&app.source, tree).map_err(|error| {
+        let message = error.to_string();
+        // The catalog tells it at `source.path` already, unless another text than this commit's is in effect.
+        let told = |p: &Problem| p.object.as_ref() == Some(&object.id) && p.message.ends_with(&message);
+        if catalog.problems.iter().any(told) { Vec::new() } else { problem(message) }
+    })?;
     let options = options(&catalog.name, app);
     let version = Entry::recipe(needs.digest(), &BTreeMap::new(), &options);
     if let Some(before) = before.filter(|before| before.version == version) {

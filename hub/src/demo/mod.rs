@@ -46,7 +46,6 @@ pub async fn run(options: Options, cancel: CancellationToken) -> anyhow::Result<
             ended = stage.broken() => return Err(ended),
         }
     }
-    drop(script);
     stage.strike().await;
     shown
 }

@@ -260,7 +260,8 @@ impl operator_server::Operator for OperatorService {
             let clusters = look.clusters(&Selector::default());
             clusters.iter().map(|row| look.why(&app, &row.name)).collect::<Vec<_>>()
         });
-        views.sort_by_key(|v| (v.entry.as_ref().map(|e| e.phase), !v.wanted));
+        // Wanted but not there first, neither wanted nor there last; between them worst first.
+        views.sort_by_key(|v| (v.entry.is_none() && !v.wanted, v.entry.as_ref().map(|e| e.phase)));
         document(&views)
     }
 

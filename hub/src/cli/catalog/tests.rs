@@ -22,7 +22,7 @@ fn config_map(name: &str) -> String {
 #[tokio::test]
 async fn a_good_catalog_has_no_problem() {
     let dir = tempfile::tempdir().expect("a directory");
-    write(dir.path(), "fleet/web.yaml", app("web", "manifests/web"));
+    write(dir.path(), "fleet/web.yaml", app("web", "../manifests/web"));
     write(dir.path(), "manifests/web/a.yaml", config_map("a"));
     write(dir.path(), ".git/config.yaml", "{{");
     let view = check(dir.path().to_owned(), "./fleet/").await.expect("it can be read");
@@ -48,13 +48,24 @@ async fn every_bad_input_is_told_with_its_place() {
     write(root, "good.yaml", app("good", "src/good"));
     write(root, "src/good/a.yaml", config_map("a"));
     write(root, "malformed.yaml", format!("{HEAD}kind: App\nmetadata: {{name: x\n"));
-    write(root, "duplicate.yaml", format!("{HEAD}kind: App\nkind: App\nmetadata: {{name: d}}\nspec: {{source: {{path: src/good}}}}\n"));
+    write(
+        root,
+        "duplicate.yaml",
+        format!("{HEAD}kind: App\nkind: App\nmetadata: {{name: d}}\nspec: {{source: {{path: src/good}}}}\n"),
+    );
     write(root, "field.yaml", app("field", "src/good").replace("source", "sorce"));
     write(root, "kind.yaml", format!("{HEAD}kind: Apple\nmetadata: {{name: k}}\n"));
-    write(root, "missing.yaml", format!("{HEAD}kind: Placement\nmetadata: {{name: p}}\nspec: {{apps: {{names: [nothing]}}, clusters: {{names: [a]}}}}\n"));
+    write(
+        root,
+        "missing.yaml",
+        format!(
+            "{HEAD}kind: Placement\nmetadata: {{name: p}}\nspec: {{apps: {{names: [nothing]}}, clusters: {{names: [a]}}}}\n"
+        ),
+    );
     write(root, "outside.yaml", app("outside", "../../etc"));
     write(root, "latin1.yaml", [HEAD.as_bytes(), b"kind: App # \xe9\n"].concat());
-    let bomb: String = (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(10))).collect();
+    let bomb: String =
+        (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(10))).collect();
     write(root, "bomb.yaml", format!("{HEAD}kind: App\na0: &a0 [x,x,x,x,x]\n{bomb}"));
     write(root, "linked.yaml", app("linked", "src/linked"));
     write(root, "src/linked/a.yaml", config_map("l"));
@@ -63,7 +74,11 @@ async fn every_bad_input_is_told_with_its_place() {
     for path in ["huge.yaml", "src/huge/a.yaml"] {
         write(root, path, "");
         // Sparse: it takes no room, and reading it whole would show.
-        fs::OpenOptions::new().write(true).open(root.join(path)).and_then(|f| f.set_len(8 << 30)).expect("a file");
+        fs::OpenOptions::new()
+            .write(true)
+            .open(root.join(path))
+            .and_then(|f| f.set_len(8 << 30))
+            .expect("a file");
     }
     let view = check(root.to_owned(), "").await.expect("it can be read");
     let text = view.text(Style::default());
@@ -81,7 +96,10 @@ async fn every_bad_input_is_told_with_its_place() {
         "huge-source.yaml:",
     ];
     for place in told {
-        assert!(text.lines().any(|line| line.starts_with(place) && line.contains("error:")), "no {place} in\n{text}");
+        assert!(
+            text.lines().any(|line| line.starts_with(place) && line.contains("error:")),
+            "no {place} in\n{text}"
+        );
     }
     assert!(!text.contains("good.yaml"), "{text}");
     assert!(!view.is_good());

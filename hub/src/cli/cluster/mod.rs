@@ -56,7 +56,9 @@ enum Order {
         changes: Vec<LabelChange>,
     },
     /// Let a cluster go: its spoke detaches, then its certificate is refused
-    #[command(after_help = "Example: hub cluster remove eu-1 --workloads keep --reason 'moved to another fleet'")]
+    #[command(
+        after_help = "Example: hub cluster remove eu-1 --workloads keep --reason 'moved to another fleet'"
+    )]
     Remove {
         /// The cluster
         name: String,
@@ -149,7 +151,10 @@ async fn join(client: &mut Client, arguments: Join) -> anyhow::Result<()> {
     let answer = document(client.cluster_join(request(asked)).await)?;
     if matches!(format.output, Output::Table | Output::Wide) {
         let view: JoinView = answer.view()?;
-        eprintln!("Run this where cluster {} can be reached, before {}; it works once:", view.cluster, view.expires);
+        eprintln!(
+            "Run this where cluster {} can be reached, before {}; it works once:",
+            view.cluster, view.expires
+        );
     }
     answer.print::<JoinView>(format.output)
 }

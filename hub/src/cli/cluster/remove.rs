@@ -57,7 +57,11 @@ async fn member(client: &mut Client, name: &str) -> anyhow::Result<Option<Cluste
     let asked = v1::ClusterRequest { cluster: name.to_owned(), reason: String::new() };
     match document(client.cluster_show(request(asked)).await) {
         Ok(answer) => Ok(Some(answer.view::<ClusterView>()?).filter(|view| view.row.standing.is_some())),
-        Err(error) if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == Code::NotFound) => Ok(None),
+        Err(error)
+            if error.downcast_ref::<Refused>().is_some_and(|refused| refused.code == Code::NotFound) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

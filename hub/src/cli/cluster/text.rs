@@ -49,7 +49,17 @@ impl View for Vec<ClusterRow> {
         }
         let headers = ["NAME", "STATE", "CONNECTED", "CONVERGED", "SET", "KUBERNETES", "NODES", "LABELS"];
         let mut table = Table::new(headers);
-        let mut wide = Table::new(["NAME", "STATE", "CONNECTED", "SEEN", "CONVERGED", "SET", "KUBERNETES", "NODES", "LABELS"]);
+        let mut wide = Table::new([
+            "NAME",
+            "STATE",
+            "CONNECTED",
+            "SEEN",
+            "CONVERGED",
+            "SET",
+            "KUBERNETES",
+            "NODES",
+            "LABELS",
+        ]);
         for row in self {
             let name: Cell = row.name.as_str().into();
             let state = Cell::from(state(row)).paint(row.phase.and_then(|phase| style.of(phase)));

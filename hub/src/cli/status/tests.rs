@@ -68,7 +68,11 @@ fn what_needs_somebody_comes_first() {
         }),
         doubt: Some("cluster a holds assignment 1.9".into()),
         holds: vec![HoldView { message: hold.to_string(), record }],
-        problems: vec![Problem::error(&"apps/web.yaml".into(), Position { line: 3, column: 7 }, "unknown field \"sorce\"")],
+        problems: vec![Problem::error(
+            &"apps/web.yaml".into(),
+            Position { line: 3, column: 7 },
+            "unknown field \"sorce\"",
+        )],
         alarms: [("b".parse().expect("a name"), Alarm::ClusterChanged)].into(),
         groups: vec![
             group(
@@ -89,7 +93,7 @@ fn what_needs_somebody_comes_first() {
         "\
 Fleet shop, catalog main at 01234567 of https://git/fleet.git
 Commit fedcba98 is not in effect: commit fedcba98 holds no catalog document; nothing of it is taken
-Not in effect: commit fedc is not in effect; 01234567 is
+NOT YET: commit fedc is not in effect; 01234567 is
 
 DOUBT: cluster a holds assignment 1.9
 
