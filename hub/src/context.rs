@@ -80,7 +80,9 @@ impl Context {
     pub fn read(path: &Path) -> Result<Self, ContextError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ContextError::None(path.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ContextError::None(path.to_owned()));
+            }
             Err(source) => return Err(ContextError::File { verb: "read", path: path.to_owned(), source }),
         };
         let invalid = |reason: String| ContextError::Invalid { path: path.to_owned(), reason };
@@ -108,7 +110,8 @@ impl Context {
         let temporary = path.with_extension("new");
         let mut file = fs::OpenOptions::new();
         let file = file.write(true).create(true).truncate(true).mode(0o600).open(&temporary);
-        let written = file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        let written =
+            file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
         written.and_then(|()| fs::rename(&temporary, path)).map_err(error)?;
         Ok(true)
     }

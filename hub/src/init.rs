@@ -21,7 +21,9 @@ const SETTINGS: &str = "hub.json";
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The fleet's name.
-    #[error("{0:?} is not a valid fleet name: use lower-case letters, digits, '-', '_' and '.', at most 253 characters")]
+    #[error(
+        "{0:?} is not a valid fleet name: use lower-case letters, digits, '-', '_' and '.', at most 253 characters"
+    )]
     Name(String),
     /// The fleet has another name, which is fixed for ever.
     #[error("this fleet's name is {is:?}, for ever; {wanted:?} would need another --data-dir and --ca-dir")]
@@ -139,10 +141,13 @@ pub fn make(options: &Options, now_ms: u64) -> Result<Made, InitError> {
 fn read_settings(dir: &Path) -> Result<Settings, InitError> {
     let text = match std::fs::read(dir.join(SETTINGS)) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(InitError::NoFleet(dir.to_owned())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(InitError::NoFleet(dir.to_owned()));
+        }
         Err(source) => return Err(InitError::Directory { path: dir.to_owned(), source }),
     };
-    serde_json::from_slice(&text).map_err(|e| InitError::Directory { path: dir.join(SETTINGS), source: e.into() })
+    serde_json::from_slice(&text)
+        .map_err(|e| InitError::Directory { path: dir.join(SETTINGS), source: e.into() })
 }
 
 /// Opens the CA that `hub init` made.
@@ -170,7 +175,12 @@ pub async fn found(
         let epoch = nave_placement::assign::Epoch(1);
         let record = FleetRecord { name: authority.fleet().to_owned(), epoch, advertise };
         let batch = Batch::new().require_absent(key::FLEET).put(key::FLEET, json(&record));
-        let audit = Audit { who: "hub".into(), what: "Founded", subject: format!("fleet {}", record.name), ..Audit::default() };
+        let audit = Audit {
+            who: "hub".into(),
+            what: "Founded",
+            subject: format!("fleet {}", record.name),
+            ..Audit::default()
+        };
         ledger.commit_audited(Step::FleetMade, batch, &[audit]).await?;
     }
     if ledger.state().operators.is_empty() {

@@ -35,9 +35,9 @@ use crate::operator::{OperatorService, Rooms};
 use crate::pki::{Authority, AuthorityError};
 use crate::sessions::content::ContentService;
 use crate::sessions::service::{SessionService, Sessions};
+use crate::store::Store;
 use crate::store::bundles::{BundleError, Bundles};
 use crate::store::redb::RedbStore;
-use crate::store::Store;
 
 /// Connections whose handshake is done and that wait for the server: it takes them at once, so a few suffice.
 const READY_CONNECTIONS: usize = 64;
@@ -140,7 +140,10 @@ pub enum ServeError {
 
 /// Opens the store that is named.
 async fn open_store(options: &Options) -> Result<Arc<dyn Store>, ServeError> {
-    let error = |source: Box<dyn std::error::Error + Send + Sync>| ServeError::Store { store: options.store.clone(), source };
+    let error = |source: Box<dyn std::error::Error + Send + Sync>| ServeError::Store {
+        store: options.store.clone(),
+        source,
+    };
     match options.store.as_str() {
         "redb" => {
             let path = options.data_dir.join("store.redb");
@@ -173,11 +176,16 @@ pub async fn found(options: &Options) -> Result<(), ServeError> {
 ///
 /// # Errors
 /// When it cannot start, or a critical task ended.
-pub async fn serve(options: Options, cancel: CancellationToken, ready: oneshot::Sender<Ready>) -> Result<(), ServeError> {
+pub async fn serve(
+    options: Options,
+    cancel: CancellationToken,
+    ready: oneshot::Sender<Ready>,
+) -> Result<(), ServeError> {
     let (authority, advertise) = init::open(&options.data_dir)?;
     let authority = Arc::new(authority);
     let store = open_store(&options).await?;
-    let ledger = init::found(store, &authority, &options.data_dir, advertise.clone(), options.clock.clone()).await?;
+    let ledger =
+        init::found(store, &authority, &options.data_dir, advertise.clone(), options.clock.clone()).await?;
     let ledger = Arc::new(ledger);
     let bundles = Arc::new(Bundles::open(&options.data_dir.join("bundles"))?);
     let repository = repository(&options)?;
@@ -214,26 +222,39 @@ pub async fn serve(options: Options, cancel: CancellationToken, ready: oneshot::
     let (connections, incoming) = mpsc::channel(READY_CONNECTIONS);
     let servers_end = CancellationToken::new();
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
-    tasks.spawn(named("the listener", listener::accept(grpc, config.clone(), connections, servers_end.clone())));
+    tasks.spawn(named(
+        "the listener",
+        listener::accept(grpc, config.clone(), connections, servers_end.clone()),
+    ));
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(EnrolmentServer::new(EnrolmentService(members)))
-        .add_service(SessionServer::new(SessionService(sessions.clone())).max_decoding_message_size(MESSAGE).max_encoding_message_size(MESSAGE))
+        .add_service(
+            SessionServer::new(SessionService(sessions.clone()))
+                .max_decoding_message_size(MESSAGE)
+                .max_encoding_message_size(MESSAGE),
+        )
         .add_service(ContentServer::new(ContentService { sessions, bundles: bundles.clone() }))
         .add_service(OperatorServer::new(operator.clone()).max_encoding_message_size(MESSAGE))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), servers_end.clone().cancelled_owned());
     tasks.spawn(named("gRPC", server));
-    let web = axum::serve(http, crate::http::routes(operator)).with_graceful_shutdown(servers_end.clone().cancelled_owned());
+    let web = axum::serve(http, crate::http::routes(operator))
+        .with_graceful_shutdown(servers_end.clone().cancelled_owned());
     tasks.spawn(named("HTTP", async move { web.await }));
     let clock = options.clock.clone();
     let polling =
-        poller::run(repository.clone(), options.poll, poke, servers_end.clone(), observation, move || clock());
+        poller::run(repository.clone(), options.poll, poke, servers_end.clone(), observation, move || {
+            clock()
+        });
     tasks.spawn(named("the Git poller", polling));
     let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
     let deciding = Deciding::new(ledger, repository, place, bundles, picture);
     tasks.spawn(named("deciding", deciding.run(observations, servers_end.clone())));
-    tasks.spawn(named("the certificate's renewal", renew(authority, options.clock, config, servers_end.clone())));
+    tasks.spawn(named(
+        "the certificate's renewal",
+        renew(authority, options.clock, config, servers_end.clone()),
+    ));
 
     info!(grpc = %grpc_address, http = %http_address, "the hub is ready");
     let _ = ready.send(Ready { grpc: grpc_address, http: http_address });

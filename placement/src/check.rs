@@ -11,7 +11,7 @@ mod objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::assign::{AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Told};
+use crate::assign::{AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Options, Told};
 use crate::catalog::GuardLimits;
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, PastLoss};
@@ -196,7 +196,10 @@ impl Step<'_> {
                 continue;
             }
             let is_form = |entry: &Entry, form: &AppForm| {
-                (entry.bundle, entry.version, &entry.options) == (form.bundle, form.version, &form.options)
+                // Former names that a spoke has not confirmed may be added.
+                let formerly = form.options.formerly.union(&entry.options.formerly).cloned().collect();
+                let options = Options { formerly, ..form.options.clone() };
+                (entry.bundle, entry.version, &entry.options) == (form.bundle, form.version, &options)
             };
             let form = self.change.forms.get(&app);
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {

@@ -111,7 +111,9 @@ pub fn apps(catalog: &Catalog, selection: &AppSelection) -> BTreeSet<AppKey> {
         let labelled = selection.selector.as_ref().is_none_or(|s| s.matches(&object.object.labels));
         named && labelled
     });
-    selected.filter_map(|(object, _)| AppKey::new(catalog.name.clone(), &object.object.id.name).ok()).collect()
+    selected
+        .filter_map(|(object, _)| AppKey::new(catalog.name.clone(), &object.object.id.name).ok())
+        .collect()
 }
 
 /// Whether a selection means a cluster, and if not, which term failed first.

@@ -32,7 +32,12 @@ impl Verdict {
 }
 
 /// Asks every placement.
-pub fn explain(catalog: &Catalog, app: &AppKey, cluster: &ClusterName, candidate: &Candidate) -> Vec<Verdict> {
+pub fn explain(
+    catalog: &Catalog,
+    app: &AppKey,
+    cluster: &ClusterName,
+    candidate: &Candidate,
+) -> Vec<Verdict> {
     let verdict = |(object, placement): (&crate::catalog::Effective, &crate::catalog::Placement)| Verdict {
         placement: object.object.id.name.clone(),
         selects_app: apps(catalog, &placement.apps).contains(app),

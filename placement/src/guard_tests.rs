@@ -121,7 +121,9 @@ fn an_approval_covers_what_it_named_and_nothing_else() {
 fn a_trailer_allows_its_number_once() {
     let allow = |value: &str| Allowance::parse(&commit(), value).expect("valid");
     let mut case = Case::new(losing((0..3).map(|c| key(0, c))), counts(10, 4));
-    for (trailer, holds) in [("app/a0=3", 0), ("app/a0=2", 1), ("app/a1=3", 1), ("*=3", 0), ("app/a1=9, app/a0=3", 0)] {
+    for (trailer, holds) in
+        [("app/a0=3", 0), ("app/a0=2", 1), ("app/a1=3", 1), ("*=3", 0), ("app/a1=9, app/a0=3", 0)]
+    {
         case.allowances = allow(trailer);
         let verdict = case.judge();
         assert_eq!(verdict.holds.len(), holds, "{trailer}");

@@ -29,10 +29,7 @@ pub(crate) fn check(what: &'static str, name: &str) -> Result<(), NameError> {
         && bytes.len() <= NAME_MAX
         && name.split('.').all(|label| {
             let l = label.as_bytes();
-            !l.is_empty()
-                && alnum(l[0])
-                && alnum(l[l.len() - 1])
-                && l.iter().all(|b| alnum(*b) || *b == b'-')
+            !l.is_empty() && alnum(l[0]) && alnum(l[l.len() - 1]) && l.iter().all(|b| alnum(*b) || *b == b'-')
         });
     if ok { Ok(()) } else { Err(NameError { what, name: name.to_owned() }) }
 }

@@ -150,7 +150,11 @@ pub fn facts_to_proto(facts: &Facts) -> v1::Facts {
             Fact::Unknown => None,
             Fact::Absent => Some(Kubernetes { present: None }),
             Fact::Present(k) => Some(Kubernetes {
-                present: Some(v1::KubernetesVersion { version: k.version.clone(), major: k.major, minor: k.minor }),
+                present: Some(v1::KubernetesVersion {
+                    version: k.version.clone(),
+                    major: k.major,
+                    minor: k.minor,
+                }),
             }),
         },
         nodes: match facts.nodes {
@@ -177,7 +181,8 @@ pub fn facts_from_proto(facts: &v1::Facts) -> Facts {
 
 /// A report: whole, or what differs from `base`, which is the one that the hub acknowledged by the order of the stream.
 pub fn report_to_proto(report: &Report, base: Option<&Report>) -> v1::Report {
-    let changed = |(app, entry): &(&AppKey, &EntryReport)| base.is_none_or(|b| b.entries.get(*app) != Some(*entry));
+    let changed =
+        |(app, entry): &(&AppKey, &EntryReport)| base.is_none_or(|b| b.entries.get(*app) != Some(*entry));
     let apps_left = base.is_none_or(|b| b.entries.keys().all(|app| report.entries.contains_key(app)));
     // Entries that are gone cannot be told by listing what changed: then the report is whole.
     let base = base.filter(|_| apps_left);
@@ -217,7 +222,11 @@ pub fn report_from_proto(message: v1::Report, base: Option<&Report>) -> Result<R
         leaving: entry_reports(message.leaving)?,
         unassigned: keyed(&message.unassigned)?,
     };
-    if report.digest() == digest(&message.digest)? { Ok(report) } else { Err(ConvertError("digest of a report")) }
+    if report.digest() == digest(&message.digest)? {
+        Ok(report)
+    } else {
+        Err(ConvertError("digest of a report"))
+    }
 }
 
 fn entry_reports(entries: Vec<v1::EntryReport>) -> Result<BTreeMap<AppKey, EntryReport>, ConvertError> {

@@ -9,7 +9,8 @@ use crate::v1;
 
 /// Encodes an entry, once and for all.
 pub fn encode_entry(entry: &Entry) -> EncodedEntry {
-    let values = entry.values.iter().map(|(name, value)| v1::Value { name: name.clone(), json: value.to_string() });
+    let values =
+        entry.values.iter().map(|(name, value)| v1::Value { name: name.clone(), json: value.to_string() });
     let message = v1::Entry {
         bundle: entry.bundle.0.to_vec(),
         version: entry.version.0.to_vec(),

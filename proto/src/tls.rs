@@ -76,7 +76,11 @@ fn key(der: &[u8]) -> Result<PrivateKeyDer<'static>, rustls::Error> {
 ///
 /// # Errors
 /// When CA, certificate or key cannot be read.
-pub fn client(ca: &[u8], credentials: Option<&Credentials>, clock: Clock) -> Result<ClientConfig, rustls::Error> {
+pub fn client(
+    ca: &[u8],
+    credentials: Option<&Credentials>,
+    clock: Clock,
+) -> Result<ClientConfig, rustls::Error> {
     let verifier = WebPkiServerVerifier::builder_with_provider(roots(ca)?, provider())
         .build()
         .map_err(|e| rustls::Error::General(e.to_string()))?;
@@ -84,9 +88,8 @@ pub fn client(ca: &[u8], credentials: Option<&Credentials>, clock: Clock) -> Res
         .with_protocol_versions(&[&TLS13])?
         .with_webpki_verifier(verifier);
     let mut config = match credentials {
-        Some(own) => {
-            builder.with_client_auth_cert(vec![CertificateDer::from(own.certificate.clone())], key(&own.key)?)?
-        }
+        Some(own) => builder
+            .with_client_auth_cert(vec![CertificateDer::from(own.certificate.clone())], key(&own.key)?)?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];

@@ -11,7 +11,9 @@ const PREFIX: &str = "nave1.";
 
 /// Text that is not a join token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not a join token: one begins with {PREFIX:?} and is printed by `hub cluster join NAME`; copy it whole")]
+#[error(
+    "this is not a join token: one begins with {PREFIX:?} and is printed by `hub cluster join NAME`; copy it whole"
+)]
 pub struct ParseTokenError;
 
 impl JoinToken {

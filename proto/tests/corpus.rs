@@ -165,7 +165,8 @@ fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
     check("entry.bin", &entry());
     let past = v1::Past { epoch: 1, generation: 6, digest: vec![6; 32] };
     let keyed = v1::KeyedEntry { app: Some(app()), entry: entry().encode_to_vec().into() };
-    let stored = v1::StoredAssignment { assignment: Some(assignment()), trail: vec![keyed], past: vec![past] };
+    let stored =
+        v1::StoredAssignment { assignment: Some(assignment()), trail: vec![keyed], past: vec![past] };
     check("stored-assignment.bin", &stored);
     check("stored-report.bin", &v1::StoredReport { report: Some(report()) });
     let token = v1::JoinToken {

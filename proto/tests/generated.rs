@@ -37,5 +37,8 @@ fn the_generated_code_is_up_to_date() {
     let fresh = tempfile::tempdir().expect("a directory");
     generate(fresh.path());
     let read = |dir: &Path| std::fs::read_to_string(dir.join("nave.v1.rs")).expect("generated file");
-    assert!(read(fresh.path()) == read(&checked_in), "run NAVE_BLESS=1 cargo test -p nave-proto --test generated");
+    assert!(
+        read(fresh.path()) == read(&checked_in),
+        "run NAVE_BLESS=1 cargo test -p nave-proto --test generated"
+    );
 }

@@ -167,6 +167,25 @@ impl Reason {
         }
     }
 
+    /// The wanted object that it stands in the way of, if it is about one, in words that do not name it again.
+    pub fn trouble(&self) -> Option<(ObjectKey, Health)> {
+        let (object, message) = match self {
+            Self::Refused { object, message } | Self::Conflict { object, message } => {
+                (object, message.clone())
+            }
+            Self::ClaimedTwice { object, by } => {
+                (object, format!("it is claimed by {by} too; remove it from one of the two apps"))
+            }
+            Self::NotServed { object } => {
+                (object, "the kind is not served here; install its CustomResourceDefinition".to_owned())
+            }
+            _ => return None,
+        };
+        let failed = self.state() == EntryState::Failed;
+        let state = if failed { HealthState::Degraded } else { HealthState::Progressing };
+        Some((object.clone(), Health { state, reason: format!("{:?}", self.kind()), message }))
+    }
+
     /// The state that an app is in for this reason.
     pub fn state(&self) -> EntryState {
         match self {

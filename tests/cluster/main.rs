@@ -1,3 +1,12 @@
-//! Nave against real clusters. So far: that the clusters themselves are real.
+//! Nave against real clusters; `kubectl` is the witness for everything that is said of one.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod definitions;
+mod demo;
+mod drift;
 mod harness_itself;
+mod moves;
+mod outages;
+mod placement;
+mod stage;
+mod workloads;

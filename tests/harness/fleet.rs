@@ -83,12 +83,21 @@ impl Fleet {
         let directory = TempDir::with_prefix("nave-fleet-")?;
         let url = format!("file://{}", catalog.path().display());
         let (grpc, http) = (Port::take()?, Port::take()?);
-        let fleet =
-            Self { directory, catalog, url, grpc, http, hub: None, spokes: BTreeMap::new(), environment: Vec::new() };
+        let fleet = Self {
+            directory,
+            catalog,
+            url,
+            grpc,
+            http,
+            hub: None,
+            spokes: BTreeMap::new(),
+            environment: Vec::new(),
+        };
         let advertise = fleet.address();
         let data = fleet.data();
         let data = data.to_string_lossy();
-        let made = fleet.hub(&["init", "--data-dir", &data, "--fleet", "test", "--advertise", &advertise]).await?;
+        let made =
+            fleet.hub(&["init", "--data-dir", &data, "--fleet", "test", "--advertise", &advertise]).await?;
         ensure!(made.code == 0, "hub init: {}{}", made.stdout, made.stderr);
         Ok(fleet)
     }

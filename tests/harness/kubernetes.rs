@@ -125,13 +125,20 @@ impl Cluster {
     /// # Errors
     /// As for [`Cluster::kubectl`].
     pub async fn kubectl_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
-        Program::at(&self.kubectl)
-            .env("KUBECONFIG", kubeconfig)
-            // Discovery is cached below the home directory: per cluster, since ports are used again.
-            .env("HOME", self.directory())
-            .args(arguments)
-            .output(KUBECTL_LIMIT)
-            .await
+        self.program(kubeconfig).args(arguments).output(KUBECTL_LIMIT).await
+    }
+
+    /// Starts a kubectl that goes on, as `get --watch`. One of these at a time: they share their log files.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn kubectl_process(&self, arguments: &[&str]) -> Result<Process> {
+        self.program(self.kubeconfig()).args(arguments).start(self.directory())
+    }
+
+    fn program(&self, kubeconfig: &Path) -> Program {
+        // Discovery is cached below the home directory: per cluster, since ports are used again.
+        Program::at(&self.kubectl).env("KUBECONFIG", kubeconfig).env("HOME", self.directory())
     }
 
     /// Applies manifests, as text, as the administrator.

@@ -7,6 +7,7 @@
 //! - [`etcd`]: an etcd that keeps its word about durability
 //! - [`fleet`]: a hub, spokes and their catalog, as processes
 //! - [`git`]: repositories, and servers for them over http and https
+//! - [`peers`]: bare ends of Nave's protocol, with any certificate
 //! - [`process`]: the binaries of this workspace, started, watched and killed
 //! - [`proxy`]: a connection that can be cut, silenced or slowed
 //! - [`wait`]: until something holds, and what was seen last if it never did
@@ -16,6 +17,7 @@ pub mod etcd;
 pub mod fleet;
 pub mod git;
 pub mod kubernetes;
+pub mod peers;
 pub mod port;
 pub mod process;
 pub mod proxy;

@@ -118,7 +118,7 @@ impl View for VerifyView {
 
 impl View for AuditView {
     fn text(&self, style: Style) -> String {
-        let mut table = Table::new(["LINE", "TIME", "WHO", "WHAT", "SUBJECT", "WHY"]);
+        let mut table = Table::new(["LINE", "WHEN", "WHO", "WHAT", "SUBJECT", "WHY"]);
         for line in &self.lines {
             let details = line.details.iter().map(|(name, value)| format!("{name}={value}"));
             let why = Some(line.why.clone()).filter(|why| !why.is_empty()).into_iter().chain(details);
@@ -128,7 +128,7 @@ impl View for AuditView {
                 line.who.clone().into(),
                 line.what.clone().into(),
                 line.subject.clone().into(),
-                style.message(&why.collect::<Vec<_>>().join("; ")).into(),
+                style.message(&why.collect::<Vec<_>>().join(" ")).into(),
             ]);
         }
         table.to_string()

@@ -58,7 +58,6 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     let clock = system_clock();
     let made = init::make(&options, clock())?;
     let fleet = made.authority.fleet();
-    let shown = dir.display();
     let is_running = match serve::found(&serve::Options::local(dir.clone(), clock.clone())).await {
         Ok(()) => false,
         Err(error) if is_in_use(&error) => true,
@@ -68,31 +67,24 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     if !arguments.advertise.is_empty() && advertised != arguments.advertise {
         eprintln!("note: the first `hub init` chose what is advertised, {advertised:?}; it stays");
     }
-    if is_running {
-        print(&format!(
-            "Fleet {fleet} is initialised in {shown} and its hub is running; nothing changed.\n"
-        ))?;
-        return Ok(Outcome::Done);
-    }
-    if was_there {
-        print(&format!("Fleet {fleet} is initialised in {shown} already; nothing changed.\n"))?;
-    } else {
-        print(&format!(
-            "Made fleet {fleet} in {shown}; the admin's context is {}.\n",
-            made.context.display()
-        ))?;
-    }
-    let default = default_path();
+    let done = match (was_there, is_running) {
+        (_, true) => "is initialised already, and its hub is running; nothing was changed",
+        (true, false) => "is initialised already; nothing was changed",
+        (false, false) => "is initialised",
+    };
+    let context = made.context.display();
+    let mut text = format!("fleet {fleet} {done}\ncontext of operator admin: {context}\n");
     if made.is_default {
-        print(&format!("Commands use it by default: it is copied to {}.\n", default.display()))?;
-    } else if !was_there {
-        let context = made.context.display();
-        print(&format!(
-            "{} names another hub; use this one by `export HUB_CONTEXT={context}`.\n",
-            default.display()
-        ))?;
+        text.push_str(&format!("copied to {}, where commands look for it\n", default_path().display()));
     }
-    print(&format!("Next: hub serve --data-dir {shown} --catalog URL\n"))?;
+    print(&text)?;
+    if !was_there && !made.is_default && std::env::var_os("HUB_CONTEXT").is_none() {
+        let default = default_path();
+        eprintln!("{} is another hub's; for this one: export HUB_CONTEXT={context}", default.display());
+    }
+    if !is_running {
+        eprintln!("next: hub serve --data-dir {} --catalog URL", dir.display());
+    }
     Ok(Outcome::Done)
 }
 

@@ -14,6 +14,7 @@ use super::Outcome;
 use super::arguments::{Selecting, duration, millis};
 use super::client::{Hub, document};
 use super::output::{Format, Style, View};
+use super::status::count;
 use crate::operator::views::{WaitOutcome, WaitView};
 
 /// Its arguments.
@@ -60,7 +61,7 @@ impl View for WaitView {
         match self.outcome {
             WaitOutcome::Converged => {
                 let commit = self.status.catalog.commit.as_ref().map_or("?", |commit| commit.short());
-                format!("converged at {commit}: {}\n", self.status.summary())
+                format!("converged at commit {commit}: {}\n", count(self.status.entries, "entry", "entries"))
             }
             WaitOutcome::Held => format!("held: {message}\n"),
             WaitOutcome::Failed => format!("failed: {message}\n"),

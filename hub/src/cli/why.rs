@@ -13,7 +13,7 @@ use super::Outcome;
 use super::client::{Hub, document, request};
 use super::output::{Format, Style, View};
 use super::table::{Cell, Colour};
-use crate::operator::views::WhyView;
+use crate::operator::views::{Phase, WhyView};
 
 /// Its arguments.
 #[derive(Args)]
@@ -49,14 +49,22 @@ impl View for Vec<WhyView> {
     }
 }
 
+fn painted(phase: Phase, style: Style) -> Cell {
+    Cell::from(format!("{phase:?}")).paint(style.of(phase))
+}
+
 fn told(view: &WhyView, style: Style) -> String {
     let WhyView { app, cluster, wanted, placements, obstacles, entry, remedy } = view;
-    let stands = match entry {
-        Some(entry) => Cell::from(format!("{:?}", entry.phase)).paint(style.of(entry.phase)).to_string(),
-        None => "not there".to_owned(),
+    let verdict = match (entry, wanted) {
+        (Some(entry), true) if entry.phase == Phase::Converged => "runs, as the catalog says".to_owned(),
+        (Some(entry), true) => format!("is assigned, and {}", painted(entry.phase, style)),
+        (Some(entry), false) => {
+            format!("is still assigned, though nothing wants it: {}", painted(entry.phase, style))
+        }
+        (None, true) => "is wanted, and not assigned yet".to_owned(),
+        (None, false) => "does not run, as the catalog says".to_owned(),
     };
-    let shall = if *wanted { "wanted" } else { "not wanted" };
-    let mut text = format!("App {app} on cluster {cluster}: {shall}, {stands}\n");
+    let mut text = format!("app {app} on cluster {cluster}: {verdict}\n");
     if placements.is_empty() {
         text.push_str("  ✗ there is no placement\n");
     }
@@ -70,7 +78,7 @@ fn told(view: &WhyView, style: Style) -> String {
     for obstacle in obstacles {
         let _ = writeln!(text, "  ! {}", super::table::one_line(obstacle));
     }
-    let _ = writeln!(text, "  → {}", super::table::one_line(remedy));
+    let _ = writeln!(text, "  {}", super::table::one_line(remedy));
     text
 }
 
@@ -107,11 +115,11 @@ mod tests {
             remedy: "placement prod would choose it if this were not so: …".to_owned(),
         };
         let expected = "\
-App web on cluster eu-1: not wanted, not there
+app web on cluster eu-1: does not run, as the catalog says
   ✗ placement prod: its label env is \"test\", clusters.selector wants env=prod
   ✗ placement other: it does not select app web
   ! the spoke of eu-1 is not connected; it keeps what it has
-  → placement prod would choose it if this were not so: …
+  placement prod would choose it if this were not so: …
 ";
         assert_eq!(vec![view].text(Style::default()), expected);
     }

@@ -7,10 +7,14 @@ use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs, Told};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
 use nave_placement::decide::{self, Decision, Wanted};
 use nave_placement::fleet::{self, Fleet};
-use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, PastLoss, Question, Verdict, WINDOW_MS};
+use nave_placement::guard::{
+    self, Allowance, Approval, Hold, HoldCause, PastLoss, Question, Verdict, WINDOW_MS,
+};
 use nave_placement::{AppKey, ClusterName};
 
-use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, WindowRecord, key};
+use crate::state::records::{
+    FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, WindowRecord, key,
+};
 use crate::state::{Audit, State, Step, told_to_bytes};
 use crate::store::{Batch, MAX_BATCH_BYTES};
 
@@ -114,8 +118,7 @@ pub fn step(
         true => Cause::Labels,
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
-    let inputs =
-        Inputs { wanted: &wanted, apps: &revision.forms, members: &members, cause: &cause, codec };
+    let inputs = Inputs { wanted: &wanted, apps: &revision.forms, members: &members, cause: &cause, codec };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
@@ -139,7 +142,8 @@ pub fn step(
 }
 
 fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
-    let planned = state.members.iter().filter(|(_, m)| matches!(m.standing, Standing::Member | Standing::Emptying));
+    let planned =
+        state.members.iter().filter(|(_, m)| matches!(m.standing, Standing::Member | Standing::Emptying));
     let member = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
         let emptied_by = (m.standing == Standing::Emptying).then(|| m.ordered_by.clone().unwrap_or_default());
         let report = state.reports.get(name).map(|r| &*r.record);
@@ -151,7 +155,8 @@ fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
 /// Whether the catalog itself no longer has an app that somebody runs: then it is the revision that removes it, also when
 /// the removal was interrupted or held after the revision was taken.
 fn removed_by_revision(revision: &Revision, members: &BTreeMap<ClusterName, assign::Member<'_>>) -> bool {
-    let gone = |app: &AppKey| app.catalog == revision.catalog.name && revision.catalog.app(app.name()).is_none();
+    let gone =
+        |app: &AppKey| app.catalog == revision.catalog.name && revision.catalog.app(app.name()).is_none();
     members.values().any(|m| m.told.assignment.entries.keys().any(gone))
 }
 
@@ -292,7 +297,9 @@ fn assignment_batch(
 
 fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
     let (who, why) = match cause {
-        Cause::Revision { commit } => (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned()),
+        Cause::Revision { commit } => {
+            (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned())
+        }
         Cause::Labels => ("hub".to_owned(), "Labels".to_owned()),
         Cause::Operator { by } => (format!("operator {by}"), "Operator".to_owned()),
         Cause::Approved { hold, by } => (by.clone(), format!("Approved {hold}")),
@@ -300,13 +307,25 @@ fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec
     let line = |clusters: &[&ClusterName]| {
         let names = clusters.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(",");
         let details = BTreeMap::from([("clusters".to_owned(), names)]);
-        Audit { who: who.clone(), what: "Leaving", subject: format!("app {app}"), why: why.clone(), details, ..Audit::default() }
+        Audit {
+            who: who.clone(),
+            what: "Leaving",
+            subject: format!("app {app}"),
+            why: why.clone(),
+            details,
+            ..Audit::default()
+        }
     };
     clusters.chunks(CLUSTERS_PER_LINE).map(line).collect()
 }
 
 /// Shows the holds there are, and takes back those that are no more.
-fn holds<'a>(state: &State, catalog: &Catalog, holds: impl Iterator<Item = &'a Hold>, now_ms: u64) -> Vec<Write> {
+fn holds<'a>(
+    state: &State,
+    catalog: &Catalog,
+    holds: impl Iterator<Item = &'a Hold>,
+    now_ms: u64,
+) -> Vec<Write> {
     let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
     let mut current = BTreeSet::new();
     for hold in holds {
@@ -327,7 +346,12 @@ fn holds<'a>(state: &State, catalog: &Catalog, holds: impl Iterator<Item = &'a H
 }
 
 /// Approvals of which nothing is left to do: they are valid once.
-fn spent_approvals(state: &State, approvals: &[Approval], survey: &assign::Survey, verdict: &Verdict) -> Vec<Write> {
+fn spent_approvals(
+    state: &State,
+    approvals: &[Approval],
+    survey: &assign::Survey,
+    verdict: &Verdict,
+) -> Vec<Write> {
     let spent = |approval: &&Approval| match &approval.hold.cause {
         HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => {
             state.heads.values().any(|h| h.commit == *commit)

@@ -67,7 +67,9 @@ impl Loader {
             match text {
                 Ok(text) => drop(rules.insert(path, text)),
                 // What it would ignore is not known: nothing counts as removed.
-                Err(message) => drop(files.insert(path.clone(), Arc::new(ParsedFile::unread(&path, message)))),
+                Err(message) => {
+                    drop(files.insert(path.clone(), Arc::new(ParsedFile::unread(&path, message))))
+                }
             }
         }
         let held = catalog::held_files(last_good);
@@ -108,7 +110,12 @@ impl Loader {
     }
 
     /// The form of one object in an older commit, where its file still reads as it did then.
-    pub async fn object_at(content: &dyn Content, tree: &Tree, file: &str, id: &catalog::ObjectId) -> Option<Arc<catalog::Object>> {
+    pub async fn object_at(
+        content: &dyn Content,
+        tree: &Tree,
+        file: &str,
+        id: &catalog::ObjectId,
+    ) -> Option<Arc<catalog::Object>> {
         let entry = tree.get(file)?;
         let text = content.read_all(vec![entry.blob.clone()], MAX_FILE_BYTES).await.pop()?.ok()?;
         let parsed = catalog::parse_file(file, &text);
@@ -177,11 +184,13 @@ async fn render_app(
 ) -> Result<(AppForm, Option<Bundle>), Vec<Problem>> {
     let object = &effective.object;
     let problem = |message: String| vec![Problem::at(&object.origin, message).of(Some(&object.id))];
-    let needs = render::needs(&app.source, tree).map_err(|error| {
-        let message = error.to_string();
-        // The catalog tells it at `source.path` already, unless another text than this commit's is in effect.
-        let told = |p: &Problem| p.object.as_ref() == Some(&object.id) && p.message.ends_with(&message);
-        if catalog.problems.iter().any(told) { Vec::new() } else { problem(message) }
+    // The catalog tells it at `source.path`, where the text of this commit is in effect.
+    let told = |error: &str| {
+        catalog.problems.iter().any(|p| p.object.as_ref() == Some(&object.id) && p.message.contains(error))
+    };
+    let needs = render::needs(&app.source, tree).map_err(|e| {
+        let message = e.to_string();
+        if told(&message) { Vec::new() } else { problem(message) }
     })?;
     let options = options(&catalog.name, app);
     let version = Entry::recipe(needs.digest(), &BTreeMap::new(), &options);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nave_placement::AppKey;
 use nave_placement::assign::AppForm;
 use nave_placement::catalog::{CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
-use nave_placement::AppKey;
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -136,15 +136,21 @@ impl Deciding {
     /// One round: takes the newest commit if it may be taken, then decides until nothing is left to write.
     async fn round(&mut self, head: Option<&CommitId>) -> Result<(), DecideError> {
         let taken = self.taken();
-        if self.revision.is_none() && let Some(taken) = &taken {
+        if self.revision.is_none()
+            && let Some(taken) = &taken
+        {
             let last_good = self.last_good().await;
             match self.load(taken, &last_good).await {
                 Ok((revision, problems)) => self.replace(revision, problems),
                 // It is not at hand before Git answers; what the spokes were told stays.
-                Err(error) => warn!(commit = %taken, error = chain(&error), "the commit in effect cannot be read now"),
+                Err(error) => {
+                    warn!(commit = %taken, error = chain(&error), "the commit in effect cannot be read now")
+                }
             }
         }
-        if let Some(head) = head && self.revision.as_ref().is_none_or(|r| r.catalog.commit != *head) {
+        if let Some(head) = head
+            && self.revision.as_ref().is_none_or(|r| r.catalog.commit != *head)
+        {
             self.incoming(taken.as_ref(), head).await?;
         } else if head.is_some() {
             self.waiting = None;
@@ -221,7 +227,9 @@ impl Deciding {
             for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
                 match Allowance::parse(&commit, value) {
                     Some(parsed) => allowances.extend(parsed),
-                    None => warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N"),
+                    None => {
+                        warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N")
+                    }
                 }
             }
         }
@@ -229,7 +237,11 @@ impl Deciding {
     }
 
     /// A commit's catalog and its apps' forms; bundles are on disk when this returns.
-    async fn load(&mut self, commit: &CommitId, last_good: &LastGood) -> Result<(Revision, Vec<Problem>), DecideError> {
+    async fn load(
+        &mut self,
+        commit: &CommitId,
+        last_good: &LastGood,
+    ) -> Result<(Revision, Vec<Problem>), DecideError> {
         let tree = self.repository.tree(commit).await?;
         let catalog = self.loader.catalog(&self.repository, &self.place, commit, &tree, last_good).await;
         let in_effect = self.forms();
@@ -254,7 +266,12 @@ impl Deciding {
     }
 
     fn forms(&self) -> BTreeMap<AppKey, AppForm> {
-        self.ledger.state().forms.iter().map(|(app, record)| (app.clone(), AppForm::from(&*record.record))).collect()
+        self.ledger
+            .state()
+            .forms
+            .iter()
+            .map(|(app, record)| (app.clone(), AppForm::from(&*record.record)))
+            .collect()
     }
 
     /// The last good form of every object, read again from the commits that the store names.
@@ -262,7 +279,8 @@ impl Deciding {
         let records: Vec<_> = {
             let state = self.ledger.state();
             let ours = state.good.iter().filter(|((catalog, _, _), _)| *catalog == self.place.name);
-            ours.map(|((_, kind, name), record)| (kind.clone(), name.clone(), record.record.clone())).collect()
+            ours.map(|((_, kind, name), record)| (kind.clone(), name.clone(), record.record.clone()))
+                .collect()
         };
         let mut trees: BTreeMap<CommitId, Option<Tree>> = BTreeMap::new();
         let mut last_good = LastGood::new();

@@ -46,9 +46,8 @@ fn app(name: &str, text: &str) -> [(String, Vec<u8>); 2] {
         "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  source: {{path: ../manifests/{name}}}\n  \
          namespace: {{name: {name}}}\n"
     );
-    let manifest = format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  greeting: {text}\n"
-    );
+    let manifest =
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  greeting: {text}\n");
     [
         (format!("apps/{name}.yaml"), document.into_bytes()),
         (format!("manifests/{name}/configmap.yaml"), manifest.into_bytes()),

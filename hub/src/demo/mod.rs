@@ -33,11 +33,13 @@ pub struct Options {
 /// When something could not be started, or was not seen to happen in time.
 pub async fn run(options: Options, cancel: CancellationToken) -> anyhow::Result<()> {
     let stage = Stage::set(&options).await?;
-    let script = Script::new(&stage);
-    let shown = tokio::select! {
-        shown = script.play() => shown,
-        () = cancel.cancelled() => Ok(()),
-        ended = stage.broken() => Err(ended),
+    let shown = {
+        let script = Script::new(&stage);
+        tokio::select! {
+            shown = script.play() => shown,
+            () = cancel.cancelled() => Ok(()),
+            ended = stage.broken() => Err(ended),
+        }
     };
     if shown.is_ok() && !options.exit && !cancel.is_cancelled() {
         stage.say_what_next();

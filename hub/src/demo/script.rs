@@ -49,7 +49,11 @@ impl<'a> Script<'a> {
         let begun = Instant::now();
         cluster.meddle().await?;
         self.until(cluster, "good morning").await?;
-        println!("3. somebody changes web on {} by hand: put back after {} ms", cluster.name, begun.elapsed().as_millis());
+        println!(
+            "3. somebody changes web on {} by hand: put back after {} ms",
+            cluster.name,
+            begun.elapsed().as_millis()
+        );
 
         let begun = Instant::now();
         let commit = self.stage.commit(files("hello"), "Revert \"Say good morning\"").await?;
@@ -122,7 +126,10 @@ impl DemoCluster {
             }
             Place::Cluster(client) => {
                 let object = config_maps(client).get("web").await?;
-                object.data["data"]["greeting"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("no greeting"))
+                object.data["data"]["greeting"]
+                    .as_str()
+                    .map(str::to_owned)
+                    .ok_or_else(|| anyhow!("no greeting"))
             }
         }
     }

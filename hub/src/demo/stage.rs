@@ -65,7 +65,11 @@ impl Stage {
         let mut tasks = JoinSet::new();
         let repository = dir.join("catalog");
         commit(&repository, super::catalog::files("hello").clone(), "Say hello").await?;
-        let hub = init::Options { data_dir: dir.join("hub"), fleet: Some("demo".into()), ..init::Options::default() };
+        let hub = init::Options {
+            data_dir: dir.join("hub"),
+            fleet: Some("demo".into()),
+            ..init::Options::default()
+        };
         let made = init::make(&hub, system_clock()())?;
         let grpc = start_hub(&hub.data_dir, &repository, &mut tasks, &end).await?;
         let mut context = Context::read(&made.context)?;
@@ -75,7 +79,8 @@ impl Stage {
         let mut client = client::connect(&context).await?;
         let mut clusters = Vec::new();
         for (name, target, place) in targets(options, &dir).await? {
-            let request = v1::ClusterJoinRequest { cluster: name.clone(), ..v1::ClusterJoinRequest::default() };
+            let request =
+                v1::ClusterJoinRequest { cluster: name.clone(), ..v1::ClusterJoinRequest::default() };
             let joined = client.cluster_join(request).await.map_err(|s| anyhow!("{}", s.message()))?;
             let joined: crate::operator::views::JoinView = serde_json::from_slice(&joined.into_inner().json)?;
             let mut spoke = RunOptions::new(dir.join("spokes").join(&name), target);
@@ -150,7 +155,8 @@ async fn commit(repository: &Path, files: super::catalog::Files, message: &str) 
     let (repository, message) = (repository.to_owned(), message.to_owned());
     let seconds = i64::try_from(system_clock()() / 1000)?;
     let made =
-        tokio::task::spawn_blocking(move || git::author::commit(&repository, &files, &message, seconds)).await??;
+        tokio::task::spawn_blocking(move || git::author::commit(&repository, &files, &message, seconds))
+            .await??;
     Ok(made.to_string())
 }
 

@@ -31,26 +31,17 @@ pub(super) enum Address {
     /// A repository on this machine, read in place.
     Local(PathBuf),
     /// A repository behind `http://` or `https://`; the URL holds no credentials.
-    Http {
-        url: String,
-        credentials: Option<Credentials>,
-    },
+    Http { url: String, credentials: Option<Credentials> },
 }
 
 impl Address {
     /// Takes `file://`, `http://`, `https://`, absolute and relative paths; everything else is refused by name.
     pub(super) fn parse(text: &str) -> Result<Self, FetchError> {
-        let bad = |reason| FetchError::BadUrl {
-            url: redacted(text),
-            reason,
-        };
+        let bad = |reason| FetchError::BadUrl { url: redacted(text), reason };
         let Some((scheme, rest)) = text.split_once("://") else {
             // `host:path` is Git's short form of ssh; a colon after a slash belongs to a path.
             if text.split('/').next().is_some_and(|first| first.contains(':')) {
-                return Err(FetchError::UnsupportedScheme {
-                    url: redacted(text),
-                    scheme: "ssh".into(),
-                });
+                return Err(FetchError::UnsupportedScheme { url: redacted(text), scheme: "ssh".into() });
             }
             if text.is_empty() {
                 return Err(bad("it is empty"));
@@ -64,9 +55,7 @@ impl Address {
                 if !host.is_empty() && host != "localhost" {
                     return Err(bad("a file:// URL names a path on this machine: file:///PATH"));
                 }
-                Ok(Self::Local(PathBuf::from(
-                    decode(path).ok_or_else(|| bad("its escapes are not UTF-8"))?,
-                )))
+                Ok(Self::Local(PathBuf::from(decode(path).ok_or_else(|| bad("its escapes are not UTF-8"))?)))
             }
             scheme @ ("http" | "https") => {
                 let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -79,10 +68,7 @@ impl Address {
                     credentials: credentials(user).map_err(bad)?,
                 })
             }
-            other => Err(FetchError::UnsupportedScheme {
-                url: redacted(text),
-                scheme: other.into(),
-            }),
+            other => Err(FetchError::UnsupportedScheme { url: redacted(text), scheme: other.into() }),
         }
     }
 }
@@ -93,10 +79,9 @@ fn credentials(user: &str) -> Result<Option<Credentials>, &'static str> {
     }
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     match (decode(name), decode(password)) {
-        (Some(username), Some(password)) => Ok(Some(Credentials {
-            username,
-            password: Zeroizing::new(password),
-        })),
+        (Some(username), Some(password)) => {
+            Ok(Some(Credentials { username, password: Zeroizing::new(password) }))
+        }
         _ => Err("its user name or password is not UTF-8"),
     }
 }
@@ -140,18 +125,13 @@ mod tests {
             ("/srv/a:b", "local /srv/a:b"),
             ("https://example.com/a.git", "http https://example.com/a.git None"),
             ("HTTP://h:81", "http http://h:81 None"),
-            (
-                "https://me:s%40t@h/a",
-                "http https://h/a Some(Credentials(\"me\", …)) s@t",
-            ),
+            ("https://me:s%40t@h/a", "http https://h/a Some(Credentials(\"me\", …)) s@t"),
         ] {
             let found = match Address::parse(text).expect(text) {
                 Address::Local(path) => format!("local {}", path.display()),
                 Address::Http { url, credentials } => {
                     let password = credentials.as_ref().map_or("", |c| &c.password);
-                    format!("http {url} {credentials:?} {password}")
-                        .trim_end()
-                        .to_owned()
+                    format!("http {url} {credentials:?} {password}").trim_end().to_owned()
                 }
             };
             assert_eq!(found, expected, "{text}");
@@ -169,10 +149,7 @@ mod tests {
             ("", "empty"),
         ] {
             let message = Address::parse(text).expect_err(text).to_string();
-            assert!(
-                message.contains(expected) && !message.contains("secret"),
-                "{text}: {message}"
-            );
+            assert!(message.contains(expected) && !message.contains("secret"), "{text}: {message}");
         }
     }
 }

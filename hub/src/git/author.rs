@@ -50,10 +50,8 @@ pub fn commit(
     if let Some(path) = files.keys().find(|path| !is_inside(path)) {
         return Err(AuthorError::BadPath { path: path.clone() });
     }
-    write(directory, files, message, time).map_err(|cause| AuthorError::Failed {
-        directory: directory.display().to_string(),
-        cause,
-    })
+    write(directory, files, message, time)
+        .map_err(|cause| AuthorError::Failed { directory: directory.display().to_string(), cause })
 }
 
 fn is_inside(path: &str) -> bool {
@@ -98,15 +96,9 @@ fn write(
     let tree = tree.write()?.detach();
 
     let stamp = gix::date::Time::new(time, 0).to_string();
-    let author = gix::actor::SignatureRef {
-        name: NAME.into(),
-        email: EMAIL.into(),
-        time: &stamp,
-    };
+    let author = gix::actor::SignatureRef { name: NAME.into(), email: EMAIL.into(), time: &stamp };
     let parent = repository.head_id().ok().map(gix::Id::detach);
-    let commit = repository
-        .commit_as(author, author, "HEAD", message, tree, parent)?
-        .detach();
+    let commit = repository.commit_as(author, author, "HEAD", message, tree, parent)?.detach();
     gix::index::File::from_state(index, repository.index_path()).write(Default::default())?;
     Ok(CommitId(commit.to_string().into()))
 }
@@ -127,11 +119,7 @@ fn remove_vanished(
             continue;
         }
         std::fs::remove_file(directory.join(&path)).ok();
-        for parent in Path::new(&path)
-            .ancestors()
-            .skip(1)
-            .filter(|p| !p.as_os_str().is_empty())
-        {
+        for parent in Path::new(&path).ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()) {
             if std::fs::remove_dir(directory.join(parent)).is_err() {
                 break;
             }

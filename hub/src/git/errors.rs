@@ -121,11 +121,7 @@ pub enum FetchError {
 }
 
 fn existing(found: &[String]) -> String {
-    if found.is_empty() {
-        "; it has none at all".into()
-    } else {
-        format!("; it has {}", found.join(", "))
-    }
+    if found.is_empty() { "; it has none at all".into() } else { format!("; it has {}", found.join(", ")) }
 }
 
 /// Why something of a fetched commit could not be read.

@@ -31,14 +31,8 @@ pub(super) fn classify(url: &str, after: Duration, error: gix::Error) -> FetchEr
     match signs {
         Signs { untrusted: true, .. } => FetchError::Untrusted { url, cause },
         Signs { timed_out: true, .. } => FetchError::TimedOut { url, after },
-        Signs {
-            status: Some(401 | 403),
-            ..
-        } => FetchError::AuthRefused { url, cause },
-        Signs {
-            status: Some(404 | 410),
-            ..
-        } => FetchError::NotARepository { url, cause },
+        Signs { status: Some(401 | 403), .. } => FetchError::AuthRefused { url, cause },
+        Signs { status: Some(404 | 410), .. } => FetchError::NotARepository { url, cause },
         Signs { connect: true, .. } => FetchError::Unreachable { url, cause },
         _ if denied => FetchError::AuthRefused { url, cause },
         Signs { status: None, .. } if no_git => FetchError::NotARepository { url, cause },
@@ -67,10 +61,8 @@ impl Signs {
                 ConnectionRefused, ConnectionReset, HostUnreachable, TimedOut, UnexpectedEof,
             };
             self.timed_out |= error.kind() == TimedOut;
-            self.connect |= matches!(
-                error.kind(),
-                ConnectionRefused | ConnectionReset | HostUnreachable | UnexpectedEof
-            );
+            self.connect |=
+                matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | UnexpectedEof);
             // `source` of an io::Error skips the error it wraps.
             if let Some(inner) = error.get_ref() {
                 self.gather(inner, depth + 1);

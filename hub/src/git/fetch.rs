@@ -43,9 +43,7 @@ pub(super) fn reference(branch: &str) -> Result<String, FetchError> {
     };
     match gix::refs::FullName::try_from(name.as_str()) {
         Ok(_) => Ok(name),
-        Err(_) => Err(FetchError::BadBranch {
-            branch: branch.to_owned(),
-        }),
+        Err(_) => Err(FetchError::BadBranch { branch: branch.to_owned() }),
     }
 }
 
@@ -54,15 +52,9 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     let url = path.display().to_string();
     let source = mirror::open_options()
         .open(path)
-        .map_err(|e| FetchError::NotARepository {
-            url: url.clone(),
-            cause: e.into(),
-        })?;
+        .map_err(|e| FetchError::NotARepository { url: url.clone(), cause: e.into() })?;
     let repository = source.to_thread_local();
-    let failed = |cause: gix::Error| FetchError::Failed {
-        url: url.clone(),
-        cause: cause.into(),
-    };
+    let failed = |cause: gix::Error| FetchError::Failed { url: url.clone(), cause: cause.into() };
     let name = reference(branch)?;
     let tip = match repository.try_find_reference(name.as_str()).map_err(failed)? {
         // An unborn HEAD points at a branch that is not there yet.
@@ -71,11 +63,7 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     };
     let Some(tip) = tip else {
         let found = branches(&repository).map_err(failed)?;
-        return Err(FetchError::BranchGone {
-            url,
-            branch: shown(branch),
-            found,
-        });
+        return Err(FetchError::BranchGone { url, branch: shown(branch), found });
     };
     repository.find_commit(tip).map_err(failed)?;
     Ok((source, tip))
@@ -84,18 +72,11 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
 fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
     let references = repository.references()?;
     let names = references.local_branches()?.filter_map(Result::ok);
-    Ok(names
-        .map(|r| r.name().shorten().to_string())
-        .take(BRANCHES_NAMED)
-        .collect())
+    Ok(names.map(|r| r.name().shorten().to_string()).take(BRANCHES_NAMED).collect())
 }
 
 fn shown(branch: &str) -> String {
-    if branch.is_empty() {
-        "HEAD".into()
-    } else {
-        branch.to_owned()
-    }
+    if branch.is_empty() { "HEAD".into() } else { branch.to_owned() }
 }
 
 /// What a fetch over the network ended with.
@@ -118,10 +99,8 @@ impl Remote<'_> {
         let classify = |e: gix::Error| self.classify(e);
         let spec = format!("+{reference}:{}", mirror::HEAD);
         let remote = self.remote(mirror, &spec)?;
-        let prepared = self
-            .connect(&remote)?
-            .prepare_fetch(Discard, ref_map::Options::default())
-            .map_err(classify)?;
+        let prepared =
+            self.connect(&remote)?.prepare_fetch(Discard, ref_map::Options::default()).map_err(classify)?;
         if prepared.ref_map().object_hash != mirror.object_hash() {
             return Ok(Fetched::OtherHash(prepared.ref_map().object_hash));
         }
@@ -133,13 +112,9 @@ impl Remote<'_> {
                 found,
             });
         }
-        prepared
-            .with_shallow(shallow)
-            .receive(Discard, stop)
-            .map_err(classify)?;
-        let head = mirror::head(mirror)
-            .map_err(broken)?
-            .ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
+        prepared.with_shallow(shallow).receive(Discard, stop).map_err(classify)?;
+        let head =
+            mirror::head(mirror).map_err(broken)?.ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
         mirror.find_commit(head).map_err(broken)?;
         Ok(Fetched::Head(head))
     }
@@ -147,14 +122,9 @@ impl Remote<'_> {
     fn remote<'r>(&self, mirror: &'r gix::Repository, spec: &str) -> Result<gix::Remote<'r>, FetchError> {
         let build = || -> gix::Result<gix::Remote<'r>> {
             let remote = mirror.remote_at_without_url_rewrite(self.url)?;
-            Ok(remote
-                .with_refspecs(Some(spec), Direction::Fetch)?
-                .with_fetch_tags(Tags::None))
+            Ok(remote.with_refspecs(Some(spec), Direction::Fetch)?.with_fetch_tags(Tags::None))
         };
-        build().map_err(|e| FetchError::Failed {
-            url: self.url.into(),
-            cause: e.into(),
-        })
+        build().map_err(|e| FetchError::Failed { url: self.url.into(), cause: e.into() })
     }
 
     /// Names a few branches that the server has; asked only when the wanted one is gone.
@@ -195,17 +165,10 @@ impl Remote<'_> {
     fn http_options(&self) -> Result<http::Options, FetchError> {
         // reqwest panics without a default provider; installing one twice is harmless.
         rustls::crypto::ring::default_provider().install_default().ok();
-        let certificates = self
-            .options
-            .ca_file
-            .as_deref()
-            .map(|path| self.certificates(path))
-            .transpose()?;
+        let certificates = self.options.ca_file.as_deref().map(|path| self.certificates(path)).transpose()?;
         let timeout = self.options.timeout;
         let configure_client = move |builder: reqwest::blocking::ClientBuilder| {
-            let builder = builder
-                .timeout(timeout.min(SILENCE))
-                .connect_timeout(timeout.min(CONNECT));
+            let builder = builder.timeout(timeout.min(SILENCE)).connect_timeout(timeout.min(CONNECT));
             Ok(match &certificates {
                 Some(certificates) => builder.tls_certs_only(certificates.clone()),
                 None => builder,
@@ -215,10 +178,7 @@ impl Remote<'_> {
             configure_client: Some(Box::new(configure_client)),
             configure_request: None,
         };
-        Ok(http::Options {
-            backend: Some(Arc::new(Mutex::new(backend))),
-            ..Default::default()
-        })
+        Ok(http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..Default::default() })
     }
 
     /// Read at each fetch, so that a renewed file is taken without a restart.
@@ -226,10 +186,7 @@ impl Remote<'_> {
         let read = || -> Result<Vec<reqwest::Certificate>, Cause> {
             Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?)
         };
-        read().map_err(|cause| FetchError::BadCaFile {
-            path: path.to_owned(),
-            cause,
-        })
+        read().map_err(|cause| FetchError::BadCaFile { path: path.to_owned(), cause })
     }
 }
 

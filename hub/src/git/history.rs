@@ -100,12 +100,7 @@ impl Objects {
                 line.retain(|id| !old.contains(id));
             }
         }
-        Ok(Walk::Known(
-            line.iter()
-                .rev()
-                .map(|id| CommitId(id.to_string().into()))
-                .collect(),
-        ))
+        Ok(Walk::Known(line.iter().rev().map(|id| CommitId(id.to_string().into())).collect()))
     }
 
     /// Visits `tip` and its ancestors, newest first, until `end` says so; says whether it did.
@@ -117,9 +112,7 @@ impl Objects {
     ) -> Result<Walk<bool>, ReadError> {
         let home = self.home(tip)?;
         let shallow = home.shallow_commits().map_err(|e| damaged(tip, e))?;
-        let mut platform = home
-            .rev_walk([tip])
-            .sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst));
+        let mut platform = home.rev_walk([tip]).sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst));
         if first_parent {
             platform = platform.first_parent_only();
         }
@@ -129,9 +122,7 @@ impl Objects {
             if end(id) {
                 return Ok(Walk::Known(true));
             }
-            cut |= shallow
-                .as_ref()
-                .is_some_and(|boundary| boundary.iter().any(|b| *b == id));
+            cut |= shallow.as_ref().is_some_and(|boundary| boundary.iter().any(|b| *b == id));
         }
         Ok(if cut { Walk::Cut } else { Walk::Known(false) })
     }

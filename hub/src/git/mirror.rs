@@ -40,10 +40,7 @@ pub(super) fn open(path: &Path) -> Result<Option<gix::ThreadSafeRepository>, Fet
 
 /// Opens an existing mirror again, so that packs that came and went since are seen.
 pub(super) fn reopen(path: &Path) -> Result<gix::ThreadSafeRepository, FetchError> {
-    open_options()
-        .open_path_as_is(true)
-        .open(path)
-        .map_err(|e| broken(path, e))
+    open_options().open_path_as_is(true).open(path).map_err(|e| broken(path, e))
 }
 
 /// Makes an empty mirror; it appears whole or not at all.
@@ -53,10 +50,7 @@ pub(super) fn create(path: &Path, hash: gix::hash::Kind) -> Result<gix::ThreadSa
         std::fs::create_dir_all(parent)?;
         let scratch = tempfile::Builder::new().prefix(".new-").tempdir_in(parent)?;
         let object_hash = (hash != gix::hash::Kind::Sha1).then_some(hash);
-        let options = gix::create::Options {
-            object_hash,
-            ..Default::default()
-        };
+        let options = gix::create::Options { object_hash, ..Default::default() };
         let bare = scratch.path().join("bare");
         gix::create::into(&bare, gix::create::Kind::Bare, options)?;
         std::fs::remove_dir_all(bare.join("hooks")).ok();
@@ -70,10 +64,7 @@ pub(super) fn create(path: &Path, hash: gix::hash::Kind) -> Result<gix::ThreadSa
 }
 
 pub(super) fn broken(path: &Path, cause: impl Into<Cause>) -> FetchError {
-    FetchError::Mirror {
-        path: path.to_owned(),
-        cause: cause.into(),
-    }
+    FetchError::Mirror { path: path.to_owned(), cause: cause.into() }
 }
 
 /// Removes locks and temporary packs. A lock file of a process that was killed would stop every later fetch.
@@ -107,11 +98,7 @@ pub(super) fn head(mirror: &gix::Repository) -> gix::Result<Option<ObjectId>> {
 }
 
 pub(super) fn pin(mirror: &gix::Repository, commit: ObjectId) -> gix::Result<()> {
-    edit(
-        mirror,
-        |name| RefEdit::update(name, commit, PreviousValue::Any, "pin"),
-        commit,
-    )
+    edit(mirror, |name| RefEdit::update(name, commit, PreviousValue::Any, "pin"), commit)
 }
 
 pub(super) fn unpin(mirror: &gix::Repository, commit: ObjectId) -> gix::Result<()> {

@@ -26,10 +26,7 @@ pub(super) fn parse(id: &str) -> Result<ObjectId, ReadError> {
 }
 
 pub(super) fn damaged(id: impl ToString, cause: impl Into<super::errors::Cause>) -> ReadError {
-    ReadError::Damaged {
-        id: id.to_string(),
-        cause: cause.into(),
-    }
+    ReadError::Damaged { id: id.to_string(), cause: cause.into() }
 }
 
 impl Objects {
@@ -59,11 +56,7 @@ impl Objects {
     }
 
     pub(super) fn commit(&self, id: ObjectId) -> Result<gix::Commit<'_>, ReadError> {
-        self.object(id)?
-            .try_into_commit()
-            .map_err(|_| ReadError::Missing {
-                id: format!("commit {id}"),
-            })
+        self.object(id)?.try_into_commit().map_err(|_| ReadError::Missing { id: format!("commit {id}") })
     }
 
     /// The place that has a commit.
@@ -73,11 +66,7 @@ impl Objects {
     }
 
     pub(super) fn tree(&self, commit: &CommitId, max_paths: usize) -> Result<Tree, ReadError> {
-        let root = self
-            .commit(parse(&commit.0)?)?
-            .tree_id()
-            .map_err(|e| damaged(commit, e))?
-            .detach();
+        let root = self.commit(parse(&commit.0)?)?.tree_id().map_err(|e| damaged(commit, e))?.detach();
         let mut tree = Tree::new();
         // Directories count too: nested empty ones would otherwise be a way to keep us busy for ever.
         let mut seen = 0;
@@ -90,18 +79,11 @@ impl Objects {
                 let path = format!("{prefix}{name}");
                 seen += 1;
                 if seen > max_paths {
-                    return Err(ReadError::TooManyPaths {
-                        commit: commit.clone(),
-                        limit: max_paths,
-                        path,
-                    });
+                    return Err(ReadError::TooManyPaths { commit: commit.clone(), limit: max_paths, path });
                 }
                 let strange = name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
                 if strange || path.len() > MAX_PATH_BYTES {
-                    return Err(ReadError::BadPath {
-                        commit: commit.clone(),
-                        path,
-                    });
+                    return Err(ReadError::BadPath { commit: commit.clone(), path });
                 }
                 let kind = match entry.mode.kind() {
                     EntryKind::Tree => {
@@ -127,16 +109,10 @@ impl Objects {
         let id = parse(&blob.0)?;
         let header = self.header(id)?;
         if header.kind() != Kind::Blob {
-            return Err(ReadError::Missing {
-                id: format!("file {id}"),
-            });
+            return Err(ReadError::Missing { id: format!("file {id}") });
         }
         if header.size() > limit {
-            return Err(ReadError::TooLarge {
-                blob: blob.clone(),
-                size: header.size(),
-                limit,
-            });
+            return Err(ReadError::TooLarge { blob: blob.clone(), size: header.size(), limit });
         }
         Ok(self.object(id)?.data.as_slice().into())
     }
@@ -148,10 +124,7 @@ impl Objects {
         let mut candidates: HashSet<ObjectId> = HashSet::default();
         for place in &self.places {
             let mut found = HashSet::default();
-            place
-                .objects
-                .lookup_prefix(prefix, Some(&mut found))
-                .map_err(|e| damaged(rev, e))?;
+            place.objects.lookup_prefix(prefix, Some(&mut found)).map_err(|e| damaged(rev, e))?;
             candidates.extend(found);
         }
         let exists = !candidates.is_empty();

@@ -35,13 +35,7 @@ pub(super) fn copy_commit(
         wanted.push(id);
         let kind = objects.header(id)?.kind();
         if kind == gix::objs::Kind::Commit {
-            pending.push(
-                objects
-                    .commit(id)?
-                    .tree_id()
-                    .map_err(|e| damaged(id, e))?
-                    .detach(),
-            );
+            pending.push(objects.commit(id)?.tree_id().map_err(|e| damaged(id, e))?.detach());
         } else if kind == gix::objs::Kind::Tree {
             let tree = objects.object(id)?;
             for entry in gix::objs::TreeRefIter::from_bytes(&tree.data, id.kind()) {
@@ -56,9 +50,7 @@ pub(super) fn copy_commit(
         return Ok(());
     }
     let source = objects.home(commit)?;
-    write_pack(source, mirror, wanted)
-        .map(drop)
-        .map_err(|e| damaged(commit, e))
+    write_pack(source, mirror, wanted).map(drop).map_err(|e| damaged(commit, e))
 }
 
 /// Makes one pack of the smaller ones once there are more than [`MAX_PACKS`]. A pack that outweighs all others stays,
@@ -115,20 +107,12 @@ fn write_pack(
 ) -> Result<Option<PathBuf>, Cause> {
     let total = u32::try_from(ids.len())?;
     let located = output::count::PackLocation::NotLookedUp;
-    let counts = ids
-        .into_iter()
-        .map(|id| output::Count {
-            id,
-            entry_pack_location: located.clone(),
-        })
-        .collect();
+    let counts =
+        ids.into_iter().map(|id| output::Count { id, entry_pack_location: located.clone() }).collect();
     let mut database = (*from.objects).clone();
     database.prevent_pack_unload();
     // One thread: this runs beside the hub's real work and is never waited for by it.
-    let options = output::entry::iter_from_counts::Options {
-        thread_limit: Some(1),
-        ..Default::default()
-    };
+    let options = output::entry::iter_from_counts::Options { thread_limit: Some(1), ..Default::default() };
     let entries =
         output::entry::iter_from_counts(counts, database, Box::new(gix::progress::Discard), options)?;
     let mut scratch = tempfile::tempfile_in(into.path())?;
@@ -153,10 +137,7 @@ fn write_pack(
         &AtomicBool::new(false),
         None::<gix::odb::Handle>,
         into.object_hash(),
-        pack::bundle::write::Options {
-            thread_limit: Some(1),
-            ..Default::default()
-        },
+        pack::bundle::write::Options { thread_limit: Some(1), ..Default::default() },
     )?;
     if let Some(keep) = done.keep_path {
         std::fs::remove_file(keep)?;

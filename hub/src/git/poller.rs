@@ -109,10 +109,7 @@ mod tests {
             (3600, 9, 0.5, 3600.0),
         ] {
             let found = pause(Duration::from_secs(interval), failures, random).as_secs_f64();
-            assert!(
-                (found - expected).abs() < 1e-6,
-                "{interval} s after {failures} failures: {found}"
-            );
+            assert!((found - expected).abs() < 1e-6, "{interval} s after {failures} failures: {found}");
         }
     }
 }

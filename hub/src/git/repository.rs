@@ -106,25 +106,11 @@ impl Repository {
             && (credentials.is_some() || options.credentials.is_some())
         {
             let reason = "credentials are never sent in clear text; use https://";
-            return Err(FetchError::BadUrl {
-                url: url.clone(),
-                reason,
-            });
+            return Err(FetchError::BadUrl { url: url.clone(), reason });
         }
-        let open = Mutex::new(Open {
-            source: None,
-            mirror: mirror::open(&options.mirror)?,
-        });
-        let core = Arc::new(Core {
-            options,
-            address,
-            open,
-            pinning: Mutex::new(()),
-        });
-        Ok(Self {
-            core,
-            turn: Arc::new(Semaphore::new(1)),
-        })
+        let open = Mutex::new(Open { source: None, mirror: mirror::open(&options.mirror)? });
+        let core = Arc::new(Core { options, address, open, pinning: Mutex::new(()) });
+        Ok(Self { core, turn: Arc::new(Semaphore::new(1)) })
     }
 
     /// The URL without credentials.
@@ -173,8 +159,7 @@ impl Repository {
     /// [`ReadError::Missing`], [`ReadError::Damaged`].
     pub async fn commit_info(&self, commit: &CommitId) -> Result<CommitInfo, ReadError> {
         let commit = commit.clone();
-        self.blocking(move |core| core.objects().commit_info(&commit))
-            .await
+        self.blocking(move |core| core.objects().commit_info(&commit)).await
     }
 
     /// Completes an abbreviated commit id (four digits or more).
@@ -193,8 +178,7 @@ impl Repository {
     pub async fn is_descendant(&self, ancestor: &CommitId, head: &CommitId) -> Result<bool, ReadError> {
         let (ancestor, head) = (ancestor.clone(), head.clone());
         let tip = head.clone();
-        self.history(&tip, move |objects| objects.is_descendant(&ancestor, &head))
-            .await
+        self.history(&tip, move |objects| objects.is_descendant(&ancestor, &head)).await
     }
 
     /// The commits of `to`'s first-parent line that `from` does not reach, oldest first. Without `from`, `to` alone.
@@ -210,8 +194,7 @@ impl Repository {
     ) -> Result<Vec<CommitId>, ReadError> {
         let (from, to) = (from.cloned(), to.clone());
         let tip = to.clone();
-        self.history(&tip, move |objects| objects.first_parents(from.as_ref(), &to))
-            .await
+        self.history(&tip, move |objects| objects.first_parents(from.as_ref(), &to)).await
     }
 
     /// Keeps a commit and everything in its tree readable until [`Self::unpin`], whatever becomes of the source.
@@ -262,8 +245,7 @@ impl Repository {
         let mut answer = self.blocking(move |core| first(&core.objects())).await;
         let lacking = matches!(answer, Ok(Walk::Cut) | Err(ReadError::Missing { .. }));
         if lacking && self.blocking(|core| core.is_shallow()).await {
-            self.off_runtime(|core, stop| core.fetch(Some(Shallow::undo()), stop))
-                .await?;
+            self.off_runtime(|core, stop| core.fetch(Some(Shallow::undo()), stop)).await?;
             answer = self.blocking(move |core| ask(&core.objects())).await;
         }
         match answer? {
@@ -290,26 +272,16 @@ impl Repository {
     ) -> Result<T, FetchError> {
         let after = self.core.options.timeout;
         let deadline = Instant::now() + after;
-        let late = || FetchError::TimedOut {
-            url: self.url(),
-            after,
-        };
-        let failed = |cause| FetchError::Failed {
-            url: self.url(),
-            cause,
-        };
-        let turn = timeout_at(deadline, self.turn.clone().acquire_owned())
-            .await
-            .map_err(|_| late())?;
+        let late = || FetchError::TimedOut { url: self.url(), after };
+        let failed = |cause| FetchError::Failed { url: self.url(), cause };
+        let turn = timeout_at(deadline, self.turn.clone().acquire_owned()).await.map_err(|_| late())?;
         let stop = StopOnDrop(Arc::default());
         let (flag, core) = (stop.0.clone(), self.core.clone());
         let (answer, answered) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name("git-fetch".into())
-            .spawn(move || {
-                let _turn = turn;
-                answer.send(work(&core, &flag)).ok();
-            });
+        let thread = std::thread::Builder::new().name("git-fetch".into()).spawn(move || {
+            let _turn = turn;
+            answer.send(work(&core, &flag)).ok();
+        });
         thread.map_err(|e| failed(e.into()))?;
         match timeout_at(deadline, answered).await {
             Ok(Ok(result)) => result,
@@ -331,21 +303,12 @@ impl Core {
 
     fn objects(&self) -> Objects {
         let Open { source, mirror } = self.opened();
-        Objects {
-            places: [source, mirror]
-                .iter()
-                .flatten()
-                .map(|r| r.to_thread_local())
-                .collect(),
-        }
+        Objects { places: [source, mirror].iter().flatten().map(|r| r.to_thread_local()).collect() }
     }
 
     /// Whether more history could be had from a server.
     fn is_shallow(&self) -> bool {
-        let Open {
-            mirror: Some(mirror), ..
-        } = self.opened()
-        else {
+        let Open { mirror: Some(mirror), .. } = self.opened() else {
             return false;
         };
         matches!(self.address, Address::Http { .. }) && mirror.to_thread_local().is_shallow().unwrap_or(false)
@@ -360,20 +323,10 @@ impl Core {
             }
             Address::Http { url, credentials } => {
                 let credentials = self.options.credentials.as_ref().or(credentials.as_ref());
-                self.fetch_remote(
-                    &Remote {
-                        url,
-                        credentials,
-                        options: &self.options,
-                    },
-                    shallow,
-                    stop,
-                )?
+                self.fetch_remote(&Remote { url, credentials, options: &self.options }, shallow, stop)?
             }
         };
-        Ok(Head {
-            commit: CommitId(id.to_string().into()),
-        })
+        Ok(Head { commit: CommitId(id.to_string().into()) })
     }
 
     fn fetch_remote(
@@ -437,10 +390,7 @@ impl Core {
         }
         if matches!(self.address, Address::Local(_)) && !mirror.has_object(id) {
             // Before the objects: a commit whose parents are missing must never be seen unmarked.
-            if found
-                .parent_ids()
-                .any(|parent| !mirror.has_object(parent.detach()))
-            {
+            if found.parent_ids().any(|parent| !mirror.has_object(parent.detach())) {
                 mirror::mark_shallow(&mirror, id).map_err(|e| mirror::broken(&self.options.mirror, e))?;
             }
             packs::copy_commit(&objects, &mirror, id)?;

@@ -41,7 +41,11 @@ async fn metrics(State(operator): State<Arc<OperatorService>>) -> String {
     gauge("entries", "Apps on clusters.", status.entries);
     gauge("holds", "Changes that wait for approval.", status.holds.len());
     gauge("catalog_problems", "Problems of the catalog.", status.problems.len());
-    gauge("doubt", "1 while the hub's store is in doubt and nothing is sent.", usize::from(status.doubt.is_some()));
+    gauge(
+        "doubt",
+        "1 while the hub's store is in doubt and nothing is sent.",
+        usize::from(status.doubt.is_some()),
+    );
     for (phase, count) in &status.phases {
         let _ = writeln!(text, "nave_entries_by_phase{{phase=\"{phase:?}\"}} {count}");
     }

@@ -191,7 +191,9 @@ impl Members {
         if !self.authority.mac().nonce_is_fresh(&request.nonce, now_ms) {
             return Err(refused("the nonce is not fresh; ask for a new one"));
         }
-        self.authority.signed(&request.certificate).map_err(|_| refused("this fleet's CA did not sign it"))?;
+        self.authority
+            .signed(&request.certificate)
+            .map_err(|_| refused("this fleet's CA did not sign it"))?;
         let signed = [RENEW_CONTEXT, &request.nonce].concat();
         verify_signature(&request.certificate, &signed, &request.signature)
             .ok_or(refused("its key did not sign the request"))?;
@@ -246,13 +248,15 @@ impl Members {
 
     /// The member whose certificate this is, if it may still speak.
     pub fn authenticate(&self, certificate: &[u8]) -> Option<ClusterName> {
-        let id = SpiffeId::of_certificate(certificate).ok().filter(|id| id.fleet == self.authority.fleet())?;
+        let id =
+            SpiffeId::of_certificate(certificate).ok().filter(|id| id.fleet == self.authority.fleet())?;
         let Role::Spoke(name) = id.role else { return None };
         let cluster: ClusterName = name.parse().ok()?;
         let facts = CertificateFacts::read(certificate).ok()?;
         let state = self.ledger.state();
         let member = state.members.get(&cluster)?;
-        (member.standing != Standing::Revoked && member.public_key == hex(&facts.public_key)).then_some(cluster)
+        (member.standing != Standing::Revoked && member.public_key == hex(&facts.public_key))
+            .then_some(cluster)
     }
 }
 

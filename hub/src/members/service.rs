@@ -32,7 +32,10 @@ impl enrolment_server::Enrolment for EnrolmentService {
         Ok(Response::new(v1::EnrolResponse { result: Some(enrol_response::Result::Identity(identity)) }))
     }
 
-    async fn challenge(&self, _: Request<v1::ChallengeRequest>) -> Result<Response<v1::ChallengeResponse>, Status> {
+    async fn challenge(
+        &self,
+        _: Request<v1::ChallengeRequest>,
+    ) -> Result<Response<v1::ChallengeResponse>, Status> {
         Ok(Response::new(v1::ChallengeResponse { nonce: self.0.challenge() }))
     }
 

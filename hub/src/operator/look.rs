@@ -12,8 +12,8 @@ use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName};
 
 use super::views::{
-    AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView, StatusView,
-    WhyView,
+    AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView,
+    StatusView, WhyView,
 };
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
@@ -62,13 +62,18 @@ impl Look<'_> {
     }
 
     fn members(&self) -> impl Iterator<Item = (&ClusterName, &MemberRecord)> {
-        self.state.members.iter().filter(|(_, m)| m.standing != Standing::Revoked).map(|(n, m)| (n, &*m.record))
+        self.state
+            .members
+            .iter()
+            .filter(|(_, m)| m.standing != Standing::Revoked)
+            .map(|(n, m)| (n, &*m.record))
     }
 
     fn selected<'b>(&'b self, selection: &'b Selection) -> impl Iterator<Item = &'b ClusterName> {
         self.members().map(|(name, _)| name).filter(|name| {
             selection.cluster.as_ref().is_none_or(|c| c == *name)
-                && (selection.selector.0.is_empty() || selection.selector.matches(&self.candidate(name).labels))
+                && (selection.selector.0.is_empty()
+                    || selection.selector.matches(&self.candidate(name).labels))
         })
     }
 
@@ -215,11 +220,16 @@ impl Look<'_> {
     pub fn clusters(&self, selector: &Selector) -> Vec<ClusterRow> {
         let declared = self.picture.revision.iter().flat_map(|r| r.catalog.objects.values());
         let declared = declared.filter(|e| e.object.id.kind == nave_placement::catalog::Kind::Cluster);
-        let mut names: BTreeSet<ClusterName> = declared.filter_map(|e| e.object.id.name.parse().ok()).collect();
+        let mut names: BTreeSet<ClusterName> =
+            declared.filter_map(|e| e.object.id.name.parse().ok()).collect();
         names.extend(self.state.members.keys().cloned());
         let rows = names.iter().map(|name| self.cluster_row(name));
-        let mut rows: Vec<_> = rows.filter(|row| selector.0.is_empty() || selector.matches(&row.labels)).collect();
-        rows.sort_by(|a, b| (a.phase.unwrap_or(Phase::Converged), &a.name).cmp(&(b.phase.unwrap_or(Phase::Converged), &b.name)));
+        let mut rows: Vec<_> =
+            rows.filter(|row| selector.0.is_empty() || selector.matches(&row.labels)).collect();
+        rows.sort_by(|a, b| {
+            (a.phase.unwrap_or(Phase::Converged), &a.name)
+                .cmp(&(b.phase.unwrap_or(Phase::Converged), &b.name))
+        });
         rows
     }
 
@@ -294,7 +304,11 @@ impl Look<'_> {
     pub fn app_row(&self, app: &AppKey) -> AppRow {
         let entries = self.app_entries(app);
         let form = self.picture.revision.as_ref().and_then(|r| r.forms.get(app));
-        let broken = self.picture.problems.iter().any(|p| p.object.as_ref().is_some_and(|o| names(o, app)) && p.is_error());
+        let broken = self
+            .picture
+            .problems
+            .iter()
+            .any(|p| p.object.as_ref().is_some_and(|o| names(o, app)) && p.is_error());
         let worst = entries.iter().map(|e| e.phase).min().unwrap_or(Phase::Converged);
         AppRow {
             app: app.clone(),
@@ -318,7 +332,10 @@ impl Look<'_> {
             row: self.app_row(app),
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             entries: self.app_entries(app),
-            problems: problems.filter(|p| p.object.as_ref().is_some_and(|o| names(o, app))).cloned().collect(),
+            problems: problems
+                .filter(|p| p.object.as_ref().is_some_and(|o| names(o, app)))
+                .cloned()
+                .collect(),
         })
     }
 
@@ -348,19 +365,27 @@ impl Look<'_> {
         let mut obstacles = Vec::new();
         let revision = self.picture.revision.as_ref();
         match self.state.members.get(cluster).map(|m| m.standing) {
-            None => obstacles.push(format!("cluster {cluster} is no member; `hub cluster join {cluster}` makes it one")),
+            None => obstacles
+                .push(format!("cluster {cluster} is no member; `hub cluster join {cluster}` makes it one")),
             Some(Standing::Member) => {}
             Some(standing) => obstacles.push(format!("cluster {cluster} is on its way out ({standing:?})")),
         }
         if revision.is_none_or(|r| app.catalog != r.catalog.name || r.catalog.app(app.name()).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));
         } else if revision.is_some_and(|r| !r.forms.contains_key(app)) {
-            obstacles.push(format!("app {app} could not be rendered yet; see its problems in `hub app show {app}`"));
+            obstacles.push(format!(
+                "app {app} could not be rendered yet; see its problems in `hub app show {app}`"
+            ));
         }
         if let Some(doubt) = &self.state.doubt {
-            obstacles.push(format!("nothing is sent to anybody: cluster {} proved that the hub lost state", doubt.cluster));
+            obstacles.push(format!(
+                "nothing is sent to anybody: cluster {} proved that the hub lost state",
+                doubt.cluster
+            ));
         }
-        for hold in self.holds().iter().filter(|h| h.record.hold.entries.contains(&(app.clone(), cluster.clone()))) {
+        for hold in
+            self.holds().iter().filter(|h| h.record.hold.entries.contains(&(app.clone(), cluster.clone())))
+        {
             obstacles.push(format!("hold {}: {}", hold.record.hold.id, hold.message));
         }
         if let Some(obstacle) = &self.picture.obstacle {
@@ -372,7 +397,9 @@ impl Look<'_> {
         if self.state.members.contains_key(cluster) && !self.live.contains_key(cluster) {
             obstacles.push(format!("the spoke of {cluster} is not connected; it keeps what it has"));
         }
-        if let Some(entry) = entry.filter(|e| !matches!(e.phase, Phase::Converged | Phase::Held | Phase::Offline)) {
+        if let Some(entry) =
+            entry.filter(|e| !matches!(e.phase, Phase::Converged | Phase::Held | Phase::Offline))
+        {
             obstacles.push(format!("{:?}: {}", entry.phase, describe(entry)));
         }
         obstacles

@@ -37,7 +37,8 @@ pub fn allow<T>(state: &State, fleet: &str, request: &Request<T>, call: &str) ->
     let peer = request.extensions().get::<Peer>().ok_or_else(|| Status::unauthenticated("no connection"))?;
     let stranger = || Status::permission_denied("this certificate is no operator's of this fleet");
     let certificate = peer.certificate.as_ref();
-    let certificate = certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
+    let certificate =
+        certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
     let id = SpiffeId::of_certificate(certificate).map_err(|_| stranger())?;
     let (Role::Operator(name), true) = (id.role, id.fleet == fleet) else { return Err(stranger()) };
     let key = CertificateFacts::read(certificate).map_err(|_| stranger())?.public_key;

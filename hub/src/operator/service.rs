@@ -96,7 +96,8 @@ impl OperatorService {
 
     /// Looks at one moment of the hub.
     pub fn look<T>(&self, with: impl FnOnce(&Look<'_>) -> T) -> T {
-        let (live, alarms, seen) = (self.rooms.sessions.live(), self.rooms.sessions.alarms(), self.rooms.sessions.seen());
+        let (live, alarms, seen) =
+            (self.rooms.sessions.live(), self.rooms.sessions.alarms(), self.rooms.sessions.seen());
         let observation = self.rooms.observations.borrow().clone();
         let inputs = *self.rooms.ledger.inputs().borrow();
         let picture = self.rooms.picture.borrow().clone();
@@ -118,10 +119,15 @@ impl OperatorService {
         let filter = filter.unwrap_or_default();
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let app = given(&filter.app).map(|a| a.parse::<AppKey>().map_err(argument)).transpose()?;
-        let cluster = given(&filter.cluster).map(|c| c.parse::<ClusterName>().map_err(argument)).transpose()?;
+        let cluster =
+            given(&filter.cluster).map(|c| c.parse::<ClusterName>().map_err(argument)).transpose()?;
         let selector: Selector = filter.selector.parse().map_err(argument)?;
-        if let Some(app) = &app && !self.look(|l| l.app_keys().contains(app)) {
-            return Err(Status::not_found(format!("there is no app {app}; `hub app list` shows those that there are")));
+        if let Some(app) = &app
+            && !self.look(|l| l.app_keys().contains(app))
+        {
+            return Err(Status::not_found(format!(
+                "there is no app {app}; `hub app list` shows those that there are"
+            )));
         }
         if let Some(cluster) = &cluster {
             self.known(cluster)?;
@@ -190,9 +196,15 @@ impl operator_server::Operator for OperatorService {
         let joined = self.rooms.members.join(cluster.clone(), membership, request.valid_ms, &audit).await;
         let (token, expires_ms) = joined.map_err(|e| member_status(&e))?;
         let token = token.to_text();
-        let expires = i64::try_from(expires_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+        let expires =
+            i64::try_from(expires_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         let command = format!("spoke run --join {token} --state-dir /var/lib/nave/spoke");
-        document(&JoinView { cluster, token, expires: expires.map(|t| t.to_string()).unwrap_or_default(), command })
+        document(&JoinView {
+            cluster,
+            token,
+            expires: expires.map(|t| t.to_string()).unwrap_or_default(),
+            command,
+        })
     }
 
     async fn cluster_label(&self, request: Request<v1::ClusterLabelRequest>) -> Answer {
@@ -204,10 +216,13 @@ impl operator_server::Operator for OperatorService {
             let declared = revision.and_then(|r| r.catalog.cluster(&cluster));
             declared.map(|(object, _)| object.object.labels.clone()).unwrap_or_default()
         });
-        let labels = self.rooms.members.label(&cluster, &request.set, &request.remove, &catalog, &audit).await;
+        let labels =
+            self.rooms.members.label(&cluster, &request.set, &request.remove, &catalog, &audit).await;
         let labels = labels.map_err(|e| member_status(&e))?;
         let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        document(&DoneView { message: format!("cluster {cluster} has operator labels: {}", labels.join(", ")) })
+        document(&DoneView {
+            message: format!("cluster {cluster} has operator labels: {}", labels.join(", ")),
+        })
     }
 
     async fn cluster_remove(&self, request: Request<v1::ClusterRemoveRequest>) -> Answer {
@@ -244,7 +259,8 @@ impl operator_server::Operator for OperatorService {
         self.allow(&request, "AppShow")?;
         let app: AppKey = request.get_ref().app.parse().map_err(argument)?;
         let view = self.look(|look| look.app(&app));
-        let unknown = || Status::not_found(format!("there is no app {app}; `hub app list` shows those that there are"));
+        let unknown =
+            || Status::not_found(format!("there is no app {app}; `hub app list` shows those that there are"));
         document(&view.ok_or_else(unknown)?)
     }
 
@@ -297,7 +313,9 @@ impl operator_server::Operator for OperatorService {
     async fn accept_restore(&self, request: Request<v1::AcceptRestoreRequest>) -> Answer {
         let audit = self.allow(&request, "AcceptRestore")?;
         if self.rooms.ledger.state().doubt.is_none() {
-            return Err(Status::failed_precondition("nobody doubts this hub's store; there is nothing to accept"));
+            return Err(Status::failed_precondition(
+                "nobody doubts this hub's store; there is nothing to accept",
+            ));
         }
         let audit = Audit { why: request.into_inner().reason, ..audit };
         let writes = accept_restore(&self.rooms.ledger.state(), &audit);

@@ -61,12 +61,20 @@ impl OperatorService {
 
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
-        let (status, commit, decided) = self.look(|look| {
-            (look.status(&wait.selection, wait.include_offline), look.commit(), look.decided())
+        let (status, commit, decided, absent) = self.look(|look| {
+            let status = look.status(&wait.selection, wait.include_offline);
+            let cluster = wait.selection.cluster.as_ref();
+            let absent = cluster.filter(|cluster| !look.state.members.contains_key(*cluster)).cloned();
+            (status, look.commit(), look.decided(), absent)
         });
+        // Nothing is wrong on a cluster that has not joined yet, and nothing is as it should be either.
+        if let Some(cluster) = absent {
+            return view(WaitOutcome::TimedOut, format!("cluster {cluster} has not joined"), status);
+        }
         let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
+        // A hold that was just approved is still shown until it is decided again.
         let hold = status.holds.iter().find(|h| concerns(&h.record.hold, &wait.selection));
-        if let Some(hold) = hold {
+        if let Some(hold) = hold.filter(|_| decided) {
             let message = format!("hold {}: {}", hold.record.hold.id, hold.message);
             return view(WaitOutcome::Held, message, status);
         }
@@ -117,7 +125,10 @@ fn concerns(hold: &Hold, selection: &Selection) -> bool {
 /// What failed, if anything of the selection did.
 fn failure(status: &StatusView, selection: &Selection) -> Option<String> {
     let concerns = |p: &&nave_placement::catalog::Problem| {
-        let of_app = p.object.as_ref().is_some_and(|o| selection.app.as_ref().is_none_or(|app| *o.name == *app.name()));
+        let of_app = p
+            .object
+            .as_ref()
+            .is_some_and(|o| selection.app.as_ref().is_none_or(|app| *o.name == *app.name()));
         p.is_error() && (p.object.is_none() || of_app)
     };
     if let Some(problem) = status.problems.iter().find(concerns) {
@@ -126,7 +137,13 @@ fn failure(status: &StatusView, selection: &Selection) -> Option<String> {
     let failed = status.groups.iter().find(|g| matches!(g.phase, Phase::Failed | Phase::Degraded))?;
     let clusters: Vec<&str> = failed.clusters.iter().take(3).map(|c| c.as_str()).collect();
     let object = failed.object.as_ref().map(|o| format!("{o}: ")).unwrap_or_default();
-    Some(format!("app {} on {}: {object}{}: {}", failed.app, clusters.join(", "), failed.reason, failed.message))
+    Some(format!(
+        "app {} on {}: {object}{}: {}",
+        failed.app,
+        clusters.join(", "),
+        failed.reason,
+        failed.message
+    ))
 }
 
 fn pending(status: &StatusView) -> String {
@@ -136,10 +153,10 @@ fn pending(status: &StatusView) -> String {
     match status.groups.first() {
         Some(group) => {
             let clusters: Vec<&str> = group.clusters.iter().take(3).map(|c| c.as_str()).collect();
-            let message = if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
+            let message =
+                if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
             format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
         }
         None => "assignments are under way".to_owned(),
     }
 }
-

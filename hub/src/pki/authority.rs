@@ -102,7 +102,8 @@ impl Authority {
         let fleet = SpiffeId::of_certificate(&certificate)?.fleet;
         let key_pem = String::from_utf8(read(&key)?).map_err(|_| damaged(&key))?;
         let pair = KeyPair::from_pem(&key_pem).map_err(|_| damaged(&key))?;
-        let issuer = Issuer::from_ca_cert_der(&certificate.clone().into(), pair).map_err(|_| damaged(&crt))?;
+        let issuer =
+            Issuer::from_ca_cert_der(&certificate.clone().into(), pair).map_err(|_| damaged(&crt))?;
         let secret: [u8; 32] = read(&mac)?.try_into().map_err(|_| damaged(&mac))?;
         Ok(Self { fleet, certificate, issuer, mac: MacKey::new(secret) })
     }
@@ -145,7 +146,9 @@ impl Authority {
     pub fn hub(&self, now_ms: u64) -> Result<Credentials, AuthorityError> {
         let pair = KeyPair::generate().map_err(AuthorityError::Sign)?;
         let mut params = self.params(Role::Hub, HUB_LIFE, now_ms)?;
-        params.subject_alt_names.push(SanType::DnsName(HUB_SERVER_NAME.try_into().map_err(AuthorityError::Sign)?));
+        params
+            .subject_alt_names
+            .push(SanType::DnsName(HUB_SERVER_NAME.try_into().map_err(AuthorityError::Sign)?));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&pair, &self.issuer).map_err(AuthorityError::Sign)?;
         Ok(Credentials { certificate: certificate.der().to_vec(), key: pair.serialize_der() })
@@ -165,8 +168,14 @@ impl Authority {
     ///
     /// # Errors
     /// When the key is malformed.
-    pub fn spoke_for_key(&self, name: &str, public_key: &[u8], now_ms: u64) -> Result<Issued, AuthorityError> {
-        let key = SubjectPublicKeyInfo::from_der(public_key).map_err(|e| AuthorityError::Request(e.to_string()))?;
+    pub fn spoke_for_key(
+        &self,
+        name: &str,
+        public_key: &[u8],
+        now_ms: u64,
+    ) -> Result<Issued, AuthorityError> {
+        let key =
+            SubjectPublicKeyInfo::from_der(public_key).map_err(|e| AuthorityError::Request(e.to_string()))?;
         self.spoke(name, &key, now_ms)
     }
 
@@ -196,7 +205,11 @@ impl Authority {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let not_after_ms = u64::try_from(params.not_after.unix_timestamp()).unwrap_or(0) * 1000;
         let certificate = params.signed_by(key, &self.issuer).map_err(AuthorityError::Sign)?;
-        Ok(Issued { certificate: certificate.der().to_vec(), not_after_ms, public_key: key.subject_public_key_info() })
+        Ok(Issued {
+            certificate: certificate.der().to_vec(),
+            not_after_ms,
+            public_key: key.subject_public_key_info(),
+        })
     }
 
     fn params(&self, role: Role, life: Duration, now_ms: u64) -> Result<CertificateParams, AuthorityError> {

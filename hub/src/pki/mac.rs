@@ -43,7 +43,14 @@ impl MacKey {
     }
 
     /// Whether `mac` is what [`MacKey::sign`] gives; in constant time.
-    pub fn verify(&self, cluster: &str, epoch: Epoch, generation: Generation, digest: &Digest, mac: &[u8]) -> bool {
+    pub fn verify(
+        &self,
+        cluster: &str,
+        epoch: Epoch,
+        generation: Generation,
+        digest: &Digest,
+        mac: &[u8],
+    ) -> bool {
         let fields: [&[u8]; 4] =
             [cluster.as_bytes(), &epoch.0.to_be_bytes(), &generation.0.to_be_bytes(), &digest.0];
         self.over("nave.assignment.mac.v1", &fields).verify_slice(mac).is_ok()

@@ -31,9 +31,12 @@ impl content_server::Content for ContentService {
         }
         let mut wanted = Vec::new();
         for part in parts {
-            let digest = nave_proto::digest(&part.digest).map_err(|e| Status::invalid_argument(e.to_string()))?;
+            let digest =
+                nave_proto::digest(&part.digest).map_err(|e| Status::invalid_argument(e.to_string()))?;
             if !self.sessions.is_assigned(&cluster, &digest) {
-                return Err(Status::permission_denied(format!("bundle {digest} is not assigned to {cluster}")));
+                return Err(Status::permission_denied(format!(
+                    "bundle {digest} is not assigned to {cluster}"
+                )));
             }
             wanted.push((digest, part.offset));
         }

@@ -7,7 +7,9 @@ use nave_placement::assign::{Assignment, Epoch, Generation, Known, Told};
 use nave_placement::fleet::Facts;
 use nave_placement::report::Report;
 use nave_proto::v1::{self, answer, from_spoke, question, to_spoke};
-use nave_proto::{assignment_from_proto, assignment_to_proto, change_to_proto, facts_from_proto, limits, report_from_proto};
+use nave_proto::{
+    assignment_from_proto, assignment_to_proto, change_to_proto, facts_from_proto, limits, report_from_proto,
+};
 
 use crate::pki::MacKey;
 
@@ -174,7 +176,8 @@ impl Core {
             Known::Lost => {
                 self.unknown = Some((epoch, generation, digest));
                 let lost = epoch >= view.told.assignment.epoch;
-                let mut actions: Vec<Action> = lost.then_some(Action::LostState(epoch, generation)).into_iter().collect();
+                let mut actions: Vec<Action> =
+                    lost.then_some(Action::LostState(epoch, generation)).into_iter().collect();
                 actions.extend(self.offer(view));
                 actions
             }
@@ -208,7 +211,8 @@ impl Core {
             return vec![Action::Send(message(to_spoke::Message::Detach(v1::Detach {})))];
         }
         let assignment = &view.told.assignment;
-        if assignment.generation == Generation(0) || self.sent.is_some_and(|sent| sent >= assignment.order()) {
+        if assignment.generation == Generation(0) || self.sent.is_some_and(|sent| sent >= assignment.order())
+        {
             return Vec::new();
         }
         // While an earlier one is on its way it is not known which of the two the next will find.
@@ -238,7 +242,9 @@ impl Core {
             && self.unknown.is_none()
             && digest.is_ok_and(|digest| view.told.knows(order.0, order.1, &digest) == Known::Lost)
         {
-            return vec![Action::Close("the spoke accepted what this hub does not know; it shall say hello again".into())];
+            return vec![Action::Close(
+                "the spoke accepted what this hub does not know; it shall say hello again".into(),
+            )];
         }
         let same = nave_proto::digest(&accepted.digest).is_ok_and(|digest| digest == current.digest());
         // A base for the next change only if it is exactly what is current; else the next one goes whole.

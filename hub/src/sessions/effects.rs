@@ -29,7 +29,10 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
             if state.reports.get(cluster).is_some_and(|held| same(&held.record)) {
                 return Vec::new();
             }
-            plain(Step::ReportTaken, Batch::new().put(key::report(cluster), report_to_bytes(report)))
+            // Only the end of a removal changes what a cluster is to be told next.
+            let done = report.left.iter().any(|app| state.told(cluster).assignment.leaving.contains_key(app));
+            let step = if done { Step::LeavingAcknowledged } else { Step::ReportTaken };
+            plain(step, Batch::new().put(key::report(cluster), report_to_bytes(report)))
         }
         Action::Facts(facts) => {
             if state.facts.get(cluster).is_some_and(|held| *held.record == *facts) {
@@ -39,11 +42,9 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
         }
         Action::LostState(epoch, generation) => return doubt(state, cluster, *epoch, *generation, now_ms),
         Action::Seed(held) => return seed(state, cluster, held),
-        Action::Send(_)
-        | Action::Accepted(..)
-        | Action::Detached
-        | Action::Alarm(_)
-        | Action::Close(_) => return Vec::new(),
+        Action::Send(_) | Action::Accepted(..) | Action::Detached | Action::Alarm(_) | Action::Close(_) => {
+            return Vec::new();
+        }
     };
     vec![write]
 }
@@ -53,7 +54,13 @@ fn plain(step: Step, batch: Batch) -> Write {
 }
 
 /// From the first proof on nothing is sent to anybody. Later proofs only raise the epoch that has to be surpassed.
-fn doubt(state: &State, cluster: &ClusterName, epoch: Epoch, generation: Generation, now_ms: u64) -> Vec<Write> {
+fn doubt(
+    state: &State,
+    cluster: &ClusterName,
+    epoch: Epoch,
+    generation: Generation,
+    now_ms: u64,
+) -> Vec<Write> {
     let held = state.doubt.as_ref();
     let record = match held {
         Some(held) if held.epoch >= epoch => return Vec::new(),
@@ -65,7 +72,10 @@ fn doubt(state: &State, cluster: &ClusterName, epoch: Epoch, generation: Generat
         who: format!("spoke {cluster}"),
         what: "StateLost",
         subject: "fleet".to_owned(),
-        why: format!("it holds assignment {}.{} with this hub's seal, which this store does not know", epoch.0, generation.0),
+        why: format!(
+            "it holds assignment {}.{} with this hub's seal, which this store does not know",
+            epoch.0, generation.0
+        ),
         ..Audit::default()
     };
     vec![Write { step: Step::DoubtRaised, batch, audits: vec![audit] }]
@@ -101,7 +111,8 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
     };
     let key = key::assignment(cluster);
     let value = told_to_bytes(&Told { assignment, trail, past });
-    let batch = Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
+    let batch =
+        Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
     let audit = Audit {
         who: format!("spoke {cluster}"),
         what: "Seeded",
@@ -128,7 +139,8 @@ pub fn accept_restore(state: &State, operator: &Audit) -> Option<Vec<Write>> {
     for (count, (cluster, told)) in state.told.iter().enumerate() {
         let key = key::assignment(cluster);
         let value = told_to_bytes(&again(told, epoch));
-        if (count > 0 && count % CLUSTERS_PER_BATCH == 0) || batch.bytes() + value.len() > MAX_BATCH_BYTES / 2 {
+        if (count > 0 && count % CLUSTERS_PER_BATCH == 0) || batch.bytes() + value.len() > MAX_BATCH_BYTES / 2
+        {
             writes.push(plain(Step::RestoreAccepted, std::mem::take(&mut batch)));
         }
         batch = batch.require_at(key.clone(), told.version).put(key, value);

@@ -24,6 +24,9 @@ use crate::state::records::Standing;
 use crate::state::{CommitError, Ledger};
 use crate::store::bundles::Bundles;
 
+/// How often what a spoke said is written again when somebody else was faster.
+const ATTEMPTS: usize = 5;
+
 /// A session that is open.
 #[derive(Clone, Debug)]
 pub struct Live {
@@ -182,9 +185,11 @@ impl Sessions {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no connection"))?;
         let certificate = peer.certificate.as_ref();
-        let certificate = certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
+        let certificate =
+            certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
         let cluster = self.members.authenticate(certificate);
-        let cluster = cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
+        let cluster =
+            cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
         Ok((cluster, peer.address.clone()))
     }
 }
@@ -262,16 +267,31 @@ impl Session {
         Ok(())
     }
 
+    /// Writes what an action makes of the state; once more with the newer state where somebody else was faster.
+    async fn persist(&self, action: &Action) -> Result<(), CommitError> {
+        let ledger = &self.sessions.ledger;
+        for _ in 0..ATTEMPTS {
+            let writes = effects(&ledger.state(), &self.cluster, action, ledger.now_ms());
+            let mut outcome = Ok(());
+            for write in writes {
+                outcome = ledger.commit_audited(write.step, write.batch, &write.audits).await.map(drop);
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            match outcome {
+                Err(error) if error.is_conflict() => {}
+                other => return other,
+            }
+        }
+        // The spoke says it again in its next session.
+        Err(CommitError::Busy)
+    }
+
     async fn carry_out(&mut self, actions: Vec<Action>) -> Result<(), CommitError> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
-            let writes = {
-                let state = self.sessions.ledger.state();
-                effects(&state, &self.cluster, &action, self.sessions.ledger.now_ms())
-            };
-            for write in writes {
-                self.sessions.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
-            }
+            self.persist(&action).await?;
             match action {
                 Action::Send(mut message) => {
                     if let Some(to_spoke::Message::Assignment(assignment)) = &mut message.message {
@@ -315,7 +335,10 @@ pub struct SessionService(pub Arc<Sessions>);
 impl session_server::Session for SessionService {
     type OpenStream = BoxStream<'static, Result<v1::ToSpoke, Status>>;
 
-    async fn open(&self, request: Request<Streaming<v1::FromSpoke>>) -> Result<Response<Self::OpenStream>, Status> {
+    async fn open(
+        &self,
+        request: Request<Streaming<v1::FromSpoke>>,
+    ) -> Result<Response<Self::OpenStream>, Status> {
         let (cluster, address) = self.0.caller(&request)?;
         let changes = self.0.ledger.changes_of(&cluster);
         let (id, cancel) = self.0.begin(&cluster, &address);

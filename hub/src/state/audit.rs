@@ -34,7 +34,10 @@ pub struct Tail {
 }
 
 impl Tail {
-    pub(super) fn fold(&mut self, value: Option<&Value>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    pub(super) fn fold(
+        &mut self,
+        value: Option<&Value>,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         if let Some(bytes) = value {
             let record: AuditRecord = serde_json::from_slice(bytes)?;
             if record.sequence > self.sequence {
@@ -86,7 +89,8 @@ fn hash(record: &AuditRecord) -> Digest {
 /// That sequence.
 pub fn verify_chain(lines: &[AuditRecord]) -> Result<Tail, u64> {
     lines.iter().try_fold(Tail::default(), |tail, line| {
-        let good = line.sequence == tail.sequence + 1 && line.previous == tail.hash && line.hash == hash(line);
+        let good =
+            line.sequence == tail.sequence + 1 && line.previous == tail.hash && line.hash == hash(line);
         if good { Ok(Tail { sequence: line.sequence, hash: line.hash }) } else { Err(tail.sequence + 1) }
     })
 }
@@ -98,7 +102,12 @@ mod tests {
     fn log() -> Vec<AuditRecord> {
         let mut tail = Tail::default();
         let line = |i: u64| {
-            let audit = Audit { who: "operator ann".into(), what: "Joined", subject: format!("c{i}"), ..Audit::default() };
+            let audit = Audit {
+                who: "operator ann".into(),
+                what: "Joined",
+                subject: format!("c{i}"),
+                ..Audit::default()
+            };
             let record = tail.next(&audit, i);
             tail = Tail { sequence: record.sequence, hash: record.hash };
             record

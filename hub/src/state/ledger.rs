@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use nave_placement::ClusterName;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::records::key;
 use super::{Audit, RecordError, State};
-use crate::store::{Batch, Store, StoreError, Version};
+use crate::store::{Batch, Key, Store, StoreError, Value, Version};
 
 /// Every place where the hub persists something. A test build can end the process before or after each
 /// (`hub failpoints` prints them all).
@@ -99,6 +99,9 @@ pub enum CommitError {
     /// The store holds a record that this hub cannot read.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// Others were faster again and again.
+    #[error("too many changes of the same thing at once")]
+    Busy,
 }
 
 impl CommitError {
@@ -111,6 +114,14 @@ impl CommitError {
 /// The state and the store behind it.
 pub struct Ledger {
     store: Arc<dyn Store>,
+    shared: Arc<Shared>,
+    /// Audited commits go one after another: each line needs the hash of the one before.
+    audited: Arc<Mutex<()>>,
+    clock: nave_proto::tls::Clock,
+}
+
+/// What a commit changes, whether or not its caller is still there.
+struct Shared {
     state: RwLock<State>,
     /// Counts folded commits; whoever waits for a change of the state watches it.
     changed: watch::Sender<u64>,
@@ -118,9 +129,6 @@ pub struct Ledger {
     inputs: watch::Sender<u64>,
     /// Per cluster with a session: counts changes of what it was told, of its membership and of the fleet.
     clusters: std::sync::Mutex<BTreeMap<ClusterName, watch::Sender<u64>>>,
-    /// Audited commits go one after another: each line needs the hash of the one before.
-    audited: Mutex<()>,
-    clock: nave_proto::tls::Clock,
 }
 
 impl Ledger {
@@ -133,15 +141,13 @@ impl Ledger {
         for (key, record) in store.list("").await?.records {
             state.fold(&key, record.version, Some(&record.value))?;
         }
-        Ok(Self {
-            store,
+        let shared = Shared {
             state: RwLock::new(state),
             changed: watch::Sender::new(0),
             inputs: watch::Sender::new(0),
             clusters: std::sync::Mutex::default(),
-            audited: Mutex::new(()),
-            clock,
-        })
+        };
+        Ok(Self { store, shared: Arc::new(shared), audited: Arc::default(), clock })
     }
 
     /// Unix milliseconds.
@@ -151,25 +157,113 @@ impl Ledger {
 
     /// A look at the state; never held across an await.
     pub fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts up with every change.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.shared.changed.subscribe()
     }
 
     /// Counts up with every change that deciding has to look at.
     pub fn inputs(&self) -> watch::Receiver<u64> {
-        self.inputs.subscribe()
+        self.shared.inputs.subscribe()
     }
 
     /// Counts up with every change that a session of this cluster has to look at. Latest wins: a slow session misses
     /// numbers, never the last state.
     pub fn changes_of(&self, cluster: &ClusterName) -> watch::Receiver<u64> {
-        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clusters = self.shared.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         clusters.retain(|_, sender| sender.receiver_count() > 0);
         clusters.entry(cluster.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// The store, for readers of what the state does not keep (the audit log).
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Commits a batch durably, then folds it in; both happen also when the caller does not wait for it.
+    ///
+    /// # Errors
+    /// [`CommitError::is_conflict`]: nothing happened, decide again. Others: it may have happened or not.
+    pub async fn commit(&self, step: Step, batch: Batch) -> Result<Version, CommitError> {
+        self.commit_under(step, batch, None).await
+    }
+
+    /// A session or a call that ends while its batch is on the way to the disk is dropped, and the store would hold what the
+    /// state never learns: so writing and folding are a task of their own, which the caller only waits for.
+    async fn commit_under(
+        &self,
+        step: Step,
+        batch: Batch,
+        turn: Option<OwnedMutexGuard<()>>,
+    ) -> Result<Version, CommitError> {
+        if batch.is_empty() {
+            return Ok(Version::ZERO);
+        }
+        failpoint(step, "before");
+        let checked = batch.checked()?;
+        let (store, shared) = (self.store.clone(), self.shared.clone());
+        let committing = tokio::spawn(async move {
+            let _until_folded = turn;
+            let writes = checked.writes().clone();
+            let version = store.write(checked).await?;
+            failpoint(step, "after");
+            shared.fold(step, version, &writes)?;
+            Ok(version)
+        });
+        match committing.await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is ending, and the caller with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Commits a batch together with lines of the audit log: both or neither.
+    ///
+    /// # Errors
+    /// As [`Ledger::commit`].
+    pub async fn commit_audited(
+        &self,
+        step: Step,
+        batch: Batch,
+        audits: &[Audit],
+    ) -> Result<Version, CommitError> {
+        let turn = self.audited.clone().lock_owned().await;
+        let mut tail = self.state().audit;
+        let mut batch = batch;
+        for audit in audits {
+            let record = tail.next(audit, self.now_ms());
+            tail = super::audit::Tail { sequence: record.sequence, hash: record.hash };
+            let json = serde_json::to_vec(&record).expect("an audit record always serializes");
+            let key = key::audit(record.sequence);
+            batch = batch.require_absent(key.clone()).put(key, json);
+        }
+        self.commit_under(step, batch, Some(turn)).await
+    }
+}
+
+impl Shared {
+    /// Takes what the store took, and tells everybody who waits for it.
+    fn fold(
+        &self,
+        step: Step,
+        version: Version,
+        writes: &BTreeMap<Key, Option<Value>>,
+    ) -> Result<(), RecordError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in writes {
+            state.fold(key, version, value.as_ref())?;
+        }
+        drop(state);
+        self.tell_sessions(writes.keys());
+        self.changed.send_modify(|n| *n += 1);
+        if step.is_input() {
+            self.inputs.send_modify(|n| *n += 1);
+        }
+        Ok(())
     }
 
     /// Tells the sessions that these keys concern.
@@ -188,55 +282,6 @@ impl Ledger {
                 _ => {}
             }
         }
-    }
-
-    /// The store, for readers of what the state does not keep (the audit log).
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
-    /// Commits a batch durably, then folds it in.
-    ///
-    /// # Errors
-    /// [`CommitError::is_conflict`]: nothing happened, decide again. Others: it may have happened or not.
-    pub async fn commit(&self, step: Step, batch: Batch) -> Result<Version, CommitError> {
-        if batch.is_empty() {
-            return Ok(Version::ZERO);
-        }
-        failpoint(step, "before");
-        let checked = batch.checked()?;
-        let writes = checked.writes().clone();
-        let version = self.store.write(checked).await?;
-        failpoint(step, "after");
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in &writes {
-            state.fold(key, version, value.as_ref())?;
-        }
-        drop(state);
-        self.tell_sessions(writes.keys());
-        self.changed.send_modify(|n| *n += 1);
-        if step.is_input() {
-            self.inputs.send_modify(|n| *n += 1);
-        }
-        Ok(version)
-    }
-
-    /// Commits a batch together with lines of the audit log: both or neither.
-    ///
-    /// # Errors
-    /// As [`Ledger::commit`].
-    pub async fn commit_audited(&self, step: Step, batch: Batch, audits: &[Audit]) -> Result<Version, CommitError> {
-        let _one_at_a_time = self.audited.lock().await;
-        let mut tail = self.state().audit;
-        let mut batch = batch;
-        for audit in audits {
-            let record = tail.next(audit, self.now_ms());
-            tail = super::audit::Tail { sequence: record.sequence, hash: record.hash };
-            let json = serde_json::to_vec(&record).expect("an audit record always serializes");
-            let key = key::audit(record.sequence);
-            batch = batch.require_absent(key.clone()).put(key, json);
-        }
-        self.commit(step, batch).await
     }
 }
 

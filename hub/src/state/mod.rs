@@ -23,8 +23,8 @@ pub use audit::{Audit, verify_chain};
 pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
 use records::{
-    DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord, TokenRecord,
-    WindowRecord,
+    DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord,
+    TokenRecord, WindowRecord,
 };
 pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
@@ -126,8 +126,12 @@ impl State {
             "head" => catalog(rest).and_then(|n| many(&mut self.heads, n, version, value, json)),
             "good" => good(rest).and_then(|k| many(&mut self.good, k, version, value, json)),
             "form" => app(rest).and_then(|k| many(&mut self.forms, k, version, value, json)),
-            "assignment" => name(rest).and_then(|n| many(&mut self.told, n, version, value, wire::told_from_bytes)),
-            "report" => name(rest).and_then(|n| many(&mut self.reports, n, version, value, wire::report_from_bytes)),
+            "assignment" => {
+                name(rest).and_then(|n| many(&mut self.told, n, version, value, wire::told_from_bytes))
+            }
+            "report" => {
+                name(rest).and_then(|n| many(&mut self.reports, n, version, value, wire::report_from_bytes))
+            }
             "facts" => name(rest).and_then(|n| many(&mut self.facts, n, version, value, json)),
             "hold" => many(&mut self.holds, rest.to_owned(), version, value, json),
             "approval" => many(&mut self.approvals, rest.to_owned(), version, value, json),
@@ -151,7 +155,12 @@ fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Box<dyn std::
     Ok(serde_json::from_slice(bytes)?)
 }
 
-fn one<T>(slot: &mut Option<Versioned<Arc<T>>>, version: Version, value: Option<&Value>, read: Read<T>) -> Folded {
+fn one<T>(
+    slot: &mut Option<Versioned<Arc<T>>>,
+    version: Version,
+    value: Option<&Value>,
+    read: Read<T>,
+) -> Folded {
     if slot.as_ref().is_some_and(|held| held.version > version) {
         return Ok(());
     }

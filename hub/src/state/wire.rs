@@ -37,7 +37,10 @@ pub(super) fn told_from_bytes(bytes: &[u8]) -> Result<Told, Failure> {
         let app = app_from_proto(entry.app.as_ref().ok_or("a trail names its app")?)?;
         trail.entry(app).or_default().push(EncodedEntry::new(&*entry.entry));
     }
-    let past = message.past.iter().map(|p| Ok((Epoch(p.epoch), Generation(p.generation), nave_proto::digest(&p.digest)?)));
+    let past = message
+        .past
+        .iter()
+        .map(|p| Ok((Epoch(p.epoch), Generation(p.generation), nave_proto::digest(&p.digest)?)));
     Ok(Told { assignment, trail, past: past.collect::<Result<_, nave_proto::ConvertError>>()? })
 }
 

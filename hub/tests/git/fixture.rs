@@ -21,22 +21,12 @@ pub fn git(directory: &Path, arguments: &[&str]) -> String {
         .args(arguments)
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_CONFIG_NOSYSTEM", "1")
-        .envs([
-            ("GIT_AUTHOR_NAME", "Ann"),
-            ("GIT_AUTHOR_EMAIL", "ann@example.com"),
-        ])
-        .envs([
-            ("GIT_COMMITTER_NAME", "Ann"),
-            ("GIT_COMMITTER_EMAIL", "ann@example.com"),
-        ])
+        .envs([("GIT_AUTHOR_NAME", "Ann"), ("GIT_AUTHOR_EMAIL", "ann@example.com")])
+        .envs([("GIT_COMMITTER_NAME", "Ann"), ("GIT_COMMITTER_EMAIL", "ann@example.com")])
         .output()
         .expect("git is installed");
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(
-        output.status.success(),
-        "git {arguments:?}: {text} {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "git {arguments:?}: {text} {}", String::from_utf8_lossy(&output.stderr));
     text
 }
 
@@ -46,9 +36,7 @@ impl Scratch {
     }
 
     pub fn with_format(format: &str) -> Self {
-        let scratch = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
+        let scratch = Self { directory: tempfile::tempdir().unwrap() };
         std::fs::create_dir(scratch.source()).unwrap();
         scratch.git(&["init", "-q", "-b", "main", &format!("--object-format={format}")]);
         scratch
@@ -106,9 +94,7 @@ impl Scratch {
 }
 
 pub fn paths(tree: &Tree) -> Vec<(&str, FileKind, u64)> {
-    tree.iter()
-        .map(|(path, entry)| (&**path, entry.kind, entry.size))
-        .collect()
+    tree.iter().map(|(path, entry)| (&**path, entry.kind, entry.size)).collect()
 }
 
 pub async fn text(repository: &Repository, tree: &Tree, path: &str) -> String {
@@ -151,10 +137,7 @@ impl Server {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key);
+        let config = config.unwrap().with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key);
         Self::listen(root, Some(Arc::new(config.unwrap())))
     }
 
@@ -206,21 +189,14 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
         demands.credentials_seen += usize::from(headers.contains_key("authorization"));
         if let Some(to) = &demands.redirect {
             Some(format!("302 Found\r\nLocation: {to}{target}"))
-        } else if demands
-            .credentials
-            .is_some_and(|c| header("authorization") != format!("Basic {c}"))
-        {
+        } else if demands.credentials.is_some_and(|c| header("authorization") != format!("Basic {c}")) {
             Some("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"".to_owned())
         } else {
             None
         }
     };
     if let Some(refusal) = refusal {
-        return write!(
-            stream,
-            "HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .ok();
+        return write!(stream, "HTTP/1.1 {refusal}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
     }
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let mut child = Command::new("git")
@@ -232,19 +208,12 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
             ("GIT_CONFIG_KEY_0", "safe.directory"),
             ("GIT_CONFIG_VALUE_0", "*"),
         ])
-        .envs([
-            ("PATH_INFO", path),
-            ("QUERY_STRING", query),
-            ("REQUEST_METHOD", &method),
-        ])
+        .envs([("PATH_INFO", path), ("QUERY_STRING", query), ("REQUEST_METHOD", &method)])
         .envs([
             ("CONTENT_TYPE", header("content-type")),
             ("HTTP_CONTENT_ENCODING", header("content-encoding")),
         ])
-        .envs([
-            ("CONTENT_LENGTH", length.to_string()),
-            ("GIT_PROTOCOL", header("git-protocol")),
-        ])
+        .envs([("CONTENT_LENGTH", length.to_string()), ("GIT_PROTOCOL", header("git-protocol"))])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -254,17 +223,11 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
     let output = child.wait_with_output().ok()?.stdout;
     let end = output.windows(4).position(|w| w == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&output[..end]).into_owned();
-    let status = head
-        .lines()
-        .find_map(|l| l.strip_prefix("Status: "))
-        .unwrap_or("200 OK");
+    let status = head.lines().find_map(|l| l.strip_prefix("Status: ")).unwrap_or("200 OK");
     let body = &output[end + 4..];
     let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    )
-    .ok()?;
+    write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
+        .ok()?;
     stream.write_all(body).ok()?;
     stream.flush().ok()
 }

@@ -46,10 +46,7 @@ async fn descent_is_found_through_merges_and_not_where_there_is_none() {
         assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{from:?}..{to:?}");
     }
     let unknown = CommitId("1".repeat(40).into());
-    let error = repository
-        .first_parents(Some(&unknown), &merge)
-        .await
-        .unwrap_err();
+    let error = repository.first_parents(Some(&unknown), &merge).await.unwrap_err();
     assert!(matches!(error, ReadError::Missing { .. }), "{error}");
 }
 
@@ -60,10 +57,7 @@ async fn trailers_are_those_of_the_last_paragraph() {
         ("subject", vec![]),
         (
             "subject\n\nbody\n\nNave-Allow-Removal: app/podinfo=12\nNave-Allow-Removal: *=40\n",
-            vec![
-                ("Nave-Allow-Removal", "app/podinfo=12"),
-                ("Nave-Allow-Removal", "*=40"),
-            ],
+            vec![("Nave-Allow-Removal", "app/podinfo=12"), ("Nave-Allow-Removal", "*=40")],
         ),
         ("subject\n\nNave-Allow-Removal: *=1\n\nmore text\n", vec![]),
         ("Nave-Allow-Removal: *=1", vec![]),
@@ -72,16 +66,9 @@ async fn trailers_are_those_of_the_last_paragraph() {
         let repository = scratch.local();
         repository.fetch().await.unwrap();
         let info = repository.commit_info(&commit).await.unwrap();
-        let trailers: Vec<_> = info
-            .trailers
-            .iter()
-            .map(|(k, v)| (k.as_str(), v.as_str()))
-            .collect();
+        let trailers: Vec<_> = info.trailers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(trailers, expected, "{message:?}");
-        assert_eq!(
-            (info.author.as_str(), info.email.as_str()),
-            ("Ann", "ann@example.com")
-        );
+        assert_eq!((info.author.as_str(), info.email.as_str()), ("Ann", "ann@example.com"));
         assert_eq!(info.subject, message.lines().next().unwrap());
         assert!(info.time > 1_700_000_000);
     }
@@ -109,20 +96,8 @@ async fn an_abbreviation_must_name_one_commit() {
     repository.fetch().await.unwrap();
     let tree = repository.tree(&head).await.unwrap();
     assert_eq!(repository.resolve(&head.0).await.unwrap(), head);
-    assert_eq!(
-        repository.resolve(&head.short().to_uppercase()).await.unwrap(),
-        head
-    );
-    assert!(matches!(
-        repository.resolve("main").await,
-        Err(ReadError::Ambiguous { .. })
-    ));
-    assert!(matches!(
-        repository.resolve(&tree["a"].blob.0[..12]).await,
-        Err(ReadError::Ambiguous { .. })
-    ));
-    assert!(matches!(
-        repository.resolve(&"1".repeat(40)).await,
-        Err(ReadError::Missing { .. })
-    ));
+    assert_eq!(repository.resolve(&head.short().to_uppercase()).await.unwrap(), head);
+    assert!(matches!(repository.resolve("main").await, Err(ReadError::Ambiguous { .. })));
+    assert!(matches!(repository.resolve(&tree["a"].blob.0[..12]).await, Err(ReadError::Ambiguous { .. })));
+    assert!(matches!(repository.resolve(&"1".repeat(40)).await, Err(ReadError::Missing { .. })));
 }

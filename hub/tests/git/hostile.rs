@@ -15,24 +15,9 @@ async fn a_file_above_the_limit_is_refused_by_its_size() {
     repository.fetch().await.unwrap();
     let tree = repository.tree(&head).await.unwrap();
     let error = repository.read(&tree["big"].blob, 4999).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            ReadError::TooLarge {
-                size: 5000,
-                limit: 4999,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(
-        repository.read(&tree["big"].blob, 5000).await.unwrap().len(),
-        5000
-    );
-    let all = repository
-        .read_all(vec![tree["small"].blob.clone(), tree["big"].blob.clone()], 10)
-        .await;
+    assert!(matches!(error, ReadError::TooLarge { size: 5000, limit: 4999, .. }), "{error}");
+    assert_eq!(repository.read(&tree["big"].blob, 5000).await.unwrap().len(), 5000);
+    let all = repository.read_all(vec![tree["small"].blob.clone(), tree["big"].blob.clone()], 10).await;
     assert!(matches!(all[..], [Ok(_), Err(ReadError::TooLarge { .. })]));
 }
 
@@ -52,10 +37,7 @@ async fn too_many_paths_are_refused_also_when_they_are_nested_copies_of_one_dire
     let repository = Repository::open(options).unwrap();
     let head = repository.fetch().await.unwrap();
     let error = repository.tree(&head.commit).await.unwrap_err();
-    assert!(
-        matches!(error, ReadError::TooManyPaths { limit: 1000, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ReadError::TooManyPaths { limit: 1000, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -66,25 +48,16 @@ async fn a_path_that_climbs_out_is_refused() {
         scratch.git(&["rev-parse", "HEAD:a"])
     };
     // `git mktree` refuses such a name, so the object is written as it is.
-    let id: Vec<u8> = (0..blob.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&blob[at..at + 2], 16).unwrap())
-        .collect();
+    let id: Vec<u8> =
+        (0..blob.len()).step_by(2).map(|at| u8::from_str_radix(&blob[at..at + 2], 16).unwrap()).collect();
     let raw = [b"100644 ..\0".as_slice(), &id].concat();
-    let tree = feed(
-        &scratch,
-        &["hash-object", "-t", "tree", "-w", "--literally", "--stdin"],
-        &raw,
-    );
+    let tree = feed(&scratch, &["hash-object", "-t", "tree", "-w", "--literally", "--stdin"], &raw);
     let head = scratch.git(&["commit-tree", "-m", "climb", &tree]);
     scratch.git(&["update-ref", "refs/heads/main", &head]);
     let repository = scratch.local();
     let head = repository.fetch().await.unwrap();
     let error = repository.tree(&head.commit).await.unwrap_err();
-    assert!(
-        matches!(&error, ReadError::BadPath { path, .. } if path == ".."),
-        "{error}"
-    );
+    assert!(matches!(&error, ReadError::BadPath { path, .. } if path == ".."), "{error}");
 }
 
 fn make_tree(scratch: &Scratch, lines: &str) -> String {

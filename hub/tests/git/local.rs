@@ -14,12 +14,7 @@ async fn a_local_repository_is_read_in_place_and_nothing_is_written_there() {
         std::os::unix::fs::symlink("apps/a.yaml", scratch.source().join("link")).unwrap();
         scratch.git(&["add", "-A"]);
         let zeros = "1".repeat(if format == "sha1" { 40 } else { 64 });
-        scratch.git(&[
-            "update-index",
-            "--add",
-            "--cacheinfo",
-            &format!("160000,{zeros},sub"),
-        ]);
+        scratch.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{zeros},sub")]);
         std::fs::create_dir_all(scratch.source().join("apps")).unwrap();
         std::fs::write(scratch.source().join("apps/a.yaml"), "kind: App\n").unwrap();
         scratch.git(&["add", "apps"]);
@@ -42,11 +37,7 @@ async fn a_local_repository_is_read_in_place_and_nothing_is_written_there() {
         repository.pin(&head.commit).await.unwrap();
         let short = repository.resolve(head.commit.short()).await.unwrap();
         assert_eq!(short, head.commit);
-        assert_eq!(
-            scratch.snapshot(),
-            before,
-            "{format}: the source repository was written to"
-        );
+        assert_eq!(scratch.snapshot(), before, "{format}: the source repository was written to");
     }
 }
 
@@ -55,10 +46,7 @@ async fn bare_repositories_worktrees_and_detached_heads_are_read_too() {
     let scratch = Scratch::new();
     let first = scratch.commit(&[("a", "1")], "one");
     let bare = scratch.directory.path().join("bare");
-    git(
-        &scratch.source(),
-        &["clone", "-q", "--bare", ".", bare.to_str().unwrap()],
-    );
+    git(&scratch.source(), &["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
     let linked = scratch.directory.path().join("linked");
     scratch.git(&["worktree", "add", "-q", "--detach", linked.to_str().unwrap()]);
     scratch.commit(&[("a", "2")], "two");
@@ -79,26 +67,11 @@ async fn a_missing_branch_or_repository_is_said_with_what_there_is_instead() {
     scratch.git(&["branch", "staging"]);
     let mut options = scratch.options(scratch.source().to_str().unwrap());
     options.branch = "production".into();
-    let error = Repository::open(options)
-        .unwrap()
-        .fetch()
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.ends_with("has no branch production; it has main, staging"),
-        "{error}"
-    );
+    let error = Repository::open(options).unwrap().fetch().await.unwrap_err().to_string();
+    assert!(error.ends_with("has no branch production; it has main, staging"), "{error}");
 
-    let error = Repository::open(scratch.options("/no/such/place"))
-        .unwrap()
-        .fetch()
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, FetchError::NotARepository { url, .. } if url == "/no/such/place"),
-        "{error}"
-    );
+    let error = Repository::open(scratch.options("/no/such/place")).unwrap().fetch().await.unwrap_err();
+    assert!(matches!(&error, FetchError::NotARepository { url, .. } if url == "/no/such/place"), "{error}");
 }
 
 #[tokio::test]
@@ -119,10 +92,7 @@ async fn a_pinned_commit_survives_force_push_garbage_collection_and_loss_of_the_
     assert_eq!(repository.fetch().await.unwrap().commit, rewritten);
     assert!(!repository.is_descendant(&pinned, &rewritten).await.unwrap());
     assert!(repository.is_descendant(&base, &rewritten).await.unwrap());
-    assert!(matches!(
-        repository.tree(&lost).await,
-        Err(ReadError::Missing { .. })
-    ));
+    assert!(matches!(repository.tree(&lost).await, Err(ReadError::Missing { .. })));
 
     std::fs::remove_dir_all(scratch.source()).unwrap();
     drop(repository);
@@ -149,42 +119,22 @@ async fn many_pins_leave_few_packs_and_lose_nothing() {
         let mut files = BTreeMap::from([("same".to_owned(), vec![b'x'; 3000])]);
         files.insert(format!("dir/{n}"), format!("content {n}").into_bytes());
         commits.push(
-            author::commit(
-                &scratch.source(),
-                &files,
-                &format!("commit {n}"),
-                1_700_000_000 + n,
-            )
-            .unwrap(),
+            author::commit(&scratch.source(), &files, &format!("commit {n}"), 1_700_000_000 + n).unwrap(),
         );
         repository.fetch().await.unwrap();
         repository.pin(commits.last().unwrap()).await.unwrap();
     }
     let packs = std::fs::read_dir(scratch.directory.path().join("data/git/main/objects/pack")).unwrap();
-    let packs = packs
-        .filter(|e| {
-            e.as_ref()
-                .unwrap()
-                .path()
-                .extension()
-                .is_some_and(|x| x == "pack")
-        })
-        .count();
+    let packs = packs.filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "pack")).count();
     assert!(packs <= 50, "{packs} packs");
     std::fs::remove_dir_all(scratch.source()).unwrap();
     drop(repository);
     let repository = scratch.local();
     for (n, commit) in commits.iter().enumerate() {
         let tree = repository.tree(commit).await.unwrap();
-        assert_eq!(
-            text(&repository, &tree, &format!("dir/{n}")).await,
-            format!("content {n}")
-        );
+        assert_eq!(text(&repository, &tree, &format!("dir/{n}")).await, format!("content {n}"));
     }
-    git(
-        &scratch.directory.path().join("data/git/main"),
-        &["fsck", "--strict"],
-    );
+    git(&scratch.directory.path().join("data/git/main"), &["fsck", "--strict"]);
 }
 
 #[tokio::test]
@@ -192,25 +142,14 @@ async fn a_commit_made_without_git_leaves_a_clean_work_tree_that_git_understands
     let scratch = tempfile::tempdir().unwrap();
     let directory = scratch.path().join("catalog");
     let files = |list: &[(&str, &str)]| -> BTreeMap<String, Vec<u8>> {
-        list.iter()
-            .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
-            .collect()
+        list.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
     };
-    let one = author::commit(
-        &directory,
-        &files(&[("a.yaml", "1"), ("gone/deep/b", "2")]),
-        "one",
-        1_700_000_000,
-    )
-    .unwrap();
+    let one =
+        author::commit(&directory, &files(&[("a.yaml", "1"), ("gone/deep/b", "2")]), "one", 1_700_000_000)
+            .unwrap();
     std::fs::write(directory.join("mine.txt"), "not tracked").unwrap();
-    let two = author::commit(
-        &directory,
-        &files(&[("a.yaml", "3"), ("a/b", "4")]),
-        "two",
-        1_700_000_060,
-    )
-    .unwrap();
+    let two =
+        author::commit(&directory, &files(&[("a.yaml", "3"), ("a/b", "4")]), "two", 1_700_000_060).unwrap();
     assert_eq!(git(&directory, &["rev-list", "main"]), format!("{two}\n{one}"));
     assert_eq!(git(&directory, &["symbolic-ref", "HEAD"]), "refs/heads/main");
     assert_eq!(git(&directory, &["status", "--porcelain"]), "?? mine.txt");
@@ -223,9 +162,6 @@ async fn a_commit_made_without_git_leaves_a_clean_work_tree_that_git_understands
     git(&directory, &["fsck", "--strict"]);
     for path in ["../x", "/x", ".git/config", "a/../../x", "", "a//b", "./a"] {
         let error = author::commit(&directory, &files(&[(path, "")]), "bad", 0).unwrap_err();
-        assert!(
-            matches!(error, author::AuthorError::BadPath { .. }),
-            "{path}: {error}"
-        );
+        assert!(matches!(error, author::AuthorError::BadPath { .. }), "{path}: {error}");
     }
 }

@@ -18,20 +18,10 @@ async fn a_poke_is_followed_by_a_poll_that_sees_what_was_pushed_before() {
     let first = scratch.commit(&[("a", "1")], "one");
     let (out, mut seen) = watch::channel(Observation::default());
     let (poke, cancel) = (Arc::new(Notify::new()), CancellationToken::new());
-    let poller = tokio::spawn(run(
-        scratch.local(),
-        NEVER,
-        poke.clone(),
-        cancel.clone(),
-        out,
-        || 42,
-    ));
+    let poller = tokio::spawn(run(scratch.local(), NEVER, poke.clone(), cancel.clone(), out, || 42));
     let begun = seen.wait_for(|o| o.polls == 1).await.unwrap().clone();
     assert_eq!(begun.head.unwrap().commit, first);
-    assert_eq!(
-        (begun.last_success, begun.last_attempt, begun.polling),
-        (Some(42), Some(42), false)
-    );
+    assert_eq!((begun.last_success, begun.last_attempt, begun.polling), (Some(42), Some(42), false));
 
     let second = scratch.commit(&[("a", "2")], "two");
     let fresh = seen.borrow().next_fresh();

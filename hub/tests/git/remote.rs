@@ -18,9 +18,7 @@ async fn the_first_fetch_is_shallow_and_history_comes_when_it_is_asked_for() {
         let scratch = Scratch::with_format(format);
         let server = Server::start(scratch.directory.path());
         let root = scratch.commit(&[("a", "0")], "root");
-        let commits: Vec<_> = (1..6)
-            .map(|n| scratch.commit(&[("a", &n.to_string())], "more"))
-            .collect();
+        let commits: Vec<_> = (1..6).map(|n| scratch.commit(&[("a", &n.to_string())], "more")).collect();
         let repository = Repository::open(scratch.options(format!("{}/source", server.address))).unwrap();
         let head = repository.fetch().await.unwrap().commit;
         assert_eq!(&head, commits.last().unwrap());
@@ -29,28 +27,16 @@ async fn the_first_fetch_is_shallow_and_history_comes_when_it_is_asked_for() {
 
         let next = scratch.commit(&[("b", "1")], "next");
         assert_eq!(repository.fetch().await.unwrap().commit, next);
-        assert_eq!(
-            repository.first_parents(Some(&head), &next).await.unwrap(),
-            std::slice::from_ref(&next)
-        );
+        assert_eq!(repository.first_parents(Some(&head), &next).await.unwrap(), std::slice::from_ref(&next));
         assert!(repository.is_descendant(&head, &next).await.unwrap());
-        assert!(
-            shallow_file(&scratch),
-            "{format}: nothing asked for more history yet"
-        );
+        assert!(shallow_file(&scratch), "{format}: nothing asked for more history yet");
 
         assert!(repository.is_descendant(&root, &next).await.unwrap());
         assert!(!shallow_file(&scratch), "{format}");
         let mut expected = commits.clone();
         expected.push(next.clone());
-        assert_eq!(
-            repository.first_parents(Some(&root), &next).await.unwrap(),
-            expected
-        );
-        git(
-            &scratch.directory.path().join("data/git/main"),
-            &["fsck", "--strict"],
-        );
+        assert_eq!(repository.first_parents(Some(&root), &next).await.unwrap(), expected);
+        git(&scratch.directory.path().join("data/git/main"), &["fsck", "--strict"]);
     }
 }
 
@@ -90,23 +76,15 @@ async fn what_the_server_lacks_is_said_by_name() {
     let mut options = scratch.options(format!("{}/source", server.address));
     options.branch = "production".into();
     let error = Repository::open(options).unwrap().fetch().await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("has no branch production; it has main"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("has no branch production; it has main"), "{error}");
 
     let absent = Repository::open(scratch.options(format!("{}/absent", server.address))).unwrap();
     let error = absent.fetch().await.unwrap_err();
     assert!(matches!(error, FetchError::NotARepository { .. }), "{error:?}");
 
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = Repository::open(scratch.options(format!("http://{closed}/a")))
-        .unwrap()
-        .fetch()
-        .await
-        .unwrap_err();
+    let error =
+        Repository::open(scratch.options(format!("http://{closed}/a"))).unwrap().fetch().await.unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
 }
 
@@ -119,19 +97,11 @@ async fn credentials_are_sent_over_tls_alone_and_never_asked_for() {
     let head = scratch.commit(&[("a", "0")], "root");
     let plain = Server::start(scratch.directory.path());
     plain.demands.lock().unwrap().credentials = Some(SECRET);
-    let error = Repository::open(scratch.options(format!("{}/source", plain.address)))
-        .unwrap()
-        .fetch()
-        .await;
+    let error = Repository::open(scratch.options(format!("{}/source", plain.address))).unwrap().fetch().await;
     assert!(matches!(error, Err(FetchError::AuthRefused { .. })), "{error:?}");
     let in_clear = plain.address.replace("http://", "http://me:secret@");
-    let error = Repository::open(scratch.options(format!("{in_clear}/source")))
-        .err()
-        .unwrap();
-    assert!(
-        error.to_string().contains("https://") && !error.to_string().contains("secret"),
-        "{error}"
-    );
+    let error = Repository::open(scratch.options(format!("{in_clear}/source"))).err().unwrap();
+    assert!(error.to_string().contains("https://") && !error.to_string().contains("secret"), "{error}");
 
     let server = Server::start_tls(scratch.directory.path());
     server.demands.lock().unwrap().credentials = Some(SECRET);
@@ -175,11 +145,9 @@ async fn a_certificate_of_an_unknown_ca_and_a_bad_ca_file_are_named() {
     scratch.commit(&[("a", "0")], "root");
     let server = Server::start_tls(scratch.directory.path());
     Server::start_tls(scratch.directory.path());
-    for (file, expected) in [
-        (Some("ca.pem"), "is not trusted"),
-        (None, "is not trusted"),
-        (Some("gone"), "gone"),
-    ] {
+    for (file, expected) in
+        [(Some("ca.pem"), "is not trusted"), (None, "is not trusted"), (Some("gone"), "gone")]
+    {
         let mut options = scratch.options(format!("{}/source", server.address));
         options.ca_file = file.map(|name| scratch.directory.path().join(name));
         let error = Repository::open(options).unwrap().fetch().await.unwrap_err();
@@ -200,9 +168,7 @@ fn a_silent_server_neither_delays_the_answer_nor_the_end_of_the_runtime() {
     let mut options = scratch.options(url.clone());
     options.timeout = Duration::from_millis(300);
     let begun = Instant::now();
-    let error = runtime
-        .block_on(Repository::open(options).unwrap().fetch())
-        .unwrap_err();
+    let error = runtime.block_on(Repository::open(options).unwrap().fetch()).unwrap_err();
     assert!(matches!(error, FetchError::TimedOut { .. }), "{error:?}");
 
     let mut options = scratch.options(url);
@@ -212,9 +178,5 @@ fn a_silent_server_neither_delays_the_answer_nor_the_end_of_the_runtime() {
         runtime.block_on(async { tokio::time::timeout(Duration::from_millis(100), patient.fetch()).await });
     assert!(given_up.is_err());
     drop(runtime);
-    assert!(
-        begun.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
 }

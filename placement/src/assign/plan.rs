@@ -174,6 +174,24 @@ impl<'a> Next<'a> {
         trail
     }
 
+    /// Former names of an app under which a spoke may still hold objects: those that unconfirmed entries name.
+    fn unconfirmed_names(&self, app: &AppKey) -> BTreeSet<AppKey> {
+        let former = self.renamed.iter().filter(|(_, new)| **new == app).map(|(old, _)| *old);
+        let mut names = BTreeSet::new();
+        for name in former.chain([app]) {
+            let Some(entry) = self.member.told.assignment.entries.get(name) else { continue };
+            let Some(entry) = self.inputs.codec.decode(entry) else { continue };
+            if !self.confirmed(name, entry.version) {
+                names.extend(entry.options.formerly);
+            }
+            if name != app {
+                names.insert(name.clone());
+            }
+        }
+        names.retain(|name| name != app && !self.named.contains(name));
+        names
+    }
+
     /// Whether the spoke said that it applied this version of the app and pruned what it had to.
     fn confirmed(&self, app: &AppKey, version: Digest) -> bool {
         let report =
@@ -256,7 +274,8 @@ impl<'a> Next<'a> {
         for (app, old) in before.entries.iter().filter(|(app, _)| self.leaves(app)) {
             let Some(cause) = verdict.entries.get(&(app.clone(), self.cluster.clone())) else { continue };
             let record = self.leaving(app, old, cause);
-            for name in self.unconfirmed_names(app, old) {
+            // What its former names hold on a spoke that has not taken the rename over leaves too.
+            for name in self.unconfirmed_names(app).into_iter().chain([app.clone()]) {
                 // A former name that has an entry or a record of its own goes its own way.
                 let listed = before.entries.contains_key(&name) || leaving.contains_key(&name);
                 let own = name != *app && (listed || entries.contains_key(&name));
@@ -300,12 +319,19 @@ impl<'a> Next<'a> {
             return (old.clone(), self.member.told.trail.get(app).cloned().unwrap_or_default());
         }
         let objects = self.objects(&form.bundle, &form.options).map_or(0, |objects| objects.len());
+        let fresh = || {
+            let mut options = form.options.clone();
+            options.formerly.extend(self.unconfirmed_names(app));
+            (options, form.commit.clone())
+        };
+        // Of a version that was told before only the drops may change.
+        let (options, commit) = same.map_or_else(fresh, |told| (told.options, told.commit));
         let entry = Entry {
             bundle: form.bundle,
             values: BTreeMap::new(),
-            options: form.options.clone(),
+            options,
             version: form.version,
-            commit: same.map_or_else(|| form.commit.clone(), |told| told.commit),
+            commit,
             objects: u32::try_from(objects).unwrap_or(u32::MAX),
             drops,
             drops_cause,
@@ -339,19 +365,6 @@ impl<'a> Next<'a> {
         }
         trail.drain(..trail.len().saturating_sub(TRAIL));
         trail
-    }
-
-    /// The names under which objects of an entry may be on the cluster: its own, and those that it had before if the
-    /// spoke did not say that it handed them over.
-    fn unconfirmed_names(&self, app: &AppKey, entry: &EncodedEntry) -> BTreeSet<AppKey> {
-        let mut names = BTreeSet::from([app.clone()]);
-        let read = self.inputs.codec.decode(entry);
-        if !read.as_ref().is_some_and(|entry| self.confirmed(app, entry.version)) {
-            let earlier = self.member.told.trail.get(app).into_iter().flatten();
-            let all = earlier.filter_map(|entry| self.inputs.codec.decode(entry)).chain(read);
-            names.extend(all.flat_map(|entry| entry.options.formerly));
-        }
-        names
     }
 
     /// Leaving records that the spoke has not acknowledged and that no entry took back.

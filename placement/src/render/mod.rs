@@ -73,7 +73,10 @@ pub struct Bundle {
 
 /// The objects of an app as they will stand on a cluster, as far as that can be told without knowing the scopes of its
 /// kinds: an object that names no namespace counts under the app's.
-pub fn effective_objects(objects: &BTreeSet<ObjectKey>, options: &crate::assign::Options) -> BTreeSet<ObjectKey> {
+pub fn effective_objects(
+    objects: &BTreeSet<ObjectKey>,
+    options: &crate::assign::Options,
+) -> BTreeSet<ObjectKey> {
     let Some(namespace) = &options.namespace else { return objects.clone() };
     let put_on = |key: &ObjectKey| match namespace.force || key.namespace.is_empty() {
         true if key.kind != "Namespace" => ObjectKey { namespace: namespace.name.clone(), ..key.clone() },
@@ -82,7 +85,8 @@ pub fn effective_objects(objects: &BTreeSet<ObjectKey>, options: &crate::assign:
     let mut effective: BTreeSet<ObjectKey> = objects.iter().map(put_on).collect();
     if namespace.create {
         let name = namespace.name.clone();
-        let namespace = ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: String::new(), name };
+        let namespace =
+            ObjectKey { group: String::new(), kind: "Namespace".into(), namespace: String::new(), name };
         effective.insert(namespace);
     }
     effective

@@ -16,7 +16,9 @@ pub enum NeedsError {
     #[error("there is nothing at {0:?} in this commit; correct source.path or add the files")]
     Missing(Arc<str>),
     /// No manifest is below the path.
-    #[error("there is no .yaml, .yml or .json file below {0:?}; an app without objects would remove all it has")]
+    #[error(
+        "there is no .yaml, .yml or .json file below {0:?}; an app without objects would remove all it has"
+    )]
     Empty(Arc<str>),
     /// A symbolic link stands where a manifest is expected.
     #[error("{0:?} is a symbolic link; links are not followed, put the file itself there")]
@@ -48,7 +50,8 @@ pub fn needs(source: &Source, tree: &Tree) -> Result<Needs, NeedsError> {
         files.insert(name.into(), entry.blob.clone());
         found = true;
     }
-    let below = tree.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
+    let below =
+        tree.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
     for (file, entry) in below.take_while(|(file, _)| file.starts_with(&prefix)) {
         found = true;
         if !is_manifest(file) || entry.kind == FileKind::Submodule {

@@ -39,7 +39,9 @@ pub struct Resolved {
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// The bundle's bytes are not what `finish` writes.
-    #[error("bundle {bundle}, line {line}, is no object; a bundle is written by the hub alone, so it was damaged")]
+    #[error(
+        "bundle {bundle}, line {line}, is no object; a bundle is written by the hub alone, so it was damaged"
+    )]
     Damaged {
         /// Digest of the bundle.
         bundle: String,
@@ -72,7 +74,9 @@ pub fn resolve(bundle: &[u8], entry: &Entry, scopes: &dyn Scopes) -> Result<Vec<
         let object: Value = serde_json::from_slice(text).map_err(|_| damaged())?;
         let manifest = object_key(&object).ok_or_else(damaged)?;
         // A manifest of the app's own namespace replaces the one that the option would create.
-        if let Some(at) = resolved.get(&manifest).copied().filter(|_| is_created_namespace(&manifest, namespace)) {
+        if let Some(at) =
+            resolved.get(&manifest).copied().filter(|_| is_created_namespace(&manifest, namespace))
+        {
             objects[at].object = object;
             continue;
         }

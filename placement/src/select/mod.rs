@@ -66,7 +66,8 @@ impl Selector {
 impl fmt::Display for Requirement {
     /// As `kubectl -l` writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        let list =
+            |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(",");
         match &self.operator {
             Operator::In(values) if values.len() == 1 => write!(f, "{}={}", self.key, list(values)),
             Operator::In(values) => write!(f, "{} in ({})", self.key, list(values)),
@@ -89,7 +90,9 @@ impl fmt::Display for Selector {
 
 /// Text that is not a selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{term:?} is not a selector: use KEY=VALUE, KEY!=VALUE, KEY in (A,B), KEY notin (A,B), KEY or !KEY, joined by commas")]
+#[error(
+    "{term:?} is not a selector: use KEY=VALUE, KEY!=VALUE, KEY in (A,B), KEY notin (A,B), KEY or !KEY, joined by commas"
+)]
 pub struct ParseSelectorError {
     term: String,
 }

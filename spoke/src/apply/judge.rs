@@ -2,13 +2,15 @@
 //!
 //! In: plans, progress, observations. Out: an [`Outcome`]. Never: calls an app healthy that has anything open.
 
+use std::collections::BTreeMap;
+
 use nave_placement::report::{EntryReport, EntryState, MAX_UNHEALTHY, ObjectReport};
 use nave_placement::{AppKey, ObjectKey};
 
 use super::Desired;
 use super::desired::AllWanted;
 use super::round::{AllSeen, Round};
-use crate::plan::{Observed, Plan, Unresolved, Wanted};
+use crate::plan::{Observed, Plan, Unresolved, Wanted, is_given};
 use crate::report::{Outcome, Reason, pending};
 use crate::target::{Health, HealthState, Seen, TargetError};
 
@@ -70,10 +72,17 @@ fn entry(
         Err(unresolved) => report.objects = unresolved.entry.as_ref().map_or(0, |entry| entry.objects),
         Ok(wanted) => {
             report.objects = u32::try_from(wanted.objects.len()).unwrap_or(u32::MAX);
+            // What could not be written speaks for itself, whatever is there.
+            let troubles: BTreeMap<_, _> = reasons.iter().filter_map(Reason::trouble).collect();
             let mut unhealthy = Vec::new();
             for object in &wanted.objects {
+                if let Some(trouble) = troubles.get(&object.key) {
+                    unhealthy.push((object.key.clone(), trouble.clone()));
+                    continue;
+                }
                 let health = match seen.and_then(|seen| seen.get(&object.key)) {
                     Some(Ok(Seen::Ours { health, .. })) => health.clone(),
+                    Some(Ok(Seen::Foreign)) if is_given(wanted, object) => Health::healthy(),
                     Some(Ok(Seen::Absent | Seen::Foreign)) => not_there(),
                     Some(Err(_)) | None => continue,
                 };

@@ -44,8 +44,55 @@ async fn an_app_that_fails_does_not_stop_the_others() {
     let outcome = wish.reconcile(&target).await;
     let failed = &outcome.apps[&app("a")];
     assert_eq!((failed.state, failed.version), (EntryState::Failed, None));
-    assert_eq!(failed.message, "ConfigMap default/a: the webhook says no (and 1 more)");
+    assert_eq!(failed.message, "ConfigMap default/a: the webhook says no");
     assert_eq!(outcome.apps[&app("b")].state, EntryState::Healthy);
+}
+
+#[tokio::test]
+async fn an_object_that_is_refused_says_why_itself() {
+    let target = MemoryTarget::new("t");
+    target.refuse(&config_map_key("a"), Some("the webhook says no"));
+    let outcome =
+        Wish::none().app("web", &[config_map("a", "1"), config_map("b", "1")]).reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    let [refused] = web.unhealthy.as_slice() else { panic!("{web:?}") };
+    assert_eq!((&refused.key, web.healthy), (&config_map_key("a"), 1));
+    assert_eq!((refused.reason.as_str(), refused.message.as_str()), ("ApplyRefused", "the webhook says no"));
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_there_already_is_used_and_stays_its_makers() {
+    let namespace = |labels: &[(&str, &str)]| NamespaceOptions {
+        name: "default".into(),
+        labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        create: true,
+        force: false,
+    };
+    let key = ObjectKey {
+        group: String::new(),
+        kind: "Namespace".into(),
+        namespace: String::new(),
+        name: "default".into(),
+    };
+    let theirs = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "labels": {"by": "them"}}});
+    for (labels, state) in [(&[][..], EntryState::Healthy), (&[("team", "web")][..], EntryState::Failed)] {
+        let target = MemoryTarget::new("t");
+        target.edit(&key, theirs.clone());
+        let wish = Wish::none()
+            .app("web", &[config_map("a", "1")])
+            .change("web", |entry| entry.options.namespace = Some(namespace(labels)));
+        let outcome = wish.reconcile(&target).await;
+        let web = &outcome.apps[&app("web")];
+        assert_eq!(web.state, state, "{web:?}");
+        assert_eq!(target.objects()[&key].live, theirs);
+        assert!(target.objects().contains_key(&config_map_key("a")));
+        let listed = target.stored().values().any(|inventory| inventory.objects.contains(&key));
+        assert_eq!(
+            listed,
+            state != EntryState::Healthy,
+            "what is not ours is in no inventory, or is a conflict"
+        );
+    }
 }
 
 #[tokio::test]

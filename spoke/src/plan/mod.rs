@@ -24,6 +24,7 @@ use nave_placement::{AppKey, Digest, ObjectKey};
 pub use check::{Violation, check};
 pub use claims::Claims;
 pub use order::{Rank, is_kept, rank};
+pub(crate) use raise::is_given;
 
 use crate::report::Reason;
 use crate::target::{Inventory, Seen, TargetError};

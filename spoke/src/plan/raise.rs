@@ -14,7 +14,7 @@ use crate::target::{Inventory, Seen, TargetError};
 enum Stance {
     /// It is as it should be, and ours.
     Rest,
-    /// Another app keeps it just so for both of us.
+    /// It is there, and somebody else's: another app keeps it just so for both of us, or it is a given namespace.
     Shared,
     /// Write it.
     Apply { take: bool, drifted: bool },
@@ -101,6 +101,7 @@ fn stance(
             let complete = inventory.version == Some(wanted.entry.version);
             Stance::Apply { take: false, drifted: complete && inventory.objects.contains(key) }
         }
+        Some(Ok(Seen::Foreign)) if is_given(wanted, object) => Stance::Shared,
         Some(Ok(Seen::Foreign)) => Stance::Apply { take: false, drifted: false },
         // Where another app lists it too, it was handed over only if we were about to write it and then did.
         Some(Ok(Seen::Ours { differs: false, .. }))
@@ -110,6 +111,14 @@ fn stance(
         }
         Some(Ok(Seen::Ours { drifted, .. })) => Stance::Apply { take: true, drifted: *drifted },
     }
+}
+
+/// The namespace that the app lives in, where all that is asked of it is that it exists: one that somebody else made does
+/// as well, and stays theirs.
+pub(crate) fn is_given(wanted: &Wanted, object: &Resolved) -> bool {
+    let metadata = object.object.get("metadata").and_then(serde_json::Value::as_object);
+    let bare = metadata.is_some_and(|m| m.len() == 1) && object.object.get("spec").is_none();
+    bare && is_own_namespace(wanted, &object.key)
 }
 
 /// The namespace that the app's own option creates; many apps may live in one.

@@ -10,8 +10,8 @@ use nave_hub::deciding::core::Revision;
 use nave_hub::state::State;
 use nave_placement::assign::{AppForm, Entry, Options};
 use nave_placement::catalog::{
-    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove, Origin,
-    Placement, Source, Spec,
+    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove,
+    Origin, Placement, Source, Spec,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
 use nave_placement::render::Bundle;
@@ -99,7 +99,8 @@ impl Git {
         }
         self.named += 1;
         // Sometimes a name comes back.
-        let name = if rng.u32(0..4) == 0 { format!("a{}", rng.u32(0..4)) } else { format!("n{}", self.named) };
+        let name =
+            if rng.u32(0..4) == 0 { format!("a{}", rng.u32(0..4)) } else { format!("n{}", self.named) };
         apps.entry(name).or_insert(model);
     }
 
@@ -140,7 +141,7 @@ impl Git {
             (6 | 7, Some(object)) => {
                 let value = model.objects.remove(&object).unwrap_or_default();
                 let to = rng.choice(&names).cloned().unwrap_or_default();
-                drop(apps.get_mut(&to).map(|to| to.objects.insert(object, value)));
+                apps.entry(to).or_default().objects.insert(object, value);
             }
             (8 | 9, _) => {
                 let mut model = apps.remove(&name).unwrap_or_default();

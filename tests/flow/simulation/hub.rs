@@ -16,7 +16,7 @@ use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
-use nave_placement::catalog::GuardLimits;
+use nave_placement::catalog::{GuardLimit, GuardLimits};
 use nave_placement::guard::Approval;
 use nave_placement::report::Report;
 use nave_placement::{CatalogName, ClusterName, Digest, check};
@@ -147,7 +147,9 @@ impl Hub {
         let revision = git.revision(commit, &state);
         let bundles = git.bundles.clone();
         let codec = WireCodec(|digest: &Digest| bundles.get(digest).map(|bundle| bundle.objects.clone()));
-        let limits = GuardLimits::default();
+        // Tighter than built in, so that these small apps come to it.
+        let objects = GuardLimit { max: None, at_most: Some(1) };
+        let limits = GuardLimits { objects, ..GuardLimits::default() };
         let decided = step(&state, &revision, waiting.as_ref(), limits, &codec, now_ms);
         oracle.decided(&state, &decided, &revision.forms, &codec);
         let mut writes = decided.writes;
@@ -211,7 +213,8 @@ impl Hub {
 
     /// An operator approves a hold.
     pub fn approve(&mut self, id: &str, oracle: &mut Oracle) {
-        let Some(hold) = self.state().and_then(|state| state.holds.get(id).map(|held| held.hold.clone())) else {
+        let Some(hold) = self.state().and_then(|state| state.holds.get(id).map(|held| held.hold.clone()))
+        else {
             return;
         };
         let batch = Batch::new().put(key::approval(id), json(&Approval { hold, by: "ann".into() }));
@@ -314,7 +317,8 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
         .delete(key::assignment(cluster))
         .delete(key::report(cluster))
         .delete(key::facts(cluster));
-    let detaching = |state: &State| state.members.get(cluster).is_some_and(|m| m.standing == Standing::Detaching);
+    let detaching =
+        |state: &State| state.members.get(cluster).is_some_and(|m| m.standing == Standing::Detaching);
     if detaching(&running.ledger.state()) {
         commit(running, Write { step: Step::MemberDetached, batch, audits: Vec::new() }, oracle);
     }

@@ -3,6 +3,7 @@
 //! In: a seed. Out: how it went, or the first promise that was broken. Never: waits, reads a clock, or depends on anything
 //! but the seed.
 
+mod faults;
 mod git;
 mod hub;
 mod network;
@@ -247,7 +248,10 @@ impl World {
         let report = self.spokes[i].core.as_ref().map(|core| core.report().entries.clone());
         let report: Vec<_> = report.iter().flatten().map(|(app, e)| (app, e.version, e.reason)).collect();
         let stored = self.spokes[i].target.stored();
-        format!("{} applies, at most {writes} writes; it has {stored:?}; it says {report:?}", self.spokes[i].name)
+        format!(
+            "{} applies, at most {writes} writes; it has {stored:?}; it says {report:?}",
+            self.spokes[i].name
+        )
     }
 
     fn persist(&mut self, i: usize) -> String {
@@ -315,92 +319,11 @@ impl World {
     }
 
     fn approve(&mut self) -> String {
-        let holds: Vec<String> = self.hub.state().into_iter().flat_map(|state| state.holds.into_keys()).collect();
+        let holds: Vec<String> =
+            self.hub.state().into_iter().flat_map(|state| state.holds.into_keys()).collect();
         let Some(id) = self.rng.choice(&holds) else { return String::new() };
         self.hub.approve(id, &mut self.oracle);
         format!("ann approves {id}")
-    }
-
-    fn break_stream(&mut self, i: usize) -> String {
-        let keep = self.rng.usize(0..4);
-        let (first, second) = (self.rng.bool(), self.rng.bool());
-        let Some(stream) = self.links[i].spokes() else { return String::new() };
-        // What is on its way may still arrive, or not.
-        stream.up.truncate(keep);
-        stream.down.truncate(if first { 0 } else { keep });
-        stream.hub &= second;
-        stream.spoke = false;
-        self.spokes[i].core.as_mut().into_iter().for_each(|core| core.disconnected());
-        self.links[i].tidy();
-        format!("{} loses its stream", self.spokes[i].name)
-    }
-
-    fn restart_spoke(&mut self, i: usize) -> String {
-        self.spokes[i].kill();
-        self.links[i].spokes().into_iter().for_each(|stream| stream.spoke = false);
-        self.links[i].tidy();
-        self.oracle.look(&self.spokes[i]);
-        format!("{} is killed", self.spokes[i].name)
-    }
-
-    fn hub_went(&mut self) {
-        for stream in self.links.iter_mut().flat_map(|link| &mut link.streams) {
-            stream.hub = false;
-            stream.up.clear();
-        }
-        self.links.iter_mut().for_each(Link::tidy);
-    }
-
-    fn restart_hub(&mut self) -> String {
-        self.hub.kill();
-        self.hub_went();
-        "the hub is killed".into()
-    }
-
-    fn lose_hub(&mut self) -> String {
-        let which = self.rng.usize(..);
-        self.oracle.lost = true;
-        self.hub.lose(which);
-        self.hub_went();
-        "the hub's store is an older copy".into()
-    }
-
-    fn accept_restore(&mut self) -> String {
-        self.hub.accept_restore();
-        "ann accepts the restore".into()
-    }
-
-    fn partition(&mut self, i: usize) -> String {
-        let link = &mut self.links[i];
-        link.partitioned = !link.partitioned;
-        format!("{} is partitioned: {}", self.spokes[i].name, link.partitioned)
-    }
-
-    /// Somebody else changes or removes an object.
-    fn foreign(&mut self, i: usize) -> String {
-        let target = &self.spokes[i].target;
-        let objects: Vec<_> = target.objects().into_keys().collect();
-        let Some(key) = self.rng.choice(&objects) else { return String::new() };
-        if self.rng.bool() {
-            target.remove(key);
-        } else {
-            target.edit(key, serde_json::json!({"foreign": true}));
-        }
-        format!("somebody touches {key} on {}", self.spokes[i].name)
-    }
-
-    fn jump(&mut self) -> String {
-        let by = self.rng.u64(0..10_000_000);
-        self.now_ms = if self.rng.bool() { self.now_ms + by } else { self.now_ms.saturating_sub(by) };
-        format!("the clock is set to {}", self.now_ms)
-    }
-
-    fn unreachable(&mut self, i: usize) -> String {
-        let why = self.rng.bool().then_some("somebody cut the cable");
-        self.spokes[i].target.set_unreachable(why);
-        let refused = git::object_key(&format!("o{}", self.rng.u32(0..24)));
-        self.spokes[i].target.refuse(&refused, self.rng.bool().then_some("a webhook says no"));
-        format!("{}'s target: {why:?}", self.spokes[i].name)
     }
 }
 

@@ -79,7 +79,9 @@ impl Oracle {
             for (app, entry) in &told.assignment.entries {
                 let new = known.insert((app.clone(), entry.digest));
                 if new && step != Step::AssignmentsMade {
-                    self.failure.get_or_insert(format!("{cluster}: {step:?} wrote an entry of {app} that nobody decided"));
+                    self.failure.get_or_insert(format!(
+                        "{cluster}: {step:?} wrote an entry of {app} that nobody decided"
+                    ));
                 }
             }
         }
@@ -157,7 +159,9 @@ impl Oracle {
             (Some((by, entry)), _, _) => (by, entry.drops),
             (None, Some(leaving), _) => (app, leaving.objects),
             (None, None, Some((by, entry))) => (by, entry.drops),
-            (None, None, None) => return self.fail(format!("{name}: {key} of {app} was deleted and nobody ordered it")),
+            (None, None, None) => {
+                return self.fail(format!("{name}: {key} of {app} was deleted and nobody ordered it"));
+            }
         };
         let order = (name.clone(), held.epoch, held.generation, by.clone());
         let deleted = self.deleted.entry(order).or_default();

@@ -119,14 +119,19 @@ impl World {
                 return Err(format!("{name}: {app} is not at the version in effect"));
             }
         }
-        for app in entries.keys().filter(|app| !wanted.contains_key(*app) && !held.contains(*app)) {
+        if let Some(app) = entries.keys().find(|app| !wanted.contains_key(*app) && !held.contains(*app)) {
             return Err(format!("{name}: {app} is neither wanted nor held"));
         }
         self.objects(spoke, commit, &held)
     }
 
     /// Compares the target with what the entries say, where nothing stands in their way.
-    fn objects(&self, spoke: &Spoke, commit: &git::Commit, held: &BTreeSet<&AppKey>) -> Result<usize, String> {
+    fn objects(
+        &self,
+        spoke: &Spoke,
+        commit: &git::Commit,
+        held: &BTreeSet<&AppKey>,
+    ) -> Result<usize, String> {
         let name = &spoke.name;
         // An app whose newest text cannot be rendered claims what it did before.
         let unrendered = commit.apps.values().any(|model| model.broken);
@@ -135,13 +140,16 @@ impl World {
         let mut claimed: BTreeMap<ObjectKey, AppKey> = BTreeMap::new();
         for (app, entry) in entries(&spoke.disk.held.assignment) {
             let entry = entry.map_err(|error| format!("{name}: {app}: {error}"))?;
-            let bytes = spoke.disk.bundles.get(&entry.bundle).ok_or(format!("{name}: {app} lacks its bundle"))?;
+            let bytes =
+                spoke.disk.bundles.get(&entry.bundle).ok_or(format!("{name}: {app} lacks its bundle"))?;
             let bundle = Bundle::read(bytes.to_vec()).map_err(|error| error.to_string())?;
             let reason = report.entries.get(&app).map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
                 // Held drops, a held app whose object moved away and then went, drops of what a lost state knew.
-                Some(EntryReason::PruneRefused) => self.oracle.lost || held.contains(&app) || self.drops_held(&app),
+                Some(EntryReason::PruneRefused) => {
+                    self.oracle.lost || held.contains(&app) || self.drops_held(&app)
+                }
                 Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered,
                 // Another owner's content on an object that we let go.
                 Some(EntryReason::Conflict) => true,
@@ -160,16 +168,25 @@ impl World {
         for (key, object) in &live {
             let Some(owner) = object.app.as_ref().filter(|_| !claimed.contains_key(key)) else { continue };
             let refused = report.entries.values().any(|entry| {
-                matches!(entry.reason, EntryReason::PruneRefused | EntryReason::ClaimedTwice | EntryReason::Conflict)
+                matches!(
+                    entry.reason,
+                    EntryReason::PruneRefused | EntryReason::ClaimedTwice | EntryReason::Conflict
+                )
             });
             let unassigned = report.unassigned.contains(owner) && self.oracle.lost;
             if !refused && !unassigned {
-                let leaving = spoke.disk.held.assignment.leaving.get(owner).map(|l| l.policy == OnRemove::Delete);
-                return Err(format!("{name}: {key} of {owner} is left over (leaving: {leaving:?}): {report:#?}"));
+                let leaving =
+                    spoke.disk.held.assignment.leaving.get(owner).map(|l| l.policy == OnRemove::Delete);
+                return Err(format!(
+                    "{name}: {key} of {owner} is left over (leaving: {leaving:?}): {report:#?}"
+                ));
             }
         }
         if !spoke.disk.held.assignment.leaving.is_empty() && !self.oracle.lost {
-            return Err(format!("{name}: {:?} does not leave: {report:#?}", spoke.disk.held.assignment.leaving));
+            return Err(format!(
+                "{name}: {:?} does not leave: {report:#?}",
+                spoke.disk.held.assignment.leaving
+            ));
         }
         Ok(claimed.len())
     }

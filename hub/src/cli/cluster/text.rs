@@ -21,11 +21,11 @@ impl View for JoinView {
     }
 }
 
-/// `Unknown` is not `Absent`, also for people.
+/// `Unknown` is not `Absent`, also for people: a question mark, and nothing.
 fn fact<T>(fact: &Fact<T>, text: impl FnOnce(&T) -> String) -> String {
     match fact {
         Fact::Unknown => "?".to_owned(),
-        Fact::Absent => "-".to_owned(),
+        Fact::Absent => String::new(),
         Fact::Present(value) => text(value),
     }
 }
@@ -47,8 +47,7 @@ impl View for Vec<ClusterRow> {
         if self.is_empty() {
             return "There is no cluster; `hub cluster join NAME` makes one a member.\n".to_owned();
         }
-        let headers = ["NAME", "STATE", "CONNECTED", "CONVERGED", "SET", "KUBERNETES", "NODES", "LABELS"];
-        let mut table = Table::new(headers);
+        let mut table = Table::new(["NAME", "STATE", "CONNECTED", "CONVERGED", "SET", "VERSION", "LABELS"]);
         let mut wide = Table::new([
             "NAME",
             "STATE",
@@ -56,7 +55,7 @@ impl View for Vec<ClusterRow> {
             "SEEN",
             "CONVERGED",
             "SET",
-            "KUBERNETES",
+            "VERSION",
             "NODES",
             "LABELS",
         ]);
@@ -73,7 +72,7 @@ impl View for Vec<ClusterRow> {
                 let seen = row.seen_ms.map(time).unwrap_or_default().into();
                 wide.row([name, state, connected, seen, converged, set, kubernetes, nodes, labels]);
             } else {
-                table.row([name, state, connected, converged, set, kubernetes, nodes, labels]);
+                table.row([name, state, connected, converged, set, kubernetes, labels]);
             }
         }
         if style.is_wide { wide.to_string() } else { table.to_string() }

@@ -75,7 +75,7 @@ impl Shared {
                 let version = self.notes.version(text(&live, "/metadata/resourceVersion"));
                 Ok(Note { ours: true, version, ..Note::default() })
             }
-            Some(_) => Err(foreign(key)),
+            Some(_) => Err(foreign()),
         }
     }
 
@@ -85,8 +85,8 @@ impl Shared {
         let patch = Patch::Merge(Marks::unmarked());
         let request = path(resource, &key.namespace).patch(&key.name, &PatchParams::default(), &patch);
         match self.wire.send(request).await {
-            Ok(_) => foreign(key),
-            Err(problem) if problem.is_absent() => foreign(key),
+            Ok(_) => foreign(),
+            Err(problem) if problem.is_absent() => foreign(),
             Err(problem) => problem.into(),
         }
     }
@@ -157,8 +157,8 @@ impl Shared {
     }
 }
 
-fn foreign(key: &ObjectKey) -> TargetError {
+fn foreign() -> TargetError {
     TargetError::Conflict(format!(
-        "{key} exists, and Nave did not create it (it has no mark {CREATED} of its own)"
+        "it exists, and Nave did not create it (it has no mark {CREATED} of its own)"
     ))
 }

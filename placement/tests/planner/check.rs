@@ -1,0 +1,237 @@
+//! The checker itself: a right step has no violation, and every wrong one that is made of it is found.
+
+use nave_placement::assign::{Cause, Codec, Entry, Told};
+use nave_placement::catalog::{CommitId, GuardLimit, OnRemove};
+use nave_placement::check::{Limit, Violation};
+use nave_placement::{AppKey, ClusterName};
+
+use super::story::{Made, World};
+
+/// One step in which apps come, change, drop an object, are renamed, leave and have left.
+fn step() -> Made {
+    let mut world = World::default();
+    let before = "
+        clusters c1..c2 prod
+        clusters c3..c3 dev
+        app web w1..w4
+        app shop s1
+        app old o1
+        app blog b1
+        app gone g1
+        app base x
+        commit 1
+        remove app gone
+        commit 2
+        approve app gone would leave
+        report c1 left gone
+        app web w1..w3
+        app new o1 formerly=old
+        remove app old
+        app blog b1 env=dev
+        app fresh f1";
+    for line in before.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        world.line(line);
+    }
+    world.decide(&[])
+}
+
+fn c1() -> ClusterName {
+    ClusterName::new("c1").expect("a valid name")
+}
+
+fn app(name: &str) -> AppKey {
+    name.parse().expect("a valid name")
+}
+
+fn edit(made: &mut Made, change: impl FnOnce(&mut Told)) {
+    let mut told = made.next.get(&c1()).cloned().unwrap_or_else(|| (*made.previous[&c1()]).clone());
+    change(&mut told);
+    made.next.insert(c1(), told);
+}
+
+fn edit_entry(made: &mut Made, name: &str, change: impl FnOnce(&mut Entry)) {
+    let books = made.books.clone();
+    edit(made, |told| {
+        let entry = told.assignment.entries.get_mut(&app(name)).expect("it has an entry");
+        let mut decoded = books.decode(entry).expect("it is there");
+        change(&mut decoded);
+        *entry = books.encode(&decoded);
+    });
+}
+
+#[test]
+fn a_right_step_has_no_violation() {
+    assert_eq!(step().violations(), Vec::new());
+}
+
+/// A wrong step: what is done to the right one, and the violation that has to be found.
+type Wrong = (&'static str, fn(&mut Made), fn(&Violation) -> bool);
+
+macro_rules! finds {
+    ($pattern:pat) => {
+        |violation| matches!(violation, $pattern)
+    };
+}
+
+const WRONG: &[Wrong] = &[
+    (
+        "an entry is merely missing",
+        |made| edit(made, |told| drop(told.assignment.leaving.remove(&app("blog")))),
+        finds!(Violation::Disappeared { .. }),
+    ),
+    (
+        "what is wanted is missing",
+        |made| edit(made, |told| drop(told.assignment.entries.remove(&app("fresh")))),
+        finds!(Violation::WantedMissing { .. }),
+    ),
+    (
+        "what is wanted leaves",
+        |made| {
+            edit(made, |told| {
+                let shop = app("shop");
+                let leaving = told.assignment.leaving[&app("blog")].clone();
+                told.assignment.entries.remove(&shop);
+                told.assignment.leaving.insert(shop, leaving);
+            });
+        },
+        finds!(Violation::WantedLeaves { .. }),
+    ),
+    (
+        "an operator is named who ordered nothing",
+        |made| {
+            edit(made, |told| {
+                let leaving = told.assignment.leaving.get_mut(&app("blog")).expect("it is there");
+                leaving.cause = Cause::Operator { by: "eve".into() };
+            });
+        },
+        finds!(Violation::CauseUnfounded { .. }),
+    ),
+    (
+        "an approval is named that nobody gave",
+        |made| {
+            edit(made, |told| {
+                let leaving = told.assignment.leaving.get_mut(&app("blog")).expect("it is there");
+                leaving.cause = Cause::Approved { hold: "h-1".into(), by: "eve".into() };
+            });
+        },
+        finds!(Violation::CauseUnfounded { .. }),
+    ),
+    (
+        "an entry changes and its version does not",
+        |made| edit_entry(made, "shop", |entry| entry.options.on_remove = OnRemove::Orphan),
+        finds!(Violation::ChangedWithoutVersion { .. }),
+    ),
+    (
+        "an entry's commit changes and its version does not",
+        |made| edit_entry(made, "shop", |entry| entry.commit = CommitId("beef".into())),
+        finds!(Violation::ChangedWithoutVersion { .. }),
+    ),
+    (
+        "an entry has a bundle that is not the form's",
+        |made| edit_entry(made, "fresh", |entry| entry.bundle = nave_placement::Digest::of(b"other")),
+        finds!(Violation::NotTheForm { .. }),
+    ),
+    (
+        "an app is added that nothing wants",
+        |made| {
+            let entry = made.next[&c1()].assignment.entries[&app("fresh")].clone();
+            edit(made, |told| drop(told.assignment.entries.insert(app("stray"), entry)));
+        },
+        finds!(Violation::AddedUnwanted { .. }),
+    ),
+    (
+        "the generation stays",
+        |made| {
+            let before = made.previous[&c1()].assignment.generation;
+            edit(made, |told| told.assignment.generation = before);
+        },
+        finds!(Violation::OrderNotGrown { .. }),
+    ),
+    (
+        "what was sent before is forgotten",
+        |made| edit(made, |told| told.past.clear()),
+        finds!(Violation::PastForgotten { .. }),
+    ),
+    (
+        "the trail is forgotten",
+        |made| edit(made, |told| told.trail.clear()),
+        finds!(Violation::TrailForgotten { .. }),
+    ),
+    (
+        "a leaving record vanishes before it is acknowledged",
+        |made| made.reports.clear(),
+        finds!(Violation::LeavingForgotten { .. }),
+    ),
+    (
+        "an acknowledgement of another assignment is taken",
+        |made| made.reports.values_mut().for_each(|report| report.generation.0 += 1),
+        finds!(Violation::LeavingForgotten { .. }),
+    ),
+    (
+        "a leaving record is made up",
+        |made| {
+            edit(made, |told| {
+                let leaving = told.assignment.leaving[&app("blog")].clone();
+                told.assignment.leaving.insert(app("stray"), leaving);
+            });
+        },
+        finds!(Violation::LeavingInvented { .. }),
+    ),
+    (
+        "a leaving record stands beside its entry",
+        |made| {
+            edit(made, |told| {
+                let leaving = told.assignment.leaving[&app("blog")].clone();
+                told.assignment.leaving.insert(app("shop"), leaving);
+            });
+        },
+        finds!(Violation::EntryAndLeaving { .. }),
+    ),
+    (
+        "more objects may be dropped than are lost",
+        |made| edit_entry(made, "web", |entry| entry.drops = 2),
+        finds!(Violation::DropsTooMany { .. }),
+    ),
+    (
+        "objects may be dropped that another app claims",
+        |made| {
+            edit_entry(made, "new", |entry| {
+                entry.drops = 1;
+                entry.drops_cause = Some(Cause::Labels);
+            });
+        },
+        finds!(Violation::DropsTooMany { .. }),
+    ),
+    (
+        "drops have no cause",
+        |made| edit_entry(made, "web", |entry| entry.drops_cause = None),
+        finds!(Violation::DropsWithoutCause { .. }),
+    ),
+    (
+        "the hour's losses are not counted",
+        |made| {
+            let loss = |i: u32| nave_placement::guard::PastLoss {
+                at_ms: made.now_ms,
+                app: app("blog"),
+                cluster: ClusterName::new(&format!("c{i}")).expect("it is there"),
+            };
+            made.window = (7..9).map(loss).collect();
+        },
+        finds!(Violation::OverLimit { limit: Limit::App(_), .. }),
+    ),
+    (
+        "a revision's own limit is not kept",
+        |made| made.limits.fleet = GuardLimit { max: None, at_most: Some(1) },
+        finds!(Violation::OverLimit { limit: Limit::Fleet, .. }),
+    ),
+];
+
+#[test]
+fn every_wrong_step_is_found() {
+    for (what, wrong, finds) in WRONG {
+        let mut made = step();
+        wrong(&mut made);
+        let found = made.violations();
+        assert!(found.iter().any(finds), "{what}: {found:?}");
+    }
+}

@@ -1,0 +1,70 @@
+//! Scenarios: measures one figure of the list of goals at a time, in release builds, and prints one JSON object.
+//!
+//! In: a scenario's name, a scale. Out: figures. Never: asserts a time (tests assert counters of work, not times).
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on panics")]
+
+mod figures;
+mod latency;
+mod memory;
+mod operator;
+
+use std::process::ExitCode;
+
+/// What is measured elsewhere or not at all so far, and why.
+const NOT_BUILT: &[(&str, &str)] = &[
+    ("1", "evaluating 10,000 placements on 10,000 clusters is not measured yet"),
+    ("2", "the latency of a label change among 10,000 rules is not measured yet"),
+    ("4", "10,000 connected spokes need the fleet simulator over sockets, which is not built yet"),
+    ("5", "10,000 idle sessions need the fleet simulator over sockets, which is not built yet"),
+    ("6", "the return of 10,000 spokes needs the fleet simulator over sockets, which is not built yet"),
+    ("7", "the cold start with 1,000,000 entries is not measured yet"),
+    ("8", "state per entry is not measured yet"),
+    ("9", "1,000 apps on one API server are not measured yet"),
+    ("11", "10,000 reports within a second need the fleet simulator over sockets, which is not built yet"),
+    ("12", "rollouts in waves are not built yet"),
+    ("13", "the time to correct drift is not measured yet"),
+    ("14", "the time to notice a dead spoke is not measured yet"),
+    ("15", "50 spokes with 50 apps each are not measured yet"),
+];
+
+const USAGE: &str = "use: tests/bench 3|10|hub-rss [--scale K] [--json]";
+
+fn main() -> ExitCode {
+    // `cargo bench` adds --bench.
+    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let (mut scenario, mut scale, mut one_line) = (None, None, false);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--json" => one_line = true,
+            "--scale" => match arguments.next().and_then(|k| k.parse().ok()) {
+                Some(k) => scale = Some(k),
+                None => return usage("--scale needs a number"),
+            },
+            name if scenario.is_none() && !name.starts_with('-') => scenario = Some(name.to_owned()),
+            other => return usage(&format!("what is {other:?}?")),
+        }
+    }
+    let Some(scenario) = scenario else { return usage("which scenario?") };
+    if let Some((name, why)) = NOT_BUILT.iter().find(|(name, _)| *name == scenario) {
+        return usage(&format!("scenario {name}: {why}"));
+    }
+    rustls::crypto::ring::default_provider().install_default().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let figures = match scenario.as_str() {
+        "3" => runtime.block_on(latency::commit_to_applied(scale.unwrap_or(100))),
+        "10" => runtime.block_on(memory::idle_spoke(scale.unwrap_or(1))),
+        "hub-rss" => runtime.block_on(memory::hub(scale.unwrap_or(3))),
+        other => return usage(&format!("there is no scenario {other}")),
+    };
+    if one_line {
+        println!("{figures}")
+    } else {
+        println!("{figures:#}")
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage(what: &str) -> ExitCode {
+    eprintln!("{what}\n{USAGE}");
+    ExitCode::from(2)
+}
