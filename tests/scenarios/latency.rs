@@ -63,7 +63,8 @@ pub async fn commit_to_applied(samples: usize) -> Value {
         let value = format!("sample-{sample}");
         let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bare"}, "data": {"value": value}});
         let start = Instant::now();
-        let write = objects.patch("bare", &PatchParams::apply("bench").force(), &Patch::Apply(object));
+        let (by, patch) = (PatchParams::apply("bench").force(), Patch::Apply(object));
+        let write = objects.patch("bare", &by, &patch);
         let (write, ()) = tokio::join!(write, until(&mut events, "bare", &value));
         write.unwrap();
         bare.push(start.elapsed());
