@@ -1,15 +1,8 @@
-//! The hub's binary: server and command line in one.
+//! The `hub` program: everything it does is in [`nave_hub::cli`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rustls::crypto::ring::default_provider().install_default().expect("nothing installed one before");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("hub").build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(nave_hub::cli::main()),
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    rustls::crypto::ring::default_provider().install_default().expect("nothing installed a provider before");
+    nave_hub::cli::main()
 }

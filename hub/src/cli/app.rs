@@ -1,101 +1,140 @@
-//! `hub app`.
+//! `hub app`: apps, and how they stand where.
+//!
+//! In: [`AppRow`]s and an [`AppView`]. Out: tables, worst first.
+//! Never: decides an order of its own; the hub's is worst first.
 
-use clap::Subcommand;
-use nave_placement::Digest;
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
 use nave_proto::v1;
 
-use super::Exit;
-use super::client::{Client, view};
-use super::cluster::trouble;
-use super::output::{Format, show, table};
+use super::Outcome;
+use super::client::{Hub, document, request};
+use super::output::{Format, Style, View};
+use super::table::{Cell, Table};
 use crate::operator::views::{AppRow, AppView, EntryView};
 
-/// `hub app`.
+/// Its arguments.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    order: Order,
+}
+
 #[derive(Subcommand)]
-pub enum App {
+enum Order {
     /// List apps, worst first
+    #[command(after_help = "Example: hub app list -o wide")]
     List {
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
+        #[command(flatten)]
+        format: Format,
     },
-    /// Show one app, per cluster
+    /// Show an app on each of its clusters
+    #[command(after_help = "Example: hub app show web")]
     Show {
-        /// Which; CATALOG/APP for one of another catalog
+        /// The app
         name: String,
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
+        #[command(flatten)]
+        format: Format,
     },
 }
 
-impl App {
-    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<Exit> {
-        match self {
-            Self::List { output } => {
-                let rows: Vec<AppRow> = view(client.app_list(v1::AppListRequest {}).await)?;
-                show(output, &rows, |_| list(&rows), || rows.iter().map(|r| r.app.to_string()).collect())?;
-            }
-            Self::Show { name, output } => {
-                let app: AppView = view(client.app_show(v1::AppRequest { app: name }).await)?;
-                show(output, &app, |_| one(&app), || vec![app.row.app.to_string()])?;
-            }
+/// Does it.
+pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    match arguments.order {
+        Order::List { format } => {
+            let answer = document(client.app_list(request(v1::AppListRequest {})).await)?;
+            answer.print::<Vec<AppRow>>(format.output)?;
         }
-        Ok(Exit::Done)
+        Order::Show { name, format } => {
+            let answer = document(client.app_show(request(v1::AppRequest { app: name })).await)?;
+            answer.print::<AppView>(format.output)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+impl View for Vec<AppRow> {
+    fn text(&self, style: Style) -> String {
+        if self.is_empty() {
+            return "There is no app in the catalog.\n".to_owned();
+        }
+        let mut table = Table::new(["APP", "STATE", "CONVERGED", "HELD", "VERSION", "COMMIT"]);
+        for row in self {
+            table.row([
+                row.app.to_string().into(),
+                Cell::from(format!("{:?}", row.phase)).paint(style.of(row.phase)),
+                format!("{}/{}", row.converged, row.clusters).into(),
+                row.held.to_string().into(),
+                version(row.version.as_ref()).into(),
+                row.commit.as_ref().map(|commit| commit.short()).unwrap_or_default().into(),
+            ]);
+        }
+        table.to_string()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|row| row.app.to_string()).collect()
     }
 }
 
-fn short(version: Option<Digest>) -> String {
-    version.map(|v| v.short()).unwrap_or_default()
-}
-
-fn list(rows: &[AppRow]) -> String {
-    let cells = |row: &AppRow| {
-        vec![
-            row.app.to_string(),
-            format!("{:?}", row.phase),
-            short(row.version),
-            row.commit.as_ref().map(|c| c.short().to_owned()).unwrap_or_default(),
-            format!("{}/{}", row.converged, row.clusters),
-            row.held.to_string(),
-        ]
-    };
-    table(
-        &["NAME", "STATE", "VERSION", "COMMIT", "CONVERGED", "HELD"],
-        &rows.iter().map(cells).collect::<Vec<_>>(),
-    )
-}
-
-fn one(app: &AppView) -> String {
-    let mut text = list(std::slice::from_ref(&app.row));
-    text += &format!(
-        "\nplaced by {}\n",
-        if app.placements.is_empty() { "nothing".into() } else { app.placements.join(", ") }
-    );
-    for problem in &app.problems {
-        text += &format!("{problem}\n");
+impl View for AppView {
+    fn text(&self, style: Style) -> String {
+        let row = &self.row;
+        let state = Cell::from(format!("{:?}", row.phase)).paint(style.of(row.phase));
+        let mut text = format!("App {}: {state}, {} of {} converged", row.app, row.converged, row.clusters);
+        match (&row.version, &row.commit) {
+            (Some(version), Some(commit)) => {
+                let _ = writeln!(text, "; version {} of commit {}", version.short(), commit.short());
+            }
+            _ => text.push_str("; not rendered\n"),
+        }
+        let placements =
+            if self.placements.is_empty() { "none".to_owned() } else { self.placements.join(", ") };
+        let _ = writeln!(text, "Placements: {placements}");
+        for problem in &self.problems {
+            let _ = writeln!(text, "{problem}");
+        }
+        if !self.entries.is_empty() {
+            let first = |entry: &EntryView| entry.cluster.to_string();
+            let _ = write!(text, "\n{}", entries("CLUSTER", &self.entries, first, style));
+        }
+        text
     }
-    let rows: Vec<Vec<String>> = app
-        .entries
-        .iter()
-        .map(|e| {
-            let mut row = entry_row(e);
-            row[0] = e.cluster.to_string();
-            row
-        })
-        .collect();
-    text + "\n" + &table(&["CLUSTER", "STATE", "VERSION", "RUNNING", "COMMIT", "OBJECTS", "MESSAGE"], &rows)
+
+    fn names(&self) -> Vec<String> {
+        self.entries.iter().map(|entry| entry.cluster.to_string()).collect()
+    }
 }
 
-/// The cells of an entry; the first is the app.
-pub(super) fn entry_row(entry: &EntryView) -> Vec<String> {
-    vec![
-        entry.app.to_string(),
-        format!("{:?}", entry.phase),
-        short(entry.version),
-        short(entry.running),
-        entry.commit.as_ref().map(|c| c.short().to_owned()).unwrap_or_default(),
-        format!("{}/{}", entry.healthy, entry.objects),
-        trouble(entry),
-    ]
+fn version(version: Option<&nave_placement::Digest>) -> String {
+    version.map(|version| version.short().to_string()).unwrap_or_default()
+}
+
+/// Entries, with a first column that tells them apart.
+pub fn entries(
+    header: &str,
+    entries: &[EntryView],
+    first: impl Fn(&EntryView) -> String,
+    style: Style,
+) -> String {
+    let mut table =
+        Table::new([header, "STATE", "HEALTHY", "VERSION", "RUNNING", "CORRECTED", "OBJECT", "MESSAGE"]);
+    for entry in entries {
+        let worst = entry.unhealthy.first();
+        let message =
+            worst.map_or(entry.message.clone(), |object| format!("{}: {}", object.reason, object.message));
+        table.row([
+            first(entry).into(),
+            Cell::from(format!("{:?}", entry.phase)).paint(style.of(entry.phase)),
+            format!("{}/{}", entry.healthy, entry.objects).into(),
+            version(entry.version.as_ref()).into(),
+            version(entry.running.as_ref()).into(),
+            entry.corrected.to_string().into(),
+            worst.map(|object| object.key.to_string()).unwrap_or_default().into(),
+            style.message(message.trim_start_matches(": ")).into(),
+        ]);
+    }
+    table.to_string()
 }

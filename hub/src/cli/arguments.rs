@@ -1,54 +1,118 @@
-//! How arguments are read.
+//! Arguments that several commands take.
+//!
+//! In: text. Out: values, or a sentence that says what would be right.
+//! Never: asks the hub.
 
 use std::time::Duration;
 
+use clap::Args;
 use nave_placement::CatalogName;
+use nave_proto::v1;
 
-/// `30s`, `5m`, `1h`, `2d`, `500ms`, or several in a row.
-///
-/// # Errors
-/// When it is none of these.
+/// Units of durations, in milliseconds.
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// Reads `30s`, `5m`, `1h30m`, `250ms`, `2d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration; write 500ms, 30s, 5m, 1h or 2d");
-    let mut total = Duration::ZERO;
+    let wrong = || format!("{text:?} is no duration; write 30s, 5m or 1h30m");
     let mut rest = text;
+    let mut total_ms = 0_u64;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).filter(|at| *at > 0).ok_or_else(wrong)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
         let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let milliseconds = match &rest[..unit] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        total += Duration::from_millis(number.checked_mul(milliseconds).ok_or_else(wrong)?);
-        rest = &rest[unit..];
+        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = UNITS.iter().find(|(unit, _)| *unit == &rest[..end]).ok_or_else(wrong)?;
+        let part = number.checked_mul(unit.1).ok_or_else(wrong)?;
+        total_ms = total_ms.checked_add(part).ok_or_else(wrong)?;
+        rest = &rest[end..];
     }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+    if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total_ms)) }
 }
 
-/// `[NAME=]URL`. A name has no `/` or `:`, so that a URL with `=` in it is none.
-///
-/// # Errors
-/// When the name is not valid.
-pub fn catalog(text: &str) -> Result<(CatalogName, String), String> {
-    match text.split_once('=').filter(|(name, _)| !name.contains(['/', ':', '.'])) {
-        Some((name, url)) => Ok((CatalogName::new(name).map_err(|e| e.to_string())?, url.to_owned())),
-        None => Ok((CatalogName::root(), text.to_owned())),
-    }
+/// A [`duration`] that is longer than nothing.
+pub fn interval(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|d| if d.is_zero() { Err("it must be longer than 0s".to_owned()) } else { Ok(d) })
 }
 
-/// `KEY=VALUE`.
-///
-/// # Errors
-/// When there is no `=`.
+/// Milliseconds, as the hub is told.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `[NAME=]URL`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CatalogSource {
+    /// The catalog's name.
+    pub name: CatalogName,
+    /// Its repository.
+    pub url: String,
+}
+
+/// Reads `[NAME=]URL`. What stands before the first '=' is a name only where it can be one, since URLs and paths may hold a
+/// '=' too.
+pub fn catalog(text: &str) -> Result<CatalogSource, String> {
+    let named = text.split_once('=').and_then(|(name, url)| Some((name.parse::<CatalogName>().ok()?, url)));
+    let (name, url) = match named {
+        Some((name, url)) => (name, url),
+        None => (CatalogName::root(), text),
+    };
+    if url.is_empty() {
+        return Err("the URL is missing: write NAME=URL, or the URL alone".to_owned());
+    }
+    Ok(CatalogSource { name, url: url.to_owned() })
+}
+
+/// Reads `KEY=VALUE`.
 pub fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not KEY=VALUE"))?;
-    Ok((key.to_owned(), value.to_owned()))
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is no label; write KEY=VALUE")),
+    }
+}
+
+/// What happens to a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelChange {
+    /// It gets this value.
+    Set(String, String),
+    /// It is taken away.
+    Remove(String),
+}
+
+/// Reads `KEY=VALUE` or `KEY-`, as `kubectl label` does.
+pub fn label_change(text: &str) -> Result<LabelChange, String> {
+    if let Some(key) = text.strip_suffix('-').filter(|key| !key.is_empty() && !key.contains('=')) {
+        return Ok(LabelChange::Remove(key.to_owned()));
+    }
+    let wrong = |_| format!("{text:?} is no change of a label; write KEY=VALUE to set it, KEY- to remove it");
+    label(text).map(|(key, value)| LabelChange::Set(key, value)).map_err(wrong)
+}
+
+/// Which entries of the fleet are meant; several terms narrow each other.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selecting {
+    /// Only this app
+    #[arg(long, value_name = "APP")]
+    pub app: Option<String>,
+    /// Only clusters with these labels, as kubectl selects: `env=prod,tier!=edge`
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Only this commit or one that descends from it will do; abbreviations are understood
+    #[arg(long, value_name = "COMMIT")]
+    pub commit: Option<String>,
+}
+
+impl Selecting {
+    /// As the hub is asked.
+    pub fn filter(&self, cluster: Option<&str>) -> v1::Filter {
+        v1::Filter {
+            app: self.app.clone().unwrap_or_default(),
+            cluster: cluster.unwrap_or_default().to_owned(),
+            selector: self.selector.clone().unwrap_or_default(),
+            commit: self.commit.clone().unwrap_or_default(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -56,24 +120,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_units() {
-        for (text, ms) in
-            [("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+    fn durations_are_read_in_every_unit_and_refused_without_one() {
+        let rows = [
+            ("30s", Some(30_000)),
+            ("5m", Some(300_000)),
+            ("1h30m", Some(5_400_000)),
+            ("250ms", Some(250)),
+            ("2d", Some(172_800_000)),
+            ("0s", Some(0)),
+            ("30", None),
+            ("", None),
+            ("s", None),
+            ("1.5h", None),
+            ("-1s", None),
+            ("1 s", None),
+            ("5w", None),
+            ("99999999999999999999s", None),
+            ("18446744073709551615d", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(duration(text).ok().map(millis), expected, "{text:?}");
         }
-        for bad in ["", "30", "s", "0s", "1x", "-1s", "1 h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
+        assert!(interval("0s").is_err());
     }
 
     #[test]
-    fn a_catalog_may_have_a_name() {
-        let read = |text: &str| catalog(text).map(|(name, url)| (name.to_string(), url));
-        let pair = |name: &str, url: &str| Ok((name.to_owned(), url.to_owned()));
-        assert_eq!(read("https://git/x?a=b"), pair("main", "https://git/x?a=b"));
-        assert_eq!(read("fleet=https://git/x"), pair("fleet", "https://git/x"));
-        assert_eq!(read("/srv/git"), pair("main", "/srv/git"));
-        assert!(read("Fleet=x").is_err());
+    fn a_catalog_has_a_name_only_where_one_is_given() {
+        let rows = [
+            ("https://h/r.git", "main", "https://h/r.git"),
+            ("https://h/r?a=b", "main", "https://h/r?a=b"),
+            ("team-a=https://h/r?a=b", "team-a", "https://h/r?a=b"),
+            ("/srv/a=b", "main", "/srv/a=b"),
+            ("./x=y", "main", "./x=y"),
+            ("fleet=/srv/catalog", "fleet", "/srv/catalog"),
+        ];
+        for (text, name, url) in rows {
+            let read = catalog(text).expect(text);
+            assert_eq!((read.name.as_str(), read.url.as_str()), (name, url), "{text:?}");
+        }
+        assert!(catalog("fleet=").is_err());
+        assert!(catalog("").is_err());
+    }
+
+    #[test]
+    fn labels_are_set_and_removed_as_kubectl_does_it() {
+        assert_eq!(label("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert!(label("=b").is_err());
+        assert!(label("a").is_err());
+        assert_eq!(label_change("tier-"), Ok(LabelChange::Remove("tier".into())));
+        assert_eq!(label_change("tier=x-"), Ok(LabelChange::Set("tier".into(), "x-".into())));
+        assert!(label_change("-").is_err());
     }
 }

@@ -1,104 +1,154 @@
-//! `hub audit`.
+//! `hub audit`: who did what, when and why.
+//!
+//! In: the log, page by page. Out: its last lines; or whether every line of it is as it was written, checked here.
+//! Never: takes the hub's word for the log being whole.
 
-use anyhow::bail;
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use nave_proto::v1;
+use serde::{Deserialize, Serialize};
 
-use super::Exit;
-use super::client::{Client, view};
-use super::output::{Format, moment, show, table};
+use super::Outcome;
+use super::client::{Client, Hub, document, request};
+use super::output::{Document, Format, Style, View, time};
+use super::status::count;
+use super::table::Table;
 use crate::operator::views::AuditView;
 use crate::state::records::AuditRecord;
 use crate::state::verify_chain;
 
-/// `hub audit`.
+/// Lines that are asked for at once: as many as the hub gives.
+const PAGE: u32 = 1000;
+
+/// Its arguments.
 #[derive(Args)]
-pub struct Audit {
-    /// The newest so many lines
-    #[arg(long, value_name = "N", default_value_t = 50)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  hub audit --limit 10\n  hub audit verify"
+)]
+pub struct Arguments {
+    /// How many of the last lines
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     limit: u64,
-    /// How to show it
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    #[command(flatten)]
+    format: Format,
     #[command(subcommand)]
-    command: Option<Command>,
+    order: Option<Order>,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Check that no line is missing, changed or out of order
-    Verify,
+enum Order {
+    /// Check that no line was changed, moved or left out
+    #[command(after_help = "Example: hub audit verify")]
+    Verify {
+        #[command(flatten)]
+        format: Format,
+    },
 }
 
-impl Audit {
-    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<Exit> {
-        if let Some(Command::Verify) = self.command {
-            return verify(client).await;
-        }
-        let last = page(client, u64::MAX).await?.last;
-        let lines = all(client, last.saturating_sub(self.limit)).await?;
-        show(
-            self.output,
-            &lines,
-            |_| list(&lines),
-            || lines.iter().map(|l| l.sequence.to_string()).collect(),
-        )?;
-        Ok(Exit::Done)
+/// What verifying found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VerifyView {
+    /// Lines that are as they were written.
+    lines: u64,
+    /// The hash of the last of them.
+    hash: nave_placement::Digest,
+    /// The first line that is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bad: Option<u64>,
+}
+
+/// Prints or verifies the log.
+pub async fn run(arguments: &Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    let last = page(&mut client, 0, 1).await?.last;
+    if let Some(Order::Verify { format }) = &arguments.order {
+        let lines = lines(&mut client, 0, last).await?;
+        let verdict = verify(&lines, last);
+        Document::of(&verdict)?.print::<VerifyView>(format.output)?;
+        return Ok(if verdict.bad.is_none() { Outcome::Done } else { Outcome::Failed });
     }
+    let lines = lines(&mut client, last.saturating_sub(arguments.limit), last).await?;
+    Document::of(&AuditView { lines, last })?.print::<AuditView>(arguments.format.output)?;
+    Ok(Outcome::Done)
 }
 
-async fn page(client: &mut Client, after: u64) -> anyhow::Result<AuditView> {
-    view(client.audit_list(v1::AuditListRequest { after, limit: 0 }).await)
+async fn page(client: &mut Client, after: u64, limit: u32) -> anyhow::Result<AuditView> {
+    document(client.audit_list(request(v1::AuditListRequest { after, limit })).await)?.view()
 }
 
-/// All lines after a sequence.
-async fn all(client: &mut Client, mut after: u64) -> anyhow::Result<Vec<AuditRecord>> {
+/// The lines after one up to another. A line that the hub leaves out is missing here too.
+async fn lines(client: &mut Client, after: u64, last: u64) -> anyhow::Result<Vec<AuditRecord>> {
     let mut lines = Vec::new();
-    loop {
-        let view = page(client, after).await?;
-        let Some(newest) = view.lines.last().map(|line| line.sequence) else { return Ok(lines) };
-        lines.extend(view.lines);
-        if newest >= view.last {
-            return Ok(lines);
-        }
-        after = newest;
+    let mut from = after;
+    while from < last {
+        let wanted = u32::try_from(last - from).unwrap_or(u32::MAX).min(PAGE);
+        lines.extend(page(client, from, wanted).await.context("the log cannot be read")?.lines);
+        from += u64::from(wanted);
     }
+    Ok(lines)
 }
 
-async fn verify(client: &mut Client) -> anyhow::Result<Exit> {
-    let lines = all(client, 0).await?;
-    let last = page(client, u64::MAX).await?.last;
-    match verify_chain(&lines) {
-        // Lines may have been added since they were read; none may be missing at the end.
-        Ok(tail)
-            if tail.sequence == lines.len() as u64
-                && last >= tail.sequence
-                && !(lines.is_empty() && last > 0) =>
-        {
-            println!("{} lines, whole and in order; the last has hash {}", tail.sequence, tail.hash);
-            Ok(Exit::Done)
-        }
-        Ok(tail) => bail!("the log ends after line {}, and {last} were written", tail.sequence),
-        Err(sequence) => bail!("line {sequence} is missing, changed or out of order"),
-    }
-}
-
-fn list(lines: &[AuditRecord]) -> String {
-    let cells = |line: &AuditRecord| {
-        let details = line.details.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" ");
-        let why = [line.why.as_str(), details.as_str()]
-            .iter()
-            .filter(|s| !s.is_empty())
-            .copied()
-            .collect::<Vec<_>>();
-        vec![
-            line.sequence.to_string(),
-            moment(line.at_ms),
-            line.who.clone(),
-            line.what.clone(),
-            line.subject.clone(),
-            why.join(" "),
-        ]
+fn verify(lines: &[AuditRecord], last: u64) -> VerifyView {
+    let (good, bad) = match verify_chain(lines) {
+        Ok(tail) => (lines.len(), (tail.sequence < last).then_some(tail.sequence + 1)),
+        // Sequences count from 1: this many lines before it are good.
+        Err(bad) => (usize::try_from(bad.saturating_sub(1)).unwrap_or(0).min(lines.len()), Some(bad)),
     };
-    table(&["LINE", "WHEN", "WHO", "WHAT", "SUBJECT", "WHY"], &lines.iter().map(cells).collect::<Vec<_>>())
+    let hash = lines[..good].last().map(|line| line.hash).unwrap_or_default();
+    VerifyView { lines: good as u64, hash, bad }
+}
+
+impl View for VerifyView {
+    fn text(&self, _: Style) -> String {
+        let lines = count(usize::try_from(self.lines).unwrap_or(usize::MAX), "line", "lines");
+        match self.bad {
+            None => format!("{lines}, all as they were written; the last hash is {}\n", self.hash),
+            Some(bad) => format!(
+                "line {bad} is missing, changed or out of order; {lines} before it are as they were written\n"
+            ),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.hash.to_string()]
+    }
+}
+
+impl View for AuditView {
+    fn text(&self, style: Style) -> String {
+        let mut table = Table::new(["LINE", "WHEN", "WHO", "WHAT", "SUBJECT", "WHY"]);
+        for line in &self.lines {
+            let details = line.details.iter().map(|(name, value)| format!("{name}={value}"));
+            let why = Some(line.why.clone()).filter(|why| !why.is_empty()).into_iter().chain(details);
+            table.row([
+                line.sequence.to_string().into(),
+                time(line.at_ms).into(),
+                line.who.clone().into(),
+                line.what.clone().into(),
+                line.subject.clone().into(),
+                style.message(&why.collect::<Vec<_>>().join(" ")).into(),
+            ]);
+        }
+        table.to_string()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.lines.iter().map(|line| line.sequence.to_string()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_lacks_its_end_is_not_whole() {
+        assert_eq!(verify(&[], 0).bad, None);
+        assert_eq!(
+            verify(&[], 3),
+            VerifyView { lines: 0, hash: nave_placement::Digest::default(), bad: Some(1) }
+        );
+    }
 }

@@ -1,116 +1,126 @@
-//! `hub catalog check`: the hub's own reading of a catalog, on a directory.
+//! `hub catalog check`: what the hub would say of a catalog, before it is pushed.
+//!
+//! In: a directory. Out: every problem as `FILE:LINE:COLUMN: error: …`, and a summary; exit code 1 with an error.
+//! Never: asks the hub, needs Git or a network.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
-use async_trait::async_trait;
-use clap::Subcommand;
+use anyhow::ensure;
+use clap::{Args, Subcommand};
 use nave_placement::CatalogName;
-use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Problem, Tree, TreeEntry};
+use nave_placement::catalog::{CommitId, Kind, LastGood, Problem};
+use serde::{Deserialize, Serialize};
 
-use super::Exit;
-use super::output::{Format, show};
-use crate::deciding::revision::{Content, Loader, Place, render};
+use super::Outcome;
+use super::directory::Directory;
+use super::output::{Document, Format, Style, View};
+use super::status::count;
+use crate::deciding::revision::{Loader, Place, render};
 
-/// `hub catalog`.
+/// Its arguments.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    order: Order,
+}
+
 #[derive(Subcommand)]
-pub enum Command {
-    /// Read a catalog as the hub would, and say what is wrong with it
+enum Order {
+    /// Check a catalog offline, as the hub will read it
+    #[command(after_help = "Example, for CI: hub catalog check . --path fleet")]
     Check {
         /// The repository's directory
         dir: PathBuf,
-        /// The catalog's directory in it
-        #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+        /// The catalog's directory in the repository [default: all of it]
+        #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
         path: String,
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
+        #[command(flatten)]
+        format: Format,
     },
 }
 
-impl Command {
-    pub(super) async fn run(self) -> anyhow::Result<Exit> {
-        let Self::Check { dir, path, output } = self;
-        let (problems, summary) = check(&dir, &path).await?;
-        let lines = |_| problems.iter().map(|p| format!("{p}\n")).collect::<String>();
-        show(output, &problems, lines, || problems.iter().map(|p| p.file.to_string()).collect())?;
-        eprintln!("{summary}");
-        Ok(if problems.iter().any(Problem::is_error) { Exit::Failed } else { Exit::Done })
-    }
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CheckView {
+    /// Objects by kind.
+    objects: BTreeMap<Kind, usize>,
+    /// Apps that could be rendered.
+    rendered: usize,
+    /// There is not a single catalog document: the hub would take nothing of it.
+    empty: bool,
+    /// What is wrong, by position.
+    problems: Vec<Problem>,
 }
 
-/// The problems of a catalog in a directory, by position.
-///
-/// # Errors
-/// When the directory cannot be read.
-pub async fn check(dir: &Path, path: &str) -> anyhow::Result<(Vec<Problem>, String)> {
-    if !dir.is_dir() {
-        bail!("{} is no directory", dir.display());
-    }
-    let mut tree = Tree::new();
-    walk(dir, String::new(), &mut tree)?;
-    let content = Directory(dir.to_owned());
-    let place = Place { name: CatalogName::root(), directory: path.trim_matches('/').to_owned() };
+/// Checks.
+pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    let Order::Check { dir, path, format } = arguments.order;
+    let view = check(dir, &path).await?;
+    Document::of(&view)?.print::<CheckView>(format.output)?;
+    Ok(if view.is_good() { Outcome::Done } else { Outcome::Failed })
+}
+
+async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
+    ensure!(dir.is_dir(), "{} is not a directory", dir.display());
+    let path = path.trim_start_matches("./").trim_matches('/');
+    ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
+    let directory = Directory::new(dir);
+    let tree = directory.tree()?;
+    let place = Place { name: CatalogName::root(), directory: path.to_owned() };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
-    let catalog = Loader::default().catalog(&content, &place, &commit, &tree, &LastGood::new()).await;
-    let rendered = render(&content, &catalog, &tree, &BTreeMap::new(), &|_| true).await;
-    let mut problems = catalog.problems.clone();
+    let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
+    let rendered = render(&directory, &catalog, &tree, &BTreeMap::new(), &|_| false).await;
+    let mut objects = BTreeMap::new();
+    for id in catalog.objects.keys() {
+        *objects.entry(id.kind).or_default() += 1;
+    }
+    let mut problems = catalog.problems;
     problems.extend(rendered.problems);
     problems.sort();
     problems.dedup();
-    let errors = problems.iter().filter(|p| p.is_error()).count();
-    let summary = format!(
-        "{} objects, {} apps rendered, {errors} errors, {} warnings",
-        catalog.objects.len(),
-        rendered.forms.len(),
-        problems.len() - errors
-    );
-    if catalog.empty {
-        bail!("there is no catalog document below {}; are --path and the directory right?", dir.display());
-    }
-    Ok((problems, summary))
+    Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
 }
 
-/// The paths below a directory as Git would list them; links are not followed, `.git` is left out.
-fn walk(dir: &Path, prefix: String, tree: &mut Tree) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            if name != ".git" {
-                walk(&entry.path(), path, tree)?;
-            }
-            continue;
+impl CheckView {
+    fn is_good(&self) -> bool {
+        !self.empty && !self.problems.iter().any(Problem::is_error)
+    }
+}
+
+impl View for CheckView {
+    fn text(&self, _: Style) -> String {
+        let mut text: String = self.problems.iter().map(|problem| format!("{problem}\n")).collect();
+        if self.empty {
+            text.push_str(
+                "error: there is no catalog document (apiVersion nave.dev/v1alpha1) here; is --path right?\n",
+            );
         }
-        let kind = if kind.is_symlink() { FileKind::Symlink } else { FileKind::File };
-        let (path, size): (Arc<str>, u64) = (path.into(), entry.metadata()?.len());
-        tree.insert(path.clone(), TreeEntry { kind, blob: BlobId(path), size });
+        let errors =
+            self.problems.iter().filter(|problem| problem.is_error()).count() + usize::from(self.empty);
+        let warnings = self.problems.iter().filter(|problem| !problem.is_error()).count();
+        let objects: usize = self.objects.values().sum();
+        let apps = self.objects.get(&Kind::App).copied().unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "{}, {} of {} rendered: {}, {}",
+            count(objects, "object", "objects"),
+            self.rendered,
+            count(apps, "app", "apps"),
+            count(errors, "error", "errors"),
+            count(warnings, "warning", "warnings"),
+        );
+        text
     }
-    Ok(())
-}
 
-/// A directory's files, named by their path.
-struct Directory(PathBuf);
-
-#[async_trait]
-impl Content for Directory {
-    async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
-        let read = |blob: &BlobId| {
-            let file = std::fs::File::open(self.0.join(&*blob.0)).map_err(|e| e.to_string())?;
-            let mut bytes = Vec::new();
-            file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-            match bytes.len() as u64 > limit {
-                true => {
-                    Err(format!("the file is larger than {limit} bytes; split it, or name it in .naveignore"))
-                }
-                false => Ok(bytes.into()),
-            }
-        };
-        blobs.iter().map(read).collect()
+    fn names(&self) -> Vec<String> {
+        let mut files: Vec<String> = self.problems.iter().map(|problem| problem.file.to_string()).collect();
+        files.dedup();
+        files
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,86 +1,117 @@
-//! The way to a hub: TLS with the context's certificate, one address after another.
+//! The client: asks a hub with an operator's certificate.
+//!
+//! In: a context file. Out: the hub's documents, or why there is none, in the hub's own words.
+//! Never: asks without a certificate, tries a request twice.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
-use hyper_util::rt::TokioIo;
-use nave_proto::limits::{CONNECT_TIMEOUT, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE};
-use nave_proto::tls::{self, Clock};
+use nave_proto::limits::{MESSAGE, REQUEST_TIMEOUT};
+use nave_proto::tls;
 use nave_proto::v1;
 use nave_proto::v1::operator_client::OperatorClient;
-use serde::de::DeserializeOwned;
-use tokio::net::TcpStream;
-use tonic::transport::{Channel, Endpoint, Uri};
+use nave_spoke::link::{self, Connector, Tcp};
+use nave_spoke::run::system_clock;
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
+use super::output::Document;
 use crate::context::{Context, default_path};
 
-/// A connected client.
+/// The generated client, over a connection to a hub.
 pub type Client = OperatorClient<Channel>;
 
-/// This machine's clock.
-pub fn clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
+/// What the hub answers to every request.
+pub type Answer = Result<Response<v1::Document>, Status>;
+
+/// Which hub is asked.
+pub struct Hub {
+    context: Option<PathBuf>,
 }
 
-/// Connects by the context that is named, or the default one.
-///
-/// # Errors
-/// When there is no context, or no hub answers.
-pub async fn connect_by(file: Option<PathBuf>) -> anyhow::Result<Client> {
-    let context = Context::read(&file.unwrap_or_else(default_path))?;
-    connect(&context).await
+/// The hub answered that it will not, or the connection broke.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// Why.
+    pub message: String,
+    /// Its gRPC code.
+    pub code: tonic::Code,
+}
+
+impl Hub {
+    /// The hub of a context file: this one, else `$HUB_CONTEXT`, else the default one.
+    pub fn new(context: Option<PathBuf>) -> Self {
+        Self { context }
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// When there is no context, or no address of it answers.
+    pub async fn connect(&self) -> anyhow::Result<Client> {
+        let named = || std::env::var_os("HUB_CONTEXT").filter(|name| !name.is_empty()).map(PathBuf::from);
+        let path = self.context.clone().or_else(named).unwrap_or_else(default_path);
+        connect(&Context::read(&path)?).await
+    }
 }
 
 /// Connects to the first address that answers.
 ///
 /// # Errors
-/// When none does.
+/// When none does: each is named with its reason.
 pub async fn connect(context: &Context) -> anyhow::Result<Client> {
-    let ca = context.ca_der().ok_or_else(|| anyhow!("the context's CA cannot be read"))?;
-    let config = Arc::new(tls::client(&ca, context.credentials().as_ref(), clock())?);
+    let ca = context.ca_der().context("the context's CA cannot be read")?;
+    let credentials = context.credentials().context("the context's certificate cannot be read")?;
+    let config = tls::client(&ca, Some(&credentials), system_clock())
+        .context("the context's certificate is no good")?;
+    let connector: Connector = Arc::new(Tcp);
     let mut failures = Vec::new();
     for address in &context.hub {
-        match channel(address, config.clone()).await {
-            Ok(channel) => return Ok(OperatorClient::new(channel).max_decoding_message_size(MESSAGE)),
-            Err(error) => failures.push(format!("{address}: {error:#}")),
+        match link::open(&connector, config.clone(), address).await {
+            Ok(channel) => return Ok(Client::new(channel).max_decoding_message_size(MESSAGE)),
+            Err(error) => failures.push(format!("cannot reach the hub at {address}: {}", because(&error))),
         }
     }
-    bail!("no hub of fleet {} answers: {}", context.fleet, failures.join("; "))
+    bail!("{}", failures.join("; "))
 }
 
-async fn channel(address: &str, config: Arc<rustls::ClientConfig>) -> anyhow::Result<Channel> {
-    let target = address.to_owned();
-    let connector = tower::service_fn(move |_: Uri| {
-        let (target, tls) = (target.clone(), tokio_rustls::TlsConnector::from(config.clone()));
-        async move {
-            let stream = TcpStream::connect(&target).await?;
-            stream.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(TokioIo::new(tls.connect(tls::hub_server_name(), stream).await?))
-        }
-    });
-    let endpoint = Endpoint::from_static("http://hub.nave.internal")
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-    match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect_with_connector(connector)).await {
-        Ok(connected) => connected.map_err(|e| anyhow!("{}", crate::deciding::run::chain(&e))),
-        Err(_) => Err(anyhow!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
-    }
+/// What lies under an error of the transport, whose own words say nothing.
+fn because(error: &(dyn std::error::Error + 'static)) -> String {
+    let said = link::chain(error);
+    let said = said.strip_prefix("transport error: ").unwrap_or(&said);
+    said.strip_prefix("operation was canceled: ").unwrap_or(said).to_owned()
 }
 
-/// Reads an answer's document.
+/// A request that is answered at once.
+pub fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(REQUEST_TIMEOUT);
+    request
+}
+
+/// The document of an answer.
 ///
 /// # Errors
-/// What the hub said, or that it is of another version.
-pub fn view<T: DeserializeOwned>(
-    answer: Result<tonic::Response<v1::Document>, tonic::Status>,
-) -> anyhow::Result<T> {
-    let answer = answer.map_err(|status| anyhow!("{}", status.message()))?;
-    serde_json::from_slice(&answer.into_inner().json)
-        .context("the hub's answer is of another version; update this `hub`")
+/// What the hub said instead ([`Refused`]).
+pub fn document(answer: Answer) -> anyhow::Result<Document> {
+    match answer {
+        Ok(answer) => Document::read(&answer.into_inner().json),
+        Err(status) => Err(refused(&status)),
+    }
+}
+
+fn refused(status: &Status) -> anyhow::Error {
+    use std::error::Error as _;
+    let message = match status.source() {
+        // It comes from the connection, not from the hub.
+        Some(_) if link::is_refusal(status) => {
+            format!("the hub does not accept this context's certificate: {}", because(status))
+        }
+        Some(source) => format!("the connection to the hub broke: {}", because(source)),
+        None if status.message().is_empty() => format!("the hub refused: {}", status.code()),
+        None => status.message().to_owned(),
+    };
+    anyhow!(Refused { message, code: status.code() })
 }

@@ -1,84 +1,120 @@
-//! `hub hold`.
+//! `hub hold`: changes that wait for approval.
+//!
+//! In: [`HoldView`]s. Out: what would go, and how to let it go.
+//! Never: approves more than one hold at a time.
 
-use clap::Subcommand;
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
 use nave_proto::v1;
 
-use super::client::{Client, view};
-use super::output::{Format, moment, show, table};
-use super::{Exit, done};
-use crate::operator::views::HoldView;
+use super::Outcome;
+use super::client::{Hub, document, request};
+use super::output::{Format, Output, Style, View, time};
+use super::table::Table;
+use crate::operator::views::{DoneView, HoldView};
 
-/// `hub hold`.
+/// Its arguments.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    order: Order,
+}
+
 #[derive(Subcommand)]
-pub enum Hold {
-    /// List changes that wait, oldest first
+enum Order {
+    /// List holds, oldest first
+    #[command(after_help = "Example: hub hold list")]
     List {
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
+        #[command(flatten)]
+        format: Format,
     },
-    /// Show what exactly waits
+    /// Show a hold and everything that waits for it
+    #[command(after_help = "Example: hub hold show h-1f2e3d4c")]
     Show {
-        /// Which
+        /// The hold
         id: String,
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
+        #[command(flatten)]
+        format: Format,
     },
-    /// Let it go: exactly what `show` shows
+    /// Let go what a hold stops
+    #[command(after_help = "Example: hub hold approve h-1f2e3d4c --reason 'shop is retired, ticket 812'")]
     Approve {
-        /// Which
+        /// The hold
         id: String,
-        /// For the audit log
+        /// Why, for the audit log
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
 }
 
-impl Hold {
-    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<Exit> {
-        match self {
-            Self::List { output } => {
-                let holds: Vec<HoldView> = view(client.hold_list(v1::HoldListRequest {}).await)?;
-                show(output, &holds, |_| list(&holds), || holds.iter().map(id).collect())?;
-                Ok(Exit::Done)
-            }
-            Self::Show { id: wanted, output } => {
-                let hold: HoldView = view(client.hold_show(v1::HoldRequest { id: wanted }).await)?;
-                show(output, &hold, |_| one(&hold), || vec![id(&hold)])?;
-                Ok(Exit::Done)
-            }
-            Self::Approve { id, reason } => {
-                done(&view(client.hold_approve(v1::HoldApproveRequest { id, reason }).await)?)
-            }
+/// Does it.
+pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    match arguments.order {
+        Order::List { format } => {
+            let answer = document(client.hold_list(request(v1::HoldListRequest {})).await)?;
+            answer.print::<Vec<HoldView>>(format.output)?;
+        }
+        Order::Show { id, format } => {
+            let answer = document(client.hold_show(request(v1::HoldRequest { id })).await)?;
+            answer.print::<HoldView>(format.output)?;
+        }
+        Order::Approve { id, reason } => {
+            let answer = document(client.hold_approve(request(v1::HoldApproveRequest { id, reason })).await)?;
+            answer.print::<DoneView>(Output::Table)?;
         }
     }
+    Ok(Outcome::Done)
 }
 
-fn id(hold: &HoldView) -> String {
-    hold.record.hold.id.clone()
-}
-
-fn list(holds: &[HoldView]) -> String {
-    let cells = |h: &HoldView| {
-        vec![id(h), moment(h.record.since_ms), h.record.commit.short().to_owned(), h.message.clone()]
-    };
-    table(&["ID", "SINCE", "COMMIT", "WHAT"], &holds.iter().map(cells).collect::<Vec<_>>())
-}
-
-fn one(hold: &HoldView) -> String {
-    let record = &hold.record;
-    let mut text = format!("{}: {}\n", id(hold), hold.message);
-    text += &format!(
-        "since {}, catalog {} at commit {}\n",
-        moment(record.since_ms),
-        record.catalog,
-        record.commit
-    );
-    if !record.hold.entries.is_empty() {
-        let rows: Vec<_> =
-            record.hold.entries.iter().map(|(app, c)| vec![app.to_string(), c.to_string()]).collect();
-        text += &format!("\n{}", table(&["APP", "CLUSTER"], &rows));
+impl View for Vec<HoldView> {
+    fn text(&self, style: Style) -> String {
+        let mut table = Table::new(["HOLD", "SINCE", "COMMIT", "WHAT"]);
+        for hold in self {
+            let record = &hold.record;
+            table.row([
+                record.hold.id.clone().into(),
+                time(record.since_ms).into(),
+                record.commit.short().into(),
+                style.message(&hold.message).into(),
+            ]);
+        }
+        if table.is_empty() { "Nothing is held.\n".to_owned() } else { table.to_string() }
     }
-    text + &format!("\nhub hold approve {} --reason …\n", id(hold))
+
+    fn names(&self) -> Vec<String> {
+        self.iter().map(|hold| hold.record.hold.id.clone()).collect()
+    }
+}
+
+impl View for HoldView {
+    fn text(&self, _: Style) -> String {
+        let record = &self.record;
+        let mut text = format!("Hold {}: {}\n", record.hold.id, self.message);
+        let _ = writeln!(
+            text,
+            "Since {} at commit {} of catalog {}",
+            time(record.since_ms),
+            record.commit,
+            record.catalog
+        );
+        let mut table = Table::new(["APP", "CLUSTER"]);
+        for (app, cluster) in &record.hold.entries {
+            table.row([app.to_string().into(), cluster.as_str().into()]);
+        }
+        if !table.is_empty() {
+            let _ = write!(text, "\nWould go:\n{table}");
+        }
+        let _ = writeln!(
+            text,
+            "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays.",
+            record.hold.id
+        );
+        text
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![self.record.hold.id.clone()]
+    }
 }

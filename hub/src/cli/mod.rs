@@ -1,7 +1,8 @@
-//! The command line: one file per command.
+//! The command line: what people and scripts type.
 //!
-//! In: arguments. Out: text or documents on standard output, hints on standard error, an exit code.
-//! Never: decides; what it shows is what the hub said.
+//! In: arguments. Out: text on stdout, hints and errors on stderr, an exit code: 0 done, 1 failed or held, 2 usage,
+//! 3 differences or not converged in time.
+//! Never: knows more than the hub's documents say; renames a flag.
 
 mod app;
 mod arguments;
@@ -9,10 +10,17 @@ mod audit;
 mod catalog;
 pub mod client;
 mod cluster;
+mod demo;
+mod directory;
+mod failpoints;
 mod hold;
+mod init;
 mod output;
-mod server;
+mod restore;
+mod serve;
 mod status;
+mod table;
+mod version;
 mod wait;
 mod why;
 
@@ -20,30 +28,39 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nave_proto::limits::VERSIONS;
-use nave_proto::v1;
-use tokio_util::sync::CancellationToken;
 
-use crate::operator::views::DoneView;
-use output::Format;
+use client::Hub;
 
-/// How a command ended that did what it was asked.
+/// How a command ended, if not with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Done.
-    Done = 0,
-    /// Failed, or held.
-    Failed = 1,
-    /// Differences, or not converged in time.
-    Differs = 3,
+pub enum Outcome {
+    /// 0: done.
+    Done,
+    /// 1: failed or held; why is told already.
+    Failed,
+    /// 3: differences, or not converged in time.
+    Different,
 }
 
-/// Nave: keeps a fleet of Kubernetes clusters at what a Git repository says
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::SUCCESS,
+            Outcome::Failed => Self::FAILURE,
+            Outcome::Different => Self::from(3),
+        }
+    }
+}
+
+/// Brings what a Git repository says to every cluster of a fleet, and tells how it stands there.
+///
+/// Exit codes: 0 done, 1 failed or held, 2 usage, 3 differences or not converged in time.
 #[derive(Parser)]
-#[command(name = "hub", version, max_term_width = 110)]
-pub struct Cli {
-    /// The context file of the hub to ask [default: ~/.config/nave/context.yaml]
-    #[arg(long, global = true, value_name = "FILE", env = "HUB_CONTEXT")]
+#[command(name = "hub", version, disable_help_subcommand = true)]
+struct Cli {
+    /// The context file that says where the hub is and who asks
+    /// [default: $HUB_CONTEXT, then ~/.config/nave/context.yaml]
+    #[arg(long, global = true, value_name = "FILE")]
     context: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -51,131 +68,90 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a fleet: its CA, its store, the first operator's context. Doing it twice changes nothing
-    Init(server::Init),
+    /// Make a fleet: its CA, its store, the first operator's context
+    Init(init::Arguments),
     /// Run the hub
-    Serve(server::Serve),
-    /// Show a whole fleet on this machine, and a change to watch
-    Demo(server::Demo),
-    /// The fleet on one screen: what is held, what is wrong, what is under way
-    Status(status::Status),
-    /// Wait until everything is as the catalog says. Exit code 1: held or failed; 3: not in time
-    Wait(wait::Wait),
+    Serve(serve::Arguments),
+    /// Show a whole fleet on this machine: a hub, a catalog, six spokes, a change to watch
+    Demo(demo::Arguments),
+    /// Show the fleet on one screen, worst first
+    Status(status::Arguments),
+    /// Wait until everything is as the catalog says
+    Wait(wait::Arguments),
     /// Members of the fleet
-    #[command(subcommand)]
-    Cluster(cluster::Cluster),
-    /// Apps
-    #[command(subcommand)]
-    App(app::App),
-    /// Why an app runs on a cluster, or does not
-    Why(why::Why),
+    Cluster(cluster::Arguments),
+    /// Apps, and where they run
+    App(app::Arguments),
+    /// Tell why an app runs on a cluster, or does not
+    Why(why::Arguments),
     /// Changes that wait for approval
-    #[command(subcommand)]
-    Hold(hold::Hold),
-    /// Take this hub's store for the truth after it was restored from an old copy
-    AcceptRestore {
-        /// For the audit log
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
-    /// Who did what, when and why
-    Audit(audit::Audit),
-    /// The catalog, offline
-    #[command(subcommand)]
-    Catalog(catalog::Command),
-    /// Places where a test build can end the process
+    Hold(hold::Arguments),
+    /// Go on with a store that was restored from an older copy
+    AcceptRestore(restore::Arguments),
+    /// Show or verify the audit log
+    Audit(audit::Arguments),
+    /// Check a catalog before it is pushed
+    Catalog(catalog::Arguments),
+    /// List where a test can end the process
     Failpoints,
-    /// The version
-    Version {
-        /// How to show it
-        #[arg(short, long, value_enum, default_value_t)]
-        output: Format,
-    },
+    /// Print the version, and the protocol versions that it speaks
+    Version(version::Arguments),
 }
 
-/// Runs the command line.
-pub async fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
-        }
+/// Reads the arguments, does what they say, tells errors once.
+pub fn main() -> ExitCode {
+    let Cli { context, command } = Cli::parse();
+    let hub = Hub::new(context);
+    let done = match command {
+        Command::Serve(arguments) => serving(serve::run(arguments)),
+        Command::Demo(arguments) => serving(demo::run(arguments)),
+        command => asking(ask(command, &hub)),
     };
-    match run(cli).await {
-        Ok(exit) => ExitCode::from(exit as u8),
+    match done {
+        Ok(outcome) => outcome.into(),
+        // Somebody closed the pipe: `hub audit | head`.
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(Exit::Failed as u8)
+            eprintln!("error: {}", crate::deciding::run::chain(error.as_ref()));
+            ExitCode::FAILURE
         }
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let connect = client::connect_by(cli.context);
-    match cli.command {
-        Command::Init(command) => command.run().await,
-        Command::Serve(command) => command.run(signalled()?).await,
-        Command::Demo(command) => command.run(signalled()?).await,
-        Command::Status(command) => command.run(&mut connect.await?).await,
-        Command::Wait(command) => command.run(&mut connect.await?).await,
-        Command::Cluster(command) => command.run(&mut connect.await?).await,
-        Command::App(command) => command.run(&mut connect.await?).await,
-        Command::Why(command) => command.run(&mut connect.await?).await,
-        Command::Hold(command) => command.run(&mut connect.await?).await,
-        Command::AcceptRestore { reason } => {
-            let answer = connect.await?.accept_restore(v1::AcceptRestoreRequest { reason }).await;
-            done(&client::view(answer)?)
-        }
-        Command::Audit(command) => command.run(&mut connect.await?).await,
-        Command::Catalog(command) => command.run().await,
-        Command::Failpoints => failpoints(),
-        Command::Version { output } => version(output),
+async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Init(arguments) => init::run(arguments).await,
+        Command::Status(arguments) => status::run(&arguments, hub).await,
+        Command::Wait(arguments) => wait::run(arguments, hub).await,
+        Command::Cluster(arguments) => cluster::run(arguments, hub).await,
+        Command::App(arguments) => app::run(arguments, hub).await,
+        Command::Why(arguments) => why::run(arguments, hub).await,
+        Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
+        Command::Audit(arguments) => audit::run(&arguments, hub).await,
+        Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Failpoints => failpoints::run(),
+        Command::Version(arguments) => version::run(&arguments),
+        Command::Serve(_) | Command::Demo(_) => unreachable!("they have a runtime of their own"),
     }
 }
 
-/// Says what was done.
-fn done(view: &DoneView) -> anyhow::Result<Exit> {
-    println!("{}", view.message);
-    Ok(Exit::Done)
+/// A server's work goes to all processors.
+fn serving(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 
-#[cfg(feature = "failpoints")]
-fn failpoints() -> anyhow::Result<Exit> {
-    for name in crate::state::failpoints() {
-        println!("{name}");
+/// A question needs one thread.
+fn asking(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        super::Cli::command().debug_assert();
     }
-    Ok(Exit::Done)
-}
-
-#[cfg(not(feature = "failpoints"))]
-fn failpoints() -> anyhow::Result<Exit> {
-    anyhow::bail!("this build has no failpoints; build with `--features failpoints`, for tests only")
-}
-
-fn version(format: Format) -> anyhow::Result<Exit> {
-    let version = env!("CARGO_PKG_VERSION");
-    let document = serde_json::json!({
-        "version": version,
-        "protocol": {"min": VERSIONS.start(), "max": VERSIONS.end()},
-    });
-    let line = format!("hub {version} (protocol {}-{})", VERSIONS.start(), VERSIONS.end());
-    output::show(format, &document, |_| format!("{line}\n"), || vec![version.to_owned()])?;
-    Ok(Exit::Done)
-}
-
-/// Cancelled by SIGINT or SIGTERM.
-fn signalled() -> anyhow::Result<CancellationToken> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let cancel = CancellationToken::new();
-    let ended = cancel.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-        ended.cancel();
-    });
-    Ok(cancel)
 }

@@ -1,88 +1,177 @@
-//! How answers are shown: kubectl-like tables, or the document as it came.
+//! Output: one document, in the form that was asked for.
+//!
+//! In: the hub's documents. Out: tables for people; JSON, YAML or names for scripts, on stdout.
+//! Never: prints JSON that lacks a field of the document, colours what is not a terminal.
 
-use clap::ValueEnum;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use nave_placement::ClusterName;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-/// The formats of `-o`.
+use super::table::{Colour, one_line};
+use crate::operator::views::Phase;
+
+/// Characters of a message in a table that is not wide.
+const MESSAGE: usize = 120;
+
+/// The forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// A table for people.
+pub enum Output {
+    /// For people
     #[default]
     Table,
-    /// A table with more columns.
+    /// For people, with everything
     Wide,
-    /// JSON.
+    /// The whole document
     Json,
-    /// YAML.
+    /// The whole document
     Yaml,
-    /// Names, one a line.
+    /// One name a line
     Name,
 }
 
-/// Shows a document: `table` and `names` say how people read it.
+/// `-o`.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct Format {
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub output: Output,
+}
+
+/// How text for people is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Everything, however long.
+    pub is_wide: bool,
+    /// With colours.
+    pub is_coloured: bool,
+}
+
+impl Style {
+    /// The colour of a phase.
+    pub fn of(self, phase: Phase) -> Option<Colour> {
+        self.is_coloured.then_some(match phase {
+            Phase::Failed | Phase::Degraded | Phase::Held => Colour::Red,
+            Phase::Converged => Colour::Green,
+            _ => Colour::Yellow,
+        })
+    }
+
+    /// A colour, if there are any.
+    pub fn colour(self, colour: Colour) -> Option<Colour> {
+        self.is_coloured.then_some(colour)
+    }
+
+    /// A message, shortened where there is no room.
+    pub fn message(self, text: &str) -> String {
+        let text = one_line(text);
+        if self.is_wide || text.chars().count() <= MESSAGE {
+            return text;
+        }
+        text.chars().take(MESSAGE - 1).chain(['…']).collect()
+    }
+
+    /// Names of clusters: `a, b, +3`, or all of them.
+    pub fn clusters(self, names: &[ClusterName]) -> String {
+        let shown = if self.is_wide || names.len() <= 3 { names.len() } else { 2 };
+        let mut text = names[..shown].iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
+        if shown < names.len() {
+            text.push_str(&format!(", +{}", names.len() - shown));
+        }
+        text
+    }
+}
+
+/// A document that people can read.
+pub trait View: DeserializeOwned {
+    /// As text, ending with a new line.
+    fn text(&self, style: Style) -> String;
+    /// The names in it.
+    fn names(&self) -> Vec<String>;
+}
+
+/// A document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document(Value);
+
+impl Document {
+    /// Reads what a hub sent.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub fn read(json: &[u8]) -> anyhow::Result<Self> {
+        Ok(Self(serde_json::from_slice(json).context("the hub's answer cannot be read")?))
+    }
+
+    /// Of something that was made here.
+    ///
+    /// # Errors
+    /// When it cannot be JSON.
+    pub fn of(view: &impl Serialize) -> anyhow::Result<Self> {
+        Ok(Self(serde_json::to_value(view)?))
+    }
+
+    /// Typed.
+    ///
+    /// # Errors
+    /// When it has another shape, since the hub is newer than this program.
+    pub fn view<V: DeserializeOwned>(&self) -> anyhow::Result<V> {
+        V::deserialize(&self.0)
+            .context("the hub's answer has another shape; is the hub newer than this program?")
+    }
+
+    /// In the form that was asked for.
+    ///
+    /// # Errors
+    /// When a table is asked for and the shape is another.
+    pub fn render<V: View>(&self, output: Output) -> anyhow::Result<String> {
+        Ok(match output {
+            Output::Json => serde_json::to_string_pretty(&self.0)? + "\n",
+            Output::Yaml => serde_saphyr::to_string(&self.0).context("cannot write it as YAML")?,
+            Output::Name => self.view::<V>()?.names().iter().map(|name| format!("{name}\n")).collect(),
+            Output::Table | Output::Wide => {
+                self.view::<V>()?.text(Style { is_wide: output == Output::Wide, is_coloured: is_coloured() })
+            }
+        })
+    }
+
+    /// Prints it.
+    ///
+    /// # Errors
+    /// As [`Document::render`], or when stdout cannot be written.
+    pub fn print<V: View>(&self, output: Output) -> anyhow::Result<()> {
+        print(&self.render::<V>(output)?)
+    }
+}
+
+fn is_coloured() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+}
+
+/// Writes text to stdout.
 ///
 /// # Errors
-/// When it cannot be written as YAML.
-pub fn show<T: Serialize>(
-    format: Format,
-    document: &T,
-    table: impl FnOnce(bool) -> String,
-    names: impl FnOnce() -> Vec<String>,
-) -> anyhow::Result<()> {
-    let text = match format {
-        Format::Table => table(false),
-        Format::Wide => table(true),
-        Format::Json => serde_json::to_string_pretty(document)? + "\n",
-        Format::Yaml => serde_saphyr::to_string(document)?,
-        Format::Name => names().into_iter().map(|name| name + "\n").collect(),
-    };
-    print!("{text}");
+/// When it cannot be written.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
     Ok(())
 }
 
-/// A table: upper-case headers, columns two spaces apart, no borders. Line ends carry no spaces.
-pub fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = headers.iter().map(|h| h.chars().count()).collect();
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-    };
-    let mut text = line(&mut headers.iter().copied());
-    for row in rows {
-        text += &line(&mut row.iter().map(String::as_str));
-    }
-    text
+/// Whether the reader of our stdout went away.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// A few names, and how many more.
-pub fn few(names: &[impl ToString]) -> String {
-    const SHOWN: usize = 3;
-    let shown: Vec<String> = names.iter().take(SHOWN).map(ToString::to_string).collect();
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{}, +{more}", shown.join(", ")),
-    }
-}
-
-/// One line of text: what is longer is cut where a person would not read on anyway.
-pub fn one_line(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}…", &line[..at]),
-        None => line.to_owned(),
-    }
-}
-
-/// A moment as RFC 3339, to the second.
-pub fn moment(ms: u64) -> String {
-    let seconds = i64::try_from(ms / 1000).unwrap_or_default();
-    jiff::Timestamp::from_second(seconds).map(|t| t.to_string()).unwrap_or_default()
+/// A time of Unix milliseconds, to the second.
+pub fn time(ms: u64) -> String {
+    let seconds = i64::try_from(ms / 1000).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    seconds.map(|t| t.to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -90,20 +179,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_align_and_end_without_spaces() {
-        let rows = [
-            vec!["web".to_owned(), "Converged".to_owned()],
-            vec!["metrics-server".to_owned(), String::new()],
-        ];
-        let expected = "APP             STATE\nweb             Converged\nmetrics-server\n";
-        assert_eq!(table(&["APP", "STATE"], &rows), expected);
+    fn names_of_clusters_are_shortened_to_what_fits() {
+        let names: Vec<ClusterName> =
+            ["a", "b", "c", "d", "e"].iter().map(|n| n.parse().expect("a name")).collect();
+        let (narrow, wide) = (Style::default(), Style { is_wide: true, is_coloured: false });
+        assert_eq!(narrow.clusters(&names), "a, b, +3");
+        assert_eq!(narrow.clusters(&names[..3]), "a, b, c");
+        assert_eq!(narrow.clusters(&names[..1]), "a");
+        assert_eq!(narrow.clusters(&[]), "");
+        assert_eq!(wide.clusters(&names), "a, b, c, d, e");
     }
 
     #[test]
-    fn long_lists_and_lines_are_cut() {
-        assert_eq!(few(&["a", "b", "c", "d", "e"]), "a, b, c, +2");
-        assert_eq!(few(&["a"]), "a");
-        assert_eq!(one_line("x\ny"), "x");
-        assert_eq!(one_line(&"x".repeat(300)).chars().count(), 121);
+    fn times_are_utc_to_the_second() {
+        assert_eq!(time(1_700_000_000_999), "2023-11-14T22:13:20Z");
     }
 }

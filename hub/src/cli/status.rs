@@ -1,169 +1,214 @@
-//! `hub status`: the fleet on one screen, worst first.
+//! `hub status`: the fleet on one screen.
+//!
+//! In: a [`StatusView`]. Out: what needs somebody first, then what is under way, then one line that sums up.
+//! Never: hides a hold or a doubt below something else.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Args;
 use nave_proto::v1;
 
-use super::Exit;
-use super::client::{Client, view};
-use super::output::{Format, few, moment, one_line, show, table};
-use crate::operator::views::{Group, StatusView, WaitView};
+use super::Outcome;
+use super::arguments::Selecting;
+use super::client::{Client, Hub, document, request};
+use super::output::{Document, Format, Output, Style, View, print, time};
+use super::table::{Cell, Colour, Table};
+use crate::operator::views::{CatalogView, Group, StatusView};
+use crate::sessions::core::Alarm;
 
-/// Between two looks of `--watch`.
+/// Lines of problems, of groups and of left-over apps that one screen has room for, each.
+const LINES: usize = 20;
+/// How often a watched status is asked for.
 const WATCH: Duration = Duration::from_secs(1);
 
-/// `hub status`.
+/// Its arguments.
 #[derive(Args)]
-pub struct Status {
-    /// Look again every second
-    #[arg(long)]
+#[command(after_help = "Example: hub status --watch -l env=prod")]
+pub struct Arguments {
+    /// Show it again whenever it changes
+    #[arg(short, long)]
     watch: bool,
-    /// Say whether this commit, or one that descends from it, is in effect
-    #[arg(long, value_name = "C", default_value = "", hide_default_value = true)]
-    commit: String,
-    /// This app only
-    #[arg(long, value_name = "A", default_value = "", hide_default_value = true)]
-    app: String,
-    /// Clusters with these labels only
-    #[arg(short = 'l', long, value_name = "SEL", default_value = "", hide_default_value = true)]
-    selector: String,
-    /// How to show it
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    #[command(flatten)]
+    selecting: Selecting,
+    #[command(flatten)]
+    format: Format,
 }
 
-impl Status {
-    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<Exit> {
-        loop {
-            let (status, note) = self.ask(client).await?;
-            if self.watch && std::io::stdout().is_terminal() {
-                print!("\x1b[2J\x1b[H");
-            }
-            let names = || status.groups.iter().map(|g| g.app.to_string()).collect();
-            show(self.output, &status, |wide| render(&status, wide) + &note, names)?;
-            if !self.watch {
-                return Ok(Exit::Done);
-            }
-            tokio::time::sleep(WATCH).await;
-        }
+/// Prints the status, once or until interrupted.
+pub async fn run(arguments: &Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    let output = arguments.format.output;
+    let mut shown = ask(&mut client, arguments).await?.render::<StatusView>(output)?;
+    if !arguments.watch {
+        print(&shown)?;
+        return Ok(Outcome::Done);
     }
-
-    async fn ask(&self, client: &mut Client) -> anyhow::Result<(StatusView, String)> {
-        let filter = v1::Filter {
-            app: self.app.clone(),
-            selector: self.selector.clone(),
-            commit: self.commit.clone(),
-            ..v1::Filter::default()
+    redraw(&shown, output)?;
+    loop {
+        tokio::time::sleep(WATCH).await;
+        // A hub that is restarted is asked again; the channel connects by itself.
+        let now = match ask(&mut client, arguments).await {
+            Ok(status) => status.render::<StatusView>(output)?,
+            Err(error) if output == Output::Json || output == Output::Yaml => return Err(error),
+            Err(error) => format!("{error:#}\n"),
         };
-        if self.commit.is_empty() {
-            let request = v1::StatusRequest { filter: Some(filter) };
-            return Ok((view(client.status(request).await)?, String::new()));
+        if now != shown {
+            redraw(&now, output)?;
+            shown = now;
         }
-        let request = v1::WaitRequest { filter: Some(filter), timeout_ms: 1, include_offline: false };
-        let waited: WaitView = view(client.wait(request).await)?;
-        let note = format!("commit {}: {}\n", self.commit, waited.message);
-        Ok((waited.status, note))
     }
 }
 
-/// The screen.
-pub fn render(status: &StatusView, wide: bool) -> String {
-    let mut text = String::new();
-    let commit = status.catalog.commit.as_ref().map_or("none yet", |c| c.short());
-    let _ = writeln!(text, "fleet {}, catalog {} at commit {commit}", status.fleet, status.catalog.name);
-    if let Some(doubt) = &status.doubt {
-        let _ = writeln!(text, "\nSTOPPED: {doubt}");
+async fn ask(client: &mut Client, arguments: &Arguments) -> anyhow::Result<Document> {
+    let asked = v1::StatusRequest { filter: Some(arguments.selecting.filter(None)) };
+    document(client.status(request(asked)).await)
+}
+
+fn redraw(text: &str, output: Output) -> anyhow::Result<()> {
+    let people = matches!(output, Output::Table | Output::Wide);
+    match people && io::stdout().is_terminal() {
+        // Home, and clear what follows.
+        true => print(&format!("\x1b[H\x1b[2J{text}")),
+        false if people => print(&format!("{text}\n")),
+        false => print(text),
     }
-    if !status.holds.is_empty() {
-        let rows: Vec<Vec<String>> = status
-            .holds
-            .iter()
-            .map(|h| vec![h.record.hold.id.clone(), moment(h.record.since_ms), h.message.clone()])
-            .collect();
-        let _ =
-            write!(text, "\n{}", table(&["HOLD", "SINCE", "WHAT WAITS FOR `hub hold approve ID`"], &rows));
-    }
-    if let Some(obstacle) = status.catalog.obstacle.as_ref().filter(|_| status.holds.is_empty()) {
-        let _ = writeln!(text, "\ncatalog: {obstacle}");
-    }
-    for (cluster, alarm) in &status.alarms {
-        let _ = writeln!(text, "\nALARM {cluster}: {alarm:?}; it is told nothing and keeps what it has");
-    }
-    if !status.problems.is_empty() {
-        text.push('\n');
-        for problem in &status.problems {
-            let _ = writeln!(text, "{problem}");
+}
+
+impl View for StatusView {
+    fn text(&self, style: Style) -> String {
+        let mut text = head(&self.fleet, &self.catalog);
+        if let Some(asked) = &self.commit {
+            let _ = match asked.in_effect {
+                true => writeln!(text, "Commit {} is in effect.", asked.commit),
+                false => writeln!(text, "NOT YET: {}", asked.message),
+            };
         }
+        if let Some(doubt) = &self.doubt {
+            let _ = writeln!(text, "\nDOUBT: {doubt}");
+        }
+        paragraph(&mut text, &holds(self, style));
+        let alarms =
+            self.alarms.iter().map(|(cluster, alarm)| format!("ALARM: cluster {cluster}: {}", told(*alarm)));
+        paragraph(&mut text, &lines(alarms, style));
+        paragraph(&mut text, &lines(self.problems.iter().map(ToString::to_string), style));
+        paragraph(&mut text, &groups(&self.groups, style));
+        let unassigned = self.unassigned.iter().map(|(cluster, apps)| {
+            let apps = apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!("UNASSIGNED: cluster {cluster} keeps {apps}, which nothing assigns to it")
+        });
+        paragraph(&mut text, &lines(unassigned, style));
+        let _ = writeln!(text, "\n{}", self.summary());
+        text
     }
-    if !status.groups.is_empty() {
-        let rows: Vec<Vec<String>> = status.groups.iter().map(|g| row(g, wide)).collect();
-        let headers = ["STATE", "APP", "REASON", "OBJECT", "CLUSTERS", "MESSAGE"];
-        let _ = write!(text, "\n{}", table(&headers, &rows));
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.groups.iter().map(|g| g.app.to_string()).collect();
+        names.sort();
+        names.dedup();
+        names
     }
-    for (cluster, apps) in &status.unassigned {
-        let apps: Vec<_> = apps.iter().collect();
-        let _ = writeln!(text, "\n{cluster} keeps {}, which nothing assigns", few(&apps));
+}
+
+impl StatusView {
+    /// One line.
+    pub(super) fn summary(&self) -> String {
+        let converged = self.phases.get(&crate::operator::views::Phase::Converged).copied().unwrap_or(0);
+        let entries = count(self.entries, "entry", "entries");
+        let clusters = count(self.clusters, "cluster", "clusters");
+        let mut line =
+            format!("{converged} of {entries} converged on {clusters}, {} connected", self.connected);
+        if !self.converged && converged == self.entries && self.connected > 0 {
+            line.push_str("; changes are under way");
+        }
+        line
     }
-    let converged = status.phases.get(&crate::operator::views::Phase::Converged).copied().unwrap_or(0);
-    let _ = writeln!(
-        text,
-        "\n{converged} of {} entries converged, {} of {} clusters connected",
-        status.entries, status.connected, status.clusters
-    );
+}
+
+/// `1 entry`, `2 entries`.
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn head(fleet: &str, catalog: &CatalogView) -> String {
+    let CatalogView { name, url, commit, newest, obstacle } = catalog;
+    let at = match commit {
+        Some(commit) => format!("at {} of {url}", commit.short()),
+        None => format!("of {url}: no commit is in effect yet"),
+    };
+    let mut text = format!("Fleet {fleet}, catalog {name} {at}\n");
+    let newer = newest.as_ref().filter(|newest| commit.as_ref() != Some(newest));
+    let _ = match (newer, obstacle) {
+        (Some(newest), Some(obstacle)) => {
+            writeln!(text, "Commit {} is not in effect: {obstacle}", newest.short())
+        }
+        (Some(newest), None) => writeln!(text, "Commit {} is being taken", newest.short()),
+        (None, Some(obstacle)) => writeln!(text, "Git: {obstacle}"),
+        (None, None) => Ok(()),
+    };
     text
 }
 
-fn row(group: &Group, wide: bool) -> Vec<String> {
-    let clusters = match wide {
-        true => group.clusters.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        false => few(&group.clusters),
-    };
-    let message = if wide { group.message.clone() } else { one_line(&group.message) };
-    vec![
-        format!("{:?}", group.phase),
-        group.app.to_string(),
-        group.reason.clone(),
-        group.object.clone().unwrap_or_default(),
-        clusters,
-        message,
-    ]
+fn told(alarm: Alarm) -> &'static str {
+    match alarm {
+        Alarm::ForeignAssignment => {
+            "it holds an assignment that this hub never sent; it is told nothing. Remove or revoke it, and let it join again"
+        }
+        Alarm::ClusterChanged => {
+            "its spoke runs on another cluster than the one that enrolled; it is told nothing. Revoke it, and let it join again"
+        }
+    }
+}
+
+fn holds(status: &StatusView, style: Style) -> String {
+    let mut table = Table::new(["HOLD", "SINCE", "WHAT"]);
+    for hold in &status.holds {
+        let id = Cell::from(hold.record.hold.id.clone()).paint(style.colour(Colour::Red));
+        table.row([id, time(hold.record.since_ms).into(), style.message(&hold.message).into()]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!("{table}Approve with `hub hold approve ID`; `hub hold show ID` lists what would go.\n")
+}
+
+fn groups(groups: &[Group], style: Style) -> String {
+    let mut table = Table::new(["STATE", "APP", "REASON", "OBJECT", "CLUSTERS", "MESSAGE"]);
+    let shown = if style.is_wide { groups.len() } else { groups.len().min(LINES) };
+    for group in &groups[..shown] {
+        table.row([
+            Cell::from(format!("{:?}", group.phase)).paint(style.of(group.phase)),
+            group.app.to_string().into(),
+            group.reason.clone().into(),
+            group.object.clone().unwrap_or_default().into(),
+            style.clusters(&group.clusters).into(),
+            style.message(&group.message).into(),
+        ]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    table.to_string() + &more(groups.len() - shown)
+}
+
+fn lines(lines: impl ExactSizeIterator<Item = String>, style: Style) -> String {
+    let left = if style.is_wide { 0 } else { lines.len().saturating_sub(LINES) };
+    let shown = lines.len() - left;
+    let text: String = lines.take(shown).map(|line| super::table::one_line(&line) + "\n").collect();
+    text + &more(left)
+}
+
+fn more(left: usize) -> String {
+    if left == 0 { String::new() } else { format!("… and {left} more; `-o wide` shows them\n") }
+}
+
+fn paragraph(text: &mut String, block: &str) {
+    if !block.is_empty() {
+        text.push('\n');
+        text.push_str(block);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::operator::views::Phase;
-
-    #[test]
-    fn what_is_wrong_comes_first_and_names_cluster_app_object_and_reason() {
-        let mut status = StatusView {
-            fleet: "acme".into(),
-            entries: 3,
-            clusters: 2,
-            connected: 2,
-            ..StatusView::default()
-        };
-        status.catalog.name = "main".into();
-        status.phases = [(Phase::Converged, 2), (Phase::Progressing, 1)].into();
-        status.groups = vec![Group {
-            phase: Phase::Progressing,
-            app: "web".parse().expect("valid"),
-            reason: "Unschedulable".into(),
-            object: Some("Deployment.apps web/web".into()),
-            message: "0 of 1 replicas available".into(),
-            clusters: vec!["fra-1".parse().expect("valid")],
-        }];
-        let expected = "\
-fleet acme, catalog main at commit none yet
-
-STATE        APP  REASON         OBJECT                   CLUSTERS  MESSAGE
-Progressing  web  Unschedulable  Deployment.apps web/web  fra-1     0 of 1 replicas available
-
-2 of 3 entries converged, 2 of 2 clusters connected
-";
-        assert_eq!(render(&status, false), expected);
-    }
-}
+mod tests;

@@ -1,71 +1,75 @@
-//! `hub wait`.
+//! `hub wait`: until everything is as the catalog says, or cannot become so.
+//!
+//! In: what to wait for, and how long. Out: how it ended; exit code 0 converged, 1 held or failed, 3 not in time.
+//! Never: polls; the hub answers when it knows.
 
 use std::time::Duration;
 
 use clap::Args;
+use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::v1;
+use tonic::Request;
 
-use super::Exit;
-use super::arguments::duration;
-use super::client::{Client, view};
+use super::Outcome;
+use super::arguments::{Selecting, duration, millis};
+use super::client::{Hub, document};
+use super::output::{Format, Style, View};
+use super::status::count;
 use crate::operator::views::{WaitOutcome, WaitView};
 
-/// `hub wait`.
+/// Its arguments.
 #[derive(Args)]
-pub struct Wait {
-    /// Until this commit, or one that descends from it, is in effect
-    #[arg(long, value_name = "C", default_value = "", hide_default_value = true)]
-    commit: String,
-    /// This app only
-    #[arg(long, value_name = "A", default_value = "", hide_default_value = true)]
-    app: String,
-    /// This cluster only
-    #[arg(long, value_name = "N", default_value = "", hide_default_value = true)]
-    cluster: String,
-    /// Clusters with these labels only
-    #[arg(short = 'l', long, value_name = "SEL", default_value = "", hide_default_value = true)]
-    selector: String,
+#[command(after_help = "Example, after a push: hub wait --commit \"$(git rev-parse HEAD)\" --timeout 5m")]
+pub struct Arguments {
+    #[command(flatten)]
+    selecting: Selecting,
+    /// Only this cluster
+    #[arg(long, value_name = "CLUSTER")]
+    cluster: Option<String>,
     /// How long
-    #[arg(long, value_name = "T", default_value = "10m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     timeout: Duration,
-    /// Wait for clusters that are not connected too
+    /// Wait for spokes that are not connected, too
     #[arg(long)]
     include_offline: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
-impl Wait {
-    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<Exit> {
-        let request = v1::WaitRequest {
-            filter: Some(v1::Filter {
-                app: self.app,
-                cluster: self.cluster,
-                selector: self.selector,
-                commit: self.commit,
-            }),
-            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
-            include_offline: self.include_offline,
-        };
-        let waited: WaitView = view(client.wait(request).await)?;
-        match waited.outcome {
+/// Waits.
+pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    let mut request = Request::new(v1::WaitRequest {
+        filter: Some(arguments.selecting.filter(arguments.cluster.as_deref())),
+        timeout_ms: millis(arguments.timeout),
+        include_offline: arguments.include_offline,
+    });
+    // The hub answers in time, unless it is not well.
+    request.set_timeout(arguments.timeout.saturating_add(REQUEST_TIMEOUT));
+    let answer = document(client.wait(request).await)?;
+    answer.print::<WaitView>(arguments.format.output)?;
+    Ok(match answer.view::<WaitView>()?.outcome {
+        WaitOutcome::Converged => Outcome::Done,
+        WaitOutcome::Held | WaitOutcome::Failed => Outcome::Failed,
+        WaitOutcome::TimedOut => Outcome::Different,
+    })
+}
+
+impl View for WaitView {
+    fn text(&self, _: Style) -> String {
+        let message = super::table::one_line(&self.message);
+        match self.outcome {
             WaitOutcome::Converged => {
-                let commit = waited.status.catalog.commit.as_ref().map_or("none", |c| c.short());
-                let entries = waited.status.entries;
-                let noun = if entries == 1 { "entry" } else { "entries" };
-                println!("converged at commit {commit}: {entries} {noun}");
-                Ok(Exit::Done)
+                let commit = self.status.catalog.commit.as_ref().map_or("?", |commit| commit.short());
+                format!("converged at commit {commit}: {}\n", count(self.status.entries, "entry", "entries"))
             }
-            WaitOutcome::Held => {
-                println!("held: {}", waited.message);
-                Ok(Exit::Failed)
-            }
-            WaitOutcome::Failed => {
-                println!("failed: {}", waited.message);
-                Ok(Exit::Failed)
-            }
-            WaitOutcome::TimedOut => {
-                println!("not converged in time: {}", waited.message);
-                Ok(Exit::Differs)
-            }
+            WaitOutcome::Held => format!("held: {message}\n"),
+            WaitOutcome::Failed => format!("failed: {message}\n"),
+            WaitOutcome::TimedOut => format!("not converged in time: {message}\n"),
         }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.status.names()
     }
 }

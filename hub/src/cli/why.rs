@@ -1,88 +1,126 @@
-//! `hub why`.
+//! `hub why`: what stands between Git and a cluster.
+//!
+//! In: [`WhyView`]s. Out: for each a verdict, what every placement says, obstacles, what would change the answer.
+//! Never: leaves out a placement.
+
+use std::fmt::Write as _;
 
 use clap::Args;
+use nave_placement::decide::Reason;
 use nave_proto::v1;
 
-use super::Exit;
-use super::client::{Client, view};
-use super::output::{Format, show};
+use super::Outcome;
+use super::client::{Hub, document, request};
+use super::output::{Format, Style, View};
+use super::table::{Cell, Colour};
 use crate::operator::views::{Phase, WhyView};
 
-/// `hub why`.
+/// Its arguments.
 #[derive(Args)]
-pub struct Why {
-    /// The app; CATALOG/APP for one of another catalog
+#[command(after_help = "Example: hub why web eu-1")]
+pub struct Arguments {
+    /// The app
     app: String,
-    /// The cluster; all, worst first, when absent
-    #[arg(default_value = "", hide_default_value = true)]
-    cluster: String,
-    /// How to show it
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    /// The cluster [default: each]
+    cluster: Option<String>,
+    #[command(flatten)]
+    format: Format,
 }
 
-impl Why {
-    pub(super) async fn run(self, client: &mut Client) -> anyhow::Result<Exit> {
-        let request = v1::WhyRequest { app: self.app, cluster: self.cluster };
-        let views: Vec<WhyView> = view(client.why(request).await)?;
-        let text = |_| views.iter().map(render).collect::<Vec<_>>().join("\n");
-        show(self.output, &views, text, || views.iter().map(|v| v.cluster.to_string()).collect())?;
-        Ok(Exit::Done)
+/// Tells why.
+pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
+    let mut client = hub.connect().await?;
+    let asked = v1::WhyRequest { app: arguments.app, cluster: arguments.cluster.unwrap_or_default() };
+    let answer = document(client.why(request(asked)).await)?;
+    answer.print::<Vec<WhyView>>(arguments.format.output)?;
+    Ok(Outcome::Done)
+}
+
+impl View for Vec<WhyView> {
+    fn text(&self, style: Style) -> String {
+        if self.is_empty() {
+            return "There is no cluster; `hub cluster join NAME` makes one a member.\n".to_owned();
+        }
+        self.iter().map(|view| told(view, style)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.iter().filter(|view| view.wanted).map(|view| view.cluster.to_string()).collect()
     }
 }
 
-/// The verdict, what each placement says, what is in the way, what would change the answer.
-pub fn render(why: &WhyView) -> String {
-    let runs = match (&why.entry, why.wanted) {
+fn painted(phase: Phase, style: Style) -> Cell {
+    Cell::from(format!("{phase:?}")).paint(style.of(phase))
+}
+
+fn told(view: &WhyView, style: Style) -> String {
+    let WhyView { app, cluster, wanted, placements, obstacles, entry, remedy } = view;
+    let verdict = match (entry, wanted) {
         (Some(entry), true) if entry.phase == Phase::Converged => "runs, as the catalog says".to_owned(),
-        (Some(entry), true) => format!("is assigned, and {:?}", entry.phase),
-        (Some(entry), false) => format!("is still assigned though nothing wants it: {:?}", entry.phase),
+        (Some(entry), true) => format!("is assigned, and {}", painted(entry.phase, style)),
+        (Some(entry), false) => {
+            format!("is still assigned, though nothing wants it: {}", painted(entry.phase, style))
+        }
         (None, true) => "is wanted, and not assigned yet".to_owned(),
         (None, false) => "does not run, as the catalog says".to_owned(),
     };
-    let mut text = format!("app {} on cluster {}: {runs}\n", why.app, why.cluster);
-    for placement in &why.placements {
-        let mark = match placement.selects_app && placement.reason == nave_placement::decide::Reason::Matches
-        {
-            true => "✓",
-            false => "✗",
+    let mut text = format!("app {app} on cluster {cluster}: {verdict}\n");
+    if placements.is_empty() {
+        text.push_str("  ✗ there is no placement\n");
+    }
+    for placement in placements {
+        let mark = match placement.selects_app && placement.reason == Reason::Matches {
+            true => Cell::from("✓").paint(style.colour(Colour::Green)),
+            false => Cell::from("✗").paint(style.colour(Colour::Red)),
         };
-        text += &format!("  {mark} placement {}: {}\n", placement.placement, placement.message);
+        let _ = writeln!(text, "  {mark} placement {}: {}", placement.placement, placement.message);
     }
-    for obstacle in &why.obstacles {
-        text += &format!("  ! {obstacle}\n");
+    for obstacle in obstacles {
+        let _ = writeln!(text, "  ! {}", super::table::one_line(obstacle));
     }
-    text + &format!("  {}\n", why.remedy)
+    let _ = writeln!(text, "  {}", super::table::one_line(remedy));
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use nave_placement::decide::Reason;
-
     use super::*;
     use crate::operator::views::PlacementView;
 
     #[test]
-    fn a_refusal_names_the_term_and_the_remedy() {
-        let why = WhyView {
-            app: "web".parse().expect("valid"),
-            cluster: "dev-1".parse().expect("valid"),
+    fn an_answer_names_every_placement_and_what_would_change_it() {
+        let placement = |name: &str, selects_app, reason: Reason, message: &str| PlacementView {
+            placement: name.to_owned(),
+            selects_app,
+            reason,
+            message: message.to_owned(),
+        };
+        let requirement = || "env=prod".to_owned();
+        let differs = Reason::LabelDiffers { requirement: requirement(), value: Some("test".into()) };
+        let view = WhyView {
+            app: "web".parse().expect("a name"),
+            cluster: "eu-1".parse().expect("a name"),
             wanted: false,
-            placements: vec![PlacementView {
-                placement: "production".into(),
-                selects_app: true,
-                reason: Reason::LabelDiffers { requirement: "env=prod".into(), value: Some("dev".into()) },
-                message: "its label env is \"dev\", clusters.selector wants env=prod".into(),
-            }],
-            obstacles: Vec::new(),
+            placements: vec![
+                placement(
+                    "prod",
+                    true,
+                    differs,
+                    "its label env is \"test\", clusters.selector wants env=prod",
+                ),
+                placement("other", false, Reason::Matches, "it does not select app web"),
+            ],
+            obstacles: vec!["the spoke of eu-1 is not connected; it keeps what it has".to_owned()],
             entry: None,
-            remedy: "placement production would choose it if this were not so".into(),
+            remedy: "placement prod would choose it if this were not so: …".to_owned(),
         };
         let expected = "\
-app web on cluster dev-1: does not run, as the catalog says
-  ✗ placement production: its label env is \"dev\", clusters.selector wants env=prod
-  placement production would choose it if this were not so
+app web on cluster eu-1: does not run, as the catalog says
+  ✗ placement prod: its label env is \"test\", clusters.selector wants env=prod
+  ✗ placement other: it does not select app web
+  ! the spoke of eu-1 is not connected; it keeps what it has
+  placement prod would choose it if this were not so: …
 ";
-        assert_eq!(render(&why), expected);
+        assert_eq!(vec![view].text(Style::default()), expected);
     }
 }

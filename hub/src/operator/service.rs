@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 
 use super::look::{Look, Selection};
 use super::roles::allow;
-use super::views::{AuditView, DoneView, JoinView};
+use super::views::{AuditView, CommitView, DoneView, JoinView};
 use super::wait::Wait;
 use crate::deciding::core::json;
 use crate::deciding::run::{Picture, chain};
@@ -145,8 +145,13 @@ impl OperatorService {
 impl operator_server::Operator for OperatorService {
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer {
         self.allow(&request, "Status")?;
-        let (selection, _) = self.selection(request.into_inner().filter)?;
-        document(&self.look(|look| look.status(&selection, false)))
+        let (selection, commit) = self.selection(request.into_inner().filter)?;
+        let (mut view, taken) = self.look(|look| (look.status(&selection, false), look.commit()));
+        if !commit.is_empty() {
+            let (in_effect, message) = self.reached(&commit, taken.as_ref()).await;
+            view.commit = Some(CommitView { commit, in_effect, message });
+        }
+        document(&view)
     }
 
     async fn wait(&self, request: Request<v1::WaitRequest>) -> Answer {
@@ -271,7 +276,8 @@ impl operator_server::Operator for OperatorService {
             let clusters = look.clusters(&Selector::default());
             clusters.iter().map(|row| look.why(&app, &row.name)).collect::<Vec<_>>()
         });
-        views.sort_by_key(|v| (v.entry.as_ref().map(|e| e.phase), !v.wanted));
+        // Wanted but not there first, neither wanted nor there last; between them worst first.
+        views.sort_by_key(|v| (v.entry.is_none() && !v.wanted, v.entry.as_ref().map(|e| e.phase)));
         document(&views)
     }
 

@@ -92,6 +92,9 @@ pub struct StatusView {
     pub fleet: String,
     /// The catalog.
     pub catalog: CatalogView,
+    /// How the commit that was asked for stands, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitView>,
     /// Why nothing is sent to anybody, while that is so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub doubt: Option<String>,
@@ -131,6 +134,18 @@ pub struct CatalogView {
     pub newest: Option<CommitId>,
     /// Why the newest is not in effect, or Git does not answer.
     pub obstacle: Option<String>,
+}
+
+/// Whether a commit is in effect, or one that descends from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommitView {
+    /// The commit, as it was typed.
+    pub commit: String,
+    /// Whether it is.
+    pub in_effect: bool,
+    /// Why not, for people.
+    pub message: String,
 }
 
 /// A hold.

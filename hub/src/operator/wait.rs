@@ -95,7 +95,7 @@ impl OperatorService {
     }
 
     /// Whether the commit in effect is the wanted one or descends from it.
-    async fn reached(&self, wanted: &str, taken: Option<&CommitId>) -> (bool, String) {
+    pub(super) async fn reached(&self, wanted: &str, taken: Option<&CommitId>) -> (bool, String) {
         let Some(taken) = taken else { return (false, "no commit was taken yet".to_owned()) };
         if wanted.is_empty() || taken.0.starts_with(wanted) {
             return (true, String::new());

@@ -1,0 +1,106 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+const HEAD: &str = "apiVersion: nave.dev/v1alpha1\n";
+
+fn write(root: &Path, path: &str, text: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("below the root")).expect("a directory");
+    fs::write(path, text).expect("a file");
+}
+
+fn app(name: &str, source: &str) -> String {
+    format!("{HEAD}kind: App\nmetadata: {{name: {name}}}\nspec:\n  source: {{path: {source}}}\n")
+}
+
+fn config_map(name: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\n")
+}
+
+#[tokio::test]
+async fn a_good_catalog_has_no_problem() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), "fleet/web.yaml", app("web", "../manifests/web"));
+    write(dir.path(), "manifests/web/a.yaml", config_map("a"));
+    write(dir.path(), ".git/config.yaml", "{{");
+    let view = check(dir.path().to_owned(), "./fleet/").await.expect("it can be read");
+    assert_eq!(view.problems, []);
+    assert!(view.is_good());
+    assert_eq!(view.text(Style::default()), "1 object, 1 of 1 app rendered: 0 errors, 0 warnings\n");
+}
+
+#[tokio::test]
+async fn a_directory_without_documents_is_an_error() {
+    let dir = tempfile::tempdir().expect("a directory");
+    write(dir.path(), "a.yaml", config_map("a"));
+    let view = check(dir.path().to_owned(), "").await.expect("it can be read");
+    assert!(view.empty && !view.is_good());
+    assert!(check(dir.path().to_owned(), "nowhere").await.is_err());
+}
+
+/// Every kind of bad input, each of which has to be told with its place and the rest of the catalog read.
+#[tokio::test]
+async fn every_bad_input_is_told_with_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path();
+    write(root, "good.yaml", app("good", "src/good"));
+    write(root, "src/good/a.yaml", config_map("a"));
+    write(root, "malformed.yaml", format!("{HEAD}kind: App\nmetadata: {{name: x\n"));
+    write(
+        root,
+        "duplicate.yaml",
+        format!("{HEAD}kind: App\nkind: App\nmetadata: {{name: d}}\nspec: {{source: {{path: src/good}}}}\n"),
+    );
+    write(root, "field.yaml", app("field", "src/good").replace("source", "sorce"));
+    write(root, "kind.yaml", format!("{HEAD}kind: Apple\nmetadata: {{name: k}}\n"));
+    write(
+        root,
+        "missing.yaml",
+        format!(
+            "{HEAD}kind: Placement\nmetadata: {{name: p}}\nspec: {{apps: {{names: [nothing]}}, clusters: {{names: [a]}}}}\n"
+        ),
+    );
+    write(root, "outside.yaml", app("outside", "../../etc"));
+    write(root, "latin1.yaml", [HEAD.as_bytes(), b"kind: App # \xe9\n"].concat());
+    let bomb: String =
+        (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", format!("*a{},", n - 1).repeat(10))).collect();
+    write(root, "bomb.yaml", format!("{HEAD}kind: App\na0: &a0 [x,x,x,x,x]\n{bomb}"));
+    write(root, "linked.yaml", app("linked", "src/linked"));
+    write(root, "src/linked/a.yaml", config_map("l"));
+    std::os::unix::fs::symlink("/etc/passwd", root.join("src/linked/b.yaml")).expect("a link");
+    write(root, "huge-source.yaml", app("huge", "src/huge"));
+    for path in ["huge.yaml", "src/huge/a.yaml"] {
+        write(root, path, "");
+        // Sparse: it takes no room, and reading it whole would show.
+        fs::OpenOptions::new()
+            .write(true)
+            .open(root.join(path))
+            .and_then(|f| f.set_len(8 << 30))
+            .expect("a file");
+    }
+    let view = check(root.to_owned(), "").await.expect("it can be read");
+    let text = view.text(Style::default());
+    let told = [
+        "malformed.yaml:",
+        "duplicate.yaml:3:1: error:",
+        "field.yaml:5:3: error:",
+        "kind.yaml:2:7: error:",
+        "missing.yaml:",
+        "outside.yaml:5:",
+        "latin1.yaml:2:13: error:",
+        "bomb.yaml:",
+        "linked.yaml:",
+        "huge.yaml:1:1: error:",
+        "huge-source.yaml:",
+    ];
+    for place in told {
+        assert!(
+            text.lines().any(|line| line.starts_with(place) && line.contains("error:")),
+            "no {place} in\n{text}"
+        );
+    }
+    assert!(!text.contains("good.yaml"), "{text}");
+    assert!(!view.is_good());
+}
