@@ -121,7 +121,9 @@ async fn an_expired_certificate_gets_no_further_than_the_handshake() {
         peers::channel(&stage.fleet.address(), stage.authority.certificate(), Some(&credentials)).await;
     if let Ok(channel) = channel {
         let refused = peers::Stream::open(channel, peers::hello(&member.uid)).await.map(drop).unwrap_err();
-        assert_eq!(refused.code(), Code::Unknown, "{refused}");
+        // The transport's own words for a connection that ended; whichever it is depends on when it noticed.
+        let broken = matches!(refused.code(), Code::Unknown | Code::Cancelled | Code::Unavailable);
+        assert!(broken, "{refused:?}");
     }
 }
 

@@ -220,7 +220,8 @@ impl Told {
             return Known::Lost;
         }
         // A number can stand here twice: this store's own, made while it was in doubt, and the one that a spoke held.
-        let mut same = self.past.iter().filter(|(e, g, _)| (*e, *g) == order).map(|(_, _, sent)| sent == digest);
+        let mut same =
+            self.past.iter().filter(|(e, g, _)| (*e, *g) == order).map(|(_, _, sent)| sent == digest);
         match same.next() {
             Some(first) if first || same.any(|other| other) => Known::Past,
             Some(_) => Known::Lost,

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::executor::block_on;
 use nave_hub::deciding::core::{Write, admit, step};
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
@@ -397,4 +396,14 @@ fn forget_leaving(write: &mut Write) {
 /// The names of clusters that somebody may still place apps on.
 pub fn members(state: &State) -> BTreeSet<ClusterName> {
     planned(state).into_keys().collect()
+}
+
+/// Runs a future of the hub's to its end. The ledger commits in a task of its own, so it needs a runtime; this one has
+/// one thread and no clock, and does the same in every run.
+fn block_on<F: Future>(future: F) -> F::Output {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().build().expect("a runtime without a driver needs nothing");
+    }
+    RUNTIME.with(|runtime| runtime.block_on(future))
 }
