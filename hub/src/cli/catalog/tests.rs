@@ -1,3 +1,5 @@
+//! The catalogs that `check` has to find something wrong with.
+
 use std::fs;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Screens as they are drawn.
+
 use nave_placement::catalog::{CommitId, Position, Problem};
 use nave_placement::guard::{Hold, HoldCause};
 
