@@ -89,7 +89,8 @@ async fn a_hub_with_an_old_store_is_silent_until_it_is_accepted_and_then_drops_n
     }
     // What left did so as an order with its reason in the log, not by being unknown.
     let audit = done(&fleet, &["audit", "--limit", "1000", "-o", "json"]).await.unwrap();
-    let lines: Vec<Value> = serde_json::from_str(&audit).unwrap();
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let lines = audit["lines"].as_array().unwrap();
     let of_gone =
         |line: &&Value| line["what"] == "Leaving" && line["subject"].as_str().unwrap().contains("gone");
     let clusters = lines
