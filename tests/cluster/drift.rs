@@ -77,7 +77,12 @@ async fn an_object_of_somebody_else_with_our_name_is_not_overwritten() {
 
     // What is left to an operator: take theirs away.
     fra.kubectl(&["delete", "-n", "web", "configmap/web"]).await.unwrap();
-    stage.converge().await;
+    // Until the spoke has looked again, the hub says what failed.
+    until("the app recovers by itself", LIMIT, async || match stage.wait(&["--timeout", "5s"]).await {
+        (0, _) => Ok(()),
+        (code, said) => Err(format!("exit code {code}: {said}")),
+    })
+    .await;
     assert_eq!(fra.config_map("web/web").await.unwrap(), "ours");
 }
 
