@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use nave_proto::limits::CONNECT_TIMEOUT;
@@ -24,6 +25,9 @@ use tracing::debug;
 
 /// Handshakes at once: they are what costs when ten thousand spokes return; more would only make all of them slow.
 const HANDSHAKES: usize = 64;
+
+/// After a failed accept, so that a process without descriptors does not spin until one is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who is at the other end. TLS has checked the certificate against the fleet's CA and the clock.
 #[derive(Clone, Debug)]
@@ -93,7 +97,7 @@ pub async fn accept(
             // Out of descriptors or a connection that ended at once: the next may do better.
             Err(error) => {
                 debug!(%error, "could not accept a connection");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

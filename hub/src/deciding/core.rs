@@ -18,9 +18,11 @@ use crate::state::records::{
 use crate::state::{Audit, State, Step, told_to_bytes};
 use crate::store::{Batch, MAX_BATCH_BYTES};
 
-/// Operations of one batch of assignments: one put and one precondition each, with room for the window and audit lines below
-/// the store's 128.
-const CLUSTERS_PER_BATCH: usize = 40;
+/// Clusters of one batch of assignments: three operations each (a put and two preconditions), so 90; one for the window and
+/// two for each audit line make at most 123 of the store's 128.
+const CLUSTERS_PER_BATCH: usize = 30;
+/// Audit lines of one batch; what more apps leave is told in the last of them.
+const LINES_PER_BATCH: usize = 16;
 /// Bytes of one batch, with room for the window and audit lines below the store's limit.
 const BYTES_PER_BATCH: usize = MAX_BATCH_BYTES / 2;
 /// Forms or good records of one batch.
@@ -132,7 +134,7 @@ pub fn step(
         allowances: if new { &revision.allowances } else { &[] },
     });
     let next = assign::assign(&inputs, &survey, &verdict);
-    let mut writes = take_head(state, revision, &verdict, now_ms);
+    let mut writes = take_head(state, revision, &verdict, previous, now_ms);
     writes.extend(forms(state, revision));
     writes.extend(assignments(state, next, &verdict, now_ms));
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
@@ -161,14 +163,20 @@ fn removed_by_revision(revision: &Revision, members: &BTreeMap<ClusterName, assi
 }
 
 /// The head, the last good forms, and the approvals that trailers gave; before anything that follows from them.
-fn take_head(state: &State, revision: &Revision, verdict: &Verdict, now_ms: u64) -> Vec<Write> {
+fn take_head(
+    state: &State,
+    revision: &Revision,
+    verdict: &Verdict,
+    limits: GuardLimits,
+    now_ms: u64,
+) -> Vec<Write> {
     let catalog = &revision.catalog;
     let held = state.heads.get(&catalog.name);
     let mut writes = good_records(state, catalog);
     if held.is_some_and(|h| h.commit == catalog.commit) {
         return writes;
     }
-    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms };
+    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, limits };
     let head = key::head(&catalog.name);
     let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));
     for approval in &verdict.used {
@@ -292,7 +300,27 @@ fn assignment_batch(
         batch = batch.put(key::WINDOW, json(&WindowRecord { losses: window.clone() }));
     }
     let audits = lost.into_iter().flat_map(|((app, cause), clusters)| leaving_audits(app, cause, &clusters));
-    Write { step: Step::AssignmentsMade, batch, audits: audits.collect() }
+    Write { step: Step::AssignmentsMade, batch, audits: bounded(audits.collect()) }
+}
+
+/// As many lines as a batch has room for: the last one tells of all that are left, each by its app.
+fn bounded(mut audits: Vec<Audit>) -> Vec<Audit> {
+    if audits.len() <= LINES_PER_BATCH {
+        return audits;
+    }
+    let rest = audits.split_off(LINES_PER_BATCH - 1);
+    let told = |a: &Audit| {
+        let clusters = a.details.get("clusters").cloned().unwrap_or_default();
+        (a.subject.clone(), format!("{} by {}: {clusters}", a.why, a.who))
+    };
+    audits.push(Audit {
+        who: "hub".to_owned(),
+        what: "Leaving",
+        subject: format!("{} apps", rest.len()),
+        details: rest.iter().map(told).collect(),
+        ..Audit::default()
+    });
+    audits
 }
 
 fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {

@@ -1,6 +1,6 @@
 //! The task that decides: woken by a new commit or a changed member, an approval, an acknowledgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,10 @@ pub struct Picture {
 enum DecideError {
     #[error("cannot read the catalog's repository")]
     Read(#[from] ReadError),
+    #[error(
+        "the last good form of {0} cannot be read, and nothing newer is valid; it is not taken for removed"
+    )]
+    LastGood(ObjectId),
     #[error("cannot keep a bundle")]
     Bundle(#[from] BundleError),
     #[error(transparent)]
@@ -71,6 +75,8 @@ pub struct Deciding {
     /// The guard's limits of the revision before the one in effect.
     limits: GuardLimits,
     waiting: Option<Hold>,
+    /// Objects in effect whose last good form could not be read since the start.
+    unread: BTreeSet<ObjectId>,
 }
 
 impl Deciding {
@@ -95,6 +101,7 @@ impl Deciding {
             problems: Vec::new(),
             limits: GuardLimits::default(),
             waiting: None,
+            unread: BTreeSet::new(),
         }
     }
 
@@ -111,7 +118,9 @@ impl Deciding {
                     backoff.reset();
                     None
                 }
-                Err(DecideError::Commit(error)) if error.is_conflict() => Some(Duration::ZERO),
+                Err(DecideError::Commit(error)) if error.is_conflict() => {
+                    Some(backoff.after_failure(fastrand::f64()))
+                }
                 Err(error) => {
                     error!(error = chain(&error), "could not decide; everything stays as it is");
                     self.show(None, Some(chain(&error)), 0);
@@ -139,6 +148,8 @@ impl Deciding {
         if self.revision.is_none()
             && let Some(taken) = &taken
         {
+            self.limits =
+                self.ledger.state().heads.get(&self.place.name).map(|h| h.limits).unwrap_or_default();
             let last_good = self.last_good().await;
             match self.load(taken, &last_good).await {
                 Ok((revision, problems)) => self.replace(revision, problems),
@@ -210,6 +221,7 @@ impl Deciding {
             self.limits = before.catalog.fleet().map(|f| f.guard).unwrap_or_default();
         }
         self.problems = problems;
+        self.unread.clear();
     }
 
     /// What trailers of the new commits on the main line allow.
@@ -244,6 +256,9 @@ impl Deciding {
     ) -> Result<(Revision, Vec<Problem>), DecideError> {
         let tree = self.repository.tree(commit).await?;
         let catalog = self.loader.catalog(&self.repository, &self.place, commit, &tree, last_good).await;
+        if let Some(id) = self.unread.iter().find(|id| !catalog.objects.contains_key(id)) {
+            return Err(DecideError::LastGood(id.clone()));
+        }
         let in_effect = self.forms();
         let bundles = self.bundles.clone();
         let at_hand = move |form: &AppForm| bundles.contains(form.bundle);
@@ -275,13 +290,14 @@ impl Deciding {
     }
 
     /// The last good form of every object, read again from the commits that the store names.
-    async fn last_good(&self) -> LastGood {
+    async fn last_good(&mut self) -> LastGood {
         let records: Vec<_> = {
             let state = self.ledger.state();
             let ours = state.good.iter().filter(|((catalog, _, _), _)| *catalog == self.place.name);
             ours.map(|((_, kind, name), record)| (kind.clone(), name.clone(), record.record.clone()))
                 .collect()
         };
+        self.unread.clear();
         let mut trees: BTreeMap<CommitId, Option<Tree>> = BTreeMap::new();
         let mut last_good = LastGood::new();
         for (kind, name, record) in records {
@@ -290,9 +306,17 @@ impl Deciding {
             if !trees.contains_key(&record.commit) {
                 trees.insert(record.commit.clone(), self.repository.tree(&record.commit).await.ok());
             }
-            let Some(Some(tree)) = trees.get(&record.commit) else { continue };
-            if let Some(object) = Loader::object_at(&self.repository, tree, &record.file, &id).await {
-                last_good.insert(id, Effective { object, commit: record.commit.clone() });
+            let object = match trees.get(&record.commit) {
+                Some(Some(tree)) => Loader::object_at(&self.repository, tree, &record.file, &id).await,
+                _ => None,
+            };
+            match object {
+                Some(object) => {
+                    last_good.insert(id, Effective { object, commit: record.commit.clone() });
+                }
+                None => {
+                    self.unread.insert(id);
+                }
             }
         }
         last_good

@@ -147,18 +147,22 @@ impl Members {
             return Err(MemberError::Token);
         }
         let bound = TokenRecord { bound_to: Some(public_key.clone()), ..(*token.record).clone() };
-        let record = MemberRecord {
-            membership: token.membership.clone(),
-            cluster_uid: request.cluster_uid.clone(),
-            public_key,
-            enrolled_ms: now_ms,
-            certificate_until_ms: issued.not_after_ms,
-            standing: Standing::Member,
-            ordered_by: None,
+        let record = match member.as_ref().filter(|_| same) {
+            // A reply was lost: what became of the member since stays.
+            Some(m) if m.standing == Standing::Member && m.cluster_uid == request.cluster_uid => {
+                MemberRecord { certificate_until_ms: issued.not_after_ms, ..(*m.record).clone() }
+            }
+            Some(_) => return Err(MemberError::Token),
+            None => MemberRecord {
+                membership: token.membership.clone(),
+                cluster_uid: request.cluster_uid.clone(),
+                public_key,
+                enrolled_ms: now_ms,
+                certificate_until_ms: issued.not_after_ms,
+                standing: Standing::Member,
+                ordered_by: None,
+            },
         };
-        if same && member.as_ref().is_some_and(|m| m.standing != Standing::Member) {
-            return Err(MemberError::Token);
-        }
         let (token_key, member_key) = (key::token(&request.token_id), key::member(&cluster));
         let batch = Batch::new()
             .require_at(token_key.clone(), token.version)

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use super::look::Selection;
 use super::service::OperatorService;
 use super::views::{Phase, StatusView, WaitOutcome, WaitView};
+use crate::deciding::run::chain;
 
 /// The longest wait: a day.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -62,15 +63,17 @@ impl OperatorService {
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
         let (status, commit, decided, absent) = self.look(|look| {
+            let app = wait.selection.app.as_ref();
+            let app =
+                app.filter(|app| !look.app_keys().contains(*app)).map(|app| format!("there is no app {app}"));
+            let git = look.observation.last_error.as_ref().filter(|_| wait.commit.is_empty());
+            let git = git.map(|error| format!("what is in Git is not known: {}", chain(&**error)));
             let status = look.status(&wait.selection, wait.include_offline);
             let cluster = wait.selection.cluster.as_ref();
-            let absent = cluster.filter(|cluster| !look.state.members.contains_key(*cluster)).cloned();
+            let absent = cluster.filter(|cluster| !look.state.members.contains_key(*cluster));
+            let absent = absent.map(|cluster| format!("cluster {cluster} has not joined")).or(app).or(git);
             (status, look.commit(), look.decided(), absent)
         });
-        // Nothing is wrong on a cluster that has not joined yet, and nothing is as it should be either.
-        if let Some(cluster) = absent {
-            return view(WaitOutcome::TimedOut, format!("cluster {cluster} has not joined"), status);
-        }
         let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
         // A hold that was just approved is still shown until it is decided again.
         let hold = status.holds.iter().find(|h| concerns(&h.record.hold, &wait.selection));
@@ -80,6 +83,10 @@ impl OperatorService {
         }
         if let (true, true, Some(failure)) = (decided, reached, failure(&status, &wait.selection)) {
             return view(WaitOutcome::Failed, failure, status);
+        }
+        // Nothing is wrong where there is nothing yet, or where nothing could be read, and nothing is as it should be either.
+        if let Some(why) = absent {
+            return view(WaitOutcome::TimedOut, why, status);
         }
         match (reached && decided, status.converged) {
             (true, true) => view(WaitOutcome::Converged, "converged".to_owned(), status),

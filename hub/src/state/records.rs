@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::assign::{AppForm, Epoch, Generation, Options};
-use nave_placement::catalog::{CommitId, Kind};
+use nave_placement::catalog::{CommitId, GuardLimits, Kind};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::PastLoss;
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
@@ -186,6 +186,9 @@ pub struct HeadRecord {
     pub commit: CommitId,
     /// When it was taken, Unix milliseconds.
     pub taken_ms: u64,
+    /// The guard's limits of the revision before, by which this one is judged, also after a restart.
+    #[serde(default)]
+    pub limits: GuardLimits,
 }
 
 /// Where the last good form of an object stands.

@@ -45,7 +45,8 @@ pub struct Defaults {
 }
 
 /// Limits of what one change may remove; a limit that is not given is the built-in one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct GuardLimits {
     /// Of all entries of the fleet.
     pub fleet: GuardLimit,
@@ -58,7 +59,8 @@ pub struct GuardLimits {
 }
 
 /// One limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct GuardLimit {
     /// Share of the count at the window's start.
     pub max: Option<Percent>,
@@ -67,7 +69,8 @@ pub struct GuardLimit {
 }
 
 /// A whole percentage, 0 to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Percent(u8);
 
 impl Percent {
