@@ -41,6 +41,8 @@ pub struct Facts {
     pub kubernetes: Fact<KubernetesVersion>,
     /// Number of nodes.
     pub nodes: Fact<u32>,
+    /// The age recipient to which secrets for this cluster are encrypted.
+    pub recipient: Fact<String>,
 }
 
 /// A Kubernetes server's version.

@@ -23,6 +23,7 @@ pub mod catalog;
 pub mod check;
 pub mod decide;
 mod digest;
+mod duration;
 pub mod explain;
 pub mod fleet;
 pub mod guard;
@@ -32,5 +33,6 @@ pub mod report;
 pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};
+pub use duration::{DurationError, duration};
 pub(crate) use names::check as check_name;
 pub use names::{AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG};

@@ -12,6 +12,8 @@ use crate::{AppKey, Digest, Digester, ObjectKey};
 
 /// Most unhealthy objects that one entry's report details.
 pub const MAX_UNHEALTHY: usize = 20;
+/// Most notes about healthy objects in one entry's report.
+pub const MAX_NOTES: usize = 20;
 
 /// State of an entry on its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -64,6 +66,24 @@ pub enum EntryReason {
     PlanRefused,
     /// The spoke had not finished with the app.
     Interrupted,
+    /// `mode: Observe`: the cluster is not as the app says.
+    Differs,
+    /// Somebody sets a field of ours back each time it is corrected; it is left as it is.
+    Fought,
+    /// An object exists that Nave did not create, and `adopt` does not allow to take it.
+    AdoptionRefused,
+    /// A field cannot be changed in place, and `onImmutable` is `Fail`.
+    ImmutableField,
+    /// The cluster's local policy forbids it.
+    Denied,
+    /// The cluster does not allow it to the spoke, or to the app's service account.
+    Forbidden,
+    /// A secret could not be decrypted.
+    Undecryptable,
+    /// Changes are paused on the spot.
+    Paused,
+    /// A reason that this version does not know; the message says it.
+    Other,
 }
 
 /// An unhealthy object.
@@ -101,10 +121,20 @@ pub struct EntryReport {
     pub unhealthy: Vec<ObjectReport>,
     /// Foreign changes that were put back since the spoke started.
     pub corrected: u64,
+    /// Objects with foreign changes that stay: `drift: Report`, `mode: Observe`, a lost fight.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub drifted: u32,
+    /// What is worth saying of objects that are well, at most [`MAX_NOTES`]: `Adopted`, `Yielded`, `Drifted`, `Kept`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<ObjectReport>,
     /// Of all the fields above, by the spoke that wrote them ([`EntryReport::seal`]). A hub of another version, which may
     /// know fewer fields, takes it as it comes.
     #[serde(skip)]
     pub digest: Digest,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl EntryReport {

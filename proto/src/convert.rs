@@ -144,7 +144,7 @@ pub fn assignment_from_proto(message: v1::Assignment, base: &Assignment) -> Resu
 
 /// Facts; what is unknown is left out.
 pub fn facts_to_proto(facts: &Facts) -> v1::Facts {
-    use v1::facts::{Kubernetes, Number};
+    use v1::facts::{Kubernetes, Number, Text};
     v1::Facts {
         kubernetes: match &facts.kubernetes {
             Fact::Unknown => None,
@@ -162,6 +162,11 @@ pub fn facts_to_proto(facts: &Facts) -> v1::Facts {
             Fact::Absent => Some(Number { present: None }),
             Fact::Present(n) => Some(Number { present: Some(n.into()) }),
         },
+        recipient: match &facts.recipient {
+            Fact::Unknown => None,
+            Fact::Absent => Some(Text { present: None }),
+            Fact::Present(recipient) => Some(Text { present: Some(recipient.clone()) }),
+        },
     }
 }
 
@@ -176,6 +181,7 @@ pub fn facts_from_proto(facts: &v1::Facts) -> Facts {
             Some(KubernetesVersion { version: k.version.clone(), major: k.major, minor: k.minor })
         }),
         nodes: fact(facts.nodes.as_ref(), |n| n.present.map(|n| u32::try_from(n).unwrap_or(u32::MAX))),
+        recipient: fact(facts.recipient.as_ref(), |text| text.present.clone()),
     }
 }
 
@@ -254,6 +260,8 @@ fn entry_report_to_proto((app, entry): (&AppKey, &EntryReport)) -> v1::EntryRepo
         unhealthy: entry.unhealthy.iter().map(object_report_to_proto).collect(),
         corrected: entry.corrected,
         digest: entry.digest.0.to_vec(),
+        drifted: entry.drifted,
+        notes: entry.notes.iter().map(object_report_to_proto).collect(),
     }
 }
 
@@ -267,8 +275,8 @@ fn entry_report_from_proto(entry: v1::EntryReport) -> Result<(AppKey, EntryRepor
         Ok(v1::EntryState::Failed) => EntryState::Failed,
         Ok(v1::EntryState::Unspecified) | Err(_) => return Err(ConvertError("entry state")),
     };
-    let reason: EntryReason =
-        serde_json::from_value(entry.reason.clone().into()).map_err(|_| ConvertError("entry reason"))?;
+    // A newer spoke may have more reasons; its message still says all to people.
+    let reason = serde_json::from_value(entry.reason.clone().into()).unwrap_or(EntryReason::Other);
     let report = EntryReport {
         version: if entry.version.is_empty() { None } else { Some(digest(&entry.version)?) },
         state,
@@ -278,6 +286,8 @@ fn entry_report_from_proto(entry: v1::EntryReport) -> Result<(AppKey, EntryRepor
         healthy: entry.healthy,
         unhealthy: entry.unhealthy.into_iter().map(object_report_from_proto).collect(),
         corrected: entry.corrected,
+        drifted: entry.drifted,
+        notes: entry.notes.into_iter().map(object_report_from_proto).collect(),
         digest: digest(&entry.digest)?,
     };
     Ok((app(entry.app.as_ref())?, report))

@@ -5,6 +5,7 @@ use nave_placement::catalog::{CommitId, NamespaceOptions, OnRemove};
 use prost::Message as _;
 
 use crate::convert::{ConvertError, app_from_proto, app_to_proto, digest};
+use crate::treatment::{treatment_from_proto, treatment_to_proto};
 use crate::v1;
 
 /// Encodes an entry, once and for all.
@@ -57,6 +58,7 @@ fn options_to_proto(options: &Options) -> v1::Options {
         prune: options.prune,
         on_remove: on_remove_to_proto(options.on_remove),
         formerly: options.formerly.iter().map(app_to_proto).collect(),
+        treatment: treatment_to_proto(&options.treatment),
     }
 }
 
@@ -71,6 +73,7 @@ fn options_from_proto(options: v1::Options) -> Result<Options, ConvertError> {
         prune: options.prune,
         on_remove: on_remove_from_proto(options.on_remove)?,
         formerly: options.formerly.iter().map(app_from_proto).collect::<Result<_, _>>()?,
+        treatment: treatment_from_proto(options.treatment)?,
     })
 }
 

@@ -10,6 +10,7 @@ pub mod limits;
 pub mod spiffe;
 pub mod tls;
 pub mod token;
+mod treatment;
 
 /// The messages and services of `nave/v1/*.proto`, generated.
 pub mod v1 {

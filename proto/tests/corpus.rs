@@ -44,6 +44,7 @@ fn entry() -> v1::Entry {
             prune: true,
             on_remove: v1::OnRemove::Delete.into(),
             formerly: vec![former],
+            treatment: None,
         }),
         objects: 3,
         drops: 1,
@@ -96,6 +97,8 @@ fn report() -> v1::Report {
         unhealthy: vec![unhealthy],
         corrected: 1,
         digest: vec![8; 32],
+        drifted: 0,
+        notes: Vec::new(),
     };
     v1::Report {
         boot: 2,
@@ -131,13 +134,30 @@ fn messages_of_a_spoke_read_as_they_were_recorded() {
     let facts = v1::Facts {
         kubernetes: Some(v1::facts::Kubernetes { present: Some(version) }),
         nodes: Some(v1::facts::Number { present: Some(3) }),
+        recipient: None,
     };
     check("facts.bin", &message(from_spoke::Message::Facts(facts)));
     check("report.bin", &message(from_spoke::Message::Report(report())));
     let accepted = v1::Accepted { epoch: 1, generation: 7, digest: vec![4; 32] };
     check("accepted.bin", &message(from_spoke::Message::Accepted(accepted)));
-    let answer = v1::Answer { question: 1, answer: Some(v1::answer::Answer::Assignment(assignment())) };
+    let answer = v1::Answer {
+        question: 1,
+        answer: Some(v1::answer::Answer::Assignment(assignment())),
+        truncated: false,
+    };
     check("answer.bin", &message(from_spoke::Message::Answer(answer)));
+    let json = v1::answer::Answer::Json(b"{}".to_vec());
+    let answer = v1::Answer { question: 2, answer: Some(json), truncated: true };
+    check("answer-json.bin", &message(from_spoke::Message::Answer(answer)));
+    let facts = v1::Facts {
+        recipient: Some(v1::facts::Text { present: Some("age1".into()) }),
+        ..v1::Facts::default()
+    };
+    check("facts-recipient.bin", &message(from_spoke::Message::Facts(facts)));
+    let mut noted = report();
+    noted.entries[0].drifted = 1;
+    noted.entries[0].notes = noted.entries[0].unhealthy.clone();
+    check("report-notes.bin", &message(from_spoke::Message::Report(noted)));
     check("detached.bin", &message(from_spoke::Message::Detached(v1::Detached {})));
 }
 
@@ -153,8 +173,23 @@ fn messages_of_a_hub_read_as_they_were_recorded() {
     check("welcome.bin", &message(to_spoke::Message::Welcome(welcome)));
     check("assignment.bin", &message(to_spoke::Message::Assignment(assignment())));
     let question = v1::question::Question::Assignment(v1::WholeAssignment {});
-    let question = v1::Question { id: 1, question: Some(question) };
+    let question = v1::Question { id: 1, question: Some(question), ..v1::Question::default() };
     check("question.bin", &message(to_spoke::Message::Question(question)));
+    let objects = v1::LiveObjects {
+        kind: "deployments.apps".into(),
+        namespace: "web".into(),
+        selector: "tier=web".into(),
+        limit: 10,
+        ..v1::LiveObjects::default()
+    };
+    let question = v1::Question {
+        id: 2,
+        question: Some(v1::question::Question::Objects(objects)),
+        asker: Some(v1::Asker { name: "ann".into(), role: "viewer".into() }),
+        timeout_ms: 5_000,
+    };
+    check("question-objects.bin", &message(to_spoke::Message::Question(question)));
+    check("cancel.bin", &message(to_spoke::Message::Cancel(v1::Cancel { question: 2 })));
     check("detach.bin", &message(to_spoke::Message::Detach(v1::Detach {})));
     let goodbye = v1::Goodbye { reason: "stopping".into(), retry_after_ms: 100 };
     check("goodbye.bin", &message(to_spoke::Message::Goodbye(goodbye)));
@@ -163,6 +198,20 @@ fn messages_of_a_hub_read_as_they_were_recorded() {
 #[test]
 fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
     check("entry.bin", &entry());
+    let mut treated = entry();
+    if let Some(options) = &mut treated.options {
+        options.treatment = Some(v1::Treatment {
+            conflicts: v1::treatment::Conflicts::Yield.into(),
+            ignore: vec![v1::treatment::Ignore {
+                target: Some(v1::ObjectTarget { kind: Some("Deployment".into()), ..Default::default() }),
+                fields: vec!["/spec/replicas".into()],
+            }],
+            service_account: Some("deployer".into()),
+            timeout_ms: 1_000,
+            ..v1::Treatment::default()
+        });
+    }
+    check("entry-treated.bin", &treated);
     let past = v1::Past { epoch: 1, generation: 6, digest: vec![6; 32] };
     let keyed = v1::KeyedEntry { app: Some(app()), entry: entry().encode_to_vec().into() };
     let stored =

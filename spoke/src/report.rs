@@ -22,6 +22,8 @@ pub(crate) fn pending() -> EntryReport {
         healthy: 0,
         unhealthy: Vec::new(),
         corrected: 0,
+        drifted: 0,
+        notes: Vec::new(),
         digest: Digest::default(),
     }
 }

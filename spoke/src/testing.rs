@@ -61,8 +61,13 @@ impl Wish {
         let bytes: Arc<[u8]> = lines.join("\n").into_bytes().into();
         let bundle = Digest::of(&bytes);
         self.bundles.insert(bundle, bytes);
-        let options =
-            Options { namespace: None, prune: true, on_remove: OnRemove::Delete, formerly: BTreeSet::new() };
+        let options = Options {
+            namespace: None,
+            prune: true,
+            on_remove: OnRemove::Delete,
+            formerly: BTreeSet::new(),
+            treatment: nave_placement::catalog::Treatment::default(),
+        };
         let entry = Entry {
             bundle,
             values: BTreeMap::new(),

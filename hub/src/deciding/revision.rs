@@ -216,5 +216,6 @@ fn options(catalog: &CatalogName, app: &App) -> Options {
         prune: app.prune,
         on_remove: app.on_remove,
         formerly: former.collect(),
+        treatment: app.treatment.clone(),
     }
 }

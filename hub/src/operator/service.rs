@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::select::Selector;
@@ -327,6 +328,18 @@ impl operator_server::Operator for OperatorService {
         document(&DoneView { message: format!("accepted; assignments go out in epoch {epoch}") })
     }
 
+    type AskStream = BoxStream<'static, Result<v1::AskAnswer, Status>>;
+
+    async fn ask(&self, request: Request<v1::AskRequest>) -> Result<Response<Self::AskStream>, Status> {
+        self.allow(&request, "Ask")?;
+        Err(not_asked_yet("Ask"))
+    }
+
+    async fn secret_recipients(&self, request: Request<v1::SecretRecipientsRequest>) -> Answer {
+        self.allow(&request, "SecretRecipients")?;
+        Err(not_asked_yet("SecretRecipients"))
+    }
+
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {
         self.allow(&request, "AuditList")?;
         let v1::AuditListRequest { after, limit } = request.into_inner();
@@ -343,6 +356,10 @@ impl operator_server::Operator for OperatorService {
         }
         document(&AuditView { lines, last })
     }
+}
+
+fn not_asked_yet(call: &str) -> Status {
+    Status::unimplemented(format!("{call} is not served by this version"))
 }
 
 fn unknown_hold(id: &str) -> Status {

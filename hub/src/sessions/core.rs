@@ -189,7 +189,8 @@ impl Core {
         self.asked = true;
         self.questions += 1;
         let question = question::Question::Assignment(v1::WholeAssignment {});
-        let question = v1::Question { id: self.questions, question: Some(question) };
+        let question =
+            v1::Question { id: self.questions, question: Some(question), ..v1::Question::default() };
         Action::Send(message(to_spoke::Message::Question(question)))
     }
 
@@ -260,7 +261,8 @@ impl Core {
             Err(_) => {
                 self.questions += 1;
                 let question = question::Question::Report(v1::WholeReport {});
-                let question = v1::Question { id: self.questions, question: Some(question) };
+                let question =
+                    v1::Question { id: self.questions, question: Some(question), ..v1::Question::default() };
                 vec![Action::Send(message(to_spoke::Message::Question(question)))]
             }
         }

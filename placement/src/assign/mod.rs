@@ -13,7 +13,7 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{CommitId, NamespaceOptions, OnRemove};
+use crate::catalog::{CommitId, NamespaceOptions, OnRemove, Treatment};
 use crate::{AppKey, Digest, Digester};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
@@ -37,6 +37,9 @@ pub struct Options {
     pub on_remove: OnRemove,
     /// Former names whose objects are handed over to this app.
     pub formerly: BTreeSet<AppKey>,
+    /// How its objects are applied and watched over.
+    #[serde(flatten)]
+    pub treatment: Treatment,
 }
 
 /// One app on one cluster.

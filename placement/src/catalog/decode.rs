@@ -10,27 +10,12 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, paths};
+use super::{Kind, paths, treat};
 use crate::ClusterName;
 use crate::select::{Operator, Requirement, Selector};
 
-const APP_LATER: &[&str] = &[
-    "parameters",
-    "substitute",
-    "serviceAccount",
-    "protect",
-    "dependsOn",
-    "group",
-    "rollout",
-    "mode",
-    "adopt",
-    "onImmutable",
-    "conflicts",
-    "drift",
-    "ignore",
-    "health",
-    "timeout",
-];
+const APP_LATER: &[&str] = &["parameters", "substitute", "protect", "dependsOn", "group", "rollout"];
+const APP: &[&str] = &["source", "namespace", "prune", "onRemove", "formerly"];
 
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
 pub(super) fn decode(
@@ -40,11 +25,12 @@ pub(super) fn decode(
     spec: Option<&Field<'_>>,
     at: Position,
 ) -> Option<Spec> {
+    let app_fields = [APP, treat::FIELDS].concat();
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
         Kind::Cluster => (&["set"], &["timezone", "taints", "cordoned", "parameters", "protect"]),
         Kind::ClusterSet => (&[], &["windows", "freeze", "parameters"]),
-        Kind::App => (&["source", "namespace", "prune", "onRemove", "formerly"], APP_LATER),
+        Kind::App => (&app_fields, APP_LATER),
         Kind::Placement => (&["apps", "clusters"], &["tolerations", "pick", "replicas"]),
     };
     let Some(spec) = spec else {
@@ -154,6 +140,7 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
         prune: fields.get("prune").and_then(|f| reader.flag(&f)).unwrap_or(true),
         on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
         formerly: only_names(&formerly),
+        treatment: treat::treatment(reader, fields),
     })
 }
 

@@ -14,6 +14,8 @@ mod paths;
 mod problems;
 mod references;
 mod suggest;
+mod treat;
+mod treatment;
 pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,9 @@ pub use objects::{
 };
 pub use parse::{Document, ParsedFile, parse_file};
 pub use problems::{Position, Problem, Severity};
+pub use treatment::{
+    Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
+};
 
 use crate::{CatalogName, ClusterName};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Treatment;
 use crate::ClusterName;
 use crate::select::Selector;
 
@@ -115,6 +116,8 @@ pub struct App {
     pub on_remove: OnRemove,
     /// Names that this app had before; what they own is handed over.
     pub formerly: BTreeSet<String>,
+    /// How its objects are applied and watched over.
+    pub treatment: Treatment,
 }
 
 /// Where an app's manifests come from.

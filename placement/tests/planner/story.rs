@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nave_placement::assign::{
     AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Inputs, Member, Options, Told, assign, survey,
 };
-use nave_placement::catalog::{CommitId, GuardLimits, OnRemove};
+use nave_placement::catalog::{CommitId, GuardLimits, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Approval, Hold, PastLoss, Question, judge};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
@@ -220,6 +220,8 @@ impl World {
                 healthy: entry.objects,
                 unhealthy: Vec::new(),
                 corrected: 0,
+                drifted: 0,
+                notes: Vec::new(),
                 digest: Digest::default(),
             };
             report.entries.insert(key, entry.seal());
@@ -244,7 +246,13 @@ impl World {
             self.books.0.insert(bundle, Arc::new(objects));
             let on_remove = if app.orphan { OnRemove::Orphan } else { OnRemove::Delete };
             let formerly = app.formerly.clone();
-            let options = Options { namespace: None, prune: true, on_remove, formerly };
+            let options = Options {
+                namespace: None,
+                prune: true,
+                on_remove,
+                formerly,
+                treatment: Treatment::default(),
+            };
             let version = Entry::recipe(bundle, &BTreeMap::new(), &options);
             if self.forms.get(name).is_none_or(|form| form.version != version) {
                 let form = AppForm { bundle, options, version, commit: commit.clone() };

@@ -31,6 +31,252 @@ pub struct Options {
     pub on_remove: i32,
     #[prost(message, repeated, tag = "4")]
     pub formerly: ::prost::alloc::vec::Vec<AppKey>,
+    /// unset: all defaults
+    #[prost(message, optional, tag = "5")]
+    pub treatment: ::core::option::Option<Treatment>,
+}
+/// How the app's objects are applied and watched over. The zero of each enum is the default; a value that a receiver does
+/// not know makes the entry unreadable to it, which deletes and changes nothing.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Treatment {
+    #[prost(enumeration = "treatment::Mode", tag = "1")]
+    pub mode: i32,
+    #[prost(enumeration = "treatment::Adopt", tag = "2")]
+    pub adopt: i32,
+    #[prost(enumeration = "treatment::OnImmutable", tag = "3")]
+    pub on_immutable: i32,
+    #[prost(enumeration = "treatment::Conflicts", tag = "4")]
+    pub conflicts: i32,
+    #[prost(enumeration = "treatment::Drift", tag = "5")]
+    pub drift: i32,
+    #[prost(message, repeated, tag = "6")]
+    pub ignore: ::prost::alloc::vec::Vec<treatment::Ignore>,
+    #[prost(message, repeated, tag = "7")]
+    pub health: ::prost::alloc::vec::Vec<treatment::HealthRule>,
+    #[prost(string, optional, tag = "8")]
+    pub service_account: ::core::option::Option<::prost::alloc::string::String>,
+    /// 0: the default, ten minutes
+    #[prost(uint64, tag = "9")]
+    pub timeout_ms: u64,
+}
+/// Nested message and enum types in `Treatment`.
+pub mod treatment {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Ignore {
+        #[prost(message, optional, tag = "1")]
+        pub target: ::core::option::Option<super::ObjectTarget>,
+        /// JSON pointers
+        #[prost(string, repeated, tag = "2")]
+        pub fields: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct HealthRule {
+        #[prost(message, optional, tag = "1")]
+        pub target: ::core::option::Option<super::ObjectTarget>,
+        /// CEL over `object`
+        #[prost(string, optional, tag = "2")]
+        pub healthy: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(string, optional, tag = "3")]
+        pub failed: ::core::option::Option<::prost::alloc::string::String>,
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Mode {
+        Apply = 0,
+        Observe = 1,
+    }
+    impl Mode {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Apply => "MODE_APPLY",
+                Self::Observe => "MODE_OBSERVE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "MODE_APPLY" => Some(Self::Apply),
+                "MODE_OBSERVE" => Some(Self::Observe),
+                _ => None,
+            }
+        }
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Adopt {
+        IfEqual = 0,
+        Never = 1,
+        Always = 2,
+    }
+    impl Adopt {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::IfEqual => "ADOPT_IF_EQUAL",
+                Self::Never => "ADOPT_NEVER",
+                Self::Always => "ADOPT_ALWAYS",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ADOPT_IF_EQUAL" => Some(Self::IfEqual),
+                "ADOPT_NEVER" => Some(Self::Never),
+                "ADOPT_ALWAYS" => Some(Self::Always),
+                _ => None,
+            }
+        }
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum OnImmutable {
+        Fail = 0,
+        Recreate = 1,
+    }
+    impl OnImmutable {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Fail => "ON_IMMUTABLE_FAIL",
+                Self::Recreate => "ON_IMMUTABLE_RECREATE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ON_IMMUTABLE_FAIL" => Some(Self::Fail),
+                "ON_IMMUTABLE_RECREATE" => Some(Self::Recreate),
+                _ => None,
+            }
+        }
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Conflicts {
+        Fail = 0,
+        Force = 1,
+        Yield = 2,
+    }
+    impl Conflicts {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Fail => "CONFLICTS_FAIL",
+                Self::Force => "CONFLICTS_FORCE",
+                Self::Yield => "CONFLICTS_YIELD",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CONFLICTS_FAIL" => Some(Self::Fail),
+                "CONFLICTS_FORCE" => Some(Self::Force),
+                "CONFLICTS_YIELD" => Some(Self::Yield),
+                _ => None,
+            }
+        }
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Drift {
+        Correct = 0,
+        Report = 1,
+    }
+    impl Drift {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Correct => "DRIFT_CORRECT",
+                Self::Report => "DRIFT_REPORT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "DRIFT_CORRECT" => Some(Self::Correct),
+                "DRIFT_REPORT" => Some(Self::Report),
+                _ => None,
+            }
+        }
+    }
+}
+/// Which objects of an app; what is unset matches everything.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectTarget {
+    #[prost(string, optional, tag = "1")]
+    pub group: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "2")]
+    pub kind: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "3")]
+    pub namespace: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(string, optional, tag = "4")]
+    pub name: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A value for the bundle's ${…}; ordered by name.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1048,6 +1294,730 @@ pub mod enrolment_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VersionRange {
+    #[prost(uint32, tag = "1")]
+    pub min: u32,
+    #[prost(uint32, tag = "2")]
+    pub max: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FromSpoke {
+    #[prost(oneof = "from_spoke::Message", tags = "1, 2, 3, 4, 5, 6")]
+    pub message: ::core::option::Option<from_spoke::Message>,
+}
+/// Nested message and enum types in `FromSpoke`.
+pub mod from_spoke {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        #[prost(message, tag = "1")]
+        Hello(super::Hello),
+        #[prost(message, tag = "2")]
+        Facts(super::Facts),
+        #[prost(message, tag = "3")]
+        Report(super::Report),
+        #[prost(message, tag = "4")]
+        Accepted(super::Accepted),
+        #[prost(message, tag = "5")]
+        Answer(super::Answer),
+        #[prost(message, tag = "6")]
+        Detached(super::Detached),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ToSpoke {
+    #[prost(oneof = "to_spoke::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    pub message: ::core::option::Option<to_spoke::Message>,
+}
+/// Nested message and enum types in `ToSpoke`.
+pub mod to_spoke {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Message {
+        #[prost(message, tag = "1")]
+        Welcome(super::Welcome),
+        #[prost(message, tag = "2")]
+        Assignment(super::Assignment),
+        #[prost(message, tag = "3")]
+        Question(super::Question),
+        #[prost(message, tag = "4")]
+        Detach(super::Detach),
+        #[prost(message, tag = "5")]
+        Retire(super::Retire),
+        #[prost(message, tag = "6")]
+        Goodbye(super::Goodbye),
+        #[prost(message, tag = "7")]
+        Cancel(super::Cancel),
+    }
+}
+/// First message of a stream.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hello {
+    #[prost(message, optional, tag = "1")]
+    pub versions: ::core::option::Option<VersionRange>,
+    #[prost(string, tag = "2")]
+    pub cluster_uid: ::prost::alloc::string::String,
+    /// counts the starts of this spoke
+    #[prost(uint64, tag = "3")]
+    pub boot: u64,
+    /// of the accepted assignment; 0 with generation 0: none yet
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "5")]
+    pub generation: u64,
+    #[prost(bytes = "vec", tag = "6")]
+    pub assignment_digest: ::prost::alloc::vec::Vec<u8>,
+    /// the hub's own, as it came with that assignment
+    #[prost(bytes = "vec", tag = "7")]
+    pub mac: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint64, tag = "8")]
+    pub report_sequence: u64,
+    /// of the whole current report
+    #[prost(bytes = "vec", tag = "9")]
+    pub report_digest: ::prost::alloc::vec::Vec<u8>,
+    /// e.g. 0.1.0
+    #[prost(string, tag = "10")]
+    pub software: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KubernetesVersion {
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub major: u32,
+    #[prost(uint32, tag = "3")]
+    pub minor: u32,
+}
+/// A fact that is not listed is unknown.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Facts {
+    #[prost(message, optional, tag = "1")]
+    pub kubernetes: ::core::option::Option<facts::Kubernetes>,
+    #[prost(message, optional, tag = "2")]
+    pub nodes: ::core::option::Option<facts::Number>,
+    /// age recipient to which secrets for this cluster are encrypted
+    #[prost(message, optional, tag = "3")]
+    pub recipient: ::core::option::Option<facts::Text>,
+}
+/// Nested message and enum types in `Facts`.
+pub mod facts {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Kubernetes {
+        #[prost(message, optional, tag = "1")]
+        pub present: ::core::option::Option<super::KubernetesVersion>,
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Number {
+        #[prost(uint64, optional, tag = "1")]
+        pub present: ::core::option::Option<u64>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Text {
+        #[prost(string, optional, tag = "1")]
+        pub present: ::core::option::Option<::prost::alloc::string::String>,
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectReport {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// Healthy | Progressing | Degraded | Suspended | Unknown
+    #[prost(string, tag = "5")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "7")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EntryReport {
+    #[prost(message, optional, tag = "1")]
+    pub app: ::core::option::Option<AppKey>,
+    /// that was applied last
+    #[prost(bytes = "vec", tag = "2")]
+    pub version: ::prost::alloc::vec::Vec<u8>,
+    #[prost(enumeration = "EntryState", tag = "3")]
+    pub state: i32,
+    /// CamelCase; a closed enum of the spoke's version
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "6")]
+    pub objects: u32,
+    #[prost(uint32, tag = "7")]
+    pub healthy: u32,
+    #[prost(message, repeated, tag = "8")]
+    pub unhealthy: ::prost::alloc::vec::Vec<ObjectReport>,
+    /// foreign changes put back since the spoke started
+    #[prost(uint64, tag = "9")]
+    pub corrected: u64,
+    /// of all other fields, by the spoke that wrote them
+    #[prost(bytes = "vec", tag = "10")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// objects with foreign changes that stay: `drift: Report`, `mode: Observe`, a lost fight
+    #[prost(uint32, tag = "11")]
+    pub drifted: u32,
+    /// what is worth saying of objects that are well: adopted, yielded, drifted
+    #[prost(message, repeated, tag = "12")]
+    pub notes: ::prost::alloc::vec::Vec<ObjectReport>,
+}
+/// What the spoke observed. Entries that are not listed are as they were, unless `whole`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Report {
+    #[prost(uint64, tag = "1")]
+    pub boot: u64,
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
+    /// of the assignment that it is about
+    #[prost(uint64, tag = "3")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "4")]
+    pub generation: u64,
+    #[prost(bool, tag = "5")]
+    pub whole: bool,
+    #[prost(message, repeated, tag = "6")]
+    pub entries: ::prost::alloc::vec::Vec<EntryReport>,
+    /// leaving records that are done; always all
+    #[prost(message, repeated, tag = "7")]
+    pub left: ::prost::alloc::vec::Vec<AppKey>,
+    /// apps that are kept though nothing assigns them; always all
+    #[prost(message, repeated, tag = "8")]
+    pub unassigned: ::prost::alloc::vec::Vec<AppKey>,
+    /// of the whole report after this message
+    #[prost(bytes = "vec", tag = "9")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+    /// leaving records that are not done; always all
+    #[prost(message, repeated, tag = "10")]
+    pub leaving: ::prost::alloc::vec::Vec<EntryReport>,
+}
+/// The assignment is stored durably.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Accepted {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "2")]
+    pub generation: u64,
+    #[prost(bytes = "vec", tag = "3")]
+    pub digest: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Answer {
+    #[prost(uint64, tag = "1")]
+    pub question: u64,
+    /// there is more than fits the bounds
+    #[prost(bool, tag = "5")]
+    pub truncated: bool,
+    #[prost(oneof = "answer::Answer", tags = "2, 3, 4")]
+    pub answer: ::core::option::Option<answer::Answer>,
+}
+/// Nested message and enum types in `Answer`.
+pub mod answer {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Answer {
+        /// whole, as accepted, with the hub's MAC
+        #[prost(message, tag = "2")]
+        Assignment(super::Assignment),
+        /// why not, for people
+        #[prost(string, tag = "3")]
+        Refused(::prost::alloc::string::String),
+        /// one JSON document, shaped by the question
+        #[prost(bytes, tag = "4")]
+        Json(::prost::alloc::vec::Vec<u8>),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Welcome {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(string, repeated, tag = "2")]
+    pub hub_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Unix time
+    #[prost(uint64, tag = "3")]
+    pub time_ms: u64,
+    /// the hub's record of this spoke differs: send a whole report
+    #[prost(bool, tag = "4")]
+    pub report_wanted: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Question {
+    /// of this session; the answer names it
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// of whatever reads the cluster; the local policy decides too
+    #[prost(message, optional, tag = "9")]
+    pub asker: ::core::option::Option<Asker>,
+    /// after it nobody listens any more; 0: the spoke's own bound
+    #[prost(uint64, tag = "10")]
+    pub timeout_ms: u64,
+    #[prost(oneof = "question::Question", tags = "2, 3, 4, 5, 6, 7, 8")]
+    pub question: ::core::option::Option<question::Question>,
+}
+/// Nested message and enum types in `Question`.
+pub mod question {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Question {
+        #[prost(message, tag = "2")]
+        Assignment(super::WholeAssignment),
+        #[prost(message, tag = "3")]
+        Report(super::WholeReport),
+        #[prost(message, tag = "4")]
+        Objects(super::LiveObjects),
+        #[prost(message, tag = "5")]
+        Diff(super::EntryDiff),
+        #[prost(message, tag = "6")]
+        Events(super::ObjectEvents),
+        #[prost(message, tag = "7")]
+        Logs(super::ObjectLogs),
+        #[prost(message, tag = "8")]
+        Adoption(super::Adoption),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WholeAssignment {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WholeReport {}
+/// Who asks, as the hub authenticated them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Asker {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// viewer | operator | admin
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+}
+/// Live objects of one kind. Data of Secrets are never in the answer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LiveObjects {
+    /// as kubectl takes it: kind, plural, singular or short name, `.GROUP` behind it where needed
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// empty: all
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// empty: all
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// as kubectl -l
+    #[prost(string, tag = "4")]
+    pub selector: ::prost::alloc::string::String,
+    /// objects; 0: the spoke's own bound
+    #[prost(uint32, tag = "5")]
+    pub limit: u32,
+    /// whole objects; otherwise what a table needs
+    #[prost(bool, tag = "6")]
+    pub whole: bool,
+}
+/// A server-side dry-run of every object of an entry: what applying it would change, field by field.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EntryDiff {
+    #[prost(message, optional, tag = "1")]
+    pub app: ::core::option::Option<AppKey>,
+}
+/// Events about one object.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectEvents {
+    /// as in LiveObjects
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+}
+/// The last lines of the logs of one pod, or of the pods of one workload.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ObjectLogs {
+    /// as in LiveObjects; empty: pod
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// empty: all
+    #[prost(string, tag = "4")]
+    pub container: ::prost::alloc::string::String,
+    /// of each container; 0: the spoke's own bound
+    #[prost(uint32, tag = "5")]
+    pub lines: u32,
+    /// of the container before its last restart
+    #[prost(bool, tag = "6")]
+    pub previous: bool,
+}
+/// First contact with what an entry names: equal, different, absent, and who manages it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Adoption {
+    #[prost(message, optional, tag = "1")]
+    pub app: ::core::option::Option<AppKey>,
+}
+/// Nobody waits for the answer any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cancel {
+    #[prost(uint64, tag = "1")]
+    pub question: u64,
+}
+/// The order to detach is stored durably: nothing is enforced any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Detached {}
+/// Stop enforcing and leave everything as it is, for good.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Detach {}
+/// Go to another replica.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Retire {}
+/// The hub ends the session.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Goodbye {
+    #[prost(string, tag = "1")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub retry_after_ms: u64,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EntryState {
+    Unspecified = 0,
+    Pending = 1,
+    Waiting = 2,
+    Progressing = 3,
+    Healthy = 4,
+    Degraded = 5,
+    Failed = 6,
+}
+impl EntryState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ENTRY_STATE_UNSPECIFIED",
+            Self::Pending => "ENTRY_STATE_PENDING",
+            Self::Waiting => "ENTRY_STATE_WAITING",
+            Self::Progressing => "ENTRY_STATE_PROGRESSING",
+            Self::Healthy => "ENTRY_STATE_HEALTHY",
+            Self::Degraded => "ENTRY_STATE_DEGRADED",
+            Self::Failed => "ENTRY_STATE_FAILED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ENTRY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ENTRY_STATE_PENDING" => Some(Self::Pending),
+            "ENTRY_STATE_WAITING" => Some(Self::Waiting),
+            "ENTRY_STATE_PROGRESSING" => Some(Self::Progressing),
+            "ENTRY_STATE_HEALTHY" => Some(Self::Healthy),
+            "ENTRY_STATE_DEGRADED" => Some(Self::Degraded),
+            "ENTRY_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod session_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct SessionClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl SessionClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> SessionClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SessionClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SessionClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        pub async fn open(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::FromSpoke>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ToSpoke>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/nave.v1.Session/Open");
+            let mut req = request.into_streaming_request();
+            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Session", "Open"));
+            self.inner.streaming(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod session_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SessionServer.
+    #[async_trait]
+    pub trait Session: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Open method.
+        type OpenStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ToSpoke, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn open(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::FromSpoke>>,
+        ) -> std::result::Result<tonic::Response<Self::OpenStream>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct SessionServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SessionServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SessionServer<T>
+    where
+        T: Session,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/nave.v1.Session/Open" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenSvc<T: Session>(pub Arc<T>);
+                    impl<T: Session> tonic::server::StreamingService<super::FromSpoke>
+                    for OpenSvc<T> {
+                        type Response = super::ToSpoke;
+                        type ResponseStream = T::OpenStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::FromSpoke>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Session>::open(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SessionServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "nave.v1.Session";
+    impl<T> tonic::server::NamedService for SessionServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Document {
     #[prost(bytes = "vec", tag = "1")]
@@ -1168,6 +2138,45 @@ pub struct AuditListRequest {
     pub after: u64,
     #[prost(uint32, tag = "2")]
     pub limit: u32,
+}
+/// One question to many spokes at once. Each answers for itself; the stream ends when all have, or the time is over.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskRequest {
+    /// `app`: clusters that are assigned it
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<Filter>,
+    /// its id and asker are the hub's to set
+    #[prost(message, optional, tag = "2")]
+    pub question: ::core::option::Option<Question>,
+    /// 0: the hub's default
+    #[prost(uint64, tag = "3")]
+    pub timeout_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AskAnswer {
+    #[prost(string, tag = "1")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(bool, tag = "4")]
+    pub truncated: bool,
+    #[prost(oneof = "ask_answer::Answer", tags = "2, 3")]
+    pub answer: ::core::option::Option<ask_answer::Answer>,
+}
+/// Nested message and enum types in `AskAnswer`.
+pub mod ask_answer {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Answer {
+        /// as in Answer
+        #[prost(bytes, tag = "2")]
+        Json(::prost::alloc::vec::Vec<u8>),
+        /// offline, too slow, refused: named, not waited for
+        #[prost(string, tag = "3")]
+        Problem(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SecretRecipientsRequest {
+    #[prost(message, optional, tag = "1")]
+    pub filter: ::core::option::Option<Filter>,
 }
 /// Generated client implementations.
 pub mod operator_client {
@@ -1579,6 +2588,48 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("nave.v1.Operator", "AuditList"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn ask(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AskRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AskAnswer>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/nave.v1.Operator/Ask");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Operator", "Ask"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        pub async fn secret_recipients(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SecretRecipientsRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/SecretRecipients",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "SecretRecipients"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1657,6 +2708,20 @@ pub mod operator_server {
         async fn audit_list(
             &self,
             request: tonic::Request<super::AuditListRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        /// Server streaming response type for the Ask method.
+        type AskStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AskAnswer, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        async fn ask(
+            &self,
+            request: tonic::Request<super::AskRequest>,
+        ) -> std::result::Result<tonic::Response<Self::AskStream>, tonic::Status>;
+        async fn secret_recipients(
+            &self,
+            request: tonic::Request<super::SecretRecipientsRequest>,
         ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -2437,6 +3502,97 @@ pub mod operator_server {
                     };
                     Box::pin(fut)
                 }
+                "/nave.v1.Operator/Ask" => {
+                    #[allow(non_camel_case_types)]
+                    struct AskSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::ServerStreamingService<super::AskRequest>
+                    for AskSvc<T> {
+                        type Response = super::AskAnswer;
+                        type ResponseStream = T::AskStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AskRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::ask(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AskSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/SecretRecipients" => {
+                    #[allow(non_camel_case_types)]
+                    struct SecretRecipientsSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::SecretRecipientsRequest>
+                    for SecretRecipientsSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SecretRecipientsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::secret_recipients(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SecretRecipientsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -2474,610 +3630,6 @@ pub mod operator_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "nave.v1.Operator";
     impl<T> tonic::server::NamedService for OperatorServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct VersionRange {
-    #[prost(uint32, tag = "1")]
-    pub min: u32,
-    #[prost(uint32, tag = "2")]
-    pub max: u32,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct FromSpoke {
-    #[prost(oneof = "from_spoke::Message", tags = "1, 2, 3, 4, 5, 6")]
-    pub message: ::core::option::Option<from_spoke::Message>,
-}
-/// Nested message and enum types in `FromSpoke`.
-pub mod from_spoke {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Message {
-        #[prost(message, tag = "1")]
-        Hello(super::Hello),
-        #[prost(message, tag = "2")]
-        Facts(super::Facts),
-        #[prost(message, tag = "3")]
-        Report(super::Report),
-        #[prost(message, tag = "4")]
-        Accepted(super::Accepted),
-        #[prost(message, tag = "5")]
-        Answer(super::Answer),
-        #[prost(message, tag = "6")]
-        Detached(super::Detached),
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ToSpoke {
-    #[prost(oneof = "to_spoke::Message", tags = "1, 2, 3, 4, 5, 6")]
-    pub message: ::core::option::Option<to_spoke::Message>,
-}
-/// Nested message and enum types in `ToSpoke`.
-pub mod to_spoke {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Message {
-        #[prost(message, tag = "1")]
-        Welcome(super::Welcome),
-        #[prost(message, tag = "2")]
-        Assignment(super::Assignment),
-        #[prost(message, tag = "3")]
-        Question(super::Question),
-        #[prost(message, tag = "4")]
-        Detach(super::Detach),
-        #[prost(message, tag = "5")]
-        Retire(super::Retire),
-        #[prost(message, tag = "6")]
-        Goodbye(super::Goodbye),
-    }
-}
-/// First message of a stream.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Hello {
-    #[prost(message, optional, tag = "1")]
-    pub versions: ::core::option::Option<VersionRange>,
-    #[prost(string, tag = "2")]
-    pub cluster_uid: ::prost::alloc::string::String,
-    /// counts the starts of this spoke
-    #[prost(uint64, tag = "3")]
-    pub boot: u64,
-    /// of the accepted assignment; 0 with generation 0: none yet
-    #[prost(uint64, tag = "4")]
-    pub epoch: u64,
-    #[prost(uint64, tag = "5")]
-    pub generation: u64,
-    #[prost(bytes = "vec", tag = "6")]
-    pub assignment_digest: ::prost::alloc::vec::Vec<u8>,
-    /// the hub's own, as it came with that assignment
-    #[prost(bytes = "vec", tag = "7")]
-    pub mac: ::prost::alloc::vec::Vec<u8>,
-    #[prost(uint64, tag = "8")]
-    pub report_sequence: u64,
-    /// of the whole current report
-    #[prost(bytes = "vec", tag = "9")]
-    pub report_digest: ::prost::alloc::vec::Vec<u8>,
-    /// e.g. 0.1.0
-    #[prost(string, tag = "10")]
-    pub software: ::prost::alloc::string::String,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct KubernetesVersion {
-    #[prost(string, tag = "1")]
-    pub version: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "2")]
-    pub major: u32,
-    #[prost(uint32, tag = "3")]
-    pub minor: u32,
-}
-/// A fact that is not listed is unknown.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Facts {
-    #[prost(message, optional, tag = "1")]
-    pub kubernetes: ::core::option::Option<facts::Kubernetes>,
-    #[prost(message, optional, tag = "2")]
-    pub nodes: ::core::option::Option<facts::Number>,
-}
-/// Nested message and enum types in `Facts`.
-pub mod facts {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Kubernetes {
-        #[prost(message, optional, tag = "1")]
-        pub present: ::core::option::Option<super::KubernetesVersion>,
-    }
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Number {
-        #[prost(uint64, optional, tag = "1")]
-        pub present: ::core::option::Option<u64>,
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ObjectReport {
-    #[prost(string, tag = "1")]
-    pub group: ::prost::alloc::string::String,
-    #[prost(string, tag = "2")]
-    pub kind: ::prost::alloc::string::String,
-    #[prost(string, tag = "3")]
-    pub namespace: ::prost::alloc::string::String,
-    #[prost(string, tag = "4")]
-    pub name: ::prost::alloc::string::String,
-    /// Healthy | Progressing | Degraded | Suspended | Unknown
-    #[prost(string, tag = "5")]
-    pub state: ::prost::alloc::string::String,
-    #[prost(string, tag = "6")]
-    pub reason: ::prost::alloc::string::String,
-    #[prost(string, tag = "7")]
-    pub message: ::prost::alloc::string::String,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct EntryReport {
-    #[prost(message, optional, tag = "1")]
-    pub app: ::core::option::Option<AppKey>,
-    /// that was applied last
-    #[prost(bytes = "vec", tag = "2")]
-    pub version: ::prost::alloc::vec::Vec<u8>,
-    #[prost(enumeration = "EntryState", tag = "3")]
-    pub state: i32,
-    /// CamelCase; a closed enum of the spoke's version
-    #[prost(string, tag = "4")]
-    pub reason: ::prost::alloc::string::String,
-    #[prost(string, tag = "5")]
-    pub message: ::prost::alloc::string::String,
-    #[prost(uint32, tag = "6")]
-    pub objects: u32,
-    #[prost(uint32, tag = "7")]
-    pub healthy: u32,
-    #[prost(message, repeated, tag = "8")]
-    pub unhealthy: ::prost::alloc::vec::Vec<ObjectReport>,
-    /// foreign changes put back since the spoke started
-    #[prost(uint64, tag = "9")]
-    pub corrected: u64,
-    /// of the fields above, by the spoke that wrote them
-    #[prost(bytes = "vec", tag = "10")]
-    pub digest: ::prost::alloc::vec::Vec<u8>,
-}
-/// What the spoke observed. Entries that are not listed are as they were, unless `whole`.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Report {
-    #[prost(uint64, tag = "1")]
-    pub boot: u64,
-    #[prost(uint64, tag = "2")]
-    pub sequence: u64,
-    /// of the assignment that it is about
-    #[prost(uint64, tag = "3")]
-    pub epoch: u64,
-    #[prost(uint64, tag = "4")]
-    pub generation: u64,
-    #[prost(bool, tag = "5")]
-    pub whole: bool,
-    #[prost(message, repeated, tag = "6")]
-    pub entries: ::prost::alloc::vec::Vec<EntryReport>,
-    /// leaving records that are done; always all
-    #[prost(message, repeated, tag = "7")]
-    pub left: ::prost::alloc::vec::Vec<AppKey>,
-    /// apps that are kept though nothing assigns them; always all
-    #[prost(message, repeated, tag = "8")]
-    pub unassigned: ::prost::alloc::vec::Vec<AppKey>,
-    /// of the whole report after this message
-    #[prost(bytes = "vec", tag = "9")]
-    pub digest: ::prost::alloc::vec::Vec<u8>,
-    /// leaving records that are not done; always all
-    #[prost(message, repeated, tag = "10")]
-    pub leaving: ::prost::alloc::vec::Vec<EntryReport>,
-}
-/// The assignment is stored durably.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Accepted {
-    #[prost(uint64, tag = "1")]
-    pub epoch: u64,
-    #[prost(uint64, tag = "2")]
-    pub generation: u64,
-    #[prost(bytes = "vec", tag = "3")]
-    pub digest: ::prost::alloc::vec::Vec<u8>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Answer {
-    #[prost(uint64, tag = "1")]
-    pub question: u64,
-    #[prost(oneof = "answer::Answer", tags = "2, 3")]
-    pub answer: ::core::option::Option<answer::Answer>,
-}
-/// Nested message and enum types in `Answer`.
-pub mod answer {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Answer {
-        /// whole, as accepted, with the hub's MAC
-        #[prost(message, tag = "2")]
-        Assignment(super::Assignment),
-        #[prost(string, tag = "3")]
-        Refused(::prost::alloc::string::String),
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Welcome {
-    #[prost(uint32, tag = "1")]
-    pub version: u32,
-    #[prost(string, repeated, tag = "2")]
-    pub hub_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Unix time
-    #[prost(uint64, tag = "3")]
-    pub time_ms: u64,
-    /// the hub's record of this spoke differs: send a whole report
-    #[prost(bool, tag = "4")]
-    pub report_wanted: bool,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Question {
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    #[prost(oneof = "question::Question", tags = "2, 3")]
-    pub question: ::core::option::Option<question::Question>,
-}
-/// Nested message and enum types in `Question`.
-pub mod question {
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Question {
-        #[prost(message, tag = "2")]
-        Assignment(super::WholeAssignment),
-        #[prost(message, tag = "3")]
-        Report(super::WholeReport),
-    }
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WholeAssignment {}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct WholeReport {}
-/// The order to detach is stored durably: nothing is enforced any more.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Detached {}
-/// Stop enforcing and leave everything as it is, for good.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Detach {}
-/// Go to another replica.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Retire {}
-/// The hub ends the session.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Goodbye {
-    #[prost(string, tag = "1")]
-    pub reason: ::prost::alloc::string::String,
-    #[prost(uint64, tag = "2")]
-    pub retry_after_ms: u64,
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum EntryState {
-    Unspecified = 0,
-    Pending = 1,
-    Waiting = 2,
-    Progressing = 3,
-    Healthy = 4,
-    Degraded = 5,
-    Failed = 6,
-}
-impl EntryState {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "ENTRY_STATE_UNSPECIFIED",
-            Self::Pending => "ENTRY_STATE_PENDING",
-            Self::Waiting => "ENTRY_STATE_WAITING",
-            Self::Progressing => "ENTRY_STATE_PROGRESSING",
-            Self::Healthy => "ENTRY_STATE_HEALTHY",
-            Self::Degraded => "ENTRY_STATE_DEGRADED",
-            Self::Failed => "ENTRY_STATE_FAILED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "ENTRY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
-            "ENTRY_STATE_PENDING" => Some(Self::Pending),
-            "ENTRY_STATE_WAITING" => Some(Self::Waiting),
-            "ENTRY_STATE_PROGRESSING" => Some(Self::Progressing),
-            "ENTRY_STATE_HEALTHY" => Some(Self::Healthy),
-            "ENTRY_STATE_DEGRADED" => Some(Self::Degraded),
-            "ENTRY_STATE_FAILED" => Some(Self::Failed),
-            _ => None,
-        }
-    }
-}
-/// Generated client implementations.
-pub mod session_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    #[derive(Debug, Clone)]
-    pub struct SessionClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl SessionClient<tonic::transport::Channel> {
-        /// Attempt to create a new client by connecting to a given endpoint.
-        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
-        where
-            D: TryInto<tonic::transport::Endpoint>,
-            D::Error: Into<StdError>,
-        {
-            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
-            Ok(Self::new(conn))
-        }
-    }
-    impl<T> SessionClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> SessionClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            SessionClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        pub async fn open(
-            &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::FromSpoke>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::ToSpoke>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/nave.v1.Session/Open");
-            let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Session", "Open"));
-            self.inner.streaming(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod session_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with SessionServer.
-    #[async_trait]
-    pub trait Session: std::marker::Send + std::marker::Sync + 'static {
-        /// Server streaming response type for the Open method.
-        type OpenStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::ToSpoke, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
-        async fn open(
-            &self,
-            request: tonic::Request<tonic::Streaming<super::FromSpoke>>,
-        ) -> std::result::Result<tonic::Response<Self::OpenStream>, tonic::Status>;
-    }
-    #[derive(Debug)]
-    pub struct SessionServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> SessionServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for SessionServer<T>
-    where
-        T: Session,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/nave.v1.Session/Open" => {
-                    #[allow(non_camel_case_types)]
-                    struct OpenSvc<T: Session>(pub Arc<T>);
-                    impl<T: Session> tonic::server::StreamingService<super::FromSpoke>
-                    for OpenSvc<T> {
-                        type Response = super::ToSpoke;
-                        type ResponseStream = T::OpenStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<tonic::Streaming<super::FromSpoke>>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as Session>::open(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = OpenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for SessionServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "nave.v1.Session";
-    impl<T> tonic::server::NamedService for SessionServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -142,8 +142,8 @@ impl Core {
                 close(0, "the hub asks to go to another replica")
             }
             Some(to_spoke::Message::Goodbye(goodbye)) => close(goodbye.retry_after_ms, &goodbye.reason),
-            // A newer hub's message that this version does not know.
-            None => Vec::new(),
+            // Nothing is asked yet that could be cancelled; or a newer hub's message that this version does not know.
+            Some(to_spoke::Message::Cancel(_)) | None => Vec::new(),
         }
     }
 
@@ -232,11 +232,9 @@ impl Core {
                 whole.mac.clone_from(&self.held.mac);
                 answer::Answer::Assignment(whole)
             }
-            None => {
-                answer::Answer::Refused("this version of the spoke does not know the question".to_owned())
-            }
+            _ => answer::Answer::Refused("this version of the spoke does not know the question".to_owned()),
         };
-        let answer = v1::Answer { question: asked.id, answer: Some(answer) };
+        let answer = v1::Answer { question: asked.id, answer: Some(answer), truncated: false };
         vec![Action::Send(message(from_spoke::Message::Answer(answer)))]
     }
 

@@ -11,8 +11,13 @@ use super::*;
 use crate::identity::{Der, Secret};
 
 fn entry(bundle: Digest) -> EncodedEntry {
-    let options =
-        Options { namespace: None, prune: true, on_remove: OnRemove::Delete, formerly: BTreeSet::new() };
+    let options = Options {
+        namespace: None,
+        prune: true,
+        on_remove: OnRemove::Delete,
+        formerly: BTreeSet::new(),
+        treatment: nave_placement::catalog::Treatment::default(),
+    };
     encode_entry(&Entry {
         bundle,
         values: BTreeMap::new(),

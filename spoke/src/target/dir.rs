@@ -197,7 +197,7 @@ impl Target for DirTarget {
 
     async fn facts(&self) -> Facts {
         // Observed: a directory has neither a version nor nodes.
-        Facts { kubernetes: Fact::Absent, nodes: Fact::Absent }
+        Facts { kubernetes: Fact::Absent, nodes: Fact::Absent, ..Facts::default() }
     }
 
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {

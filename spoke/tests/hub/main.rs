@@ -74,8 +74,13 @@ fn has(target: &MemoryTarget, value: &str) -> bool {
 fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>) {
     let bytes = config_map(value).to_string().into_bytes();
     let bundle = Digest::of(&bytes);
-    let options =
-        Options { namespace: None, prune: true, on_remove: OnRemove::Delete, formerly: BTreeSet::new() };
+    let options = Options {
+        namespace: None,
+        prune: true,
+        on_remove: OnRemove::Delete,
+        formerly: BTreeSet::new(),
+        treatment: nave_placement::catalog::Treatment::default(),
+    };
     let entry = Entry {
         bundle,
         values: BTreeMap::new(),

@@ -11,7 +11,7 @@ use nave_hub::state::State;
 use nave_placement::assign::{AppForm, Entry, Options};
 use nave_placement::catalog::{
     App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove,
-    Origin, Placement, Source, Spec,
+    Origin, Placement, Source, Spec, Treatment,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
 use nave_placement::render::Bundle;
@@ -224,6 +224,7 @@ impl Git {
             prune: true,
             on_remove: on_remove(model),
             formerly: model.formerly.iter().map(|name| key(name)).collect(),
+            treatment: Treatment::default(),
         };
         let version = Entry::recipe(digest, &BTreeMap::new(), &options);
         let unchanged = in_effect.filter(|form| form.version == version);
@@ -246,6 +247,7 @@ fn app(model: &Model) -> Spec {
         prune: true,
         on_remove: on_remove(model),
         formerly: model.formerly.clone(),
+        treatment: Treatment::default(),
     })
 }
 

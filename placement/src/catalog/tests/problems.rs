@@ -53,6 +53,45 @@ fn a_broken_document_does_not_spoil_the_others() {
 }
 
 #[test]
+fn how_an_app_is_treated_in_words_that_mean_something() {
+    let rows = [
+        ("conflicts: Yeild", "spec.conflicts: \"Yeild\" is none of Fail, Force, Yield; did you mean Yield?"),
+        (
+            "ignore: [{target: {kind: X}, fields: [spec/replicas]}]",
+            "spec.ignore[0].fields[0]: \"spec/replicas\" is no JSON pointer; write it as /spec/replicas (`~1` stands for a `/` in a name)",
+        ),
+        (
+            "ignore: [{target: {kind: X}, fields: [/metadata/name]}]",
+            "spec.ignore[0].fields[0]: /metadata/name says which object it is, and cannot be ignored",
+        ),
+        (
+            "ignore: [{target: {name: x}, fields: [/spec]}]",
+            "spec.ignore[0].target.kind is missing; name the kind, e.g. kind: Deployment",
+        ),
+        ("health: [{target: {kind: X}}]", "spec.health[0] needs healthy or failed, in CEL over `object`"),
+        ("timeout: 10", "spec.timeout: 10 is read as the number 10, a string is wanted; write \"10\""),
+        ("timeout: 0s", "spec.timeout: 0s is not between 1ms and 7d"),
+    ];
+    for (line, expected) in rows {
+        let catalog = assembled(
+            "1",
+            &[
+                (
+                    "a.yaml",
+                    &document(&format!(
+                        "kind: App\nmetadata: {{name: web}}\nspec:\n  source: {{path: ./web}}\n  {line}\n"
+                    )),
+                ),
+                ("web/c.yaml", MANIFEST),
+            ],
+            &LastGood::new(),
+        );
+        let problems: Vec<_> = shown(&catalog.problems);
+        assert!(problems.iter().any(|p| p.contains(expected)), "{line}: {problems:?}");
+    }
+}
+
+#[test]
 fn keys_that_stand_twice() {
     check_app(
         "source: {path: ./web}\nprune: true\nprune: false\n",
@@ -91,7 +130,7 @@ fn fields_and_kinds_that_nobody_knows() {
     check_app(
         "sorce: {path: ./web}\nsource: {path: ./web, url: x}\n",
         &[
-            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, namespace, prune, onRemove, formerly)",
+            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, namespace, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
             "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path)",
         ],
     );

@@ -20,6 +20,7 @@ fn an_app_has_the_defaults_of_the_design() {
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: Default::default(),
+        treatment: Treatment::default(),
     };
     assert_eq!(object.spec, Spec::App(expected));
 }
@@ -34,6 +35,39 @@ fn an_app_says_all_that_this_version_knows() {
     assert_eq!(app.source, Source::Path("dir".into()));
     assert_eq!((namespace.name.as_str(), namespace.create, namespace.force), ("shop", false, true));
     assert_eq!((app.prune, app.on_remove, app.formerly.len()), (false, OnRemove::Orphan, 2));
+}
+
+#[test]
+fn an_app_says_how_its_objects_are_treated() {
+    let object = only(&document(
+        "kind: App\nmetadata: {name: web}\nspec:\n  source: {path: .}\n  mode: Observe\n  adopt: Always\n  onImmutable: Recreate\n  conflicts: Yield\n  drift: Report\n  serviceAccount: shop/deployer\n  timeout: 1h30m\n  ignore: [{target: {group: apps, kind: Deployment, name: web}, fields: [/spec/replicas]}]\n  health: [{target: {kind: Database}, healthy: \"object.status.phase == 'Ready'\"}]\n",
+    ));
+    let Spec::App(app) = &object.spec else { panic!("an app") };
+    let target = |group: Option<&str>, kind: &str, name: Option<&str>| ObjectTarget {
+        group: group.map(str::to_owned),
+        kind: Some(kind.to_owned()),
+        name: name.map(str::to_owned),
+        ..ObjectTarget::default()
+    };
+    let expected = Treatment {
+        mode: Mode::Observe,
+        adopt: Adopt::Always,
+        on_immutable: OnImmutable::Recreate,
+        conflicts: Conflicts::Yield,
+        drift: Drift::Report,
+        ignore: vec![Ignore {
+            target: target(Some("apps"), "Deployment", Some("web")),
+            fields: vec!["/spec/replicas".to_owned()],
+        }],
+        health: vec![HealthRule {
+            target: target(None, "Database", None),
+            healthy: Some("object.status.phase == 'Ready'".to_owned()),
+            failed: None,
+        }],
+        service_account: Some("shop/deployer".to_owned()),
+        timeout: Timeout(5_400_000),
+    };
+    assert_eq!(app.treatment, expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Cause, Entry, Leaving, Options};
-use nave_placement::catalog::{CommitId, OnRemove};
+use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
@@ -30,8 +30,13 @@ pub(super) fn text(key: &ObjectKey) -> String {
 }
 
 pub(super) fn entry(version: &str) -> Entry {
-    let options =
-        Options { namespace: None, prune: true, on_remove: OnRemove::Delete, formerly: BTreeSet::new() };
+    let options = Options {
+        namespace: None,
+        prune: true,
+        on_remove: OnRemove::Delete,
+        formerly: BTreeSet::new(),
+        treatment: Treatment::default(),
+    };
     Entry {
         bundle: Digest::of(version.as_bytes()),
         values: BTreeMap::new(),

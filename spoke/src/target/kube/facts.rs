@@ -18,7 +18,7 @@ impl Shared {
         let kubernetes =
             known("version", version).and_then(|v| version_of(&v)).map_or(Fact::Unknown, Fact::Present);
         let nodes = known("nodes", self.count_nodes().await).map_or(Fact::Unknown, Fact::Present);
-        Facts { kubernetes, nodes }
+        Facts { kubernetes, nodes, ..Facts::default() }
     }
 
     /// One node's metadata and the number of those that remain: one small answer, whatever the size of the cluster.
