@@ -10,17 +10,21 @@ use std::sync::Arc;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use nave_placement::render::Scopes;
-use nave_placement::report::EntryReport;
+use nave_placement::report::{EntryReport, EntryState};
 use nave_placement::{AppKey, Digest};
 
-use super::round::{Progress, Round};
+use super::pass::{Done, Pass};
+use super::round::Round;
+use super::survey::Survey;
 use super::{Desired, Interrupt, judge};
-use crate::plan::{self, AppPlan, Claimed, Claims, Index, Input, Plan, check};
+use crate::plan::{Claimed, Claims, Index};
 use crate::report::{Outcome, Reason, pending};
-use crate::target::{Changed, Inventory, Target, TargetError};
+use crate::target::{Changed, Inventory, Owned, Target, TargetError};
 
 /// Apps that are worked on at once. Each writes the objects of one rank at once; the target bounds its requests.
 const APPS_AT_ONCE: usize = 8;
+/// From so many apps on, the target is asked for a look at all of their objects at once.
+const MANY_APPS: usize = 8;
 /// Completed versions that are stored by one write while a long round goes on.
 const COMPLETED_AT_ONCE: usize = 250;
 
@@ -50,6 +54,14 @@ struct Kept {
     waits: Waits,
 }
 
+impl Kept {
+    /// Whether nothing is to be done for this entry unless something changed.
+    fn rests(&self, entry: &Digest) -> bool {
+        let healthy = self.report.state == EntryState::Healthy;
+        self.entry == *entry && !self.stale && healthy && self.report.version.is_some()
+    }
+}
+
 /// What another app may bring.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Waits {
@@ -69,25 +81,6 @@ pub struct Engine {
     leaving: BTreeMap<AppKey, EntryReport>,
     /// The last round did not come to its end: what it was told of changes is lost.
     blind: bool,
-}
-
-/// One way through the apps in focus, with what they have in common.
-struct Pass<'a> {
-    round: &'a Round<'a>,
-    desired: &'a Desired<'a>,
-    scopes: &'a (dyn Scopes + Send + Sync),
-    index: &'a Index,
-    claims: &'a Claims<'a>,
-    inventories: &'a BTreeMap<AppKey, Inventory>,
-}
-
-/// An app after its turn; its objects are not held any more.
-struct Done {
-    app: AppKey,
-    steps: AppPlan,
-    progress: Progress,
-    report: EntryReport,
-    reasons: Vec<Reason>,
 }
 
 impl Engine {
@@ -122,6 +115,9 @@ impl Engine {
         let round = Round::new(target, interrupt);
         let mut outcome = Outcome::default();
         let mut focus = self.focus(&inventories, desired, look);
+        if focus.len() >= MANY_APPS {
+            self.survey(target, desired, &inventories, &mut focus).await;
+        }
         let mut first = true;
         loop {
             let prepared = self.pass(&round, desired, &mut inventories, focus, look, &mut outcome).await;
@@ -139,7 +135,7 @@ impl Engine {
             self.with_moves(&inventories, &mut focus);
         }
         if everything || round.writes() > 0 {
-            target.watch_kinds(&kinds(&inventories));
+            target.watch_kinds(&owned(&inventories));
         }
         self.tell(desired, &inventories, &round, &mut outcome);
         self.inventories = Some(inventories);
@@ -197,6 +193,11 @@ impl Engine {
         let unknown = entries.iter().filter(|(app, entry)| !is_known(app, &entry.digest));
         let mut focus: BTreeSet<AppKey> = unknown.map(|(app, _)| app.clone()).collect();
         focus.extend(due.iter().chain(&changed.apps).filter(|app| entries.contains_key(*app)).cloned());
+        for relisted in &changed.relisted {
+            let lacks = |inventory: &&Inventory| inventory.objects.iter().any(|key| relisted.lacks(key));
+            let apps = inventories.iter().filter(|(_, inventory)| lacks(inventory));
+            focus.extend(apps.map(|(app, _)| app).filter(|app| entries.contains_key(*app)).cloned());
+        }
         if !changed.objects.is_empty() {
             let claims = Claims::of(&self.index, inventories);
             let concerned = changed.objects.iter().flat_map(|key| claims.concerned(key));
@@ -216,6 +217,32 @@ impl Engine {
         }
         self.with_moves(inventories, &mut focus);
         focus
+    }
+
+    /// Has the target look at the objects of many apps at once, and takes those out of the focus of which nothing changed.
+    async fn survey(
+        &self,
+        target: &dyn Target,
+        desired: &Desired<'_>,
+        inventories: &BTreeMap<AppKey, Inventory>,
+        focus: &mut BTreeSet<AppKey>,
+    ) {
+        let Some(scopes) = &self.scopes else { return };
+        let survey = Survey::new(desired, &**scopes, &self.index, focus);
+        let calm = target.survey(&survey).await;
+        let rests = |app: &AppKey| {
+            let kept = self.kept.get(app).zip(desired.assignment.entries.get(app));
+            let settled = kept.is_some_and(|(kept, entry)| kept.rests(&entry.digest));
+            let claimed = self.index.get(app).and_then(|claimed| claimed.objects.as_ref());
+            let inventory = inventories.get(app);
+            settled
+                && claimed.is_some_and(|objects| objects.iter().all(|object| calm.contains(&object.key)))
+                && inventory.is_some_and(|inventory| {
+                    inventory.objects.len() == claimed.map_or(0, Vec::len)
+                        && claimed.into_iter().flatten().all(|o| inventory.objects.contains(&o.key))
+                })
+        };
+        focus.retain(|app| !rests(app));
     }
 
     /// Who hands over and who takes do it in one round.
@@ -383,123 +410,14 @@ impl Engine {
     }
 }
 
-impl Pass<'_> {
-    /// Resolves, looks, plans and raises one app, and settles it unless it hands something over.
-    async fn entry(&self, app: &AppKey) -> Done {
-        let wanted = self.desired.resolve(app, self.scopes).await;
-        let mut seen = self.round.observe(app, &wanted).await;
-        let wanted = BTreeMap::from([(app.clone(), wanted)]);
-        let mut steps = self.planned(app, &wanted, &mut seen);
-        let mut progress = Progress::default();
-        let mut raised = self.round.raise(app, &steps, &mut progress).await;
-        let wanted = &wanted[app];
-        if raised.is_ok() && !progress.applied.is_empty() {
-            seen = self.round.observe(app, wanted).await;
-        }
-        for key in steps.rest.iter().chain(&progress.applied) {
-            if self.claims.elsewhere(app, key).is_some() {
-                self.round.take(app, key);
-            }
-        }
-        let (report, reasons) = judge::entry(wanted, &seen, &steps.blocked, &progress);
-        steps.raise = Vec::new();
-        if raised.is_ok() && !steps.hands_over() {
-            raised = self.round.settle(self.inventories, app, &steps, &mut progress).await;
-        }
-        if raised.is_err() {
-            // It has had all the turns that this round gives it.
-            steps.settle.clear();
-        }
-        Done { app: app.clone(), steps, progress, report, reasons }
-    }
-
-    /// A plan that keeps every promise: one that would break one does nothing and says so.
-    fn planned(
-        &self,
-        app: &AppKey,
-        wanted: &BTreeMap<AppKey, Result<plan::Wanted, plan::Unresolved>>,
-        seen: &mut plan::Observed,
-    ) -> AppPlan {
-        let seen_by_app = BTreeMap::from([(app.clone(), std::mem::take(seen))]);
-        let input = self.input(wanted, &seen_by_app);
-        let steps = plan::one(&input, self.claims, app).unwrap_or_default();
-        let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
-        checked(&input, &mut plan);
-        *seen = seen_by_app.into_values().next().unwrap_or_default();
-        plan.apps.remove(app).unwrap_or_default()
-    }
-
-    fn input<'i>(
-        &'i self,
-        wanted: &'i BTreeMap<AppKey, Result<plan::Wanted, plan::Unresolved>>,
-        seen: &'i BTreeMap<AppKey, plan::Observed>,
-    ) -> Input<'i> {
-        let leaving = &self.desired.assignment.leaving;
-        Input { wanted, index: self.index, leaving, inventories: self.inventories, seen }
-    }
-
-    /// Settles an app that had to wait until all others were raised.
-    async fn settle(&self, mut done: Done) -> Done {
-        // Whether it is broken off is told by the progress: not finished.
-        let _ = self.round.settle(self.inventories, &done.app, &done.steps, &mut done.progress).await;
-        done
-    }
-
-    /// The plans of apps that have no entry: of those that leave, and of those that something is handed over from.
-    fn others(
-        &self,
-        focus: &BTreeSet<AppKey>,
-        look: Look<'_>,
-        known: &BTreeMap<AppKey, EntryReport>,
-    ) -> Vec<Done> {
-        let (wanted, seen) = (BTreeMap::new(), BTreeMap::new());
-        let input = self.input(&wanted, &seen);
-        let mut plan = plan::others(&input, self.claims);
-        checked(&input, &mut plan);
-        let wakes = |app: &AppKey, steps: &AppPlan| match look {
-            Look::Everything => true,
-            Look::At { changed, due } => {
-                let has =
-                    |inventory: &Inventory| changed.objects.iter().any(|o| inventory.objects.contains(o));
-                changed.all
-                    || due.contains(app)
-                    || changed.apps.contains(app)
-                    || !known.contains_key(app)
-                    || steps
-                        .settle
-                        .iter()
-                        .any(|step| matches!(step, plan::Step::HandOver { to, .. } if focus.contains(to)))
-                    || self.inventories.get(app).is_some_and(has)
-            }
-        };
-        let awake = plan.apps.into_iter().filter(|(app, steps)| wakes(app, steps));
-        let done = |(app, steps): (AppKey, AppPlan)| {
-            let reasons = steps.blocked.clone();
-            Done { app, steps, progress: Progress::default(), report: pending(), reasons }
-        };
-        awake.map(done).collect()
-    }
-}
-
-/// Empties every plan that would break a promise.
-fn checked(input: &Input<'_>, plan: &mut Plan) {
-    for violation in check(input, plan) {
-        tracing::error!(app = %violation.app(), %violation, "a plan was not carried out");
-        if let Some(app) = plan.apps.get_mut(violation.app()) {
-            app.raise.clear();
-            app.settle.clear();
-            app.blocked.push(Reason::PlanRefused { message: violation.to_string() });
-        }
-    }
-}
-
-/// The kinds of all that is ours.
-fn kinds(inventories: &BTreeMap<AppKey, Inventory>) -> BTreeSet<(String, String)> {
-    let mut kinds: BTreeSet<(String, String)> = BTreeSet::new();
+/// The kinds of all that is ours, and where it is.
+fn owned(inventories: &BTreeMap<AppKey, Inventory>) -> Owned {
+    let mut owned = Owned::new();
     for key in inventories.values().flat_map(|inventory| &inventory.objects) {
-        if !kinds.iter().any(|(group, kind)| *group == key.group && *kind == key.kind) {
-            kinds.insert((key.group.clone(), key.kind.clone()));
+        let namespaces = owned.entry((key.group.clone(), key.kind.clone())).or_default();
+        if !namespaces.contains(&key.namespace) {
+            namespaces.insert(key.namespace.clone());
         }
     }
-    kinds
+    owned
 }

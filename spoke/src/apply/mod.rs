@@ -9,13 +9,17 @@
 //! |---|---|---|
 //! | `desired` | an entry, its bundle | its objects |
 //! | `engine` | what has changed | which apps a round looks at; what is kept between rounds |
+//! | `survey` | what apps claim | the same, for a look at many at once |
+//! | `pass` | one app | its turn: resolve, look, plan, raise, settle |
 //! | `round` | plans | writes, and what came of them |
 //! | `judge` | plans, progress, what was seen | reports |
 
 mod desired;
 mod engine;
 mod judge;
+mod pass;
 mod round;
+mod survey;
 #[cfg(test)]
 mod tests;
 

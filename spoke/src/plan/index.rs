@@ -32,6 +32,8 @@ pub struct Claimed {
 pub struct ClaimedObject {
     /// Which.
     pub key: ObjectKey,
+    /// In which version of its kind it is written.
+    pub api_version: String,
     /// Its kind is served, so that its namespace is known.
     pub served: bool,
     /// Digest of the object; of one that could not be resolved, nothing.
@@ -51,6 +53,7 @@ impl Claimed {
             Ok(wanted) => {
                 let objects = wanted.objects.iter().map(|object| ClaimedObject {
                     key: object.key.clone(),
+                    api_version: object.object["apiVersion"].as_str().unwrap_or_default().to_owned(),
                     served: object.served,
                     digest: digest(&object.object),
                 });
@@ -60,6 +63,7 @@ impl Claimed {
             Err(unresolved) => {
                 let claimed = |key: &ObjectKey| ClaimedObject {
                     key: key.clone(),
+                    api_version: String::new(),
                     served: false,
                     digest: Digest::default(),
                 };

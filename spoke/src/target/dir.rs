@@ -13,7 +13,7 @@ mod files;
 mod state;
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use tokio::sync::watch as signal;
 
-use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use super::{Applied, Behalf, Deleted, Health, Inventory, Owned, Seen, Target, TargetError, builtin};
 use files::{Manifest, file_name};
 use state::State;
 use watch::Watch;
@@ -258,7 +258,7 @@ impl Target for DirTarget {
         self.watch.changes()
     }
 
-    fn watch_kinds(&self, _kinds: &BTreeSet<(String, String)>) {
+    fn watch_kinds(&self, _owned: &Owned) {
         // The whole directory is watched.
     }
 }

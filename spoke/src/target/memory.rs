@@ -14,7 +14,9 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Applied, Behalf, Changed, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use super::{
+    Applied, Behalf, Changed, Deleted, Health, Inventory, Owned, Seen, Target, TargetError, builtin,
+};
 
 /// An object in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -410,7 +412,7 @@ impl Target for MemoryTarget {
         std::mem::take(&mut self.state().changed)
     }
 
-    fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>) {
-        self.state().watched.clone_from(kinds);
+    fn watch_kinds(&self, owned: &Owned) {
+        self.state().watched = owned.keys().cloned().collect();
     }
 }

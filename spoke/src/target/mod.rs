@@ -20,6 +20,8 @@ use nave_placement::{AppKey, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::plan::ClaimedObject;
+
 /// Health of an object, in the words of `kstatus` as Nave spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum HealthState {
@@ -116,6 +118,30 @@ pub struct Changed {
     pub objects: BTreeSet<ObjectKey>,
     /// Group and name of kinds of which any object may have changed.
     pub kinds: BTreeSet<(String, String)>,
+    /// Kinds that were listed anew: what is ours and was not there is gone.
+    pub relisted: Vec<Relisted>,
+}
+
+/// What a new list of a kind showed of what carries our label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relisted {
+    /// The kind's group.
+    pub group: String,
+    /// The kind.
+    pub kind: String,
+    /// Listed in this namespace; empty: everywhere.
+    pub namespace: String,
+    /// What was there.
+    pub present: BTreeSet<ObjectKey>,
+}
+
+impl Relisted {
+    /// Whether the list should have shown this object, and did not.
+    pub fn lacks(&self, key: &ObjectKey) -> bool {
+        (&self.group, &self.kind) == (&key.group, &key.kind)
+            && (self.namespace.is_empty() || self.namespace == key.namespace)
+            && !self.present.contains(key)
+    }
 }
 
 impl Changed {
@@ -151,6 +177,30 @@ pub enum TargetError {
     /// Nothing is known: the target could not be reached or did not answer in time. The same request may work later.
     #[error("{0}")]
     Unreachable(String),
+}
+
+/// The kinds (group and name) of all that is ours, and the namespaces in which it is.
+pub type Owned = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// An app and its objects, for a look at many.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Which app.
+    pub app: AppKey,
+    /// How its objects are treated.
+    pub treatment: Treatment,
+    /// Its objects.
+    pub objects: Vec<Resolved>,
+}
+
+/// What all apps claim, for a look at many.
+#[async_trait]
+pub trait Claims: Send + Sync {
+    /// Every served object that an app in question wants.
+    fn objects(&self) -> Vec<&ClaimedObject>;
+
+    /// The app that wants an object; `None` when its objects are not known.
+    async fn holder(&self, key: &ObjectKey) -> Option<Arc<Holder>>;
 }
 
 /// For whom something is done on a target: an app, and how its objects are treated.
@@ -198,6 +248,12 @@ pub trait Target: Send + Sync + 'static {
     /// Forgets an app's inventory, once it has no objects.
     async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError>;
 
+    /// Looks ahead at the objects of many apps, where that is cheaper than app by app: what it sees it may tell at the
+    /// next [`Target::observe`]. Returns the objects that are known to be as wanted and well.
+    async fn survey(&self, _claims: &dyn Claims) -> BTreeSet<ObjectKey> {
+        BTreeSet::new()
+    }
+
     /// Looks at the objects that an app wants. An error for an object whose state could not be seen.
     async fn observe(
         &self,
@@ -222,6 +278,6 @@ pub trait Target: Send + Sync + 'static {
         Changed::anything()
     }
 
-    /// Which kinds to watch from now on; called with the kinds of all inventories whenever they change.
-    fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>);
+    /// What to watch from now on; called with the kinds of all inventories whenever they change.
+    fn watch_kinds(&self, owned: &Owned);
 }

@@ -51,6 +51,7 @@ impl Shared {
             return Err(self.met(key, &resource).await);
         }
         let applied = self.settle(key, before, &wanted.object, &sent, &answer);
+        self.sighted(of, wanted, &answer.body);
         if key.group == "apiextensions.k8s.io" && key.kind == "CustomResourceDefinition" {
             self.established(&resource, &answer.body, applied == Applied::Unchanged).await?;
         }

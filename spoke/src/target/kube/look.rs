@@ -37,17 +37,27 @@ pub(super) struct Look {
     short: Vec<(ObjectKey, Selected)>,
 }
 
+impl Look {
+    /// Whether a workload was seen that lacks something.
+    pub fn is_short(&self) -> bool {
+        !self.short.is_empty()
+    }
+}
+
 impl Shared {
     pub async fn observe(
         &self,
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        let app = of.app;
         let mut look = Look::default();
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
             let key = &object.key;
+            if let Some(seen) = self.sightings.take(key, || marks::digest(&object.object)) {
+                look.seen.insert(key.clone(), Ok(seen));
+                continue;
+            }
             match self.permitted(key).and_then(|()| self.resource_of(key, &object.object)) {
                 Ok(resource) => {
                     let place = (resource.api_version.clone(), key.kind.clone(), key.namespace.clone());
@@ -57,7 +67,7 @@ impl Shared {
             }
         }
         for ((_, _, namespace), (resource, objects)) in places {
-            if let Err(problem) = self.look_at(app, &resource, &namespace, &objects, &mut look).await {
+            if let Err(problem) = self.look_at(of, &resource, &namespace, &objects, &mut look).await {
                 if problem.is_not_served()
                     && let Err(again) = self.discover_group(&resource.group).await
                 {
@@ -74,7 +84,7 @@ impl Shared {
     /// Looks at the wanted objects of one kind in one namespace.
     async fn look_at(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         resource: &ApiResource,
         namespace: &str,
         objects: &[&Resolved],
@@ -82,10 +92,10 @@ impl Shared {
     ) -> Result<(), Problem> {
         let by_name: BTreeMap<&str, &Resolved> = objects.iter().map(|o| (o.key.name.as_str(), *o)).collect();
         if objects.len() > FEW {
-            let labels = format!("{PART_OF}={}", self.marks.set_id(app));
+            let labels = format!("{PART_OF}={}", self.marks.set_id(of.app));
             let each = |live: Value| {
                 if let Some(wanted) = by_name.get(text(&live, "/metadata/name")) {
-                    self.judge(app, wanted, &live, look);
+                    self.judge(of, wanted, &live, look);
                 }
             };
             self.wire.list(resource, namespace, Some(&labels), false, each).await?;
@@ -113,7 +123,7 @@ impl Shared {
         let mut answers = futures::stream::iter(gets).buffer_unordered(AT_ONCE);
         while let Some((wanted, answer)) = answers.next().await {
             match answer {
-                Ok(Some(live)) => self.judge(app, wanted, &live, look),
+                Ok(Some(live)) => self.judge(of, wanted, &live, look),
                 Ok(None) => self.absent(&wanted.key, look),
                 Err(problem) if problem.is_not_served() => return Err(problem),
                 Err(problem) => drop(look.seen.insert(wanted.key.clone(), Err(problem.into()))),
@@ -136,8 +146,8 @@ impl Shared {
     }
 
     /// One live object, next to what is wanted.
-    fn judge(&self, app: &AppKey, wanted: &Resolved, live: &Value, look: &mut Look) {
-        let key = &wanted.key;
+    pub fn judge(&self, of: Behalf<'_>, wanted: &Resolved, live: &Value, look: &mut Look) {
+        let (app, key) = (of.app, &wanted.key);
         if !self.marks.is_ours(key, live) {
             self.notes.forget(key);
             look.seen.insert(key.clone(), Ok(Seen::Foreign));
@@ -151,7 +161,10 @@ impl Shared {
         if let Some(selected) = Selected::of(live, &health) {
             look.short.push((key.clone(), selected));
         }
-        look.seen.insert(key.clone(), Ok(Seen::Ours { differs, drifted, health }));
+        let seen = Seen::Ours { differs, drifted, health };
+        let version = text(live, "/metadata/resourceVersion");
+        self.sightings.judged(key, version, &marks::digest(&wanted.object), &seen);
+        look.seen.insert(key.clone(), Ok(seen));
     }
 
     /// (differs, drifted), as [`Seen::Ours`] means them.

@@ -6,17 +6,20 @@
 //!
 //! | module | in | out |
 //! |---|---|---|
-//! | `wire`, `problem` | a request | its answer, or one of four kinds of failure |
-//! | `kinds` | discovery documents | scopes, paths |
+//! | `wire`, `gate`, `problem` | a request | its answer, or one of four kinds of failure |
+//! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
+//! | `survey`, `sightings` | what all apps claim | what is at rest, and what was seen of many at once |
 //! | `apply`, `remove` | an object, a key | what came of it |
 //! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
 
 mod apply;
 mod compare;
+mod definitions;
 mod facts;
+mod gate;
 mod inventory;
 mod kinds;
 mod look;
@@ -27,6 +30,8 @@ mod problem;
 mod remove;
 mod sent;
 mod shared;
+mod sightings;
+mod survey;
 mod watch;
 mod wire;
 
@@ -45,13 +50,14 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
-use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
+use super::{Applied, Behalf, Changed, Claims, Deleted, Inventory, Owned, Seen, Target, TargetError};
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -78,6 +84,7 @@ pub struct KubeTarget {
     url: String,
     shared: Arc<Shared>,
     watches: Watches,
+    _definitions: [AbortOnDropHandle<()>; 2],
     runtime: Handle,
 }
 
@@ -96,13 +103,15 @@ impl KubeTarget {
         config.default_retry = false;
         let url = config.cluster_url.to_string();
         let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
-        let wire = Wire { client: Client::try_from(config).map_err(refused)? };
+        let wire = Wire::new(Client::try_from(config).map_err(refused)?);
         let cluster = namespace_uid(&wire, "kube-system").await?;
         own_namespace(&wire, &options.namespace).await?;
         let kinds = Kinds::default().ask(&wire).await?;
         let marks = Marks { cluster, namespace: options.namespace };
         let shared = Arc::new(Shared::new(wire, marks, kinds));
-        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current() })
+        let runtime = Handle::current();
+        let definitions = definitions::follow(&shared, &runtime);
+        Ok(Self { url, shared, watches: Watches::default(), _definitions: definitions, runtime })
     }
 }
 
@@ -183,6 +192,14 @@ impl Target for KubeTarget {
         self.shared.forget_inventory(app).await
     }
 
+    async fn complete(&self, inventories: &BTreeMap<AppKey, Inventory>) -> Result<(), TargetError> {
+        self.shared.complete(inventories).await
+    }
+
+    async fn survey(&self, claims: &dyn Claims) -> BTreeSet<ObjectKey> {
+        self.shared.survey(claims).await
+    }
+
     async fn observe(
         &self,
         of: Behalf<'_>,
@@ -207,7 +224,11 @@ impl Target for KubeTarget {
         self.shared.changed.subscribe()
     }
 
-    fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>) {
-        self.watches.set(kinds, &self.shared, &self.runtime);
+    fn changed(&self) -> Changed {
+        self.shared.take_changed()
+    }
+
+    fn watch_kinds(&self, owned: &Owned) {
+        self.watches.set(owned, &self.shared, &self.runtime);
     }
 }

@@ -3,26 +3,35 @@
 //! In: the way to the API server. Out: what is known of kinds, whose marks are ours, the counter of changes.
 //! Never: decides.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use kube::core::discovery::ApiResource;
 use nave_placement::ObjectKey;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::inventory::Stored;
 use super::kinds::Kinds;
 use super::marks::Marks;
 use super::notes::Notes;
 use super::problem::Problem;
+use super::sightings::Sightings;
 use super::wire::Wire;
-use crate::target::TargetError;
+use crate::target::{Changed, TargetError};
+
+/// Where more objects changed than this at once, all is looked at.
+const MANY_CHANGED: usize = 2_000;
 
 pub(super) struct Shared {
     pub wire: Wire,
     pub marks: Marks,
     pub notes: Notes,
+    pub sightings: Sightings,
     /// Counts what may have changed.
     pub changed: watch::Sender<u64>,
+    /// What may have, until it is asked for.
+    what: Mutex<Changed>,
+    pub stored: Stored,
     /// Counts discoveries that found something new, for those who wait for a kind.
     pub discovered: watch::Sender<u64>,
     kinds: RwLock<Arc<Kinds>>,
@@ -32,7 +41,17 @@ impl Shared {
     pub fn new(wire: Wire, marks: Marks, kinds: Kinds) -> Self {
         let kinds = RwLock::new(Arc::new(kinds));
         let (changed, discovered) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { wire, marks, notes: Notes::default(), changed, discovered, kinds }
+        Self {
+            wire,
+            marks,
+            notes: Notes::default(),
+            sightings: Sightings::default(),
+            changed,
+            what: Mutex::default(),
+            stored: Stored::default(),
+            discovered,
+            kinds,
+        }
     }
 
     /// What is served, as far as known.
@@ -46,6 +65,8 @@ impl Shared {
             *known = Arc::new(kinds);
             drop(known);
             self.discovered.send_modify(|n| *n += 1);
+            // Whoever waits for a kind, or has objects of one that is gone, finds out by comparing.
+            self.changed.send_modify(|n| *n += 1);
         }
     }
 
@@ -94,8 +115,19 @@ impl Shared {
     }
 
     /// Something may have changed.
-    pub fn bump(&self) {
+    pub fn tell(&self, what: impl FnOnce(&mut Changed)) {
+        let mut changed = self.what.lock().unwrap_or_else(PoisonError::into_inner);
+        what(&mut changed);
+        if changed.objects.len() > MANY_CHANGED {
+            *changed = Changed::anything();
+        }
+        drop(changed);
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// What may have changed since the last call.
+    pub fn take_changed(&self) -> Changed {
+        std::mem::take(&mut *self.what.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

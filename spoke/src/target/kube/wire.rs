@@ -3,6 +3,7 @@
 //! In: a request as `kube` builds it. Out: status and JSON, or a [`Problem`].
 //! Never: waits without a limit, retries (the next pass of the spoke is the retry).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{DynamicObject, GetParams, ListParams};
@@ -11,18 +12,22 @@ use kube::core::discovery::ApiResource;
 use kube::core::request::{Error as BuildError, Request};
 use kube::{Client, Resource};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use super::gate::Gate;
 use super::problem::Problem;
 
 /// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Objects a page: with managed fields some 5 KiB each, so that a page is half a MiB.
+/// Objects a page: with managed fields some 5 KiB each, so that a page is half a MiB. Read as JSON it is some four times
+/// that, for as long as it is looked through.
 const PAGE: u32 = 100;
 
 /// The way to the API server.
 #[derive(Clone)]
 pub(super) struct Wire {
     pub client: Client,
+    gate: Arc<Gate>,
 }
 
 /// An answer below 400.
@@ -38,15 +43,33 @@ pub(super) fn path(kind: &ApiResource, namespace: &str) -> Request {
 }
 
 impl Wire {
+    /// A way that is open.
+    pub fn new(client: Client) -> Self {
+        Self { client, gate: Arc::default() }
+    }
+
     /// Sends what `kube` built.
     pub async fn send(&self, request: Result<HttpRequest, BuildError>) -> Result<Answer, Problem> {
         let request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        let permit = self.gate.enter().await?;
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
-            let code = response.status().as_u16();
-            Ok((code, response.into_body().collect_bytes().await?))
+            let (code, after) = (response.status().as_u16(), retry_after(&response));
+            Ok((code, after, response.into_body().collect_bytes().await?))
         };
-        let (code, bytes) = limited(exchange).await?;
+        let (code, after, bytes) = match limited(exchange).await {
+            Ok(answer) => answer,
+            Err(problem) => {
+                if problem.code == 0 {
+                    self.gate.unanswered(Instant::now(), &problem.error.to_string());
+                }
+                return Err(problem);
+            }
+        };
+        drop(permit);
+        let busy = matches!(code, 429 | 503).then(|| Problem::answered(code, &bytes).error.to_string());
+        let after = after.filter(|_| busy.is_some());
+        self.gate.answered(Instant::now(), after, busy.as_deref().unwrap_or_default());
         if code >= 400 {
             return Err(Problem::answered(code, &bytes));
         }
@@ -83,32 +106,50 @@ impl Wire {
         metadata: bool,
         mut each: impl FnMut(Value) + Send,
     ) -> Result<(), Problem> {
-        let mut params =
-            ListParams { label_selector: labels.map(str::to_owned), limit: Some(PAGE), ..Default::default() };
+        let mut from = None;
         loop {
-            let at = path(kind, namespace);
-            let mut page =
-                self.send(if metadata { at.list_metadata(&params) } else { at.list(&params) }).await?.body;
-            match page.get_mut("items").map(Value::take) {
-                Some(Value::Array(items)) => {
-                    for mut item in items {
-                        // The items of a list do not repeat what the list is of.
-                        if let Some(fields) = item.as_object_mut() {
-                            fields.insert("apiVersion".into(), kind.api_version.clone().into());
-                            fields.insert("kind".into(), kind.kind.clone().into());
-                        }
-                        each(item);
-                    }
-                }
-                Some(Value::Null) => {}
-                _ => return Err(Problem::unanswered("the API server's list has no items")),
-            }
-            match page.pointer("/metadata/continue").and_then(Value::as_str).filter(|c| !c.is_empty()) {
-                Some(more) => params.continue_token = Some(more.to_owned()),
+            let (page, more) = self.page(kind, namespace, labels, metadata, from).await?;
+            page.into_iter().for_each(&mut each);
+            match more {
+                Some(more) => from = Some(more),
                 None => return Ok(()),
             }
         }
     }
+
+    /// One page of a list, and where the next begins.
+    pub async fn page(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        labels: Option<&str>,
+        metadata: bool,
+        from: Option<String>,
+    ) -> Result<(Vec<Value>, Option<String>), Problem> {
+        let (label_selector, limit) = (labels.map(str::to_owned), Some(PAGE));
+        let params = ListParams { label_selector, limit, continue_token: from, ..Default::default() };
+        let at = path(kind, namespace);
+        let mut page =
+            self.send(if metadata { at.list_metadata(&params) } else { at.list(&params) }).await?.body;
+        let mut items = match page.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items,
+            Some(Value::Null) => Vec::new(),
+            _ => return Err(Problem::unanswered("the API server's list has no items")),
+        };
+        for fields in items.iter_mut().filter_map(Value::as_object_mut) {
+            // The items of a list do not repeat what the list is of.
+            fields.insert("apiVersion".into(), kind.api_version.clone().into());
+            fields.insert("kind".into(), kind.kind.clone().into());
+        }
+        let more = page.pointer("/metadata/continue").and_then(Value::as_str).filter(|c| !c.is_empty());
+        Ok((items, more.map(str::to_owned)))
+    }
+}
+
+/// How long the server asks to be left alone; only seconds are spoken by API servers.
+fn retry_after(response: &http::Response<Body>) -> Option<Duration> {
+    let seconds = response.headers().get(http::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 type HttpRequest = http::Request<Vec<u8>>;
