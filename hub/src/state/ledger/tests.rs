@@ -66,7 +66,10 @@ async fn what_was_written_without_an_answer_is_read_back_so_that_later_batches_c
     store.mute.store(true, Ordering::Relaxed);
     let audit = Audit { what: "Removed", ..Audit::default() };
     let batch = Batch::new().require_same(key.clone(), version()).delete(key.clone());
-    ledger.commit_audited(Step::MemberDetached, batch, &[audit.clone()]).await.expect_err("no answer");
+    ledger
+        .commit_audited(Step::MemberDetached, batch, std::slice::from_ref(&audit))
+        .await
+        .expect_err("no answer");
     assert_eq!(uid(), None);
     // The audit log goes on behind the line that was written.
     let again =
