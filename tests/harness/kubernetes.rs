@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 use crate::assets;
 use crate::etcd::Etcd;
@@ -105,6 +106,26 @@ impl Cluster {
     /// A kubeconfig of an administrator, complete in itself, with one context, named as the cluster.
     pub fn kubeconfig(&self) -> &Path {
         self.components.kubeconfig()
+    }
+
+    /// Every request so far that may have changed something, by the API server's own audit log, the oldest first. It is
+    /// written up to a second later: a request of the caller's, at the end, shows that all before it are there.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn audit(&self) -> Result<Vec<Value>> {
+        let marker = format!("audit-{}", fastrand::u64(..));
+        self.kubectl(&["create", "configmap", "-n", "default", &marker]).await?;
+        let read = async || -> Result<Vec<Value>> {
+            let text = fs::read_to_string(self.components.audit_log())?;
+            // The last line may be being written.
+            let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+            let lines: Vec<Value> = lines.collect();
+            let end = lines.iter().position(|line| line["objectRef"]["name"] == *marker);
+            let end = end.context("the audit log is behind")?;
+            Ok(lines.into_iter().take(end).collect())
+        };
+        wait::within(API_LIMIT, read).await.map_err(|state| anyhow::anyhow!("{state}"))
     }
 
     /// A directory of this cluster's own, for what a test wants to put beside it.

@@ -88,7 +88,8 @@ pub async fn commit_to_applied(samples: usize) -> Value {
     ])
 }
 
-async fn objects(cluster: &Cluster) -> Api<DynamicObject> {
+/// The ConfigMaps of the namespace `web`.
+pub async fn objects(cluster: &Cluster) -> Api<DynamicObject> {
     let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
     let config =
         kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();

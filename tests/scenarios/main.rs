@@ -3,7 +3,9 @@
 //! In: a scenario's name, a scale. Out: figures. Never: asserts a time (tests assert counters of work, not times).
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on panics")]
 
+mod drift;
 mod figures;
+mod install;
 mod latency;
 mod memory;
 mod operator;
@@ -19,15 +21,13 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("6", "the return of 10,000 spokes needs the fleet simulator over sockets, which is not built yet"),
     ("7", "the cold start with 1,000,000 entries is not measured yet"),
     ("8", "state per entry is not measured yet"),
-    ("9", "1,000 apps on one API server are not measured yet"),
     ("11", "10,000 reports within a second need the fleet simulator over sockets, which is not built yet"),
     ("12", "rollouts in waves are not built yet"),
-    ("13", "the time to correct drift is not measured yet"),
     ("14", "the time to notice a dead spoke is not measured yet"),
     ("15", "50 spokes with 50 apps each are not measured yet"),
 ];
 
-const USAGE: &str = "use: tests/bench 3|10|hub-rss [--scale K] [--json]";
+const USAGE: &str = "use: tests/bench 3|9|10|13|hub-rss [--scale K] [--json]";
 
 fn main() -> ExitCode {
     // `cargo bench` adds --bench.
@@ -52,6 +52,8 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let figures = match scenario.as_str() {
         "3" => runtime.block_on(latency::commit_to_applied(scale.unwrap_or(100))),
+        "9" => runtime.block_on(install::many_apps(scale.unwrap_or(1_000))),
+        "13" => runtime.block_on(drift::corrected(scale.unwrap_or(200))),
         "10" => runtime.block_on(memory::idle_spoke(scale.unwrap_or(1))),
         "hub-rss" => runtime.block_on(memory::hub(scale.unwrap_or(3))),
         other => return usage(&format!("there is no scenario {other}")),

@@ -104,6 +104,7 @@ impl Engine {
         };
         // Taken, so that a round that is dropped on its way leaves nothing behind that may not be true.
         let known = self.inventories.take().filter(|_| !everything);
+        let fresh = known.is_none();
         let mut inventories = match known {
             Some(known) => known,
             None => match target.inventories().await {
@@ -134,7 +135,7 @@ impl Engine {
             self.reindex(target, desired).await;
             self.with_moves(&inventories, &mut focus);
         }
-        if everything || round.writes() > 0 {
+        if fresh || round.writes() > 0 {
             target.watch_kinds(&owned(&inventories));
         }
         self.tell(desired, &inventories, &round, &mut outcome);
@@ -192,7 +193,7 @@ impl Engine {
         };
         let unknown = entries.iter().filter(|(app, entry)| !is_known(app, &entry.digest));
         let mut focus: BTreeSet<AppKey> = unknown.map(|(app, _)| app.clone()).collect();
-        focus.extend(due.iter().chain(&changed.apps).filter(|app| entries.contains_key(*app)).cloned());
+        focus.extend(due.iter().filter(|app| entries.contains_key(*app)).cloned());
         for relisted in &changed.relisted {
             let lacks = |inventory: &&Inventory| inventory.objects.iter().any(|key| relisted.lacks(key));
             let apps = inventories.iter().filter(|(_, inventory)| lacks(inventory));

@@ -115,7 +115,6 @@ impl Pass<'_> {
                     |inventory: &Inventory| changed.objects.iter().any(|o| inventory.objects.contains(o));
                 changed.all
                     || due.contains(app)
-                    || changed.apps.contains(app)
                     || !known.contains_key(app)
                     || steps
                         .settle

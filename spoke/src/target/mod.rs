@@ -112,8 +112,6 @@ pub enum Deleted {
 pub struct Changed {
     /// It is not known what: anything.
     pub all: bool,
-    /// Apps, as changed objects name theirs.
-    pub apps: BTreeSet<AppKey>,
     /// Objects, whosever they are.
     pub objects: BTreeSet<ObjectKey>,
     /// Group and name of kinds of which any object may have changed.

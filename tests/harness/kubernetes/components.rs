@@ -16,6 +16,16 @@ use crate::tls::Authority;
 /// Only this test can reach the server and its life is short: the token guards nothing.
 const ADMIN_TOKEN: &str = "token-of-the-administrator";
 
+/// Who changed what, and nothing else: one line a request.
+const AUDIT_POLICY: &str = "\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, verbs: [get, list, watch]}
+- {level: Metadata}
+";
+
 /// What all processes of one cluster share: its files, its address, its binaries.
 #[derive(Debug)]
 pub(super) struct Components {
@@ -46,6 +56,7 @@ impl Components {
         fs::write(this.file("tokens.key"), tokens.key_pem())?;
         fs::write(this.file("tokens.pub"), tokens.public_key_pem())?;
         fs::write(this.file("authority.crt"), this.authority.pem())?;
+        fs::write(this.file("audit-policy.yaml"), AUDIT_POLICY)?;
         fs::write(this.file("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,system:masters\n"))?;
         fs::write(
             this.kubeconfig(),
@@ -92,7 +103,16 @@ impl Components {
             .arg("--service-cluster-ip-range=10.0.0.0/24")
             // Without it a pod waits for its service account's token, which nobody needs on a hollow node.
             .arg("--disable-admission-plugins=ServiceAccount")
+            .arg(self.flag("audit-policy-file", "audit-policy.yaml"))
+            .arg(self.flag("audit-log-path", "audit.log"))
+            .arg("--audit-log-mode=batch")
+            .arg("--audit-log-batch-max-wait=1s")
             .start(self.directory())
+    }
+
+    /// What the API server wrote down of every request that may change something.
+    pub fn audit_log(&self) -> PathBuf {
+        self.file("audit.log")
     }
 
     /// Controller manager, scheduler and node.

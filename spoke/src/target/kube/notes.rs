@@ -41,6 +41,11 @@ impl Notes {
         self.lock().get(&self.seed.hash_one(key)).copied()
     }
 
+    /// Whether an object of this version is another than was last seen or written.
+    pub fn is_news(&self, key: &ObjectKey, version: u64) -> bool {
+        self.get(key).is_none_or(|note| note.written != version && note.version != version)
+    }
+
     /// Remembers.
     pub fn set(&self, key: &ObjectKey, note: Note) {
         let at = self.seed.hash_one(key);

@@ -3,7 +3,8 @@
 //! In: the way to the API server. Out: what is known of kinds, whose marks are ours, the counter of changes.
 //! Never: decides.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use kube::core::discovery::ApiResource;
 use nave_placement::ObjectKey;
@@ -30,7 +31,7 @@ pub(super) struct Shared {
     /// Counts what may have changed.
     pub changed: watch::Sender<u64>,
     /// What may have, until it is asked for.
-    what: Mutex<Changed>,
+    what: Mutex<Pending>,
     pub stored: Stored,
     /// Counts discoveries that found something new, for those who wait for a kind.
     pub discovered: watch::Sender<u64>,
@@ -116,19 +117,43 @@ impl Shared {
 
     /// Something may have changed.
     pub fn tell(&self, what: impl FnOnce(&mut Changed)) {
-        let mut changed = self.what.lock().unwrap_or_else(PoisonError::into_inner);
-        what(&mut changed);
-        if changed.objects.len() > MANY_CHANGED {
-            *changed = Changed::anything();
-        }
-        drop(changed);
+        what(&mut self.pending().changed);
         self.changed.send_modify(|n| *n += 1);
     }
 
-    /// What may have changed since the last call.
-    pub fn take_changed(&self) -> Changed {
-        std::mem::take(&mut *self.what.lock().unwrap_or_else(PoisonError::into_inner))
+    /// An object was changed, and has this version now; `None`: it is gone.
+    pub fn tell_of(&self, key: ObjectKey, version: Option<u64>) {
+        self.sightings.forget(&key);
+        let mut pending = self.pending();
+        pending.objects.insert(key, version);
+        if pending.objects.len() > MANY_CHANGED {
+            *pending = Pending { changed: Changed::anything(), ..Pending::default() };
+        }
+        drop(pending);
+        self.changed.send_modify(|n| *n += 1);
     }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.what.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What may have changed since the last call. The event of our own write may come before the answer to it, so that
+    /// only now it can be told from others.
+    pub fn take_changed(&self) -> Changed {
+        let Pending { mut changed, objects } = std::mem::take(&mut *self.pending());
+        let is_news = |(key, version): &(ObjectKey, Option<u64>)| {
+            version.is_none_or(|version| self.notes.is_news(key, version))
+        };
+        changed.objects.extend(objects.into_iter().filter(is_news).map(|(key, _)| key));
+        changed
+    }
+}
+
+/// What may have changed, until somebody asks.
+#[derive(Default)]
+struct Pending {
+    changed: Changed,
+    objects: HashMap<ObjectKey, Option<u64>>,
 }
 
 /// The text at a JSON pointer; empty when there is none.

@@ -15,15 +15,15 @@ use kube::api::{DynamicObject, ObjectMeta, PartialObjectMeta};
 use kube::core::discovery::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use nave_placement::{AppKey, ObjectKey};
+use nave_placement::ObjectKey;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::marks::{APP, PART_OF};
+use super::marks::PART_OF;
 use super::shared::Shared;
-use crate::target::{Changed, Owned, Relisted};
+use crate::target::{Owned, Relisted};
 
 /// Metadata of this many objects is held at once while a list is read.
 const PAGE: u32 = 50;
@@ -181,9 +181,7 @@ fn take(
         Event::Init => listed.clear(),
         Event::InitApply(object) => {
             let key = key(resource, &object.metadata);
-            if is_news(shared, &key, &object.metadata) {
-                tell(shared, &key, &object.metadata);
-            }
+            tell(shared, &key, &object.metadata);
             listed.insert(key);
         }
         Event::InitDone => {
@@ -192,13 +190,8 @@ fn take(
             let (namespace, present) = (namespace.to_owned(), std::mem::take(listed));
             shared.tell(|changed| changed.relisted.push(Relisted { group, kind, namespace, present }));
         }
-        Event::Apply(object) => {
-            let key = key(resource, &object.metadata);
-            if is_news(shared, &key, &object.metadata) {
-                tell(shared, &key, &object.metadata);
-            }
-        }
-        Event::Delete(object) => tell(shared, &key(resource, &object.metadata), &object.metadata),
+        Event::Apply(object) => tell(shared, &key(resource, &object.metadata), &object.metadata),
+        Event::Delete(object) => shared.tell_of(key(resource, &object.metadata), None),
     }
 }
 
@@ -212,19 +205,11 @@ fn key(resource: &ApiResource, metadata: &ObjectMeta) -> ObjectKey {
 }
 
 /// All is news but what we saw already, and the trace of our own last write.
-fn is_news(shared: &Shared, key: &ObjectKey, metadata: &ObjectMeta) -> bool {
-    let version = shared.notes.version(metadata.resource_version.as_deref().unwrap_or_default());
-    shared.notes.get(key).is_none_or(|note| note.written != version && note.version != version)
-}
-
 fn tell(shared: &Shared, key: &ObjectKey, metadata: &ObjectMeta) {
-    shared.sightings.forget(key);
-    let app = metadata.annotations.as_ref().and_then(|annotations| annotations.get(APP));
-    let app: Option<AppKey> = app.and_then(|app| app.parse().ok());
-    shared.tell(|Changed { apps, objects, .. }| {
-        apps.extend(app);
-        objects.insert(key.clone());
-    });
+    let version = shared.notes.version(metadata.resource_version.as_deref().unwrap_or_default());
+    if shared.notes.is_news(key, version) {
+        shared.tell_of(key.clone(), Some(version));
+    }
 }
 
 /// Whether this error ends a watch: the kind is not served, or we may not watch it.
