@@ -13,7 +13,7 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `survey`, `sightings` | what all apps claim | what is at rest, and what was seen of many at once |
 //! | `apply`, `remove` | an object, a key | what came of it |
-//! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+//! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 mod apply;
 mod compare;
@@ -29,6 +29,7 @@ mod pods;
 mod problem;
 mod remove;
 mod sent;
+mod settle;
 mod shared;
 mod sightings;
 mod survey;
@@ -54,6 +55,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
+use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
@@ -85,6 +87,7 @@ pub struct KubeTarget {
     shared: Arc<Shared>,
     watches: Watches,
     _definitions: [AbortOnDropHandle<()>; 2],
+    settling: Settling,
     runtime: Handle,
 }
 
@@ -111,7 +114,8 @@ impl KubeTarget {
         let shared = Arc::new(Shared::new(wire, marks, kinds));
         let runtime = Handle::current();
         let definitions = definitions::follow(&shared, &runtime);
-        Ok(Self { url, shared, watches: Watches::default(), _definitions: definitions, runtime })
+        let (watches, settling) = (Watches::default(), Settling::default());
+        Ok(Self { url, shared, watches, settling, _definitions: definitions, runtime })
     }
 }
 
@@ -205,7 +209,9 @@ impl Target for KubeTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        self.shared.observe(of, wanted).await
+        let seen = self.shared.observe(of, wanted).await;
+        self.settling.after(&seen, &self.shared, &self.runtime);
+        seen
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {

@@ -95,7 +95,7 @@ impl Sightings {
 impl Shared {
     /// The answer to a write shows the object: who asks for it next needs no request.
     pub fn sighted(&self, of: Behalf<'_>, wanted: &Resolved, live: &Value) {
-        let mut look = Look::default();
+        let mut look = Look::under(of);
         self.judge(of, wanted, live, &mut look);
         if let Some(Ok(seen)) = look.seen.remove(&wanted.key).filter(|_| !look.is_short()) {
             self.sightings.put(&wanted.key, marks::digest(&wanted.object), seen);

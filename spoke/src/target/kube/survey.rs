@@ -94,7 +94,7 @@ impl Shared {
                     continue;
                 };
                 let of = Behalf { app: &holder.app, treatment: &holder.treatment };
-                let mut look = Look::default();
+                let mut look = Look::under(of);
                 self.judge(of, wanted, &live, &mut look);
                 if let Some(Ok(seen)) = look.seen.remove(&object.key)
                     // What lacks pods is asked about its pods by who asks for it.
