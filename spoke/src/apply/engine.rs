@@ -17,7 +17,7 @@ use super::pass::{Done, Pass};
 use super::round::Round;
 use super::survey::Survey;
 use super::{Desired, Interrupt, judge};
-use crate::plan::{Claimed, Claims, Index};
+use crate::plan::{Claimed, Claims, Index, Rank, rank};
 use crate::report::{Outcome, Reason, pending};
 use crate::target::{Changed, Inventory, Owned, Target, TargetError};
 
@@ -279,7 +279,12 @@ impl Engine {
             Pass { round, desired, scopes: &*scopes, index: &self.index, claims: &claims, inventories };
         let (mut done, mut deferred) = (Vec::new(), Vec::new());
         let mut unstored: BTreeMap<AppKey, TargetError> = BTreeMap::new();
-        let mut queue = focus.iter();
+        let defines = |app: &&AppKey| {
+            let objects = self.index.get(*app).and_then(|claimed| claimed.objects.as_ref());
+            objects.into_iter().flatten().any(|object| rank(&object.key) == Rank::Definition)
+        };
+        // Who defines kinds goes first: others may need them.
+        let mut queue = focus.iter().filter(defines).chain(focus.iter().filter(|app| !defines(app)));
         let mut running = FuturesUnordered::new();
         loop {
             while running.len() < APPS_AT_ONCE && !round.stopped() {

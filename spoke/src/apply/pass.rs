@@ -62,6 +62,10 @@ impl Pass<'_> {
             // It has had all the turns that this round gives it.
             steps.settle.clear();
         }
+        if !steps.hands_over() {
+            // Of a thousand apps that are done, only what their reports need is held.
+            (steps, progress.applied, progress.settled) = <_>::default();
+        }
         Done { app: app.clone(), steps, progress, report, reasons }
     }
 
