@@ -313,3 +313,30 @@ async fn what_a_round_that_did_not_end_was_told_is_looked_at_by_the_next() {
         assert_eq!(target.objects()[&config_map_key(key)].live, config_map(key, "1"));
     }
 }
+
+#[tokio::test]
+async fn a_look_at_everything_passes_over_the_apps_that_are_known_to_be_at_rest() {
+    let target = MemoryTarget::new("t");
+    let names: Vec<String> = (0..20).map(|n| format!("app-{n}")).collect();
+    let wish = names.iter().fold(Wish::none(), |wish, name| wish.app(name, &[config_map(name, "1")]));
+    let mut engine = Engine::default();
+    let mut looks = async |what: &str| {
+        let before = target.calls().observe;
+        let outcome = wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert!(
+            outcome.apps.values().all(|report| report.state == EntryState::Healthy),
+            "{what}: {outcome:#?}"
+        );
+        (target.calls().observe - before, outcome.writes)
+    };
+    // Each before and after its write; one write for all versions.
+    assert_eq!(looks("install").await, (40, 41));
+    assert_eq!(looks("nothing changed").await, (0, 0));
+    target.edit(&config_map_key("app-7"), config_map("app-7", "theirs"));
+    target.remove(&config_map_key("app-8"));
+    assert_eq!(looks("two changed, and nobody told").await, (4, 2));
+    // A new engine looks at everything and writes nothing.
+    let before = target.calls().observe;
+    assert_eq!(wish.reconcile(&target).await.writes, 0);
+    assert_eq!(target.calls().observe - before, 20);
+}

@@ -14,8 +14,10 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::plan::{ClaimedObject, digest};
+
 use super::{
-    Applied, Behalf, Changed, Deleted, Health, Inventory, Owned, Seen, Target, TargetError, builtin,
+    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Owned, Seen, Target, TargetError, builtin,
 };
 
 /// An object in memory.
@@ -370,6 +372,20 @@ impl Target for MemoryTarget {
         state.reached()?;
         state.inventories.remove(app);
         Ok(())
+    }
+
+    async fn survey(&self, claims: &dyn Claims) -> BTreeSet<ObjectKey> {
+        let state = self.state();
+        let calm = |object: &&ClaimedObject| {
+            let held = state.objects.get(&object.key).filter(|_| state.reached().is_ok());
+            held.is_some_and(|held| {
+                held.app.is_some()
+                    && held.health == Health::healthy()
+                    && held.applied.as_ref() == Some(&held.live)
+                    && digest(&held.live) == object.digest
+            })
+        };
+        claims.objects().into_iter().filter(calm).map(|object| object.key.clone()).collect()
     }
 
     async fn observe(
