@@ -20,6 +20,7 @@ use crate::apply::{Desired, reconcile};
 use crate::link;
 use crate::plan::Step;
 use crate::report::{Outcome, Reporter};
+use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::{State, blocking, entries};
 use crate::target::Target;
@@ -43,6 +44,8 @@ pub struct Enforcer {
     pub target: Arc<dyn Target>,
     /// Where bundles are.
     pub state: Arc<State>,
+    /// What opens encrypted objects.
+    pub secrets: Arc<Secrets>,
     /// What shall be.
     pub held: watch::Receiver<Held>,
     /// The order to detach.
@@ -64,18 +67,19 @@ impl Enforcer {
         let mut changes = self.target.changes();
         let mut reporter = Reporter::default();
         let mut retry = Backoff::new(RETRY_MIN, RETRY_MAX);
-        let mut quiet = 0;
+        let (mut quiet, mut locked) = (0, false);
         while !*self.detached.borrow() {
             // Marked as seen before the round, so that whatever comes meanwhile leads to another.
             let held = self.held.borrow_and_update().clone();
             self.arrived.borrow_and_update();
             changes.borrow_and_update();
             let began = Instant::now();
-            let outcome = tokio::select! {
+            let (outcome, failed) = tokio::select! {
                 // A round that is dropped between two writes is completed by the next, in whatever process.
                 () = cancel.cancelled() => return,
-                outcome = self.round(&held, &cancel) => outcome,
+                outcome = self.round(&held, locked, &cancel) => outcome,
             };
+            locked = failed;
             let rest = DEBOUNCE.max(began.elapsed());
             tell(&outcome);
             let unsettled = outcome.unsettled();
@@ -126,7 +130,12 @@ impl Enforcer {
         }
     }
 
-    async fn round(&self, held: &Held, cancel: &CancellationToken) -> Outcome {
+    /// The outcome, and whether something could not be decrypted.
+    async fn round(&self, held: &Held, locked: bool, cancel: &CancellationToken) -> (Outcome, bool) {
+        if locked {
+            self.secrets.refresh(&*self.target).await;
+        }
+        let secrets = self.secrets.round();
         let assignment = &*held.assignment;
         let entries = entries(assignment);
         let bundles = self.load(&entries).await;
@@ -137,8 +146,11 @@ impl Enforcer {
             if newer || ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let bundle = |digest: &Digest| bundles.get(digest).cloned();
-        let desired = Desired { assignment, entries: &entries, bundles: &bundle };
-        reconcile(&*self.target, &desired, &interrupt).await
+        let open = |sealed: &_| secrets.open(sealed);
+        let desired = Desired { assignment, entries: &entries, bundles: &bundle, open: &open };
+        let mut outcome = reconcile(&*self.target, &desired, &interrupt).await;
+        let failed = secrets.finish(&mut outcome);
+        (outcome, failed)
     }
 
     /// The bundles that are here, for one round: nothing of them stays in memory.

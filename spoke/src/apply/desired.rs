@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::AppKey;
 use nave_placement::assign::Entry;
-use nave_placement::render::{Bundle, ResolveError, Scopes, resolve};
+use nave_placement::render::{Bundle, ResolveError, Scopes, resolve_opened};
 
 use super::Desired;
 use crate::plan::{Unresolved, Wanted};
@@ -40,7 +40,7 @@ fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Want
     let Some(bytes) = (desired.bundles)(&entry.bundle) else {
         return Err(unresolved(Reason::BundleMissing { bundle: entry.bundle }, None));
     };
-    match resolve(&bytes, entry, scopes) {
+    match resolve_opened(&bytes, entry, scopes, desired.open) {
         Ok(objects) => Ok(Wanted { entry: entry.clone(), objects }),
         Err(error @ ResolveError::Twice { .. }) => {
             // It cannot be applied, but what it claims is known: the rest of the cluster goes on.

@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nave_placement::assign::{Assignment, Entry};
+use nave_placement::render::Open;
 use nave_placement::{AppKey, Digest};
 
 pub use desired::resolve_all;
@@ -33,6 +34,8 @@ pub struct Desired<'a> {
     pub entries: &'a BTreeMap<AppKey, Result<Entry, String>>,
     /// The bundles that are here. Their bytes were checked against the digest when they came.
     pub bundles: &'a (dyn Fn(&Digest) -> Option<Arc<[u8]>> + Send + Sync),
+    /// What opens encrypted objects.
+    pub open: &'a Open<'a>,
 }
 
 /// Asked before every write; may break the round off there: a newer assignment has come, the process is to end, or a
