@@ -25,6 +25,7 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("HoldApprove", OperatorRole::Operator),
     ("AcceptRestore", OperatorRole::Admin),
     ("AuditList", OperatorRole::Viewer),
+    ("SecretRecipients", OperatorRole::Viewer),
 ];
 
 /// Checks who calls and whether they may: gives the beginning of an audit line.

@@ -20,7 +20,7 @@ use serde_json::{Number, json};
 
 use super::Needs;
 use super::finish::path_of;
-use crate::catalog::yaml::{self, Map, Node};
+use crate::catalog::yaml::{self, Entry, Map, Node};
 use crate::catalog::{Position, Problem};
 
 /// How to mend a document that hides what it is.
@@ -106,7 +106,9 @@ impl Sealed {
             yaml::Value::Text(text) => Tree::Text(text.clone()),
             yaml::Value::List(items) => Tree::List(items.iter().map(|item| self.tree(item)).collect()),
             yaml::Value::Map(map) => {
-                Tree::Map(map.0.iter().map(|entry| (entry.key.clone(), self.tree(&entry.node))).collect())
+                // A key is what was written: SOPS takes no other for text.
+                let key = |entry: &Entry| entry.written.as_deref().unwrap_or(&entry.key).to_owned();
+                Tree::Map(map.0.iter().map(|entry| (key(entry), self.tree(&entry.node))).collect())
             }
         }
     }

@@ -113,7 +113,7 @@ fn values_that_change_places_do_not_pass() {
         start..end
     };
     let first = value(0);
-    let second = value(row.text.find("---").expect("two documents"));
+    let second = value(row.text.find("\n---\n").expect("two documents"));
     let (one, two) = (row.text[first.clone()].to_owned(), row.text[second.clone()].to_owned());
     // Same key in both documents: each value decrypts, the order of the MAC does not fit.
     let mut swapped = row.text.clone();
@@ -124,7 +124,7 @@ fn values_that_change_places_do_not_pass() {
     let renamed = row.text.replacen("a: ENC[", "b: ENC[", 1);
     assert_eq!(opened(&row, &renamed), Err(OpenError::Value { path: "stringData.b".into() }));
     // One document less, or an empty value in place of one.
-    let alone = sealed(&row.text[..row.text.find("---").expect("two documents")], Format::Yaml, 1);
+    let alone = sealed(&row.text[..=row.text.find("\n---\n").expect("two documents")], Format::Yaml, 1);
     assert_eq!(open(&alone, &keys()).err(), Some(OpenError::Mac));
     let emptied = row.text.replacen(&one, "\"\"", 1);
     assert_eq!(opened(&row, &emptied), Err(OpenError::Mac));
