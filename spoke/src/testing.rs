@@ -105,7 +105,12 @@ impl Wish {
     /// One round that may be broken off.
     pub async fn interrupted(&self, target: &dyn Target, interrupt: &dyn Interrupt) -> Outcome {
         let bundles = |digest: &Digest| self.bundles.get(digest).cloned();
-        let desired = Desired { assignment: &self.assignment, entries: &self.entries, bundles: &bundles, open: &|_| Err("nothing opens it here".into()) };
+        let desired = Desired {
+            assignment: &self.assignment,
+            entries: &self.entries,
+            bundles: &bundles,
+            open: &|_| Err("nothing opens it here".into()),
+        };
         reconcile(target, &desired, interrupt).await
     }
 

@@ -50,7 +50,10 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
     }
     let without: Vec<&str> = without(&rows).collect();
     if !without.is_empty() {
-        eprintln!("hint: no recipient is known yet of {}; their spokes have not reported one", without.join(", "));
+        eprintln!(
+            "hint: no recipient is known yet of {}; their spokes have not reported one",
+            without.join(", ")
+        );
     }
     Ok(Outcome::Done)
 }
@@ -61,9 +64,11 @@ fn without(rows: &[RecipientRow]) -> impl Iterator<Item = &str> {
 
 /// A rule of `.sops.yaml` that encrypts to all of them.
 fn rule(rows: &[RecipientRow]) -> String {
-    let mut text = "# Put this into .sops.yaml at the root of the repository, and correct path_regex.\n".to_owned();
+    let mut text =
+        "# Put this into .sops.yaml at the root of the repository, and correct path_regex.\n".to_owned();
     for row in rows {
-        let recipient = row.recipient.as_deref().unwrap_or("no recipient yet: secrets cannot be opened there");
+        let recipient =
+            row.recipient.as_deref().unwrap_or("no recipient yet: secrets cannot be opened there");
         let _ = writeln!(text, "# {}: {recipient}", row.cluster);
     }
     let known: Vec<&str> = rows.iter().filter_map(|row| row.recipient.as_deref()).collect();

@@ -202,7 +202,8 @@ async fn render_app(
     let bundle = render::finish(&needs, &files)
         .map_err(|e| e.0.into_iter().map(|p| p.of(Some(&object.id))).collect::<Vec<_>>())?;
     let form = AppForm { bundle: bundle.digest, options, version, commit: catalog.commit.clone() };
-    let warnings = render::plain_secrets(&needs, &files).into_iter().map(|p| p.of(Some(&object.id))).collect();
+    let warnings =
+        render::plain_secrets(&needs, &files).into_iter().map(|p| p.of(Some(&object.id))).collect();
     Ok((form, Some(bundle), warnings))
 }
 

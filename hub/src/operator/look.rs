@@ -11,9 +11,9 @@ use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName};
 
-use super::views::{RecipientRow, 
+use super::views::{
     AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView,
-    StatusView, WhyView,
+    RecipientRow, StatusView, WhyView,
 };
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;

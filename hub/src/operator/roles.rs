@@ -25,6 +25,7 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("HoldApprove", OperatorRole::Operator),
     ("AcceptRestore", OperatorRole::Admin),
     ("AuditList", OperatorRole::Viewer),
+    ("Ask", OperatorRole::Viewer),
     ("SecretRecipients", OperatorRole::Viewer),
 ];
 

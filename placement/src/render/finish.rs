@@ -23,7 +23,8 @@ pub struct FinishError(pub Vec<Problem>);
 /// Every document that cannot be read or is no Kubernetes object, with its position; then there is no bundle at all,
 /// since one that lacks an object would remove it.
 pub fn finish(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bundle, FinishError> {
-    let mut manifests = Manifests { verbatim: matches!(needs.engine, Engine::Manifests), ..Manifests::default() };
+    let mut manifests =
+        Manifests { verbatim: matches!(needs.engine, Engine::Manifests), ..Manifests::default() };
     for relative in needs.files.keys() {
         let file = path_of(needs, relative);
         match files.get(relative) {

@@ -81,7 +81,9 @@ pub enum ResolveError {
 /// # Errors
 /// When the bundle is damaged, or two of its objects fall together.
 pub fn resolve(bundle: &[u8], entry: &Entry, scopes: &dyn Scopes) -> Result<Vec<Resolved>, ResolveError> {
-    resolve_opened(bundle, entry, scopes, &|_| Err("it is encrypted, and opened on its cluster only".to_owned()))
+    resolve_opened(bundle, entry, scopes, &|_| {
+        Err("it is encrypted, and opened on its cluster only".to_owned())
+    })
 }
 
 /// Puts the entry's options on a bundle's objects, after the encrypted ones were opened.

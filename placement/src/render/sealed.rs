@@ -189,7 +189,8 @@ pub(super) fn check(root: &Node) -> Result<(), (Position, String)> {
         Some(yaml::Value::List(recipients)) => recipients.as_slice(),
         _ => &[],
     };
-    let usable = |one: &Node| one.map().is_some_and(|map| text(map, "recipient").and(text(map, "enc")).is_some());
+    let usable =
+        |one: &Node| one.map().is_some_and(|map| text(map, "recipient").and(text(map, "enc")).is_some());
     if !recipients.iter().any(usable) {
         return says(
             "it is encrypted to no age recipient, so no cluster can open it; add the clusters' recipients \
@@ -198,7 +199,9 @@ pub(super) fn check(root: &Node) -> Result<(), (Position, String)> {
     }
     for key in ["mac", "lastmodified"] {
         if text(sops, key).is_none() {
-            return says(&format!("sops.{key} is missing, so nobody could tell whether it was changed; encrypt it again"));
+            return says(&format!(
+                "sops.{key} is missing, so nobody could tell whether it was changed; encrypt it again"
+            ));
         }
     }
     Ok(())

@@ -51,7 +51,10 @@ pub fn encode(prefix: &str, bytes: &[u8; 32]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(prefix.len() + 1 + data.len() + CHECKSUM));
     text.push_str(prefix);
     text.push('1');
-    data.iter().copied().chain(checksum).for_each(|value| text.push(char::from(ALPHABET[usize::from(value)])));
+    data.iter()
+        .copied()
+        .chain(checksum)
+        .for_each(|value| text.push(char::from(ALPHABET[usize::from(value)])));
     text
 }
 

@@ -59,7 +59,10 @@ impl Secrets {
             if known.first() != found.first()
                 && let Some(first) = found.first()
             {
-                tracing::info!(recipient = first.recipient(), "secrets for this cluster are encrypted to this recipient");
+                tracing::info!(
+                    recipient = first.recipient(),
+                    "secrets for this cluster are encrypted to this recipient"
+                );
             }
             *known = found.into();
         }

@@ -19,7 +19,8 @@ impl Values {
     /// Adds values, and the other spelling of each: what is base64 decoded, everything encoded.
     pub fn extend(&mut self, values: Vec<Zeroizing<String>>) {
         for value in values.into_iter().filter(|value| !value.trim().is_empty()) {
-            let decoded = STANDARD.decode(value.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let decoded =
+                STANDARD.decode(value.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             self.0.extend(decoded.filter(|text| !text.trim().is_empty()).map(Zeroizing::new));
             self.0.push(Zeroizing::new(STANDARD.encode(value.as_bytes())));
             self.0.push(value);
@@ -48,7 +49,8 @@ fn replaced(text: &str, value: &str) -> String {
     let (mut out, mut from) = (String::with_capacity(text.len()), 0);
     let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
     for (at, _) in text.match_indices(value) {
-        let alone = !is_word(text[..at].chars().next_back()) && !is_word(text[at + value.len()..].chars().next());
+        let alone =
+            !is_word(text[..at].chars().next_back()) && !is_word(text[at + value.len()..].chars().next());
         if alone {
             out.push_str(&text[from..at]);
             out.push_str(HIDDEN);

@@ -28,8 +28,8 @@ type Cipher = AesGcm<Aes256, U32>;
 
 /// What begins the MAC of a document whose clear values are not under it: SHA-256 of `sops`.
 const ONLY_ENCRYPTED: [u8; 32] = [
-    0x8a, 0x3f, 0xd2, 0xad, 0x54, 0xce, 0x66, 0x52, 0x7b, 0x10, 0x34, 0xf3, 0xd1, 0x47, 0xbe, 0x0b, 0x0b, 0x97, 0x5b,
-    0x3b, 0xf4, 0x4f, 0x72, 0xc6, 0xfd, 0xad, 0xec, 0x81, 0x76, 0xf2, 0x7d, 0x69,
+    0x8a, 0x3f, 0xd2, 0xad, 0x54, 0xce, 0x66, 0x52, 0x7b, 0x10, 0x34, 0xf3, 0xd1, 0x47, 0xbe, 0x0b, 0x0b,
+    0x97, 0x5b, 0x3b, 0xf4, 0x4f, 0x72, 0xc6, 0xfd, 0xad, 0xec, 0x81, 0x76, 0xf2, 0x7d, 0x69,
 ];
 
 /// Why documents could not be opened. None of it tells a value.
@@ -69,7 +69,9 @@ pub enum OpenError {
         rule: &'static str,
     },
     /// A value in clear was changed, or something was added, left out or moved.
-    #[error("its MAC does not fit: it was changed without SOPS; open it with `sops edit` and encrypt it again")]
+    #[error(
+        "its MAC does not fit: it was changed without SOPS; open it with `sops edit` and encrypt it again"
+    )]
     Mac,
 }
 
@@ -176,9 +178,8 @@ impl Pattern {
 impl Rule {
     fn read(header: &Tree) -> Result<Self, OpenError> {
         let given = |name| Some(text(header, name)).filter(|text| !text.is_empty());
-        let regex = |rule, text: &str| {
-            Regex::new(text).map(Pattern::Regex).map_err(|_| OpenError::Rule { rule })
-        };
+        let regex =
+            |rule, text: &str| Regex::new(text).map(Pattern::Regex).map_err(|_| OpenError::Rule { rule });
         let suffix = |text: &str| Pattern::Suffix(text.to_owned());
         // SOPS takes one of them; where several stand, the last of its checks decides.
         if let Some(text) = given("encrypted_regex") {

@@ -71,7 +71,9 @@ fn every_kind_of_value_and_rule_is_read_as_it_was() {
 fn other_recipients_are_named_next_to_ours() {
     let theirs = row("for others");
     let error = opened(&theirs, &theirs.text).expect_err("not ours").to_string();
-    for part in ["age1henwn645drkd3fa34t27t2w2x0nsgw3w4h62gmg5x5xflyjpy38s5cncph", "age1l44xcng8dqj32nlv6d930"] {
+    for part in
+        ["age1henwn645drkd3fa34t27t2w2x0nsgw3w4h62gmg5x5xflyjpy38s5cncph", "age1l44xcng8dqj32nlv6d930"]
+    {
         assert!(error.contains(part), "{error}");
     }
     let sealed = sealed(&theirs.text, Format::Yaml, 1);
@@ -94,13 +96,14 @@ fn check_changed(name: &str, change: impl Fn(&str) -> String, expected: &str) {
 fn a_changed_document_is_not_opened() {
     let shared = "documents that share a MAC";
     // The first encrypted value of the text, without the first character of its data.
-    let cut = |text: &str| text.replacen("data:", "data:A", 1);
+    let cut = |text: &str| text.replacen(",data:", ",data:A", 1);
     check_changed("a MAC of encrypted values only", cut, "stringData.a was changed");
     check_changed("JSON", |text| text.replacen(",type:str", ",type:int", 1), "stringData.a was changed");
     check_changed("JSON", |text| text.replacen("\"n\": 12", "\"n\": 13", 1), "MAC");
     let clear = |text: &str| text.replacen("name: \"one\"", "name: \"other\"", 1);
     check_changed(shared, clear, "MAC");
-    let gone = |text: &str| text.replacen("AGE ENCRYPTED FILE-----\n", "AGE ENCRYPTED FILE-----\n        AAAA\n", 1);
+    let gone =
+        |text: &str| text.replacen("AGE ENCRYPTED FILE-----\n", "AGE ENCRYPTED FILE-----\n        AAAA\n", 1);
     check_changed(shared, gone, "is damaged");
 }
 

@@ -66,7 +66,10 @@ impl DirTarget {
         let state = State::open(state_dir);
         let state = state.map_err(|source| OpenError { path: state_dir.to_owned(), source })?;
         let watch = Watch::start(dir);
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), state, digests: DigestKey::default() }), watch })
+        Ok(Self {
+            inner: Arc::new(Inner { dir: dir.to_owned(), state, digests: DigestKey::default() }),
+            watch,
+        })
     }
 
     /// The file of an object.
@@ -141,7 +144,9 @@ impl Inner {
         files::write(&path, text.as_bytes()).map_err(unreachable(&path))?;
         // Killed here, the mark in the file says whose it is.
         let body = files::body(&text);
-        self.state.record(&name, &self.digests.of(&object.object, body.as_bytes())).map_err(unreachable(&path))?;
+        self.state
+            .record(&name, &self.digests.of(&object.object, body.as_bytes()))
+            .map_err(unreachable(&path))?;
         Ok(if found.is_some() { Applied::Changed } else { Applied::Created })
     }
 

@@ -139,7 +139,12 @@ impl Spoke {
             _ => ControlFlow::Continue(()),
         };
         let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
-        let desired = Desired { assignment: &assignment, entries: &entries, bundles: &bundles, open: &|_| Err("nothing is encrypted here".into()) };
+        let desired = Desired {
+            assignment: &assignment,
+            entries: &entries,
+            bundles: &bundles,
+            open: &|_| Err("nothing is encrypted here".into()),
+        };
         let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         core.observed(Reporter::default().report(assignment.order(), outcome))
     }
