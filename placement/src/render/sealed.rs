@@ -250,3 +250,7 @@ fn plain_secret(root: &Node) -> Option<Position> {
     let plain = is("apiVersion", "v1") && is("kind", "Secret") && (holds("data") || holds("stringData"));
     (plain && !is_sealed(root)).then_some(root.position)
 }
+
+#[cfg(test)]
+#[path = "sealed_tests.rs"]
+mod tests;
