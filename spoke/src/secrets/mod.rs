@@ -21,13 +21,14 @@ mod scrub;
 mod sops;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use nave_placement::fleet::Fact;
 use nave_placement::render::Sealed;
+use nave_placement::report::EntryReport;
 use serde_json::Value;
 
-use crate::report::Outcome;
+use crate::apply::Opener;
 use crate::state::State;
 use crate::target::Target;
 use age::Identity;
@@ -93,13 +94,20 @@ struct Opened {
 }
 
 impl Round {
-    /// The objects of documents of one MAC, or why not.
-    ///
-    /// # Errors
-    /// In words that tell whom they are encrypted to, and no value.
-    pub fn open(&self, sealed: &Sealed) -> Result<Vec<Value>, String> {
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something could not be opened, so that other identities are worth looking for.
+    pub fn has_failed(&self) -> bool {
+        self.opened().failed
+    }
+}
+
+impl Opener for Round {
+    fn open(&self, sealed: &Sealed) -> Result<Vec<Value>, String> {
         let result = sops::open(sealed, &self.identities);
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.opened();
         match result {
             Ok(sops::Opened { objects, values }) => {
                 opened.values.extend(values);
@@ -112,16 +120,11 @@ impl Round {
         }
     }
 
-    /// Takes opened values out of everything that the round says: an API server repeats what it refuses.
-    /// True: something could not be opened, so other identities are worth looking for.
-    pub fn finish(self, outcome: &mut Outcome) -> bool {
-        let opened = self.opened.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for entry in outcome.apps.values_mut().chain(outcome.leaving.values_mut()) {
-            opened.values.scrub(&mut entry.message);
-            for object in entry.unhealthy.iter_mut().chain(&mut entry.notes) {
-                opened.values.scrub(&mut object.message);
-            }
+    fn scrub(&self, report: &mut EntryReport) {
+        let opened = self.opened();
+        opened.values.scrub(&mut report.message);
+        for object in report.unhealthy.iter_mut().chain(&mut report.notes) {
+            opened.values.scrub(&mut object.message);
         }
-        opened.failed
     }
 }

@@ -12,7 +12,7 @@ use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
 use nave_placement::catalog::OnRemove;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::v1;
-use nave_spoke::apply::{Desired, reconcile};
+use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
@@ -143,7 +143,7 @@ impl Spoke {
             assignment: &assignment,
             entries: &entries,
             bundles: &bundles,
-            open: &|_| Err("nothing is encrypted here".into()),
+            secrets: &Closed,
         };
         let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         core.observed(Reporter::default().report(assignment.order(), outcome))
