@@ -13,6 +13,7 @@ pub mod observe;
 pub mod plan;
 pub mod report;
 pub mod run;
+pub mod secrets;
 pub mod session;
 pub mod state;
 pub mod status;

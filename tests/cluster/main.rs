@@ -9,5 +9,6 @@ mod health;
 mod moves;
 mod outages;
 mod placement;
+mod secrets;
 mod stage;
 mod workloads;

@@ -399,14 +399,13 @@ mod tests {
             let version = Some(Digest::of(b"v"));
             let inventory = Inventory { objects: (0..count).map(key).collect(), version };
             let app: AppKey = "web".parse().expect("valid");
-            let marks = Marks { cluster: "uid".into(), namespace: "nave-system".into() };
             let mut pieces = pieces(&inventory).expect("written");
             assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES), "{count}");
             let first = pieces.remove(0);
             let (name, stamp) = (Marks::parent_name(&app), "0123456789abcdef");
             let mut listed = Listed::default();
             for (at, piece) in pieces.iter().enumerate() {
-                listed.add(part(&marks.namespace, &name, stamp, at, piece));
+                listed.add(part("nave-system", &name, stamp, at, piece));
             }
             let mut parent = json!({"data": {DATA: first, STAMP: stamp, PARTS: pieces.len().to_string()}});
             assert_eq!(listed.inventory_of(&app, &parent).as_ref(), Ok(&inventory), "{count}");

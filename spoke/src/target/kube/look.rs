@@ -61,7 +61,7 @@ impl Shared {
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
             let key = &object.key;
-            if let Some(seen) = self.sightings.take(key, || marks::digest(&object.object)) {
+            if let Some(seen) = self.sightings.take(key, || crate::plan::digest(&object.object)) {
                 look.seen.insert(key.clone(), Ok(seen));
                 continue;
             }
@@ -172,13 +172,13 @@ impl Shared {
         }
         let seen = Seen::Ours { differs, drifted, health };
         let version = text(live, "/metadata/resourceVersion");
-        self.sightings.judged(key, version, &marks::digest(&wanted.object), &seen);
+        self.sightings.judged(key, version, &crate::plan::digest(&wanted.object), &seen);
         look.seen.insert(key.clone(), Ok(seen));
     }
 
     /// (differs, drifted), as [`Seen::Ours`] means them.
     fn differs(&self, app: &AppKey, wanted: &Resolved, live: &Value, known: Note) -> (bool, bool) {
-        let digest = marks::digest(&wanted.object).to_string();
+        let digest = self.marks.digest(&wanted.object).to_string();
         let mark = |name: &str| marks::annotation(live, name);
         let of_another = mark(marks::APP).is_some_and(|owner| owner != marks::app_mark(app));
         if of_another || mark(APPLIED).is_some_and(|applied| applied != digest) {

@@ -13,8 +13,8 @@ use nave_placement::{Digest, ObjectKey};
 use serde_json::Value;
 
 use super::look::Look;
-use super::marks;
 use super::shared::Shared;
+use crate::plan::digest;
 use crate::target::{Behalf, HealthState, Seen};
 
 /// A round over a thousand apps takes so long; events take a sighting away sooner.
@@ -98,7 +98,7 @@ impl Shared {
         let mut look = Look::under(of);
         self.judge(of, wanted, live, &mut look);
         if let Some(Ok(seen)) = look.seen.remove(&wanted.key).filter(|_| !look.is_short()) {
-            self.sightings.put(&wanted.key, marks::digest(&wanted.object), seen);
+            self.sightings.put(&wanted.key, digest(&wanted.object), seen);
         }
     }
 }
