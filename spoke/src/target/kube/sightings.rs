@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::look::Look;
 use super::shared::Shared;
 use crate::plan::digest;
-use crate::target::{Behalf, HealthState, Seen};
+use crate::target::{Behalf, Health, HealthState, Seen};
 
 /// A round over a thousand apps takes so long; events take a sighting away sooner.
 const FRESH: Duration = Duration::from_secs(30);
@@ -31,6 +31,8 @@ struct Known {
     seen: HashMap<ObjectKey, (Instant, Digest, Seen)>,
     /// By object, hashed: at this resource version it was at rest as this was wanted; both hashed.
     calm: HashMap<u64, (u64, u64)>,
+    /// Objects that a list showed to be at rest still, hashed, and when.
+    confirmed: HashMap<u64, Instant>,
 }
 
 impl Sightings {
@@ -44,12 +46,18 @@ impl Sightings {
     }
 
     /// What was seen of an object that is wanted just so.
-    pub fn take(&self, key: &ObjectKey, wanted: impl FnOnce() -> Digest) -> Option<Seen> {
+    pub fn take(&self, key: &ObjectKey, wanted: impl Fn() -> Digest) -> Option<Seen> {
         let (at, of, seen) = {
             let mut known = self.known();
             // Asked for each object of each look, and nearly always empty.
-            if known.seen.is_empty() {
+            if known.seen.is_empty() && known.confirmed.is_empty() {
                 return None;
+            }
+            let at = self.seed.hash_one(key);
+            if let Some(when) = known.confirmed.remove(&at) {
+                let rests = known.calm.get(&at).is_some_and(|rest| rest.1 == self.seed.hash_one(wanted()));
+                let seen = Seen::Ours { differs: false, drifted: false, health: Health::healthy() };
+                return (rests && when.elapsed() < FRESH).then_some(seen);
             }
             known.seen.remove(key)?
         };
@@ -60,6 +68,12 @@ impl Sightings {
     pub fn forget(&self, key: &ObjectKey) {
         let mut known = self.known();
         known.seen.remove(key);
+        known.confirmed.remove(&self.seed.hash_one(key));
+    }
+
+    /// A list shows that the object is at rest still.
+    pub fn confirm(&self, key: &ObjectKey) {
+        self.known().confirmed.insert(self.seed.hash_one(key), Instant::now());
     }
 
     /// What was put and nobody asked for.
@@ -67,6 +81,7 @@ impl Sightings {
         let mut known = self.known();
         known.seen.clear();
         known.seen.shrink_to_fit();
+        known.confirmed.clear();
     }
 
     /// Remembers whether the object, at this version, is as wanted and well.

@@ -63,6 +63,7 @@ impl Shared {
                 }
             };
             self.wire.list(resource, "", Some(PART_OF), true, each).await?;
+            known.iter().for_each(|key| self.sightings.confirm(key));
             calm.extend(known.iter().map(|key| (*key).clone()));
         }
         if objects.len() - known.len() > MANY {

@@ -143,14 +143,19 @@ async fn follow_in(shared: &Shared, resource: &ApiResource, namespace: &str) -> 
     };
     let config = watcher::Config::default().labels(PART_OF).page_size(PAGE);
     let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    let mut failed = 0;
+    let (mut failed, mut lost) = (0, false);
     // What a new list has shown so far.
     let mut listed: BTreeSet<ObjectKey> = BTreeSet::new();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
                 failed = 0;
+                let is_back = matches!(event, Event::InitDone) && std::mem::take(&mut lost);
                 take(shared, resource, namespace, event, &mut listed);
+                if is_back {
+                    // Who could not look meanwhile shall not wait for his turn.
+                    shared.tell(|changed| changed.kinds.extend([kind_of(resource)]));
+                }
             }
             Err(error) => match ended(&error) {
                 Some(end) => return end,
@@ -160,8 +165,8 @@ async fn follow_in(shared: &Shared, resource: &ApiResource, namespace: &str) -> 
                     if failed == 2 {
                         tracing::warn!(kind = resource.kind, error = %error, "watch interrupted; it is taken up again");
                         // Nothing is known of the kind for now, and that shall be said.
-                        let kind = (resource.group.clone(), resource.kind.clone());
-                        shared.tell(|changed| changed.kinds.extend([kind]));
+                        lost = true;
+                        shared.tell(|changed| changed.kinds.extend([kind_of(resource)]));
                     }
                 }
             },
@@ -193,6 +198,10 @@ fn take(
         Event::Apply(object) => tell(shared, &key(resource, &object.metadata), &object.metadata),
         Event::Delete(object) => shared.tell_of(key(resource, &object.metadata), None),
     }
+}
+
+fn kind_of(resource: &ApiResource) -> (String, String) {
+    (resource.group.clone(), resource.kind.clone())
 }
 
 fn key(resource: &ApiResource, metadata: &ObjectMeta) -> ObjectKey {
