@@ -1,5 +1,6 @@
 //! The hub's half of one session, without sockets, store or clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nave_placement::Digest;
@@ -47,6 +48,8 @@ pub enum Action {
     LostState(Epoch, Generation),
     /// The spoke answered what it holds: the seed of decisions after a restore.
     Seed(Assignment),
+    /// An answer to a question of [`Core::ask`] that was not cancelled.
+    Answered(v1::Answer),
     /// The spoke stopped enforcing.
     Detached,
     /// Something is wrong with this spoke alone.
@@ -80,8 +83,15 @@ pub struct Core {
     unknown: Option<(Epoch, Generation, Digest)>,
     /// It was asked what it holds.
     asked: bool,
+    /// The last question's id; never used twice.
     questions: u64,
+    /// Questions of operators that are not answered.
+    outstanding: BTreeSet<u64>,
 }
+
+/// Questions of operators that one spoke is asked at a time: as many as it answers and queues, and some that are being
+/// cancelled.
+pub const OUTSTANDING: usize = 32;
 
 fn message(message: to_spoke::Message) -> v1::ToSpoke {
     v1::ToSpoke { message: Some(message) }
@@ -100,6 +110,7 @@ impl Core {
             unknown: None,
             asked: false,
             questions: 0,
+            outstanding: BTreeSet::new(),
         }
     }
 
@@ -185,7 +196,23 @@ impl Core {
         }
     }
 
-    fn ask(&mut self) -> Action {
+    /// An operator's question: its id and the message, or nothing where the session has not begun or too many are open.
+    pub fn ask(&mut self, question: v1::Question) -> Option<(u64, v1::ToSpoke)> {
+        if !self.greeted || self.outstanding.len() >= OUTSTANDING {
+            return None;
+        }
+        self.questions += 1;
+        let id = self.questions;
+        self.outstanding.insert(id);
+        Some((id, message(to_spoke::Message::Question(v1::Question { id, ..question }))))
+    }
+
+    /// Nobody waits for this answer any more; tells whether the spoke is still to be told.
+    pub fn cancel(&mut self, question: u64) -> bool {
+        self.outstanding.remove(&question)
+    }
+
+    fn ask_what_it_holds(&mut self) -> Action {
         self.asked = true;
         self.questions += 1;
         let question = question::Question::Assignment(v1::WholeAssignment {});
@@ -205,7 +232,7 @@ impl Core {
             // From before a restore: what it runs becomes the seed of its next assignment. In our own epoch it is proof
             // of a loss, and waits until an operator accepted the restore.
             let before_restore = epoch < view.told.assignment.epoch;
-            return if before_restore && !self.asked { vec![self.ask()] } else { Vec::new() };
+            return if before_restore && !self.asked { vec![self.ask_what_it_holds()] } else { Vec::new() };
         }
         self.unknown = None;
         if view.detaching {
@@ -269,7 +296,12 @@ impl Core {
     }
 
     fn on_answer(&mut self, answer: v1::Answer) -> Vec<Action> {
-        let Some(answer::Answer::Assignment(whole)) = answer.answer else { return Vec::new() };
+        let whole = match answer.answer {
+            // It may be late, cancelled meanwhile, or never have been asked for.
+            _ if self.outstanding.remove(&answer.question) => return vec![Action::Answered(answer)],
+            Some(answer::Answer::Assignment(whole)) => whole,
+            _ => return Vec::new(),
+        };
         let mac = whole.mac.clone();
         let Ok(assignment) = assignment_from_proto(whole, &Assignment::none(Epoch(0))) else {
             return vec![Action::Close("the spoke's answer does not have the digest that it names".into())];

@@ -19,7 +19,7 @@ pub type AllWanted = BTreeMap<AppKey, Result<Wanted, Unresolved>>;
 /// Resolves every entry of the assignment.
 pub fn resolve_all(desired: &Desired<'_>, scopes: &dyn Scopes) -> AllWanted {
     let resolved = |app: &AppKey| match desired.entries.get(app) {
-        Some(Ok(entry)) => one(desired, entry, scopes),
+        Some(Ok(entry)) => resolve_one(desired, entry, scopes),
         Some(Err(message)) => Err(unreadable(message)),
         None => Err(unreadable("it was not decoded")),
     };
@@ -31,7 +31,11 @@ fn unreadable(message: &str) -> Unresolved {
     Unresolved { entry: None, reason, claims: None }
 }
 
-fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Wanted, Unresolved> {
+/// Resolves one entry.
+///
+/// # Errors
+/// When its bundle is not here, is damaged, or names an object twice.
+pub fn resolve_one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Wanted, Unresolved> {
     let unresolved = |reason, claims| Unresolved {
         entry: Some(Box::new(entry.clone())),
         reason: Box::new(reason),

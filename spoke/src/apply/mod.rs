@@ -17,7 +17,7 @@ use std::sync::Arc;
 use nave_placement::assign::{Assignment, Entry};
 use nave_placement::{AppKey, Digest};
 
-pub use desired::resolve_all;
+pub use desired::{resolve_all, resolve_one};
 
 use crate::plan::{Input, Plan, Rank, Step, check, plan, rank};
 use crate::report::{Outcome, Reason};

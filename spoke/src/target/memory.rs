@@ -13,6 +13,8 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::ask::plain::{self, There};
+use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{Applied, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 
 /// An object in memory.
@@ -376,6 +378,28 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(app, key)
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        let objects = {
+            let state = self.state();
+            state.reached()?;
+            state.objects.clone()
+        };
+        let look = |wanted: &Resolved| {
+            let held = objects.get(&wanted.key);
+            Ok(held.map(|held| There { live: held.live.clone(), ours: held.app.is_some() }))
+        };
+        match &inquiry.question {
+            Question::Objects(asked) => {
+                let live = objects.iter().map(|(key, held)| (key.clone(), held.live.clone())).collect();
+                plain::objects(asked, &inquiry.asker, live)
+            }
+            Question::Diff(_) => plain::diff(&inquiry.wanted, look),
+            Question::Adoption(_) => plain::adoption(&inquiry.wanted, look),
+            Question::Events(_) => Err(Refusal("nothing happens here that would be an event".into())),
+            Question::Logs(_) => Err(Refusal("nothing runs here that would write a log".into())),
+        }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -82,7 +82,8 @@ impl Spoke {
                 Action::Send(message) => send.push(message),
                 Action::Close { .. } => close = true,
                 Action::Persist(..) | Action::PersistDetach => self.persisting.push_back(action),
-                Action::Remember { .. } => {}
+                // Nobody asks simulated clusters.
+                Action::Remember { .. } | Action::Answer(_) | Action::Cancel(_) => {}
             }
         }
         (send, close)

@@ -12,9 +12,11 @@
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
 
 mod apply;
+mod ask;
 mod compare;
 mod facts;
 mod inventory;
@@ -51,6 +53,7 @@ use self::marks::Marks;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
+use super::ask::{Answer, Inquiry, Refusal};
 use super::{Applied, Deleted, Inventory, Seen, Target, TargetError};
 
 /// The namespace of the spoke unless it was told another.
@@ -201,6 +204,10 @@ impl Target for KubeTarget {
 
     async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
         self.shared.orphan(app, key).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.shared.answer(inquiry).await
     }
 
     fn changes(&self) -> Receiver<u64> {
