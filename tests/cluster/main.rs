@@ -8,5 +8,6 @@ mod harness_itself;
 mod moves;
 mod outages;
 mod placement;
+mod questions;
 mod stage;
 mod workloads;

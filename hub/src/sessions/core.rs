@@ -317,3 +317,62 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> View {
+        View {
+            told: Arc::new(Told::nothing(Epoch(1))),
+            report: None,
+            cluster_uid: "uid".into(),
+            sending: true,
+            detaching: false,
+            addresses: Vec::new(),
+            now_ms: 0,
+        }
+    }
+
+    fn greeted() -> Core {
+        let mut core = Core::new("fra-1".into(), MacKey::new([0; 32]));
+        let versions = v1::VersionRange { min: *limits::VERSIONS.start(), max: *limits::VERSIONS.end() };
+        let hello = v1::Hello { versions: Some(versions), cluster_uid: "uid".into(), ..v1::Hello::default() };
+        core.on_message(v1::FromSpoke { message: Some(from_spoke::Message::Hello(hello)) }, &view());
+        core
+    }
+
+    fn answer(question: u64) -> v1::FromSpoke {
+        let answer = Some(answer::Answer::Json(b"{}".to_vec()));
+        let answer = v1::Answer { question, answer, truncated: false };
+        v1::FromSpoke { message: Some(from_spoke::Message::Answer(answer)) }
+    }
+
+    #[test]
+    fn an_answer_reaches_whoever_asked_once_and_any_other_is_dropped() {
+        let mut core = greeted();
+        let (first, message) = core.ask(v1::Question::default()).expect("a question");
+        let sent = matches!(message.message, Some(to_spoke::Message::Question(q)) if q.id == first);
+        assert!(sent);
+        let (second, _) = core.ask(v1::Question::default()).expect("another");
+        assert_ne!(first, second);
+        let of = |core: &mut Core, id| core.on_message(answer(id), &view());
+        assert!(matches!(of(&mut core, second).as_slice(), [Action::Answered(a)] if a.question == second));
+        assert_eq!(of(&mut core, second), [], "once");
+        assert_eq!(of(&mut core, 99), [], "never asked");
+        assert!(core.cancel(first), "the spoke is to be told");
+        assert!(!core.cancel(first));
+        assert_eq!(of(&mut core, first), [], "cancelled");
+    }
+
+    #[test]
+    fn a_session_takes_a_bounded_number_of_questions_and_none_before_it_has_begun() {
+        let mut early = Core::new("fra-1".into(), MacKey::new([0; 32]));
+        assert_eq!(early.ask(v1::Question::default()), None);
+        let mut core = greeted();
+        let asked = (0..OUTSTANDING + 5).filter(|_| core.ask(v1::Question::default()).is_some()).count();
+        assert_eq!(asked, OUTSTANDING);
+        assert!(core.cancel(1));
+        assert!(core.ask(v1::Question::default()).is_some(), "one has made room");
+    }
+}

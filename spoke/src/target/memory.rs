@@ -49,6 +49,8 @@ pub struct Calls {
     pub inventory_writes: u64,
     /// `discover`.
     pub discover: u64,
+    /// `answer`.
+    pub answer: u64,
 }
 
 /// What happened to an object, in order.
@@ -85,12 +87,15 @@ pub struct MemoryTarget {
     uid: String,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    /// Questions get no answer while this is set.
+    silent: watch::Sender<bool>,
 }
 
 impl MemoryTarget {
     /// An empty one.
     pub fn new(uid: impl Into<String>) -> Self {
-        Self { uid: uid.into(), state: Mutex::default(), changes: watch::Sender::new(0) }
+        let (changes, silent) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { uid: uid.into(), state: Mutex::default(), changes, silent }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -107,6 +112,11 @@ impl MemoryTarget {
     pub fn set_unreachable(&self, why: Option<&str>) {
         self.state().unreachable = why.map(str::to_owned);
         self.changed();
+    }
+
+    /// Whether questions wait, unanswered; everything else goes on.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Refuses every write of this object with these words; `None` ends it.
@@ -381,6 +391,9 @@ impl Target for MemoryTarget {
     }
 
     async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.state().calls.answer += 1;
+        let mut silent = self.silent.subscribe();
+        silent.wait_for(|silent| !silent).await.map_err(|_| Refusal("the target is gone".into()))?;
         let objects = {
             let state = self.state();
             state.reached()?;
