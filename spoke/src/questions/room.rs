@@ -102,13 +102,13 @@ impl Desk {
         if matches!(question, Question::Logs(_)) {
             tracing::info!(asker = asker.name, role = ?asker.role, ?question, "logs are read");
         }
-        let wanted = match &question {
+        let (wanted, treatment) = match &question {
             Question::Diff(app) | Question::Adoption(app) => {
                 let held = self.held.borrow().clone();
                 wanted(app, &held, &self.state, &*self.target).await?
             }
-            _ => Vec::new(),
+            _ => Default::default(),
         };
-        self.target.answer(&Inquiry { question, asker, wanted }).await
+        self.target.answer(&Inquiry { question, asker, wanted, treatment }).await
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest};
 
@@ -15,13 +16,13 @@ use crate::state::{State, blocking};
 use crate::target::Target;
 use crate::target::ask::Refusal;
 
-/// What an app wants here.
+/// What an app wants here, and how its objects are treated.
 pub async fn wanted(
     app: &AppKey,
     held: &Held,
     state: &Arc<State>,
     target: &dyn Target,
-) -> Result<Vec<Resolved>, Refusal> {
+) -> Result<(Vec<Resolved>, Treatment), Refusal> {
     let bytes = held.assignment.entries.get(app);
     let bytes = bytes.ok_or_else(|| Refusal(format!("app {app} is not assigned to this cluster")))?;
     let entry = nave_proto::decode_entry(&bytes.bytes);
@@ -32,7 +33,7 @@ pub async fn wanted(
     let only = |asked: &Digest| bundle.clone().filter(|_| *asked == digest);
     let desired = Desired { assignment: &held.assignment, entries: &BTreeMap::new(), bundles: &only };
     match resolve_one(&desired, &entry, &*target.scopes()) {
-        Ok(wanted) => Ok(wanted.objects),
+        Ok(wanted) => Ok((wanted.objects, entry.options.treatment)),
         Err(unresolved) => Err(Refusal(unresolved.reason.to_string())),
     }
 }

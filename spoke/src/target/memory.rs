@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
-use super::{Applied, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 
 /// An object in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -364,30 +364,30 @@ impl Target for MemoryTarget {
 
     async fn observe(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let mut state = self.state();
         state.calls.observe += 1;
-        wanted.iter().map(|object| (object.key.clone(), state.look(app, object))).collect()
+        wanted.iter().map(|object| (object.key.clone(), state.look(of.app, object))).collect()
     }
 
-    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
         let mut state = self.state();
         state.calls.apply += 1;
-        state.apply(app, object, take)
+        state.apply(of.app, object, take)
     }
 
-    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+    async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
         let mut state = self.state();
         state.calls.delete += 1;
-        state.delete(app, key)
+        state.delete(of.app, key)
     }
 
-    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+    async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let mut state = self.state();
         state.calls.orphan += 1;
-        state.orphan(app, key)
+        state.orphan(of.app, key)
     }
 
     async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
@@ -408,8 +408,8 @@ impl Target for MemoryTarget {
                 let live = objects.iter().map(|(key, held)| (key.clone(), held.live.clone())).collect();
                 plain::objects(asked, &inquiry.asker, live)
             }
-            Question::Diff(_) => plain::diff(&inquiry.wanted, look),
-            Question::Adoption(_) => plain::adoption(&inquiry.wanted, look),
+            Question::Diff(_) => plain::diff(inquiry, look),
+            Question::Adoption(_) => plain::adoption(inquiry, look),
             Question::Events(_) => Err(Refusal("nothing happens here that would be an event".into())),
             Question::Logs(_) => Err(Refusal("nothing runs here that would write a log".into())),
         }

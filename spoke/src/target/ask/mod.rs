@@ -17,8 +17,10 @@ pub mod managers;
 pub mod plain;
 pub mod redact;
 
-use nave_placement::AppKey;
+use changes::Change;
+use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
+use nave_placement::{AppKey, ObjectKey};
 use nave_proto::limits::ANSWER;
 use serde::Serialize;
 
@@ -109,6 +111,22 @@ pub struct Inquiry {
     pub asker: Asker,
     /// The objects of the app that is asked about, as it wants them; empty where the question names no app.
     pub wanted: Vec<Resolved>,
+    /// How that app's objects are treated.
+    pub treatment: Treatment,
+}
+
+impl Inquiry {
+    /// Changes of an object without those of fields that the app leaves to others.
+    pub fn heeded(&self, key: &ObjectKey, mut changes: Vec<Change>) -> Vec<Change> {
+        let ignored = self.treatment.ignore.iter().filter(|ignore| ignore.target.matches(key));
+        for field in ignored.flat_map(|ignore| &ignore.fields) {
+            let is_of = |path: &str| {
+                path.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            changes.retain(|change| !is_of(&change.path));
+        }
+        changes
+    }
 }
 
 /// An answer.
@@ -202,6 +220,37 @@ mod tests {
         let taken = (0..10).filter(|_| budget.takes(&item)).count();
         assert_eq!(taken, 5);
         assert!(budget.truncated && !budget.takes(&""), "nothing after a gap");
+    }
+
+    #[test]
+    fn fields_that_are_left_to_others_are_no_difference() {
+        let change = |path: &str| Change {
+            op: changes::Operation::Add,
+            path: path.to_owned(),
+            live: None,
+            wanted: None,
+            manager: None,
+        };
+        let ignore = serde_json::json!({"ignore": [{"target": {"kind": "Deployment"}, "fields": ["/spec/replicas", "/spec/template"]}]});
+        let inquiry = Inquiry {
+            question: Question::Diff("web".parse().expect("a name")),
+            asker: Asker { name: "ann".into(), role: Role::Viewer },
+            wanted: Vec::new(),
+            treatment: serde_json::from_value(ignore).expect("a treatment"),
+        };
+        let paths = ["/spec/replicas", "/spec/template/spec", "/spec/replicasMore", "/spec"];
+        let left = |kind: &str| {
+            let key = ObjectKey {
+                group: "apps".into(),
+                kind: kind.into(),
+                namespace: "x".into(),
+                name: "x".into(),
+            };
+            let heeded = inquiry.heeded(&key, paths.iter().map(|path| change(path)).collect());
+            heeded.into_iter().map(|change| change.path).collect::<Vec<_>>()
+        };
+        assert_eq!(left("Deployment"), ["/spec/replicasMore", "/spec"]);
+        assert_eq!(left("StatefulSet").len(), 4);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::answers::{
 use super::changes::changes;
 use super::managers::managers;
 use super::redact::redact;
-use super::{Answer, Asker, Budget, MOST_OBJECTS, Objects, Refusal};
+use super::{Answer, Asker, Budget, Inquiry, MOST_OBJECTS, Objects, Refusal};
 
 /// Short names that kubectl users type.
 const SHORT: &[(&str, &str)] = &[
@@ -126,15 +126,15 @@ pub struct There {
 /// # Errors
 /// Never for an object: its problem is in the answer.
 pub fn diff(
-    wanted: &[Resolved],
+    inquiry: &Inquiry,
     look: impl Fn(&Resolved) -> Result<Option<There>, String>,
 ) -> Result<Answer, Refusal> {
-    let mut answer = DiffAnswer { objects: wanted.len(), ..DiffAnswer::default() };
+    let mut answer = DiffAnswer { objects: inquiry.wanted.len(), ..DiffAnswer::default() };
     let mut budget = Budget::default();
-    for wanted in wanted {
+    for wanted in &inquiry.wanted {
         let (state, changes, problem) = match look(wanted) {
             Ok(None) => (DiffState::Absent, Vec::new(), None),
-            Ok(Some(there)) => match changes(&there.live, &wanted.object, &[]) {
+            Ok(Some(there)) => match inquiry.heeded(&wanted.key, changes(&there.live, &wanted.object, &[])) {
                 same if same.is_empty() => {
                     answer.equal += 1;
                     continue;
@@ -156,12 +156,12 @@ pub fn diff(
 /// # Errors
 /// Never for an object: its problem is in the answer.
 pub fn adoption(
-    wanted: &[Resolved],
+    inquiry: &Inquiry,
     look: impl Fn(&Resolved) -> Result<Option<There>, String>,
 ) -> Result<Answer, Refusal> {
     let mut answer = AdoptionAnswer::default();
     let mut budget = Budget::default();
-    for wanted in wanted {
+    for wanted in &inquiry.wanted {
         let of = |state, problem| ObjectAdoption {
             object: wanted.key.clone(),
             state,
@@ -173,7 +173,7 @@ pub fn adoption(
             Ok(None) => of(AdoptionState::Absent, None),
             Ok(Some(There { ours: true, .. })) => of(AdoptionState::Ours, None),
             Ok(Some(There { live, .. })) => {
-                let changes = changes(&live, &wanted.object, &[]);
+                let changes = inquiry.heeded(&wanted.key, changes(&live, &wanted.object, &[]));
                 let state = if changes.is_empty() { AdoptionState::Equal } else { AdoptionState::Differs };
                 ObjectAdoption { changes, managers: managers(&live, ""), ..of(state, None) }
             }

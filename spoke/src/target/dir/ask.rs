@@ -22,8 +22,8 @@ impl Inner {
         let look = |wanted: &Resolved| self.there(wanted).map_err(|error| error.to_string());
         match &inquiry.question {
             Question::Objects(asked) => plain::objects(asked, &inquiry.asker, self.objects()?),
-            Question::Diff(_) => plain::diff(&inquiry.wanted, look),
-            Question::Adoption(_) => plain::adoption(&inquiry.wanted, look),
+            Question::Diff(_) => plain::diff(inquiry, look),
+            Question::Adoption(_) => plain::adoption(inquiry, look),
             Question::Events(_) => Err(Refusal("a directory of manifests has no events".into())),
             Question::Logs(_) => Err(Refusal("a directory of manifests has no logs".into())),
         }

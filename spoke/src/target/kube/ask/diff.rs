@@ -21,7 +21,7 @@ use crate::target::ask::answers::{
 use crate::target::ask::changes::{Change, changes};
 use crate::target::ask::managers::managers;
 use crate::target::ask::redact::is_secret;
-use crate::target::ask::{Answer, Budget, Refusal};
+use crate::target::ask::{Answer, Budget, Inquiry, Refusal};
 
 /// Our marks are no content.
 const BOOKKEEPING: &[&str] = &[PART_OF, APP, APPLIED, CREATED];
@@ -40,12 +40,12 @@ type Found = Result<Option<Compared>, String>;
 const CHUNK: usize = 64;
 
 impl Shared {
-    pub(super) async fn diff(&self, app: &AppKey, wanted: &[Resolved]) -> Result<Answer, Refusal> {
-        let mut answer = DiffAnswer { objects: wanted.len(), ..DiffAnswer::default() };
+    pub(super) async fn diff(&self, app: &AppKey, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        let mut answer = DiffAnswer { objects: inquiry.wanted.len(), ..DiffAnswer::default() };
         let mut budget = Budget::default();
-        for some in wanted.chunks(CHUNK) {
+        for some in inquiry.wanted.chunks(CHUNK) {
             for (wanted, compared) in self.compare(app, some).await {
-                match differing(wanted, compared) {
+                match differing(wanted, heeded(inquiry, wanted, compared)) {
                     None => answer.equal += 1,
                     Some(found) if budget.takes(&found) => answer.differing.push(found),
                     Some(_) => {}
@@ -55,12 +55,12 @@ impl Shared {
         budget.answer(&answer)
     }
 
-    pub(super) async fn adoption(&self, app: &AppKey, wanted: &[Resolved]) -> Result<Answer, Refusal> {
+    pub(super) async fn adoption(&self, app: &AppKey, inquiry: &Inquiry) -> Result<Answer, Refusal> {
         let mut answer = AdoptionAnswer::default();
         let mut budget = Budget::default();
-        for some in wanted.chunks(CHUNK) {
+        for some in inquiry.wanted.chunks(CHUNK) {
             for (wanted, compared) in self.compare(app, some).await {
-                let found = met(wanted, compared);
+                let found = met(wanted, heeded(inquiry, wanted, compared));
                 if budget.takes(&found) {
                     answer.objects.push(found);
                 }
@@ -111,6 +111,13 @@ impl Shared {
         let ours = marks::our_fields(live);
         applied(sent) == applied(live) && ours.is_some() && differences(sent, live, ours).is_empty()
     }
+}
+
+/// Without the fields that the app leaves to others.
+fn heeded(inquiry: &Inquiry, wanted: &Resolved, found: Found) -> Found {
+    found.map(|found| {
+        found.map(|found| Compared { changes: inquiry.heeded(&wanted.key, found.changes), ..found })
+    })
 }
 
 /// How an object differs; `None` where it does not.

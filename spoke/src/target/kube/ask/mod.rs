@@ -32,8 +32,8 @@ impl Shared {
     pub async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
         match &inquiry.question {
             Question::Objects(asked) => self.live_objects(asked, &inquiry.asker).await,
-            Question::Diff(app) => self.diff(app, &inquiry.wanted).await,
-            Question::Adoption(app) => self.adoption(app, &inquiry.wanted).await,
+            Question::Diff(app) => self.diff(app, inquiry).await,
+            Question::Adoption(app) => self.adoption(app, inquiry).await,
             Question::Events(about) => self.events(about).await,
             Question::Logs(asked) => self.logs(asked).await,
         }
