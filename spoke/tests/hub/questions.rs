@@ -112,7 +112,11 @@ async fn a_question_has_its_time_and_ends_with_its_session() {
         hub.order(asked(id, config_maps(), 0)).await;
     }
     reached(&target, 1 + at_once).await;
-    hub.hang_up();
+    hub.order(to_spoke::Message::Goodbye(v1::Goodbye { reason: "again".into(), retry_after_ms: 1 })).await;
+    hub.until("another session", |record| {
+        (record.received.iter().filter(|m| matches!(m, Message::Hello(_))).count() == 2).then_some(())
+    })
+    .await;
     // In the next session all places are free again, though nothing was ever answered.
     for id in 1..=at_once {
         hub.order(asked(id + 100, config_maps(), 0)).await;
