@@ -5,6 +5,7 @@ mod definitions;
 mod demo;
 mod drift;
 mod harness_itself;
+mod health;
 mod moves;
 mod outages;
 mod placement;

@@ -17,6 +17,7 @@ mod directory;
 mod drift;
 mod failpoints;
 mod get;
+mod health;
 mod hold;
 mod init;
 mod logs;
@@ -105,6 +106,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed
     Catalog(catalog::Arguments),
+    /// Judge the health of objects in a file, as a spoke would
+    Health(health::Arguments),
     /// List where a test can end the process
     Failpoints,
     /// Print the version, and the protocol versions that it speaks
@@ -147,6 +150,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Health(arguments) => health::run(&arguments),
         Command::Failpoints => failpoints::run(),
         Command::Version(arguments) => version::run(&arguments),
         Command::Serve(_) | Command::Demo(_) => unreachable!("they have a runtime of their own"),

@@ -100,7 +100,7 @@ impl Desk {
         let forbidden = |why| Refusal(format!("this cluster's own policy forbids it: {why}"));
         self.policy.allowed(&question, &asker).map_err(forbidden)?;
         if matches!(question, Question::Logs(_)) {
-            tracing::info!(asker = asker.name, role = ?asker.role, ?question, "logs are read");
+            tracing::info!(asker = asker.name, role = asker.role.name(), ?question, "logs are read");
         }
         let (wanted, treatment) = match &question {
             Question::Diff(app) | Question::Adoption(app) => {

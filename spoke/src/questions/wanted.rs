@@ -9,7 +9,7 @@ use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest};
 
-use crate::apply::{Desired, resolve_one};
+use crate::apply::Desired;
 use crate::link;
 use crate::session::core::Held;
 use crate::state::{State, blocking};
@@ -31,9 +31,11 @@ pub async fn wanted(
     let bundle = blocking(move || stored.bundle(&digest)).await;
     let bundle = bundle.map_err(|error| Refusal(link::chain(&error)))?;
     let only = |asked: &Digest| bundle.clone().filter(|_| *asked == digest);
-    let desired = Desired { assignment: &held.assignment, entries: &BTreeMap::new(), bundles: &only };
-    match resolve_one(&desired, &entry, &*target.scopes()) {
-        Ok(wanted) => Ok((wanted.objects, entry.options.treatment)),
+    let treatment = entry.options.treatment.clone();
+    let entries = BTreeMap::from([(app.clone(), Ok(entry))]);
+    let desired = Desired { assignment: &held.assignment, entries: &entries, bundles: &only };
+    match desired.resolve(app, &*target.scopes()).await {
+        Ok(wanted) => Ok((wanted.objects, treatment)),
         Err(unresolved) => Err(Refusal(unresolved.reason.to_string())),
     }
 }

@@ -41,6 +41,19 @@ pub enum Question {
     Adoption(AppKey),
 }
 
+impl Question {
+    /// Its kind, in the word that a local policy has for it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Objects(_) => "objects",
+            Self::Diff(_) => "diff",
+            Self::Events(_) => "events",
+            Self::Logs(_) => "logs",
+            Self::Adoption(_) => "adoption",
+        }
+    }
+}
+
 /// Which objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Objects {
@@ -91,6 +104,17 @@ pub enum Role {
     Operator,
     /// Changes who may.
     Admin,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// Who asks, as the hub authenticated them.

@@ -13,7 +13,7 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
 //! | `ask` | a question | what kubectl would show, a dry-run's changes |
-//! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+//! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 mod apply;
 mod ask;
@@ -28,6 +28,7 @@ mod pods;
 mod problem;
 mod remove;
 mod sent;
+mod settle;
 mod shared;
 mod watch;
 mod wire;
@@ -50,6 +51,7 @@ use tokio::sync::watch::Receiver;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
+use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
@@ -81,6 +83,7 @@ pub struct KubeTarget {
     url: String,
     shared: Arc<Shared>,
     watches: Watches,
+    settling: Settling,
     runtime: Handle,
 }
 
@@ -105,7 +108,8 @@ impl KubeTarget {
         let kinds = Kinds::default().ask(&wire).await?;
         let marks = Marks { cluster, namespace: options.namespace };
         let shared = Arc::new(Shared::new(wire, marks, kinds));
-        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current() })
+        let (watches, settling) = (Watches::default(), Settling::default());
+        Ok(Self { url, shared, watches, settling, runtime: Handle::current() })
     }
 }
 
@@ -191,7 +195,9 @@ impl Target for KubeTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        self.shared.observe(of, wanted).await
+        let seen = self.shared.observe(of, wanted).await;
+        self.settling.after(&seen, &self.shared, &self.runtime);
+        seen
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
