@@ -5,6 +5,8 @@ mod definitions;
 mod demo;
 mod drift;
 mod harness_itself;
+mod installation;
+mod manifests;
 mod moves;
 mod outages;
 mod placement;
