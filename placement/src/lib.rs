@@ -13,6 +13,7 @@
 //! | [`select`] | selectors, a cluster | whether it matches, and which term did not |
 //! | [`decide`] | catalog, fleet | [`decide::Decision`]s with reasons |
 //! | [`render`] | an app's files | [`render::Needs`], then a [`render::Bundle`]; on the spoke, objects |
+//! | [`claims`] | forms, what is wanted | objects that two apps of a cluster define |
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
 //! | [`explain`] | all of it | the path between Git and one cluster |
@@ -21,6 +22,7 @@
 pub mod assign;
 pub mod catalog;
 pub mod check;
+pub mod claims;
 pub mod decide;
 mod digest;
 mod duration;

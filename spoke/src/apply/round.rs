@@ -11,7 +11,7 @@ use super::Interrupt;
 use super::desired::AllWanted;
 use crate::plan::{AppPlan, Observed, Plan, Step};
 use crate::report::Reason;
-use crate::target::{Applied, Deleted, Inventory, Target, TargetError};
+use crate::target::{Applied, Behalf, Deleted, Inventory, Target, TargetError};
 
 /// What was seen, by the app that wants it.
 pub type AllSeen = BTreeMap<AppKey, Observed>;
@@ -109,11 +109,12 @@ impl<'a> Round<'a> {
         let Some(Ok(wanted)) = wanted.get(app) else {
             return Observed::new();
         };
+        let of = Behalf { app, treatment: &wanted.entry.options.treatment };
         if wanted.objects.iter().all(|object| object.served) {
-            return self.target.observe(app, &wanted.objects).await;
+            return self.target.observe(of, &wanted.objects).await;
         }
         let served: Vec<_> = wanted.objects.iter().filter(|object| object.served).cloned().collect();
-        self.target.observe(app, &served).await
+        self.target.observe(of, &served).await
     }
 
     /// Looks again at the apps that something was applied for.
@@ -143,6 +144,7 @@ impl<'a> Round<'a> {
     }
 
     async fn raise_one(&mut self, app: &AppKey, plan: &AppPlan) -> Result<(), Stopped> {
+        let of = Behalf { app, treatment: &plan.treatment };
         for step in &plan.raise {
             self.may(app, step)?;
             match step {
@@ -152,7 +154,7 @@ impl<'a> Round<'a> {
                         return Ok(());
                     }
                 }
-                Step::Apply { object, take, drifted } => match self.target.apply(app, object, *take).await {
+                Step::Apply { object, take, drifted } => match self.target.apply(of, object, *take).await {
                     Ok(applied) => {
                         let progress = self.progress(app);
                         progress.applied.insert(object.key.clone());
@@ -187,6 +189,7 @@ impl<'a> Round<'a> {
     }
 
     async fn settle_one(&mut self, app: &AppKey, steps: &AppPlan, plan: &Plan) -> Result<(), Stopped> {
+        let behalf = |of| Behalf { app: of, treatment: &steps.treatment };
         let mut raised = steps.blocked.is_empty() && self.progress(app).problems.is_empty();
         for step in &steps.settle {
             match step {
@@ -200,13 +203,13 @@ impl<'a> Round<'a> {
                 }
                 Step::Prune { of, key } if raised => {
                     self.may(app, step)?;
-                    let deleted = self.target.delete(of, key).await;
+                    let deleted = self.target.delete(behalf(of), key).await;
                     raised = !matches!(deleted, Err(TargetError::Unreachable(_)));
                     self.removed(app, of, key, deleted);
                 }
                 Step::Orphan { of, key } if raised => {
                     self.may(app, step)?;
-                    let kept = self.target.orphan(of, key).await;
+                    let kept = self.target.orphan(behalf(of), key).await;
                     let kept = kept.map(|()| Deleted::NotOurs(String::new()));
                     self.removed(app, of, key, kept);
                 }

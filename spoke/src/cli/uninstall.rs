@@ -14,6 +14,7 @@ use clap::Args;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::core::discovery::ApiResource;
 use kube::{Client, ResourceExt as _};
+use nave_placement::catalog::Treatment;
 use nave_placement::{AppKey, ObjectKey};
 use nave_spoke::plan::{is_kept, rank};
 use nave_spoke::state::secrets::Secrets;
@@ -23,7 +24,7 @@ use nave_spoke::state::{Files, StateError};
 use nave_spoke::target::dir::DirTarget;
 use nave_spoke::target::kube::KubeTarget;
 use nave_spoke::target::kube::access::inventory_name;
-use nave_spoke::target::{Deleted, Target};
+use nave_spoke::target::{Behalf, Deleted, Target};
 use tokio::time::{Instant, sleep};
 
 use super::place::{Place, To};
@@ -160,7 +161,7 @@ async fn empty_or_tell(arguments: &Arguments, target: &dyn Target) -> anyhow::Re
         all.extend(inventory.objects.iter().map(|key| (app.clone(), key.clone())));
     }
     all.sort_by_key(|(_, key)| std::cmp::Reverse(rank(key)));
-    let end = Instant::now() + DELETING;
+    let (end, treatment) = (Instant::now() + DELETING, Treatment::default());
     let mut remaining = Vec::new();
     for (app, key) in all {
         if is_kept(&key) {
@@ -172,7 +173,7 @@ async fn empty_or_tell(arguments: &Arguments, target: &dyn Target) -> anyhow::Re
     while !remaining.is_empty() {
         let mut ending = Vec::new();
         for (app, key) in std::mem::take(&mut remaining) {
-            match target.delete(&app, &key).await {
+            match target.delete(Behalf { app: &app, treatment: &treatment }, &key).await {
                 Ok(Deleted::Gone) => println!("deleted {key} of app {app}"),
                 Ok(Deleted::NotOurs(why)) => println!("{key} of app {app} stays: {why}"),
                 Ok(Deleted::Terminating) => ending.push((app, key)),

@@ -18,6 +18,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Entry, Leaving};
+use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
@@ -121,6 +122,8 @@ pub enum Step {
 /// The steps of one app.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AppPlan {
+    /// How the app's objects are treated; the default where there is no entry that could be read.
+    pub treatment: Treatment,
     /// Objects that are as the app wants them, and its own.
     pub rest: BTreeSet<ObjectKey>,
     /// First, for all apps: widen and apply.

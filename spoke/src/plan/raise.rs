@@ -35,7 +35,8 @@ pub(super) fn entry(
             return AppPlan { blocked: vec![(*unresolved.reason).clone()], ..AppPlan::default() };
         }
     };
-    let mut plan = AppPlan::default();
+    let treatment = wanted.entry.options.treatment.clone();
+    let mut plan = AppPlan { treatment, ..AppPlan::default() };
     let inventory = input.inventories.get(app).cloned().unwrap_or_default();
     let mut widened = inventory.clone();
     let mut writes = Vec::new();

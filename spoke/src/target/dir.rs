@@ -23,7 +23,7 @@ use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use tokio::sync::watch as signal;
 
-use super::{Applied, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 use files::{Manifest, file_name};
 use state::State;
 use watch::Watch;
@@ -228,29 +228,29 @@ impl Target for DirTarget {
 
     async fn observe(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let keys: Vec<_> = wanted.iter().map(|object| object.key.clone()).collect();
-        let (app, wanted) = (app.clone(), wanted.to_vec());
+        let (app, wanted) = (of.app.clone(), wanted.to_vec());
         let looked = self.blocking(move |inner| {
             Ok(wanted.iter().map(|object| (object.key.clone(), inner.look(&app, object))).collect())
         });
         looked.await.unwrap_or_else(|error| keys.into_iter().map(|key| (key, Err(error.clone()))).collect())
     }
 
-    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        let (app, object) = (app.clone(), object.clone());
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        let (app, object) = (of.app.clone(), object.clone());
         self.blocking(move |inner| inner.apply(&app, &object, take)).await
     }
 
-    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
-        let (app, key) = (app.clone(), key.clone());
+    async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        let (app, key) = (of.app.clone(), key.clone());
         self.blocking(move |inner| inner.delete(&app, &key)).await
     }
 
-    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
-        let (app, key) = (app.clone(), key.clone());
+    async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
+        let (app, key) = (of.app.clone(), key.clone());
         self.blocking(move |inner| inner.orphan(&app, &key)).await
     }
 

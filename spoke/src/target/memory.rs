@@ -13,7 +13,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Applied, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 
 /// An object in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -352,30 +352,30 @@ impl Target for MemoryTarget {
 
     async fn observe(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let mut state = self.state();
         state.calls.observe += 1;
-        wanted.iter().map(|object| (object.key.clone(), state.look(app, object))).collect()
+        wanted.iter().map(|object| (object.key.clone(), state.look(of.app, object))).collect()
     }
 
-    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
         let mut state = self.state();
         state.calls.apply += 1;
-        state.apply(app, object, take)
+        state.apply(of.app, object, take)
     }
 
-    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+    async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
         let mut state = self.state();
         state.calls.delete += 1;
-        state.delete(app, key)
+        state.delete(of.app, key)
     }
 
-    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+    async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let mut state = self.state();
         state.calls.orphan += 1;
-        state.orphan(app, key)
+        state.orphan(of.app, key)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

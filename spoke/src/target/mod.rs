@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use nave_placement::catalog::Treatment;
 use nave_placement::fleet::Facts;
 use nave_placement::render::{Resolved, Scopes};
 use nave_placement::{AppKey, Digest, ObjectKey};
@@ -123,6 +124,15 @@ pub enum TargetError {
     Unreachable(String),
 }
 
+/// For whom something is done on a target: an app, and how its objects are treated.
+#[derive(Clone, Copy, Debug)]
+pub struct Behalf<'a> {
+    /// Which app.
+    pub app: &'a AppKey,
+    /// How. Of an app without an entry, the default.
+    pub treatment: &'a Treatment,
+}
+
 /// The place where objects live.
 #[async_trait]
 pub trait Target: Send + Sync + 'static {
@@ -153,18 +163,18 @@ pub trait Target: Send + Sync + 'static {
     /// Looks at the objects that an app wants. An error for an object whose state could not be seen.
     async fn observe(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
 
     /// Writes an object for an app. `take` overwrites fields that somebody else changed, and is set only for objects that are ours.
-    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError>;
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError>;
 
-    /// Deletes an object of an app, if it is (still) that app's. `app` is the app in whose inventory it stands.
-    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError>;
+    /// Deletes an object of an app, if it is (still) that app's: the app in whose inventory it stands.
+    async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError>;
 
     /// Makes an object somebody else's: it stays as it is, without our marks.
-    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError>;
+    async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError>;
 
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use kube::core::discovery::ApiResource;
+use nave_placement::ObjectKey;
 use nave_placement::render::Resolved;
-use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -19,14 +19,15 @@ use super::problem::Problem;
 use super::shared::{Shared, text};
 use super::wire::{Answer, path};
 use crate::observe::health;
-use crate::target::{Applied, HealthState, TargetError};
+use crate::target::{Applied, Behalf, HealthState, TargetError};
 
 /// A definition is established within a second or two; where several API servers run, they wait 5 s for each other.
 const ESTABLISH: Duration = Duration::from_secs(15);
 const ESTABLISH_POLL: Duration = Duration::from_millis(50);
 
 impl Shared {
-    pub async fn apply(&self, app: &AppKey, wanted: &Resolved, take: bool) -> Result<Applied, TargetError> {
+    pub async fn apply(&self, of: Behalf<'_>, wanted: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        let app = of.app;
         let key = &wanted.key;
         self.permitted(key)?;
         let resource = self.resource_of(key, &wanted.object)?;

@@ -18,7 +18,7 @@ use super::pods::Selected;
 use super::problem::Problem;
 use super::shared::{Shared, text};
 use crate::observe::health;
-use crate::target::{Seen, TargetError};
+use crate::target::{Behalf, Seen, TargetError};
 
 /// Up to here objects are asked for one by one instead of by a list.
 const FEW: usize = 2;
@@ -40,9 +40,10 @@ pub(super) struct Look {
 impl Shared {
     pub async fn observe(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        let app = of.app;
         let mut look = Look::default();
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {

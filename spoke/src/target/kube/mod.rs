@@ -53,9 +53,8 @@ use self::marks::Marks;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
+use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
 use crate::pause::{Pause, Pauses};
-
-use super::{Applied, Deleted, Inventory, Seen, Target, TargetError};
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -236,22 +235,22 @@ impl Target for KubeTarget {
 
     async fn observe(
         &self,
-        app: &AppKey,
+        of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        self.shared.observe(app, wanted).await
+        self.shared.observe(of, wanted).await
     }
 
-    async fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        self.shared.apply(app, object, take).await
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        self.shared.apply(of, object, take).await
     }
 
-    async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
-        self.shared.delete(app, key).await
+    async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        self.shared.delete(of, key).await
     }
 
-    async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
-        self.shared.orphan(app, key).await
+    async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
+        self.shared.orphan(of, key).await
     }
 
     async fn pauses(&self) -> Result<Pauses, TargetError> {

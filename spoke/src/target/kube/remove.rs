@@ -5,12 +5,12 @@
 //! (namespaces, definitions) or data (volumes and their claims).
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use nave_placement::{AppKey, ObjectKey};
+use nave_placement::ObjectKey;
 
 use super::marks::{self, Marks};
 use super::shared::{Shared, text};
 use super::wire::path;
-use crate::target::{Deleted, TargetError};
+use crate::target::{Behalf, Deleted, TargetError};
 
 /// What is kept, and why: deleting one of these deletes what no inventory lists.
 const KEPT: &[(&str, &str, &str)] = &[
@@ -28,7 +28,8 @@ const KEPT: &[(&str, &str, &str)] = &[
 const TRIES: usize = 3;
 
 impl Shared {
-    pub async fn delete(&self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
+    pub async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        let app = of.app;
         self.permitted(key)?;
         let mut last = None;
         for _ in 0..TRIES {
@@ -79,7 +80,8 @@ impl Shared {
         Deleted::Gone
     }
 
-    pub async fn orphan(&self, app: &AppKey, key: &ObjectKey) -> Result<(), TargetError> {
+    pub async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
+        let app = of.app;
         self.permitted(key)?;
         let Some(resource) = self.resource_now(key).await? else { return Ok(()) };
         let Some(live) = self.wire.get(&resource, &key.namespace, &key.name).await? else { return Ok(()) };
