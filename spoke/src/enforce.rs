@@ -55,7 +55,7 @@ pub struct Enforcer {
     /// What is reported.
     pub reports: watch::Sender<Option<Report>>,
     /// What may be done here, whatever the hub says.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
 }
 
 /// While something is paused on the spot, its end is looked for this often: whoever resumes is waiting.

@@ -65,8 +65,7 @@ impl Gate {
             None => Standing::Free,
         };
         let removals = Removals::default();
-        let inside =
-            Inside { standing, stamp: None, of_target: Pauses::default(), of_file: None, removals };
+        let inside = Inside { standing, stamp: None, of_target: Pauses::default(), of_file: None, removals };
         Self { policy, pause_file, clock, told, inside: Mutex::new(inside) }
     }
 
@@ -79,7 +78,8 @@ impl Gate {
     pub async fn look(&self, target: &dyn Target) {
         let (policy, pause_file) = (self.policy.clone(), self.pause_file.clone());
         let known = self.inside().stamp;
-        let read = move || (policy.map(|path| read_policy(&path, known)), pause_file.map(|path| read_pause(&path)));
+        let read =
+            move || (policy.map(|path| read_policy(&path, known)), pause_file.map(|path| read_pause(&path)));
         let Ok((policy, of_file)) = tokio::task::spawn_blocking(read).await else { return };
         let of_target = target.pauses().await;
         let mut inside = self.inside();
@@ -95,7 +95,9 @@ impl Gate {
         }
         match of_target {
             Ok(pauses) => inside.of_target = pauses,
-            Err(error) => tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds"),
+            Err(error) => {
+                tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds")
+            }
         }
         let now = (self.clock)();
         let paused = inside.paused(now).cloned();
@@ -146,6 +148,21 @@ impl Gate {
         }
     }
 
+    /// Why a question of this kind (`objects`, `diff`, `events`, `logs`, `adoption`) may not be asked by this role here.
+    ///
+    /// # Errors
+    /// For people.
+    pub fn may_ask(&self, question: &str, role: &str) -> Result<(), String> {
+        match &self.inside().standing {
+            Standing::Free => Ok(()),
+            Standing::Holds(policy) if policy.may_ask(question, role) => Ok(()),
+            Standing::Holds(_) => {
+                Err(format!("the cluster's local policy lets no {role} ask for {question}"))
+            }
+            Standing::Unreadable(why) => Err(why.clone()),
+        }
+    }
+
     /// A step is about to be done.
     pub fn count(&self, step: &Step) {
         if matches!(step, Step::Prune { .. }) {
@@ -178,7 +195,10 @@ fn read_policy(path: &Path, known: Option<Stamp>) -> Option<(Stamp, Standing)> {
         return None;
     }
     let unreadable = |why: String| {
-        Standing::Unreadable(format!("the local policy {} cannot be read, so nothing is changed: {why}", path.display()))
+        Standing::Unreadable(format!(
+            "the local policy {} cannot be read, so nothing is changed: {why}",
+            path.display()
+        ))
     };
     let standing = match fs::read_to_string(path) {
         Ok(text) => match Policy::read(&text) {

@@ -2,14 +2,21 @@
 //! service account: that they suffice, and that fewer would not.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
-use harness::fleet::documents::{app_with, config_map, placement};
 use harness::fleet::Fleet;
+use harness::fleet::documents::{app_with, config_map, placement};
 use harness::git::Repository;
 use harness::kubernetes::{Cluster, Options};
 use harness::process::{Program, Signal};
 use harness::wait::until;
+use nave_spoke::state::contract::check;
+use nave_spoke::state::secrets::Secrets;
+use nave_spoke::state::secrets::owner::Holder;
+use nave_spoke::state::secrets::shelf::ClusterShelf;
+use nave_spoke::state::{Found, Keep as _};
+use nave_spoke::target::kube;
 use serde_json::{Value, json};
 
 use crate::stage::{LIMIT, Witness as _};
@@ -46,7 +53,8 @@ impl Installed {
         for namespace in ["team-a", "team-b"] {
             cluster.kubectl(&["create", "namespace", namespace]).await.unwrap();
         }
-        let rights: &[&str] = if chosen { &["--rights", "chosen", "--namespaces", "team-a,team-b"] } else { &[] };
+        let rights: &[&str] =
+            if chosen { &["--rights", "chosen", "--namespaces", "team-a,team-b"] } else { &[] };
         let join = [&["cluster", "join", "fra-1", "-o", "manifest"], rights].concat();
         let manifest = fleet.hub(&join).await.unwrap();
         assert_eq!(manifest.code, 0, "{}", manifest.stderr);
@@ -65,7 +73,8 @@ impl Installed {
     /// The agent, with the token of the Secret that the manifest made: as in its pod, at every start.
     async fn run_spoke(&mut self) {
         let path = r"jsonpath={.data.token}";
-        let token = self.cluster.kubectl(&["get", "secret", "-n", OWN, "nave-spoke-join", "-o", path]).await.unwrap();
+        let token =
+            self.cluster.kubectl(&["get", "secret", "-n", OWN, "nave-spoke-join", "-o", path]).await.unwrap();
         use base64::Engine as _;
         let token = base64::engine::general_purpose::STANDARD.decode(token.trim()).unwrap();
         let program = self.spoke(&["run"]).env("NAVE_JOIN", String::from_utf8(token).unwrap());
@@ -108,7 +117,10 @@ impl Installed {
         assert_eq!(self.cluster.config_map("team-a/web").await.unwrap(), "2");
 
         let edit = r#"{"data":{"value":"theirs"}}"#;
-        self.cluster.kubectl(&["patch", "-n", "team-a", "configmap/web", "--type=merge", "-p", edit]).await.unwrap();
+        self.cluster
+            .kubectl(&["patch", "-n", "team-a", "configmap/web", "--type=merge", "-p", edit])
+            .await
+            .unwrap();
         self.value("team-a/web", "2").await;
 
         self.fleet.catalog.remove("manifests/web/more.yaml").unwrap();
@@ -135,7 +147,10 @@ async fn the_rights_of_chosen_namespaces_suffice_and_fewer_would_not() {
         let get = ["get", "role", "-n", namespace, "nave-spoke", "-o", "json"];
         let role = at.cluster.kubectl(&get).await.unwrap();
         let remove = json!([{"op": "remove", "path": format!("/rules/{rule}")}]).to_string();
-        at.cluster.kubectl(&["patch", "role", "-n", namespace, "nave-spoke", "--type=json", "-p", &remove]).await.unwrap();
+        at.cluster
+            .kubectl(&["patch", "role", "-n", namespace, "nave-spoke", "--type=json", "-p", &remove])
+            .await
+            .unwrap();
         until(&format!("without rule {rule} of {namespace}"), LIMIT, async || {
             let (well, said) = at.says(&["doctor"]).await;
             ensure!(!well && (said.contains(expected) || said.contains("PROBLEM  cluster")), "{said}");
@@ -143,7 +158,10 @@ async fn the_rights_of_chosen_namespaces_suffice_and_fewer_would_not() {
         })
         .await;
         let mut role: Value = serde_json::from_str(&role).unwrap();
-        role["metadata"].as_object_mut().unwrap().retain(|field, _| ["name", "namespace", "labels"].contains(&field.as_str()));
+        role["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .retain(|field, _| ["name", "namespace", "labels"].contains(&field.as_str()));
         at.cluster.apply(&role.to_string()).await.unwrap();
         until("the rights are back", LIMIT, async || {
             let (well, said) = at.says(&["doctor"]).await;
@@ -154,7 +172,8 @@ async fn the_rights_of_chosen_namespaces_suffice_and_fewer_would_not() {
     }
 
     // An app that leaves the chosen namespaces is its own problem, and named.
-    let elsewhere = config_map("elsewhere", "1").replace("{name: elsewhere}", "{name: elsewhere, namespace: default}");
+    let elsewhere =
+        config_map("elsewhere", "1").replace("{name: elsewhere}", "{name: elsewhere, namespace: default}");
     at.fleet.catalog.write("manifests/web/elsewhere.yaml", &elsewhere).unwrap();
     at.fleet.catalog.commit("Reach too far").unwrap();
     until("the hub names the object", LIMIT, async || {
@@ -177,17 +196,25 @@ async fn state_in_secrets_outlives_the_spoke_and_belongs_to_one() {
     let second = at.spoke(&["run"]).output(LIMIT).await.unwrap_err();
     let second = format!("{second:#}");
     let first = at.fleet.spoke_process("fra-1").unwrap().id();
-    assert!(second.contains("in use by another spoke") && second.contains(&format!("process {first} ")), "{second}");
+    assert!(
+        second.contains("in use by another spoke") && second.contains(&format!("process {first} ")),
+        "{second}"
+    );
 
     // Idle, it writes nothing; killed and without its hub, it knows everything.
     let secrets = async || {
         let columns = r"jsonpath={range .items[*]}{.metadata.name}={.metadata.resourceVersion}{'\n'}{end}";
-        at.cluster.kubectl(&["get", "secrets", "-n", OWN, "-l", "nave.dev/state", "-o", columns]).await.unwrap()
+        at.cluster
+            .kubectl(&["get", "secrets", "-n", OWN, "-l", "nave.dev/state", "-o", columns])
+            .await
+            .unwrap()
     };
     let before = secrets().await;
-    harness::wait::throughout("an idle spoke writes nothing", std::time::Duration::from_secs(10), async || {
-        secrets().await == before
-    })
+    harness::wait::throughout(
+        "an idle spoke writes nothing",
+        std::time::Duration::from_secs(10),
+        async || secrets().await == before,
+    )
     .await;
     at.fleet.kill_hub();
     at.fleet.kill_spoke("fra-1");
@@ -216,8 +243,15 @@ async fn state_in_secrets_outlives_the_spoke_and_belongs_to_one() {
 
     // By hand, for one app: an annotation on its inventory.
     let path = "jsonpath={.items[0].metadata.name}";
-    let inventory = at.cluster.kubectl(&["get", "configmaps", "-n", OWN, "-l", "nave.dev/inventory=true", "-o", path]).await.unwrap();
-    at.cluster.kubectl(&["annotate", "configmap", "-n", OWN, &inventory, "nave.dev/paused=by hand"]).await.unwrap();
+    let inventory = at
+        .cluster
+        .kubectl(&["get", "configmaps", "-n", OWN, "-l", "nave.dev/inventory=true", "-o", path])
+        .await
+        .unwrap();
+    at.cluster
+        .kubectl(&["annotate", "configmap", "-n", OWN, &inventory, "nave.dev/paused=by hand"])
+        .await
+        .unwrap();
     at.cluster.kubectl(&["delete", "-n", "team-a", "configmap/web"]).await.unwrap();
     until("the app waits", LIMIT, async || {
         let (_, said) = at.says(&["status"]).await;
@@ -234,9 +268,38 @@ async fn state_in_secrets_outlives_the_spoke_and_belongs_to_one() {
     let admin = Program::built("spoke").unwrap().args(uninstall).arg(at.cluster.kubeconfig());
     let said = admin.output(LIMIT * 2).await.unwrap();
     assert!(said.contains("deleted ConfigMap team-a/web of app web"), "{said}");
-    for removed in ["Deployment nave-system/nave-spoke", "Namespace nave-system", "ClusterRoleBinding nave-spoke"] {
+    for removed in
+        ["Deployment nave-system/nave-spoke", "Namespace nave-system", "ClusterRoleBinding nave-spoke"]
+    {
         assert!(said.contains(&format!("removed {removed}")), "{removed}: {said}");
     }
     assert!(!at.cluster.has("team-a", "configmap/web").await);
     assert!(!at.cluster.has("default", "clusterrolebinding/nave-spoke").await);
+}
+
+#[tokio::test]
+async fn secrets_of_a_real_cluster_keep_what_every_place_for_records_promises() {
+    let cluster = Cluster::start(Options { name: "fra-1".to_owned(), workloads: false }).await.unwrap();
+    cluster.kubectl(&["create", "namespace", OWN]).await.unwrap();
+    let options =
+        kube::Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), ..kube::Options::default() };
+    let (client, _) = kube::client(&options).await.unwrap();
+    let shelf = || Arc::new(ClusterShelf::new(client.clone(), OWN));
+    let keep = Secrets::open(shelf(), Holder::this_process(None)).await.unwrap();
+    // Three chunks.
+    check(&keep, 1_500_000).await;
+
+    // What is in the cluster is whole without this process, and nothing is left over.
+    let again = Secrets::to_look_at(shelf()).await.unwrap();
+    assert_eq!(again.read("assignment").await.unwrap(), Found::Whole(b"again".to_vec()));
+    let columns = r"jsonpath={range .items[*]}{.metadata.name}{'\n'}{end}";
+    let listed =
+        cluster.kubectl(&["get", "secrets", "-n", OWN, "-l", "nave.dev/state", "-o", columns]).await.unwrap();
+    let expected = [
+        "nave-state.assignment",
+        "nave-state.assignment.damaged",
+        "nave-state.bundles.cd",
+        "nave-state.owner",
+    ];
+    assert_eq!(listed.lines().collect::<Vec<_>>(), expected);
 }

@@ -66,7 +66,8 @@ async fn the_manifests_are_what_the_charts_give() {
 
 #[tokio::test]
 async fn every_pod_is_restricted_as_pod_security_has_it() {
-    for file in ["spoke/cluster-admin.yaml", "spoke/chosen.yaml", "spoke/impersonation.yaml", "hub/hub.yaml"] {
+    for file in ["spoke/cluster-admin.yaml", "spoke/chosen.yaml", "spoke/impersonation.yaml", "hub/hub.yaml"]
+    {
         let text = fs::read_to_string(top().join("deploy").join(file)).unwrap();
         let containers = text.matches("readOnlyRootFilesystem: true").count();
         assert!(containers > 0, "{file}");
@@ -83,7 +84,10 @@ async fn every_pod_is_restricted_as_pod_security_has_it() {
 fn container_files_copy_only_what_is_there() {
     for file in ["spoke.Containerfile", "hub.Containerfile"] {
         let text = fs::read_to_string(top().join("deploy").join(file)).unwrap();
-        let copies = text.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--from"));
+        let copies = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("COPY "))
+            .filter(|line| !line.starts_with("--from"));
         let mut copied = Vec::new();
         for line in copies {
             let mut paths: Vec<&str> = line.split(' ').collect();

@@ -87,7 +87,10 @@ pub fn check(arguments: &Arguments) -> anyhow::Result<()> {
 impl Arguments {
     fn check(&self) -> anyhow::Result<()> {
         let chosen = self.rights == Rights::Chosen;
-        anyhow::ensure!(chosen != self.namespaces.is_empty(), "--rights chosen and --namespaces belong together");
+        anyhow::ensure!(
+            chosen != self.namespaces.is_empty(),
+            "--rights chosen and --namespaces belong together"
+        );
         anyhow::ensure!(chosen || self.kinds.is_empty(), "--kinds belongs to --rights chosen");
         let impersonation = self.rights == Rights::Impersonation;
         anyhow::ensure!(
@@ -176,13 +179,24 @@ mod tests {
     }
 
     fn arguments() -> Arguments {
-        Arguments { image: "registry.example.com/spoke:1".into(), namespace: "own".into(), ..Arguments::default() }
+        Arguments {
+            image: "registry.example.com/spoke:1".into(),
+            namespace: "own".into(),
+            ..Arguments::default()
+        }
     }
 
     fn names(documents: &[Value]) -> Vec<String> {
-        let text = |document: &Value, at: &str| document.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |document: &Value, at: &str| {
+            document.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         let name = |document| {
-            format!("{} {}/{}", text(document, "/kind"), text(document, "/metadata/namespace"), text(document, "/metadata/name"))
+            format!(
+                "{} {}/{}",
+                text(document, "/kind"),
+                text(document, "/metadata/namespace"),
+                text(document, "/metadata/name")
+            )
         };
         documents.iter().map(name).collect()
     }
@@ -211,7 +225,9 @@ mod tests {
         };
         let documents = documents(&chosen);
         let names = names(&documents);
-        for wanted in ["Role a/nave-spoke", "Role b/nave-spoke", "RoleBinding b/nave-spoke", "Role own/nave-spoke"] {
+        for wanted in
+            ["Role a/nave-spoke", "Role b/nave-spoke", "RoleBinding b/nave-spoke", "Role own/nave-spoke"]
+        {
             assert!(names.contains(&wanted.to_owned()), "{wanted}: {names:?}");
         }
         assert!(!names.iter().any(|name| name.starts_with("Cluster")), "{names:?}");
@@ -232,7 +248,8 @@ mod tests {
         let documents = documents(&as_accounts);
         let names = names(&documents);
         assert!(names.contains(&"RoleBinding pay/nave-spoke-as-nave-pay".to_owned()), "{names:?}");
-        let role = &documents[names.iter().position(|name| name == "Role shop/nave-spoke-as-nave-shop").expect("there")];
+        let role = &documents
+            [names.iter().position(|name| name == "Role shop/nave-spoke-as-nave-shop").expect("there")];
         assert_eq!(role["rules"][0]["resourceNames"], json!(["nave-shop"]));
     }
 
