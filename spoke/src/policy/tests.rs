@@ -108,12 +108,14 @@ fn no_more_is_removed_in_an_hour_than_the_policy_allows() {
     let mut first = plan(vec![("a", of(&["1"])), ("b", of(&["2", "3"])), ("c", of(&["4"]))]);
     policy().allow(&mut first, removals, 0);
     assert_eq!(left(&first), [1, 0, 1], "an app's removals happen all or not at all");
-    removals.count(0);
-    removals.count(1000);
+    removals.count(&app("a"), 0);
+    removals.count(&app("c"), 1000);
+    removals.begin();
 
     let mut later = plan(vec![("b", of(&["2"]))]);
     policy().allow(&mut later, removals, HOUR_MS - 1);
     assert_eq!(left(&later), [0]);
+    removals.begin();
     let mut again = plan(vec![("b", of(&["2"]))]);
     policy().allow(&mut again, removals, HOUR_MS);
     assert_eq!(left(&again), [1], "the first is an hour ago");

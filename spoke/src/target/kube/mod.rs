@@ -54,7 +54,7 @@ use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
-use crate::pause::{Pause, Pauses};
+use crate::pause::Pauses;
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -264,10 +264,6 @@ impl Target for KubeTarget {
 
     async fn pauses(&self) -> Result<Pauses, TargetError> {
         self.shared.pauses().await
-    }
-
-    fn paused_apps(&self) -> BTreeMap<AppKey, Pause> {
-        self.shared.paused.get()
     }
 
     fn changes(&self) -> Receiver<u64> {
