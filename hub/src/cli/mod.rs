@@ -13,10 +13,12 @@ mod cluster;
 mod demo;
 mod directory;
 mod failpoints;
+mod health;
 mod hold;
 mod init;
 mod output;
 mod restore;
+mod secret;
 mod serve;
 mod status;
 mod table;
@@ -86,12 +88,16 @@ enum Command {
     Why(why::Arguments),
     /// Changes that wait for approval
     Hold(hold::Arguments),
+    /// Whom secrets are encrypted to
+    Secret(secret::Arguments),
     /// Go on with a store that was restored from an older copy
     AcceptRestore(restore::Arguments),
     /// Show or verify the audit log
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed
     Catalog(catalog::Arguments),
+    /// Judge the health of objects in a file, as a spoke would
+    Health(health::Arguments),
     /// List where a test can end the process
     Failpoints,
     /// Print the version, and the protocol versions that it speaks
@@ -127,9 +133,11 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::App(arguments) => app::run(arguments, hub).await,
         Command::Why(arguments) => why::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Health(arguments) => health::run(&arguments),
         Command::Failpoints => failpoints::run(),
         Command::Version(arguments) => version::run(&arguments),
         Command::Serve(_) | Command::Demo(_) => unreachable!("they have a runtime of their own"),

@@ -12,9 +12,11 @@
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
-//! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+//! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
+//! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 pub mod access;
+mod age_keys;
 mod apply;
 mod compare;
 mod facts;
@@ -28,6 +30,7 @@ mod pods;
 mod problem;
 mod remove;
 mod sent;
+mod settle;
 mod shared;
 mod watch;
 mod wire;
@@ -47,9 +50,11 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
+use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
+use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
@@ -92,6 +97,7 @@ pub struct KubeTarget {
     url: String,
     shared: Arc<Shared>,
     watches: Watches,
+    settling: Settling,
     runtime: Handle,
     uid: String,
 }
@@ -112,9 +118,10 @@ impl KubeTarget {
         let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
         let uid = cluster.clone();
-        let marks = Marks { cluster, namespace: options.namespace };
+        let marks = Marks { cluster, namespace: options.namespace, digests: Arc::default() };
         let shared = Arc::new(Shared::new(wire, marks, kinds, options.namespaces));
-        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current(), uid })
+        let (watches, settling) = (Watches::default(), Settling::default());
+        Ok(Self { url, shared, watches, settling, runtime: Handle::current(), uid })
     }
 
     /// The plural by which the API server knows a kind; `None` where it is not served.
@@ -239,6 +246,14 @@ impl Target for KubeTarget {
         self.shared.facts().await
     }
 
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        self.shared.age_keys().await
+    }
+
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.shared.marks.digests.set(key);
+    }
+
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
         self.shared.kinds()
     }
@@ -264,7 +279,9 @@ impl Target for KubeTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        self.shared.observe(of, wanted).await
+        let seen = self.shared.observe(of, wanted).await;
+        self.settling.after(&seen, &self.shared, &self.runtime);
+        seen
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
