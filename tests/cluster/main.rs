@@ -6,6 +6,8 @@ mod demo;
 mod drift;
 mod harness_itself;
 mod health;
+mod installation;
+mod manifests;
 mod moves;
 mod outages;
 mod placement;

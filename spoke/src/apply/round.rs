@@ -60,6 +60,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Round<'a> {
+    /// Leaves in a plan what may be done here.
+    pub fn allow(&self, plan: &mut crate::plan::Plan) {
+        self.interrupt.allow(plan);
+    }
+
     /// A round that has written nothing yet.
     pub fn new(target: &'a dyn Target, interrupt: &'a dyn Interrupt) -> Self {
         Self {

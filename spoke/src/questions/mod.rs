@@ -18,5 +18,5 @@ pub mod room;
 mod wanted;
 mod wire;
 
-pub use policy::{AllowAll, Policy};
+pub use policy::Policy;
 pub use room::{Order, Room};

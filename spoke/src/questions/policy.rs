@@ -12,13 +12,3 @@ pub trait Policy: Send + Sync + 'static {
     /// Why not, for people.
     fn allowed(&self, question: &Question, asker: &Asker) -> Result<(), String>;
 }
-
-/// Everything that the hub's roles allow.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AllowAll;
-
-impl Policy for AllowAll {
-    fn allowed(&self, _: &Question, _: &Asker) -> Result<(), String> {
-        Ok(())
-    }
-}

@@ -13,7 +13,7 @@ use crate::apply::Desired;
 use crate::link;
 use crate::secrets::Secrets;
 use crate::session::core::Held;
-use crate::state::{State, blocking};
+use crate::state::State;
 use crate::target::Target;
 use crate::target::ask::Refusal;
 
@@ -29,9 +29,8 @@ pub async fn wanted(
     let bytes = bytes.ok_or_else(|| Refusal(format!("app {app} is not assigned to this cluster")))?;
     let entry = nave_proto::decode_entry(&bytes.bytes);
     let entry = entry.map_err(|error| Refusal(format!("the entry cannot be read: {error}")))?;
-    let (stored, digest) = (state.clone(), entry.bundle);
-    let bundle = blocking(move || stored.bundle(&digest)).await;
-    let bundle = bundle.map_err(|error| Refusal(link::chain(&error)))?;
+    let digest = entry.bundle;
+    let bundle = state.bundle(&digest).await.map_err(|error| Refusal(link::chain(&error)))?;
     let only = |asked: &Digest| bundle.clone().filter(|_| *asked == digest);
     let treatment = entry.options.treatment.clone();
     let entries = BTreeMap::from([(app.clone(), Ok(entry))]);

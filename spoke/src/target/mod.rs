@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::pause::Pauses;
+
 /// Health of an object, in the words of `kstatus` as Nave spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum HealthState {
@@ -230,6 +232,12 @@ pub trait Target: Send + Sync + 'static {
 
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// What somebody paused on the spot, as far as the target has a place for it. Where that cannot be seen, an error: then
+    /// what was known holds.
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        Ok(Pauses::default())
+    }
 
     /// What may have changed since the last call.
     fn changed(&self) -> Changed {

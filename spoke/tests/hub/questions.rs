@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nave_proto::v1::{self, answer, from_spoke::Message, question::Question, to_spoke};
-use nave_spoke::questions::{Policy, room};
+use nave_spoke::questions::room;
 use nave_spoke::run::{RunOptions, run};
-use nave_spoke::target::ask::{self, Asker};
 use nave_spoke::target::memory::MemoryTarget;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -157,31 +156,24 @@ async fn an_app_that_was_changed_by_hand_differs_from_what_is_wanted() {
     spoke.stop().await;
 }
 
-/// Lets nobody read logs.
-struct NoLogs;
-
-impl Policy for NoLogs {
-    fn allowed(&self, question: &ask::Question, asker: &Asker) -> Result<(), String> {
-        match question {
-            ask::Question::Logs(_) => Err(format!("{} may not read logs here", asker.name)),
-            _ => Ok(()),
-        }
-    }
-}
-
 #[tokio::test]
 async fn the_clusters_own_policy_has_the_last_word() {
     let (dir, target, clock) = world();
     let hub = Hub::start(&clock).await;
-    let options = RunOptions::new(dir.path().to_owned(), target.clone());
+    let policy = dir.path().join("policy.yaml");
+    std::fs::write(&policy, "questions: {logs: []}\n").unwrap();
+    let options = RunOptions::new(dir.path().join("state"), target.clone());
     let options =
-        RunOptions { join: Some(hub.token()), clock: clock.clock(), questions: Arc::new(NoLogs), ..options };
+        RunOptions { join: Some(hub.token()), clock: clock.clock(), policy: Some(policy), ..options };
     let cancel = CancellationToken::new();
     let spoke = tokio::spawn(run(options, cancel.clone()));
     let logs = v1::ObjectLogs { namespace: "default".into(), name: "web".into(), ..Default::default() };
     hub.order(asked(1, Question::Logs(logs), 0)).await;
     let refused = answered(&hub, 1).await.unwrap_err();
-    assert_eq!(refused, "this cluster's own policy forbids it: ann may not read logs here");
+    assert_eq!(
+        refused,
+        "this cluster's own policy forbids it: the cluster's local policy lets no operator ask for logs"
+    );
     assert_eq!(target.calls().answer, 0, "it did not reach the cluster");
     let events = v1::ObjectEvents { kind: "cm".into(), namespace: "default".into(), name: "a".into() };
     hub.order(asked(2, Question::Events(events), 0)).await;

@@ -3,6 +3,7 @@
 //! In: orders. Out: what came of them; `join` prints the one command that starts the spoke.
 //! Never: says that a cluster is gone before its spoke or the hub's record says so.
 
+mod manifest;
 mod remove;
 mod text;
 
@@ -14,7 +15,7 @@ use nave_proto::v1;
 use super::Outcome;
 use super::arguments::{LabelChange, interval, label, label_change, millis};
 use super::client::{Client, Hub, document, request};
-use super::output::{Format, Output};
+use super::output::{Format, Output, print};
 use crate::operator::views::{ClusterRow, ClusterView, DoneView, JoinView};
 
 /// Its arguments.
@@ -93,8 +94,29 @@ struct Join {
     /// How long the token is valid
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
     valid: Duration,
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: JoinOutput,
     #[command(flatten)]
-    format: Format,
+    manifest: manifest::Arguments,
+}
+
+/// The forms of a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum JoinOutput {
+    /// The commands that install the spoke
+    #[default]
+    Table,
+    /// The same
+    Wide,
+    /// The whole document
+    Json,
+    /// The whole document
+    Yaml,
+    /// The cluster's name
+    Name,
+    /// For `kubectl apply -f -`
+    Manifest,
 }
 
 /// What becomes of what runs on a cluster that leaves.
@@ -145,16 +167,32 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
 }
 
 async fn join(client: &mut Client, arguments: Join) -> anyhow::Result<()> {
-    let Join { name, label, set, valid, format } = arguments;
+    let Join { name, label, set, valid, output, manifest } = arguments;
+    // What cannot be printed makes no token.
+    if output == JoinOutput::Manifest {
+        manifest::check(&manifest)?;
+    }
     let labels = label.into_iter().collect();
     let asked = v1::ClusterJoinRequest { cluster: name, labels, set, valid_ms: millis(valid) };
     let answer = document(client.cluster_join(request(asked)).await)?;
-    if matches!(format.output, Output::Table | Output::Wide) {
+    let output = match output {
+        JoinOutput::Table => Output::Table,
+        JoinOutput::Wide => Output::Wide,
+        JoinOutput::Json => Output::Json,
+        JoinOutput::Yaml => Output::Yaml,
+        JoinOutput::Name => Output::Name,
+        JoinOutput::Manifest => {
+            let view: JoinView = answer.view()?;
+            return print(&manifest::manifest(&manifest, &view.token)?);
+        }
+    };
+    if matches!(output, Output::Table | Output::Wide) {
         let view: JoinView = answer.view()?;
         eprintln!(
-            "Run this where cluster {} can be reached, before {}; it works once:",
-            view.cluster, view.expires
+            "Run this where cluster {} can be reached, before {}; it works once. Into the cluster itself: \
+             hub cluster join {} -o manifest | kubectl apply -f -",
+            view.cluster, view.expires, view.cluster
         );
     }
-    answer.print::<JoinView>(format.output)
+    answer.print::<JoinView>(output)
 }

@@ -18,7 +18,7 @@ use super::wire::path;
 use crate::target::{Inventory, TargetError};
 
 /// All inventories, in one list.
-const SELECTOR: &str = "nave.dev/inventory=true";
+pub(super) const SELECTOR: &str = "nave.dev/inventory=true";
 /// An object in etcd may have 1.5 MiB, a request 3 MiB; a ConfigMap's data 1 MiB. Some 5,000 objects fit.
 const MAX_BYTES: usize = 700 << 10;
 const DATA: &str = "inventory";
@@ -68,7 +68,10 @@ impl Shared {
                     inventory.objects.insert(key);
                 }
             };
-            self.wire.list(&resource, "", Some(&labels), true, each).await?;
+            let mut each = each;
+            for namespace in self.everywhere() {
+                self.wire.list(&resource, namespace, Some(&labels), true, &mut each).await?;
+            }
         }
         Ok(inventory)
     }
@@ -135,7 +138,7 @@ impl Shared {
     }
 }
 
-fn app_of(parent: &Value) -> Result<AppKey, String> {
+pub(super) fn app_of(parent: &Value) -> Result<AppKey, String> {
     let app = annotation(parent, APP).ok_or_else(|| format!("annotation {APP} is missing"))?;
     app.parse().map_err(|e| format!("annotation {APP}: {e}"))
 }
@@ -150,7 +153,7 @@ fn text_of(parent: &Value, name: &str) -> String {
     annotation(parent, name).unwrap_or_default().to_owned()
 }
 
-fn config_maps() -> ApiResource {
+pub(super) fn config_maps() -> ApiResource {
     let [version, kind, plural] = ["v1", "ConfigMap", "configmaps"].map(str::to_owned);
     ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }
