@@ -19,6 +19,7 @@ use crate::plan::{AppPlan, Plan, Step};
 use crate::policy::{Policy, Removals};
 use crate::report::Reason;
 use crate::target::Target;
+use crate::target::ask::{Asker, Question};
 
 /// The policy, as it stands.
 #[derive(Clone, Debug)]
@@ -243,5 +244,11 @@ fn read_pause(path: &Path) -> Option<Pause> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Pause { until_ms: None, reason: format!("{}: {error}", path.display()) }),
+    }
+}
+
+impl crate::questions::Policy for Gate {
+    fn allowed(&self, question: &Question, asker: &Asker) -> Result<(), String> {
+        self.may_ask(question.kind(), asker.role.name())
     }
 }

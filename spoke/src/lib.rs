@@ -15,6 +15,7 @@ pub mod pause;
 pub mod plan;
 pub mod policy;
 pub mod proxy;
+pub mod questions;
 pub mod report;
 pub mod run;
 pub mod secrets;

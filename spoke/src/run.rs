@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `enforce` | accepted assignment, bundles, changes of the target | objects, reports | when detached |
 //! | `session` | messages of the hub, reports, facts | accepted assignments | when detached and dismissed |
+//! | `questions` | questions of the hub | answers, a few at once | with the process |
 //! | `content` | accepted assignment, channel | bundles | with the process |
 //! | `renewal` | the time | certificates | with the process |
 //! | `facts` | the target | facts | with the process |
@@ -25,7 +26,7 @@ use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::tls::Clock;
 use nave_proto::token::ParseTokenError;
 use nave_proto::v1::JoinToken;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ use crate::gate::Gate;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
 use crate::link::{Connector, HubClock};
 use crate::proxy::Outward;
+use crate::questions::{AllowAll, Policy, Room, room};
 use crate::secrets::Secrets;
 use crate::session::client::{Client, Connection, Told};
 use crate::session::core::{Core, Held};
@@ -80,6 +82,8 @@ pub struct RunOptions {
     pub connector: Connector,
     /// What the hub is told as the spoke's version.
     pub software: String,
+    /// What may be asked of this cluster.
+    pub questions: Arc<dyn Policy>,
 }
 
 impl RunOptions {
@@ -87,8 +91,18 @@ impl RunOptions {
     pub fn new(state_dir: PathBuf, target: Arc<dyn Target>) -> Self {
         let software = env!("CARGO_PKG_VERSION").to_owned();
         let (storage, connector) = (Storage::Directory(state_dir), Arc::new(Outward::from_environment()));
-        let (clock, age_key_file) = (system_clock(), None);
-        Self { storage, policy: None, join: None, age_key_file, target, clock, connector, software }
+        let (clock, age_key_file, questions) = (system_clock(), None, Arc::new(AllowAll));
+        Self {
+            storage,
+            policy: None,
+            join: None,
+            age_key_file,
+            target,
+            clock,
+            connector,
+            software,
+            questions,
+        }
     }
 }
 
@@ -266,7 +280,9 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         Storage::Directory(dir) => Some(dir.join(crate::pause::FILE)),
         Storage::Kept(_) => None,
     };
+    let guarded = options.policy.is_some();
     let gate = Arc::new(Gate::new(options.policy, pause_file, options.clock, paused));
+    let may_ask: Arc<dyn Policy> = if guarded { gate.clone() } else { options.questions.clone() };
     let enforcer = Enforcer {
         target: options.target.clone(),
         state: state.clone(),
@@ -288,12 +304,29 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived,
     };
     tasks.spawn(content.run(stop.clone()));
+    let (asked, orders) = mpsc::channel(room::WAITING);
+    let answering = Room {
+        target: options.target.clone(),
+        state: state.clone(),
+        held: told.held.subscribe(),
+        secrets: secrets.clone(),
+        policy: may_ask,
+        orders,
+    };
+    tasks.spawn(answering.run(stop.clone()));
     tasks.spawn(facts::run(options.target, secrets, facts.clone(), stop.clone()));
     let renewal = (membership.clone(), stop.clone());
     tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
     let mut is_detached = told.detached.subscribe();
-    let client =
-        Client { core, membership, state, reports: reports.subscribe(), facts: facts.subscribe(), told };
+    let client = Client {
+        core,
+        membership,
+        state,
+        reports: reports.subscribe(),
+        facts: facts.subscribe(),
+        questions: asked,
+        told,
+    };
     tasks.spawn(client.run(stop.clone()));
 
     let ended = tokio::select! {

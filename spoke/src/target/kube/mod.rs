@@ -13,11 +13,13 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
 //! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 pub mod access;
 mod age_keys;
 mod apply;
+mod ask;
 mod compare;
 mod facts;
 mod inventory;
@@ -58,6 +60,7 @@ use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
+use super::ask::{Answer, Inquiry, Refusal};
 use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
 use crate::pause::Pauses;
 
@@ -298,6 +301,10 @@ impl Target for KubeTarget {
 
     async fn pauses(&self) -> Result<Pauses, TargetError> {
         self.shared.pauses().await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.shared.answer(inquiry).await
     }
 
     fn changes(&self) -> Receiver<u64> {
