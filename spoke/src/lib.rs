@@ -14,6 +14,7 @@ pub mod plan;
 pub mod questions;
 pub mod report;
 pub mod run;
+pub mod secrets;
 pub mod session;
 pub mod state;
 pub mod status;

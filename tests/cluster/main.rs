@@ -10,5 +10,6 @@ mod moves;
 mod outages;
 mod placement;
 mod questions;
+mod secrets;
 mod stage;
 mod workloads;

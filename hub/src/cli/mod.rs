@@ -23,6 +23,7 @@ mod init;
 mod logs;
 mod output;
 mod restore;
+mod secret;
 mod serve;
 mod status;
 mod table;
@@ -100,6 +101,8 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Changes that wait for approval
     Hold(hold::Arguments),
+    /// Whom secrets are encrypted to
+    Secret(secret::Arguments),
     /// Go on with a store that was restored from an older copy
     AcceptRestore(restore::Arguments),
     /// Show or verify the audit log
@@ -147,6 +150,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Drift(arguments) => drift::run(arguments, hub).await,
         Command::Adopt(arguments) => adopt::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,

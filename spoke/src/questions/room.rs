@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::policy::Policy;
 use super::wanted::wanted;
 use super::wire;
+use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::State;
 use crate::target::Target;
@@ -44,6 +45,8 @@ pub struct Room {
     pub target: Arc<dyn Target>,
     /// Where bundles are.
     pub state: Arc<State>,
+    /// What opens encrypted objects.
+    pub secrets: Arc<Secrets>,
     /// What shall be.
     pub held: watch::Receiver<Held>,
     /// What may be asked here.
@@ -55,7 +58,13 @@ pub struct Room {
 impl Room {
     /// Answers, until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let desk = Desk { target: self.target, state: self.state, held: self.held, policy: self.policy };
+        let desk = Desk {
+            target: self.target,
+            state: self.state,
+            secrets: self.secrets,
+            held: self.held,
+            policy: self.policy,
+        };
         let mut running = FuturesUnordered::new();
         loop {
             tokio::select! {
@@ -75,6 +84,7 @@ impl Room {
 struct Desk {
     target: Arc<dyn Target>,
     state: Arc<State>,
+    secrets: Arc<Secrets>,
     held: watch::Receiver<Held>,
     policy: Arc<dyn Policy>,
 }
@@ -102,13 +112,19 @@ impl Desk {
         if matches!(question, Question::Logs(_)) {
             tracing::info!(asker = asker.name, role = asker.role.name(), ?question, "logs are read");
         }
+        let opened = self.secrets.round();
         let (wanted, treatment) = match &question {
             Question::Diff(app) | Question::Adoption(app) => {
                 let held = self.held.borrow().clone();
-                wanted(app, &held, &self.state, &*self.target).await?
+                wanted(app, &held, &self.state, &opened, &*self.target).await?
             }
             _ => Default::default(),
         };
-        self.target.answer(&Inquiry { question, asker, wanted, treatment }).await
+        let answered = self.target.answer(&Inquiry { question, asker, wanted, treatment }).await;
+        // What was opened for the comparison may stand in an object of any kind, and in what a target says of it.
+        match answered {
+            Ok(answer) => Ok(Answer { json: opened.scrub_json(answer.json), ..answer }),
+            Err(Refusal(why)) => Err(Refusal(opened.scrub_text(why))),
+        }
     }
 }

@@ -11,6 +11,7 @@ use nave_placement::{AppKey, Digest};
 
 use crate::apply::Desired;
 use crate::link;
+use crate::secrets::Round;
 use crate::session::core::Held;
 use crate::state::{State, blocking};
 use crate::target::Target;
@@ -21,6 +22,7 @@ pub async fn wanted(
     app: &AppKey,
     held: &Held,
     state: &Arc<State>,
+    secrets: &Round,
     target: &dyn Target,
 ) -> Result<(Vec<Resolved>, Treatment), Refusal> {
     let bytes = held.assignment.entries.get(app);
@@ -33,7 +35,7 @@ pub async fn wanted(
     let only = |asked: &Digest| bundle.clone().filter(|_| *asked == digest);
     let treatment = entry.options.treatment.clone();
     let entries = BTreeMap::from([(app.clone(), Ok(entry))]);
-    let desired = Desired { assignment: &held.assignment, entries: &entries, bundles: &only };
+    let desired = Desired { assignment: &held.assignment, entries: &entries, bundles: &only, secrets };
     match desired.resolve(app, &*target.scopes()).await {
         Ok(wanted) => Ok((wanted.objects, treatment)),
         Err(unresolved) => Err(Refusal(unresolved.reason.to_string())),

@@ -13,8 +13,10 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
 //! | `ask` | a question | what kubectl would show, a dry-run's changes |
+//! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
 //! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
+mod age_keys;
 mod apply;
 mod ask;
 mod compare;
@@ -48,6 +50,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
+use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
@@ -106,7 +109,7 @@ impl KubeTarget {
         let cluster = namespace_uid(&wire, "kube-system").await?;
         own_namespace(&wire, &options.namespace).await?;
         let kinds = Kinds::default().ask(&wire).await?;
-        let marks = Marks { cluster, namespace: options.namespace };
+        let marks = Marks { cluster, namespace: options.namespace, digests: Arc::default() };
         let shared = Arc::new(Shared::new(wire, marks, kinds));
         let (watches, settling) = (Watches::default(), Settling::default());
         Ok(Self { url, shared, watches, settling, runtime: Handle::current() })
@@ -168,6 +171,14 @@ impl Target for KubeTarget {
 
     async fn facts(&self) -> Facts {
         self.shared.facts().await
+    }
+
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        self.shared.age_keys().await
+    }
+
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.shared.marks.digests.set(key);
     }
 
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {

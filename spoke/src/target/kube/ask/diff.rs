@@ -82,6 +82,9 @@ impl Shared {
     /// The live object and what a dry-run makes of it; `None` where it is not there.
     async fn compared(&self, app: &AppKey, wanted: &Resolved) -> Found {
         let key = &wanted.key;
+        if let Some(why) = &wanted.sealed {
+            return Err(why.to_string());
+        }
         let told = |error: TargetError| error.to_string();
         self.permitted(key).map_err(told)?;
         let resource = self.resource_of(key, &wanted.object).map_err(told)?;
