@@ -364,10 +364,6 @@ impl operator_server::Operator for OperatorService {
     }
 }
 
-fn not_asked_yet(call: &str) -> Status {
-    Status::unimplemented(format!("{call} is not served by this version"))
-}
-
 fn unknown_hold(id: &str) -> Status {
     Status::not_found(format!("there is no hold {id} (any more); `hub hold list` shows those that there are"))
 }
