@@ -270,8 +270,8 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
     let answering = Room {
         target: options.target.clone(),
         state: state.clone(),
-        secrets: secrets.clone(),
         held: told.held.subscribe(),
+        secrets: secrets.clone(),
         policy: options.questions.clone(),
         orders,
     };

@@ -140,12 +140,8 @@ impl Spoke {
             _ => ControlFlow::Continue(()),
         };
         let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
-        let desired = Desired {
-            assignment: &assignment,
-            entries: &entries,
-            bundles: &bundles,
-            secrets: &Closed,
-        };
+        let desired =
+            Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
         let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         core.observed(Reporter::default().report(assignment.order(), outcome))
     }

@@ -12,8 +12,8 @@
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
-//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 mod age_keys;

@@ -82,10 +82,10 @@ impl Shared {
     /// The live object and what a dry-run makes of it; `None` where it is not there.
     async fn compared(&self, app: &AppKey, wanted: &Resolved) -> Found {
         let key = &wanted.key;
-        if let Some(why) = &wanted.sealed {
-            return Err(why.to_string());
-        }
         let told = |error: TargetError| error.to_string();
+        if let Some(why) = &wanted.sealed {
+            return Err(format!("it could not be decrypted: {why}"));
+        }
         self.permitted(key).map_err(told)?;
         let resource = self.resource_of(key, &wanted.object).map_err(told)?;
         let live = self.wire.get(&resource, &key.namespace, &key.name).await.map_err(|p| told(p.error))?;
