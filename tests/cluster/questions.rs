@@ -264,7 +264,7 @@ async fn what_others_made_is_compared_field_by_field_with_who_manages_it_and_no_
         "configmap/web",
         "--type=merge",
         "-p",
-        r#"{"data":{"value":"edited","b/c":"more"}}"#,
+        r#"{"data":{"value":"edited","b.c":"more"}}"#,
     ];
     fra.kubectl(&edit).await.unwrap();
     let edited = ask(&stage, &["drift", "web", "-o", "wide"]).await;
@@ -319,13 +319,13 @@ async fn what_cannot_be_read_of_a_log_is_named_and_events_are_told() {
     let fra = stage.cluster("fra-1");
     let pod = |name: &str| {
         format!(
-            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: web}}}}\nspec: {{containers: [{{name: main, image: x}}, {{name: side, image: x}}]}}\n---\n"
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: web}}}}\nspec: {{nodeName: nowhere, containers: [{{name: main, image: x}}, {{name: side, image: x}}]}}\n---\n"
         )
     };
     apply(&stage, fra, &(pod("web-1") + &pod("web-2"))).await;
     apply(&stage, fra, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: main, image: x}]}}}\n").await;
 
-    // No kubelet has them: the API server says so of each container, and each is named with what it said.
+    // Their node is not there: the API server says so of each container, and each is named with what it said.
     let logs = ask(&stage, &["logs", "deploy/web", "--cluster", "fra-1"]).await;
     assert_eq!((logs.code, logs.stdout.as_str()), (1, ""), "{logs:?}");
     for (pod, container) in [("web-1", "main"), ("web-1", "side"), ("web-2", "main"), ("web-2", "side")] {

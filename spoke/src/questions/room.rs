@@ -45,10 +45,10 @@ pub struct Room {
     pub target: Arc<dyn Target>,
     /// Where bundles are.
     pub state: Arc<State>,
-    /// What shall be.
-    pub held: watch::Receiver<Held>,
     /// What opens encrypted objects.
     pub secrets: Arc<Secrets>,
+    /// What shall be.
+    pub held: watch::Receiver<Held>,
     /// What may be asked here.
     pub policy: Arc<dyn Policy>,
     /// What is asked; its length is the queue.
@@ -112,13 +112,19 @@ impl Desk {
         if matches!(question, Question::Logs(_)) {
             tracing::info!(asker = asker.name, role = asker.role.name(), ?question, "logs are read");
         }
+        let opened = self.secrets.round();
         let (wanted, treatment) = match &question {
             Question::Diff(app) | Question::Adoption(app) => {
                 let held = self.held.borrow().clone();
-                wanted(app, &held, &self.state, &self.secrets, &*self.target).await?
+                wanted(app, &held, &self.state, &opened, &*self.target).await?
             }
             _ => Default::default(),
         };
-        self.target.answer(&Inquiry { question, asker, wanted, treatment }).await
+        let answered = self.target.answer(&Inquiry { question, asker, wanted, treatment }).await;
+        // What was opened for the comparison may stand in an object of any kind, and in what a target says of it.
+        match answered {
+            Ok(answer) => Ok(Answer { json: opened.scrub_json(answer.json), ..answer }),
+            Err(Refusal(why)) => Err(Refusal(opened.scrub_text(why))),
+        }
     }
 }

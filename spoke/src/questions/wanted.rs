@@ -11,7 +11,7 @@ use nave_placement::{AppKey, Digest};
 
 use crate::apply::Desired;
 use crate::link;
-use crate::secrets::Secrets;
+use crate::secrets::Round;
 use crate::session::core::Held;
 use crate::state::State;
 use crate::target::Target;
@@ -22,7 +22,7 @@ pub async fn wanted(
     app: &AppKey,
     held: &Held,
     state: &Arc<State>,
-    secrets: &Secrets,
+    secrets: &Round,
     target: &dyn Target,
 ) -> Result<(Vec<Resolved>, Treatment), Refusal> {
     let bytes = held.assignment.entries.get(app);
@@ -34,9 +34,7 @@ pub async fn wanted(
     let only = |asked: &Digest| bundle.clone().filter(|_| *asked == digest);
     let treatment = entry.options.treatment.clone();
     let entries = BTreeMap::from([(app.clone(), Ok(entry))]);
-    let opener = secrets.round();
-    let desired =
-        Desired { assignment: &held.assignment, entries: &entries, bundles: &only, secrets: &opener };
+    let desired = Desired { assignment: &held.assignment, entries: &entries, bundles: &only, secrets };
     match desired.resolve(app, &*target.scopes()).await {
         Ok(wanted) => Ok((wanted.objects, treatment)),
         Err(unresolved) => Err(Refusal(unresolved.reason.to_string())),

@@ -121,6 +121,14 @@ pub struct There {
     pub ours: bool,
 }
 
+/// What is still encrypted cannot be compared.
+fn look_opened(
+    wanted: &Resolved,
+    look: &impl Fn(&Resolved) -> Result<Option<There>, String>,
+) -> Result<Option<There>, String> {
+    wanted.sealed.as_ref().map_or_else(|| look(wanted), |why| Err(why.to_string()))
+}
+
 /// What applying would change.
 ///
 /// # Errors
@@ -132,7 +140,7 @@ pub fn diff(
     let mut answer = DiffAnswer { objects: inquiry.wanted.len(), ..DiffAnswer::default() };
     let mut budget = Budget::default();
     for wanted in &inquiry.wanted {
-        let (state, changes, problem) = match look(wanted) {
+        let (state, changes, problem) = match look_opened(wanted, &look) {
             Ok(None) => (DiffState::Absent, Vec::new(), None),
             Ok(Some(there)) => match inquiry.heeded(&wanted.key, changes(&there.live, &wanted.object, &[])) {
                 same if same.is_empty() => {
@@ -169,7 +177,7 @@ pub fn adoption(
             managers: Vec::new(),
             problem,
         };
-        let found = match look(wanted) {
+        let found = match look_opened(wanted, &look) {
             Ok(None) => of(AdoptionState::Absent, None),
             Ok(Some(There { ours: true, .. })) => of(AdoptionState::Ours, None),
             Ok(Some(There { live, .. })) => {
