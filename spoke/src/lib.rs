@@ -11,6 +11,7 @@ pub mod identity;
 pub mod link;
 pub mod observe;
 pub mod plan;
+pub mod questions;
 pub mod report;
 pub mod run;
 pub mod secrets;

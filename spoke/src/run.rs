@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `enforce` | accepted assignment, bundles, changes of the target | objects, reports | when detached |
 //! | `session` | messages of the hub, reports, facts | accepted assignments | when detached and dismissed |
+//! | `questions` | questions of the hub | answers, a few at once | with the process |
 //! | `content` | accepted assignment, channel | bundles | with the process |
 //! | `renewal` | the time | certificates | with the process |
 //! | `facts` | the target | facts | with the process |
@@ -25,7 +26,7 @@ use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::tls::Clock;
 use nave_proto::token::ParseTokenError;
 use nave_proto::v1::JoinToken;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ use crate::enforce::Enforcer;
 use crate::facts;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
 use crate::link::{Connector, HubClock, Tcp};
+use crate::questions::{AllowAll, Policy, Room, room};
 use crate::secrets::Secrets;
 use crate::session::client::{Client, Connection, Told};
 use crate::session::core::{Core, Held};
@@ -64,14 +66,16 @@ pub struct RunOptions {
     pub connector: Connector,
     /// What the hub is told as the spoke's version.
     pub software: String,
+    /// What may be asked of this cluster.
+    pub questions: Arc<dyn Policy>,
 }
 
 impl RunOptions {
     /// A spoke with this machine's clock, over TCP.
     pub fn new(state_dir: PathBuf, target: Arc<dyn Target>) -> Self {
         let software = env!("CARGO_PKG_VERSION").to_owned();
-        let (clock, connector) = (system_clock(), Arc::new(Tcp));
-        Self { state_dir, join: None, age_key_file: None, target, clock, connector, software }
+        let (clock, connector, questions) = (system_clock(), Arc::new(Tcp), Arc::new(AllowAll));
+        Self { state_dir, join: None, age_key_file: None, target, clock, connector, software, questions }
     }
 }
 
@@ -262,12 +266,29 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived,
     };
     tasks.spawn(content.run(stop.clone()));
+    let (asked, orders) = mpsc::channel(room::WAITING);
+    let answering = Room {
+        target: options.target.clone(),
+        state: state.clone(),
+        held: told.held.subscribe(),
+        secrets: secrets.clone(),
+        policy: options.questions.clone(),
+        orders,
+    };
+    tasks.spawn(answering.run(stop.clone()));
     tasks.spawn(facts::run(options.target, secrets, facts.clone(), stop.clone()));
     let renewal = (membership.clone(), stop.clone());
     tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
     let mut is_detached = told.detached.subscribe();
-    let client =
-        Client { core, membership, state, reports: reports.subscribe(), facts: facts.subscribe(), told };
+    let client = Client {
+        core,
+        membership,
+        state,
+        reports: reports.subscribe(),
+        facts: facts.subscribe(),
+        questions: asked,
+        told,
+    };
     tasks.spawn(client.run(stop.clone()));
 
     let ended = tokio::select! {

@@ -77,6 +77,15 @@ impl Look<'_> {
         })
     }
 
+    /// The clusters of a selection; with an app, those that are assigned it.
+    pub fn chosen(&self, selection: &Selection) -> Vec<ClusterName> {
+        let has = |cluster: &&ClusterName| {
+            let app = selection.app.as_ref();
+            app.is_none_or(|app| self.state.told(cluster).assignment.entries.contains_key(app))
+        };
+        self.selected(selection).filter(has).cloned().collect()
+    }
+
     /// The entries of a cluster.
     pub fn entries(&self, cluster: &ClusterName) -> Vec<EntryView> {
         let told = self.state.told(cluster);

@@ -9,6 +9,7 @@
 //!
 //! k3s does not delete the objects of a manifest that is gone; there, a pruned file only stops being enforced.
 
+mod ask;
 mod files;
 mod state;
 mod watch;
@@ -23,6 +24,7 @@ use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, ObjectKey};
 use tokio::sync::watch as signal;
 
+use super::ask::{Answer, Inquiry, Refusal};
 use super::digests::DigestKey;
 use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 use files::{Manifest, file_name};
@@ -263,6 +265,13 @@ impl Target for DirTarget {
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let (app, key) = (of.app.clone(), key.clone());
         self.blocking(move |inner| inner.orphan(&app, &key)).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        let inner = self.inner.clone();
+        let inquiry = inquiry.clone();
+        let done = tokio::task::spawn_blocking(move || inner.answer(&inquiry)).await;
+        done.unwrap_or_else(|error| Err(Refusal(error.to_string())))
     }
 
     fn changes(&self) -> signal::Receiver<u64> {

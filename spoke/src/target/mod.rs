@@ -4,6 +4,7 @@
 //! Never: decides. What to write or delete is [`crate::plan`]'s, which is pure; a target only does it, and tells apart
 //! what is *absent* from what it *could not see*.
 
+pub mod ask;
 pub mod builtin;
 mod digests;
 pub mod dir;
@@ -223,6 +224,9 @@ pub trait Target: Send + Sync + 'static {
 
     /// Makes an object somebody else's: it stays as it is, without our marks.
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError>;
+
+    /// Answers somebody's question. Writes nothing, and shows no Secret's value.
+    async fn answer(&self, inquiry: &ask::Inquiry) -> Result<ask::Answer, ask::Refusal>;
 
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;

@@ -13,10 +13,12 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
 //! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 mod age_keys;
 mod apply;
+mod ask;
 mod compare;
 mod facts;
 mod inventory;
@@ -56,6 +58,7 @@ use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
+use super::ask::{Answer, Inquiry, Refusal};
 use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
 
 /// The namespace of the spoke unless it was told another.
@@ -218,6 +221,10 @@ impl Target for KubeTarget {
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         self.shared.orphan(of, key).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.shared.answer(inquiry).await
     }
 
     fn changes(&self) -> Receiver<u64> {
