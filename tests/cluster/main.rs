@@ -9,5 +9,7 @@ mod health;
 mod moves;
 mod outages;
 mod placement;
+mod questions;
+mod secrets;
 mod stage;
 mod workloads;

@@ -9,6 +9,7 @@
 //!
 //! k3s does not delete the objects of a manifest that is gone; there, a pruned file only stops being enforced.
 
+mod ask;
 mod files;
 mod state;
 mod watch;
@@ -20,9 +21,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use nave_placement::fleet::{Fact, Facts};
 use nave_placement::render::{Resolved, Scope, Scopes};
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, ObjectKey};
 use tokio::sync::watch as signal;
 
+use super::ask::{Answer, Inquiry, Refusal};
+use super::digests::DigestKey;
 use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 use files::{Manifest, file_name};
 use state::State;
@@ -39,6 +42,7 @@ pub struct DirTarget {
 struct Inner {
     dir: PathBuf,
     state: State,
+    digests: DigestKey,
 }
 
 /// Why a directory cannot be a target.
@@ -64,7 +68,10 @@ impl DirTarget {
         let state = State::open(state_dir);
         let state = state.map_err(|source| OpenError { path: state_dir.to_owned(), source })?;
         let watch = Watch::start(dir);
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), state }), watch })
+        Ok(Self {
+            inner: Arc::new(Inner { dir: dir.to_owned(), state, digests: DigestKey::default() }),
+            watch,
+        })
     }
 
     /// The file of an object.
@@ -114,7 +121,7 @@ impl Inner {
         if found.app.is_none() && written.is_none() {
             return Ok(Seen::Foreign);
         }
-        let body = Digest::of(found.body.as_bytes());
+        let body = self.digests.of(&wanted.object, found.body.as_bytes());
         Ok(Seen::Ours {
             differs: found.text != files::render(app, &wanted.object),
             drifted: found.app.is_none() || written.is_some_and(|written| written != body),
@@ -139,7 +146,9 @@ impl Inner {
         files::write(&path, text.as_bytes()).map_err(unreachable(&path))?;
         // Killed here, the mark in the file says whose it is.
         let body = files::body(&text);
-        self.state.record(&name, &Digest::of(body.as_bytes())).map_err(unreachable(&path))?;
+        self.state
+            .record(&name, &self.digests.of(&object.object, body.as_bytes()))
+            .map_err(unreachable(&path))?;
         Ok(if found.is_some() { Applied::Changed } else { Applied::Created })
     }
 
@@ -200,6 +209,10 @@ impl Target for DirTarget {
         Facts { kubernetes: Fact::Absent, nodes: Fact::Absent, ..Facts::default() }
     }
 
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.inner.digests.set(key);
+    }
+
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
         Arc::new(Table)
     }
@@ -252,6 +265,13 @@ impl Target for DirTarget {
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let (app, key) = (of.app.clone(), key.clone());
         self.blocking(move |inner| inner.orphan(&app, &key)).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        let inner = self.inner.clone();
+        let inquiry = inquiry.clone();
+        let done = tokio::task::spawn_blocking(move || inner.answer(&inquiry)).await;
+        done.unwrap_or_else(|error| Err(Refusal(error.to_string())))
     }
 
     fn changes(&self) -> signal::Receiver<u64> {

@@ -12,9 +12,13 @@
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
+//! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
+mod age_keys;
 mod apply;
+mod ask;
 mod compare;
 mod facts;
 mod inventory;
@@ -46,6 +50,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
+use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
@@ -53,6 +58,7 @@ use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
+use super::ask::{Answer, Inquiry, Refusal};
 use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
 
 /// The namespace of the spoke unless it was told another.
@@ -103,7 +109,7 @@ impl KubeTarget {
         let cluster = namespace_uid(&wire, "kube-system").await?;
         own_namespace(&wire, &options.namespace).await?;
         let kinds = Kinds::default().ask(&wire).await?;
-        let marks = Marks { cluster, namespace: options.namespace };
+        let marks = Marks { cluster, namespace: options.namespace, digests: Arc::default() };
         let shared = Arc::new(Shared::new(wire, marks, kinds));
         let (watches, settling) = (Watches::default(), Settling::default());
         Ok(Self { url, shared, watches, settling, runtime: Handle::current() })
@@ -167,6 +173,14 @@ impl Target for KubeTarget {
         self.shared.facts().await
     }
 
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        self.shared.age_keys().await
+    }
+
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.shared.marks.digests.set(key);
+    }
+
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
         self.shared.kinds()
     }
@@ -207,6 +221,10 @@ impl Target for KubeTarget {
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         self.shared.orphan(of, key).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.shared.answer(inquiry).await
     }
 
     fn changes(&self) -> Receiver<u64> {
