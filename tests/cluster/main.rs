@@ -1,6 +1,7 @@
 //! Nave against real clusters; `kubectl` is the witness for everything that is said of one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod charts;
 mod definitions;
 mod demo;
 mod drift;
