@@ -16,12 +16,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Desired, reconcile};
+use crate::apply::{Desired, Interrupt, reconcile};
+use crate::gate::Gate;
 use crate::link;
-use crate::plan::Step;
+use crate::plan::{Plan, Step};
 use crate::report::{Outcome, Reporter};
 use crate::session::core::Held;
-use crate::state::{State, blocking, entries};
+use crate::state::{State, entries};
 use crate::target::Target;
 
 /// Changes come in flocks: one round for all that come within this time.
@@ -53,6 +54,30 @@ pub struct Enforcer {
     pub missed: watch::Sender<u64>,
     /// What is reported.
     pub reports: watch::Sender<Option<Report>>,
+    /// What may be done here, whatever the hub says.
+    pub gate: Gate,
+}
+
+/// While something is paused on the spot, its end is looked for this often: whoever resumes is waiting.
+const PAUSED: Duration = Duration::from_secs(5);
+
+/// What a round goes by before each write.
+struct Bounds<'a, F> {
+    gate: &'a Gate,
+    target: &'a dyn Target,
+    interrupt: F,
+}
+
+impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for Bounds<'_, F> {
+    fn before(&self, app: &AppKey, step: &Step) -> ControlFlow<()> {
+        (self.interrupt)(app, step)?;
+        self.gate.count(step);
+        ControlFlow::Continue(())
+    }
+
+    fn allow(&self, plan: &mut Plan) {
+        self.gate.allow(plan, self.target.paused_apps());
+    }
 }
 
 type Decoded = BTreeMap<AppKey, Result<Entry, String>>;
@@ -102,7 +127,7 @@ impl Enforcer {
                 Ok(()) = self.held.changed() => { retry.reset(); continue; }
                 Ok(()) = self.arrived.changed() => true,
                 Ok(()) = changes.changed() => true,
-                () = sleep_until(next) => false,
+                () = idle(&self.gate, &*self.target, next) => false,
             };
             if noticed {
                 // Resting as long as the round took leaves a busy cluster at least half of the time for itself.
@@ -138,32 +163,42 @@ impl Enforcer {
         };
         let bundle = |digest: &Digest| bundles.get(digest).cloned();
         let desired = Desired { assignment, entries: &entries, bundles: &bundle };
-        reconcile(&*self.target, &desired, &interrupt).await
+        self.gate.look(&*self.target).await;
+        let bounds = Bounds { gate: &self.gate, target: &*self.target, interrupt };
+        reconcile(&*self.target, &desired, &bounds).await
     }
 
     /// The bundles that are here, for one round: nothing of them stays in memory.
     async fn load(&self, entries: &Decoded) -> Loaded {
         let wanted: BTreeSet<Digest> = entries.values().flatten().map(|entry| entry.bundle).collect();
-        let (state, all) = (self.state.clone(), wanted.len());
-        let load = move || {
-            let mut loaded = Loaded::new();
-            for digest in wanted {
-                match state.bundle(&digest) {
-                    Ok(Some(bytes)) => {
-                        loaded.insert(digest, bytes);
-                    }
-                    Ok(None) => {}
-                    Err(error) => tracing::error!(error = link::chain(&error), "a bundle cannot be read"),
+        let all = wanted.len();
+        let mut loaded = Loaded::new();
+        for digest in wanted {
+            match self.state.bundle(&digest).await {
+                Ok(Some(bytes)) => {
+                    loaded.insert(digest, bytes);
                 }
+                Ok(None) => {}
+                Err(error) => tracing::error!(error = link::chain(&error), "a bundle cannot be read"),
             }
-            Ok(loaded)
-        };
-        let loaded = blocking(load).await.unwrap_or_default();
+        }
         if loaded.len() < all {
             self.missed.send_modify(|count| *count += 1);
         }
         loaded
     }
+}
+
+/// Until the time has come, or a pause has ended.
+async fn idle(gate: &Gate, target: &dyn Target, next: Instant) {
+    while gate.is_paused() && Instant::now() < next {
+        sleep_until(next.min(Instant::now() + PAUSED)).await;
+        gate.look(target).await;
+        if !gate.is_paused() {
+            return;
+        }
+    }
+    sleep_until(next).await;
 }
 
 /// What a round did, for the log; a round that did nothing says nothing.

@@ -144,6 +144,28 @@ pub enum Reason {
     /// The round was broken off before the app's turn ended.
     #[error("not finished yet")]
     Interrupted,
+    /// The local policy forbids to write or remove an object.
+    #[error("{object}: the cluster's local policy forbids it: {rule}")]
+    Denied {
+        /// Which object.
+        object: ObjectKey,
+        /// By which rule.
+        rule: String,
+    },
+    /// The local policy allows no more removals for now, or cannot be read: nothing that it is about is done.
+    #[error("{message}")]
+    Unpermitted {
+        /// Why, and how to mend it.
+        message: String,
+    },
+    /// Changes are paused on the spot.
+    #[error("{pause}")]
+    Paused {
+        /// By whom it is told, and until when.
+        pause: crate::pause::Pause,
+        /// There is something to do once it ends.
+        waits: bool,
+    },
 }
 
 impl Reason {
@@ -166,6 +188,8 @@ impl Reason {
             Self::Terminating { .. } => EntryReason::Terminating,
             Self::Unhealthy { .. } => EntryReason::ObjectUnhealthy,
             Self::Interrupted => EntryReason::Interrupted,
+            Self::Denied { .. } | Self::Unpermitted { .. } => EntryReason::Denied,
+            Self::Paused { .. } => EntryReason::Paused,
         }
     }
 
@@ -181,6 +205,7 @@ impl Reason {
             Self::NotServed { object } => {
                 (object, "the kind is not served here; install its CustomResourceDefinition".to_owned())
             }
+            Self::Denied { object, rule } => (object, format!("the local policy forbids it: {rule}")),
             _ => return None,
         };
         let failed = self.state() == EntryState::Failed;
@@ -198,6 +223,8 @@ impl Reason {
             | Self::ClaimsUnknown { .. } => EntryState::Waiting,
             Self::Terminating { .. } => EntryState::Progressing,
             Self::Interrupted => EntryState::Pending,
+            Self::Paused { waits: true, .. } => EntryState::Waiting,
+            Self::Paused { waits: false, .. } => EntryState::Healthy,
             Self::Unhealthy { health, .. } => match health.state {
                 HealthState::Healthy | HealthState::Suspended => EntryState::Healthy,
                 HealthState::Progressing | HealthState::Unknown => EntryState::Progressing,
@@ -210,6 +237,8 @@ impl Reason {
             | Self::Refused { .. }
             | Self::Conflict { .. }
             | Self::RemovalFailed { .. }
+            | Self::Denied { .. }
+            | Self::Unpermitted { .. }
             | Self::PruneRefused { .. }
             | Self::PlanRefused { .. } => EntryState::Failed,
         }

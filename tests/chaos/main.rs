@@ -11,4 +11,5 @@ mod git_gone;
 mod given;
 mod guard;
 mod kills;
+mod proxied;
 mod restored;

@@ -170,7 +170,7 @@ async fn a_manifest_for_joining_is_what_the_chart_renders() {
         let answer = fleet.hub(&arguments).await.unwrap();
         assert_eq!(answer.code, 0, "{}", answer.stderr);
         let printed = by_key(&answer.stdout);
-        let secret = &printed[&format!(r#""Secret" "{namespace}"/"nave-join""#)];
+        let secret = &printed[&format!(r#""Secret" "{namespace}"/"nave-spoke-join""#)];
         let token = format!("join.token={}", secret["stringData"]["token"].as_str().unwrap());
         let set: Vec<&str> = set.iter().copied().chain([token.as_str()]).collect();
         let expected = by_key(&rendered("spoke", namespace, &set).await);

@@ -6,6 +6,7 @@ mod definitions;
 mod demo;
 mod drift;
 mod harness_itself;
+mod installation;
 mod moves;
 mod outages;
 mod placement;

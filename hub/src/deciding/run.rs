@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nave_placement::AppKey;
 use nave_placement::assign::AppForm;
 use nave_placement::catalog::{CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
+use nave_placement::{AppKey, ClusterName};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,8 @@ pub struct Picture {
     pub wanted: Wanted,
     /// What is wrong with the catalog.
     pub problems: Vec<Problem>,
+    /// Clusters whose assignment is larger than the store takes: they keep what they have.
+    pub too_large: BTreeSet<ClusterName>,
     /// Of these, the objects that two apps of one cluster define.
     pub clashes: Vec<Problem>,
     /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
@@ -339,6 +341,9 @@ impl Deciding {
             core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, self.ledger.now_ms())
         };
         let wrote = !decided.writes.is_empty();
+        for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {
+            error!(%cluster, "its assignment is larger than the store takes; it keeps what it has: run fewer apps there");
+        }
         let clashes = self.clashes(&revision, &decided.wanted);
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
@@ -349,6 +354,7 @@ impl Deciding {
             next.decisions = decided.decisions;
             next.wanted = decided.wanted;
             next.clashes = clashes;
+            next.too_large = decided.too_large;
             *picture = Arc::new(next);
         });
         Ok(wrote)

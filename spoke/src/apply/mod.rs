@@ -40,6 +40,9 @@ pub struct Desired<'a> {
 pub trait Interrupt: Send + Sync {
     /// `Break` ends the round before this step.
     fn before(&self, app: &AppKey, step: &Step) -> ControlFlow<()>;
+
+    /// Takes out of a plan what must not be done on this cluster, and says so in it. Adds nothing.
+    fn allow(&self, _: &mut Plan) {}
 }
 
 impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for F {
@@ -105,6 +108,7 @@ fn checked(
             app.blocked.push(Reason::PlanRefused { message: violation.to_string() });
         }
     }
+    round.allow(&mut plan);
     plan
 }
 

@@ -64,6 +64,11 @@ impl<'a> Round<'a> {
         &self.inventories
     }
 
+    /// Leaves in a plan what may be done here.
+    pub fn allow(&self, plan: &mut Plan) {
+        self.interrupt.allow(plan);
+    }
+
     /// What came of an app's steps.
     pub fn progress(&mut self, app: &AppKey) -> &mut Progress {
         self.progress.entry(app.clone()).or_default()

@@ -22,7 +22,7 @@ use tonic::transport::Channel;
 use super::core::{Action, Core, Held};
 use crate::identity::{Membership, RenewError};
 use crate::link;
-use crate::state::{State, blocking};
+use crate::state::State;
 
 /// Messages on their way to the hub. Every message is the latest state, so a queue is no use; this is room for a hello,
 /// facts, a report and a few answers, without waiting for the hub to read.
@@ -259,8 +259,7 @@ impl Client {
                         .map_err(|_| tonic::Status::cancelled("the stream was cut"))?;
                 }
                 Action::Persist(held, bundles) => {
-                    let (state, stored) = (self.state.clone(), held.clone());
-                    if let Err(error) = blocking(move || state.store_held(&stored, &bundles)).await {
+                    if let Err(error) = self.state.store_held(&held, &bundles).await {
                         return Ok(Some(not_stored(&error)));
                     }
                     let order = held.assignment.order();
@@ -269,8 +268,7 @@ impl Client {
                     actions.extend(self.core.persisted(held));
                 }
                 Action::PersistDetach => {
-                    let state = self.state.clone();
-                    if let Err(error) = blocking(move || state.detach()).await {
+                    if let Err(error) = self.state.detach().await {
                         return Ok(Some(not_stored(&error)));
                     }
                     tracing::warn!(

@@ -20,6 +20,8 @@ use nave_placement::{AppKey, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::pause::{Pause, Pauses};
+
 /// Health of an object, in the words of `kstatus` as Nave spells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum HealthState {
@@ -176,6 +178,17 @@ pub trait Target: Send + Sync + 'static {
 
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// What somebody paused on the spot, as far as the target has a place for it. Where that cannot be seen, an error: then
+    /// what was known holds.
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        Ok(Pauses::default())
+    }
+
+    /// The apps among these, as the last look at the inventories showed.
+    fn paused_apps(&self) -> BTreeMap<AppKey, Pause> {
+        BTreeMap::new()
+    }
 
     /// Which kinds to watch from now on; called with the kinds of all inventories whenever they change.
     fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>);

@@ -140,7 +140,7 @@ fn named(resource: &str, names: &(impl serde::Serialize + ?Sized), verb: &str) -
 fn deployment(install: &Install, has_policy: bool, document: &mut Value) -> Option<()> {
     let pod = document.pointer_mut("/spec/template/spec")?;
     if has_policy {
-        let volume = json!({"name": "policy", "configMap": {"name": "nave-policy"}});
+        let volume = json!({"name": "policy", "configMap": {"name": "nave-spoke-policy"}});
         pod.get_mut("volumes")?.as_array_mut()?.push(volume);
     }
     let container = pod.pointer_mut("/containers/0")?;
@@ -172,7 +172,7 @@ fn secret(install: &Install, token: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": "nave-join", "namespace": install.namespace},
+        "metadata": {"name": "nave-spoke-join", "namespace": install.namespace},
         "type": "Opaque",
         "stringData": {"token": token},
     })
@@ -182,7 +182,7 @@ fn config_map(install: &Install, policy: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "nave-policy", "namespace": install.namespace},
+        "metadata": {"name": "nave-spoke-policy", "namespace": install.namespace},
         "data": {"policy.yaml": policy},
     })
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::marks::{APP, MANAGER, Marks, PART_OF, annotation, app_mark};
 use super::own_namespace;
+use super::pause::pause_of;
 use super::shared::{Shared, text};
 use super::wire::path;
 use crate::target::{Inventory, TargetError};
@@ -29,11 +30,15 @@ impl Shared {
     pub async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
         let mut found = BTreeMap::new();
         let mut damaged = Vec::new();
+        let mut paused = BTreeMap::new();
         let each = |parent: Value| match app_of(&parent) {
-            Ok(app) => match inventory_of(&parent) {
-                Ok(inventory) => drop(found.insert(app, inventory)),
-                Err(why) => damaged.push((app, why, text_of(&parent, KINDS))),
-            },
+            Ok(app) => {
+                paused.extend(pause_of(&parent).map(|pause| (app.clone(), pause)));
+                match inventory_of(&parent) {
+                    Ok(inventory) => drop(found.insert(app, inventory)),
+                    Err(why) => damaged.push((app, why, text_of(&parent, KINDS))),
+                }
+            }
             // Whose it was cannot be told. Its objects keep their marks, so that their app finds them again.
             Err(why) => {
                 let name = text(&parent, "/metadata/name");
@@ -41,6 +46,7 @@ impl Shared {
             }
         };
         self.wire.list(&config_maps(), &self.marks.namespace, Some(SELECTOR), false, each).await?;
+        self.paused.set(paused);
         for (app, why, kinds) in damaged {
             tracing::warn!(%app, why, "a damaged inventory is rebuilt from the app's objects");
             let inventory = self.rebuild(&app, &kinds).await?;
@@ -68,7 +74,10 @@ impl Shared {
                     inventory.objects.insert(key);
                 }
             };
-            self.wire.list(&resource, "", Some(&labels), true, each).await?;
+            let mut each = each;
+            for namespace in self.everywhere() {
+                self.wire.list(&resource, namespace, Some(&labels), true, &mut each).await?;
+            }
         }
         Ok(inventory)
     }
@@ -150,7 +159,7 @@ fn text_of(parent: &Value, name: &str) -> String {
     annotation(parent, name).unwrap_or_default().to_owned()
 }
 
-fn config_maps() -> ApiResource {
+pub(super) fn config_maps() -> ApiResource {
     let [version, kind, plural] = ["v1", "ConfigMap", "configmaps"].map(str::to_owned);
     ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }

@@ -14,6 +14,7 @@
 //! | `apply`, `remove` | an object, a key | what came of it |
 //! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
 
+pub mod access;
 mod apply;
 mod compare;
 mod facts;
@@ -22,6 +23,7 @@ mod kinds;
 mod look;
 mod marks;
 mod notes;
+mod pause;
 mod pods;
 mod problem;
 mod remove;
@@ -52,6 +54,7 @@ use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
+use crate::pause::{Pause, Pauses};
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -65,11 +68,13 @@ pub struct Options {
     pub context: Option<String>,
     /// The spoke's own namespace; created if absent. No app may touch it.
     pub namespace: String,
+    /// The only namespaces that it may look at, where its rights do not cover all; empty: all.
+    pub namespaces: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kubeconfig: None, context: None, namespace: DEFAULT_NAMESPACE.to_owned() }
+        Self { kubeconfig: None, context: None, namespace: DEFAULT_NAMESPACE.to_owned(), namespaces: Vec::new() }
     }
 }
 
@@ -79,6 +84,7 @@ pub struct KubeTarget {
     shared: Arc<Shared>,
     watches: Watches,
     runtime: Handle,
+    uid: String,
 }
 
 impl KubeTarget {
@@ -91,19 +97,45 @@ impl KubeTarget {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
-        let mut config = configuration(&options).await?;
-        // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
-        config.default_retry = false;
-        let url = config.cluster_url.to_string();
-        let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
-        let wire = Wire { client: Client::try_from(config).map_err(refused)? };
-        let cluster = namespace_uid(&wire, "kube-system").await?;
+        let (client, url) = client(&options).await?;
+        let wire = Wire { client };
         own_namespace(&wire, &options.namespace).await?;
+        let cluster = cluster_uid(&wire, &options.namespace).await?;
         let kinds = Kinds::default().ask(&wire).await?;
+        let uid = cluster.clone();
         let marks = Marks { cluster, namespace: options.namespace };
-        let shared = Arc::new(Shared::new(wire, marks, kinds));
-        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current() })
+        let shared = Arc::new(Shared::new(wire, marks, kinds, options.namespaces));
+        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current(), uid })
     }
+
+    /// The plural by which the API server knows a kind; `None` where it is not served.
+    pub fn resource(&self, group: &str, kind: &str) -> Option<String> {
+        self.shared.kinds().preferred(group, kind).map(|resource| resource.plural)
+    }
+
+    /// The way to the cluster, for the spoke's own things.
+    pub fn client(&self) -> Client {
+        self.shared.wire.client.clone()
+    }
+}
+
+/// A client of the cluster, and its URL. Nothing is asked yet.
+///
+/// # Errors
+/// [`TargetError::Refused`] when the configuration cannot be used.
+pub async fn client(options: &Options) -> Result<(Client, String), TargetError> {
+    let mut config = configuration(options).await?;
+    // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
+    config.default_retry = false;
+    // The proxy of the environment is for the way out, to the hub. An API server is beside its spoke.
+    let of_environment = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let proxies: Vec<http::Uri> = of_environment.filter_map(|proxy| proxy.parse().ok()).collect();
+    if config.proxy_url.as_ref().is_some_and(|url| proxies.contains(url)) {
+        config.proxy_url = None;
+    }
+    let url = config.cluster_url.to_string();
+    let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
+    Ok((Client::try_from(config).map_err(refused)?, url))
 }
 
 async fn configuration(options: &Options) -> Result<Config, TargetError> {
@@ -132,6 +164,20 @@ async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
     uid.ok_or_else(|| TargetError::Refused(format!("namespace {name} is absent, or has no UID")))
 }
 
+/// The UID of `kube-system`; where that may not be seen, that of the spoke's own namespace, which is not another cluster's
+/// either.
+async fn cluster_uid(wire: &Wire, own: &str) -> Result<String, TargetError> {
+    match wire.get(&namespaces(), "", "kube-system").await {
+        Err(problem) if problem.code == 403 => {
+            let uid = namespace_uid(wire, own).await?;
+            tracing::info!(namespace = own, "the namespace kube-system may not be seen; the spoke's own stands for the cluster");
+            Ok(uid)
+        }
+        Err(problem) => Err(problem.into()),
+        Ok(_) => namespace_uid(wire, "kube-system").await,
+    }
+}
+
 async fn own_namespace(wire: &Wire, name: &str) -> Result<(), TargetError> {
     match wire.get(&namespaces(), "", name).await {
         Ok(Some(_)) => return Ok(()),
@@ -156,7 +202,11 @@ impl Target for KubeTarget {
     }
 
     async fn uid(&self) -> Result<String, TargetError> {
-        namespace_uid(&self.shared.wire, "kube-system").await
+        match namespace_uid(&self.shared.wire, "kube-system").await {
+            // Rights that change while it runs do not make another cluster of it.
+            Err(TargetError::Refused(_)) => Ok(self.uid.clone()),
+            answer => answer,
+        }
     }
 
     async fn facts(&self) -> Facts {
@@ -201,6 +251,14 @@ impl Target for KubeTarget {
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         self.shared.orphan(of, key).await
+    }
+
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        self.shared.pauses().await
+    }
+
+    fn paused_apps(&self) -> BTreeMap<AppKey, Pause> {
+        self.shared.paused.get()
     }
 
     fn changes(&self) -> Receiver<u64> {

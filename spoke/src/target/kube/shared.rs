@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::kinds::Kinds;
 use super::marks::Marks;
 use super::notes::Notes;
+use super::pause::PausedApps;
 use super::problem::Problem;
 use super::wire::Wire;
 use crate::target::TargetError;
@@ -21,6 +22,10 @@ pub(super) struct Shared {
     pub wire: Wire,
     pub marks: Marks,
     pub notes: Notes,
+    /// Apps that are paused on the spot.
+    pub paused: PausedApps,
+    /// The namespaces that it may look at; all, when empty.
+    pub namespaces: Vec<String>,
     /// Counts what may have changed.
     pub changed: watch::Sender<u64>,
     /// Counts discoveries that found something new, for those who wait for a kind.
@@ -29,10 +34,11 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(wire: Wire, marks: Marks, kinds: Kinds) -> Self {
+    pub fn new(wire: Wire, marks: Marks, kinds: Kinds, namespaces: Vec<String>) -> Self {
         let kinds = RwLock::new(Arc::new(kinds));
         let (changed, discovered) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { wire, marks, notes: Notes::default(), changed, discovered, kinds }
+        let (notes, paused) = (Notes::default(), PausedApps::default());
+        Self { wire, marks, notes, paused, namespaces, changed, discovered, kinds }
     }
 
     /// What is served, as far as known.
@@ -91,6 +97,14 @@ impl Shared {
             )));
         }
         Ok(())
+    }
+
+    /// The namespaces to look at; `""` stands for all.
+    pub fn everywhere(&self) -> Vec<&str> {
+        match self.namespaces.as_slice() {
+            [] => vec![""],
+            some => some.iter().map(String::as_str).collect(),
+        }
     }
 
     /// Something may have changed.

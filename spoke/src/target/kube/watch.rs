@@ -14,6 +14,7 @@ use kube::core::discovery::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use nave_placement::ObjectKey;
+use nave_placement::render::{Scope, Scopes as _};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
@@ -71,9 +72,19 @@ async fn follow(shared: Arc<Shared>, group: String, kind: String) {
 
 /// Counts events of a kind until the server no longer knows the kind.
 async fn follow_served(shared: &Shared, resource: &ApiResource) {
-    let api: Api<Meta> = Api::all_with(shared.wire.client.clone(), resource);
     let config = watcher::Config::default().labels(PART_OF).page_size(PAGE);
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let namespaced = shared.kinds().scope(&resource.group, &resource.kind) == Some(Scope::Namespaced);
+    // A kind of the cluster is looked at as a whole, whatever namespaces are chosen.
+    let places = if namespaced { shared.everywhere() } else { vec![""] };
+    let watches = places.into_iter().map(|namespace| {
+        let client = shared.wire.client.clone();
+        let api: Api<Meta> = match namespace {
+            "" => Api::all_with(client, resource),
+            namespace => Api::namespaced_with(client, namespace, resource),
+        };
+        watcher(api, config.clone()).default_backoff().boxed()
+    });
+    let mut events = futures::stream::select_all(watches);
     let mut healthy = true;
     while let Some(event) = events.next().await {
         match event {
