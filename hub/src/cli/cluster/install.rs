@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
+use nave_spoke::policy::Policy;
 use nave_spoke::target::kube::DEFAULT_NAMESPACE;
 
 /// What becomes of the plain manifest.
@@ -145,11 +146,12 @@ impl Install {
     /// The text of the local policy.
     ///
     /// # Errors
-    /// When there is one that cannot be read.
+    /// When there is one that a spoke could not read.
     pub fn policy(&self) -> anyhow::Result<Option<String>> {
         let Some(path) = &self.policy else { return Ok(None) };
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        Policy::read(&text).map_err(|error| anyhow!("{}: {error}", path.display()))?;
         Ok(Some(text))
     }
 
