@@ -48,7 +48,11 @@ struct Inside {
     stamp: Option<Stamp>,
     of_target: Pauses,
     of_file: Option<Pause>,
+    /// The pauses of single apps that held at the last look.
+    held: BTreeMap<AppKey, Pause>,
     removals: Removals,
+    /// The next look says so.
+    news: bool,
 }
 
 impl Gate {
@@ -64,9 +68,15 @@ impl Gate {
             Some(_) => Standing::Unreadable("the local policy was not read yet".to_owned()),
             None => Standing::Free,
         };
-        let removals = Removals::default();
-        let inside =
-            Inside { standing, stamp: None, of_target: Pauses::default(), of_file: None, removals };
+        let inside = Inside {
+            standing,
+            stamp: None,
+            of_target: Pauses::default(),
+            of_file: None,
+            held: BTreeMap::new(),
+            removals: Removals::default(),
+            news: false,
+        };
         Self { policy, pause_file, clock, told, inside: Mutex::new(inside) }
     }
 
@@ -75,15 +85,20 @@ impl Gate {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at everything that this gate goes by; before each round.
-    pub async fn look(&self, target: &dyn Target) {
+    /// Looks at everything that this gate goes by; before each round. Says whether other things may be done than before,
+    /// so that every app is to be looked at.
+    pub async fn look(&self, target: &dyn Target) -> bool {
         let (policy, pause_file) = (self.policy.clone(), self.pause_file.clone());
         let known = self.inside().stamp;
-        let read = move || (policy.map(|path| read_policy(&path, known)), pause_file.map(|path| read_pause(&path)));
-        let Ok((policy, of_file)) = tokio::task::spawn_blocking(read).await else { return };
+        let read =
+            move || (policy.map(|path| read_policy(&path, known)), pause_file.map(|path| read_pause(&path)));
+        let Ok((policy, of_file)) = tokio::task::spawn_blocking(read).await else { return false };
         let of_target = target.pauses().await;
         let mut inside = self.inside();
+        let mut news = std::mem::take(&mut inside.news);
+        inside.removals.begin();
         if let Some(Some((stamp, standing))) = policy {
+            news = true;
             match &standing {
                 Standing::Unreadable(why) => tracing::error!(why, "nothing is changed on this cluster"),
                 Standing::Holds(_) | Standing::Free => tracing::info!("the local policy was read"),
@@ -95,12 +110,18 @@ impl Gate {
         }
         match of_target {
             Ok(pauses) => inside.of_target = pauses,
-            Err(error) => tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds"),
+            Err(error) => {
+                tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds")
+            }
         }
         let now = (self.clock)();
         let paused = inside.paused(now).cloned();
+        let apps = inside.of_target.apps.iter().filter(|(_, pause)| pause.holds(now));
+        let apps: BTreeMap<AppKey, Pause> = apps.map(|(app, pause)| (app.clone(), pause.clone())).collect();
+        news |= inside.held != apps;
+        inside.held = apps;
         drop(inside);
-        self.told.send_if_modified(|told| {
+        let other_pause = self.told.send_if_modified(|told| {
             let news = *told != paused;
             if news {
                 match &paused {
@@ -111,6 +132,12 @@ impl Gate {
             *told = paused;
             news
         });
+        news || other_pause
+    }
+
+    /// The next look says that there is news.
+    pub fn look_at_everything(&self) {
+        self.inside().news = true;
     }
 
     /// Whether a pause holds, of everything or of an app: then it is looked again soon, and at its end.
@@ -120,8 +147,8 @@ impl Gate {
         inside.paused(now).is_some() || inside.of_target.apps.values().any(|pause| pause.holds(now))
     }
 
-    /// Leaves in a plan what may be done. `apps` are those that the target shows as paused.
-    pub fn allow(&self, plan: &mut Plan, apps: BTreeMap<AppKey, Pause>) {
+    /// Leaves in a plan what may be done.
+    pub fn allow(&self, plan: &mut Plan) {
         let now = (self.clock)();
         let mut inside = self.inside();
         let Inside { standing, removals, .. } = &mut *inside;
@@ -135,7 +162,6 @@ impl Gate {
                 }
             }
         }
-        inside.of_target.apps = apps;
         let all = inside.paused(now);
         for (app, steps) in &mut plan.apps {
             let of_app = || inside.of_target.apps.get(app).filter(|pause| pause.holds(now));
@@ -146,10 +172,25 @@ impl Gate {
         }
     }
 
+    /// Why a question of this kind (`objects`, `diff`, `events`, `logs`, `adoption`) may not be asked by this role here.
+    ///
+    /// # Errors
+    /// For people.
+    pub fn may_ask(&self, question: &str, role: &str) -> Result<(), String> {
+        match &self.inside().standing {
+            Standing::Free => Ok(()),
+            Standing::Holds(policy) if policy.may_ask(question, role) => Ok(()),
+            Standing::Holds(_) => {
+                Err(format!("the cluster's local policy lets no {role} ask for {question}"))
+            }
+            Standing::Unreadable(why) => Err(why.clone()),
+        }
+    }
+
     /// A step is about to be done.
-    pub fn count(&self, step: &Step) {
+    pub fn count(&self, app: &AppKey, step: &Step) {
         if matches!(step, Step::Prune { .. }) {
-            self.inside().removals.count((self.clock)());
+            self.inside().removals.count(app, (self.clock)());
         }
     }
 }
@@ -178,7 +219,10 @@ fn read_policy(path: &Path, known: Option<Stamp>) -> Option<(Stamp, Standing)> {
         return None;
     }
     let unreadable = |why: String| {
-        Standing::Unreadable(format!("the local policy {} cannot be read, so nothing is changed: {why}", path.display()))
+        Standing::Unreadable(format!(
+            "the local policy {} cannot be read, so nothing is changed: {why}",
+            path.display()
+        ))
     };
     let standing = match fs::read_to_string(path) {
         Ok(text) => match Policy::read(&text) {

@@ -47,7 +47,9 @@ impl Pause {
             "" | "false" => None,
             "true" => Some(Self { until_ms: None, reason }),
             value => match value.parse::<Timestamp>() {
-                Ok(end) => Some(Self { until_ms: Some(u64::try_from(end.as_millisecond()).unwrap_or(0)), reason }),
+                Ok(end) => {
+                    Some(Self { until_ms: Some(u64::try_from(end.as_millisecond()).unwrap_or(0)), reason })
+                }
                 // Somebody wrote why instead of until when.
                 Err(_) => Some(Self { until_ms: None, reason: value.to_owned() }),
             },

@@ -55,14 +55,22 @@ impl fmt::Debug for Proxy {
 enum Exempt {
     Everything,
     /// The host itself, or any below it.
-    Host { name: String, port: Option<u16> },
-    Network { address: IpAddr, bits: u8 },
+    Host {
+        name: String,
+        port: Option<u16>,
+    },
+    Network {
+        address: IpAddr,
+        bits: u8,
+    },
 }
 
 impl Outward {
     /// As this process's environment says.
     pub fn from_environment() -> Self {
-        let of = |names: &[&str]| names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+        let of = |names: &[&str]| {
+            names.iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+        };
         let proxy = of(&["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"]);
         Self::new(proxy.as_deref(), of(&["NO_PROXY", "no_proxy"]).as_deref())
     }
@@ -74,7 +82,8 @@ impl Outward {
             Some(Ok(proxy)) => Way::Through(proxy),
             Some(Err(why)) => Way::Wrong(why),
         };
-        let exempt = exempt.unwrap_or_default().split(',').filter_map(|item| read_exempt(item.trim())).collect();
+        let exempt =
+            exempt.unwrap_or_default().split(',').filter_map(|item| read_exempt(item.trim())).collect();
         Self { way, exempt }
     }
 
@@ -146,7 +155,9 @@ fn read_proxy(url: &str) -> Result<Proxy, String> {
     let rest = match url.split_once("://") {
         None => url,
         Some(("http", rest)) => rest,
-        Some((scheme, _)) => return Err(format!("HTTPS_PROXY: a proxy is reached by http://, not by {scheme}://")),
+        Some((scheme, _)) => {
+            return Err(format!("HTTPS_PROXY: a proxy is reached by http://, not by {scheme}://"));
+        }
     };
     let rest = rest.split('/').next().unwrap_or_default();
     let (credentials, host) = match rest.rsplit_once('@') {

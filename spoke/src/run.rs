@@ -33,12 +33,12 @@ use tokio_util::sync::CancellationToken;
 use crate::content::Content;
 use crate::enforce::Enforcer;
 use crate::facts;
+use crate::gate::Gate;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
 use crate::link::{Connector, HubClock};
 use crate::proxy::Outward;
 use crate::session::client::{Client, Connection, Told};
 use crate::session::core::{Core, Held};
-use crate::gate::Gate;
 use crate::state::{Keep, State, StateError};
 use crate::status::Writer;
 use crate::target::Target;
@@ -257,6 +257,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         Storage::Directory(dir) => Some(dir.join(crate::pause::FILE)),
         Storage::Kept(_) => None,
     };
+    let gate = Arc::new(Gate::new(options.policy, pause_file, options.clock, paused));
     let enforcer = Enforcer {
         target: options.target.clone(),
         state: state.clone(),
@@ -265,7 +266,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived: arrived.subscribe(),
         missed: missed.clone(),
         reports: reports.clone(),
-        gate: Gate::new(options.policy, pause_file, options.clock, paused),
+        gate: gate.clone(),
     };
     let keep = state.keep().clone();
     tasks.spawn(enforcer.run(stop.clone()));

@@ -19,9 +19,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
+use crate::pause::Pause;
 use crate::session::client::Connection;
 use crate::session::core::Held;
-use crate::pause::Pause;
 use crate::state::{Keep, read_status};
 
 /// Changes within this time are written once.
@@ -123,7 +123,9 @@ impl Writer {
             if json != shown {
                 match keep.show(&json).await {
                     Ok(()) => shown = json,
-                    Err(error) => tracing::warn!(error = crate::link::chain(&error), "the status is not written"),
+                    Err(error) => {
+                        tracing::warn!(error = crate::link::chain(&error), "the status is not written")
+                    }
                 }
             }
             if stopping {

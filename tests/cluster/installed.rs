@@ -154,6 +154,16 @@ impl Installed {
         }
     }
 
+    /// Waits until `spoke doctor` finds no fault: the status that it reads is written a few seconds after the fact.
+    pub async fn is_well(&self, arguments: &[&str]) {
+        until("the doctor finds no fault", LIMIT, async || {
+            let (well, said) = self.says(&[&["doctor"], arguments].concat()).await;
+            ensure!(well, "{said}");
+            Ok(())
+        })
+        .await;
+    }
+
     /// Waits until the last commit is everywhere.
     pub async fn converge(&self) {
         let head = self.fleet.catalog.head().unwrap();

@@ -1,11 +1,19 @@
 //! On the spot: a spoke whose state is in Secrets, and the commands that need no hub: `status`, `pause`, `uninstall`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::ensure;
 use harness::fleet::documents::{app_with, config_map, placement};
+use harness::kubernetes::{Cluster, Options};
 use harness::process::{Program, Signal};
 use harness::wait::{throughout, until};
+use nave_spoke::state::contract::check;
+use nave_spoke::state::secrets::Secrets;
+use nave_spoke::state::secrets::owner::Holder;
+use nave_spoke::state::secrets::shelf::ClusterShelf;
+use nave_spoke::state::{Found, Keep as _};
+use nave_spoke::target::kube;
 use serde_json::Value;
 
 use crate::installed::{Installed, OWN};
@@ -25,8 +33,7 @@ async fn state_in_secrets_outlives_the_spoke_and_commands_on_the_spot_need_no_hu
     let mut at = Installed::start(&files(), &[]).await;
     at.run("spoke-1").await;
     at.converge().await;
-    let (well, said) = at.says(&["doctor"]).await;
-    assert!(well, "{said}");
+    at.is_well(&[]).await;
 
     // Idle, it writes nothing; killed and without its hub, it knows everything.
     let secrets = async || {
@@ -105,4 +112,31 @@ async fn state_in_secrets_outlives_the_spoke_and_commands_on_the_spot_need_no_hu
     }
     assert!(!at.cluster.has("apps", "configmap/web").await);
     assert!(!at.cluster.has("default", "clusterrolebinding/nave-spoke-nave-system").await);
+}
+
+#[tokio::test]
+async fn secrets_of_a_real_cluster_keep_what_every_place_for_records_promises() {
+    let cluster = Cluster::start(Options { name: "fra-1".to_owned(), workloads: false }).await.unwrap();
+    cluster.kubectl(&["create", "namespace", OWN]).await.unwrap();
+    let options =
+        kube::Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), ..kube::Options::default() };
+    let (client, _) = kube::client(&options).await.unwrap();
+    let shelf = || Arc::new(ClusterShelf::new(client.clone(), OWN));
+    let keep = Secrets::open(shelf(), Holder::this_process(None)).await.unwrap();
+    // Three chunks.
+    check(&keep, 1_500_000).await;
+
+    // What is in the cluster is whole without this process, and nothing is left over.
+    let again = Secrets::to_look_at(shelf()).await.unwrap();
+    assert_eq!(again.read("assignment").await.unwrap(), Found::Whole(b"again".to_vec()));
+    let columns = r"jsonpath={range .items[*]}{.metadata.name}{'\n'}{end}";
+    let listed =
+        cluster.kubectl(&["get", "secrets", "-n", OWN, "-l", "nave.dev/state", "-o", columns]).await.unwrap();
+    let expected = [
+        "nave-state.assignment",
+        "nave-state.assignment.damaged",
+        "nave-state.bundles.cd",
+        "nave-state.owner",
+    ];
+    assert_eq!(listed.lines().collect::<Vec<_>>(), expected);
 }

@@ -74,8 +74,14 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     match super::status::read(place).await {
         Ok(status) => match (&status.hub, &status.paused) {
             (_, Some(pause)) => found.well("agent", pause),
-            (Some(address), None) => found.well("agent", format!("connected to {address} when it wrote its status last")),
-            (None, None) => found.broken("agent", format!("not connected: {}", status.problem), "see the lines about the hub; what runs here stays as it is meanwhile"),
+            (Some(address), None) => {
+                found.well("agent", format!("connected to {address} when it wrote its status last"))
+            }
+            (None, None) => found.broken(
+                "agent",
+                format!("not connected: {}", status.problem),
+                "see the lines about the hub; what runs here stays as it is meanwhile",
+            ),
         },
         Err(error) => found.broken("agent", format!("{error:#}"), "start it: `spoke run`, or its Deployment"),
     }
@@ -102,14 +108,24 @@ async fn cluster(place: &Place, found: &mut Findings) {
         match allowed(&client, &right).await {
             Ok(true) => {}
             Ok(false) => drop(missing.insert(right)),
-            Err(error) => return found.broken("rights", error, "the API server does not say what is allowed; try again"),
+            Err(error) => {
+                return found.broken(
+                    "rights",
+                    error,
+                    "the API server does not say what is allowed; try again",
+                );
+            }
         }
     }
     if missing.is_empty() {
         found.well("rights", format!("all {count} that it needs for itself and for the apps that it has"));
     }
     for right in missing {
-        found.broken("rights", format!("it may not {right}"), "add the rule to its Role or ClusterRole (deploy/README.md lists them)");
+        found.broken(
+            "rights",
+            format!("it may not {right}"),
+            "add the rule to its Role or ClusterRole (deploy/README.md lists them)",
+        );
     }
 }
 
@@ -126,7 +142,8 @@ fn right(verb: &'static str, group: &str, resource: &str, namespace: &str) -> Ri
 fn own_rights(own: &str) -> Vec<Right> {
     let verbs = ["get", "list", "create", "update", "patch", "delete"];
     let mut rights: Vec<Right> = verbs.iter().map(|verb| right(verb, "", "secrets", own)).collect();
-    rights.extend(["get", "list", "create", "patch", "delete"].map(|verb| right(verb, "", "configmaps", own)));
+    rights
+        .extend(["get", "list", "create", "patch", "delete"].map(|verb| right(verb, "", "configmaps", own)));
     rights.push(right("get", "", "pods", own));
     // For the annotation that pauses.
     rights.push(Right { name: own.to_owned(), ..right("get", "", "namespaces", own) });
@@ -164,18 +181,29 @@ async fn state(place: &Place, found: &mut Findings) -> Option<Identity> {
     let state = match place.state_to_look_at().await {
         Ok(state) => state,
         Err(error) => {
-            found.broken("state", format!("{error:#}"), "without its state the agent has to join again: `hub cluster join NAME`");
+            found.broken(
+                "state",
+                format!("{error:#}"),
+                "without its state the agent has to join again: `hub cluster join NAME`",
+            );
             return None;
         }
     };
     let where_it_is = state.keep().place("");
     match state.identity().await {
         Ok(Some(identity)) => {
-            found.well("state", format!("cluster {} of fleet {}, in {where_it_is}", identity.cluster, identity.fleet));
+            found.well(
+                "state",
+                format!("cluster {} of fleet {}, in {where_it_is}", identity.cluster, identity.fleet),
+            );
             Some(identity)
         }
         Ok(None) => {
-            found.broken("state", format!("no identity in {where_it_is}"), "join: `hub cluster join NAME` prints how");
+            found.broken(
+                "state",
+                format!("no identity in {where_it_is}"),
+                "join: `hub cluster join NAME` prints how",
+            );
             None
         }
         Err(error) => {
@@ -210,7 +238,11 @@ async fn hub(identity: &Identity, found: &mut Findings) {
         let tls = match tls::client(&identity.ca.0, Some(&identity.credentials()), system_clock()) {
             Ok(tls) => tls,
             Err(error) => {
-                found.broken(&what, error, "the identity cannot be used; join again: `hub cluster join NAME`");
+                found.broken(
+                    &what,
+                    error,
+                    "the identity cannot be used; join again: `hub cluster join NAME`",
+                );
                 continue;
             }
         };

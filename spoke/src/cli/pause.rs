@@ -43,7 +43,8 @@ pub struct ResumeArguments {
 /// Pauses.
 pub async fn pause(arguments: &Arguments) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let until = arguments.lasting.map(|lasting| u64::try_from((now + lasting).as_millis()).unwrap_or(u64::MAX));
+    let until =
+        arguments.lasting.map(|lasting| u64::try_from((now + lasting).as_millis()).unwrap_or(u64::MAX));
     // Annotations and the file have one line for it.
     let reason = arguments.reason.split_whitespace().collect::<Vec<_>>().join(" ");
     let pause = Pause { until_ms: until, reason };

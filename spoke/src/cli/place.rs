@@ -5,9 +5,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ::kube::Client;
 use anyhow::Context as _;
 use clap::Args;
-use ::kube::Client;
 use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::shelf::ClusterShelf;
 use nave_spoke::state::{Files, State};

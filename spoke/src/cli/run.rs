@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use nave_proto::backoff::Backoff;
 use nave_spoke::run::{Exit, RunOptions, Storage, run as spoke};
+use nave_spoke::state::StateError;
 use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::owner::Holder;
 use nave_spoke::state::secrets::shelf::ClusterShelf;
-use nave_spoke::state::StateError;
 use nave_spoke::target::dir::DirTarget;
 use nave_spoke::target::kube::KubeTarget;
 use nave_spoke::target::{Target, TargetError};
@@ -67,7 +67,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         let cancel = CancellationToken::new();
         let stopping = stop_on_signal(cancel.clone())?;
         let running = async {
-            let Some((target, storage)) = connect(&arguments, &cancel).await? else { return Ok(Exit::Stopped) };
+            let Some((target, storage)) = connect(&arguments, &cancel).await? else {
+                return Ok(Exit::Stopped);
+            };
             let options = RunOptions {
                 storage,
                 join: arguments.join.filter(|token| !token.is_empty()),

@@ -114,7 +114,10 @@ async fn cluster(arguments: &Arguments) -> anyhow::Result<()> {
         // Last, since what speaks here may be the agent's own account; with it goes what is in it.
         remove(&client, &core("Namespace", "namespaces"), "", own).await;
     } else {
-        for (kind, name) in [(core("Secret", "secrets"), "nave-spoke-join"), (core("ConfigMap", "configmaps"), "nave-spoke-policy")] {
+        for (kind, name) in [
+            (core("Secret", "secrets"), "nave-spoke-join"),
+            (core("ConfigMap", "configmaps"), "nave-spoke-policy"),
+        ] {
             remove(&client, &kind, own, name).await;
         }
         println!("namespace {own} stays: it was not made for the agent");
@@ -181,7 +184,10 @@ async fn empty_or_tell(arguments: &Arguments, target: &dyn Target) -> anyhow::Re
             }
         }
         if let Some((app, key)) = ending.first().filter(|_| Instant::now() >= end) {
-            anyhow::bail!("{key} of app {app} is still being deleted, and {} more; run this again", ending.len() - 1);
+            anyhow::bail!(
+                "{key} of app {app} is still being deleted, and {} more; run this again",
+                ending.len() - 1
+            );
         }
         if !ending.is_empty() {
             sleep(LOOK).await;
@@ -252,7 +258,8 @@ async fn remove(client: &Client, kind: &ApiResource, namespace: &str, name: &str
 
 fn kind(api_version: &str, kind: &str, plural: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let [group, version, api_version, kind, plural] = [group, version, api_version, kind, plural].map(str::to_owned);
+    let [group, version, api_version, kind, plural] =
+        [group, version, api_version, kind, plural].map(str::to_owned);
     ApiResource { group, version, api_version, kind, plural }
 }
 

@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use nave_placement::ObjectKey;
+use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 
 pub use parse::PolicyError;
@@ -53,18 +53,28 @@ pub struct Policy {
     questions: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// When objects were removed, for as long as it counts.
+/// When objects were removed, for as long as it counts, and what apps were promised in this round.
 #[derive(Clone, Debug, Default)]
 pub struct Removals {
     /// Unix milliseconds.
     at: VecDeque<u64>,
+    /// Several apps are planned before the first of them removes anything.
+    promised: BTreeMap<AppKey, usize>,
 }
 
 impl Removals {
+    /// A round begins: what was promised in the last one and not done is promised anew.
+    pub fn begin(&mut self) {
+        self.promised.clear();
+    }
+
     /// One is about to be removed.
-    pub fn count(&mut self, now_ms: u64) {
+    pub fn count(&mut self, app: &AppKey, now_ms: u64) {
         self.forget(now_ms);
         self.at.push_back(now_ms);
+        if let Some(promised) = self.promised.get_mut(app) {
+            *promised = promised.saturating_sub(1);
+        }
     }
 
     fn forget(&mut self, now_ms: u64) {
@@ -73,10 +83,11 @@ impl Removals {
         }
     }
 
-    /// How many were removed in the last hour.
-    fn in_the_last_hour(&mut self, now_ms: u64) -> usize {
+    /// How many were removed in the last hour, or are about to be by others than this app.
+    fn taken(&mut self, app: &AppKey, now_ms: u64) -> usize {
         self.forget(now_ms);
-        self.at.len()
+        let others = self.promised.iter().filter(|(other, _)| *other != app);
+        self.at.len() + others.map(|(_, count)| count).sum::<usize>()
     }
 }
 
@@ -117,20 +128,17 @@ impl Policy {
 
     /// Leaves in a plan what is allowed. The removals of an app happen all or not at all.
     pub fn allow(&self, plan: &mut Plan, removals: &mut Removals, now_ms: u64) {
-        let mut left = self.max_removals.map(|most| {
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            most.saturating_sub(removals.in_the_last_hour(now_ms))
-        });
-        for steps in plan.apps.values_mut() {
+        for (app, steps) in &mut plan.apps {
             self.allow_app(steps);
+            let Some(most) = self.max_removals else { continue };
+            let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(removals.taken(app, now_ms));
             let would = steps.settle.iter().filter(|step| matches!(step, Step::Prune { .. })).count();
-            match &mut left {
-                Some(left) if would > *left => {
-                    steps.settle.retain(|step| !matches!(step, Step::Prune { .. }));
-                    steps.blocked.push(too_many(would, *left, self.max_removals.unwrap_or_default()));
-                }
-                Some(left) => *left -= would,
-                None => {}
+            if would > left {
+                steps.settle.retain(|step| !matches!(step, Step::Prune { .. }));
+                steps.blocked.push(too_many(would, left, most));
+                removals.promised.remove(app);
+            } else {
+                removals.promised.insert(app.clone(), would);
             }
         }
     }

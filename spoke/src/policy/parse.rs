@@ -67,7 +67,11 @@ fn questions(value: &Value) -> Read<BTreeMap<String, BTreeSet<String>>> {
         let at = format!("questions.{question}");
         let roles = words(&at, roles)?;
         if let Some(role) = roles.iter().find(|role| !ROLES.contains(&role.as_str())) {
-            return wrong(format!("{at}: {role} is no role{}; roles are {}", did_you_mean(role, ROLES), ROLES.join(", ")));
+            return wrong(format!(
+                "{at}: {role} is no role{}; roles are {}",
+                did_you_mean(role, ROLES),
+                ROLES.join(", ")
+            ));
         }
         questions.insert(question.clone(), roles.into_iter().collect());
     }
@@ -90,7 +94,8 @@ fn known<'a>(at: &str, value: &'a Value, valid: &[&'static str]) -> Read<&'a Map
 }
 
 fn words(at: &str, value: &Value) -> Read<Vec<String>> {
-    let all: Option<Vec<String>> =
-        value.as_array().and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
+    let all: Option<Vec<String>> = value
+        .as_array()
+        .and_then(|items| items.iter().map(|item| item.as_str().map(str::to_owned)).collect());
     all.map_or_else(|| wrong(format!("{at}: it must be a list of words")), Ok)
 }

@@ -51,7 +51,8 @@ pub(super) fn images(object: &Value) -> Vec<String> {
         match value {
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    let holds = matches!(name.as_str(), "containers" | "initContainers" | "ephemeralContainers");
+                    let holds =
+                        matches!(name.as_str(), "containers" | "initContainers" | "ephemeralContainers");
                     if let (true, Some(containers)) = (holds, field.as_array()) {
                         let image = |container: &Value| container.get("image")?.as_str().map(str::to_owned);
                         found.extend(containers.iter().filter_map(image));

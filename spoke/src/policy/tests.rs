@@ -36,17 +36,27 @@ fn what_may_be_written_is_told_by_namespace_kind_and_image() {
             json!({}),
             Some("namespaces team-secret is denied by \"team-secret\" of deny.namespaces"),
         ),
-        (key("Namespace", "", "kube-system"), json!({}), Some("namespaces kube-system is not in allow.namespaces")),
+        (
+            key("Namespace", "", "kube-system"),
+            json!({}),
+            Some("namespaces kube-system is not in allow.namespaces"),
+        ),
         (key("Secret", "team-a", "x"), json!({}), Some("kinds Secret is denied by \"Secret\" of deny.kinds")),
         (key("SecretStore.external-secrets.io", "team-a", "x"), json!({}), None),
         (
             key("ClusterRoleBinding.rbac.authorization.k8s.io", "", "x"),
             json!({}),
-            Some("kinds ClusterRoleBinding.rbac.authorization.k8s.io is denied by \"ClusterRole*.rbac.authorization.k8s.io\" of deny.kinds"),
+            Some(
+                "kinds ClusterRoleBinding.rbac.authorization.k8s.io is denied by \"ClusterRole*.rbac.authorization.k8s.io\" of deny.kinds",
+            ),
         ),
         (key("Pod", "team-a", "x"), pod("ghcr.io/acme/web:1"), None),
         (key("Pod", "team-a", "x"), pod("nginx"), None),
-        (key("Pod", "team-a", "x"), pod("quay.io/web"), Some("registries quay.io/web is not in allow.registries")),
+        (
+            key("Pod", "team-a", "x"),
+            pod("quay.io/web"),
+            Some("registries quay.io/web is not in allow.registries"),
+        ),
     ];
     for (key, object, expected) in rows {
         assert_eq!(policy().denies(&key, &object).as_deref(), expected, "{key}");
@@ -80,25 +90,32 @@ fn a_denied_object_is_named_and_the_rest_goes_on() {
     let said: Vec<_> = steps.blocked.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
-        ["Secret team-a/x: the cluster's local policy forbids it: kinds Secret is denied by \"Secret\" of deny.kinds"]
+        [
+            "Secret team-a/x: the cluster's local policy forbids it: kinds Secret is denied by \"Secret\" of deny.kinds"
+        ]
     );
 }
 
 #[test]
 fn no_more_is_removed_in_an_hour_than_the_policy_allows() {
     let removals = &mut Removals::default();
-    let of = |names: &[&str]| AppPlan { settle: names.iter().map(|name| prune(name)).collect(), ..AppPlan::default() };
+    let of = |names: &[&str]| AppPlan {
+        settle: names.iter().map(|name| prune(name)).collect(),
+        ..AppPlan::default()
+    };
     let left = |plan: &Plan| plan.apps.values().map(|steps| steps.settle.len()).collect::<Vec<_>>();
 
     let mut first = plan(vec![("a", of(&["1"])), ("b", of(&["2", "3"])), ("c", of(&["4"]))]);
     policy().allow(&mut first, removals, 0);
     assert_eq!(left(&first), [1, 0, 1], "an app's removals happen all or not at all");
-    removals.count(0);
-    removals.count(1000);
+    removals.count(&app("a"), 0);
+    removals.count(&app("c"), 1000);
+    removals.begin();
 
     let mut later = plan(vec![("b", of(&["2"]))]);
     policy().allow(&mut later, removals, HOUR_MS - 1);
     assert_eq!(left(&later), [0]);
+    removals.begin();
     let mut again = plan(vec![("b", of(&["2"]))]);
     policy().allow(&mut again, removals, HOUR_MS);
     assert_eq!(left(&again), [1], "the first is an hour ago");
@@ -120,11 +137,20 @@ fn questions_are_for_the_roles_that_are_named() {
 #[test]
 fn what_is_not_understood_is_said_and_how_to_mend_it() {
     let rows = [
-        ("maxRemoval: 1", "the policy: unknown field maxRemoval; did you mean maxRemovals?; fields are allow, deny, maxRemovals, questions"),
-        ("deny: {namespace: [a]}", "deny: unknown field namespace; did you mean namespaces?; fields are namespaces, kinds, registries"),
+        (
+            "maxRemoval: 1",
+            "the policy: unknown field maxRemoval; did you mean maxRemovals?; fields are allow, deny, maxRemovals, questions",
+        ),
+        (
+            "deny: {namespace: [a]}",
+            "deny: unknown field namespace; did you mean namespaces?; fields are namespaces, kinds, registries",
+        ),
         ("deny: {kinds: Secret}", "deny.kinds: it must be a list of words"),
         ("maxRemovals: -1", "maxRemovals: it is no number"),
-        ("questions: {log: []}", "questions: unknown field log; did you mean logs?; fields are objects, diff, events, logs, adoption"),
+        (
+            "questions: {log: []}",
+            "questions: unknown field log; did you mean logs?; fields are objects, diff, events, logs, adoption",
+        ),
         ("questions: {logs: [root]}", "questions.logs: root is no role; roles are viewer, operator, admin"),
         ("[]", "the policy: it must have fields (allow, deny, maxRemovals, questions)"),
     ];

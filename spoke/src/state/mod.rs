@@ -24,6 +24,7 @@
 //! ```
 
 mod bundles;
+pub mod contract;
 mod files;
 mod keep;
 mod sealed;

@@ -70,7 +70,10 @@ async fn everything_reads_back_after_a_restart() {
     assert_eq!(state.identity().await.expect("readable"), Some(identity()));
     assert_eq!(state.held().await.expect("readable"), held(1, bundle));
     assert_eq!(state.bundle(&bundle).await.expect("readable").as_deref(), Some(&b"{}"[..]));
-    assert_eq!((state.hub_time().await.expect("readable"), state.is_detached().await.expect("readable")), (77, false));
+    assert_eq!(
+        (state.hub_time().await.expect("readable"), state.is_detached().await.expect("readable")),
+        (77, false)
+    );
     assert_eq!(state.next_boot(1000).await.expect("counted"), 2);
 }
 
@@ -147,7 +150,10 @@ async fn joining_again_makes_what_was_held_void() {
     state.store_held(&held(1, packed("x").0), &[]).await.expect("stored");
     state.detach().await.expect("stored");
     state.joined(&identity()).await.expect("stored");
-    assert_eq!((state.held().await.expect("readable"), state.is_detached().await.expect("readable")), (Held::nothing(), false));
+    assert_eq!(
+        (state.held().await.expect("readable"), state.is_detached().await.expect("readable")),
+        (Held::nothing(), false)
+    );
 }
 
 #[tokio::test]

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use fastrand::Rng;
 use nave_placement::fleet::Facts;
 use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
+use super::{Applied, Behalf, Changed, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 
 /// An object in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +75,8 @@ struct State {
     hidden: BTreeSet<ObjectKey>,
     finalized: BTreeSet<ObjectKey>,
     watched: BTreeSet<(String, String)>,
+    changed: Changed,
+    dawdle: Option<Rng>,
 }
 
 /// A target in memory. Clones of its `Arc` see the same objects; dropping what uses it and going on with the same
@@ -97,14 +100,31 @@ impl MemoryTarget {
     }
 
     /// Tells the watchers, as a real target would after a change of what is ours.
-    fn changed(&self) {
+    fn tell(&self, what: impl FnOnce(&mut Changed)) {
+        what(&mut self.state().changed);
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn tell_of(&self, key: &ObjectKey) {
+        self.tell(|changed| changed.objects.extend([key.clone()]));
+    }
+
+    /// From now on answers to looks and writes of objects come in an order that chance decides; `None` ends it.
+    pub fn dawdle(&self, seed: Option<u64>) {
+        self.state().dawdle = seed.map(Rng::with_seed);
+    }
+
+    async fn take_time(&self) {
+        let turns = self.state().dawdle.as_mut().map_or(0, |rng| rng.u32(0..4));
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// From now on every call fails with these words; `None` ends it.
     pub fn set_unreachable(&self, why: Option<&str>) {
         self.state().unreachable = why.map(str::to_owned);
-        self.changed();
+        self.tell(|changed| changed.all = true);
     }
 
     /// Refuses every write of this object with these words; `None` ends it.
@@ -138,7 +158,7 @@ impl MemoryTarget {
             }
         }
         drop(state);
-        self.changed();
+        self.tell_of(key);
     }
 
     /// Somebody else changes an object, marks untouched; or makes one that is not ours.
@@ -151,13 +171,13 @@ impl MemoryTarget {
             terminating: false,
         };
         self.state().objects.entry(key.clone()).or_insert_with(foreign).live = live;
-        self.changed();
+        self.tell_of(key);
     }
 
     /// Somebody else deletes an object.
     pub fn remove(&self, key: &ObjectKey) {
         self.state().objects.remove(key);
-        self.changed();
+        self.tell_of(key);
     }
 
     /// How an object is from now on.
@@ -165,7 +185,7 @@ impl MemoryTarget {
         if let Some(held) = self.state().objects.get_mut(key) {
             held.health = health;
         }
-        self.changed();
+        self.tell_of(key);
     }
 
     /// All objects.
@@ -355,24 +375,28 @@ impl Target for MemoryTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.observe += 1;
         wanted.iter().map(|object| (object.key.clone(), state.look(of.app, object))).collect()
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.apply += 1;
         state.apply(of.app, object, take)
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.delete += 1;
         state.delete(of.app, key)
     }
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
@@ -380,6 +404,10 @@ impl Target for MemoryTarget {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    fn changed(&self) -> Changed {
+        std::mem::take(&mut self.state().changed)
     }
 
     fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>) {

@@ -126,11 +126,7 @@ impl Secrets {
         Self::seen(shelf, None, CHUNK).await
     }
 
-    async fn unowned(
-        shelf: Arc<dyn Shelf>,
-        owner: Option<Owner>,
-        chunk: usize,
-    ) -> Result<Self, StateError> {
+    async fn unowned(shelf: Arc<dyn Shelf>, owner: Option<Owner>, chunk: usize) -> Result<Self, StateError> {
         let keep = Self::seen(shelf, owner, chunk).await?;
         keep.sweep().await;
         Ok(keep)
@@ -170,8 +166,11 @@ impl Secrets {
     async fn sweep(&self) {
         let orphans: Vec<String> = {
             let known = self.known();
-            let named: BTreeSet<String> =
-                known.pointers.iter().flat_map(|(name, pointer)| pointer.chunk_names(&secret_of(name))).collect();
+            let named: BTreeSet<String> = known
+                .pointers
+                .iter()
+                .flat_map(|(name, pointer)| pointer.chunk_names(&secret_of(name)))
+                .collect();
             let chunks = known.names.iter().filter(|name| name.contains(".chunk-"));
             chunks.filter(|name| !named.contains(*name)).cloned().collect()
         };
@@ -320,7 +319,12 @@ impl Keep for Secrets {
 
     async fn list(&self, prefix: &str) -> Result<BTreeSet<String>, StateError> {
         let known = self.known();
-        Ok(known.names.iter().filter_map(|secret| name_of(secret)).filter(|name| name.starts_with(prefix)).collect())
+        Ok(known
+            .names
+            .iter()
+            .filter_map(|secret| name_of(secret))
+            .filter(|name| name.starts_with(prefix))
+            .collect())
     }
 
     async fn set_aside(&self, name: &str) -> Result<String, StateError> {

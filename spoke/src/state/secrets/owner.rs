@@ -51,7 +51,8 @@ impl Holder {
     pub fn this_process(pod: Option<String>) -> Self {
         let pid = std::process::id();
         let pod = pod.unwrap_or_default();
-        let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let read =
+            |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             id: format!("{:016x}", fastrand::u64(..)),
@@ -66,7 +67,8 @@ impl Holder {
 
     fn describe(&self) -> String {
         let since = i64::try_from(self.since_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let since = since.map(|at| format!(", since {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"))).unwrap_or_default();
+        let since =
+            since.map(|at| format!(", since {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"))).unwrap_or_default();
         match self.pod.as_str() {
             "" => format!("process {} on {}{since}", self.pid, self.host),
             pod => format!("pod {pod}{since}"),
@@ -77,8 +79,11 @@ impl Holder {
 /// The 22nd field of `stat` says when a process started; the name before it may hold blanks and brackets.
 fn started(pid: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is the second field, so that the first after it is the third.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(22 - 3).map(str::to_owned)
+    // The name is the second field, so that the first after it is the third: the state.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    // One that has ended and was not asked about yet is still listed.
+    let lives = !matches!(*fields.first()?, "Z" | "X");
+    fields.get(22 - 3).filter(|_| lives).map(|started| (*started).to_owned())
 }
 
 /// Our place.
@@ -166,7 +171,8 @@ fn in_use(place: &str, by: &Holder) -> String {
 async fn is_alive(shelf: &dyn Shelf, other: &Holder, this: &Holder) -> Result<bool, StateError> {
     if !other.pod.is_empty() {
         let same = other.pod == this.pod;
-        return Ok(!same && shelf.pod_runs(&other.pod).await.map_err(failed("see", &format!("pod {}", other.pod)))?);
+        return Ok(!same
+            && shelf.pod_runs(&other.pod).await.map_err(failed("see", &format!("pod {}", other.pod)))?);
     }
     let here = !other.machine.is_empty() && other.machine == this.machine;
     let is_this = (other.pid, &other.started) == (this.pid, &this.started);

@@ -120,7 +120,9 @@ impl ClusterShelf {
         let maps: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &core("ConfigMap", "configmaps"));
         let found = absent_is_none(limited(maps.get(STATUS)).await)?;
-        let text = |map: DynamicObject| map.data.pointer("/data/status.json").and_then(Value::as_str).map(str::to_owned);
+        let text = |map: DynamicObject| {
+            map.data.pointer("/data/status.json").and_then(Value::as_str).map(str::to_owned)
+        };
         Ok(found.and_then(text).map(String::into_bytes))
     }
 }
@@ -133,7 +135,9 @@ async fn limited<T>(exchange: impl Future<Output = Result<T, kube::Error>> + Sen
 fn told(error: kube::Error) -> ShelfError {
     match error {
         kube::Error::Api(status) if status.code == 409 => ShelfError::Raced,
-        kube::Error::Api(status) if (400..500).contains(&status.code) && ![408, 429].contains(&status.code) => {
+        kube::Error::Api(status)
+            if (400..500).contains(&status.code) && ![408, 429].contains(&status.code) =>
+        {
             ShelfError::Refused(status.message.clone())
         }
         error => ShelfError::Unanswered(crate::link::chain(&error)),
@@ -220,7 +224,9 @@ impl Shelf for ClusterShelf {
         };
         match written {
             // It was removed between the look and the write.
-            Err(kube::Error::Api(status)) if status.code == 404 && version.is_some() => Err(ShelfError::Raced),
+            Err(kube::Error::Api(status)) if status.code == 404 && version.is_some() => {
+                Err(ShelfError::Raced)
+            }
             written => written.map(drop).map_err(told),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nave_placement::Digest;
 
+use super::super::contract::check;
 use super::super::{Files, State};
 use super::owner::Holder;
 use super::*;
@@ -98,35 +99,11 @@ async fn secrets(fake: &Arc<Fake>) -> Secrets {
     Secrets::unowned(fake.clone(), None, 8).await.expect("opens")
 }
 
-/// What every place for records does.
-async fn check(keep: &dyn Keep) {
-    let large: Vec<u8> = (0..100).collect();
-    let name = "assignment";
-    let read = async || keep.read(name).await.expect("readable");
-    assert_eq!(read().await, Found::Missing);
-    for content in [&b"one"[..], &large, b"two", &large[1..], &large] {
-        keep.write(name, content).await.expect("written");
-        assert_eq!(read().await, Found::Whole(content.to_vec()));
-    }
-    keep.write("bundles/ab", b"x").await.expect("written");
-    keep.write("bundles/cd", b"").await.expect("written");
-    let listed = keep.list("bundles/").await.expect("listed");
-    assert_eq!(listed, ["bundles/ab", "bundles/cd"].map(str::to_owned).into());
-    assert_eq!(keep.read("bundles/cd").await.expect("readable"), Found::Whole(Vec::new()));
-    keep.remove("bundles/ab").await.expect("removed");
-    keep.remove("bundles/ab").await.expect("removed already");
-    assert_eq!(keep.list("bundles/").await.expect("listed"), ["bundles/cd".to_owned()].into());
-    keep.set_aside(name).await.expect("set aside");
-    assert_eq!(read().await, Found::Missing);
-    keep.write(name, b"again").await.expect("written");
-    assert_eq!(read().await, Found::Whole(b"again".to_vec()));
-}
-
 #[tokio::test]
 async fn files_and_secrets_keep_the_same_promises() {
     let dir = tempfile::tempdir().expect("a directory");
-    check(&Files::open(dir.path()).expect("opens")).await;
-    check(&secrets(&Fake::new()).await).await;
+    check(&Files::open(dir.path()).expect("opens"), 100).await;
+    check(&secrets(&Fake::new()).await, 100).await;
 }
 
 #[tokio::test]
@@ -226,11 +203,13 @@ async fn a_process_of_this_machine_that_lives_keeps_the_state_and_a_dead_one_doe
     // The parent of this process lives for as long as it does.
     let parent = std::os::unix::process::parent_id();
     let stat = std::fs::read_to_string(format!("/proc/{parent}/stat")).expect("a parent");
-    let started = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)).expect("its start");
+    let started =
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)).expect("its start");
     let this = Holder::this_process(None);
     let living = Holder { id: "other".into(), pid: parent, started: started.to_owned(), ..this.clone() };
     Secrets::open(fake.clone(), living.clone()).await.map(drop).expect("nobody has it");
-    let refused = Secrets::open(fake.clone(), this.clone()).await.map(drop).expect_err("it lives").to_string();
+    let refused =
+        Secrets::open(fake.clone(), this.clone()).await.map(drop).expect_err("it lives").to_string();
     assert!(refused.contains(&format!("process {parent} on ")), "{refused}");
 
     let fake = Fake::new();

@@ -13,13 +13,12 @@ use serde_json::{Value, json};
 
 use super::marks::{APP, MANAGER, Marks, PART_OF, annotation, app_mark};
 use super::own_namespace;
-use super::pause::pause_of;
 use super::shared::{Shared, text};
 use super::wire::path;
 use crate::target::{Inventory, TargetError};
 
 /// All inventories, in one list.
-const SELECTOR: &str = "nave.dev/inventory=true";
+pub(super) const SELECTOR: &str = "nave.dev/inventory=true";
 /// An object in etcd may have 1.5 MiB, a request 3 MiB; a ConfigMap's data 1 MiB. Some 5,000 objects fit.
 const MAX_BYTES: usize = 700 << 10;
 const DATA: &str = "inventory";
@@ -30,15 +29,11 @@ impl Shared {
     pub async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
         let mut found = BTreeMap::new();
         let mut damaged = Vec::new();
-        let mut paused = BTreeMap::new();
         let each = |parent: Value| match app_of(&parent) {
-            Ok(app) => {
-                paused.extend(pause_of(&parent).map(|pause| (app.clone(), pause)));
-                match inventory_of(&parent) {
-                    Ok(inventory) => drop(found.insert(app, inventory)),
-                    Err(why) => damaged.push((app, why, text_of(&parent, KINDS))),
-                }
-            }
+            Ok(app) => match inventory_of(&parent) {
+                Ok(inventory) => drop(found.insert(app, inventory)),
+                Err(why) => damaged.push((app, why, text_of(&parent, KINDS))),
+            },
             // Whose it was cannot be told. Its objects keep their marks, so that their app finds them again.
             Err(why) => {
                 let name = text(&parent, "/metadata/name");
@@ -46,7 +41,6 @@ impl Shared {
             }
         };
         self.wire.list(&config_maps(), &self.marks.namespace, Some(SELECTOR), false, each).await?;
-        self.paused.set(paused);
         for (app, why, kinds) in damaged {
             tracing::warn!(%app, why, "a damaged inventory is rebuilt from the app's objects");
             let inventory = self.rebuild(&app, &kinds).await?;
@@ -144,7 +138,7 @@ impl Shared {
     }
 }
 
-fn app_of(parent: &Value) -> Result<AppKey, String> {
+pub(super) fn app_of(parent: &Value) -> Result<AppKey, String> {
     let app = annotation(parent, APP).ok_or_else(|| format!("annotation {APP} is missing"))?;
     app.parse().map_err(|e| format!("annotation {APP}: {e}"))
 }

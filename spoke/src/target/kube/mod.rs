@@ -54,7 +54,7 @@ use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
-use crate::pause::{Pause, Pauses};
+use crate::pause::Pauses;
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -74,7 +74,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kubeconfig: None, context: None, namespace: DEFAULT_NAMESPACE.to_owned(), namespaces: Vec::new() }
+        Self {
+            kubeconfig: None,
+            context: None,
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            namespaces: Vec::new(),
+        }
     }
 }
 
@@ -128,7 +133,8 @@ pub async fn client(options: &Options) -> Result<(Client, String), TargetError> 
     // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
     config.default_retry = false;
     // The proxy of the environment is for the way out, to the hub. An API server is beside its spoke.
-    let of_environment = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let of_environment =
+        ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
     let proxies: Vec<http::Uri> = of_environment.filter_map(|proxy| proxy.parse().ok()).collect();
     if config.proxy_url.as_ref().is_some_and(|url| proxies.contains(url)) {
         config.proxy_url = None;
@@ -170,7 +176,10 @@ async fn cluster_uid(wire: &Wire, own: &str) -> Result<String, TargetError> {
     match wire.get(&namespaces(), "", "kube-system").await {
         Err(problem) if problem.code == 403 => {
             let uid = namespace_uid(wire, own).await?;
-            tracing::info!(namespace = own, "the namespace kube-system may not be seen; the spoke's own stands for the cluster");
+            tracing::info!(
+                namespace = own,
+                "the namespace kube-system may not be seen; the spoke's own stands for the cluster"
+            );
             Ok(uid)
         }
         Err(problem) => Err(problem.into()),
@@ -255,10 +264,6 @@ impl Target for KubeTarget {
 
     async fn pauses(&self) -> Result<Pauses, TargetError> {
         self.shared.pauses().await
-    }
-
-    fn paused_apps(&self) -> BTreeMap<AppKey, Pause> {
-        self.shared.paused.get()
     }
 
     fn changes(&self) -> Receiver<u64> {
