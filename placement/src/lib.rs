@@ -17,6 +17,7 @@
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
 //! | [`explain`] | all of it | the path between Git and one cluster |
+//! | [`expression`] | a CEL expression, values | true, false, or why neither |
 //! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
 
 pub mod assign;
@@ -27,6 +28,7 @@ pub mod decide;
 mod digest;
 mod duration;
 pub mod explain;
+pub mod expression;
 pub mod fleet;
 pub mod guard;
 mod names;

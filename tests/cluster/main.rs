@@ -6,6 +6,7 @@ mod definitions;
 mod demo;
 mod drift;
 mod harness_itself;
+mod health;
 mod installation;
 mod installed;
 mod moves;

@@ -17,7 +17,7 @@ use super::notes::Note;
 use super::pods::Selected;
 use super::problem::Problem;
 use super::shared::{Shared, text};
-use crate::observe::health;
+use crate::observe::health::{self, Given, Rules};
 use crate::target::{Behalf, Seen, TargetError};
 
 /// Up to here objects are asked for one by one instead of by a list.
@@ -35,6 +35,8 @@ pub(super) struct Look {
     pub seen: BTreeMap<ObjectKey, Result<Seen, TargetError>>,
     /// Workloads that lack something, and how their pods are found.
     short: Vec<(ObjectKey, Selected)>,
+    /// How the app wants its objects judged.
+    rules: Rules,
 }
 
 impl Shared {
@@ -44,7 +46,7 @@ impl Shared {
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let app = of.app;
-        let mut look = Look::default();
+        let mut look = Look { rules: Rules::read(&of.treatment.health), ..Look::default() };
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
             let key = &object.key;
@@ -147,7 +149,9 @@ impl Shared {
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         self.notes.set(key, Note { ours: true, version, ..known });
         let (differs, drifted) = self.differs(app, wanted, live, known);
-        let health = health::judge(live);
+        let applied = known.applied.map(|at| at.elapsed());
+        let given = Given { rules: Some(&look.rules), applied, now: Some(jiff::Timestamp::now()) };
+        let health = health::judge(live, &given);
         if let Some(selected) = Selected::of(live, &health) {
             look.short.push((key.clone(), selected));
         }
@@ -176,7 +180,7 @@ impl Shared {
 
     /// Adds what the pods say to the workloads that lack something.
     async fn explain(&self, look: Look) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        let Look { mut seen, short } = look;
+        let Look { mut seen, short, .. } = look;
         for (key, selected) in short.into_iter().take(EXPLAINED) {
             if let Some(Ok(Seen::Ours { health, .. })) = seen.get_mut(&key) {
                 self.explain_by_pods(&key.namespace, &selected, health).await;

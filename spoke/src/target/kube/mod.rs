@@ -12,7 +12,7 @@
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
-//! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+//! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 pub mod access;
 mod apply;
@@ -28,6 +28,7 @@ mod pods;
 mod problem;
 mod remove;
 mod sent;
+mod settle;
 mod shared;
 mod watch;
 mod wire;
@@ -50,6 +51,7 @@ use tokio::sync::watch::Receiver;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
+use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
@@ -88,6 +90,7 @@ pub struct KubeTarget {
     url: String,
     shared: Arc<Shared>,
     watches: Watches,
+    settling: Settling,
     runtime: Handle,
     uid: String,
 }
@@ -110,7 +113,8 @@ impl KubeTarget {
         let uid = cluster.clone();
         let marks = Marks { cluster, namespace: options.namespace };
         let shared = Arc::new(Shared::new(wire, marks, kinds, options.namespaces));
-        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current(), uid })
+        let (watches, settling) = (Watches::default(), Settling::default());
+        Ok(Self { url, shared, watches, settling, runtime: Handle::current(), uid })
     }
 
     /// The plural by which the API server knows a kind; `None` where it is not served.
@@ -247,7 +251,9 @@ impl Target for KubeTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        self.shared.observe(of, wanted).await
+        let seen = self.shared.observe(of, wanted).await;
+        self.settling.after(&seen, &self.shared, &self.runtime);
+        seen
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {

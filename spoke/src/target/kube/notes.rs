@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use nave_placement::ObjectKey;
 
@@ -20,6 +21,8 @@ pub(super) struct Note {
     pub written: u64,
     /// The differences that our last write left: the server wants it so.
     pub settled: Option<u64>,
+    /// When our last write that changed it was answered; `None` where that was another process.
+    pub applied: Option<Instant>,
 }
 
 /// Notes by object. Keys and versions are kept as hashes with a random seed: 64 bits do not meet by accident, and a
