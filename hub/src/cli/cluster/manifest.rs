@@ -129,6 +129,8 @@ fn rules(install: &Install, namespace: &str, writes: bool) -> Vec<Value> {
     rules.extend(install.allow_kinds.iter().map(|kind| rule(&kind.group, &[&kind.name], verbs)));
     rules.push(rule("", &["pods", "events"], &["get", "list"]));
     rules.push(rule("", &["pods/log"], &["get"]));
+    let scalers = ["horizontalpodautoscalers", "scaledobjects"];
+    rules.push(json!({"apiGroups": ["autoscaling", "keda.sh"], "resources": scalers, "verbs": ["list"]}));
     rules
 }
 

@@ -28,10 +28,8 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Order {
     /// Make a join token, and print what starts the spoke with it: a command, or a manifest for Kubernetes
-    #[command(
-        after_help = "Examples:\n  hub cluster join eu-1 --label env=prod --set europe\n  \
-                      hub cluster join eu-1 -o manifest | kubectl apply -f -"
-    )]
+    #[command(after_help = "Examples:\n  hub cluster join eu-1 --label env=prod --set europe\n  \
+                      hub cluster join eu-1 -o manifest | kubectl apply -f -")]
     Join(Box<join::Arguments>),
     /// List clusters, worst first
     #[command(after_help = "Example: hub cluster list -l env=prod -o wide")]
