@@ -89,7 +89,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 async fn cluster(place: &Place, found: &mut Findings) {
-    let connected = tokio::time::timeout(PATIENCE, KubeTarget::connect(place.options())).await;
+    let connected =
+        tokio::time::timeout(PATIENCE, async { KubeTarget::connect(place.known_options().await).await })
+            .await;
     let target = match connected {
         Ok(Ok(target)) => target,
         Ok(Err(error)) => {

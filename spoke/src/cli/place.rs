@@ -63,7 +63,17 @@ impl Place {
             context: self.context.clone(),
             namespace: self.namespace.clone(),
             namespaces: self.namespaces.clone(),
+            uid: None,
         }
+    }
+
+    /// The same, with the UID by which the spoke knows the cluster, where it has joined.
+    pub async fn known_options(&self) -> kube::Options {
+        let identity = match self.state_to_look_at().await {
+            Ok(state) => state.identity().await.ok().flatten(),
+            Err(_) => None,
+        };
+        kube::Options { uid: identity.map(|identity| identity.cluster_uid), ..self.options() }
     }
 
     /// A client of the cluster.

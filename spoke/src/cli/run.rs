@@ -142,7 +142,7 @@ async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::R
 /// One attempt; the inner error is one that may pass.
 async fn try_connect(arguments: &Arguments) -> anyhow::Result<Result<Connected, String>> {
     let place = &arguments.place;
-    let target = match KubeTarget::connect(place.options()).await {
+    let target = match KubeTarget::connect(place.known_options().await).await {
         Ok(target) => target,
         Err(error @ TargetError::Unreachable(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),

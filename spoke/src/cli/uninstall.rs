@@ -88,7 +88,7 @@ async fn directory(arguments: &Arguments, path: &Path, state: &Path) -> anyhow::
 
 async fn cluster(arguments: &Arguments) -> anyhow::Result<()> {
     let place = &arguments.place;
-    let target = KubeTarget::connect(place.options()).await?;
+    let target = KubeTarget::connect(place.known_options().await).await?;
     let (client, own) = (target.client(), place.namespace.as_str());
     // First the agent itself, or it would put back what is deleted.
     remove(&client, &kind("apps/v1", "Deployment", "deployments"), own, NAME).await;

@@ -131,7 +131,8 @@ impl Policy {
         for (app, steps) in &mut plan.apps {
             self.allow_app(steps);
             let Some(most) = self.max_removals else { continue };
-            let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(removals.taken(app, now_ms));
+            let left =
+                usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(removals.taken(app, now_ms));
             let would = steps.settle.iter().filter(|step| matches!(step, Step::Prune { .. })).count();
             if would > left {
                 steps.settle.retain(|step| !matches!(step, Step::Prune { .. }));

@@ -72,6 +72,9 @@ pub struct Options {
     pub namespace: String,
     /// The only namespaces that it may look at, where its rights do not cover all; empty: all.
     pub namespaces: Vec<String>,
+    /// The UID by which the spoke knows the cluster already. Where its own namespace stood for the cluster, it still does,
+    /// whoever looks now, and with whatever rights.
+    pub uid: Option<String>,
 }
 
 impl Default for Options {
@@ -81,6 +84,7 @@ impl Default for Options {
             context: None,
             namespace: DEFAULT_NAMESPACE.to_owned(),
             namespaces: Vec::new(),
+            uid: None,
         }
     }
 }
@@ -108,7 +112,7 @@ impl KubeTarget {
         let (client, url) = client(&options).await?;
         let wire = Wire { client };
         own_namespace(&wire, &options.namespace).await?;
-        let cluster = cluster_uid(&wire, &options.namespace).await?;
+        let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
         let uid = cluster.clone();
         let marks = Marks { cluster, namespace: options.namespace };
@@ -176,7 +180,13 @@ async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
 
 /// The UID of `kube-system`; where that may not be seen, that of the spoke's own namespace, which is not another cluster's
 /// either.
-async fn cluster_uid(wire: &Wire, own: &str) -> Result<String, TargetError> {
+async fn cluster_uid(wire: &Wire, options: &Options) -> Result<String, TargetError> {
+    let own = options.namespace.as_str();
+    if let Some(known) = &options.uid
+        && namespace_uid(wire, own).await.is_ok_and(|uid| uid == *known)
+    {
+        return Ok(known.clone());
+    }
     match wire.get(&namespaces(), "", "kube-system").await {
         Err(problem) if problem.code == 403 => {
             let uid = namespace_uid(wire, own).await?;
@@ -216,9 +226,16 @@ impl Target for KubeTarget {
 
     async fn uid(&self) -> Result<String, TargetError> {
         match namespace_uid(&self.shared.wire, "kube-system").await {
-            // Rights that change while it runs do not make another cluster of it.
-            Err(TargetError::Refused(_)) => Ok(self.uid.clone()),
-            answer => answer,
+            Ok(uid) if uid == self.uid => Ok(uid),
+            // The spoke's own namespace stands for the cluster: rights that change do not make another cluster of it.
+            Ok(_) | Err(TargetError::Refused(_)) => {
+                let own = namespace_uid(&self.shared.wire, &self.shared.marks.namespace).await;
+                if own.as_ref().is_ok_and(|uid| *uid == self.uid) {
+                    return own;
+                }
+                namespace_uid(&self.shared.wire, "kube-system").await
+            }
+            Err(error) => Err(error),
         }
     }
 
