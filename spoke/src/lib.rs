@@ -17,6 +17,7 @@ pub mod policy;
 pub mod proxy;
 pub mod report;
 pub mod run;
+pub mod secrets;
 pub mod session;
 pub mod state;
 pub mod status;

@@ -105,6 +105,14 @@ pub enum Reason {
         /// The target's words.
         message: String,
     },
+    /// An encrypted object could not be opened.
+    #[error("{object} cannot be decrypted: {message}")]
+    Undecryptable {
+        /// Which object.
+        object: ObjectKey,
+        /// Why; no value of it.
+        message: String,
+    },
     /// The target refuses to remove an object.
     #[error("{object} could not be removed: {message}")]
     RemovalFailed {
@@ -182,6 +190,7 @@ impl Reason {
             Self::ClaimedTwice { .. } => EntryReason::ClaimedTwice,
             Self::Refused { .. } => EntryReason::ApplyRefused,
             Self::Conflict { .. } => EntryReason::Conflict,
+            Self::Undecryptable { .. } => EntryReason::Undecryptable,
             Self::RemovalFailed { .. } => EntryReason::RemovalRefused,
             Self::PruneRefused { .. } => EntryReason::PruneRefused,
             Self::PlanRefused { .. } => EntryReason::PlanRefused,
@@ -196,9 +205,9 @@ impl Reason {
     /// The wanted object that it stands in the way of, if it is about one, in words that do not name it again.
     pub fn trouble(&self) -> Option<(ObjectKey, Health)> {
         let (object, message) = match self {
-            Self::Refused { object, message } | Self::Conflict { object, message } => {
-                (object, message.clone())
-            }
+            Self::Refused { object, message }
+            | Self::Conflict { object, message }
+            | Self::Undecryptable { object, message } => (object, message.clone()),
             Self::ClaimedTwice { object, by } => {
                 (object, format!("it is claimed by {by} too; remove it from one of the two apps"))
             }
@@ -236,6 +245,7 @@ impl Reason {
             | Self::ClaimedTwice { .. }
             | Self::Refused { .. }
             | Self::Conflict { .. }
+            | Self::Undecryptable { .. }
             | Self::RemovalFailed { .. }
             | Self::Denied { .. }
             | Self::Unpermitted { .. }

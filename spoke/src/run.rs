@@ -37,6 +37,7 @@ use crate::gate::Gate;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
 use crate::link::{Connector, HubClock};
 use crate::proxy::Outward;
+use crate::secrets::Secrets;
 use crate::session::client::{Client, Connection, Told};
 use crate::session::core::{Core, Held};
 use crate::state::{Keep, State, StateError};
@@ -69,6 +70,8 @@ pub struct RunOptions {
     pub policy: Option<PathBuf>,
     /// A join token; needed once.
     pub join: Option<String>,
+    /// A file of age identities, where the spoke shall not make its own.
+    pub age_key_file: Option<PathBuf>,
     /// Where objects live.
     pub target: Arc<dyn Target>,
     /// Unix milliseconds.
@@ -84,7 +87,8 @@ impl RunOptions {
     pub fn new(state_dir: PathBuf, target: Arc<dyn Target>) -> Self {
         let software = env!("CARGO_PKG_VERSION").to_owned();
         let (storage, connector) = (Storage::Directory(state_dir), Arc::new(Outward::from_environment()));
-        Self { storage, policy: None, join: None, target, clock: system_clock(), connector, software }
+        let (clock, age_key_file) = (system_clock(), None);
+        Self { storage, policy: None, join: None, age_key_file, target, clock, connector, software }
     }
 }
 
@@ -152,6 +156,7 @@ pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<Exit,
 /// What is known once the spoke has joined.
 struct Begun {
     state: Arc<State>,
+    secrets: Arc<Secrets>,
     membership: Arc<Membership>,
     core: Core,
     held: Held,
@@ -172,6 +177,9 @@ async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
     };
     let boot = state.next_boot((options.clock)()).await?;
     let (held, detached) = (state.held().await?, state.is_detached().await?);
+    options.target.key_digests(&state.digest_key().await?);
+    let secrets = Arc::new(Secrets::new(state.clone(), options.age_key_file.clone()));
+    secrets.refresh(&*options.target).await;
     let order = held.assignment.order();
     tracing::info!(
         cluster = identity.cluster,
@@ -187,7 +195,7 @@ async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
     }
     let core = Core::new(boot, uid, options.software.clone(), held.clone(), detached);
     let membership = Membership::new(state.clone(), options.connector.clone(), clock, identity);
-    Ok(Begun { state, membership: Arc::new(membership), core, held, detached })
+    Ok(Begun { state, secrets, membership: Arc::new(membership), core, held, detached })
 }
 
 /// The stored identity, or a new one by the token. A token that was used already is no reason to join again, so that the
@@ -229,7 +237,7 @@ async fn cluster_uid(target: &dyn Target) -> String {
 }
 
 async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> Result<Exit, RunError> {
-    let Begun { state, membership, core, held, detached } = begun;
+    let Begun { state, secrets, membership, core, held, detached } = begun;
     let told = Told {
         held: watch::Sender::new(held),
         detached: watch::Sender::new(detached),
@@ -261,6 +269,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
     let enforcer = Enforcer {
         target: options.target.clone(),
         state: state.clone(),
+        secrets: secrets.clone(),
         held: told.held.subscribe(),
         detached: told.detached.subscribe(),
         arrived: arrived.subscribe(),
@@ -278,7 +287,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived,
     };
     tasks.spawn(content.run(stop.clone()));
-    tasks.spawn(facts::run(options.target, facts.clone(), stop.clone()));
+    tasks.spawn(facts::run(options.target, secrets, facts.clone(), stop.clone()));
     let renewal = (membership.clone(), stop.clone());
     tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
     let mut is_detached = told.detached.subscribe();

@@ -14,5 +14,6 @@ mod on_the_spot;
 mod outages;
 mod packages;
 mod placement;
+mod secrets;
 mod stage;
 mod workloads;

@@ -18,6 +18,7 @@ mod hold;
 mod init;
 mod output;
 mod restore;
+mod secret;
 mod serve;
 mod status;
 mod table;
@@ -87,6 +88,8 @@ enum Command {
     Why(why::Arguments),
     /// Changes that wait for approval
     Hold(hold::Arguments),
+    /// Whom secrets are encrypted to
+    Secret(secret::Arguments),
     /// Go on with a store that was restored from an older copy
     AcceptRestore(restore::Arguments),
     /// Show or verify the audit log
@@ -130,6 +133,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::App(arguments) => app::run(arguments, hub).await,
         Command::Why(arguments) => why::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,

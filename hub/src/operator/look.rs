@@ -13,7 +13,7 @@ use nave_placement::{AppKey, ClusterName};
 
 use super::views::{
     AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView,
-    StatusView, WhyView,
+    RecipientRow, StatusView, WhyView,
 };
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
@@ -253,6 +253,16 @@ impl Look<'_> {
             entries: entries.len(),
             facts: self.state.facts.get(name).map(|f| (*f.record).clone()).unwrap_or_default(),
         }
+    }
+
+    /// `hub secret recipients`: from the store, so that a cluster that is offline has one too.
+    pub fn recipients(&self, selection: &Selection) -> Vec<RecipientRow> {
+        let rows = self.selected(selection).map(|name| {
+            let facts = self.state.facts.get(name);
+            let recipient = facts.and_then(|facts| facts.record.recipient.present().cloned());
+            RecipientRow { cluster: name.clone(), recipient }
+        });
+        rows.collect()
     }
 
     /// `hub cluster show`.

@@ -25,6 +25,8 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("HoldApprove", OperatorRole::Operator),
     ("AcceptRestore", OperatorRole::Admin),
     ("AuditList", OperatorRole::Viewer),
+    ("Ask", OperatorRole::Viewer),
+    ("SecretRecipients", OperatorRole::Viewer),
 ];
 
 /// Checks who calls and whether they may: gives the beginning of an audit line.

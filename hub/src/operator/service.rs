@@ -341,7 +341,8 @@ impl operator_server::Operator for OperatorService {
 
     async fn secret_recipients(&self, request: Request<v1::SecretRecipientsRequest>) -> Answer {
         self.allow(&request, "SecretRecipients")?;
-        Err(not_asked_yet("SecretRecipients"))
+        let (selection, _) = self.selection(request.into_inner().filter)?;
+        document(&self.look(|look| look.recipients(&selection)))
     }
 
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {

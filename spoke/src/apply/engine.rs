@@ -331,7 +331,9 @@ impl Engine {
         let before = self.kept.get(&app).map_or(0, |kept| kept.report.corrected);
         report.corrected = before + u64::from(progress.corrected);
         report.version = inventory.and_then(|inventory| inventory.version);
-        let report = judge::verdict(report, reasons);
+        let mut report = judge::verdict(report, reasons);
+        // Here, since a later round tells it again and has not opened anything of this app.
+        desired.secrets.scrub(&mut report);
         self.kept.insert(app, Kept { entry: entry.digest, report, stale: !progress.finished, waits });
     }
 

@@ -32,6 +32,10 @@ pub struct Arguments {
     /// A local policy, which even the hub cannot override
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// A file of age identities that secrets for this cluster are encrypted to; default: the Secret nave-age of the
+    /// agent's namespace, or a key that the agent makes and keeps
+    #[arg(long, value_name = "FILE")]
+    age_key_file: Option<PathBuf>,
     /// The pod it runs in, if it does
     #[arg(long, value_name = "NAME", env = "POD_NAME", hide = true)]
     pod: Option<String>,
@@ -74,6 +78,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
                 storage,
                 join: arguments.join.filter(|token| !token.is_empty()),
                 policy: arguments.policy,
+                age_key_file: arguments.age_key_file,
                 ..RunOptions::new(PathBuf::new(), target)
             };
             anyhow::Ok(spoke(options, cancel.clone()).await?)

@@ -19,6 +19,8 @@
 //! D/bundles/DIGEST  zstd, as received; sealed
 //! D/boot            number of starts; sealed
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
+//! D/age-keys        the age identity that this spoke made; sealed, for the owner alone
+//! D/digest-key      under which digests of Secrets are made; sealed, for the owner alone
 //! D/detached        present: the order to detach was taken
 //! D/status.json     what `spoke status` shows; may be lost
 //! ```
@@ -47,6 +49,7 @@ use prost::Message as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
+use zeroize::Zeroizing;
 
 pub use bundles::{BundleError, unpack};
 pub use files::Files;
@@ -374,6 +377,41 @@ impl State {
         self.keep.write("hub-time", time_ms.to_string().as_bytes()).await?;
         self.hub_time.store(time_ms, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The age identity that this spoke made, as `age-keygen` would write it. A damaged one is told and kept aside: what is
+    /// encrypted to it stays as it is on the cluster, and is reported until it is encrypted to the new one.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, StateError> {
+        let what = "a new age key is made; restore the old one, or encrypt this cluster's secrets again";
+        let bytes = self.or_set_aside("age-keys", what).await?;
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new))
+    }
+
+    /// Stores the age identity.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn store_age_keys(&self, text: &str) -> Result<(), StateError> {
+        self.keep.write("age-keys", text.as_bytes()).await
+    }
+
+    /// The key under which digests of Secrets are made; 32 random bytes, made at the first call. Another one only means that
+    /// Secrets are written once more.
+    ///
+    /// # Errors
+    /// When it can be neither read nor stored.
+    pub async fn digest_key(&self) -> Result<Zeroizing<[u8; 32]>, StateError> {
+        let found = self.or_set_aside("digest-key", "a new one is made").await?;
+        if let Some(key) = found.and_then(|bytes| bytes.try_into().ok()) {
+            return Ok(Zeroizing::new(key));
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key).expect("the system gives random bytes");
+        self.keep.write("digest-key", &*key).await?;
+        Ok(key)
     }
 
     /// Whether the order to detach was taken. The record's presence says it, whatever is in it.

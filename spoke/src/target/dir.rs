@@ -20,9 +20,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use nave_placement::fleet::{Fact, Facts};
 use nave_placement::render::{Resolved, Scope, Scopes};
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, ObjectKey};
 use tokio::sync::watch as signal;
 
+use super::digests::DigestKey;
 use super::{Applied, Behalf, Deleted, Health, Inventory, Seen, Target, TargetError, builtin};
 use files::{Manifest, file_name};
 use state::State;
@@ -39,6 +40,7 @@ pub struct DirTarget {
 struct Inner {
     dir: PathBuf,
     state: State,
+    digests: DigestKey,
 }
 
 /// Why a directory cannot be a target.
@@ -64,7 +66,10 @@ impl DirTarget {
         let state = State::open(state_dir);
         let state = state.map_err(|source| OpenError { path: state_dir.to_owned(), source })?;
         let watch = Watch::start(dir);
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), state }), watch })
+        Ok(Self {
+            inner: Arc::new(Inner { dir: dir.to_owned(), state, digests: DigestKey::default() }),
+            watch,
+        })
     }
 
     /// The file of an object.
@@ -114,7 +119,7 @@ impl Inner {
         if found.app.is_none() && written.is_none() {
             return Ok(Seen::Foreign);
         }
-        let body = Digest::of(found.body.as_bytes());
+        let body = self.digests.of(&wanted.object, found.body.as_bytes());
         Ok(Seen::Ours {
             differs: found.text != files::render(app, &wanted.object),
             drifted: found.app.is_none() || written.is_some_and(|written| written != body),
@@ -139,7 +144,9 @@ impl Inner {
         files::write(&path, text.as_bytes()).map_err(unreachable(&path))?;
         // Killed here, the mark in the file says whose it is.
         let body = files::body(&text);
-        self.state.record(&name, &Digest::of(body.as_bytes())).map_err(unreachable(&path))?;
+        self.state
+            .record(&name, &self.digests.of(&object.object, body.as_bytes()))
+            .map_err(unreachable(&path))?;
         Ok(if found.is_some() { Applied::Changed } else { Applied::Created })
     }
 
@@ -198,6 +205,10 @@ impl Target for DirTarget {
     async fn facts(&self) -> Facts {
         // Observed: a directory has neither a version nor nodes.
         Facts { kubernetes: Fact::Absent, nodes: Fact::Absent, ..Facts::default() }
+    }
+
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.inner.digests.set(key);
     }
 
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {

@@ -5,6 +5,7 @@
 //! what is *absent* from what it *could not see*.
 
 pub mod builtin;
+mod digests;
 pub mod dir;
 pub mod kube;
 pub mod memory;
@@ -19,6 +20,7 @@ use nave_placement::render::{Resolved, Scopes};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::pause::Pauses;
 
@@ -175,6 +177,14 @@ pub trait Target: Send + Sync + 'static {
 
     /// What it says of itself.
     async fn facts(&self) -> Facts;
+
+    /// The age identities that the cluster itself gives its spoke, as `age-keygen` writes them; `None` where it gives none.
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        Ok(None)
+    }
+
+    /// From now on digests of Secrets are made under this key, so that nobody finds a value by trying.
+    fn key_digests(&self, _key: &[u8; 32]) {}
 
     /// What is known about kinds now.
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync>;

@@ -12,7 +12,7 @@ use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
 use nave_placement::catalog::OnRemove;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::v1;
-use nave_spoke::apply::{Desired, reconcile};
+use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
@@ -139,7 +139,12 @@ impl Spoke {
             _ => ControlFlow::Continue(()),
         };
         let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
-        let desired = Desired { assignment: &assignment, entries: &entries, bundles: &bundles };
+        let desired = Desired {
+            assignment: &assignment,
+            entries: &entries,
+            bundles: &bundles,
+            secrets: &Closed,
+        };
         let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         core.observed(Reporter::default().report(assignment.order(), outcome))
     }

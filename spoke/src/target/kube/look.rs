@@ -160,7 +160,7 @@ impl Shared {
 
     /// (differs, drifted), as [`Seen::Ours`] means them.
     fn differs(&self, app: &AppKey, wanted: &Resolved, live: &Value, known: Note) -> (bool, bool) {
-        let digest = marks::digest(&wanted.object).to_string();
+        let digest = self.marks.digest(&wanted.object).to_string();
         let mark = |name: &str| marks::annotation(live, name);
         let of_another = mark(marks::APP).is_some_and(|owner| owner != marks::app_mark(app));
         if of_another || mark(APPLIED).is_some_and(|applied| applied != digest) {

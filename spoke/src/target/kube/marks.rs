@@ -3,6 +3,8 @@
 //! In: an app, an object. Out: the object with our label and annotations; what a live object's marks say.
 //! Never: trusts one mark alone where something is to be deleted: a copy of an object carries its labels and annotations.
 
+use std::sync::Arc;
+
 use nave_placement::{AppKey, Digest, Digester, ObjectKey};
 use serde_json::{Value, json};
 
@@ -10,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::sent::{child, sent};
+use crate::target::digests::DigestKey;
 
 /// Our field manager.
 pub(super) const MANAGER: &str = "nave";
@@ -29,6 +32,8 @@ pub(super) struct Marks {
     pub cluster: String,
     /// The spoke's namespace.
     pub namespace: String,
+    /// For digests of Secrets.
+    pub digests: Arc<DigestKey>,
 }
 
 impl Marks {
@@ -58,7 +63,7 @@ impl Marks {
 
     /// What is sent for a wanted object: the object with our marks.
     pub fn marked(&self, app: &AppKey, key: &ObjectKey, wanted: &Value) -> Value {
-        let applied = digest(wanted);
+        let applied = self.digest(wanted);
         let mut object = sent(wanted);
         if let Some(fields) = object.as_object_mut() {
             let metadata = child(fields, "metadata");
@@ -69,6 +74,11 @@ impl Marks {
             annotations.insert(CREATED.into(), self.created(key).into());
         }
         object
+    }
+
+    /// The digest of an object as it is wanted.
+    pub fn digest(&self, wanted: &Value) -> Digest {
+        self.digests.of(wanted, wanted.to_string().as_bytes())
     }
 
     /// A merge patch that takes our marks off.
@@ -113,11 +123,6 @@ pub(super) fn app_mark(app: &AppKey) -> String {
     format!("{}/{}", app.catalog, app.name())
 }
 
-/// The digest of an object as it is wanted.
-pub(super) fn digest(wanted: &Value) -> Digest {
-    Digest::of(wanted.to_string().as_bytes())
-}
-
 /// The fields that our last apply owns, as `fieldsV1`.
 pub(super) fn our_fields(live: &Value) -> Option<&Value> {
     let entries = live.pointer("/metadata/managedFields")?.as_array()?;
@@ -146,7 +151,7 @@ mod tests {
     use super::*;
 
     fn marks() -> Marks {
-        Marks { cluster: "uid".into(), namespace: "nave-system".into() }
+        Marks { cluster: "uid".into(), namespace: "nave-system".into(), digests: Arc::default() }
     }
 
     fn app(name: &str) -> AppKey {

@@ -12,9 +12,11 @@
 //! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `remove` | an object, a key | what came of it |
+//! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
 //! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 pub mod access;
+mod age_keys;
 mod apply;
 mod compare;
 mod facts;
@@ -48,6 +50,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
+use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
@@ -115,7 +118,7 @@ impl KubeTarget {
         let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
         let uid = cluster.clone();
-        let marks = Marks { cluster, namespace: options.namespace };
+        let marks = Marks { cluster, namespace: options.namespace, digests: Arc::default() };
         let shared = Arc::new(Shared::new(wire, marks, kinds, options.namespaces));
         let (watches, settling) = (Watches::default(), Settling::default());
         Ok(Self { url, shared, watches, settling, runtime: Handle::current(), uid })
@@ -241,6 +244,14 @@ impl Target for KubeTarget {
 
     async fn facts(&self) -> Facts {
         self.shared.facts().await
+    }
+
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        self.shared.age_keys().await
+    }
+
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.shared.marks.digests.set(key);
     }
 
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
