@@ -177,7 +177,8 @@ async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
     };
     let boot = state.next_boot((options.clock)()).await?;
     let (held, detached) = (state.held().await?, state.is_detached().await?);
-    options.target.key_digests(&state.digest_key().await?);
+    let key = state.digest_key().await?;
+    options.target.key_digests(&key);
     let secrets = Arc::new(Secrets::new(state.clone(), options.age_key_file.clone()));
     secrets.refresh(&*options.target).await;
     let order = held.assignment.order();
