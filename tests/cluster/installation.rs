@@ -99,7 +99,7 @@ impl Installed {
 #[tokio::test]
 async fn the_rights_in_chosen_namespaces_suffice() {
     let mut at = Installed::start(&files(), &NARROW).await;
-    at.run("spoke-1").await;
+    at.join("spoke-1").await;
     at.works().await;
     at.is_well(&["--namespaces", "apps,shop"]).await;
     let bindings = at.cluster.kubectl(&["get", "clusterrolebindings", "-o", "json"]).await.unwrap();
@@ -127,7 +127,7 @@ async fn the_rights_in_chosen_namespaces_suffice() {
 #[tokio::test]
 async fn less_than_the_rights_in_chosen_namespaces_would_not_do() {
     let mut at = Installed::start(&files(), &NARROW).await;
-    at.run("spoke-1").await;
+    at.join("spoke-1").await;
     at.converge().await;
     // Where, the rule about what; which app has the problem; who goes on.
     let rows: [(&str, &str, &str, &[&str]); 4] = [
@@ -180,21 +180,18 @@ async fn less_than_the_rights_in_chosen_namespaces_would_not_do() {
 #[tokio::test]
 async fn an_administrators_rights_bring_definitions_and_their_objects() {
     let mut files = files();
+    // They bring a namespace of their own.
+    let widgets = definitions::files().into_iter().map(|(path, text)| (path, text.replace("shop", "store")));
+    files.extend(widgets);
     files.retain(|(path, _)| *path != "placement.yaml");
-    files.extend(definitions::files().into_iter().filter(|(path, _)| *path != "placement.yaml"));
     let apps = ["web", "keys", "shop", "widgets"];
-    // The namespace `shop` is the app `widgets`' own here.
-    files
-        .iter_mut()
-        .filter(|(path, _)| *path == "shop.yaml")
-        .for_each(|(_, text)| *text = text.replace("namespace: {name: shop}", "namespace: {name: apps}"));
     files.push(("placement.yaml", placement("all", &apps, "{selector: {}}")));
     let mut at = Installed::start(&files, &[]).await;
-    at.run("spoke-1").await;
+    at.join("spoke-1").await;
     at.converge().await;
     // So that kubectl forgets what it knew of this server's kinds.
     at.cluster.kubectl(&["api-resources"]).await.unwrap();
-    assert_eq!(at.cluster.field("shop", "widget/small", "{.spec.size}").await, "1");
+    assert_eq!(at.cluster.field("store", "widget/small", "{.spec.size}").await, "1");
 
     // Used once: the next start has no need of it.
     at.cluster.kubectl(&["delete", "secret", "-n", OWN, "nave-spoke-join"]).await.unwrap();
@@ -219,5 +216,5 @@ async fn an_administrators_rights_bring_definitions_and_their_objects() {
     at.told("web", &["is forbidden"]).await;
     at.apply_again().await;
     at.value("apps/web", "2").await;
-    at.leaves(&[("apps", "configmap/web"), ("shop", "widget/small")]).await;
+    at.leaves(&[("apps", "configmap/web"), ("store", "widget/small")]).await;
 }

@@ -144,6 +144,12 @@ impl Installed {
         self.fleet.adopt_spoke("fra-1", program).unwrap();
     }
 
+    /// Starts it for the first time, and waits until the hub counts its cluster.
+    pub async fn join(&mut self, pod: &str) {
+        self.run(pod).await;
+        self.fleet.connected(1).await;
+    }
+
     /// Another command of the spoke, with its account, as `kubectl exec` would run it.
     pub async fn says(&self, command: &[&str]) -> (bool, String) {
         let account = self.cluster.service_account(OWN, "nave-spoke").await.unwrap();

@@ -31,7 +31,7 @@ fn files() -> Vec<(&'static str, String)> {
 #[tokio::test]
 async fn state_in_secrets_outlives_the_spoke_and_commands_on_the_spot_need_no_hub() {
     let mut at = Installed::start(&files(), &[]).await;
-    at.run("spoke-1").await;
+    at.join("spoke-1").await;
     at.converge().await;
     at.is_well(&[]).await;
 
