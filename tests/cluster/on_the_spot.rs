@@ -51,8 +51,12 @@ async fn state_in_secrets_outlives_the_spoke_and_commands_on_the_spot_need_no_hu
     at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
     at.run("spoke-1").await;
     at.value("apps/web", "2").await;
-    let (well, said) = at.says(&["status"]).await;
-    assert!(well && said.contains("fra-1 (fleet test)") && said.contains("web"), "{said}");
+    until("the status tells of the app", LIMIT, async || {
+        let (well, said) = at.says(&["status"]).await;
+        ensure!(well && said.contains("fra-1 (fleet test)") && said.contains("web"), "{said}");
+        Ok(())
+    })
+    .await;
 
     // The pause, on the spot and without the hub.
     let (well, said) = at.says(&["pause", "--reason", "audit"]).await;
