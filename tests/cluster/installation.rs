@@ -1,305 +1,224 @@
-//! Installing the spoke into a cluster by what `hub cluster join -o manifest` prints, with exactly the rights of its
-//! service account: that they suffice, and that fewer would not.
+//! Installation: what `hub cluster join -o manifest` prints gives a spoke the rights that it needs, and no others.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use anyhow::{Context as _, ensure};
-use harness::fleet::Fleet;
-use harness::fleet::documents::{app_with, config_map, placement};
-use harness::git::Repository;
-use harness::kubernetes::{Cluster, Options};
-use harness::process::{Program, Signal};
+use anyhow::ensure;
+use harness::fleet::documents::{app, app_with, config_map, placement};
 use harness::wait::until;
-use nave_spoke::state::contract::check;
-use nave_spoke::state::secrets::Secrets;
-use nave_spoke::state::secrets::owner::Holder;
-use nave_spoke::state::secrets::shelf::ClusterShelf;
-use nave_spoke::state::{Found, Keep as _};
-use nave_spoke::target::kube;
 use serde_json::{Value, json};
 
+use crate::definitions;
+use crate::installed::{Installed, OWN};
 use crate::stage::{LIMIT, Witness as _};
 
-const OWN: &str = "nave-system";
+/// The narrowest way that these apps can be installed by.
+const NARROW: [&str; 6] =
+    ["--rbac", "namespaces", "--allow-namespaces", "apps,shop", "--allow-kinds", "configmaps,secrets"];
 
-/// A fleet, a cluster, and the spoke's own account on it.
-struct Installed {
-    fleet: Fleet,
-    cluster: Cluster,
-    account: PathBuf,
-    chosen: bool,
-}
-
+/// Two apps in one namespace with a kind each, one in another namespace, one where the spoke may do nothing.
 fn files() -> Vec<(&'static str, String)> {
-    let mut app = app_with("web", "");
-    app = app.replace("namespace: {name: web}", "namespace: {name: team-a, create: false}");
+    let in_namespace = |name: &str, namespace: &str| {
+        app(name)
+            .replace(&format!("namespace: {{name: {name}}}"), &format!("namespace: {{name: {namespace}}}"))
+    };
     vec![
-        ("web.yaml", app),
-        ("manifests/web/web.yaml", config_map("web", "1")),
-        ("manifests/web/more.yaml", config_map("more", "1")),
-        ("placement.yaml", placement("web", &["web"], "{selector: {}}")),
+        ("web.yaml", in_namespace("web", "apps")),
+        ("manifests/web/web.yaml", config_map("web", "0")),
+        ("manifests/web/more.yaml", config_map("more", "0")),
+        ("keys.yaml", in_namespace("keys", "apps")),
+        ("manifests/keys/keys.yaml", secret("0")),
+        ("shop.yaml", in_namespace("shop", "shop")),
+        ("manifests/shop/shop.yaml", config_map("shop", "0")),
+        ("placement.yaml", placement("all", &["web", "keys", "shop"], "{selector: {}}")),
     ]
 }
 
+fn secret(value: &str) -> String {
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: keys}}\nstringData: {{value: {value:?}}}\n")
+}
+
 impl Installed {
-    async fn start(chosen: bool) -> Self {
-        let files = files();
-        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
-        let catalog = Repository::with("catalog", &files).unwrap();
-        let options = Options { name: "fra-1".to_owned(), workloads: false };
-        let (fleet, cluster) = tokio::join!(Fleet::start(catalog), Cluster::start(options));
-        let (fleet, cluster) = (fleet.unwrap(), cluster.unwrap());
-        for namespace in ["team-a", "team-b"] {
-            cluster.kubectl(&["create", "namespace", namespace]).await.unwrap();
-        }
-        let rights: &[&str] =
-            if chosen { &["--rights", "chosen", "--namespaces", "team-a,team-b"] } else { &[] };
-        let join = [&["cluster", "join", "fra-1", "-o", "manifest"], rights].concat();
-        let manifest = fleet.hub(&join).await.unwrap();
-        assert_eq!(manifest.code, 0, "{}", manifest.stderr);
-        cluster.apply(&manifest.stdout).await.unwrap();
-        let account = cluster.service_account(OWN, "nave-spoke").await.unwrap();
-        Self { fleet, cluster, account, chosen }
+    /// Commits this value for every app.
+    fn write(&self, value: &str) {
+        let catalog = &self.fleet.catalog;
+        catalog.write("manifests/web/web.yaml", &config_map("web", value)).unwrap();
+        catalog.write("manifests/shop/shop.yaml", &config_map("shop", value)).unwrap();
+        catalog.write("manifests/keys/keys.yaml", &secret(value)).unwrap();
+        catalog.commit(&format!("Say {value}")).unwrap();
     }
 
-    /// A command of the spoke, with the arguments that its Deployment gives it.
-    fn spoke(&self, command: &[&str]) -> Program {
-        let program = Program::built("spoke").unwrap().args(command).arg("--kubeconfig").arg(&self.account);
-        let program = program.args(["--namespace", OWN]);
-        if self.chosen { program.args(["--namespaces", "team-a,team-b"]) } else { program }
+    /// Takes the rule about a resource out of the spoke's Role in a namespace.
+    async fn without(&self, namespace: &str, resource: &str) {
+        let name = if namespace == OWN { "nave-spoke".to_owned() } else { format!("nave-spoke-{OWN}") };
+        let role =
+            self.cluster.kubectl(&["get", "role", "-n", namespace, &name, "-o", "json"]).await.unwrap();
+        let role: Value = serde_json::from_str(&role).unwrap();
+        let rules = role["rules"].as_array().unwrap();
+        let at = rules.iter().position(|rule| rule["resources"][0] == resource);
+        let at = at.unwrap_or_else(|| panic!("no rule about {resource} in {namespace}: {role:#}"));
+        let patch = json!([{"op": "remove", "path": format!("/rules/{at}")}]).to_string();
+        self.cluster
+            .kubectl(&["patch", "role", "-n", namespace, &name, "--type=json", "-p", &patch])
+            .await
+            .unwrap();
     }
 
-    /// The agent, with the token of the Secret that the manifest made: as in its pod, at every start.
-    async fn run_spoke(&mut self) {
-        let path = r"jsonpath={.data.token}";
-        let token =
-            self.cluster.kubectl(&["get", "secret", "-n", OWN, "nave-spoke-join", "-o", path]).await.unwrap();
-        use base64::Engine as _;
-        let token = base64::engine::general_purpose::STANDARD.decode(token.trim()).unwrap();
-        let program = self.spoke(&["run"]).env("NAVE_JOIN", String::from_utf8(token).unwrap());
-        self.fleet.adopt_spoke("fra-1", program).unwrap();
-    }
-
-    /// What a command of the spoke prints, and whether it was content.
-    async fn says(&self, command: &[&str]) -> (bool, String) {
-        let said = self.spoke(command).output(LIMIT).await;
-        match said {
-            Ok(text) => (true, text),
-            Err(error) => (false, format!("{error:#}")),
-        }
-    }
-
-    async fn commit(&self, message: &str) {
-        self.fleet.catalog.commit(message).unwrap();
-        let head = self.fleet.catalog.head().unwrap();
-        self.fleet.converge(&["--commit", &head]).await.unwrap();
-    }
-
-    async fn value(&self, object: &str, wanted: &str) {
-        until(&format!("{object} is {wanted}"), LIMIT, async || {
-            let seen = self.cluster.config_map(object).await?;
-            ensure!(seen == wanted, "{seen}\n{}", self.fleet.tails());
-            Ok(())
-        })
-        .await;
-    }
-
-    /// All that an agent does: it converges, updates, puts right, prunes.
-    async fn work(&mut self) {
-        self.run_spoke().await;
-        self.fleet.connected(1).await;
-        self.fleet.converge(&[]).await.unwrap();
-        assert_eq!(self.cluster.config_map("team-a/web").await.unwrap(), "1");
-
-        self.fleet.catalog.write("manifests/web/web.yaml", &config_map("web", "2")).unwrap();
-        self.commit("Update").await;
-        assert_eq!(self.cluster.config_map("team-a/web").await.unwrap(), "2");
-
+    /// All that an agent does with an app: brings it, updates it, puts it right, prunes.
+    async fn works(&self) {
+        self.converge().await;
+        assert_eq!(self.cluster.config_map("apps/web").await.unwrap(), "0");
+        self.write("1");
+        self.converge().await;
+        self.value("apps/web", "1").await;
         let edit = r#"{"data":{"value":"theirs"}}"#;
         self.cluster
-            .kubectl(&["patch", "-n", "team-a", "configmap/web", "--type=merge", "-p", edit])
+            .kubectl(&["patch", "-n", "apps", "configmap/web", "--type=merge", "-p", edit])
             .await
             .unwrap();
-        self.value("team-a/web", "2").await;
-
+        self.value("apps/web", "1").await;
+        self.cluster.kubectl(&["delete", "-n", "shop", "configmap/shop"]).await.unwrap();
+        self.value("shop/shop", "1").await;
         self.fleet.catalog.remove("manifests/web/more.yaml").unwrap();
-        self.commit("Prune").await;
-        assert!(!self.cluster.has("team-a", "configmap/more").await);
+        self.fleet.catalog.commit("Prune").unwrap();
+        self.converge().await;
+        assert!(!self.cluster.has("apps", "configmap/more").await);
+    }
+
+    async fn leaves(&self, gone: &[(&str, &str)]) {
+        let order = ["cluster", "remove", "fra-1", "--workloads", "delete", "--reason", "the test ends"];
+        let removed = self.fleet.hub(&order).await.unwrap();
+        assert_eq!(removed.code, 0, "{}{}", removed.stdout, removed.stderr);
+        for (namespace, object) in gone {
+            until(&format!("{object} is deleted"), LIMIT, async || {
+                ensure!(!self.cluster.has(namespace, object).await, "{}", self.fleet.tails());
+                Ok(())
+            })
+            .await;
+        }
     }
 }
 
 #[tokio::test]
-async fn the_rights_of_chosen_namespaces_suffice_and_fewer_would_not() {
-    let mut at = Installed::start(true).await;
-    at.work().await;
-    let (well, said) = at.says(&["doctor"]).await;
-    assert!(well, "{said}");
+async fn the_rights_in_chosen_namespaces_suffice() {
+    let mut at = Installed::start(&files(), &NARROW).await;
+    at.join("spoke-1").await;
+    at.works().await;
+    at.is_well(&["--namespaces", "apps,shop"]).await;
+    let bindings = at.cluster.kubectl(&["get", "clusterrolebindings", "-o", "json"]).await.unwrap();
+    assert!(!bindings.contains("nave-spoke"), "nothing of the cluster as a whole");
 
-    // Each rule of its Roles but the explaining one, taken away: the doctor says which.
-    let rows = [
-        (OWN, 0, "secrets in namespace nave-system"),
-        (OWN, 1, "it may not get pods in namespace nave-system"),
-        (OWN, 2, "it may not get namespaces/nave-system"),
-        ("team-a", 0, "it may not watch configmaps in namespace team-a"),
-    ];
-    for (namespace, rule, expected) in rows {
-        let get = ["get", "role", "-n", namespace, "nave-spoke", "-o", "json"];
-        let role = at.cluster.kubectl(&get).await.unwrap();
-        let remove = json!([{"op": "remove", "path": format!("/rules/{rule}")}]).to_string();
-        at.cluster
-            .kubectl(&["patch", "role", "-n", namespace, "nave-spoke", "--type=json", "-p", &remove])
-            .await
-            .unwrap();
-        until(&format!("without rule {rule} of {namespace}"), LIMIT, async || {
-            let (well, said) = at.says(&["doctor"]).await;
-            ensure!(!well && (said.contains(expected) || said.contains("PROBLEM  cluster")), "{said}");
-            Ok(())
-        })
-        .await;
-        let mut role: Value = serde_json::from_str(&role).unwrap();
-        role["metadata"]
-            .as_object_mut()
-            .unwrap()
-            .retain(|field, _| ["name", "namespace", "labels"].contains(&field.as_str()));
-        at.cluster.apply(&role.to_string()).await.unwrap();
-        until("the rights are back", LIMIT, async || {
-            let (well, said) = at.says(&["doctor"]).await;
-            ensure!(well, "{said}");
-            Ok(())
-        })
-        .await;
-    }
-
-    // An app that leaves the chosen namespaces is its own problem, and named.
-    let elsewhere =
-        config_map("elsewhere", "1").replace("{name: elsewhere}", "{name: elsewhere, namespace: default}");
-    at.fleet.catalog.write("manifests/web/elsewhere.yaml", &elsewhere).unwrap();
-    at.fleet.catalog.commit("Reach too far").unwrap();
-    until("the hub names the object", LIMIT, async || {
-        let status = at.fleet.status().await?;
-        let groups = status["groups"].as_array().context("groups")?;
-        let named = groups.iter().any(|group| group["message"].to_string().contains("default/elsewhere"));
-        ensure!(named, "{groups:#?}\n{}", at.fleet.tails());
-        Ok(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn state_in_secrets_outlives_the_spoke_and_belongs_to_one() {
-    let mut at = Installed::start(false).await;
-    at.work().await;
-    let (well, said) = at.says(&["doctor"]).await;
-    assert!(well, "{said}");
-
-    let second = at.spoke(&["run"]).output(LIMIT).await.unwrap_err();
-    let second = format!("{second:#}");
-    let first = at.fleet.spoke_process("fra-1").unwrap().id();
-    assert!(
-        second.contains("in use by another spoke") && second.contains(&format!("process {first} ")),
-        "{second}"
-    );
-
-    // Idle, it writes nothing; killed and without its hub, it knows everything.
-    let secrets = async || {
-        let columns = r"jsonpath={range .items[*]}{.metadata.name}={.metadata.resourceVersion}{'\n'}{end}";
-        at.cluster
-            .kubectl(&["get", "secrets", "-n", OWN, "-l", "nave.dev/state", "-o", columns])
-            .await
-            .unwrap()
-    };
-    let before = secrets().await;
-    harness::wait::throughout(
-        "an idle spoke writes nothing",
-        std::time::Duration::from_secs(10),
-        async || secrets().await == before,
-    )
-    .await;
-    at.fleet.kill_hub();
-    at.fleet.kill_spoke("fra-1");
-    at.cluster.kubectl(&["delete", "-n", "team-a", "configmap/web"]).await.unwrap();
-    at.run_spoke().await;
-    at.value("team-a/web", "2").await;
-    let (well, said) = at.says(&["status"]).await;
-    assert!(well && said.contains("fra-1 (fleet test)") && said.contains("web"), "{said}");
-
-    // The pause, on the spot and without the hub.
-    let (well, said) = at.says(&["pause", "--reason", "audit"]).await;
-    assert!(well, "{said}");
-    at.cluster.kubectl(&["delete", "-n", "team-a", "configmap/web"]).await.unwrap();
-    until("the status says what waits", LIMIT, async || {
-        let (_, said) = at.says(&["status", "-o", "json"]).await;
-        let status: Value = serde_json::from_str(&said)?;
-        let app = &status["apps"][0];
-        ensure!(app["reason"] == "Paused" && app["state"] == "Waiting", "{status:#}\n{}", at.fleet.tails());
-        Ok(())
-    })
-    .await;
-    assert!(!at.cluster.has("team-a", "configmap/web").await);
-    let (well, said) = at.says(&["resume"]).await;
-    assert!(well, "{said}");
-    at.value("team-a/web", "2").await;
-
-    // By hand, for one app: an annotation on its inventory.
-    let path = "jsonpath={.items[0].metadata.name}";
-    let inventory = at
-        .cluster
-        .kubectl(&["get", "configmaps", "-n", OWN, "-l", "nave.dev/inventory=true", "-o", path])
-        .await
+    // An app that reaches further is its own problem.
+    let stray = app_with("stray", "")
+        .replace("namespace: {name: stray}", "namespace: {name: default, create: false}");
+    at.fleet.catalog.write("stray.yaml", &stray).unwrap();
+    at.fleet.catalog.write("manifests/stray/stray.yaml", &config_map("stray", "0")).unwrap();
+    at.fleet
+        .catalog
+        .write("stray-placement.yaml", &placement("stray", &["stray"], "{selector: {}}"))
         .unwrap();
-    at.cluster
-        .kubectl(&["annotate", "configmap", "-n", OWN, &inventory, "nave.dev/paused=by hand"])
-        .await
-        .unwrap();
-    at.cluster.kubectl(&["delete", "-n", "team-a", "configmap/web"]).await.unwrap();
-    until("the app waits", LIMIT, async || {
-        let (_, said) = at.says(&["status"]).await;
-        ensure!(said.contains("until `spoke resume`: by hand"), "{said}");
-        Ok(())
-    })
-    .await;
-    at.says(&["resume", "--app", "web"]).await;
-    at.value("team-a/web", "2").await;
-
-    // It leaves, and takes what it made along.
-    at.fleet.spoke_process("fra-1").unwrap().signal(Signal::TERM);
-    let uninstall = ["uninstall", "--delete-workloads", "--yes", "--kubeconfig"];
-    let admin = Program::built("spoke").unwrap().args(uninstall).arg(at.cluster.kubeconfig());
-    let said = admin.output(LIMIT * 2).await.unwrap();
-    assert!(said.contains("deleted ConfigMap team-a/web of app web"), "{said}");
-    for removed in
-        ["Deployment nave-system/nave-spoke", "Namespace nave-system", "ClusterRoleBinding nave-spoke"]
-    {
-        assert!(said.contains(&format!("removed {removed}")), "{removed}: {said}");
+    at.write("2");
+    at.told("stray", &["is forbidden", "configmaps", "default"]).await;
+    for object in ["apps/web", "shop/shop"] {
+        at.value(object, "2").await;
     }
-    assert!(!at.cluster.has("team-a", "configmap/web").await);
-    assert!(!at.cluster.has("default", "clusterrolebinding/nave-spoke").await);
+    assert!(!at.cluster.has("default", "configmap/stray").await);
+    at.leaves(&[("apps", "configmap/web"), ("apps", "secret/keys"), ("shop", "configmap/shop")]).await;
+}
+
+/// Each rule is taken away by itself, while everything is to change.
+#[tokio::test]
+async fn less_than_the_rights_in_chosen_namespaces_would_not_do() {
+    let mut at = Installed::start(&files(), &NARROW).await;
+    at.join("spoke-1").await;
+    at.converge().await;
+    // Where, the rule about what; which app has the problem; who goes on.
+    let rows: [(&str, &str, &str, &[&str]); 4] = [
+        ("apps", "configmaps", "web", &["shop/shop"]),
+        ("apps", "secrets", "keys", &["apps/web", "shop/shop"]),
+        ("apps", "namespaces", "keys", &["shop/shop"]),
+        (OWN, "configmaps", "shop", &[]),
+    ];
+    for (round, (namespace, resource, app, others)) in rows.into_iter().enumerate() {
+        let value = format!("without {resource} in {namespace}");
+        at.without(namespace, resource).await;
+        at.write(&value);
+        at.told(app, &["is forbidden", resource, namespace]).await;
+        for object in others {
+            at.value(object, &value).await;
+        }
+        at.apply_again().await;
+        at.converge().await;
+        for object in ["apps/web", "shop/shop"] {
+            assert_eq!(at.cluster.config_map(object).await.unwrap(), value, "round {round}");
+        }
+    }
+
+    // Nothing new can be accepted, and what was accepted is kept as it is.
+    let before = at.cluster.config_map("apps/web").await.unwrap();
+    at.without(OWN, "secrets").await;
+    at.write("unheard");
+    let spoke = at.fleet.spoke_process("fra-1").unwrap();
+    let said = spoke.line("is not stored, so it is not accepted", LIMIT).await.unwrap();
+    assert!(said.contains("secrets") && said.contains("is forbidden"), "{said}");
+    at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
+    at.value("apps/web", &before).await;
+    at.apply_again().await;
+    at.converge().await;
+    assert_eq!(at.cluster.config_map("apps/web").await.unwrap(), "unheard");
+
+    // Whether the pod before has ended cannot be seen: the next does not take the state from it.
+    at.without(OWN, "pods").await;
+    let next = at.container("spoke-2").await;
+    at.fleet.adopt_spoke("next", next).unwrap();
+    let said = at.fleet.spoke_process("next").unwrap().line("pods", LIMIT).await.unwrap();
+    assert!(said.contains("cannot get resource"), "{said}");
+    at.fleet.kill_spoke("next");
+    at.apply_again().await;
+
+    // Neither which cluster this is nor a pause on the spot can be seen.
+    at.without(OWN, "namespaces").await;
+    let (well, said) = at.says(&["doctor", "--namespaces", "apps,shop"]).await;
+    assert!(!well && said.contains(r#"cannot get resource "namespaces""#), "{said}");
+    at.apply_again().await;
+    at.is_well(&["--namespaces", "apps,shop"]).await;
 }
 
 #[tokio::test]
-async fn secrets_of_a_real_cluster_keep_what_every_place_for_records_promises() {
-    let cluster = Cluster::start(Options { name: "fra-1".to_owned(), workloads: false }).await.unwrap();
-    cluster.kubectl(&["create", "namespace", OWN]).await.unwrap();
-    let options =
-        kube::Options { kubeconfig: Some(cluster.kubeconfig().to_owned()), ..kube::Options::default() };
-    let (client, _) = kube::client(&options).await.unwrap();
-    let shelf = || Arc::new(ClusterShelf::new(client.clone(), OWN));
-    let keep = Secrets::open(shelf(), Holder::this_process(None)).await.unwrap();
-    // Three chunks.
-    check(&keep, 1_500_000).await;
+async fn an_administrators_rights_bring_definitions_and_their_objects() {
+    let mut files = files();
+    // They bring a namespace of their own.
+    let widgets = definitions::files().into_iter().map(|(path, text)| (path, text.replace("shop", "store")));
+    files.extend(widgets);
+    files.retain(|(path, _)| *path != "placement.yaml");
+    let apps = ["web", "keys", "shop", "widgets"];
+    files.push(("placement.yaml", placement("all", &apps, "{selector: {}}")));
+    let mut at = Installed::start(&files, &[]).await;
+    at.join("spoke-1").await;
+    at.converge().await;
+    // So that kubectl forgets what it knew of this server's kinds.
+    at.cluster.kubectl(&["api-resources"]).await.unwrap();
+    assert_eq!(at.cluster.field("store", "widget/small", "{.spec.size}").await, "1");
 
-    // What is in the cluster is whole without this process, and nothing is left over.
-    let again = Secrets::to_look_at(shelf()).await.unwrap();
-    assert_eq!(again.read("assignment").await.unwrap(), Found::Whole(b"again".to_vec()));
-    let columns = r"jsonpath={range .items[*]}{.metadata.name}{'\n'}{end}";
-    let listed =
-        cluster.kubectl(&["get", "secrets", "-n", OWN, "-l", "nave.dev/state", "-o", columns]).await.unwrap();
-    let expected = [
-        "nave-state.assignment",
-        "nave-state.assignment.damaged",
-        "nave-state.bundles.cd",
-        "nave-state.owner",
-    ];
-    assert_eq!(listed.lines().collect::<Vec<_>>(), expected);
+    // Used once: the next start has no need of it.
+    at.cluster.kubectl(&["delete", "secret", "-n", OWN, "nave-spoke-join"]).await.unwrap();
+    at.run("spoke-1").await;
+    at.fleet.connected(1).await;
+    at.write("1");
+    at.converge().await;
+    at.value("apps/web", "1").await;
+    let audit = at.fleet.hub(&["audit", "-o", "json"]).await.unwrap();
+    assert_eq!(audit.stdout.matches("\"Enrolled\"").count(), 1, "{}", audit.stdout);
+
+    // One at a time: the second says who has the state.
+    let second = at.container("spoke-2").await.output(LIMIT).await.unwrap_err().to_string();
+    assert!(second.contains("in use by another spoke, pod spoke-1"), "{second}");
+    at.write("2");
+    at.converge().await;
+
+    // Without the binding it may do nothing, says so, and comes back by itself.
+    let binding = format!("nave-spoke-{OWN}");
+    at.cluster.kubectl(&["delete", "clusterrolebinding", &binding]).await.unwrap();
+    at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
+    at.told("web", &["is forbidden"]).await;
+    at.apply_again().await;
+    at.value("apps/web", "2").await;
+    at.leaves(&[("apps", "configmap/web"), ("store", "widget/small")]).await;
 }

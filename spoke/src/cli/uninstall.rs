@@ -31,7 +31,7 @@ use super::place::{Place, To};
 
 /// What the manifests put on everything of the agent.
 const OURS: &str = "app.kubernetes.io/name=nave-spoke";
-/// What they name everything that has a name.
+/// What they call everything in the agent's namespace; elsewhere its namespace follows.
 const NAME: &str = "nave-spoke";
 /// A pod has half a minute to end, and a busy cluster takes its time to notice.
 const ENDING: Duration = Duration::from_secs(90);
@@ -203,6 +203,7 @@ async fn empty_or_tell(arguments: &Arguments, target: &dyn Target) -> anyhow::Re
 /// Roles and bindings, as far as they can be seen, and the account.
 async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
     let kinds = [("RoleBinding", "rolebindings"), ("Role", "roles")];
+    let elsewhere = format!("{NAME}-{}", place.namespace);
     let everywhere = match place.namespaces.as_slice() {
         [] => vec![String::new()],
         some => some.to_vec(),
@@ -217,7 +218,10 @@ async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
             let listed = api.list_metadata(&ListParams::default().labels(OURS)).await;
             for object in listed.map(|list| list.items).unwrap_or_default() {
                 let within = object.namespace().unwrap_or_default();
-                if !(namespace_goes && within == place.namespace) {
+                let own = within == place.namespace;
+                // Another agent may live in another namespace, and have its rights beside these.
+                let ours = own || object.name_any() == elsewhere;
+                if ours && !(namespace_goes && own) {
                     remove(client, &kind, &within, &object.name_any()).await;
                 }
             }
@@ -227,7 +231,7 @@ async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
         remove(client, &core("ServiceAccount", "serviceaccounts"), &place.namespace, NAME).await;
     }
     for (name, plural) in [("ClusterRoleBinding", "clusterrolebindings"), ("ClusterRole", "clusterroles")] {
-        remove(client, &kind("rbac.authorization.k8s.io/v1", name, plural), "", NAME).await;
+        remove(client, &kind("rbac.authorization.k8s.io/v1", name, plural), "", &elsewhere).await;
     }
 }
 
