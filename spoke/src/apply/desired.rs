@@ -41,7 +41,10 @@ fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Want
         return Err(unresolved(Reason::BundleMissing { bundle: entry.bundle }, None));
     };
     match resolve(&bytes, entry, scopes) {
-        Ok(objects) => Ok(Wanted { entry: entry.clone(), objects }),
+        Ok(objects) => match in_full(entry) {
+            Ok(entry) => Ok(Wanted { entry, objects }),
+            Err(reason) => Err(unresolved(reason, Some(objects.into_iter().map(|object| object.key).collect()))),
+        },
         Err(error @ ResolveError::Twice { .. }) => {
             // It cannot be applied, but what it claims is known: the rest of the cluster goes on.
             let claims: Option<BTreeSet<_>> = Bundle::read(bytes.to_vec()).ok().map(|b| (*b.objects).clone());
@@ -49,4 +52,17 @@ fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Want
         }
         Err(error) => Err(unresolved(Reason::BundleDamaged { message: error.to_string() }, None)),
     }
+}
+
+/// The entry with its service account's namespace, which is the app's own where none is written.
+fn in_full(entry: &Entry) -> Result<Entry, Reason> {
+    let mut entry = entry.clone();
+    let account = entry.options.treatment.service_account.take();
+    let account = account.map(|name| match &entry.options.namespace {
+        _ if name.contains('/') => Ok(name),
+        Some(namespace) => Ok(format!("{}/{name}", namespace.name)),
+        None => Err(Reason::AccountWithoutNamespace { name }),
+    });
+    entry.options.treatment.service_account = account.transpose()?;
+    Ok(entry)
 }

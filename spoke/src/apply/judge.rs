@@ -4,15 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use nave_placement::report::{EntryReport, EntryState, MAX_UNHEALTHY, ObjectReport};
+use nave_placement::catalog::{Drift, Mode};
+use nave_placement::render::Resolved;
+use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, ObjectReport};
 use nave_placement::{AppKey, ObjectKey};
 
 use super::Desired;
 use super::desired::AllWanted;
 use super::round::{AllSeen, Round};
-use crate::plan::{Observed, Plan, Unresolved, Wanted, is_given};
+use crate::observe::changes::told;
+use crate::plan::{Ignored, Observed, Plan, Terms, Unresolved, Wanted, is_given};
 use crate::report::{Outcome, Reason, pending};
-use crate::target::{Health, HealthState, Seen, TargetError};
+use crate::target::{Foreign, Found, Health, HealthState, Seen, TargetError};
 
 /// The outcome of a round that could not even begin.
 pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
@@ -46,7 +49,10 @@ pub(super) fn outcome(
         outcome.apps.insert(app.clone(), report);
     }
     for app in desired.assignment.leaving.keys().filter(|app| !wanted.contains_key(*app)) {
-        if round.inventories().contains_key(app) {
+        if round.unsure().contains(app) {
+            let message = "it is not known which of its objects are here".to_owned();
+            outcome.leaving.insert(app.clone(), verdict(pending(), vec![Reason::Unreachable { message }]));
+        } else if round.inventories().contains_key(app) {
             outcome.leaving.insert(app.clone(), leaving(app, plan, &mut round));
         } else {
             outcome.left.insert(app.clone());
@@ -74,18 +80,22 @@ fn entry(
             report.objects = u32::try_from(wanted.objects.len()).unwrap_or(u32::MAX);
             // What could not be written speaks for itself, whatever is there.
             let troubles: BTreeMap<_, _> = reasons.iter().filter_map(Reason::trouble).collect();
-            let mut unhealthy = Vec::new();
+            let (mut unhealthy, mut notes) = (Vec::new(), Vec::new());
             for object in &wanted.objects {
                 if let Some(trouble) = troubles.get(&object.key) {
                     unhealthy.push((object.key.clone(), trouble.clone()));
                     continue;
                 }
-                let health = match seen.and_then(|seen| seen.get(&object.key)) {
-                    Some(Ok(Seen::Ours { health, .. })) => health.clone(),
-                    Some(Ok(Seen::Foreign)) if is_given(wanted, object) => Health::healthy(),
-                    Some(Ok(Seen::Absent | Seen::Foreign)) => not_there(),
-                    Some(Err(_)) | None => continue,
-                };
+                let Some(Ok(seen)) = seen.and_then(|seen| seen.get(&object.key)) else { continue };
+                let standing = standing(wanted, object, seen);
+                report.drifted += u32::from(standing.drifted);
+                notes.extend(standing.notes);
+                if let Some(reason) = standing.reason {
+                    unhealthy.extend(reason.trouble());
+                    reasons.push(reason);
+                    continue;
+                }
+                let health = standing.health;
                 if matches!(health.state, HealthState::Healthy | HealthState::Suspended) {
                     report.healthy += 1;
                     continue;
@@ -98,9 +108,99 @@ fn entry(
             unhealthy.sort_by_key(|(_, health)| std::cmp::Reverse(health.state));
             unhealthy.truncate(MAX_UNHEALTHY);
             report.unhealthy = unhealthy.into_iter().map(object_report).collect();
+            notes.truncate(MAX_NOTES);
+            report.notes = notes.into_iter().map(object_report).collect();
+            let observes = wanted.entry.options.treatment.mode == Mode::Observe;
+            if observes && reasons.is_empty() && !round.inventories().contains_key(app) {
+                // Nothing was ever applied, and nothing would have to be.
+                report.version = Some(wanted.entry.version);
+            }
         }
     }
     verdict(report, reasons)
+}
+
+/// How one object stands.
+struct Standing {
+    health: Health,
+    /// What is wrong with it apart from its health.
+    reason: Option<Reason>,
+    /// A foreign change of it stays.
+    drifted: bool,
+    notes: Vec<(ObjectKey, Health)>,
+}
+
+fn standing(wanted: &Wanted, object: &Resolved, seen: &Seen) -> Standing {
+    let key = &object.key;
+    let terms = Terms::of(&wanted.entry.options.treatment, object).ok();
+    let observes = terms.as_ref().is_some_and(|terms| terms.mode == Mode::Observe);
+    let mut standing =
+        Standing { health: Health::healthy(), reason: None, drifted: false, notes: Vec::new() };
+    let differs = |message: String| Some(Reason::Differs { object: key.clone(), message });
+    match seen {
+        Seen::Absent if observes => standing.reason = differs("it is not there".to_owned()),
+        Seen::Absent => standing.health = not_there(),
+        Seen::Terminating { message, stuck } => {
+            let (object, message) = (key.clone(), message.clone());
+            standing.reason = Some(Reason::Terminating { object, message, stuck: *stuck });
+        }
+        Seen::Foreign(_) if is_given(wanted, object) => {}
+        Seen::Foreign(Foreign { changes, health, .. }) if observes => {
+            standing.health = health.clone().unwrap_or_else(Health::healthy);
+            match changes.as_deref().unwrap_or_default() {
+                [] => {}
+                changes => standing.reason = differs(told(changes)),
+            }
+        }
+        Seen::Foreign(Foreign { health, .. }) if terms.as_ref().is_some_and(|t| t.ignored == Ignored::Whole) => {
+            standing.health = health.clone().unwrap_or_else(Health::healthy);
+        }
+        Seen::Foreign(_) => standing.health = not_there(),
+        Seen::Ours { found, health, .. } if observes => {
+            standing.health = health.clone();
+            if !found.changes.is_empty() {
+                standing.drifted = true;
+                standing.reason = differs(told(&found.changes));
+            }
+        }
+        Seen::Ours { differs, drifted, health, found } => {
+            standing.health = health.clone();
+            standing.notes = notes(key, found);
+            let stays = *differs && *drifted;
+            if stays && terms.as_ref().is_some_and(|terms| terms.drift == Drift::Report) {
+                standing.drifted = true;
+                standing.notes.push((key.clone(), note("Drifted", told(&found.changes))));
+            } else if stays && found.fought {
+                standing.drifted = true;
+                let message = format!(
+                    "{}; it was corrected again and again, and is left as it is until the app changes, or for an hour",
+                    told(&found.changes)
+                );
+                standing.reason = Some(Reason::Fought { object: key.clone(), message });
+            }
+        }
+    }
+    standing
+}
+
+/// What is worth saying of an object that is well.
+fn notes(key: &ObjectKey, found: &Found) -> Vec<(ObjectKey, Health)> {
+    let mut notes = Vec::new();
+    if let Some(from) = &found.adopted {
+        notes.push(note("Adopted", format!("taken over from {from}")));
+    }
+    if !found.yielded.is_empty() {
+        notes.push(note("Yielded", told(&found.yielded)));
+    }
+    if !found.mutated.is_empty() {
+        let message = format!("the cluster makes something else of it: {}", told(&found.mutated));
+        notes.push(note("Mutated", message));
+    }
+    notes.into_iter().map(|note| (key.clone(), note)).collect()
+}
+
+fn note(reason: &str, message: String) -> Health {
+    Health { state: HealthState::Healthy, reason: reason.to_owned(), message }
 }
 
 fn leaving(app: &AppKey, plan: &Plan, round: &mut Round<'_>) -> EntryReport {

@@ -71,6 +71,7 @@ pub async fn reconcile(target: &dyn Target, desired: &Desired<'_>, interrupt: &d
     let mut round = Round::new(target, interrupt, inventories);
     let mut wanted = resolve_all(desired, &*target.scopes());
     let mut seen = round.observe(&wanted).await;
+    round.recover(desired.assignment.leaving.keys(), &seen).await;
     let mut plan = checked(&round, desired, &wanted, &seen);
     round.raise(&plan).await;
     if !round.stopped() && defines_kinds(&plan) && round.lacks_kinds(&plan) && target.discover().await.is_ok()

@@ -11,7 +11,7 @@ use super::Interrupt;
 use super::desired::AllWanted;
 use crate::plan::{AppPlan, Observed, Plan, Step};
 use crate::report::Reason;
-use crate::target::{Applied, Behalf, Deleted, Inventory, Target, TargetError};
+use crate::target::{Applied, Behalf, Deleted, Inventory, Missing, Seen, Target, TargetError};
 
 /// What was seen, by the app that wants it.
 pub type AllSeen = BTreeMap<AppKey, Observed>;
@@ -44,6 +44,7 @@ pub struct Round<'a> {
     progress: BTreeMap<AppKey, Progress>,
     writes: u64,
     stopped: bool,
+    unsure: BTreeSet<AppKey>,
 }
 
 /// The round was broken off.
@@ -56,7 +57,7 @@ impl<'a> Round<'a> {
         interrupt: &'a dyn Interrupt,
         inventories: BTreeMap<AppKey, Inventory>,
     ) -> Self {
-        Self { target, interrupt, inventories, progress: BTreeMap::new(), writes: 0, stopped: false }
+        Self { target, interrupt, inventories, progress: BTreeMap::new(), writes: 0, stopped: false, unsure: BTreeSet::new() }
     }
 
     /// The inventories as they are stored now.
@@ -120,6 +121,32 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Finds the inventories that are missing though their apps have objects here. What could not be searched for is not
+    /// taken for gone.
+    pub async fn recover<'b>(&mut self, leaving: impl Iterator<Item = &'b AppKey>, seen: &AllSeen) {
+        let missing = |app: &&AppKey| !self.inventories.contains_key(*app);
+        let ours = |observed: &Observed| observed.values().any(|seen| matches!(seen, Ok(Seen::Ours { .. })));
+        let assigned: BTreeSet<_> = seen.keys().filter(missing).cloned().collect();
+        let lost = assigned.iter().filter(|app| ours(&seen[*app])).cloned().collect();
+        let leaving: BTreeSet<_> = leaving.filter(|app| missing(app) && !seen.contains_key(*app)).cloned().collect();
+        if assigned.is_empty() && leaving.is_empty() {
+            return;
+        }
+        let missing = Missing { assigned, seen: lost, leaving };
+        match self.target.rebuild(&missing).await {
+            Ok(found) => self.inventories.extend(found),
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be told which objects are here of apps without an inventory");
+                self.unsure = missing.leaving;
+            }
+        }
+    }
+
+    /// Leaving apps of which it is not known whether anything is left of them.
+    pub fn unsure(&self) -> &BTreeSet<AppKey> {
+        &self.unsure
+    }
+
     /// Whether an object of the plan waits for its kind.
     pub fn lacks_kinds(&self, plan: &Plan) -> bool {
         let lacks = |reasons: &[Reason]| reasons.iter().any(|r| matches!(r, Reason::NotServed { .. }));
@@ -149,15 +176,15 @@ impl<'a> Round<'a> {
                         return Ok(());
                     }
                 }
-                Step::Apply { object, take, drifted } => match self.target.apply(of, object, *take).await {
+                Step::Apply { object, how } => match self.target.apply(of, object, *how).await {
                     Ok(applied) => {
                         let progress = self.progress(app);
                         progress.applied.insert(object.key.clone());
-                        progress.corrected += u32::from(*drifted && applied != Applied::Unchanged);
+                        progress.corrected += u32::from(how.corrects && applied != Applied::Unchanged);
                     }
                     Err(error) => {
                         let unreachable = matches!(error, TargetError::Unreachable(_));
-                        self.progress(app).problems.push(not_applied(&object.key, error));
+                        self.progress(app).problems.push(Reason::of(&object.key, &error));
                         if unreachable {
                             return Ok(());
                         }
@@ -226,7 +253,10 @@ impl<'a> Round<'a> {
                 progress.settled.insert((of.clone(), key.clone()));
                 progress.kept.push(key.clone());
             }
-            Ok(Deleted::Terminating) => progress.problems.push(Reason::Terminating { object: key.clone() }),
+            Ok(Deleted::Terminating) => {
+                let (object, message) = (key.clone(), String::new());
+                progress.problems.push(Reason::Terminating { object, message, stuck: false });
+            }
             Err(TargetError::Unreachable(message)) => {
                 progress.problems.push(Reason::NotSeen { object: key.clone(), message });
             }
@@ -241,7 +271,7 @@ impl<'a> Round<'a> {
     fn remaining(&mut self, app: &AppKey, of: &AppKey) -> Inventory {
         let mut inventory = self.inventories.get(of).cloned().unwrap_or_default();
         let settled = &self.progress(app).settled;
-        inventory.objects.retain(|key| !settled.contains(&(of.clone(), key.clone())));
+        inventory.retain(|key| !settled.contains(&(of.clone(), key.clone())));
         inventory
     }
 
@@ -300,15 +330,5 @@ impl<'a> Round<'a> {
         }
         self.writes += 1;
         Ok(())
-    }
-}
-
-fn not_applied(key: &ObjectKey, error: TargetError) -> Reason {
-    let object = key.clone();
-    match error {
-        TargetError::Refused(message) => Reason::Refused { object, message },
-        TargetError::Conflict(message) => Reason::Conflict { object, message },
-        TargetError::NotServed(_) => Reason::NotServed { object },
-        TargetError::Unreachable(message) => Reason::NotSeen { object, message },
     }
 }

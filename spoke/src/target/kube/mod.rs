@@ -9,22 +9,31 @@
 //! | `wire`, `problem` | a request | its answer, or one of four kinds of failure |
 //! | `kinds` | discovery documents | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
-//! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
+//! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
+//! | `compare`, `notes` | what was sent, what is there | whether it differs, whether that is news, whether somebody fights |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
-//! | `apply`, `remove` | an object, a key | what came of it |
-//! | `inventory`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+//! | `apply`, `adopt`, `recreate`, `remove` | an object, a key | what came of it |
+//! | `autoscale` | a namespace | what is scaled there by others |
+//! | `inventory`, `search`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
 
+mod adopt;
 mod apply;
+mod autoscale;
+mod books;
 mod compare;
 mod facts;
 mod inventory;
 mod kinds;
+mod listed;
 mod look;
 mod marks;
 mod notes;
+mod places;
 mod pods;
 mod problem;
+mod recreate;
 mod remove;
+mod search;
 mod sent;
 mod shared;
 mod watch;
@@ -51,7 +60,7 @@ use self::marks::Marks;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
-use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
+use super::{Applied, Behalf, Deleted, Inventory, Missing, Seen, Target, TargetError, Write};
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -96,7 +105,7 @@ impl KubeTarget {
         config.default_retry = false;
         let url = config.cluster_url.to_string();
         let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
-        let wire = Wire { client: Client::try_from(config).map_err(refused)? };
+        let wire = Wire { client: Client::try_from(config).map_err(refused)?, account: None };
         let cluster = namespace_uid(&wire, "kube-system").await?;
         own_namespace(&wire, &options.namespace).await?;
         let kinds = Kinds::default().ask(&wire).await?;
@@ -175,6 +184,10 @@ impl Target for KubeTarget {
         self.shared.inventories().await
     }
 
+    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        self.shared.search(apps).await
+    }
+
     async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
         self.shared.store_inventory(app, inventory).await
     }
@@ -191,8 +204,8 @@ impl Target for KubeTarget {
         self.shared.observe(of, wanted).await
     }
 
-    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        self.shared.apply(of, object, take).await
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
+        self.shared.apply(of, object, how).await
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {

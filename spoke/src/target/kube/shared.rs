@@ -10,10 +10,12 @@ use nave_placement::ObjectKey;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::autoscale::Autoscaled;
 use super::kinds::Kinds;
 use super::marks::Marks;
 use super::notes::Notes;
 use super::problem::Problem;
+use super::search::Searched;
 use super::wire::Wire;
 use crate::target::TargetError;
 
@@ -21,6 +23,8 @@ pub(super) struct Shared {
     pub wire: Wire,
     pub marks: Marks,
     pub notes: Notes,
+    pub scaled: Autoscaled,
+    pub searched: Searched,
     /// Counts what may have changed.
     pub changed: watch::Sender<u64>,
     /// Counts discoveries that found something new, for those who wait for a kind.
@@ -32,7 +36,7 @@ impl Shared {
     pub fn new(wire: Wire, marks: Marks, kinds: Kinds) -> Self {
         let kinds = RwLock::new(Arc::new(kinds));
         let (changed, discovered) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { wire, marks, notes: Notes::default(), changed, discovered, kinds }
+        Self { wire, marks, notes: Notes::default(), scaled: Autoscaled::default(), searched: Searched::default(), changed, discovered, kinds }
     }
 
     /// What is served, as far as known.
