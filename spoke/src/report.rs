@@ -160,8 +160,10 @@ pub enum Reason {
         message: String,
     },
     /// More objects would be deleted than were approved, so none was.
-    #[error("{would} objects would be deleted, {approved} are approved; none was deleted; \
-             look at the app's objects here, and commit a change of the app so that the hub counts and approves them anew")]
+    #[error(
+        "{would} objects would be deleted, {approved} are approved; none was deleted; \
+             look at the app's objects here, and commit a change of the app so that the hub counts and approves them anew"
+    )]
     PruneRefused {
         /// So many.
         would: u64,

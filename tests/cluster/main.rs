@@ -1,11 +1,18 @@
 //! Nave against real clusters; `kubectl` is the witness for everything that is said of one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod adoption;
+mod autoscaling;
+mod conflicts;
 mod definitions;
 mod demo;
 mod drift;
+mod fighting;
 mod harness_itself;
+mod immutable;
+mod impersonation;
 mod moves;
+mod observe;
 mod outages;
 mod placement;
 mod stage;

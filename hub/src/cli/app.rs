@@ -138,8 +138,17 @@ pub fn entries(
     first: impl Fn(&EntryView) -> String,
     style: Style,
 ) -> String {
-    let mut table =
-        Table::new([header, "STATE", "HEALTHY", "VERSION", "RUNNING", "CORRECTED", "DRIFTED", "OBJECT", "MESSAGE"]);
+    let mut table = Table::new([
+        header,
+        "STATE",
+        "HEALTHY",
+        "VERSION",
+        "RUNNING",
+        "CORRECTED",
+        "DRIFTED",
+        "OBJECT",
+        "MESSAGE",
+    ]);
     for entry in entries {
         let worst = entry.unhealthy.first();
         let message =

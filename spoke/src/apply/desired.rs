@@ -43,7 +43,9 @@ fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Want
     match resolve(&bytes, entry, scopes) {
         Ok(objects) => match in_full(entry) {
             Ok(entry) => Ok(Wanted { entry, objects }),
-            Err(reason) => Err(unresolved(reason, Some(objects.into_iter().map(|object| object.key).collect()))),
+            Err(reason) => {
+                Err(unresolved(reason, Some(objects.into_iter().map(|object| object.key).collect())))
+            }
         },
         Err(error @ ResolveError::Twice { .. }) => {
             // It cannot be applied, but what it claims is known: the rest of the cluster goes on.

@@ -152,7 +152,9 @@ fn standing(wanted: &Wanted, object: &Resolved, seen: &Seen) -> Standing {
                 changes => standing.reason = differs(told(changes)),
             }
         }
-        Seen::Foreign(Foreign { health, .. }) if terms.as_ref().is_some_and(|t| t.ignored == Ignored::Whole) => {
+        Seen::Foreign(Foreign { health, .. })
+            if terms.as_ref().is_some_and(|t| t.ignored == Ignored::Whole) =>
+        {
             standing.health = health.clone().unwrap_or_else(Health::healthy);
         }
         Seen::Foreign(_) => standing.health = not_there(),

@@ -57,7 +57,15 @@ impl<'a> Round<'a> {
         interrupt: &'a dyn Interrupt,
         inventories: BTreeMap<AppKey, Inventory>,
     ) -> Self {
-        Self { target, interrupt, inventories, progress: BTreeMap::new(), writes: 0, stopped: false, unsure: BTreeSet::new() }
+        Self {
+            target,
+            interrupt,
+            inventories,
+            progress: BTreeMap::new(),
+            writes: 0,
+            stopped: false,
+            unsure: BTreeSet::new(),
+        }
     }
 
     /// The inventories as they are stored now.
@@ -128,7 +136,8 @@ impl<'a> Round<'a> {
         let ours = |observed: &Observed| observed.values().any(|seen| matches!(seen, Ok(Seen::Ours { .. })));
         let assigned: BTreeSet<_> = seen.keys().filter(missing).cloned().collect();
         let lost = assigned.iter().filter(|app| ours(&seen[*app])).cloned().collect();
-        let leaving: BTreeSet<_> = leaving.filter(|app| missing(app) && !seen.contains_key(*app)).cloned().collect();
+        let leaving: BTreeSet<_> =
+            leaving.filter(|app| missing(app) && !seen.contains_key(*app)).cloned().collect();
         if assigned.is_empty() && leaving.is_empty() {
             return;
         }

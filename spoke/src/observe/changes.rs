@@ -193,7 +193,10 @@ mod tests {
         let object = json!({"spec": {"replicas": 1, "list": [{"a": 1, "b": 2}, 2, 3]}});
         let rows: [(&[&str], Value); 4] = [
             (&["/spec/replicas"], json!({"spec": {"list": [{"a": 1, "b": 2}, 2, 3]}})),
-            (&["/spec/list/0/a", "/spec/none", "/x/y"], json!({"spec": {"replicas": 1, "list": [{"b": 2}, 2, 3]}})),
+            (
+                &["/spec/list/0/a", "/spec/none", "/x/y"],
+                json!({"spec": {"replicas": 1, "list": [{"b": 2}, 2, 3]}}),
+            ),
             (&["/spec/list/0", "/spec/list/1"], json!({"spec": {"replicas": 1, "list": [3]}})),
             (&["/spec/list", "/spec/list/1"], json!({"spec": {"replicas": 1}})),
         ];

@@ -193,9 +193,8 @@ fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<
                 let seen = input.seen.get(app).and_then(|seen| seen.get(key));
                 let may = match (seen, how.contact) {
                     (Some(Ok(Seen::Ours { .. })), Contact::Ours) => true,
-                    (Some(Ok(Seen::Absent)), Contact::Absent) | (Some(Ok(Seen::Foreign(_))), Contact::Foreign) => {
-                        !how.take && !how.recreate
-                    }
+                    (Some(Ok(Seen::Absent)), Contact::Absent)
+                    | (Some(Ok(Seen::Foreign(_))), Contact::Foreign) => !how.take && !how.recreate,
                     _ => false,
                 };
                 if !may {
@@ -235,7 +234,8 @@ fn terms(input: &Input<'_>, app: &AppKey, object: &Resolved, how: Write, violati
         violations.push(Violation::WritesIgnored { app: app.clone(), key: key.clone() });
     }
     let is_container = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"];
-    if how.recreate && (treatment.on_immutable != OnImmutable::Recreate || is_container.contains(&&*key.kind)) {
+    if how.recreate && (treatment.on_immutable != OnImmutable::Recreate || is_container.contains(&&*key.kind))
+    {
         violations.push(Violation::RecreatesForbidden { app, key });
     }
 }

@@ -46,7 +46,9 @@ pub(super) fn entry(
         let terms = Terms::of(&plan.treatment, object);
         let stance = match &terms {
             Ok(terms) => stance(input, claims, app, wanted, &inventory, object, terms),
-            Err(message) => Stance::Blocked(Reason::Refused { object: object.key.clone(), message: message.clone() }),
+            Err(message) => {
+                Stance::Blocked(Reason::Refused { object: object.key.clone(), message: message.clone() })
+            }
         };
         if let (Ok(terms), Stance::Rest | Stance::Apply(_)) = (&terms, &stance) {
             list(&mut widened, &object.key, terms);
@@ -158,7 +160,11 @@ fn stance(
 /// An object that Nave did not create.
 fn first_contact(key: &ObjectKey, foreign: &Foreign, terms: &Terms) -> Stance {
     let refused = |why: String| {
-        let by = if foreign.managers.is_empty() { String::new() } else { format!(", {} does", foreign.managers.join(", ")) };
+        let by = if foreign.managers.is_empty() {
+            String::new()
+        } else {
+            format!(", {} does", foreign.managers.join(", "))
+        };
         Stance::Blocked(Reason::AdoptionRefused {
             object: key.clone(),
             message: format!("it exists, and Nave does not manage it{by}; {why}"),

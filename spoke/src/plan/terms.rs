@@ -166,7 +166,9 @@ mod tests {
 
     #[test]
     fn an_annotation_that_means_nothing_is_named_and_not_guessed_at() {
-        for (name, value) in [(ADOPT, "always"), (PRUNE, "no"), (IGNORE, "spec/replicas"), (IGNORE, "/"), (IGNORE, "/kind")] {
+        for (name, value) in
+            [(ADOPT, "always"), (PRUNE, "no"), (IGNORE, "spec/replicas"), (IGNORE, "/"), (IGNORE, "/kind")]
+        {
             let said = terms(&Treatment::default(), json!({name: value})).expect_err("refused");
             assert!(said.contains(name) && said.contains(value), "{said}");
         }

@@ -30,7 +30,8 @@ use serde_json::Value;
 use tokio::sync::watch as signal;
 
 use super::{
-    Applied, Behalf, Contact, Deleted, Foreign, Found, Health, Inventory, Seen, Target, TargetError, Write, builtin,
+    Applied, Behalf, Contact, Deleted, Foreign, Found, Health, Inventory, Seen, Target, TargetError, Write,
+    builtin,
 };
 use crate::observe::changes::{changes, hide, told};
 use crate::plan::{Ignored, Terms};
@@ -146,7 +147,8 @@ impl Inner {
         }
         let body = Digest::of(found.body.as_bytes());
         Ok(Seen::Ours {
-            differs: found.text != files::render(app, &object) || (terms.mode == Mode::Observe && !differing.is_empty()),
+            differs: found.text != files::render(app, &object)
+                || (terms.mode == Mode::Observe && !differing.is_empty()),
             drifted: found.app.is_none() || written.is_some_and(|written| written != body),
             health: Health::healthy(),
             found: Found { changes: differing, ..Found::default() },
@@ -169,7 +171,9 @@ impl Inner {
         if found.as_ref().is_some_and(|found| found.text == text) {
             return Ok(Applied::Unchanged);
         }
-        if let Some(foreign) = found.as_ref().filter(|found| found.app.is_none() && how.contact != Contact::Ours) {
+        if let Some(foreign) =
+            found.as_ref().filter(|found| found.app.is_none() && how.contact != Contact::Ours)
+        {
             let live = foreign.value().unwrap_or_default();
             let may = match (how.contact, terms.adopt) {
                 (Contact::Absent, _) | (_, Adopt::Never) => false,
@@ -280,7 +284,10 @@ impl Target for DirTarget {
         let keys: Vec<_> = wanted.iter().map(|object| object.key.clone()).collect();
         let (app, treatment, wanted) = (of.app.clone(), of.treatment.clone(), wanted.to_vec());
         let looked = self.blocking(move |inner| {
-            Ok(wanted.iter().map(|object| (object.key.clone(), inner.look(&app, &treatment, object))).collect())
+            Ok(wanted
+                .iter()
+                .map(|object| (object.key.clone(), inner.look(&app, &treatment, object)))
+                .collect())
         });
         looked.await.unwrap_or_else(|error| keys.into_iter().map(|key| (key, Err(error.clone()))).collect())
     }

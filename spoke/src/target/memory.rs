@@ -13,7 +13,9 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use super::{Applied, Behalf, Contact, Deleted, Health, Inventory, Missing, Seen, Target, TargetError, Write, builtin};
+use super::{
+    Applied, Behalf, Contact, Deleted, Health, Inventory, Missing, Seen, Target, TargetError, Write, builtin,
+};
 use crate::plan::Terms;
 
 mod owned;
@@ -390,7 +392,9 @@ impl Target for MemoryTarget {
         state.reached()?;
         let mut found = BTreeMap::<AppKey, Inventory>::new();
         for (key, held) in &state.objects {
-            if let Some(app) = held.app.as_ref().filter(|app| apps.assigned.contains(*app) || apps.leaving.contains(*app)) {
+            if let Some(app) =
+                held.app.as_ref().filter(|app| apps.assigned.contains(*app) || apps.leaving.contains(*app))
+            {
                 found.entry(app.clone()).or_default().objects.insert(key.clone());
             }
         }

@@ -50,13 +50,20 @@ pub(super) fn entry(version: &str) -> Entry {
 }
 
 pub(super) const OURS: Seen = Seen::Ours { differs: false, drifted: false, health: HEALTHY, found: NOTHING };
-pub(super) const DIFFERS: Seen = Seen::Ours { differs: true, drifted: false, health: HEALTHY, found: NOTHING };
+pub(super) const DIFFERS: Seen =
+    Seen::Ours { differs: true, drifted: false, health: HEALTHY, found: NOTHING };
 pub(super) const DRIFTED: Seen = Seen::Ours { differs: true, drifted: true, health: HEALTHY, found: NOTHING };
 pub(super) const FOUGHT: Seen = Seen::Ours {
     differs: true,
     drifted: true,
     health: HEALTHY,
-    found: Found { changes: Vec::new(), fought: true, yielded: Vec::new(), mutated: Vec::new(), adopted: None },
+    found: Found {
+        changes: Vec::new(),
+        fought: true,
+        yielded: Vec::new(),
+        mutated: Vec::new(),
+        adopted: None,
+    },
 };
 const NOTHING: Found =
     Found { changes: Vec::new(), fought: false, yielded: Vec::new(), mutated: Vec::new(), adopted: None };
@@ -111,7 +118,10 @@ impl Given {
 
     pub(super) fn has(mut self, name: &str, objects: &[&str]) -> Self {
         let objects = objects.iter().map(|object| key(object)).collect();
-        self.inventories.insert(app(name), Inventory { objects, version: Some(Digest::of(b"old")), ..Inventory::default() });
+        self.inventories.insert(
+            app(name),
+            Inventory { objects, version: Some(Digest::of(b"old")), ..Inventory::default() },
+        );
         self
     }
 

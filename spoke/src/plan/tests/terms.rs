@@ -10,18 +10,23 @@ use crate::report::Reason;
 use crate::target::{Contact, Foreign, Seen, Write};
 
 fn foreign(changes: Option<usize>) -> Seen {
-    let change = FieldChange { path: "/data/a".into(), manager: "kubectl-create".into(), ..FieldChange::default() };
+    let change =
+        FieldChange { path: "/data/a".into(), manager: "kubectl-create".into(), ..FieldChange::default() };
     let changes = changes.map(|many| vec![change; many]);
     Seen::Foreign(Foreign { managers: vec!["Helm release web".into()], changes, health: None })
 }
 
 fn treated(change: impl Fn(&mut Treatment)) -> Given {
-    Given::default().wants("web", &["ConfigMap/a"]).change("web", |wanted| change(&mut wanted.entry.options.treatment))
+    Given::default()
+        .wants("web", &["ConfigMap/a"])
+        .change("web", |wanted| change(&mut wanted.entry.options.treatment))
 }
 
 fn annotated(name: &str, value: &str) -> Given {
     let object = json!({"metadata": {"annotations": {name: value}}});
-    Given::default().wants("web", &["ConfigMap/a"]).change("web", |wanted| wanted.objects[0].object = object.clone())
+    Given::default()
+        .wants("web", &["ConfigMap/a"])
+        .change("web", |wanted| wanted.objects[0].object = object.clone())
 }
 
 #[test]
@@ -39,20 +44,29 @@ fn first_contact_goes_by_the_apps_word_and_by_the_objects_own() {
         given.check("web", if is_adopted { &adopts } else { &refuses });
         if !is_adopted {
             let blocked = given.blocked("web");
-            assert!(matches!(&blocked[..], [Reason::AdoptionRefused { message, .. }] if message.contains("Helm release web")), "{blocked:?}");
+            assert!(
+                matches!(&blocked[..], [Reason::AdoptionRefused { message, .. }] if message.contains("Helm release web")),
+                "{blocked:?}"
+            );
         }
     }
     annotated("nave.dev/adopt", "Never").seen("ConfigMap/a", foreign(Some(0))).check("web", &refuses);
     annotated("nave.dev/adopt", "Always").seen("ConfigMap/a", foreign(Some(2))).check("web", &adopts);
-    annotated("nave.dev/ignore", "*").seen("ConfigMap/a", foreign(None)).check("web", &["narrow web, complete"]);
+    annotated("nave.dev/ignore", "*")
+        .seen("ConfigMap/a", foreign(None))
+        .check("web", &["narrow web, complete"]);
     let given = annotated("nave.dev/adopt", "Sometimes");
-    assert!(matches!(&given.blocked("web")[..], [Reason::Refused { message, .. }] if message.contains("Sometimes")));
+    assert!(
+        matches!(&given.blocked("web")[..], [Reason::Refused { message, .. }] if message.contains("Sometimes"))
+    );
 }
 
 #[test]
 fn drift_is_put_back_unless_it_is_only_to_be_reported_or_is_fought_over() {
     let report = |given: Given| given.change("web", |w| w.entry.options.treatment.drift = Drift::Report);
-    let given = |seen| Given::default().wants("web", &["ConfigMap/a"]).has("web", &["ConfigMap/a"]).seen("ConfigMap/a", seen);
+    let given = |seen| {
+        Given::default().wants("web", &["ConfigMap/a"]).has("web", &["ConfigMap/a"]).seen("ConfigMap/a", seen)
+    };
     let rest = ["narrow web, complete"];
     let take = ["take ConfigMap/a", "narrow web, complete"];
     let correct = ["take ConfigMap/a, drifted", "narrow web, complete"];
@@ -108,7 +122,9 @@ fn an_object_outlives_its_app_if_it_or_its_kind_says_so() {
     );
     let given = annotated("nave.dev/prune", "false").seen("ConfigMap/a", Seen::Absent);
     let plan = given.plan();
-    assert!(matches!(&plan.apps[&app("web")].raise[0], Step::Widen(i) if i.kept.contains(&key("ConfigMap/a"))));
+    assert!(
+        matches!(&plan.apps[&app("web")].raise[0], Step::Widen(i) if i.kept.contains(&key("ConfigMap/a")))
+    );
 }
 
 #[test]
@@ -135,7 +151,8 @@ fn a_terminating_object_is_waited_for_and_then_named() {
 fn mutated(given: &Given, seen: Seen, how: Write) -> Vec<Violation> {
     let seen = [(app("web"), [(key("ConfigMap/a"), Ok(seen))].into())].into();
     let leaving = Default::default();
-    let input = Input { wanted: &given.wanted, leaving: &leaving, inventories: &given.inventories, seen: &seen };
+    let input =
+        Input { wanted: &given.wanted, leaving: &leaving, inventories: &given.inventories, seen: &seen };
     let mut mutated = plan(&input);
     let Ok(wanted) = &given.wanted[&app("web")] else { panic!("an entry") };
     let steps = mutated.apps.entry(app("web")).or_default();
@@ -161,7 +178,10 @@ fn the_checker_knows_what_options_and_annotations_forbid() {
     let anew = Write { recreate: true, ..own };
     let recreates = [Violation::RecreatesForbidden { app: app.clone(), key: key.clone() }];
     assert_eq!(mutated(&listed(treated(|_| ())), DIFFERS, anew), recreates);
-    assert_eq!(mutated(&listed(treated(|t| t.conflicts = Conflicts::Force)), DIFFERS, Write { take: true, ..own }), []);
+    assert_eq!(
+        mutated(&listed(treated(|t| t.conflicts = Conflicts::Force)), DIFFERS, Write { take: true, ..own }),
+        []
+    );
     let blindly = [Violation::WritesBlindly { app, key }];
     assert_eq!(mutated(&listed(treated(|_| ())), foreign(None), own), blindly);
     assert_eq!(mutated(&listed(treated(|_| ())), Seen::Absent, met), blindly);

@@ -38,7 +38,10 @@ impl Shared {
             Adopt::IfEqual => {
                 let found = self.compared(work, &live).await?;
                 if !found.is_empty() {
-                    return Err(refused(format!("`adopt: IfEqual` takes it once it is as wanted: {}", told(&found))));
+                    return Err(refused(format!(
+                        "`adopt: IfEqual` takes it once it is as wanted: {}",
+                        told(&found)
+                    )));
                 }
             }
         }
@@ -57,14 +60,19 @@ impl Shared {
     }
 
     /// What writing the object would change of the live one, apart from our marks.
-    pub async fn compared(&self, work: &Work<'_>, live: &Value) -> Result<Arc<Vec<FieldChange>>, TargetError> {
+    pub async fn compared(
+        &self,
+        work: &Work<'_>,
+        live: &Value,
+    ) -> Result<Arc<Vec<FieldChange>>, TargetError> {
         let key = &work.wanted.key;
         if is_bare(&work.wanted.object) {
             return Ok(Arc::default());
         }
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         let ignored = work.terms.ignored_fields();
-        let content = self.notes.version(&format!("{} {}", marks::digest(&work.wanted.object), ignored.join(",")));
+        let content =
+            self.notes.version(&format!("{} {}", marks::digest(&work.wanted.object), ignored.join(",")));
         if let Some(found) = self.notes.compared(key, version, content) {
             return Ok(found);
         }
@@ -73,7 +81,9 @@ impl Shared {
             Ok(answer) => changes(&bare(live), &bare(&answer.body)),
             Err(problem) => match problem.error {
                 // Nobody knows what would come of it: what was asked for, next to what is there, has to do.
-                TargetError::Refused(_) | TargetError::Forbidden(_) | TargetError::Immutable(_) => apart(&body, live),
+                TargetError::Refused(_) | TargetError::Forbidden(_) | TargetError::Immutable(_) => {
+                    apart(&body, live)
+                }
                 error => return Err(error),
             },
         };
@@ -89,14 +99,19 @@ impl Shared {
     async fn tried(&self, work: &Work<'_>, body: &Value) -> Result<Answer, Problem> {
         let key = &work.wanted.key;
         let params = PatchParams { force: true, dry_run: true, ..PatchParams::apply(MANAGER) };
-        work.wire.send(path(&work.resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(body))).await
+        work.wire
+            .send(path(&work.resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(body)))
+            .await
     }
 }
 
 /// Nothing but a name: whatever is there is as wanted.
 fn is_bare(object: &Value) -> bool {
-    let is_named = |m: &serde_json::Map<String, Value>| m.keys().all(|name| name == "name" || name == "namespace");
-    let fields = object.as_object().map(|fields| fields.keys().all(|f| ["apiVersion", "kind", "metadata"].contains(&&**f)));
+    let is_named =
+        |m: &serde_json::Map<String, Value>| m.keys().all(|name| name == "name" || name == "namespace");
+    let fields = object
+        .as_object()
+        .map(|fields| fields.keys().all(|f| ["apiVersion", "kind", "metadata"].contains(&&**f)));
     fields == Some(true) && object.get("metadata").and_then(Value::as_object).is_some_and(is_named)
 }
 

@@ -60,7 +60,12 @@ impl Shared {
         }
     }
 
-    pub fn work<'a>(&self, of: Behalf<'a>, wanted: &'a Resolved, how: Write) -> Result<Work<'a>, TargetError> {
+    pub fn work<'a>(
+        &self,
+        of: Behalf<'a>,
+        wanted: &'a Resolved,
+        how: Write,
+    ) -> Result<Work<'a>, TargetError> {
         self.permitted(&wanted.key)?;
         let terms = Terms::of(of.treatment, wanted).map_err(TargetError::Refused)?;
         let resource = self.resource_of(&wanted.key, &wanted.object)?;
@@ -174,12 +179,18 @@ impl Shared {
     }
 
     /// Of the fields that a write met as another manager's, those that our last write did not have: place, name, manager.
-    fn theirs(&self, work: &Work<'_>, problem: &Problem, live: &Value) -> Vec<(Option<String>, String, String)> {
+    fn theirs(
+        &self,
+        work: &Work<'_>,
+        problem: &Problem,
+        live: &Value,
+    ) -> Vec<(Option<String>, String, String)> {
         let known = marks::annotation(live, FIELDS);
         let object = sent(&work.wanted.object);
-        let contested = problem.contested.iter().map(|(field, manager)| {
-            (place(&object, field), field.clone(), manager.clone())
-        });
+        let contested = problem
+            .contested
+            .iter()
+            .map(|(field, manager)| (place(&object, field), field.clone(), manager.clone()));
         contested.filter(|(at, ..)| at.as_ref().is_none_or(|at| !listed::has(known, &object, at))).collect()
     }
 
@@ -219,7 +230,9 @@ impl Shared {
     pub async fn patch(&self, work: &Work<'_>, body: &Value, take: bool) -> Result<Answer, Problem> {
         let key = &work.wanted.key;
         let params = PatchParams { force: take, ..PatchParams::apply(MANAGER) };
-        work.wire.send(path(&work.resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(body))).await
+        work.wire
+            .send(path(&work.resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(body)))
+            .await
     }
 
     /// A write that failed; it may have been done all the same.

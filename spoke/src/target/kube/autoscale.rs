@@ -79,11 +79,23 @@ mod tests {
     #[test]
     fn a_scaler_names_its_target_in_full_or_in_short() {
         let rows = [
-            (json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}), ("apps", "StatefulSet", "a")),
+            (
+                json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"}),
+                ("apps", "StatefulSet", "a"),
+            ),
             (json!({"name": "b"}), ("apps", "Deployment", "b")),
-            (json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment", "name": "c"}), ("apps", "Deployment", "c")),
-            (json!({"apiVersion": "v1", "kind": "ReplicationController", "name": "d"}), ("", "ReplicationController", "d")),
-            (json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "e"}), ("argoproj.io", "Rollout", "e")),
+            (
+                json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment", "name": "c"}),
+                ("apps", "Deployment", "c"),
+            ),
+            (
+                json!({"apiVersion": "v1", "kind": "ReplicationController", "name": "d"}),
+                ("", "ReplicationController", "d"),
+            ),
+            (
+                json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "e"}),
+                ("argoproj.io", "Rollout", "e"),
+            ),
         ];
         for (target, (group, kind, name)) in rows {
             let found = target_of(&json!({"spec": {"scaleTargetRef": target}}));

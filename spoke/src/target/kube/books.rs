@@ -12,8 +12,7 @@ use crate::observe::changes::steps;
 /// that a field that leaves our manifest leaves the object. Everything else they own stays theirs.
 fn hands_over(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    lower.starts_with("kubectl")
-        || ["helm", "before-first-apply", "go-http-client"].contains(&lower.as_str())
+    lower.starts_with("kubectl") || ["helm", "before-first-apply", "go-http-client"].contains(&lower.as_str())
 }
 
 /// The entries of an object's books.
@@ -26,7 +25,9 @@ fn word<'a>(entry: &'a Value, field: &str) -> &'a str {
 }
 
 fn is_ours(entry: &Value) -> bool {
-    word(entry, "manager") == MANAGER && word(entry, "operation") == "Apply" && word(entry, "subresource").is_empty()
+    word(entry, "manager") == MANAGER
+        && word(entry, "operation") == "Apply"
+        && word(entry, "subresource").is_empty()
 }
 
 /// Who else owns the field at this place of `object`; empty when nobody does.
@@ -35,7 +36,10 @@ pub(super) fn owner(object: &Value, pointer: &str, live: &Value) -> String {
     let owns = |entry: &&Value| entry.get("fieldsV1").is_some_and(|tree| holds(tree, object, &steps));
     // The one that wrote last did it, where several own the same.
     let others = entries(live).filter(|entry| !is_ours(entry)).filter(owns);
-    others.max_by_key(|entry| word(entry, "time")).map(|entry| word(entry, "manager").to_owned()).unwrap_or_default()
+    others
+        .max_by_key(|entry| word(entry, "time"))
+        .map(|entry| word(entry, "manager").to_owned())
+        .unwrap_or_default()
 }
 
 fn holds(tree: &Value, object: &Value, steps: &[String]) -> bool {
@@ -74,7 +78,8 @@ fn node_of<'a>(item: &Value, at: &str, nodes: &'a Map<String, Value>) -> Option<
 /// The books without our hold on these fields of `object`, whose values stay; `None` when we hold none of them.
 pub(super) fn released(live: &Value, object: &Value, pointers: &[String]) -> Option<Value> {
     let ours = our_fields(live)?;
-    let held: Vec<_> = pointers.iter().map(|pointer| steps(pointer)).filter(|steps| holds(ours, object, steps)).collect();
+    let held: Vec<_> =
+        pointers.iter().map(|pointer| steps(pointer)).filter(|steps| holds(ours, object, steps)).collect();
     if held.is_empty() {
         return None;
     }
@@ -128,7 +133,9 @@ fn subtract(theirs: &mut Map<String, Value>, ours: &Map<String, Value>) -> bool 
     let mut any = false;
     for (name, node) in ours {
         let Some(their_node) = theirs.get_mut(name) else { continue };
-        let (Some(their_children), Some(children)) = (their_node.as_object_mut(), node.as_object()) else { continue };
+        let (Some(their_children), Some(children)) = (their_node.as_object_mut(), node.as_object()) else {
+            continue;
+        };
         if their_children.is_empty() {
             // The same leaf. Where only theirs is one piece, it is more than we have, and stays.
             if children.is_empty() {
@@ -150,7 +157,9 @@ fn subtract(theirs: &mut Map<String, Value>, ours: &Map<String, Value>) -> bool 
 fn with_trees(live: &Value, mut tree: impl FnMut(&Value, &Value) -> Option<Value>) -> Value {
     let empty = json!({});
     let entry = |entry: &Value| {
-        let Some(tree) = tree(entry, entry.get("fieldsV1").unwrap_or(&empty)) else { return Some(entry.clone()) };
+        let Some(tree) = tree(entry, entry.get("fieldsV1").unwrap_or(&empty)) else {
+            return Some(entry.clone());
+        };
         let mut entry = entry.clone();
         entry["fieldsV1"] = tree.clone();
         (tree.as_object().is_some_and(|tree| !tree.is_empty())).then_some(entry)
@@ -165,7 +174,8 @@ pub(super) fn rewritten(live: &Value, books: Value) -> Value {
 
 /// Who manages an object that is not ours, as far as it shows; the tools first, then what only the books name.
 pub(super) fn managers(live: &Value) -> Vec<String> {
-    let label = |name: &str| live.pointer("/metadata/labels").and_then(|l| l.get(name)).and_then(Value::as_str);
+    let label =
+        |name: &str| live.pointer("/metadata/labels").and_then(|l| l.get(name)).and_then(Value::as_str);
     let note = |name: &str| annotation(live, name);
     let mut found = Vec::new();
     let place = |namespace: Option<&str>, name: &str| match namespace {

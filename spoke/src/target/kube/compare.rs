@@ -45,7 +45,13 @@ pub(super) fn differences(sent: &Value, live: &Value, ours: Option<&Value>) -> V
 }
 
 /// Identity, what the server fills in, and our list of fields, which is only ever read: never different.
-const NOT_COMPARED: &[&str] = &["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace", "/metadata/annotations/nave.dev~1fields"];
+const NOT_COMPARED: &[&str] = &[
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/metadata/annotations/nave.dev~1fields",
+];
 
 struct Walk {
     path: String,
@@ -195,7 +201,9 @@ pub(super) fn may_mean_the_same(sent: &Value, live: &Value) -> bool {
     };
     match (text(sent), text(live)) {
         (Some(a), Some(b)) => {
-            a == b || matches!((seconds(&a), seconds(&b)), (Some(a), Some(b)) if (a - b).abs() < 1e-6) || (equal(sent, live))
+            a == b
+                || matches!((seconds(&a), seconds(&b)), (Some(a), Some(b)) if (a - b).abs() < 1e-6)
+                || (equal(sent, live))
         }
         _ => equal(sent, live),
     }

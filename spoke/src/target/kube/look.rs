@@ -16,16 +16,16 @@ use tokio::time::Instant;
 use super::autoscale::REPLICAS;
 use super::books;
 use super::compare::{Difference, differences, fingerprint, may_mean_the_same};
-use super::marks::{self, APPLIED, PART_OF};
 use super::listed::{self, FIELDS};
+use super::marks::{self, APPLIED, PART_OF};
 use super::notes::{Drift, Note};
 use super::pods::Selected;
 use super::problem::Problem;
 use super::recreate::{is_stuck, waits_for};
 use super::shared::{Shared, text};
 use super::wire::Wire;
-use crate::observe::health;
 use crate::observe::changes::{FieldChange, hide};
+use crate::observe::health;
 use crate::plan::{Ignored, Terms};
 use crate::target::{Behalf, Foreign, Found, Seen, TargetError, Write};
 
@@ -99,7 +99,8 @@ impl Shared {
         objects: &[&'a Resolved],
         look: &mut Look<'a>,
     ) -> Result<(), Problem> {
-        let by_name: BTreeMap<&str, &'a Resolved> = objects.iter().map(|o| (o.key.name.as_str(), *o)).collect();
+        let by_name: BTreeMap<&str, &'a Resolved> =
+            objects.iter().map(|o| (o.key.name.as_str(), *o)).collect();
         if objects.len() > FEW {
             let labels = format!("{PART_OF}={}", self.marks.set_id(of.app));
             let each = |live: Value| {
@@ -206,11 +207,17 @@ impl Shared {
         // Our marks or our entry in the managed fields were removed.
         let Some(ours) = marks::our_fields(live).filter(|_| mark(APPLIED).is_some()) else {
             let manager = books::managers(live).join(", ");
-            found.changes.push(FieldChange { path: "/metadata/managedFields".into(), manager, ..FieldChange::default() });
+            found.changes.push(FieldChange {
+                path: "/metadata/managedFields".into(),
+                manager,
+                ..FieldChange::default()
+            });
             return (true, true, found, None);
         };
         let body = self.marks.marked(app, key, &wanted.object, terms.ignored_fields());
-        let told = |differences: &[Difference]| hide(key, differences.iter().map(|d| told(&body, live, d)).collect());
+        let told = |differences: &[Difference]| {
+            hide(key, differences.iter().map(|d| told(&body, live, d)).collect())
+        };
         let yields = |d: &Difference| {
             terms.conflicts == Conflicts::Yield
                 && d.lost
@@ -239,10 +246,13 @@ impl Shared {
     /// Asks the server about what cannot be told by looking alone.
     async fn look_closer(&self, of: Behalf<'_>, look: &mut Look<'_>) {
         let closer = std::mem::take(&mut look.closer);
-        let asked: Vec<_> = closer.iter().filter_map(|closer| {
-            let seen = look.seen.get(&closer.wanted.key)?.clone().ok()?;
-            Some(async move { (closer.wanted.key.clone(), self.closer(of, closer, seen).await) })
-        }).collect();
+        let asked: Vec<_> = closer
+            .iter()
+            .filter_map(|closer| {
+                let seen = look.seen.get(&closer.wanted.key)?.clone().ok()?;
+                Some(async move { (closer.wanted.key.clone(), self.closer(of, closer, seen).await) })
+            })
+            .collect();
         let mut answers = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
         while let Some((key, seen)) = answers.next().await {
             look.seen.insert(key, seen);
@@ -263,12 +273,14 @@ impl Shared {
             }
             Seen::Ours { health, .. } if self.is_scaled(&wanted.key).await? => {
                 work.terms.ignore(REPLICAS);
-                let (differs, drifted, found, drift) = self.differs(of.app, wanted, &work.terms, live, *known);
+                let (differs, drifted, found, drift) =
+                    self.differs(of.app, wanted, &work.terms, live, *known);
                 if let Some(note) = self.notes.get(&wanted.key) {
                     self.notes.set(&wanted.key, Note { drift, ..note });
                 }
                 // What only has to be let go can wait until something is written.
-                let differs = differs && !(found.changes.is_empty() && books::taken_over(live).is_none() && !drifted);
+                let differs =
+                    differs && !(found.changes.is_empty() && books::taken_over(live).is_none() && !drifted);
                 Ok(Seen::Ours { differs, drifted, health, found })
             }
             seen => Ok(seen),

@@ -120,7 +120,10 @@ impl Notes {
     /// What the API server found when it last compared this version of the object with this content.
     pub fn compared(&self, key: &ObjectKey, version: u64, content: u64) -> Option<Arc<Vec<FieldChange>>> {
         let compared = locked(&self.compared);
-        compared.get(&self.at(key)).filter(|(v, c, _)| (*v, *c) == (version, content)).map(|(_, _, found)| found.clone())
+        compared
+            .get(&self.at(key))
+            .filter(|(v, c, _)| (*v, *c) == (version, content))
+            .map(|(_, _, found)| found.clone())
     }
 
     /// Remembers what it found.
@@ -174,6 +177,9 @@ mod tests {
         assert!(after(&changing, 9, 20), "whatever the value");
         let notes = Notes::default();
         (0..3).for_each(|_| notes.corrected(&key(), drift(1), start));
-        assert!(!notes.fought(&key(), Drift { fields: 2, values: 1 }, start), "other fields, or other content");
+        assert!(
+            !notes.fought(&key(), Drift { fields: 2, values: 1 }, start),
+            "other fields, or other content"
+        );
     }
 }

@@ -35,7 +35,12 @@ impl Problem {
 
     /// No answer.
     pub fn unanswered(what: impl std::fmt::Display) -> Self {
-        Self { code: 0, error: TargetError::Unreachable(what.to_string()), contested: Vec::new(), named: false }
+        Self {
+            code: 0,
+            error: TargetError::Unreachable(what.to_string()),
+            contested: Vec::new(),
+            named: false,
+        }
     }
 
     /// The server knows the kind, and says that this object is not there.
@@ -81,7 +86,9 @@ fn classify(code: u16, status: &Status) -> TargetError {
         409 => conflict(status).map_or(TargetError::Unreachable(message), TargetError::Conflict),
         // A namespace on its way out; it may be created again once it is gone.
         403 if message.contains("is being terminated") => TargetError::Terminating { message, stuck: false },
-        403 if message.contains("cannot ") && message.contains("is forbidden: User") => TargetError::Forbidden(message),
+        403 if message.contains("cannot ") && message.contains("is forbidden: User") => {
+            TargetError::Forbidden(message)
+        }
         400 | 403 | 422 | 500 if is_immutable(&message) => TargetError::Immutable(message),
         500 if AT_FAULT_IS_THE_OBJECT.iter().any(|known| message.contains(known)) => {
             TargetError::Refused(message)

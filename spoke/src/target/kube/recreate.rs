@@ -48,7 +48,10 @@ impl Shared {
             }
             if Instant::now() >= until {
                 let message = format!("it is made anew once it is gone; {}", waits_for(&live));
-                return Err(TargetError::Terminating { message, stuck: is_stuck(&live, work.of.treatment.timeout.0) });
+                return Err(TargetError::Terminating {
+                    message,
+                    stuck: is_stuck(&live, work.of.treatment.timeout.0),
+                });
             }
             sleep(GONE_POLL).await;
         }
@@ -79,7 +82,9 @@ pub(super) fn waits_for(live: &Value) -> String {
 pub(super) fn is_stuck(live: &Value, milliseconds: u64) -> bool {
     let since: Option<jiff::Timestamp> = text(live, "/metadata/deletionTimestamp").parse().ok();
     let now = jiff::Timestamp::now().as_millisecond();
-    since.is_some_and(|since| u64::try_from(now - since.as_millisecond()).is_ok_and(|past| past > milliseconds))
+    since.is_some_and(|since| {
+        u64::try_from(now - since.as_millisecond()).is_ok_and(|past| past > milliseconds)
+    })
 }
 
 #[cfg(test)]
@@ -98,7 +103,8 @@ mod tests {
                 {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "x.example.com in 1 resource instances"},
             ]},
         });
-        let expected = "it waits for kubernetes; NamespaceFinalizersRemaining: x.example.com in 1 resource instances";
+        let expected =
+            "it waits for kubernetes; NamespaceFinalizersRemaining: x.example.com in 1 resource instances";
         assert_eq!(waits_for(&namespace), expected);
         assert_eq!(waits_for(&json!({"kind": "Pod"})), "it waits for its grace period");
         assert!(is_stuck(&namespace, 1_000) && !is_stuck(&namespace, u64::MAX) && !is_stuck(&json!({}), 0));

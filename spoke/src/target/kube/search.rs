@@ -33,7 +33,11 @@ impl Searched {
     /// From now on the app is known to have nothing here, or something.
     pub fn known(&self, app: &AppKey, gone: bool) {
         let mut apps = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
-        if gone { apps.insert(app.clone()) } else { apps.remove(app) };
+        if gone {
+            apps.insert(app.clone())
+        } else {
+            apps.remove(app)
+        };
     }
 
     /// The apps that a search is for.
@@ -53,7 +57,8 @@ impl Shared {
         let apps = self.searched.wanted(missing);
         let mut found = BTreeMap::<AppKey, Inventory>::new();
         if !apps.is_empty() {
-            let by_mark: BTreeMap<String, &AppKey> = apps.iter().map(|app| (marks::app_mark(app), app)).collect();
+            let by_mark: BTreeMap<String, &AppKey> =
+                apps.iter().map(|app| (marks::app_mark(app), app)).collect();
             let kinds = self.kinds().all();
             let lists = kinds.into_iter().map(|kind| async move {
                 let mut ours = Vec::new();
@@ -95,7 +100,8 @@ impl Shared {
         };
         let app = marks::annotation(live, marks::APP)?.to_owned();
         let parsed: AppKey = app.parse().ok()?;
-        let is_its = marks::part_of(live) == Some(&self.marks.set_id(&parsed)) && self.marks.is_ours(&key, live);
+        let is_its =
+            marks::part_of(live) == Some(&self.marks.set_id(&parsed)) && self.marks.is_ours(&key, live);
         is_its.then(|| (app, key, marks::annotation(live, PRUNE).map(str::to_owned)))
     }
 }
@@ -103,5 +109,5 @@ impl Shared {
 /// Kinds that nobody can list (reviews), or that are not served any more, have none of our objects; what we may not list
 /// we could not have applied.
 fn passed_over(problem: Problem) -> Result<(), Problem> {
-    if matches!(problem.code, 403 | 404 | 405) { Ok(()) } else { Err(problem) }
+    if matches!(problem.code, 403..=405) { Ok(()) } else { Err(problem) }
 }

@@ -36,7 +36,16 @@ impl Shared {
     pub fn new(wire: Wire, marks: Marks, kinds: Kinds) -> Self {
         let kinds = RwLock::new(Arc::new(kinds));
         let (changed, discovered) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { wire, marks, notes: Notes::default(), scaled: Autoscaled::default(), searched: Searched::default(), changed, discovered, kinds }
+        Self {
+            wire,
+            marks,
+            notes: Notes::default(),
+            scaled: Autoscaled::default(),
+            searched: Searched::default(),
+            changed,
+            discovered,
+            kinds,
+        }
     }
 
     /// What is served, as far as known.

@@ -74,7 +74,9 @@ impl Held {
         }
         let stale = owner != app || self.applied.as_ref() != Some(&wanted.object);
         let yields = |change: &FieldChange| {
-            terms.conflicts == Conflicts::Yield && !self.ours.contains_key(&change.path) && !change.manager.is_empty()
+            terms.conflicts == Conflicts::Yield
+                && !self.ours.contains_key(&change.path)
+                && !change.manager.is_empty()
         };
         let (yielded, changes): (Vec<_>, Vec<_>) = differing.into_iter().partition(yields);
         let whole = terms.ignored == Ignored::Whole;
@@ -127,9 +129,12 @@ impl Held {
 
     fn become_so(&mut self, app: &AppKey, object: &Resolved, ours: Map<String, Value>) -> bool {
         let before = self.live.clone();
-        let dropped: Vec<_> = self.ours.keys().filter(|pointer| !ours.contains_key(*pointer)).cloned().collect();
+        let dropped: Vec<_> =
+            self.ours.keys().filter(|pointer| !ours.contains_key(*pointer)).cloned().collect();
         let still = leaves(&object.object);
-        let dropped = dropped.into_iter().filter(|pointer| !self.others.contains_key(pointer) && !still.contains_key(pointer));
+        let dropped = dropped
+            .into_iter()
+            .filter(|pointer| !self.others.contains_key(pointer) && !still.contains_key(pointer));
         self.live = without(&self.live, &dropped.collect::<Vec<_>>());
         for (pointer, value) in &ours {
             set(&mut self.live, &steps(pointer), value.clone());

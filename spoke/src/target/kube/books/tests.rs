@@ -67,7 +67,8 @@ fn a_field_is_let_go_without_anything_else() {
 #[test]
 fn what_kubectl_and_helm_wrote_and_we_write_too_is_ours_alone() {
     let ours = json!({"f:data": {"f:a": {}, "f:b": {}}, "f:metadata": {"f:labels": {"f:x": {}}}});
-    let theirs = json!({"f:data": {".": {}, "f:a": {}, "f:c": {}}, "f:metadata": {"f:labels": {".": {}, "f:x": {}}}});
+    let theirs =
+        json!({"f:data": {".": {}, "f:a": {}, "f:c": {}}, "f:metadata": {"f:labels": {".": {}, "f:x": {}}}});
     let left = json!({"f:data": {".": {}, "f:c": {}}});
     for (manager, operation, is_taken) in [
         ("kubectl-client-side-apply", "Update", true),
@@ -77,7 +78,8 @@ fn what_kubectl_and_helm_wrote_and_we_write_too_is_ours_alone() {
         ("argocd-controller", "Apply", false),
         ("kube-controller-manager", "Update", false),
     ] {
-        let object = live(&[entry(MANAGER, "Apply", ours.clone()), entry(manager, operation, theirs.clone())]);
+        let object =
+            live(&[entry(MANAGER, "Apply", ours.clone()), entry(manager, operation, theirs.clone())]);
         let books = taken_over(&object);
         assert_eq!(books.is_some(), is_taken, "{manager}");
         if let Some(books) = books {
@@ -88,20 +90,21 @@ fn what_kubectl_and_helm_wrote_and_we_write_too_is_ours_alone() {
     // All of it: nothing is left of the entry. None of it: nothing is written.
     let all = live(&[entry(MANAGER, "Apply", ours.clone()), entry("helm", "Update", ours.clone())]);
     assert_eq!(taken_over(&all).and_then(|books| books.as_array().map(Vec::len)), Some(1));
-    let none = live(&[entry(MANAGER, "Apply", ours), entry("helm", "Update", json!({"f:data": {"f:z": {}}}))]);
+    let none =
+        live(&[entry(MANAGER, "Apply", ours), entry("helm", "Update", json!({"f:data": {"f:z": {}}}))]);
     assert_eq!(taken_over(&none), None);
 }
 
 #[test]
 fn tools_are_told_by_what_they_leave_on_an_object() {
-    let mut object = live(&[entry("kubectl-client-side-apply", "Update", json!({})), entry("helm", "Update", json!({}))]);
+    let mut object =
+        live(&[entry("kubectl-client-side-apply", "Update", json!({})), entry("helm", "Update", json!({}))]);
     object["metadata"]["annotations"] = json!({
         "meta.helm.sh/release-name": "web", "meta.helm.sh/release-namespace": "shop",
         "argocd.argoproj.io/tracking-id": "shop-app:apps/Deployment:shop/web",
         "objectset.rio.cattle.io/id": "default-web",
     });
-    object["metadata"]["labels"] =
-        json!({"kustomize.toolkit.fluxcd.io/name": "infra", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
+    object["metadata"]["labels"] = json!({"kustomize.toolkit.fluxcd.io/name": "infra", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"});
     let expected = [
         "Helm release shop/web",
         "Argo CD application shop-app",
