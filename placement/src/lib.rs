@@ -13,18 +13,22 @@
 //! | [`select`] | selectors, a cluster | whether it matches, and which term did not |
 //! | [`decide`] | catalog, fleet | [`decide::Decision`]s with reasons |
 //! | [`render`] | an app's files | [`render::Needs`], then a [`render::Bundle`]; on the spoke, objects |
+//! | [`claims`] | forms, what is wanted | objects that two apps of a cluster define |
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
 //! | [`explain`] | all of it | the path between Git and one cluster |
+//! | [`expression`] | a CEL expression, values | true, false, or why neither |
 //! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
 
 pub mod assign;
 pub mod catalog;
 pub mod check;
+pub mod claims;
 pub mod decide;
 mod digest;
 mod duration;
 pub mod explain;
+pub mod expression;
 pub mod fleet;
 pub mod guard;
 mod names;

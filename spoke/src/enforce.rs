@@ -6,17 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use nave_placement::assign::Entry;
-use nave_placement::report::{EntryReason, Report};
+use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, Digest};
 use nave_proto::backoff::{Backoff, jittered};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Desired, reconcile};
+use crate::apply::{Bundles, Desired, Engine, Look};
 use crate::link;
 use crate::plan::Step;
 use crate::report::{Outcome, Reporter};
@@ -26,13 +28,19 @@ use crate::target::Target;
 
 /// Changes come in flocks: one round for all that come within this time.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// A round though nothing changed, as far as anybody noticed.
-const RESYNC: Duration = Duration::from_secs(60);
-/// The target is asked anew which kinds it serves, though nothing waits for one.
-const REDISCOVER: u32 = 10;
-/// Rounds while something is not settled.
+/// After a round the target has as long for itself as the round took, up to this.
+const REST_MAX: Duration = Duration::from_secs(2);
+/// A look at everything though nothing changed, as far as anybody noticed. Changes are told by the target; this is for
+/// what nobody told.
+const RESYNC: Duration = Duration::from_secs(600);
+/// The target is asked anew which kinds it serves, while something waits for one and otherwise; it tells most of it itself.
+const REDISCOVER_WAITING: Duration = Duration::from_secs(60);
+const REDISCOVER: Duration = Duration::from_secs(1_200);
+/// Looks at an app that is not settled, and at a target that does not answer.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Apps whose next look is so near are looked at now, in one round.
+const NEAR: Duration = Duration::from_millis(250);
 /// A newer assignment breaks off a round that has run so long. Not earlier, or assignments that follow each other closely
 /// would keep every round from writing anything.
 const UNDISTURBED: Duration = Duration::from_secs(2);
@@ -56,65 +64,72 @@ pub struct Enforcer {
 }
 
 type Decoded = BTreeMap<AppKey, Result<Entry, String>>;
-type Loaded = BTreeMap<Digest, Arc<[u8]>>;
+
+/// Why the next round begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// A newer assignment, which does not wait.
+    Assigned,
+    /// Something changed.
+    Noticed,
+    /// It is time.
+    Time,
+}
 
 impl Enforcer {
     /// Round after round, until cancelled or detached.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut changes = self.target.changes();
-        let mut reporter = Reporter::default();
-        let mut retry = Backoff::new(RETRY_MIN, RETRY_MAX);
-        let mut quiet = 0;
+        let (mut engine, mut reporter) = (Engine::default(), Reporter::default());
+        let mut pace = Pace::new(Instant::now());
+        let mut decoded: Option<(Held, Arc<Decoded>)> = None;
         while !*self.detached.borrow() {
             // Marked as seen before the round, so that whatever comes meanwhile leads to another.
             let held = self.held.borrow_and_update().clone();
             self.arrived.borrow_and_update();
             changes.borrow_and_update();
+            let changed = self.target.changed();
             let began = Instant::now();
+            if pace.is_time_to_rediscover(began) {
+                self.rediscover().await;
+            }
+            let known = decoded.take().filter(|(of, _)| Arc::ptr_eq(&of.assignment, &held.assignment));
+            let entries = known.map_or_else(|| Arc::new(entries(&held.assignment)), |(_, entries)| entries);
+            decoded = Some((held.clone(), entries.clone()));
+            let due = pace.due(began);
+            let look = if pace.is_time_for_everything(began) {
+                Look::Everything
+            } else {
+                Look::At { changed: &changed, due: &due }
+            };
             let outcome = tokio::select! {
                 // A round that is dropped between two writes is completed by the next, in whatever process.
                 () = cancel.cancelled() => return,
-                outcome = self.round(&held, &cancel) => outcome,
+                outcome = self.round(&mut engine, &held, &entries, look, &cancel) => outcome,
             };
-            let rest = DEBOUNCE.max(began.elapsed());
+            let rest = began.elapsed().clamp(DEBOUNCE, REST_MAX);
             tell(&outcome);
-            let unsettled = outcome.unsettled();
-            let lacks_kinds = outcome.apps.values().any(|entry| entry.reason == EntryReason::NotServed);
-            if outcome.writes > 0 || !unsettled {
-                retry.reset();
-            }
+            let next = pace.after(Instant::now(), &outcome, engine.is_blind());
             let report = Some(reporter.report(held.assignment.order(), outcome));
             self.reports.send_if_modified(|last| {
                 let news = *last != report;
                 *last = report;
                 news
             });
-            let pause = if unsettled {
-                retry.after_failure(fastrand::f64())
-            } else {
-                jittered(RESYNC, fastrand::f64())
-            };
-            let next = Instant::now() + pause;
-            let noticed = tokio::select! {
+            let why = tokio::select! {
                 () = cancel.cancelled() => return,
-                Ok(()) = self.detached.changed() => true,
-                // A newer assignment does not wait.
-                Ok(()) = self.held.changed() => { retry.reset(); continue; }
-                Ok(()) = self.arrived.changed() => true,
-                Ok(()) = changes.changed() => true,
-                () = sleep_until(next) => false,
+                Ok(()) = self.detached.changed() => Why::Noticed,
+                Ok(()) = self.held.changed() => Why::Assigned,
+                Ok(()) = self.arrived.changed() => Why::Noticed,
+                Ok(()) = changes.changed() => Why::Noticed,
+                () = sleep_until(next) => Why::Time,
             };
-            if noticed {
+            if why == Why::Noticed {
                 // Resting as long as the round took leaves a busy cluster at least half of the time for itself.
                 tokio::select! {
                     () = cancel.cancelled() => return,
                     Ok(()) = self.held.changed() => {}
                     () = sleep(rest) => {}
-                }
-            } else {
-                quiet += 1;
-                if lacks_kinds || quiet % REDISCOVER == 0 {
-                    self.rediscover().await;
                 }
             }
         }
@@ -126,43 +141,130 @@ impl Enforcer {
         }
     }
 
-    async fn round(&self, held: &Held, cancel: &CancellationToken) -> Outcome {
-        let assignment = &*held.assignment;
-        let entries = entries(assignment);
-        let bundles = self.load(&entries).await;
+    async fn round(
+        &self,
+        engine: &mut Engine,
+        held: &Held,
+        entries: &Decoded,
+        look: Look<'_>,
+        cancel: &CancellationToken,
+    ) -> Outcome {
         let began = Instant::now();
         let interrupt = |_: &AppKey, _: &Step| {
             let newer = began.elapsed() >= UNDISTURBED && self.held.has_changed().unwrap_or(false);
             let ends = cancel.is_cancelled() || *self.detached.borrow();
             if newer || ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let bundle = |digest: &Digest| bundles.get(digest).cloned();
-        let desired = Desired { assignment, entries: &entries, bundles: &bundle };
-        reconcile(&*self.target, &desired, &interrupt).await
-    }
-
-    /// The bundles that are here, for one round: nothing of them stays in memory.
-    async fn load(&self, entries: &Decoded) -> Loaded {
-        let wanted: BTreeSet<Digest> = entries.values().flatten().map(|entry| entry.bundle).collect();
-        let (state, all) = (self.state.clone(), wanted.len());
-        let load = move || {
-            let mut loaded = Loaded::new();
-            for digest in wanted {
-                match state.bundle(&digest) {
-                    Ok(Some(bytes)) => {
-                        loaded.insert(digest, bytes);
-                    }
-                    Ok(None) => {}
-                    Err(error) => tracing::error!(error = link::chain(&error), "a bundle cannot be read"),
-                }
-            }
-            Ok(loaded)
-        };
-        let loaded = blocking(load).await.unwrap_or_default();
-        if loaded.len() < all {
+        let bundles = Stored { state: &self.state, missing: AtomicBool::new(false) };
+        let desired = Desired { assignment: &held.assignment, entries, bundles: &bundles };
+        let outcome = engine.round(&*self.target, &desired, look, &interrupt).await;
+        if bundles.missing.into_inner() {
             self.missed.send_modify(|count| *count += 1);
         }
-        loaded
+        outcome
+    }
+}
+
+/// The bundles that are here, read when an app has its turn: nothing of them stays in memory.
+struct Stored<'a> {
+    state: &'a Arc<State>,
+    missing: AtomicBool,
+}
+
+#[async_trait]
+impl Bundles for Stored<'_> {
+    async fn bundle(&self, digest: &Digest) -> Option<Arc<[u8]>> {
+        let (state, digest) = (self.state.clone(), *digest);
+        let read = blocking(move || state.bundle(&digest)).await;
+        let bundle = read.unwrap_or_else(|error| {
+            tracing::error!(error = link::chain(&error), "a bundle cannot be read");
+            None
+        });
+        if bundle.is_none() {
+            self.missing.store(true, Ordering::Relaxed);
+        }
+        bundle
+    }
+}
+
+/// When there is to be another round though nobody asks for one, and at which apps it looks.
+struct Pace {
+    everything: Instant,
+    rediscover: Instant,
+    blind: Backoff,
+    /// Apps that are not settled: what was last said of them, and when they are looked at again.
+    open: BTreeMap<AppKey, Open>,
+}
+
+struct Open {
+    said: (EntryState, EntryReason, u32),
+    backoff: Backoff,
+    at: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self {
+            // The first round looks at everything anyway: it knows nothing.
+            everything: now + jittered(RESYNC, fastrand::f64()),
+            rediscover: now + jittered(REDISCOVER, fastrand::f64()),
+            blind: Backoff::new(RETRY_MIN, RETRY_MAX),
+            open: BTreeMap::new(),
+        }
+    }
+
+    fn is_time_to_rediscover(&mut self, now: Instant) -> bool {
+        let is_time = now >= self.rediscover;
+        if is_time {
+            self.rediscover = now + jittered(REDISCOVER, fastrand::f64());
+        }
+        is_time
+    }
+
+    fn is_time_for_everything(&mut self, now: Instant) -> bool {
+        let is_time = now >= self.everything;
+        if is_time {
+            self.everything = now + jittered(RESYNC, fastrand::f64());
+        }
+        is_time
+    }
+
+    /// Apps whose time has come.
+    fn due(&self, now: Instant) -> BTreeSet<AppKey> {
+        let due = self.open.iter().filter(|(_, open)| open.at <= now + NEAR);
+        due.map(|(app, _)| app.clone()).collect()
+    }
+
+    /// What a round said decides when the next one is.
+    fn after(&mut self, now: Instant, outcome: &Outcome, blind: bool) -> Instant {
+        let random = fastrand::f64;
+        let all = || outcome.apps.iter().chain(&outcome.leaving);
+        let is_open = |report: &EntryReport| report.state != EntryState::Healthy;
+        self.open.retain(|app, _| {
+            let report = outcome.apps.get(app).or_else(|| outcome.leaving.get(app));
+            report.is_some_and(is_open)
+        });
+        for (app, report) in all().filter(|(_, report)| is_open(report)) {
+            let said = (report.state, report.reason, report.healthy);
+            let fresh = || Open { said, backoff: Backoff::new(RETRY_MIN, RETRY_MAX), at: now };
+            let open = self.open.entry(app.clone()).or_insert_with(fresh);
+            if open.said != said {
+                *open = fresh();
+            }
+            if open.at <= now + NEAR {
+                open.at = now + open.backoff.after_failure(random());
+            }
+        }
+        if outcome.apps.values().any(|report| report.reason == EntryReason::NotServed) {
+            self.rediscover = self.rediscover.min(now + jittered(REDISCOVER_WAITING, random()));
+        }
+        if blind {
+            return now + self.blind.after_failure(random());
+        }
+        self.blind.reset();
+        let at = self.open.values().map(|open| open.at).min();
+        let next = self.everything.min(self.rediscover).min(at.unwrap_or(self.everything));
+        if outcome.interrupted { now } else { next }
     }
 }
 

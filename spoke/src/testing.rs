@@ -12,7 +12,7 @@ use nave_placement::catalog::{CommitId, OnRemove};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde_json::{Value, json};
 
-use crate::apply::{Desired, Interrupt, Uninterrupted, reconcile};
+use crate::apply::{Desired, Engine, Interrupt, Look, Uninterrupted};
 use crate::plan::Step;
 use crate::report::Outcome;
 use crate::target::Target;
@@ -86,7 +86,10 @@ impl Wish {
     /// Changes an entry.
     pub fn change(mut self, name: &str, change: impl FnOnce(&mut Entry)) -> Self {
         let entry = self.entries.get_mut(&app(name)).and_then(|entry| entry.as_mut().ok());
-        change(entry.expect("an entry"));
+        let entry = entry.expect("an entry");
+        change(entry);
+        let encoded = EncodedEntry::new(format!("{entry:?}").into_bytes());
+        self.assignment.entries.insert(app(name), encoded);
         self
     }
 
@@ -104,9 +107,20 @@ impl Wish {
 
     /// One round that may be broken off.
     pub async fn interrupted(&self, target: &dyn Target, interrupt: &dyn Interrupt) -> Outcome {
+        self.round(&mut Engine::default(), target, Look::Everything, interrupt).await
+    }
+
+    /// One round of an engine that may know something already.
+    pub async fn round(
+        &self,
+        engine: &mut Engine,
+        target: &dyn Target,
+        look: Look<'_>,
+        interrupt: &dyn Interrupt,
+    ) -> Outcome {
         let bundles = |digest: &Digest| self.bundles.get(digest).cloned();
         let desired = Desired { assignment: &self.assignment, entries: &self.entries, bundles: &bundles };
-        reconcile(target, &desired, interrupt).await
+        engine.round(target, &desired, look, interrupt).await
     }
 
     /// Every object that an entry claims.

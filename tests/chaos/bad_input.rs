@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::ensure;
-use harness::fleet::Fleet;
+use harness::fleet::{Fleet, documents};
 use harness::wait;
 use serde_json::Value;
 
@@ -76,7 +76,7 @@ const CASES: [Case; 12] = [
     Case {
         name: "a placement of an app that does not exist",
         write: |root| {
-            let placement = harness::fleet::documents::placement("extra", &["wbe"], "{selector: {}}");
+            let placement = documents::placement("extra", &["wbe"], "{selector: {}}");
             put(root, "extra.yaml", placement);
         },
         file: "extra.yaml",
@@ -229,4 +229,29 @@ async fn bad_input_is_named_by_file_line_and_column_and_costs_nothing_but_itself
     let path = fleet.catalog.path();
     let checked = fleet.hub(&["catalog", "check", &path.to_string_lossy()]).await.unwrap();
     assert_eq!(checked.code, 0, "{checked:?}");
+}
+
+#[tokio::test]
+async fn an_object_of_two_apps_is_a_problem_at_the_hub_before_it_is_one_on_a_cluster() {
+    let mut fleet = fleet(catalog(&["web"]), &["fra-1"]).await;
+    let rival = documents::app("web").replace("name: web}\nspec", "name: zweb}\nspec");
+    fleet.catalog.write("apps/zweb.yaml", &rival).unwrap();
+    let placement = documents::placement("zweb-everywhere", &["zweb"], "{names: [fra-1]}");
+    fleet.catalog.write("placements/zweb.yaml", &placement).unwrap();
+    let declared = "apiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {name: fra-1}\n";
+    fleet.catalog.write("clusters/fra-1.yaml", declared).unwrap();
+    fleet.catalog.commit("Two apps for one object").unwrap();
+
+    let says = "ConfigMap web/web is defined by app web too, and both are on fra-1, where web has it";
+    until_status(&fleet, "the clash is named", |status| {
+        let problems = status["problems"].as_array().unwrap();
+        problems.iter().any(|p| p["message"].as_str().unwrap().contains(says))
+    })
+    .await;
+    fleet.hub_process().unwrap().line(says, LIMIT).await.unwrap();
+    let path = fleet.catalog.path();
+    let checked = fleet.hub(&["catalog", "check", &path.to_string_lossy()]).await.unwrap();
+    assert!(checked.code == 1 && checked.stdout.contains(says), "{checked:?}");
+    // The first one has it, as before.
+    until_values(&fleet, "fra-1", &[("web", "1")]).await;
 }

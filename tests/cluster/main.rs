@@ -9,6 +9,7 @@ mod demo;
 mod drift;
 mod fighting;
 mod harness_itself;
+mod health;
 mod immutable;
 mod impersonation;
 mod moves;

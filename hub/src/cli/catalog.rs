@@ -9,15 +9,17 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
-use nave_placement::CatalogName;
-use nave_placement::catalog::{CommitId, Kind, LastGood, Problem};
+use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
+use nave_placement::claims::{Clash, Shared};
+use nave_placement::fleet::{Membership, candidate};
+use nave_placement::{CatalogName, ClusterName, Digest, decide};
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::directory::Directory;
 use super::output::{Document, Format, Style, View};
 use super::status::count;
-use crate::deciding::revision::{Loader, Place, render};
+use crate::deciding::revision::{Loader, Place, Rendered, render};
 
 /// Its arguments.
 #[derive(Args)]
@@ -77,11 +79,29 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     for id in catalog.objects.keys() {
         *objects.entry(id.kind).or_default() += 1;
     }
-    let mut problems = catalog.problems;
-    problems.extend(rendered.problems);
+    let mut problems = catalog.problems.clone();
+    problems.extend(rendered.problems.iter().cloned());
+    problems.extend(clashes(&catalog, &rendered));
     problems.sort();
     problems.dedup();
     Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
+}
+
+/// Objects that two apps define, on the clusters that the catalog itself names.
+fn clashes(catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
+    let declared = catalog.objects.keys().filter(|id| id.kind == Kind::Cluster);
+    let names = declared.filter_map(|id| ClusterName::new(&id.name).ok());
+    let member = Membership::default();
+    let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member))).collect();
+    let wanted = decide::wanted(&decide::decide(catalog, &fleet));
+    let objects = |digest: &Digest| {
+        rendered.bundles.iter().find(|bundle| bundle.digest == *digest).map(|bundle| bundle.objects.clone())
+    };
+    let problem = |clash: Clash| {
+        let object = &catalog.app(clash.other.name())?.0.object;
+        Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
+    };
+    Shared::of(&rendered.forms, objects).clashes(&wanted).into_iter().filter_map(problem).collect()
 }
 
 impl CheckView {

@@ -13,6 +13,7 @@ mod cluster;
 mod demo;
 mod directory;
 mod failpoints;
+mod health;
 mod hold;
 mod init;
 mod output;
@@ -92,6 +93,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed
     Catalog(catalog::Arguments),
+    /// Judge the health of objects in a file, as a spoke would
+    Health(health::Arguments),
     /// List where a test can end the process
     Failpoints,
     /// Print the version, and the protocol versions that it speaks
@@ -130,6 +133,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Health(arguments) => health::run(&arguments),
         Command::Failpoints => failpoints::run(),
         Command::Version(arguments) => version::run(&arguments),
         Command::Serve(_) | Command::Demo(_) => unreachable!("they have a runtime of their own"),

@@ -158,6 +158,9 @@ fn told(alarm: Alarm) -> &'static str {
         Alarm::ClusterChanged => {
             "its spoke runs on another cluster than the one that enrolled; it is told nothing. Revoke it, and let it join again"
         }
+        Alarm::AssignmentTooLarge => {
+            "its assignment is larger than the hub's store takes; it keeps what it has. Place fewer apps on it"
+        }
     }
 }
 

@@ -8,6 +8,10 @@ use nave_placement::{Digest, ObjectKey};
 
 use crate::store::bundles::Bundles;
 
+/// Bundles whose objects are kept: a catalog of a thousand apps with some versions under way each. Beyond it all are read
+/// again when they are asked for next.
+const KEPT: usize = 4096;
+
 type Objects = Arc<BTreeSet<ObjectKey>>;
 
 /// The objects of bundles, by digest.
@@ -31,6 +35,9 @@ impl BundleObjects {
         let read = self.bundles.get_uncompressed(*digest).ok().flatten();
         let read = read.and_then(|bytes| Bundle::read(bytes.to_vec()).ok());
         let objects = read.map(|bundle| bundle.objects);
+        if known.len() >= KEPT {
+            known.clear();
+        }
         known.insert(*digest, objects.clone());
         objects
     }

@@ -3,32 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs, Told};
+use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
 use nave_placement::decide::{self, Decision, Wanted};
 use nave_placement::fleet::{self, Fleet};
-use nave_placement::guard::{
-    self, Allowance, Approval, Hold, HoldCause, PastLoss, Question, Verdict, WINDOW_MS,
-};
+use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::{AppKey, ClusterName};
 
-use crate::state::records::{
-    FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, WindowRecord, key,
-};
-use crate::state::{Audit, State, Step, told_to_bytes};
-use crate::store::{Batch, MAX_BATCH_BYTES};
+use super::assignments;
+use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
+use crate::state::{Audit, State, Step};
+use crate::store::Batch;
 
-/// Clusters of one batch of assignments: three operations each (a put and two preconditions), so 90; one for the window and
-/// two for each audit line make at most 123 of the store's 128.
-const CLUSTERS_PER_BATCH: usize = 30;
-/// Audit lines of one batch; what more apps leave is told in the last of them.
-const LINES_PER_BATCH: usize = 16;
-/// Bytes of one batch, with room for the window and audit lines below the store's limit.
-const BYTES_PER_BATCH: usize = MAX_BATCH_BYTES / 2;
 /// Forms or good records of one batch.
 const RECORDS_PER_BATCH: usize = 100;
-/// Clusters that one audit line lists.
-const CLUSTERS_PER_LINE: usize = 50;
 
 /// A revision, rendered: what is in effect of it.
 #[derive(Clone, Debug)]
@@ -63,6 +51,8 @@ pub struct Decided {
     pub decisions: Vec<Decision>,
     /// What every cluster shall run, and by which placements.
     pub wanted: Wanted,
+    /// Clusters whose assignment is larger than the store takes: they keep what they have.
+    pub too_large: BTreeSet<ClusterName>,
     /// What has to be written, in order. Empty: nothing changes.
     pub writes: Vec<Write>,
 }
@@ -136,11 +126,12 @@ pub fn step(
     let next = assign::assign(&inputs, &survey, &verdict);
     let mut writes = take_head(state, revision, &verdict, previous, now_ms);
     writes.extend(forms(state, revision));
-    writes.extend(assignments(state, next, &verdict, now_ms));
+    let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
+    writes.extend(assigned);
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
-    Decided { fleet, decisions, wanted, writes }
+    Decided { fleet, decisions, wanted, too_large, writes }
 }
 
 fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
@@ -237,114 +228,6 @@ fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write>
         Write { step, batch: chunk.iter().fold(Batch::new(), add), audits: Vec::new() }
     };
     operations.chunks(RECORDS_PER_BATCH).map(batch).collect()
-}
-
-/// The assignments that differ, some clusters a batch; each batch counts its own losses into the guard's window.
-fn assignments(
-    state: &State,
-    next: BTreeMap<ClusterName, Told>,
-    verdict: &Verdict,
-    now_ms: u64,
-) -> Vec<Write> {
-    let recent = |l: &&PastLoss| l.at_ms + WINDOW_MS > now_ms;
-    let mut window: Vec<PastLoss> = state.losses().iter().filter(recent).cloned().collect();
-    let mut writes = Vec::new();
-    let mut chunk: Vec<(ClusterName, Vec<u8>)> = Vec::new();
-    let mut bytes = 0;
-    let mut flush = |chunk: &mut Vec<(ClusterName, Vec<u8>)>| {
-        if !chunk.is_empty() {
-            writes.push(assignment_batch(state, std::mem::take(chunk), verdict, &mut window, now_ms));
-        }
-    };
-    for (cluster, told) in next {
-        let value = told_to_bytes(&told);
-        if chunk.len() == CLUSTERS_PER_BATCH || bytes + value.len() > BYTES_PER_BATCH {
-            flush(&mut chunk);
-            bytes = 0;
-        }
-        bytes += value.len();
-        chunk.push((cluster, value));
-    }
-    flush(&mut chunk);
-    writes
-}
-
-fn assignment_batch(
-    state: &State,
-    chunk: Vec<(ClusterName, Vec<u8>)>,
-    verdict: &Verdict,
-    window: &mut Vec<PastLoss>,
-    now_ms: u64,
-) -> Write {
-    let mut batch = Batch::new();
-    let mut lost: BTreeMap<(&AppKey, &Cause), Vec<&ClusterName>> = BTreeMap::new();
-    let before = window.len();
-    for (cluster, value) in &chunk {
-        let key = key::assignment(cluster);
-        batch = batch.require_same(key.clone(), state.told.get(cluster).map(|t| t.version));
-        batch = batch.put(key, value.clone());
-        let member = key::member(cluster);
-        batch = batch.require_same(member, state.members.get(cluster).map(|m| m.version));
-    }
-    let clusters: BTreeSet<&ClusterName> = chunk.iter().map(|(cluster, _)| cluster).collect();
-    for ((app, cluster), cause) in &verdict.entries {
-        if clusters.contains(cluster) {
-            lost.entry((app, cause)).or_default().push(cluster);
-            // What somebody approved by name does not use up what may go unasked.
-            if matches!(cause, Cause::Revision { .. } | Cause::Labels) {
-                window.push(PastLoss { at_ms: now_ms, app: app.clone(), cluster: cluster.clone() });
-            }
-        }
-    }
-    if window.len() != before {
-        batch = batch.put(key::WINDOW, json(&WindowRecord { losses: window.clone() }));
-    }
-    let audits = lost.into_iter().flat_map(|((app, cause), clusters)| leaving_audits(app, cause, &clusters));
-    Write { step: Step::AssignmentsMade, batch, audits: bounded(audits.collect()) }
-}
-
-/// As many lines as a batch has room for: the last one tells of all that are left, each by its app.
-fn bounded(mut audits: Vec<Audit>) -> Vec<Audit> {
-    if audits.len() <= LINES_PER_BATCH {
-        return audits;
-    }
-    let rest = audits.split_off(LINES_PER_BATCH - 1);
-    let told = |a: &Audit| {
-        let clusters = a.details.get("clusters").cloned().unwrap_or_default();
-        (a.subject.clone(), format!("{} by {}: {clusters}", a.why, a.who))
-    };
-    audits.push(Audit {
-        who: "hub".to_owned(),
-        what: "Leaving",
-        subject: format!("{} apps", rest.len()),
-        details: rest.iter().map(told).collect(),
-        ..Audit::default()
-    });
-    audits
-}
-
-fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
-    let (who, why) = match cause {
-        Cause::Revision { commit } => {
-            (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned())
-        }
-        Cause::Labels => ("hub".to_owned(), "Labels".to_owned()),
-        Cause::Operator { by } => (format!("operator {by}"), "Operator".to_owned()),
-        Cause::Approved { hold, by } => (by.clone(), format!("Approved {hold}")),
-    };
-    let line = |clusters: &[&ClusterName]| {
-        let names = clusters.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(",");
-        let details = BTreeMap::from([("clusters".to_owned(), names)]);
-        Audit {
-            who: who.clone(),
-            what: "Leaving",
-            subject: format!("app {app}"),
-            why: why.clone(),
-            details,
-            ..Audit::default()
-        }
-    };
-    clusters.chunks(CLUSTERS_PER_LINE).map(line).collect()
 }
 
 /// Shows the holds there are, and takes back those that are no more.

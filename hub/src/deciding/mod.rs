@@ -5,6 +5,7 @@
 //!
 //! [`core`] is pure; [`revision`] brings a commit from Git; [`run`] is the task.
 
+mod assignments;
 mod bundles;
 pub mod core;
 pub mod revision;

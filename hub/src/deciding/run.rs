@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nave_placement::AppKey;
 use nave_placement::assign::AppForm;
 use nave_placement::catalog::{CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
+use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
+use nave_placement::{AppKey, ClusterName};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,10 @@ pub struct Picture {
     pub wanted: Wanted,
     /// What is wrong with the catalog.
     pub problems: Vec<Problem>,
+    /// Clusters whose assignment is larger than the store takes: they keep what they have.
+    pub too_large: BTreeSet<ClusterName>,
+    /// Of these, the objects that two apps of one cluster define.
+    pub clashes: Vec<Problem>,
     /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
     pub settled: Option<CommitId>,
     /// Why the newest commit is not in effect, if it is not.
@@ -72,6 +77,8 @@ pub struct Deciding {
     picture: watch::Sender<Arc<Picture>>,
     revision: Option<Revision>,
     problems: Vec<Problem>,
+    /// Objects that several apps of the revision define; made anew with each revision.
+    shared: Option<Shared>,
     /// The guard's limits of the revision before the one in effect.
     limits: GuardLimits,
     waiting: Option<Hold>,
@@ -99,6 +106,7 @@ impl Deciding {
             picture,
             revision: None,
             problems: Vec::new(),
+            shared: None,
             limits: GuardLimits::default(),
             waiting: None,
             unread: BTreeSet::new(),
@@ -221,6 +229,7 @@ impl Deciding {
             self.limits = before.catalog.fleet().map(|f| f.guard).unwrap_or_default();
         }
         self.problems = problems;
+        self.shared = None;
         self.unread.clear();
     }
 
@@ -332,6 +341,10 @@ impl Deciding {
             core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, self.ledger.now_ms())
         };
         let wrote = !decided.writes.is_empty();
+        for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {
+            error!(%cluster, "its assignment is larger than the store takes; it keeps what it has: run fewer apps there");
+        }
+        let clashes = self.clashes(&revision, &decided.wanted);
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
         }
@@ -340,16 +353,37 @@ impl Deciding {
             next.fleet = decided.fleet;
             next.decisions = decided.decisions;
             next.wanted = decided.wanted;
+            next.clashes = clashes;
+            next.too_large = decided.too_large;
             *picture = Arc::new(next);
         });
         Ok(wrote)
+    }
+
+    /// Objects that two apps of one cluster define, as problems of the app that does not get them.
+    fn clashes(&mut self, revision: &Revision, wanted: &Wanted) -> Vec<Problem> {
+        let objects = &self.objects;
+        let shared =
+            self.shared.get_or_insert_with(|| Shared::of(&revision.forms, |digest| objects.of(digest)));
+        let problem = |clash: nave_placement::claims::Clash| {
+            let (effective, _) = revision.catalog.app(clash.other.name())?;
+            let object = &effective.object;
+            Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
+        };
+        let clashes: Vec<Problem> = shared.clashes(wanted).into_iter().filter_map(problem).collect();
+        let told = &self.picture.borrow().clashes;
+        for problem in clashes.iter().filter(|problem| !told.contains(problem)) {
+            warn!(catalog = %self.place.name, "{problem}");
+        }
+        clashes
     }
 
     fn show(&self, head: Option<&CommitId>, obstacle: Option<String>, inputs: u64) {
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.revision.clone_from(&self.revision);
-            next.problems.clone_from(&self.problems);
+            next.problems = self.problems.iter().chain(&next.clashes).cloned().collect();
+            next.problems.sort();
             next.settled = head.cloned();
             next.inputs = inputs;
             next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));

@@ -5,6 +5,8 @@
 
 mod orders;
 pub mod service;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ use crate::store::Batch;
 
 /// How long a join token is valid unless the operator says otherwise: one hour, in milliseconds.
 pub const TOKEN_LIFE_MS: u64 = 3_600_000;
+/// Tokens of one batch, well below the store's 128 operations.
+const TOKENS_PER_BATCH: usize = 50;
 /// How often a commit is decided again when somebody else was faster.
 const ATTEMPTS: usize = 5;
 
@@ -99,7 +103,8 @@ impl Members {
             bound_to: None,
         };
         let key = key::token(&id);
-        let batch = Batch::new().require_absent(key.clone()).put(key, json(&record));
+        let batch = self.expired_tokens().fold(Batch::new(), |batch, id| batch.delete(id));
+        let batch = batch.require_absent(key.clone()).put(key, json(&record));
         let audit = Audit { what: "Joined", subject: format!("cluster {cluster}"), ..operator.clone() };
         self.ledger.commit_audited(Step::TokenIssued, batch, &[audit]).await?;
         let token = v1::JoinToken {
@@ -110,6 +115,15 @@ impl Members {
             fleet: self.authority.fleet().to_owned(),
         };
         Ok((token, expires_ms))
+    }
+
+    /// Tokens that nobody can use any more; as many as go into the batch that issues the next.
+    fn expired_tokens(&self) -> impl Iterator<Item = String> + use<> {
+        let now_ms = self.ledger.now_ms();
+        let state = self.ledger.state();
+        let expired = state.tokens.iter().filter(|(_, token)| token.expires_ms < now_ms);
+        let expired: Vec<String> = expired.take(TOKENS_PER_BATCH).map(|(id, _)| key::token(id)).collect();
+        expired.into_iter()
     }
 
     /// Enrols a cluster. The token is bound to the first key that is presented with it; the same key may ask again until the

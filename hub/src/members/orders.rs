@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nave_placement::ClusterName;
 
-use super::{MemberError, Members};
+use super::{MemberError, Members, TOKENS_PER_BATCH};
 use crate::deciding::core::json;
 use crate::state::records::{MemberRecord, Standing, key};
 use crate::state::{Audit, Step, Versioned};
@@ -100,17 +100,27 @@ impl Members {
         self.forget(cluster, &audit).await
     }
 
-    /// A batch that takes back the tokens of a cluster: who left comes back by a new one only.
-    fn without_tokens(&self, cluster: &ClusterName) -> Batch {
-        let state = self.ledger.state();
-        let theirs = state.tokens.iter().filter(|(_, token)| token.cluster == *cluster);
-        theirs.fold(Batch::new(), |batch, (id, _)| batch.delete(key::token(id)))
+    /// Takes back the tokens of a cluster, all but the last few: who left comes back by a new one only. Gives the batch that
+    /// takes back the rest together with what follows.
+    async fn without_tokens(&self, cluster: &ClusterName) -> Result<Batch, MemberError> {
+        let theirs: Vec<String> = {
+            let state = self.ledger.state();
+            let theirs = state.tokens.iter().filter(|(_, token)| token.cluster == *cluster);
+            theirs.map(|(id, _)| key::token(id)).collect()
+        };
+        let take_back = |ids: &[String]| ids.iter().fold(Batch::new(), |batch, id| batch.delete(id.clone()));
+        let (last, before) = theirs.split_at(theirs.len().min(TOKENS_PER_BATCH));
+        for chunk in before.chunks(TOKENS_PER_BATCH) {
+            self.ledger.commit(Step::TokenIssued, take_back(chunk)).await?;
+        }
+        Ok(take_back(last))
     }
 
     async fn forget(&self, cluster: &ClusterName, who: &Audit) -> Result<(), MemberError> {
         let member = self.member(cluster)?;
         let batch = self
             .without_tokens(cluster)
+            .await?
             .require_at(key::member(cluster), member.version)
             .delete(key::member(cluster))
             .delete(key::assignment(cluster))
@@ -131,7 +141,7 @@ impl Members {
     ) -> Result<(), MemberError> {
         let key = key::member(cluster);
         let batch = match record.standing {
-            Standing::Revoked => self.without_tokens(cluster),
+            Standing::Revoked => self.without_tokens(cluster).await?,
             _ => Batch::new(),
         };
         let batch = batch.require_at(key.clone(), member.version).put(key, json(record));

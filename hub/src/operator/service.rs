@@ -22,6 +22,7 @@ use crate::deciding::core::json;
 use crate::deciding::run::{Picture, chain};
 use crate::git::{Repository, poller::Observation};
 use crate::members::{MemberError, Members};
+use crate::sessions::core::Alarm;
 use crate::sessions::effects::accept_restore;
 use crate::sessions::service::Sessions;
 use crate::state::records::{AuditRecord, key};
@@ -97,11 +98,14 @@ impl OperatorService {
 
     /// Looks at one moment of the hub.
     pub fn look<T>(&self, with: impl FnOnce(&Look<'_>) -> T) -> T {
-        let (live, alarms, seen) =
+        let (live, mut alarms, seen) =
             (self.rooms.sessions.live(), self.rooms.sessions.alarms(), self.rooms.sessions.seen());
         let observation = self.rooms.observations.borrow().clone();
         let inputs = *self.rooms.ledger.inputs().borrow();
         let picture = self.rooms.picture.borrow().clone();
+        for cluster in &picture.too_large {
+            alarms.entry(cluster.clone()).or_insert(Alarm::AssignmentTooLarge);
+        }
         let state = self.rooms.ledger.state();
         let url = self.rooms.repository.url();
         with(&Look {

@@ -62,6 +62,8 @@ pub enum Alarm {
     ForeignAssignment,
     /// It runs on another cluster than the one that enrolled.
     ClusterChanged,
+    /// Its assignment is larger than the hub's store takes; it keeps what it has.
+    AssignmentTooLarge,
 }
 
 /// One session.

@@ -1,7 +1,7 @@
 //! The ledger: the one way in which the hub's state changes. A batch goes to the store first; what the store took is folded
 //! into memory, then everybody who waits for a change is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use nave_placement::ClusterName;
@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::records::key;
 use super::{Audit, RecordError, State};
-use crate::store::{Batch, Key, Store, StoreError, Value, Version};
+use crate::store::{Batch, Checked, Key, Store, StoreError, Value, Version};
 
 /// Every place where the hub persists something. A test build can end the process before or after each
 /// (`hub failpoints` prints them all).
@@ -127,6 +127,8 @@ struct Shared {
     changed: watch::Sender<u64>,
     /// Counts commits that deciding has to look at.
     inputs: watch::Sender<u64>,
+    /// Held while a batch is on its way to the store and the state; exclusively while the store is read back.
+    writing: tokio::sync::RwLock<()>,
     /// Per cluster with a session: counts changes of what it was told, of its membership and of the fleet.
     clusters: std::sync::Mutex<BTreeMap<ClusterName, watch::Sender<u64>>>,
 }
@@ -145,6 +147,7 @@ impl Ledger {
             state: RwLock::new(state),
             changed: watch::Sender::new(0),
             inputs: watch::Sender::new(0),
+            writing: tokio::sync::RwLock::default(),
             clusters: std::sync::Mutex::default(),
         };
         Ok(Self { store, shared: Arc::new(shared), audited: Arc::default(), clock })
@@ -208,10 +211,20 @@ impl Ledger {
         let committing = tokio::spawn(async move {
             let _until_folded = turn;
             let writes = checked.writes().clone();
-            let version = store.write(checked).await?;
-            failpoint(step, "after");
-            shared.fold(step, version, &writes)?;
-            Ok(version)
+            let concerned = concerned(&checked);
+            let writing = shared.writing.read().await;
+            match store.write(checked).await {
+                Ok(version) => {
+                    failpoint(step, "after");
+                    shared.fold(step, version, &writes)?;
+                    Ok(version)
+                }
+                Err(error) => {
+                    drop(writing);
+                    shared.read_back(&*store, &error, &concerned).await;
+                    Err(error.into())
+                }
+            }
         });
         match committing.await {
             Ok(outcome) => outcome,
@@ -245,7 +258,37 @@ impl Ledger {
     }
 }
 
+/// Every key that a batch looks at or writes.
+fn concerned(batch: &Checked) -> BTreeSet<Key> {
+    batch.require().iter().map(|(key, _)| key).chain(batch.writes().keys()).cloned().collect()
+}
+
 impl Shared {
+    /// A batch whose fate is not known may have been written, and one that met a conflict proves that the store holds what
+    /// the state does not: both are read back, or no later batch could ever be based on these keys again.
+    async fn read_back(&self, store: &dyn Store, error: &StoreError, keys: &BTreeSet<Key>) {
+        if matches!(error, StoreError::TooLarge { .. }) {
+            return;
+        }
+        let _alone = self.writing.write().await;
+        for key in keys {
+            let Ok(found) = store.get(key).await else { return };
+            // Nothing is under way: what is not there now was deleted, whenever that was.
+            let version = found.as_ref().map_or(Version(u64::MAX), |record| record.version);
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = state.fold(key, version, found.as_ref().map(|record| &record.value)) {
+                tracing::error!(
+                    key,
+                    error = crate::deciding::run::chain(&error),
+                    "a record cannot be read back"
+                );
+            }
+        }
+        self.tell_sessions(keys.iter());
+        self.changed.send_modify(|n| *n += 1);
+        self.inputs.send_modify(|n| *n += 1);
+    }
+
     /// Takes what the store took, and tells everybody who waits for it.
     fn fold(
         &self,
@@ -301,3 +344,6 @@ fn failpoint(step: Step, when: &str) {
 
 #[cfg(not(feature = "failpoints"))]
 fn failpoint(_step: Step, _when: &str) {}
+
+#[cfg(test)]
+mod tests;

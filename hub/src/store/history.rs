@@ -17,9 +17,9 @@ use super::{Change, Value, Version, Watch, WatchEnd};
 /// seconds of the busiest hour, when 5000 spokes reconnect and each writes one.
 pub(super) const KEPT_BATCHES: usize = 4096;
 
-/// Bytes of values kept: sixteen batches of the largest size. Records are some hundred bytes, so that the
+/// Bytes of values kept: four batches of the largest size. Records are some hundred bytes, so that the
 /// count above is what limits in practice, at about 1 MB.
-const KEPT_BYTES: usize = 16 << 20;
+const KEPT_BYTES: usize = 4 << 20;
 
 /// The ring, and the means to wake those who wait for it.
 pub(super) struct History {

@@ -32,6 +32,7 @@ pub use objects::{
 };
 pub use parse::{Document, ParsedFile, parse_file};
 pub use problems::{Position, Problem, Severity};
+pub(crate) use suggest::did_you_mean;
 pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };

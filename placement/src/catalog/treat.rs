@@ -6,6 +6,7 @@ use super::fields::{Field, Fields, Reader};
 use super::treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };
+use crate::expression::Expression;
 
 /// The fields.
 pub(super) const FIELDS: &[&str] =
@@ -88,14 +89,26 @@ fn pointer_problem(pointer: &str) -> Option<String> {
 fn health(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<HealthRule> {
     let fields = reader.fields(field, &["target", "healthy", "failed"], &[])?;
     let target = target(reader, &fields)?;
-    let healthy = fields.get("healthy").and_then(|f| reader.text(&f));
-    let failed = fields.get("failed").and_then(|f| reader.text(&f));
+    let [healthy, failed] =
+        ["healthy", "failed"].map(|name| fields.get(name).and_then(|f| expression(reader, &f)));
     if fields.get("healthy").is_none() && fields.get("failed").is_none() {
         reader
             .error(fields.position, format!("{} needs healthy or failed, in CEL over `object`", field.path));
         return None;
     }
     Some(HealthRule { target, healthy, failed })
+}
+
+/// An expression that a spoke can evaluate.
+fn expression(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let given = reader.text(field)?;
+    match Expression::parse(&given, &HealthRule::VARIABLES) {
+        Ok(_) => Some(given),
+        Err(error) => {
+            reader.error(field.node.position, format!("{}: {error}", field.path));
+            None
+        }
+    }
 }
 
 /// A target names at least a kind: without one, a rule would mean things that its author never saw.

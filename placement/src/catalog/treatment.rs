@@ -138,7 +138,8 @@ pub struct Ignore {
     pub fields: Vec<String>,
 }
 
-/// How objects of a kind are judged, in CEL over `object`. A rule that matches decides alone.
+/// How objects of a kind are judged, in CEL over `object`. The first rule that matches decides alone; one without `healthy`
+/// only tells failure, and leaves the rest to what is known of the kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HealthRule {
@@ -150,6 +151,11 @@ pub struct HealthRule {
     /// True: it is degraded, whatever `healthy` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+}
+
+impl HealthRule {
+    /// What its expressions may use.
+    pub const VARIABLES: [&str; 1] = ["object"];
 }
 
 /// A time limit in milliseconds.

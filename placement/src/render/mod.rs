@@ -7,6 +7,7 @@
 //! [`Tree`]: crate::catalog::Tree
 
 mod finish;
+mod live;
 mod needs;
 mod resolve;
 
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use finish::{FinishError, finish};
+pub use live::live_objects;
 pub(crate) use needs::is_manifest;
 pub use needs::{NeedsError, needs};
 pub use resolve::{ResolveError, Resolved, Scope, Scopes, resolve};

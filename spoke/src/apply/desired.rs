@@ -1,29 +1,79 @@
-//! What is desired, resolved: every entry's objects, or why they are not known.
+//! What is desired, one entry at a time: its objects, or why they are not known.
 //!
-//! In: entries, bundles, scopes. Out: the `wanted` of a plan. Never: takes an entry that it cannot read for one without
-//! objects.
+//! In: entries, bundles, scopes. Out: what a plan is made for. Never: takes an entry that it cannot read for one without
+//! objects; holds a bundle longer than it takes to read it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use nave_placement::AppKey;
-use nave_placement::assign::Entry;
+use async_trait::async_trait;
+use nave_placement::assign::{Assignment, Entry};
 use nave_placement::render::{Bundle, ResolveError, Scopes, resolve};
+use nave_placement::{AppKey, Digest};
 
-use super::Desired;
 use crate::plan::{Unresolved, Wanted};
 use crate::report::Reason;
 
-/// Every entry of an assignment.
-pub type AllWanted = BTreeMap<AppKey, Result<Wanted, Unresolved>>;
+/// Where bundles are. Their bytes were checked against the digest when they came.
+#[async_trait]
+pub trait Bundles: Send + Sync {
+    /// The bundle; `None` while it is not here.
+    async fn bundle(&self, digest: &Digest) -> Option<Arc<[u8]>>;
+}
 
-/// Resolves every entry of the assignment.
-pub fn resolve_all(desired: &Desired<'_>, scopes: &dyn Scopes) -> AllWanted {
-    let resolved = |app: &AppKey| match desired.entries.get(app) {
-        Some(Ok(entry)) => one(desired, entry, scopes),
-        Some(Err(message)) => Err(unreadable(message)),
-        None => Err(unreadable("it was not decoded")),
-    };
-    desired.assignment.entries.keys().map(|app| (app.clone(), resolved(app))).collect()
+#[async_trait]
+impl<F: Fn(&Digest) -> Option<Arc<[u8]>> + Send + Sync> Bundles for F {
+    async fn bundle(&self, digest: &Digest) -> Option<Arc<[u8]>> {
+        self(digest)
+    }
+}
+
+/// What shall be.
+#[derive(Clone, Copy)]
+pub struct Desired<'a> {
+    /// The accepted assignment.
+    pub assignment: &'a Assignment,
+    /// Its entries decoded, or why one cannot be read. One that is missing here counts as unreadable.
+    pub entries: &'a BTreeMap<AppKey, Result<Entry, String>>,
+    /// The bundles that are here.
+    pub bundles: &'a dyn Bundles,
+}
+
+impl Desired<'_> {
+    /// Resolves one entry of the assignment.
+    ///
+    /// # Errors
+    /// [`Unresolved`] when its objects are not known, with why.
+    pub async fn resolve(
+        &self,
+        app: &AppKey,
+        scopes: &(dyn Scopes + Send + Sync),
+    ) -> Result<Wanted, Unresolved> {
+        let entry = match self.entries.get(app) {
+            Some(Ok(entry)) => entry,
+            Some(Err(message)) => return Err(unreadable(message)),
+            None => return Err(unreadable("it was not decoded")),
+        };
+        let Some(bytes) = self.bundles.bundle(&entry.bundle).await else {
+            return Err(unresolved(entry, Reason::BundleMissing { bundle: entry.bundle }, None));
+        };
+        match resolve(&bytes, entry, scopes) {
+            Ok(objects) => match in_full(entry) {
+                Ok(entry) => Ok(Wanted { entry, objects }),
+                Err(reason) => {
+                    let claims = objects.into_iter().map(|object| object.key).collect();
+                    Err(unresolved(entry, *reason, Some(claims)))
+                }
+            },
+            Err(error @ ResolveError::Twice { .. }) => {
+                // It cannot be applied, but what it claims is known: the rest of the cluster goes on.
+                let claims: Option<BTreeSet<_>> =
+                    Bundle::read(bytes.to_vec()).ok().map(|b| (*b.objects).clone());
+                Err(unresolved(entry, Reason::DefinedTwice { message: error.to_string() }, claims))
+            }
+            Err(error) => Err(unresolved(entry, Reason::BundleDamaged { message: error.to_string() }, None)),
+        }
+    }
 }
 
 fn unreadable(message: &str) -> Unresolved {
@@ -31,40 +81,24 @@ fn unreadable(message: &str) -> Unresolved {
     Unresolved { entry: None, reason, claims: None }
 }
 
-fn one(desired: &Desired<'_>, entry: &Entry, scopes: &dyn Scopes) -> Result<Wanted, Unresolved> {
-    let unresolved = |reason, claims| Unresolved {
-        entry: Some(Box::new(entry.clone())),
-        reason: Box::new(reason),
-        claims,
-    };
-    let Some(bytes) = (desired.bundles)(&entry.bundle) else {
-        return Err(unresolved(Reason::BundleMissing { bundle: entry.bundle }, None));
-    };
-    match resolve(&bytes, entry, scopes) {
-        Ok(objects) => match in_full(entry) {
-            Ok(entry) => Ok(Wanted { entry, objects }),
-            Err(reason) => {
-                Err(unresolved(reason, Some(objects.into_iter().map(|object| object.key).collect())))
-            }
-        },
-        Err(error @ ResolveError::Twice { .. }) => {
-            // It cannot be applied, but what it claims is known: the rest of the cluster goes on.
-            let claims: Option<BTreeSet<_>> = Bundle::read(bytes.to_vec()).ok().map(|b| (*b.objects).clone());
-            Err(unresolved(Reason::DefinedTwice { message: error.to_string() }, claims))
-        }
-        Err(error) => Err(unresolved(Reason::BundleDamaged { message: error.to_string() }, None)),
-    }
+fn unresolved(
+    entry: &Entry,
+    reason: Reason,
+    claims: Option<BTreeSet<nave_placement::ObjectKey>>,
+) -> Unresolved {
+    Unresolved { entry: Some(Box::new(entry.clone())), reason: Box::new(reason), claims }
 }
 
 /// The entry with its service account's namespace, which is the app's own where none is written.
-fn in_full(entry: &Entry) -> Result<Entry, Reason> {
+fn in_full(entry: &Entry) -> Result<Entry, Box<Reason>> {
     let mut entry = entry.clone();
-    let account = entry.options.treatment.service_account.take();
-    let account = account.map(|name| match &entry.options.namespace {
-        _ if name.contains('/') => Ok(name),
-        Some(namespace) => Ok(format!("{}/{name}", namespace.name)),
-        None => Err(Reason::AccountWithoutNamespace { name }),
-    });
-    entry.options.treatment.service_account = account.transpose()?;
+    if let Some(name) = entry.options.treatment.service_account.take() {
+        let in_full = match &entry.options.namespace {
+            _ if name.contains('/') => name,
+            Some(namespace) => format!("{}/{name}", namespace.name),
+            None => return Err(Box::new(Reason::AccountWithoutNamespace { name })),
+        };
+        entry.options.treatment.service_account = Some(in_full);
+    }
     Ok(entry)
 }

@@ -1,6 +1,6 @@
 //! Judging a round: what was planned, done and seen becomes a report per app.
 //!
-//! In: plans, progress, observations. Out: an [`Outcome`]. Never: calls an app healthy that has anything open.
+//! In: progress, observations. Out: an app's report. Never: calls an app healthy that has anything open.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,11 @@ use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, 
 use nave_placement::{AppKey, ObjectKey};
 
 use super::Desired;
-use super::desired::AllWanted;
-use super::round::{AllSeen, Round};
+use super::round::Progress;
 use crate::observe::changes::told;
-use crate::plan::{Ignored, Observed, Plan, Terms, Unresolved, Wanted, is_given};
+use crate::plan::{Ignored, Observed, Terms, Unresolved, Wanted, is_given};
 use crate::report::{Outcome, Reason, pending};
-use crate::target::{Foreign, Found, Health, HealthState, Seen, TargetError};
+use crate::target::{Foreign, Found, Health, HealthState, Inventory, Seen, TargetError};
 
 /// The outcome of a round that could not even begin.
 pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
@@ -35,58 +34,29 @@ pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome
     }
 }
 
-/// The outcome of a round.
-pub(super) fn outcome(
-    desired: &Desired<'_>,
-    wanted: &AllWanted,
-    seen: &AllSeen,
-    plan: &Plan,
-    mut round: Round<'_>,
-) -> Outcome {
-    let mut outcome = Outcome { interrupted: round.stopped(), writes: round.writes(), ..Outcome::default() };
-    for (app, wanted) in wanted {
-        let report = entry(app, wanted, seen.get(app), plan, &mut round);
-        outcome.apps.insert(app.clone(), report);
-    }
-    for app in desired.assignment.leaving.keys().filter(|app| !wanted.contains_key(*app)) {
-        if round.unsure().contains(app) {
-            let message = "it is not known which of its objects are here".to_owned();
-            outcome.leaving.insert(app.clone(), verdict(pending(), vec![Reason::Unreachable { message }]));
-        } else if round.inventories().contains_key(app) {
-            outcome.leaving.insert(app.clone(), leaving(app, plan, &mut round));
-        } else {
-            outcome.left.insert(app.clone());
-        }
-    }
-    outcome.kept = round.kept();
-    let here = |app: &&AppKey| round.inventories().contains_key(*app);
-    outcome.unassigned = plan.unassigned.iter().filter(here).cloned().collect();
-    outcome
-}
-
-fn entry(
-    app: &AppKey,
+/// What was seen of an entry's objects, and what stands in its way before it is settled.
+pub(super) fn entry(
     wanted: &Result<Wanted, Unresolved>,
-    seen: Option<&Observed>,
-    plan: &Plan,
-    round: &mut Round<'_>,
-) -> EntryReport {
+    seen: &Observed,
+    blocked: &[Reason],
+    progress: &Progress,
+) -> (EntryReport, Vec<Reason>) {
     let mut report = pending();
-    let mut reasons = open(app, plan, &mut report, round);
-    report.version = round.inventories().get(app).and_then(|inventory| inventory.version);
+    let mut reasons = blocked.to_vec();
+    // What could not be written speaks for itself, whatever is there.
+    let troubles: BTreeMap<_, _> =
+        reasons.iter().chain(&progress.problems).filter_map(Reason::trouble).collect();
     match wanted {
         Err(unresolved) => report.objects = unresolved.entry.as_ref().map_or(0, |entry| entry.objects),
         Ok(wanted) => {
             report.objects = u32::try_from(wanted.objects.len()).unwrap_or(u32::MAX);
-            // What could not be written speaks for itself, whatever is there.
-            let troubles: BTreeMap<_, _> = reasons.iter().filter_map(Reason::trouble).collect();
             let (mut unhealthy, mut notes) = (Vec::new(), Vec::new());
             for object in &wanted.objects {
                 if let Some(trouble) = troubles.get(&object.key) {
                     unhealthy.push((object.key.clone(), trouble.clone()));
                     continue;
                 }
-                let Some(Ok(seen)) = seen.and_then(|seen| seen.get(&object.key)) else { continue };
+                let Some(Ok(seen)) = seen.get(&object.key) else { continue };
                 let standing = standing(wanted, object, seen);
                 report.drifted += u32::from(standing.drifted);
                 notes.extend(standing.notes);
@@ -110,14 +80,9 @@ fn entry(
             report.unhealthy = unhealthy.into_iter().map(object_report).collect();
             notes.truncate(MAX_NOTES);
             report.notes = notes.into_iter().map(object_report).collect();
-            let observes = wanted.entry.options.treatment.mode == Mode::Observe;
-            if observes && reasons.is_empty() && !round.inventories().contains_key(app) {
-                // Nothing was ever applied, and nothing would have to be.
-                report.version = Some(wanted.entry.version);
-            }
         }
     }
-    verdict(report, reasons)
+    (report, reasons)
 }
 
 /// How one object stands.
@@ -205,28 +170,13 @@ fn note(reason: &str, message: String) -> Health {
     Health { state: HealthState::Healthy, reason: reason.to_owned(), message }
 }
 
-fn leaving(app: &AppKey, plan: &Plan, round: &mut Round<'_>) -> EntryReport {
-    let mut report = pending();
-    let reasons = open(app, plan, &mut report, round);
-    let remaining = round.inventories().get(app).map_or(0, |inventory| inventory.objects.len());
-    report.objects = u32::try_from(remaining).unwrap_or(u32::MAX);
+/// The report of an app on its way out.
+pub(super) fn leaving(mut report: EntryReport, remaining: &Inventory, reasons: Vec<Reason>) -> EntryReport {
+    report.objects = u32::try_from(remaining.objects.len()).unwrap_or(u32::MAX);
     let mut report = verdict(report, reasons);
     // Something remains, or it would have left: what was handed over waits for its new app, for one.
     report.state = report.state.max(EntryState::Progressing);
     report
-}
-
-/// What stands in an app's way, and what was done for it.
-fn open(app: &AppKey, plan: &Plan, report: &mut EntryReport, round: &mut Round<'_>) -> Vec<Reason> {
-    let stopped = round.stopped();
-    let progress = round.progress(app);
-    report.corrected = progress.corrected.into();
-    let mut reasons = plan.apps.get(app).map(|steps| steps.blocked.clone()).unwrap_or_default();
-    reasons.append(&mut progress.problems);
-    if stopped && !progress.finished {
-        reasons.push(Reason::Interrupted);
-    }
-    reasons
 }
 
 fn object_report((key, health): (ObjectKey, Health)) -> ObjectReport {
@@ -243,7 +193,7 @@ fn not_there() -> Health {
 }
 
 /// Puts the worst reason first and derives the state from it.
-fn verdict(mut report: EntryReport, reasons: Vec<Reason>) -> EntryReport {
+pub(super) fn verdict(mut report: EntryReport, reasons: Vec<Reason>) -> EntryReport {
     let open = reasons.iter().filter(|reason| reason.state() != EntryState::Healthy).count();
     // `max_by_key` takes the last of equals; reversed, that is the first that was found.
     let worst = reasons.into_iter().rev().max_by_key(Reason::state);

@@ -1,20 +1,20 @@
 //! One round on one target: carries steps out, and remembers what came of them.
 //!
 //! In: plans. Out: what was written, what went wrong, the inventories as they are stored now.
-//! Never: makes a step up; goes on after a write of the inventory failed.
+//! Never: makes a step up; goes on with an app after a write of its inventory failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
 use super::Interrupt;
-use super::desired::AllWanted;
-use crate::plan::{AppPlan, Observed, Plan, Step};
+use crate::plan::{AppPlan, Observed, Rank, Step, Unresolved, Wanted, rank};
 use crate::report::Reason;
-use crate::target::{Applied, Behalf, Deleted, Inventory, Missing, Seen, Target, TargetError};
-
-/// What was seen, by the app that wants it.
-pub type AllSeen = BTreeMap<AppKey, Observed>;
+use crate::target::{Applied, Behalf, Deleted, Inventory, Target, TargetError};
 
 /// What came of one app's steps.
 #[derive(Debug, Default)]
@@ -34,85 +34,68 @@ pub struct Progress {
     pub handing_over: bool,
     /// All its steps had their turn.
     pub finished: bool,
+    /// A namespace or a definition came into being or was changed: others may have waited for it.
+    pub prepared: bool,
 }
 
-/// A round in progress.
+/// A round in progress. Its apps are worked on at the same time, so that what they share is behind locks; none is held
+/// over an await.
 pub struct Round<'a> {
-    target: &'a dyn Target,
+    pub target: &'a dyn Target,
     interrupt: &'a dyn Interrupt,
-    inventories: BTreeMap<AppKey, Inventory>,
-    progress: BTreeMap<AppKey, Progress>,
-    writes: u64,
-    stopped: bool,
-    unsure: BTreeSet<AppKey>,
+    stored: Mutex<BTreeMap<AppKey, Option<Inventory>>>,
+    /// What an app has that stands in another's inventory too: the other may let it go.
+    taken: Mutex<BTreeSet<(AppKey, ObjectKey)>>,
+    /// Inventories of which only the version is not stored yet, and for which app it was completed.
+    complete: Mutex<BTreeMap<AppKey, (AppKey, Inventory)>>,
+    writes: AtomicU64,
+    stopped: AtomicBool,
 }
 
 /// The round was broken off.
-struct Stopped;
+pub struct Stopped;
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl<'a> Round<'a> {
-    /// A round that begins with these inventories.
-    pub fn new(
-        target: &'a dyn Target,
-        interrupt: &'a dyn Interrupt,
-        inventories: BTreeMap<AppKey, Inventory>,
-    ) -> Self {
+    /// A round that has written nothing yet.
+    pub fn new(target: &'a dyn Target, interrupt: &'a dyn Interrupt) -> Self {
         Self {
             target,
             interrupt,
-            inventories,
-            progress: BTreeMap::new(),
-            writes: 0,
-            stopped: false,
-            unsure: BTreeSet::new(),
+            stored: Mutex::default(),
+            taken: Mutex::default(),
+            complete: Mutex::default(),
+            writes: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
         }
-    }
-
-    /// The inventories as they are stored now.
-    pub fn inventories(&self) -> &BTreeMap<AppKey, Inventory> {
-        &self.inventories
-    }
-
-    /// What came of an app's steps.
-    pub fn progress(&mut self, app: &AppKey) -> &mut Progress {
-        self.progress.entry(app.clone()).or_default()
     }
 
     /// Whether the round was broken off.
     pub fn stopped(&self) -> bool {
-        self.stopped
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Number of writes so far.
     pub fn writes(&self) -> u64 {
-        self.writes
+        self.writes.load(Ordering::Relaxed)
     }
 
-    /// What left an inventory and stays on the target, by app.
-    pub fn kept(&self) -> BTreeMap<AppKey, Vec<ObjectKey>> {
-        let kept = self.progress.iter().filter(|(_, progress)| !progress.kept.is_empty());
-        kept.map(|(app, progress)| (app.clone(), progress.kept.clone())).collect()
-    }
-
-    /// The kinds of all that is ours.
-    pub fn kinds(&self) -> BTreeSet<(String, String)> {
-        let keys = self.inventories.values().flat_map(|inventory| &inventory.objects);
-        keys.map(|key| (key.group.clone(), key.kind.clone())).collect()
-    }
-
-    /// Looks at everything that is wanted and served.
-    pub async fn observe(&self, wanted: &AllWanted) -> AllSeen {
-        let mut seen = AllSeen::new();
-        for app in wanted.keys() {
-            seen.insert(app.clone(), self.observe_one(app, wanted).await);
+    /// Brings inventories up to date with what was stored since the last call.
+    pub fn merge(&self, inventories: &mut BTreeMap<AppKey, Inventory>) {
+        for (app, stored) in std::mem::take(&mut *locked(&self.stored)) {
+            match stored {
+                Some(inventory) => drop(inventories.insert(app, inventory)),
+                None => drop(inventories.remove(&app)),
+            }
         }
-        seen
     }
 
-    async fn observe_one(&self, app: &AppKey, wanted: &AllWanted) -> Observed {
-        let Some(Ok(wanted)) = wanted.get(app) else {
-            return Observed::new();
-        };
+    /// Looks at everything that an app wants and that is served.
+    pub async fn observe(&self, app: &AppKey, wanted: &Result<Wanted, Unresolved>) -> Observed {
+        let Ok(wanted) = wanted else { return Observed::new() };
         let of = Behalf { app, treatment: &wanted.entry.options.treatment };
         if wanted.objects.iter().all(|object| object.served) {
             return self.target.observe(of, &wanted.objects).await;
@@ -121,223 +104,276 @@ impl<'a> Round<'a> {
         self.target.observe(of, &served).await
     }
 
-    /// Looks again at the apps that something was applied for.
-    pub async fn look_again(&self, wanted: &AllWanted, seen: &mut AllSeen) {
-        let changed = self.progress.iter().filter(|(_, progress)| !progress.applied.is_empty());
-        for (app, _) in changed.filter(|_| !self.stopped) {
-            seen.insert(app.clone(), self.observe_one(app, wanted).await);
-        }
-    }
-
-    /// Finds the inventories that are missing though their apps have objects here. What could not be searched for is not
-    /// taken for gone.
-    pub async fn recover<'b>(&mut self, leaving: impl Iterator<Item = &'b AppKey>, seen: &AllSeen) {
-        let missing = |app: &&AppKey| !self.inventories.contains_key(*app);
-        let ours = |observed: &Observed| observed.values().any(|seen| matches!(seen, Ok(Seen::Ours { .. })));
-        let assigned: BTreeSet<_> = seen.keys().filter(missing).cloned().collect();
-        let lost = assigned.iter().filter(|app| ours(&seen[*app])).cloned().collect();
-        let leaving: BTreeSet<_> =
-            leaving.filter(|app| missing(app) && !seen.contains_key(*app)).cloned().collect();
-        if assigned.is_empty() && leaving.is_empty() {
-            return;
-        }
-        let missing = Missing { assigned, seen: lost, leaving };
-        match self.target.rebuild(&missing).await {
-            Ok(found) => self.inventories.extend(found),
-            Err(error) => {
-                tracing::warn!(%error, "it cannot be told which objects are here of apps without an inventory");
-                self.unsure = missing.leaving;
-            }
-        }
-    }
-
-    /// Leaving apps of which it is not known whether anything is left of them.
-    pub fn unsure(&self) -> &BTreeSet<AppKey> {
-        &self.unsure
-    }
-
-    /// Whether an object of the plan waits for its kind.
-    pub fn lacks_kinds(&self, plan: &Plan) -> bool {
-        let lacks = |reasons: &[Reason]| reasons.iter().any(|r| matches!(r, Reason::NotServed { .. }));
-        plan.apps.values().any(|app| lacks(&app.blocked))
-            || self.progress.values().any(|progress| lacks(&progress.problems))
-    }
-
-    /// Widens and applies, app by app.
-    pub async fn raise(&mut self, plan: &Plan) {
-        for (app, steps) in &plan.apps {
-            self.progress(app).problems.clear();
-            if self.raise_one(app, steps).await.is_err() {
-                self.stopped = true;
-                return;
-            }
-        }
-    }
-
-    async fn raise_one(&mut self, app: &AppKey, plan: &AppPlan) -> Result<(), Stopped> {
-        let of = Behalf { app, treatment: &plan.treatment };
-        for step in &plan.raise {
-            self.may(app, step)?;
-            match step {
-                Step::Widen(inventory) => {
-                    let stored = self.store(app, app, inventory.clone()).await;
-                    if !stored {
-                        return Ok(());
-                    }
+    /// Widens and applies: the objects of one rank at once, one rank after another.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the round was broken off.
+    pub async fn raise(&self, app: &AppKey, plan: &AppPlan, progress: &mut Progress) -> Result<(), Stopped> {
+        for group in
+            plan.raise.chunk_by(|a, b| raised_with(a).is_some_and(|rank| raised_with(b) == Some(rank)))
+        {
+            if let [step @ Step::Widen(inventory)] = group {
+                self.may(app, step)?;
+                if !self.store(app, inventory.clone(), progress).await {
+                    return Ok(());
                 }
-                Step::Apply { object, how } => match self.target.apply(of, object, *how).await {
-                    Ok(applied) => {
-                        let progress = self.progress(app);
+                continue;
+            }
+            let mut writes: FuturesUnordered<_> =
+                group.iter().map(|step| self.apply(app, plan, step)).collect();
+            let (mut stopped, mut unreachable) = (false, false);
+            while let Some((step, answer)) = writes.next().await {
+                let Step::Apply { object, how } = step else { continue };
+                match answer {
+                    None => stopped = true,
+                    Some(Ok(applied)) => {
                         progress.applied.insert(object.key.clone());
                         progress.corrected += u32::from(how.corrects && applied != Applied::Unchanged);
+                        let prepares = rank(&object.key) <= Rank::Definition;
+                        progress.prepared |= prepares && applied != Applied::Unchanged;
                     }
-                    Err(error) => {
-                        let unreachable = matches!(error, TargetError::Unreachable(_));
-                        self.progress(app).problems.push(Reason::of(&object.key, &error));
-                        if unreachable {
-                            return Ok(());
+                    Some(Err(error)) => {
+                        unreachable |= matches!(error, TargetError::Unreachable(_));
+                        progress.problems.push(Reason::of(&object.key, &error));
+                    }
+                }
+            }
+            match (stopped, unreachable) {
+                (true, _) => return Err(Stopped),
+                (false, true) => return Ok(()),
+                (false, false) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply<'s>(
+        &self,
+        app: &AppKey,
+        plan: &AppPlan,
+        step: &'s Step,
+    ) -> (&'s Step, Option<Result<Applied, TargetError>>) {
+        let Step::Apply { object, how } = step else { return (step, None) };
+        if self.may(app, step).is_err() {
+            return (step, None);
+        }
+        let of = Behalf { app, treatment: &plan.treatment };
+        (step, Some(self.target.apply(of, object, *how).await))
+    }
+
+    /// Lets an object be handed over to this app: it has it.
+    pub fn take(&self, app: &AppKey, key: &ObjectKey) {
+        locked(&self.taken).insert((app.clone(), key.clone()));
+    }
+
+    /// Hands over, removes and narrows.
+    ///
+    /// # Errors
+    /// [`Stopped`] when the round was broken off.
+    pub async fn settle(
+        &self,
+        pass: &BTreeMap<AppKey, Inventory>,
+        app: &AppKey,
+        steps: &AppPlan,
+        progress: &mut Progress,
+    ) -> Result<(), Stopped> {
+        let mut raised = steps.blocked.is_empty() && progress.problems.is_empty();
+        for group in
+            steps.settle.chunk_by(|a, b| removed_with(a).is_some_and(|rank| removed_with(b) == Some(rank)))
+        {
+            let mut removals = FuturesUnordered::new();
+            for step in group {
+                match step {
+                    Step::HandOver { of, key, to } => {
+                        if locked(&self.taken).contains(&(to.clone(), key.clone())) {
+                            progress.settled.insert((of.clone(), key.clone()));
+                        } else {
+                            progress.handing_over = true;
                         }
                     }
-                },
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands over, removes and narrows, app by app.
-    pub async fn settle(&mut self, plan: &Plan) {
-        for (app, steps) in &plan.apps {
-            if self.stopped {
-                return;
-            }
-            if self.settle_one(app, steps, plan).await.is_err() {
-                self.stopped = true;
-                return;
-            }
-            self.progress(app).finished = true;
-        }
-    }
-
-    async fn settle_one(&mut self, app: &AppKey, steps: &AppPlan, plan: &Plan) -> Result<(), Stopped> {
-        let behalf = |of| Behalf { app: of, treatment: &steps.treatment };
-        let mut raised = steps.blocked.is_empty() && self.progress(app).problems.is_empty();
-        for step in &steps.settle {
-            match step {
-                Step::HandOver { of, key, to } => {
-                    let rests = plan.apps.get(to).is_some_and(|steps| steps.rest.contains(key));
-                    if rests || self.progress(to).applied.contains(key) {
-                        self.progress(app).settled.insert((of.clone(), key.clone()));
-                    } else {
-                        self.progress(app).handing_over = true;
+                    Step::Prune { .. } | Step::Orphan { .. } if raised => {
+                        removals.push(self.remove(app, steps, step));
                     }
+                    Step::Narrow { of, complete } => {
+                        self.narrow(pass, app, of, *complete, step, progress).await?;
+                    }
+                    Step::Forget { of } => self.forget(pass, app, of, step, progress).await?,
+                    Step::Prune { .. } | Step::Orphan { .. } | Step::Widen(_) | Step::Apply { .. } => {}
                 }
-                Step::Prune { of, key } if raised => {
-                    self.may(app, step)?;
-                    let deleted = self.target.delete(behalf(of), key).await;
-                    raised = !matches!(deleted, Err(TargetError::Unreachable(_)));
-                    self.removed(app, of, key, deleted);
-                }
-                Step::Orphan { of, key } if raised => {
-                    self.may(app, step)?;
-                    let kept = self.target.orphan(behalf(of), key).await;
-                    let kept = kept.map(|()| Deleted::NotOurs(String::new()));
-                    self.removed(app, of, key, kept);
-                }
-                Step::Narrow { of, complete } => self.narrow(app, of, *complete, step).await?,
-                Step::Forget { of } => self.forget(app, of, step).await?,
-                Step::Prune { .. } | Step::Orphan { .. } | Step::Widen(_) | Step::Apply { .. } => {}
+            }
+            let mut stopped = false;
+            while let Some((step, answer)) = removals.next().await {
+                let (Step::Prune { of, key } | Step::Orphan { of, key }) = step else { continue };
+                let Some(answer) = answer else {
+                    stopped = true;
+                    continue;
+                };
+                raised &= !matches!(answer, Err(TargetError::Unreachable(_)));
+                removed(of, key, answer, progress);
+            }
+            if stopped {
+                return Err(Stopped);
             }
         }
+        progress.finished = true;
         Ok(())
     }
 
-    fn removed(&mut self, app: &AppKey, of: &AppKey, key: &ObjectKey, answer: Result<Deleted, TargetError>) {
-        let progress = self.progress(app);
-        match answer {
-            Ok(Deleted::Gone) => {
-                progress.settled.insert((of.clone(), key.clone()));
-            }
-            Ok(Deleted::NotOurs(_)) => {
-                progress.settled.insert((of.clone(), key.clone()));
-                progress.kept.push(key.clone());
-            }
-            Ok(Deleted::Terminating) => {
-                let (object, message) = (key.clone(), String::new());
-                progress.problems.push(Reason::Terminating { object, message, stuck: false });
-            }
-            Err(TargetError::Unreachable(message)) => {
-                progress.problems.push(Reason::NotSeen { object: key.clone(), message });
-            }
-            Err(error) => {
-                let message = error.to_string();
-                progress.problems.push(Reason::RemovalFailed { object: key.clone(), message });
-            }
+    async fn remove<'s>(
+        &self,
+        app: &AppKey,
+        steps: &AppPlan,
+        step: &'s Step,
+    ) -> (&'s Step, Option<Result<Deleted, TargetError>>) {
+        if self.may(app, step).is_err() {
+            return (step, None);
         }
+        let behalf = |of| Behalf { app: of, treatment: &steps.treatment };
+        let answer = match step {
+            Step::Prune { of, key } => Some(self.target.delete(behalf(of), key).await),
+            Step::Orphan { of, key } => {
+                let kept = self.target.orphan(behalf(of), key).await;
+                Some(kept.map(|()| Deleted::NotOurs(String::new())))
+            }
+            _ => None,
+        };
+        (step, answer)
+    }
+
+    fn current(&self, pass: &BTreeMap<AppKey, Inventory>, of: &AppKey) -> Inventory {
+        let stored = locked(&self.stored).get(of).cloned();
+        stored.unwrap_or_else(|| pass.get(of).cloned()).unwrap_or_default()
     }
 
     /// What remains of an inventory.
-    fn remaining(&mut self, app: &AppKey, of: &AppKey) -> Inventory {
-        let mut inventory = self.inventories.get(of).cloned().unwrap_or_default();
-        let settled = &self.progress(app).settled;
-        inventory.retain(|key| !settled.contains(&(of.clone(), key.clone())));
+    fn remaining(&self, pass: &BTreeMap<AppKey, Inventory>, of: &AppKey, progress: &Progress) -> Inventory {
+        let mut inventory = self.current(pass, of);
+        inventory.retain(|key| !progress.settled.contains(&(of.clone(), key.clone())));
         inventory
     }
 
     async fn narrow(
-        &mut self,
+        &self,
+        pass: &BTreeMap<AppKey, Inventory>,
         app: &AppKey,
         of: &AppKey,
         complete: Option<Digest>,
         step: &Step,
+        progress: &mut Progress,
     ) -> Result<(), Stopped> {
-        let mut remaining = self.remaining(app, of);
-        let progress = self.progress(app);
+        let mut remaining = self.remaining(pass, of, progress);
         if progress.problems.is_empty() && !progress.handing_over {
             remaining.version = complete.or(remaining.version);
         }
-        let stored = self.inventories.get(of).cloned();
-        if stored.unwrap_or_default() != remaining {
+        let stored = self.current(pass, of);
+        if stored.objects != remaining.objects {
             self.may(app, step)?;
-            self.store(app, of, remaining).await;
+            self.store(of, remaining, progress).await;
+        } else if stored != remaining {
+            // The version alone: one write tells it of many apps.
+            locked(&self.complete).insert(of.clone(), (app.clone(), remaining));
         }
         Ok(())
     }
 
-    async fn forget(&mut self, app: &AppKey, of: &AppKey, step: &Step) -> Result<(), Stopped> {
-        if !self.remaining(app, of).objects.is_empty() {
-            return self.narrow(app, of, None, step).await;
+    async fn forget(
+        &self,
+        pass: &BTreeMap<AppKey, Inventory>,
+        app: &AppKey,
+        of: &AppKey,
+        step: &Step,
+        progress: &mut Progress,
+    ) -> Result<(), Stopped> {
+        if !self.remaining(pass, of, progress).objects.is_empty() {
+            return self.narrow(pass, app, of, None, step, progress).await;
         }
         self.may(app, step)?;
         match self.target.forget_inventory(of).await {
-            Ok(()) => {
-                self.inventories.remove(of);
-            }
-            Err(error) => {
-                self.progress(app).problems.push(Reason::Unreachable { message: error.to_string() })
-            }
+            Ok(()) => drop(locked(&self.stored).insert(of.clone(), None)),
+            Err(error) => progress.problems.push(Reason::Unreachable { message: error.to_string() }),
         }
         Ok(())
     }
 
-    async fn store(&mut self, app: &AppKey, of: &AppKey, inventory: Inventory) -> bool {
+    async fn store(&self, of: &AppKey, inventory: Inventory, progress: &mut Progress) -> bool {
         match self.target.store_inventory(of, &inventory).await {
             Ok(()) => {
-                self.inventories.insert(of.clone(), inventory);
+                locked(&self.stored).insert(of.clone(), Some(inventory));
                 true
             }
             Err(error) => {
-                self.progress(app).problems.push(Reason::Unreachable { message: error.to_string() });
+                progress.problems.push(Reason::Unreachable { message: error.to_string() });
                 false
             }
         }
     }
 
-    fn may(&mut self, app: &AppKey, step: &Step) -> Result<(), Stopped> {
-        if self.interrupt.before(app, step).is_break() {
+    /// How many versions wait to be stored.
+    pub fn completed(&self) -> usize {
+        locked(&self.complete).len()
+    }
+
+    /// Stores the versions of all apps that were completed since the last call. The apps whose version could not be
+    /// stored are returned with why.
+    pub async fn complete(&self) -> BTreeMap<AppKey, TargetError> {
+        let complete = std::mem::take(&mut *locked(&self.complete));
+        let Some((of, (app, inventory))) = complete.first_key_value() else { return BTreeMap::new() };
+        let step = Step::Narrow { of: of.clone(), complete: inventory.version };
+        if self.may(app, &step).is_err() {
+            return BTreeMap::new();
+        }
+        let done = complete.iter().map(|(of, (_, inventory))| (of.clone(), inventory.clone())).collect();
+        match self.target.complete(&done).await {
+            Ok(()) => {
+                locked(&self.stored).extend(done.into_iter().map(|(of, inventory)| (of, Some(inventory))));
+                BTreeMap::new()
+            }
+            Err(error) => complete.into_values().map(|(app, _)| (app, error.clone())).collect(),
+        }
+    }
+
+    /// Counts a write, unless the round was or is to be broken off. Whoever breaks off stops all others at their next.
+    fn may(&self, app: &AppKey, step: &Step) -> Result<(), Stopped> {
+        if self.stopped() || self.interrupt.before(app, step).is_break() {
+            self.stopped.store(true, Ordering::Relaxed);
             return Err(Stopped);
         }
-        self.writes += 1;
+        self.writes.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Objects of one rank are written at once.
+fn raised_with(step: &Step) -> Option<Rank> {
+    let Step::Apply { object, .. } = step else { return None };
+    Some(rank(&object.key))
+}
+
+/// And removed at once.
+fn removed_with(step: &Step) -> Option<Rank> {
+    let (Step::Prune { key, .. } | Step::Orphan { key, .. }) = step else { return None };
+    Some(rank(key))
+}
+
+fn removed(of: &AppKey, key: &ObjectKey, answer: Result<Deleted, TargetError>, progress: &mut Progress) {
+    match answer {
+        Ok(Deleted::Gone) => {
+            progress.settled.insert((of.clone(), key.clone()));
+        }
+        Ok(Deleted::NotOurs(_)) => {
+            progress.settled.insert((of.clone(), key.clone()));
+            progress.kept.push(key.clone());
+        }
+        Ok(Deleted::Terminating) => {
+            let (object, message) = (key.clone(), String::new());
+            progress.problems.push(Reason::Terminating { object, message, stuck: false });
+        }
+        Err(TargetError::Unreachable(message)) => {
+            progress.problems.push(Reason::NotSeen { object: key.clone(), message });
+        }
+        Err(error) => {
+            let message = error.to_string();
+            progress.problems.push(Reason::RemovalFailed { object: key.clone(), message });
+        }
     }
 }

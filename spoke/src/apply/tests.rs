@@ -2,14 +2,17 @@
 
 mod broken_off;
 
-use nave_placement::ObjectKey;
+use std::collections::BTreeSet;
+
 use nave_placement::catalog::{NamespaceOptions, OnRemove};
 use nave_placement::report::{EntryReason, EntryState};
+use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 
+use crate::apply::{Engine, Look, Uninterrupted};
 use crate::target::memory::MemoryTarget;
-use crate::target::{Health, HealthState};
-use crate::testing::{Wish, app, config_map, config_map_key};
+use crate::target::{Changed, Health, HealthState, Target as _};
+use crate::testing::{After, Wish, app, config_map, config_map_key};
 
 #[tokio::test]
 async fn a_second_round_writes_nothing() {
@@ -250,4 +253,59 @@ async fn a_bundle_that_is_not_here_yet_is_waited_for() {
     assert_eq!((outcome.apps[&app("web")].state, outcome.writes), (EntryState::Waiting, 0));
     wish.bundles = bundles;
     assert_eq!(wish.reconcile(&target).await.apps[&app("web")].state, EntryState::Healthy);
+}
+
+#[tokio::test]
+async fn a_round_looks_only_at_the_apps_that_a_change_belongs_to() {
+    let target = MemoryTarget::new("t");
+    let mut wish = Wish::none();
+    for name in ["a", "b", "c"] {
+        wish = wish.app(name, &[config_map(name, "1")]);
+    }
+    let mut engine = Engine::default();
+    let none = BTreeSet::new();
+    let mut looks = async |wish: &Wish, due: &BTreeSet<AppKey>| {
+        let before = target.calls();
+        let changed = target.changed();
+        let look = Look::At { changed: &changed, due };
+        let outcome = wish.round(&mut engine, &target, look, &Uninterrupted).await;
+        let after = target.calls();
+        assert_eq!(outcome.apps.len(), 3, "the report is of all apps");
+        assert!(outcome.apps.values().all(|report| report.state == EntryState::Healthy), "{outcome:#?}");
+        let corrected: u64 = outcome.apps.values().map(|report| report.corrected).sum();
+        ((after.observe - before.observe, after.inventories - before.inventories, outcome.writes), corrected)
+    };
+    // Each app is looked at before and after it is written; the versions are stored by one write.
+    assert_eq!(looks(&wish, &none).await, ((6, 1, 7), 0));
+    assert_eq!(looks(&wish, &none).await, ((0, 0, 0), 0), "nothing changed, nothing is asked");
+    target.edit(&config_map_key("b"), config_map("b", "theirs"));
+    assert_eq!(looks(&wish, &none).await, ((2, 0, 1), 1));
+    assert_eq!(looks(&wish, &none).await, ((0, 0, 0), 0), "what was put back is counted once");
+    assert_eq!(looks(&wish, &[app("c")].into()).await, ((1, 0, 0), 0));
+    let wish = wish.app("a", &[config_map("a", "2")]);
+    assert_eq!(looks(&wish, &none).await, ((2, 0, 2), 0), "its object and its version");
+    target.edit(&config_map_key("nobodys"), config_map("nobodys", "1"));
+    assert_eq!(looks(&wish, &none).await, ((0, 0, 0), 0));
+}
+
+#[tokio::test]
+async fn what_a_round_that_did_not_end_was_told_is_looked_at_by_the_next() {
+    let target = MemoryTarget::new("t");
+    let wish = Wish::none().app("a", &[config_map("a", "1")]).app("b", &[config_map("b", "1")]);
+    let mut engine = Engine::default();
+    let none = BTreeSet::new();
+    wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+    for key in ["a", "b"] {
+        target.edit(&config_map_key(key), config_map(key, "theirs"));
+    }
+    let changed = target.changed();
+    let look = Look::At { changed: &changed, due: &none };
+    let outcome = wish.round(&mut engine, &target, look, &After::writes(1)).await;
+    assert!(outcome.interrupted);
+    let nothing = Changed::default();
+    let look = Look::At { changed: &nothing, due: &none };
+    wish.round(&mut engine, &target, look, &Uninterrupted).await;
+    for key in ["a", "b"] {
+        assert_eq!(target.objects()[&config_map_key(key)].live, config_map(key, "1"));
+    }
 }

@@ -137,7 +137,7 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
 }
 
 fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {
-    let blind = input.wanted.values().any(|w| w.as_ref().is_err_and(|u| u.claims.is_none()));
+    let blind = input.index.values().any(|claimed| claimed.objects.is_none());
     for step in &plan.settle {
         let (Step::Prune { of, key } | Step::Orphan { of, key }) = step else {
             continue;
@@ -171,12 +171,8 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
 /// Whether any entry wants the object, wherever its namespace is not known yet.
 fn wants(input: &Input<'_>, key: &ObjectKey) -> bool {
     let same_but_namespace = |k: &ObjectKey| k.group == key.group && k.kind == key.kind && k.name == key.name;
-    input.wanted.values().any(|wanted| match wanted {
-        Ok(wanted) => {
-            wanted.objects.iter().any(|o| o.key == *key || (!o.served && same_but_namespace(&o.key)))
-        }
-        Err(unresolved) => unresolved.claims.iter().flatten().any(same_but_namespace),
-    })
+    let claimed = input.index.values().flat_map(|claimed| claimed.objects.iter().flatten());
+    claimed.into_iter().any(|o| o.key == *key || (!o.served && same_but_namespace(&o.key)))
 }
 
 fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {

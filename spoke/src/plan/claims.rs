@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 
-use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{Input, Unresolved, Wanted};
+use super::{ClaimedObject, Index};
+use crate::target::Inventory;
 
 /// (group, kind, name): what is known of an object whose kind is not served, so that its namespace may still change.
 type Loose<'a> = (&'a str, &'a str, &'a str);
@@ -21,7 +21,7 @@ fn loose(key: &ObjectKey) -> Loose<'_> {
 /// Who holds what. The first app by key holds what two claim.
 #[derive(Clone, Debug, Default)]
 pub struct Claims<'a> {
-    exact: BTreeMap<&'a ObjectKey, (&'a AppKey, &'a Resolved)>,
+    exact: BTreeMap<&'a ObjectKey, (&'a AppKey, &'a ClaimedObject)>,
     loose: BTreeMap<Loose<'a>, &'a AppKey>,
     listed: BTreeMap<&'a ObjectKey, Vec<&'a AppKey>>,
     renamed: BTreeMap<&'a AppKey, &'a AppKey>,
@@ -30,32 +30,26 @@ pub struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     /// Gathers the claims of all entries.
-    pub fn of(input: &Input<'a>) -> Self {
+    pub fn of(index: &'a Index, inventories: &'a BTreeMap<AppKey, Inventory>) -> Self {
         let mut claims = Self::default();
-        for (app, inventory) in input.inventories {
+        for (app, inventory) in inventories {
             for key in &inventory.objects {
                 claims.listed.entry(key).or_default().push(app);
             }
         }
-        for (app, wanted) in input.wanted {
-            let entry = wanted.as_ref().map_or_else(|u| u.entry.as_deref(), |w: &Wanted| Some(&w.entry));
-            for former in entry.iter().flat_map(|entry| &entry.options.formerly) {
-                if !input.wanted.contains_key(former) {
-                    claims.renamed.entry(former).or_insert(app);
-                }
+        for (app, claimed) in index {
+            for former in claimed.formerly.iter().filter(|former| !index.contains_key(former)) {
+                claims.renamed.entry(former).or_insert(app);
             }
-            match wanted {
-                Ok(wanted) => wanted.objects.iter().for_each(|object| claims.add(app, object)),
-                Err(Unresolved { claims: Some(keys), .. }) => {
-                    keys.iter().for_each(|key| claims.add_loose(app, key));
-                }
-                Err(Unresolved { claims: None, .. }) => claims.unknown = claims.unknown.or(Some(app)),
+            match &claimed.objects {
+                Some(objects) => objects.iter().for_each(|object| claims.add(app, object)),
+                None => claims.unknown = claims.unknown.or(Some(app)),
             }
         }
         claims
     }
 
-    fn add(&mut self, app: &'a AppKey, object: &'a Resolved) {
+    fn add(&mut self, app: &'a AppKey, object: &'a ClaimedObject) {
         if !object.served {
             return self.add_loose(app, &object.key);
         }
@@ -75,8 +69,21 @@ impl<'a> Claims<'a> {
     }
 
     /// What the holder of an object wants it to be.
-    pub fn held(&self, key: &ObjectKey) -> Option<(&'a AppKey, &'a Resolved)> {
+    pub fn held(&self, key: &ObjectKey) -> Option<(&'a AppKey, &'a ClaimedObject)> {
         self.exact.get(key).copied()
+    }
+
+    /// Every app that is to hand an object over, and the app that it is handed to.
+    pub fn moves(&self) -> impl Iterator<Item = (&'a AppKey, &'a AppKey)> {
+        self.listed.iter().flat_map(|(key, apps)| {
+            let holder = self.holder(key);
+            apps.iter().filter_map(move |from| holder.filter(|to| to != from).map(|to| (*from, to)))
+        })
+    }
+
+    /// The apps in whose inventories an object stands, and the one that claims it.
+    pub fn concerned(&self, key: &ObjectKey) -> impl Iterator<Item = &'a AppKey> {
+        self.listed.get(key).into_iter().flatten().copied().chain(self.holder(key))
     }
 
     /// Another app in whose inventory an object stands.

@@ -4,11 +4,13 @@
 //! what was seen of every wanted object. Out: a [`Plan`]: per app two ordered lists of [`Step`]s, and what stands in the
 //! way. Never: does anything; reads *could not be seen* as *absent*; deletes what any entry claims.
 //!
-//! Every app is first *raised* (widen the inventory, then apply), and when all apps were raised it is *settled* (hand
-//! over, prune, narrow). So an object that moves between apps has its new owner before it loses the old one.
+//! Every app is first *raised* (widen the inventory, then apply), then *settled* (hand over, prune, narrow); one that
+//! hands over only after all others were raised. So an object that moves between apps has its new owner before it loses
+//! the old one. What other apps claim is known by their [`Index`] alone: their objects need not be at hand.
 
 mod check;
 mod claims;
+mod index;
 mod order;
 mod raise;
 mod settle;
@@ -25,6 +27,8 @@ use nave_placement::{AppKey, Digest, ObjectKey};
 
 pub use check::{Violation, check};
 pub use claims::Claims;
+pub(crate) use index::digest;
+pub use index::{Claimed, ClaimedObject, Index};
 pub use order::{Rank, is_kept, rank};
 pub(crate) use raise::is_given;
 
@@ -59,8 +63,10 @@ pub type Observed = BTreeMap<ObjectKey, Result<Seen, TargetError>>;
 /// Everything a plan depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// Every entry of the assignment.
+    /// The entries that are planned now, with their objects.
     pub wanted: &'a BTreeMap<AppKey, Result<Wanted, Unresolved>>,
+    /// What every entry of the assignment claims.
+    pub index: &'a Index,
     /// Apps on their way out. Where an app has an entry too, the entry holds and the record is not acknowledged.
     pub leaving: &'a BTreeMap<AppKey, Leaving>,
     /// What every app has on the target.
@@ -135,6 +141,13 @@ pub struct AppPlan {
     pub blocked: Vec<Reason>,
 }
 
+impl AppPlan {
+    /// Whether it lets something go that another app takes: only once the other was raised.
+    pub fn hands_over(&self) -> bool {
+        self.settle.iter().any(|step| matches!(step, Step::HandOver { .. }))
+    }
+}
+
 /// What to do on one cluster in one round.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -159,10 +172,10 @@ enum Standing<'a> {
     Unassigned,
 }
 
-impl<'a> Input<'a> {
+impl Input<'_> {
     /// An entry beats a rename, and a rename a leaving record, which deletes more.
-    fn standing(&self, app: &AppKey, claims: &Claims<'a>) -> Standing<'a> {
-        if self.wanted.contains_key(app) {
+    fn standing(&self, app: &AppKey, claims: &Claims<'_>) -> Standing<'_> {
+        if self.index.contains_key(app) {
             return Standing::Assigned;
         }
         let leaving = || self.leaving.get(app).map_or(Standing::Unassigned, Standing::Leaving);
@@ -170,35 +183,48 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Plans one round.
+/// Plans for all entries that are given with their objects, and for all apps that have none.
 ///
 /// # Guarantees
 /// No step deletes an object that an entry claims; none deletes more than was approved; none deletes anything while the
 /// claims of an entry are unknown; no object is written before an inventory names it; nothing is planned for an object
 /// that could not be seen. [`check`] proves it for every plan, with other code.
 pub fn plan(input: &Input<'_>) -> Plan {
-    let claims = Claims::of(input);
-    let mut plan = Plan::default();
-    for (app, wanted) in input.wanted {
-        let mut steps = raise::entry(input, &claims, app, wanted);
-        settle::entry(input, &claims, app, wanted, &mut steps);
-        plan.apps.insert(app.clone(), steps);
+    let claims = Claims::of(input.index, input.inventories);
+    let mut plan = others(input, &claims);
+    for app in input.wanted.keys() {
+        plan.apps.extend(one(input, &claims, app).map(|steps| (app.clone(), steps)));
     }
-    let others = input.inventories.iter().filter(|(app, _)| !input.wanted.contains_key(app));
+    plan
+}
+
+/// Plans for one of the entries that are given with their objects. Claims may be gathered once for many plans, as long
+/// as index and inventories stay what they were.
+pub fn one(input: &Input<'_>, claims: &Claims<'_>, app: &AppKey) -> Option<AppPlan> {
+    let wanted = input.wanted.get(app)?;
+    let mut steps = raise::entry(input, claims, app, wanted);
+    settle::entry(input, claims, app, wanted, &mut steps);
+    Some(steps)
+}
+
+/// Plans for all apps that have no entry: those that leave, and those that are merely missing.
+pub fn others(input: &Input<'_>, claims: &Claims<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let others = input.inventories.iter().filter(|(app, _)| !input.index.contains_key(*app));
     for (app, inventory) in others {
-        match input.standing(app, &claims) {
+        match input.standing(app, claims) {
             Standing::Leaving(leaving) => {
-                plan.apps.insert(app.clone(), settle::leaving(app, inventory, leaving, &claims));
+                plan.apps.insert(app.clone(), settle::leaving(app, inventory, leaving, claims));
             }
             Standing::Unassigned => {
                 plan.unassigned.insert(app.clone());
                 plan.apps
-                    .extend(settle::unassigned(app, inventory, &claims).map(|steps| (app.clone(), steps)));
+                    .extend(settle::unassigned(app, inventory, claims).map(|steps| (app.clone(), steps)));
             }
             Standing::Assigned | Standing::Renamed => {}
         }
     }
-    let gone = |app: &&AppKey| !input.inventories.contains_key(app) && !input.wanted.contains_key(app);
+    let gone = |app: &&AppKey| !input.inventories.contains_key(app) && !input.index.contains_key(app);
     plan.left = input.leaving.keys().filter(gone).cloned().collect();
     plan
 }

@@ -7,7 +7,7 @@ use nave_placement::catalog::{Adopt, Conflicts, Drift, Mode, OnImmutable};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{AppPlan, Claims, Ignored, Input, Step, Terms, Unresolved, Wanted, is_kept, rank};
+use super::{AppPlan, Claims, Ignored, Input, Step, Terms, Unresolved, Wanted, digest, is_kept, rank};
 use crate::observe::changes;
 use crate::report::Reason;
 use crate::target::{Contact, Foreign, Inventory, Seen, TargetError, Write};
@@ -109,14 +109,16 @@ fn stance(
         return Stance::Blocked(Reason::NotServed { object: key.clone() });
     }
     if let Some((by, theirs)) = claims.held(key).filter(|(by, _)| *by != app) {
-        return if is_own_namespace(wanted, key) && theirs.object == object.object {
+        return if is_own_namespace(wanted, key) && theirs.digest == digest(&object.object) {
             Stance::Shared
         } else {
             Stance::Blocked(Reason::ClaimedTwice { object: key.clone(), by: by.clone() })
         };
     }
     let elsewhere = claims.elsewhere(app, key);
-    if let Some(other) = elsewhere.filter(|other| may_still_claim(input, other, key)) {
+    if let Some(other) =
+        elsewhere.filter(|other| input.index.get(other).is_some_and(|claimed| claimed.may_want(key)))
+    {
         return Stance::Blocked(Reason::ClaimsUnknown { app: other.clone() });
     }
     let unseen =
@@ -195,15 +197,4 @@ fn is_own_namespace(wanted: &Wanted, key: &ObjectKey) -> bool {
     let own =
         |name: &str| wanted.entry.options.namespace.as_ref().is_some_and(|o| o.create && o.name == name);
     key.group.is_empty() && key.kind == "Namespace" && own(&key.name)
-}
-
-/// Whether that app has an entry of which it is not known what it claims.
-fn may_still_claim(input: &Input<'_>, other: &AppKey, key: &ObjectKey) -> bool {
-    match input.wanted.get(other) {
-        Some(Err(Unresolved { claims: None, .. })) => true,
-        Some(Err(Unresolved { claims: Some(keys), .. })) => {
-            keys.iter().any(|k| (&k.group, &k.kind, &k.name) == (&key.group, &key.kind, &key.name))
-        }
-        _ => false,
-    }
 }

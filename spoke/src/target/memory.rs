@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use fastrand::Rng;
 use nave_placement::fleet::Facts;
 use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, ObjectKey};
@@ -14,7 +15,8 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use super::{
-    Applied, Behalf, Contact, Deleted, Health, Inventory, Missing, Seen, Target, TargetError, Write, builtin,
+    Applied, Behalf, Changed, Contact, Deleted, Health, Inventory, Missing, Seen, Target, TargetError, Write,
+    builtin,
 };
 use crate::plan::Terms;
 
@@ -86,6 +88,8 @@ struct State {
     /// Manager, what it makes of the object, and how often that was put back.
     fighters: BTreeMap<ObjectKey, (String, Value, u32)>,
     watched: BTreeSet<(String, String)>,
+    changed: Changed,
+    dawdle: Option<Rng>,
 }
 
 /// A target in memory. Clones of its `Arc` see the same objects; dropping what uses it and going on with the same
@@ -109,14 +113,31 @@ impl MemoryTarget {
     }
 
     /// Tells the watchers, as a real target would after a change of what is ours.
-    fn changed(&self) {
+    fn tell(&self, what: impl FnOnce(&mut Changed)) {
+        what(&mut self.state().changed);
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn tell_of(&self, key: &ObjectKey) {
+        self.tell(|changed| changed.objects.extend([key.clone()]));
+    }
+
+    /// From now on answers to looks and writes of objects come in an order that chance decides; `None` ends it.
+    pub fn dawdle(&self, seed: Option<u64>) {
+        self.state().dawdle = seed.map(Rng::with_seed);
+    }
+
+    async fn take_time(&self) {
+        let turns = self.state().dawdle.as_mut().map_or(0, |rng| rng.u32(0..4));
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// From now on every call fails with these words; `None` ends it.
     pub fn set_unreachable(&self, why: Option<&str>) {
         self.state().unreachable = why.map(str::to_owned);
-        self.changed();
+        self.tell(|changed| changed.all = true);
     }
 
     /// Refuses every write of this object with these words; `None` ends it.
@@ -150,7 +171,7 @@ impl MemoryTarget {
             }
         }
         drop(state);
-        self.changed();
+        self.tell_of(key);
     }
 
     /// Somebody else changes an object, marks untouched; or makes one that is not ours.
@@ -161,7 +182,7 @@ impl MemoryTarget {
     /// As [`MemoryTarget::edit`], by a manager with this name.
     pub fn edit_as(&self, manager: &str, key: &ObjectKey, live: Value) {
         self.state().objects.entry(key.clone()).or_insert_with(Held::foreign).edited(manager, live);
-        self.changed();
+        self.tell_of(key);
     }
 
     /// From now on this manager makes the object so after each of our writes.
@@ -183,7 +204,7 @@ impl MemoryTarget {
     /// Somebody else deletes an object.
     pub fn remove(&self, key: &ObjectKey) {
         self.state().objects.remove(key);
-        self.changed();
+        self.tell_of(key);
     }
 
     /// How an object is from now on.
@@ -191,7 +212,7 @@ impl MemoryTarget {
         if let Some(held) = self.state().objects.get_mut(key) {
             held.health = health;
         }
-        self.changed();
+        self.tell_of(key);
     }
 
     /// All objects.
@@ -376,12 +397,14 @@ impl Target for MemoryTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.observe += 1;
         wanted.iter().map(|object| (object.key.clone(), state.look(of, object))).collect()
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.apply += 1;
         state.apply(of, object, how)
@@ -402,12 +425,14 @@ impl Target for MemoryTarget {
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.delete += 1;
         state.delete(of.app, key)
     }
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
@@ -415,6 +440,10 @@ impl Target for MemoryTarget {
 
     fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    fn changed(&self) -> Changed {
+        std::mem::take(&mut self.state().changed)
     }
 
     fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>) {

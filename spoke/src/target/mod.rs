@@ -191,6 +191,37 @@ pub enum Deleted {
     NotOurs(String),
 }
 
+/// What may have changed on a target since it was last asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// It is not known what: anything.
+    pub all: bool,
+    /// Apps, as changed objects name theirs.
+    pub apps: BTreeSet<AppKey>,
+    /// Objects, whosever they are.
+    pub objects: BTreeSet<ObjectKey>,
+    /// Group and name of kinds of which any object may have changed.
+    pub kinds: BTreeSet<(String, String)>,
+}
+
+impl Changed {
+    /// Anything may have changed.
+    pub fn anything() -> Self {
+        Self { all: true, ..Self::default() }
+    }
+
+    /// Nothing that was noticed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The namespaces among the objects: with one come and go all that is in it.
+    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+        let namespaces = self.objects.iter().filter(|key| key.group.is_empty() && key.kind == "Namespace");
+        namespaces.map(|key| key.name.as_str())
+    }
+}
+
 /// Why a target could not do something.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum TargetError {
@@ -230,8 +261,8 @@ pub enum TargetError {
 pub struct Missing {
     /// Assigned: most have simply never been applied.
     pub assigned: BTreeSet<AppKey>,
-    /// Of these, objects of ours were seen: their inventory is lost.
-    pub seen: BTreeSet<AppKey>,
+    /// Of all these, the ones that had an inventory when it was last read: it is lost, or they have just left.
+    pub lost: BTreeSet<AppKey>,
     /// On their way out: most have left.
     pub leaving: BTreeSet<AppKey>,
 }
@@ -269,6 +300,15 @@ pub trait Target: Send + Sync + 'static {
     /// Stores an app's inventory durably; returns when it is.
     async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError>;
 
+    /// Stores inventories that are stored already but for their version: what is complete, of many apps at once. Where it
+    /// fails, some of them may be stored.
+    async fn complete(&self, inventories: &BTreeMap<AppKey, Inventory>) -> Result<(), TargetError> {
+        for (app, inventory) in inventories {
+            self.store_inventory(app, inventory).await?;
+        }
+        Ok(())
+    }
+
     /// Forgets an app's inventory, once it has no objects.
     async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError>;
 
@@ -297,6 +337,11 @@ pub trait Target: Send + Sync + 'static {
 
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// What may have changed since the last call.
+    fn changed(&self) -> Changed {
+        Changed::anything()
+    }
 
     /// Which kinds to watch from now on; called with the kinds of all inventories whenever they change.
     fn watch_kinds(&self, kinds: &BTreeSet<(String, String)>);

@@ -12,8 +12,7 @@ fn check(text: &str, expected: &[&str]) {
 /// The same for the specification of an app: line 5 is the first of `spec`.
 #[track_caller]
 fn check_app(spec: &str, expected: &[&str]) {
-    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    check(&document(&format!("kind: App\nmetadata: {{name: web}}\nspec:\n{indented}")), expected);
+    check(&app_of(spec), expected);
 }
 
 #[track_caller]
@@ -357,4 +356,40 @@ fn former_names_are_free_and_claimed_once() {
             "a.yaml:9:42: error: App/b: App/a was formerly old too; only one app can take over what old owns",
         ],
     );
+}
+
+#[test]
+fn rules_of_health_are_read_when_they_are_committed() {
+    let rule = |healthy: &str| {
+        format!("source: {{path: ./web}}\nhealth:\n- target: {{kind: Database}}\n  healthy: {healthy}\n")
+    };
+    let rows = [
+        (
+            "objekt.status.phase == 'Ready'",
+            "objekt is no known variable; did you mean object?; valid is object",
+        ),
+        ("has(object.status) && object.status.ready(", "1:43 of the expression: "),
+        ("object.status.conditions.exits(c, c.type == 'Ready')", "exits() is no known function"),
+    ];
+    for (healthy, said) in rows {
+        let catalog = assembled(
+            "1",
+            &[("a.yaml", &app_of(&rule(&format!("\"{healthy}\"")))), ("web/c.yaml", MANIFEST)],
+            &LastGood::new(),
+        );
+        let shown = shown(&catalog.problems);
+        let expected = format!("a.yaml:8:14: error: App/web: spec.health[0].healthy: {said}");
+        assert!(shown.len() == 1 && shown[0].starts_with(&expected), "{shown:?}\n{expected}");
+    }
+    check_app(
+        &rule(&format!("object{}", ".a".repeat(1500))),
+        &[
+            "a.yaml:8:14: error: App/web: spec.health[0].healthy: the expression has 3006 bytes, 2048 are allowed; split it or say less",
+        ],
+    );
+}
+
+fn app_of(spec: &str) -> String {
+    let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
+    document(&format!("kind: App\nmetadata: {{name: web}}\nspec:\n{indented}"))
 }

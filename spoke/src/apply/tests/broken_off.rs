@@ -7,9 +7,10 @@ use nave_placement::catalog::OnRemove;
 use nave_placement::report::EntryState;
 use nave_placement::{AppKey, ObjectKey};
 
+use crate::apply::{Engine, Interrupt, Look, Uninterrupted};
 use crate::report::Outcome;
-use crate::target::Inventory;
 use crate::target::memory::{Event, Held, MemoryTarget};
+use crate::target::{Inventory, Target as _};
 use crate::testing::{After, Wish, app, config_map, config_map_key};
 
 /// An app of a random catalog: objects with their values, former names.
@@ -152,11 +153,48 @@ fn nothing_claimed_was_deleted(target: &MemoryTarget, before: usize, wish: &Wish
     }
 }
 
+/// What a spoke keeps in mind from one round to the next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mind {
+    /// Nothing: it looks at everything.
+    None,
+    /// What an engine keeps: it looks at what is new, changed or open. Its apps are worked on in turns that chance decides.
+    Kept,
+}
+
+/// A spoke that lives until it is killed.
+struct Spoke {
+    mind: Mind,
+    engine: Engine,
+    open: BTreeSet<AppKey>,
+}
+
+impl Spoke {
+    fn new(mind: Mind) -> Self {
+        Self { mind, engine: Engine::default(), open: BTreeSet::new() }
+    }
+
+    async fn round(&mut self, target: &MemoryTarget, wish: &Wish, interrupt: &dyn Interrupt) -> Outcome {
+        if self.mind == Mind::None {
+            return wish.interrupted(target, interrupt).await;
+        }
+        let look = Look::At { changed: &target.changed(), due: &self.open };
+        let outcome = wish.round(&mut self.engine, target, look, interrupt).await;
+        let reports = outcome.apps.iter().chain(&outcome.leaving);
+        let open = reports.filter(|(_, report)| report.state != EntryState::Healthy);
+        self.open = open.map(|(app, _)| app.clone()).collect();
+        if outcome.interrupted {
+            *self = Self::new(self.mind);
+        }
+        outcome
+    }
+}
+
 /// Rounds until one changes nothing.
-async fn settle(target: &MemoryTarget, wish: &Wish, seed: u64) -> Outcome {
+async fn settle(spoke: &mut Spoke, target: &MemoryTarget, wish: &Wish, seed: u64) -> Outcome {
     for _ in 0..6 {
         let before = (target.objects(), target.stored());
-        let outcome = wish.reconcile(target).await;
+        let outcome = spoke.round(target, wish, &Uninterrupted).await;
         nothing_is_lost(target, seed);
         if before == (target.objects(), target.stored()) {
             return outcome;
@@ -208,8 +246,10 @@ impl Fault {
 const COMMITS: usize = 8;
 
 /// Plays a random history; after `stop` writes in all, the spoke is killed once. Returns the end, and the writes made.
-async fn play(seed: u64, stop: Option<u64>) -> (End, u64) {
+async fn play(seed: u64, stop: Option<u64>, mind: Mind) -> (End, u64) {
     let target = MemoryTarget::new("t");
+    target.dawdle((mind == Mind::Kept).then_some(seed));
+    let mut spoke = Spoke::new(mind);
     let mut catalog = Catalog::new(seed);
     let mut writes = 0;
     let mut stop = stop;
@@ -217,11 +257,11 @@ async fn play(seed: u64, stop: Option<u64>) -> (End, u64) {
         let wish = catalog.commit();
         let before = target.events().len();
         let left = stop.map_or(i64::MAX, |stop| i64::try_from(stop.saturating_sub(writes)).expect("few"));
-        let outcome = wish.interrupted(&target, &After::writes(left)).await;
+        let outcome = spoke.round(&target, &wish, &After::writes(left)).await;
         nothing_is_lost(&target, seed);
         writes += outcome.writes;
         stop = stop.filter(|_| !outcome.interrupted);
-        let outcome = settle(&target, &wish, seed).await;
+        let outcome = settle(&mut spoke, &target, &wish, seed).await;
         nothing_claimed_was_deleted(&target, before, &wish, seed);
         catalog.acknowledged(&outcome);
     }
@@ -231,9 +271,22 @@ async fn play(seed: u64, stop: Option<u64>) -> (End, u64) {
 #[tokio::test]
 async fn killed_after_any_write_it_ends_as_if_it_had_not_been() {
     for seed in 0..40 {
-        let (expected, writes) = play(seed, None).await;
+        let (expected, writes) = play(seed, None, Mind::None).await;
         for stop in 0..writes {
-            let (end, _) = play(seed, Some(stop)).await;
+            let (end, _) = play(seed, Some(stop), Mind::None).await;
+            assert_eq!(end, expected, "seed {seed}, killed after {stop} writes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_between_rounds_and_who_comes_first_changes_nothing_in_the_end() {
+    for seed in 0..40 {
+        let (expected, _) = play(seed, None, Mind::None).await;
+        let (end, writes) = play(seed, None, Mind::Kept).await;
+        assert_eq!(end, expected, "seed {seed}");
+        for stop in (0..writes).step_by(3) {
+            let (end, _) = play(seed, Some(stop), Mind::Kept).await;
             assert_eq!(end, expected, "seed {seed}, killed after {stop} writes");
         }
     }
@@ -246,12 +299,15 @@ async fn killed_again_and_again_under_changing_assignments_it_loses_and_deletes_
         let mut catalog = Catalog::new(seed);
         let mut stops = Rng::with_seed(seed);
         let mut wish = Wish::none();
+        let mind = if seed % 2 == 0 { Mind::None } else { Mind::Kept };
+        target.dawdle((mind == Mind::Kept).then_some(seed));
+        let mut spoke = Spoke::new(mind);
         for _ in 0..COMMITS {
             wish = catalog.commit();
             let before = target.events().len();
             for _ in 0..stops.u32(0..4) {
                 let fault = Fault::inject(&target, &mut stops);
-                let outcome = wish.interrupted(&target, &After::writes(stops.i64(0..10))).await;
+                let outcome = spoke.round(&target, &wish, &After::writes(stops.i64(0..10))).await;
                 fault.end(&target);
                 nothing_is_lost(&target, seed);
                 if !outcome.interrupted {
@@ -260,7 +316,7 @@ async fn killed_again_and_again_under_changing_assignments_it_loses_and_deletes_
             }
             nothing_claimed_was_deleted(&target, before, &wish, seed);
         }
-        let outcome = settle(&target, &wish, seed).await;
+        let outcome = settle(&mut spoke, &target, &wish, seed).await;
         for (key, held) in target.objects() {
             // An app prunes nothing while it fails: here, where it wants what was orphaned on the way, with other content.
             let fails = |app| outcome.apps.get(app).is_some_and(|report| report.state == EntryState::Failed);

@@ -4,10 +4,18 @@
 
 use serde_json::{Value, json};
 
-use super::judge;
+use super::{Given, judge};
+
+mod kinds;
+mod moments;
 
 fn check(name: &str, object: Value, expected: &str) {
-    let health = judge(&object);
+    judged(name, &object, &Given::default(), expected);
+}
+
+#[track_caller]
+fn judged(name: &str, object: &Value, given: &Given<'_>, expected: &str) {
+    let health = judge(object, given);
     let said = format!("{:?} {}: {}", health.state, health.reason, health.message);
     assert_eq!(said.trim_end_matches([':', ' ']), expected, "{name}: {object:#}");
 }
@@ -58,6 +66,30 @@ fn deployments_say_what_is_missing() {
             json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2, "readyReplicas": 2}),
             "Progressing ExtraReplicas: 1 old replicas are still terminating",
         ),
+        (
+            "refused pods",
+            json!({"replicas": 2}),
+            json!({"observedGeneration": 2, "conditions": conditions(&[("ReplicaFailure", "True", "FailedCreate", "exceeded quota: small")])}),
+            "Progressing LessReplicas: 0 of 2 replicas created; FailedCreate, exceeded quota: small",
+        ),
+        (
+            "not available",
+            json!({"replicas": 1}),
+            json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}),
+            "Progressing DeploymentNotAvailable: it is not available yet",
+        ),
+        (
+            "no word of progress",
+            json!({"replicas": 1, "progressDeadlineSeconds": 600}),
+            json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1, "conditions": conditions(&[("Available", "True", "", "")])}),
+            "Progressing ReplicaSetNotAvailable: its new ReplicaSet is not available yet",
+        ),
+        (
+            "still updating",
+            json!({"replicas": 1}),
+            json!({"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1, "readyReplicas": 1, "conditions": conditions(&[("Available", "True", "", ""), ("Progressing", "True", "ReplicaSetUpdated", "ReplicaSet \"x\" is progressing")])}),
+            "Progressing ReplicaSetUpdated: ReplicaSet \"x\" is progressing",
+        ),
         ("done", json!({"replicas": 3}), all(3), "Healthy"),
         ("scaled to zero", json!({"replicas": 0}), all(0), "Healthy"),
         ("paused and done", json!({"replicas": 1, "paused": true}), all(1), "Healthy"),
@@ -104,8 +136,38 @@ fn other_workloads_follow_their_own_counts() {
         (
             "StatefulSet",
             json!({"replicas": 2}),
-            json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "currentRevision": "a", "updateRevision": "a"}),
+            json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "currentReplicas": 2, "currentRevision": "a", "updateRevision": "a"}),
             "Healthy",
+        ),
+        (
+            "StatefulSet",
+            json!({"replicas": 2}),
+            json!({"observedGeneration": 2, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2, "currentRevision": "a", "updateRevision": "b"}),
+            "Progressing RevisionMismatch: all replicas are updated; the controller has not closed the update yet",
+        ),
+        (
+            "StatefulSet",
+            json!({"replicas": 4}),
+            json!({"observedGeneration": 2, "replicas": 4, "readyReplicas": 4, "currentReplicas": 2}),
+            "Progressing LessCurrent: 2 of 4 replicas of the current revision",
+        ),
+        (
+            "StatefulSet",
+            json!({"replicas": 2}),
+            json!({"observedGeneration": 2, "replicas": 4, "readyReplicas": 4, "currentReplicas": 4}),
+            "Progressing ExtraReplicas: 2 old replicas are still terminating",
+        ),
+        (
+            "DaemonSet",
+            json!({"updateStrategy": {"type": "OnDelete"}}),
+            json!({"observedGeneration": 2, "desiredNumberScheduled": 1, "currentNumberScheduled": 1, "numberAvailable": 1, "numberReady": 1}),
+            "Healthy",
+        ),
+        (
+            "ReplicaSet",
+            json!({"replicas": 1}),
+            json!({"observedGeneration": 2, "replicas": 2, "fullyLabeledReplicas": 1, "availableReplicas": 1, "readyReplicas": 1}),
+            "Progressing ExtraReplicas: 1 old replicas are still terminating",
         ),
         (
             "DaemonSet",
@@ -208,6 +270,26 @@ fn pods_name_their_trouble() {
             "Degraded Evicted: low on memory",
         ),
     ];
+    check(
+        "a pod that crashed",
+        object(
+            "v1",
+            "Pod",
+            json!({}),
+            json!({"phase": "Running", "containerStatuses": [{"name": "app", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}),
+        ),
+        "Degraded CrashLoopBackOff: container app: back-off 40s; it ended with OOMKilled, exit code 137",
+    );
+    check(
+        "a pod that failed",
+        object(
+            "v1",
+            "Pod",
+            json!({}),
+            json!({"phase": "Failed", "containerStatuses": [{"name": "app", "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}),
+        ),
+        "Degraded Failed: container app: Error, exit code 3",
+    );
     for (status, expected) in rows {
         check("Pod", object("v1", "Pod", json!({}), status), expected);
     }

@@ -7,7 +7,7 @@ use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
-use crate::plan::{Input, Observed, Plan, Step, Unresolved, Wanted, check, plan};
+use crate::plan::{Claimed, Input, Observed, Plan, Step, Unresolved, Wanted, check, plan};
 use crate::report::Reason;
 use crate::target::{Contact, Found, Health, HealthState, Inventory, Seen, TargetError};
 
@@ -147,8 +147,10 @@ impl Given {
         };
         let seen = self.wanted.iter().filter_map(|(app, w)| Some((app.clone(), observed(w.as_ref().ok()?))));
         let seen = seen.collect();
+        let index = self.wanted.iter().map(|(app, wanted)| (app.clone(), Claimed::of(wanted))).collect();
         let input = Input {
             wanted: &self.wanted,
+            index: &index,
             leaving: &self.leaving,
             inventories: &self.inventories,
             seen: &seen,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::given::{DIFFERS, DRIFTED, FOUGHT, Given, OURS, app, key};
 use crate::observe::changes::FieldChange;
-use crate::plan::{Input, Step, Violation, check, plan};
+use crate::plan::{Claimed, Input, Step, Violation, check, plan};
 use crate::report::Reason;
 use crate::target::{Contact, Foreign, Seen, Write};
 
@@ -151,8 +151,14 @@ fn a_terminating_object_is_waited_for_and_then_named() {
 fn mutated(given: &Given, seen: Seen, how: Write) -> Vec<Violation> {
     let seen = [(app("web"), [(key("ConfigMap/a"), Ok(seen))].into())].into();
     let leaving = Default::default();
-    let input =
-        Input { wanted: &given.wanted, leaving: &leaving, inventories: &given.inventories, seen: &seen };
+    let index = given.wanted.iter().map(|(app, wanted)| (app.clone(), Claimed::of(wanted))).collect();
+    let input = Input {
+        wanted: &given.wanted,
+        index: &index,
+        leaving: &leaving,
+        inventories: &given.inventories,
+        seen: &seen,
+    };
     let mut mutated = plan(&input);
     let Ok(wanted) = &given.wanted[&app("web")] else { panic!("an entry") };
     let steps = mutated.apps.entry(app("web")).or_default();

@@ -330,7 +330,8 @@ impl Shared {
         let settled = Some(fingerprint(&marks::digest(wanted).to_string(), &left));
         let unchanged = before.ours && before.version == version;
         let written = if unchanged { before.written } else { version };
-        self.notes.set(key, Note { ours: true, version, written, settled, drift: None });
+        let applied = if unchanged { before.applied } else { Some(std::time::Instant::now()) };
+        self.notes.set(key, Note { ours: true, version, written, settled, applied, drift: None });
         match answer.code {
             201 => Applied::Created,
             _ if unchanged => Applied::Unchanged,
@@ -359,7 +360,7 @@ impl Shared {
         let until = Instant::now() + ESTABLISH;
         loop {
             let live = self.wire.get(resource, "", name).await?;
-            let health = live.as_ref().map(health::judge);
+            let health = live.as_ref().map(|live| health::judge(live, &health::Given::default()));
             match health {
                 Some(health) if health.state == HealthState::Healthy => {
                     self.discover_group(group).await?;

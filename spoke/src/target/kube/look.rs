@@ -25,7 +25,7 @@ use super::recreate::{is_stuck, waits_for};
 use super::shared::{Shared, text};
 use super::wire::Wire;
 use crate::observe::changes::{FieldChange, hide};
-use crate::observe::health;
+use crate::observe::health::{self, Given, Rules};
 use crate::plan::{Ignored, Terms};
 use crate::target::{Behalf, Foreign, Found, Seen, TargetError, Write};
 
@@ -52,6 +52,8 @@ pub(super) struct Look<'a> {
     /// Workloads that lack something, and how their pods are found.
     short: Vec<(ObjectKey, Selected)>,
     closer: Vec<Closer<'a>>,
+    /// How the app wants its objects judged.
+    rules: Rules,
 }
 
 impl Shared {
@@ -61,7 +63,7 @@ impl Shared {
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let wire = self.wire.on_behalf(of);
-        let mut look = Look::default();
+        let mut look = Look { rules: Rules::read(&of.treatment.health), ..Look::default() };
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
             let key = &object.key;
@@ -159,10 +161,11 @@ impl Shared {
             look.seen.insert(key.clone(), Ok(Seen::Terminating { message, stuck }));
             return;
         }
-        let health = health::judge(live);
         let observes = terms.mode == Mode::Observe;
         if !self.marks.is_ours(key, live) {
             self.notes.forget(key);
+            let given = Given { rules: Some(&look.rules), applied: None, now: Some(jiff::Timestamp::now()) };
+            let health = health::judge(live, &given);
             let foreign = Foreign { managers: books::managers(live), changes: None, health: Some(health) };
             look.seen.insert(key.clone(), Ok(Seen::Foreign(foreign)));
             if observes || (terms.adopt == Adopt::IfEqual && terms.ignored != Ignored::Whole) {
@@ -174,6 +177,9 @@ impl Shared {
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         let (differs, drifted, found, drift) = self.differs(of.app, wanted, &terms, live, known);
         self.notes.set(key, Note { ours: true, version, drift, ..known });
+        let applied = known.applied.map(|at| at.elapsed());
+        let given = Given { rules: Some(&look.rules), applied, now: Some(jiff::Timestamp::now()) };
+        let health = health::judge(live, &given);
         if let Some(selected) = Selected::of(live, &health) {
             look.short.push((key.clone(), selected));
         }

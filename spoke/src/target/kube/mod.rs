@@ -14,7 +14,7 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `adopt`, `recreate`, `remove` | an object, a key | what came of it |
 //! | `autoscale` | a namespace | what is scaled there by others |
-//! | `inventory`, `search`, `facts`, `watch` | | what apps have, what the cluster is, that something changed |
+//! | `inventory`, `search`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 mod adopt;
 mod apply;
@@ -35,6 +35,7 @@ mod recreate;
 mod remove;
 mod search;
 mod sent;
+mod settle;
 mod shared;
 mod watch;
 mod wire;
@@ -57,6 +58,7 @@ use tokio::sync::watch::Receiver;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
+use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
@@ -87,6 +89,7 @@ pub struct KubeTarget {
     url: String,
     shared: Arc<Shared>,
     watches: Watches,
+    settling: Settling,
     runtime: Handle,
 }
 
@@ -111,7 +114,8 @@ impl KubeTarget {
         let kinds = Kinds::default().ask(&wire).await?;
         let marks = Marks { cluster, namespace: options.namespace };
         let shared = Arc::new(Shared::new(wire, marks, kinds));
-        Ok(Self { url, shared, watches: Watches::default(), runtime: Handle::current() })
+        let (watches, settling) = (Watches::default(), Settling::default());
+        Ok(Self { url, shared, watches, settling, runtime: Handle::current() })
     }
 }
 
@@ -201,7 +205,9 @@ impl Target for KubeTarget {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
-        self.shared.observe(of, wanted).await
+        let seen = self.shared.observe(of, wanted).await;
+        self.settling.after(&seen, &self.shared, &self.runtime);
+        seen
     }
 
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {

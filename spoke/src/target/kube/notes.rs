@@ -33,6 +33,8 @@ pub(super) struct Note {
     pub written: u64,
     /// The differences that our last write left: the server wants it so.
     pub settled: Option<u64>,
+    /// When our last write that changed it was answered; `None` where that was another process.
+    pub applied: Option<std::time::Instant>,
     /// The foreign change that was seen last.
     pub drift: Option<Drift>,
 }

@@ -61,7 +61,7 @@ impl Shared {
 fn worst(pods: &[Value]) -> Option<(String, Health)> {
     let judged = pods.iter().filter_map(|pod| {
         let pod = with_kind(pod);
-        let health = health::judge(&pod);
+        let health = health::judge(&pod, &health::Given::default());
         let rank = match (health.state, health.reason.as_str()) {
             (HealthState::Degraded, _) => 3,
             // Being created, or on its way out: nothing that a person could act on.

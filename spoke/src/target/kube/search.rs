@@ -1,8 +1,8 @@
 //! Search: the objects of apps whose inventories are gone, found by their marks.
 //!
 //! In: apps without an inventory. Out: their inventories, as the objects themselves tell.
-//! Never: looks through a cluster without a reason: once when a process begins, when objects of such an app were seen, and
-//! before such an app counts as gone; a kind that cannot be listed for good is passed over, one that does not answer is an error.
+//! Never: looks through a cluster without a reason: once when a process begins, when an inventory is missing that was
+//! there, and before such an app counts as gone; a kind that cannot be listed for good is passed over, one that does not answer is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ impl Searched {
     fn wanted(&self, missing: &Missing) -> BTreeSet<AppKey> {
         let gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         let mut apps: BTreeSet<_> = missing.leaving.difference(&gone).cloned().collect();
-        apps.extend(missing.seen.iter().cloned());
+        apps.extend(missing.lost.difference(&gone).cloned());
         if !self.begun.load(Ordering::Relaxed) || !apps.is_empty() {
             apps.extend(missing.assigned.iter().cloned());
         }

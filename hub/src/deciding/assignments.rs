@@ -1,0 +1,189 @@
+//! The batches of assignments, and the lines of the audit log that tell what leaves with them.
+//!
+//! In: what clusters are told next, what the guard lets go. Out: batches in order, each with its own losses.
+//! Never: writes a record that the store would not take; decides what leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_placement::assign::{Cause, Told};
+use nave_placement::guard::{PastLoss, Verdict, WINDOW_MS};
+use nave_placement::{AppKey, ClusterName};
+
+use super::core::{Write, json};
+use crate::state::records::{WindowRecord, key};
+use crate::state::{Audit, State, Step, told_to_bytes};
+use crate::store::{Batch, MAX_BATCH_BYTES};
+
+/// Clusters of one batch of assignments: three operations each (a put and two preconditions), so 90; one for the window and
+/// two for each audit line make at most 123 of the store's 128.
+const CLUSTERS_PER_BATCH: usize = 30;
+/// Audit lines of one batch; what more apps leave is told in the last of them.
+const LINES_PER_BATCH: usize = 16;
+/// Bytes of one batch, with room for the window and audit lines below the store's limit.
+const BYTES_PER_BATCH: usize = MAX_BATCH_BYTES / 2;
+/// Clusters that one audit line lists.
+const CLUSTERS_PER_LINE: usize = 50;
+
+/// A record that fits a batch: of what a spoke has not confirmed for long, the oldest is given up first; what only that had is
+/// then not approved to be pruned, and the spoke says so. `None` where the entries alone are too many.
+fn fitted(mut told: Told) -> Option<Vec<u8>> {
+    loop {
+        let value = told_to_bytes(&told);
+        if value.len() <= BYTES_PER_BATCH {
+            return Some(value);
+        }
+        if told.trail.is_empty() {
+            return None;
+        }
+        told.trail.retain(|_, entries| {
+            entries.remove(0);
+            !entries.is_empty()
+        });
+    }
+}
+
+/// The assignments that differ, some clusters a batch; each batch counts its own losses into the guard's window. And the
+/// clusters whose assignment no batch can hold.
+pub(super) fn assignments(
+    state: &State,
+    next: BTreeMap<ClusterName, Told>,
+    verdict: &Verdict,
+    now_ms: u64,
+) -> (Vec<Write>, BTreeSet<ClusterName>) {
+    let recent = |l: &&PastLoss| l.at_ms + WINDOW_MS > now_ms;
+    let mut window: Vec<PastLoss> = state.losses().iter().filter(recent).cloned().collect();
+    let mut writes = Vec::new();
+    let mut chunk: Vec<(ClusterName, Vec<u8>)> = Vec::new();
+    let mut bytes = 0;
+    let mut flush = |chunk: &mut Vec<(ClusterName, Vec<u8>)>| {
+        if !chunk.is_empty() {
+            writes.push(assignment_batch(state, std::mem::take(chunk), verdict, &mut window, now_ms));
+        }
+    };
+    let mut too_large = BTreeSet::new();
+    for (cluster, told) in next {
+        let Some(value) = fitted(told) else {
+            too_large.insert(cluster);
+            continue;
+        };
+        if chunk.len() == CLUSTERS_PER_BATCH || bytes + value.len() > BYTES_PER_BATCH {
+            flush(&mut chunk);
+            bytes = 0;
+        }
+        bytes += value.len();
+        chunk.push((cluster, value));
+    }
+    flush(&mut chunk);
+    (writes, too_large)
+}
+
+fn assignment_batch(
+    state: &State,
+    chunk: Vec<(ClusterName, Vec<u8>)>,
+    verdict: &Verdict,
+    window: &mut Vec<PastLoss>,
+    now_ms: u64,
+) -> Write {
+    let mut batch = Batch::new();
+    let mut lost: BTreeMap<(&AppKey, &Cause), Vec<&ClusterName>> = BTreeMap::new();
+    let before = window.len();
+    for (cluster, value) in &chunk {
+        let key = key::assignment(cluster);
+        batch = batch.require_same(key.clone(), state.told.get(cluster).map(|t| t.version));
+        batch = batch.put(key, value.clone());
+        let member = key::member(cluster);
+        batch = batch.require_same(member, state.members.get(cluster).map(|m| m.version));
+    }
+    let clusters: BTreeSet<&ClusterName> = chunk.iter().map(|(cluster, _)| cluster).collect();
+    for ((app, cluster), cause) in &verdict.entries {
+        if clusters.contains(cluster) {
+            lost.entry((app, cause)).or_default().push(cluster);
+            // What somebody approved by name does not use up what may go unasked.
+            if matches!(cause, Cause::Revision { .. } | Cause::Labels) {
+                window.push(PastLoss { at_ms: now_ms, app: app.clone(), cluster: cluster.clone() });
+            }
+        }
+    }
+    if window.len() != before {
+        batch = batch.put(key::WINDOW, json(&WindowRecord { losses: window.clone() }));
+    }
+    let audits = lost.into_iter().flat_map(|((app, cause), clusters)| leaving_audits(app, cause, &clusters));
+    Write { step: Step::AssignmentsMade, batch, audits: bounded(audits.collect()) }
+}
+
+/// As many lines as a batch has room for: the last one tells of all that are left, each by its app.
+fn bounded(mut audits: Vec<Audit>) -> Vec<Audit> {
+    if audits.len() <= LINES_PER_BATCH {
+        return audits;
+    }
+    let rest = audits.split_off(LINES_PER_BATCH - 1);
+    let told = |a: &Audit| {
+        let clusters = a.details.get("clusters").cloned().unwrap_or_default();
+        (a.subject.clone(), format!("{} by {}: {clusters}", a.why, a.who))
+    };
+    audits.push(Audit {
+        who: "hub".to_owned(),
+        what: "Leaving",
+        subject: format!("{} apps", rest.len()),
+        details: rest.iter().map(told).collect(),
+        ..Audit::default()
+    });
+    audits
+}
+
+fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
+    let (who, why) = match cause {
+        Cause::Revision { commit } => {
+            (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned())
+        }
+        Cause::Labels => ("hub".to_owned(), "Labels".to_owned()),
+        Cause::Operator { by } => (format!("operator {by}"), "Operator".to_owned()),
+        Cause::Approved { hold, by } => (by.clone(), format!("Approved {hold}")),
+    };
+    let line = |clusters: &[&ClusterName]| {
+        let names = clusters.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(",");
+        let details = BTreeMap::from([("clusters".to_owned(), names)]);
+        Audit {
+            who: who.clone(),
+            what: "Leaving",
+            subject: format!("app {app}"),
+            why: why.clone(),
+            details,
+            ..Audit::default()
+        }
+    };
+    clusters.chunks(CLUSTERS_PER_LINE).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nave_placement::assign::{EncodedEntry, Epoch};
+
+    fn told(entries: usize, trail: usize) -> Told {
+        let mut told = Told::nothing(Epoch(1));
+        for number in 0..entries {
+            let app: AppKey = format!("app-{number}").parse().expect("valid");
+            let entry = |version: usize| EncodedEntry::new(vec![version as u8; 400]);
+            told.assignment.entries.insert(app.clone(), entry(trail));
+            if trail > 0 {
+                told.trail.insert(app, (0..trail).map(entry).collect());
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_record_gives_up_its_oldest_memories_before_it_is_too_large_for_the_store() {
+        assert!(fitted(told(10, 8)).is_some_and(|value| value.len() > 10 * 9 * 400));
+        let value = fitted(told(1_000, 8)).expect("without its trail it fits");
+        assert!(value.len() <= BYTES_PER_BATCH);
+        assert_eq!(fitted(told(2_000, 0)), None);
+        let next = BTreeMap::from([
+            ("fra-1".parse().expect("valid"), told(2_000, 1)),
+            ("fra-2".parse().expect("valid"), told(1, 0)),
+        ]);
+        let (writes, too_large) = assignments(&State::default(), next, &Verdict::default(), 1);
+        assert_eq!((writes.len(), too_large.len()), (1, 1), "one cluster goes on without the other");
+    }
+}

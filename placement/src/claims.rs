@@ -1,0 +1,184 @@
+//! Claims: objects that two apps of one cluster define.
+//!
+//! In: the forms of apps, the objects of their bundles, what every cluster shall run. Out: every [`Clash`].
+//! Never: decides who yields. The spoke lets the first app by key have the object; this only says so before it gets there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::assign::AppForm;
+use crate::decide::Wanted;
+use crate::render::effective_objects;
+use crate::{AppKey, ClusterName, Digest, ObjectKey};
+
+/// Objects that more than one app defines, with these apps. Made once per revision: it looks at every object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shared(BTreeMap<ObjectKey, BTreeSet<AppKey>>);
+
+/// Two apps that define the same objects and meet on a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// The app that has the objects where both run.
+    pub holder: AppKey,
+    /// The app that does not get them.
+    pub other: AppKey,
+    /// The objects.
+    pub objects: BTreeSet<ObjectKey>,
+    /// Where they meet.
+    pub clusters: BTreeSet<ClusterName>,
+}
+
+impl Shared {
+    /// Looks for objects with more than one app. A namespace that apps only live in is no clash; an app whose bundle is not
+    /// at hand is passed over.
+    pub fn of(
+        forms: &BTreeMap<AppKey, AppForm>,
+        objects: impl Fn(&Digest) -> Option<Arc<BTreeSet<ObjectKey>>>,
+    ) -> Self {
+        let mut apps: BTreeMap<ObjectKey, BTreeSet<AppKey>> = BTreeMap::new();
+        for (app, form) in forms {
+            let Some(bundle) = objects(&form.bundle) else { continue };
+            let created = form.options.namespace.as_ref().filter(|n| n.create).map(|n| n.name.as_str());
+            for key in effective_objects(&bundle, &form.options) {
+                let is_home = key.group.is_empty()
+                    && key.kind == "Namespace"
+                    && created == Some(key.name.as_str())
+                    && !bundle.contains(&key);
+                if !is_home {
+                    apps.entry(key).or_default().insert(app.clone());
+                }
+            }
+        }
+        apps.retain(|_, apps| apps.len() > 1);
+        Self(apps)
+    }
+
+    /// The pairs that meet on a cluster.
+    pub fn clashes(&self, wanted: &Wanted) -> Vec<Clash> {
+        let mut pairs: BTreeMap<(&AppKey, &AppKey), BTreeSet<ObjectKey>> = BTreeMap::new();
+        for (key, apps) in &self.0 {
+            let mut apps = apps.iter();
+            while let Some(holder) = apps.next() {
+                for other in apps.clone() {
+                    pairs.entry((holder, other)).or_default().insert(key.clone());
+                }
+            }
+        }
+        let clash = |((holder, other), objects): ((&AppKey, &AppKey), BTreeSet<ObjectKey>)| {
+            let meets =
+                wanted.iter().filter(|(_, apps)| apps.contains_key(holder) && apps.contains_key(other));
+            let clusters: BTreeSet<ClusterName> = meets.map(|(cluster, _)| cluster.clone()).collect();
+            let clash = Clash { holder: holder.clone(), other: other.clone(), objects, clusters };
+            (!clash.clusters.is_empty()).then_some(clash)
+        };
+        pairs.into_iter().filter_map(clash).collect()
+    }
+}
+
+impl std::fmt::Display for Clash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let first = self.objects.first().map(ToString::to_string).unwrap_or_default();
+        let more = match self.objects.len() {
+            0 | 1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        let clusters: Vec<&str> = self.clusters.iter().take(3).map(ClusterName::as_str).collect();
+        let beyond = match self.clusters.len() {
+            0..=3 => String::new(),
+            all => format!(" and {} more", all - 3),
+        };
+        write!(
+            f,
+            "{first}{more} is defined by app {} too, and both are on {}{beyond}, where {} has it; remove it from one of the two",
+            self.holder,
+            clusters.join(", "),
+            self.holder
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assign::Options;
+    use crate::catalog::{CommitId, NamespaceOptions, OnRemove, Treatment};
+
+    fn app(name: &str) -> AppKey {
+        name.parse().expect("valid")
+    }
+
+    fn key(text: &str) -> ObjectKey {
+        let (kind, name) = text.split_once('/').expect("Kind/name");
+        ObjectKey { group: String::new(), kind: kind.into(), namespace: String::new(), name: name.into() }
+    }
+
+    /// Apps as `NAME[@NAMESPACE]: Kind/name …`, clusters as `NAME: app …`.
+    fn found(apps: &[&str], clusters: &[&str]) -> Vec<String> {
+        let mut forms = BTreeMap::new();
+        let mut bundles: BTreeMap<Digest, Arc<BTreeSet<ObjectKey>>> = BTreeMap::new();
+        for line in apps {
+            let (name, objects) = line.split_once(": ").expect("NAME: objects");
+            let (name, namespace) = name.split_once('@').map_or((name, None), |(n, ns)| (n, Some(ns)));
+            let bundle = Digest::of(line.as_bytes());
+            bundles.insert(bundle, Arc::new(objects.split(' ').map(key).collect()));
+            let namespace = namespace.map(|name| NamespaceOptions {
+                name: name.into(),
+                labels: BTreeMap::new(),
+                create: true,
+                force: false,
+            });
+            let options = Options {
+                namespace,
+                prune: true,
+                on_remove: OnRemove::Delete,
+                formerly: BTreeSet::new(),
+                treatment: Treatment::default(),
+            };
+            let form = AppForm { bundle, options, version: bundle, commit: CommitId("c".into()) };
+            forms.insert(app(name), form);
+        }
+        let mut wanted = Wanted::new();
+        for line in clusters {
+            let (name, apps) = line.split_once(": ").expect("NAME: apps");
+            let apps = apps.split(' ').map(|name| (app(name), BTreeSet::new())).collect();
+            wanted.insert(name.parse().expect("valid"), apps);
+        }
+        let shared = Shared::of(&forms, |digest| bundles.get(digest).cloned());
+        shared.clashes(&wanted).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_object_of_two_apps_is_told_where_they_meet_and_only_there() {
+        let rows: [(&[&str], &[&str], &[&str]); 6] = [
+            (
+                &["a: ConfigMap/x ConfigMap/y", "b: ConfigMap/x"],
+                &["fra-1: a b", "fra-2: a"],
+                &[
+                    "ConfigMap x is defined by app a too, and both are on fra-1, where a has it; remove it from one of the two",
+                ],
+            ),
+            (&["a: ConfigMap/x", "b: ConfigMap/x"], &["fra-1: a", "fra-2: b"], &[]),
+            // The app's namespace tells them apart.
+            (&["a@one: ConfigMap/x", "b@two: ConfigMap/x"], &["fra-1: a b"], &[]),
+            // To live in one namespace is no clash.
+            (&["a@one: ConfigMap/x", "b@one: ConfigMap/y"], &["fra-1: a b"], &[]),
+            (
+                &["a@one: ConfigMap/x ConfigMap/y", "b@one: ConfigMap/x ConfigMap/y"],
+                &["c-1: a b", "c-2: a b", "c-3: a b", "c-4: a b"],
+                &[
+                    "ConfigMap one/x and 1 more is defined by app a too, and both are on c-1, c-2, c-3 and 1 more, where a has it; remove it from one of the two",
+                ],
+            ),
+            (
+                &["a: ConfigMap/x", "b: ConfigMap/x", "c: ConfigMap/x"],
+                &["fra-1: a c"],
+                &[
+                    "ConfigMap x is defined by app a too, and both are on fra-1, where a has it; remove it from one of the two",
+                ],
+            ),
+        ];
+        for (apps, clusters, expected) in rows {
+            assert_eq!(found(apps, clusters), expected, "{apps:?} {clusters:?}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Read: text becomes a syntax tree, if it is short enough to be parsed at all.
+//!
+//! In: text. Out: a tree whose depth is bounded by the number of tokens. Never: gives the parser what could overflow it.
+
+use kube_cel::cel::IdedExpr;
+use kube_cel::cel::parser::Parser;
+
+/// Longer conditions are programs.
+const MAX_BYTES: usize = 2048;
+/// A word, a number or any other character that is not white space counts as one, inside of quotes too. A chain of
+/// `.a` or `+a` is a tree half as deep, on which the parser recurses.
+const MAX_TOKENS: usize = 600;
+/// Brackets within brackets, and conditions within conditions.
+const MAX_BRACKETS: u16 = 24;
+
+/// Without optimization, evaluation takes up to 64 KiB a level and has up to 64 levels, and the parser less: 4 MiB, and as
+/// much again four times. It is reserved, and used only as far as needed.
+const STACK: usize = 16 << 20;
+
+/// Why an expression is refused. Closed; says how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// Nothing is there.
+    #[error("the expression is empty; write a condition, e.g. object.status.phase == \"Ready\"")]
+    Empty,
+    /// Too many bytes.
+    #[error("the expression has {bytes} bytes, {MAX_BYTES} are allowed; split it or say less")]
+    TooLong {
+        /// How many.
+        bytes: usize,
+    },
+    /// Too many words and signs.
+    #[error("the expression has {tokens} words and signs, {MAX_TOKENS} are allowed; split it or say less")]
+    TooManyTokens {
+        /// How many.
+        tokens: usize,
+    },
+    /// It is no CEL.
+    #[error("{line}:{column} of the expression: {message}")]
+    Syntax {
+        /// Line in the expression, from 1.
+        line: usize,
+        /// Column in the expression, from 1.
+        column: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A variable that is not there.
+    #[error("{name} is no known variable{suggestion}; valid is {}", .known.join(", "))]
+    UnknownVariable {
+        /// Its name.
+        name: String,
+        /// `; did you mean …?`, or nothing.
+        suggestion: String,
+        /// Those that are.
+        known: Vec<String>,
+    },
+    /// A function that is not there.
+    #[error("{name}() is no known function{suggestion}")]
+    UnknownFunction {
+        /// Its name.
+        name: String,
+        /// `; did you mean …?`, or nothing.
+        suggestion: String,
+    },
+    /// Operations of operations of operations.
+    #[error("the expression is {depth} levels deep, {allowed} are allowed; take it apart")]
+    TooDeep {
+        /// How many.
+        depth: usize,
+        /// How many may be.
+        allowed: usize,
+    },
+    /// all(), exists(), filter() or map() within each other.
+    #[error("all, exists, filter and map stand {depth} deep in each other, {allowed} are allowed")]
+    TooNested {
+        /// How deep.
+        depth: usize,
+        /// How deep they may.
+        allowed: usize,
+    },
+    /// A long literal.
+    #[error("a list or map in the expression has {items} items, {allowed} are allowed")]
+    TooManyItems {
+        /// How many.
+        items: usize,
+        /// How many may be.
+        allowed: usize,
+    },
+    /// A pattern that cannot be read.
+    #[error("{message}")]
+    Pattern {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Something that CEL has and this does not.
+    #[error("{what}")]
+    Unsupported {
+        /// What, and what to write instead.
+        what: String,
+    },
+}
+
+/// Reads it, and goes on with the tree where there is room for it, however deep it is.
+pub(super) fn read<T: Send>(
+    text: &str,
+    then: impl FnOnce(IdedExpr) -> Result<T, ExpressionError> + Send,
+) -> Result<T, ExpressionError> {
+    short(text)?;
+    let unsupported = |what: &str| ExpressionError::Unsupported { what: what.to_owned() };
+    match with_room(|| then(parse(text)?)) {
+        Ok(Ok(read)) => read,
+        // The parser is not known to panic; what it panics at is no expression.
+        Ok(Err(_)) => Err(unsupported("it is no CEL expression")),
+        Err(_) => Err(unsupported("there is no thread to read it in; try again")),
+    }
+}
+
+/// Runs on a stack that is large enough for every tree that is not refused.
+pub(super) fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<std::thread::Result<T>> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("expression".to_owned()).stack_size(STACK);
+        Ok(thread.spawn_scoped(scope, work)?.join())
+    })
+}
+
+fn short(text: &str) -> Result<(), ExpressionError> {
+    if text.trim().is_empty() {
+        return Err(ExpressionError::Empty);
+    }
+    if text.len() > MAX_BYTES {
+        return Err(ExpressionError::TooLong { bytes: text.len() });
+    }
+    let tokens = tokens(text);
+    if tokens > MAX_TOKENS {
+        return Err(ExpressionError::TooManyTokens { tokens });
+    }
+    Ok(())
+}
+
+fn parse(text: &str) -> Result<IdedExpr, ExpressionError> {
+    let place = |n: isize| usize::try_from(n).unwrap_or(0).max(1);
+    Parser::new().max_recursion_depth(MAX_BRACKETS).parse(text).map_err(|errors| {
+        let first = errors.errors.first();
+        let (line, column) = first.map_or((1, 1), |first| (place(first.pos.0), place(first.pos.1)));
+        let message = first.map_or_else(|| "it is no CEL expression".to_owned(), |first| said(&first.msg));
+        ExpressionError::Syntax { line, column, message }
+    })
+}
+
+/// The first line of the parser's words: the rest repeats the text.
+fn said(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim().to_owned()
+}
+
+fn tokens(text: &str) -> usize {
+    let mut count = 0;
+    let mut in_word = false;
+    for byte in text.bytes() {
+        let is_word = byte.is_ascii_alphanumeric() || byte == b'_';
+        if !(byte.is_ascii_whitespace() || is_word && in_word) {
+            count += 1;
+        }
+        in_word = is_word;
+    }
+    count
+}

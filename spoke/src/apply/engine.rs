@@ -1,0 +1,551 @@
+//! The engine: which apps a round looks at, and what is kept of each between rounds.
+//!
+//! In: what is desired, what has changed since the last round. Out: an [`Outcome`] of all apps, whether this round looked
+//! at them or an earlier one. Never: holds an app's objects longer than the app's turn; needs what it keeps: a new engine
+//! finds the same by looking.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use nave_placement::catalog::Mode;
+use nave_placement::render::Scopes;
+use nave_placement::report::EntryReport;
+use nave_placement::{AppKey, Digest};
+
+use super::round::{Progress, Round};
+use super::{Desired, Interrupt, judge};
+use crate::plan::{self, AppPlan, Claimed, Claims, Index, Input, Plan, check};
+use crate::report::{Outcome, Reason, pending};
+use crate::target::{Changed, Inventory, Missing, Target, TargetError};
+
+/// Apps that are worked on at once. Each writes the objects of one rank at once; the target bounds its requests.
+const APPS_AT_ONCE: usize = 8;
+/// Completed versions that are stored by one write while a long round goes on.
+const COMPLETED_AT_ONCE: usize = 250;
+
+/// What a round looks at, beside what it has never looked at as it is wanted now.
+#[derive(Clone, Copy, Debug)]
+pub enum Look<'a> {
+    /// Every app, and the inventories as they are stored.
+    Everything,
+    /// What has changed, and apps whose time has come to be looked at again.
+    At {
+        /// What has changed on the target.
+        changed: &'a Changed,
+        /// Whose time has come.
+        due: &'a BTreeSet<AppKey>,
+    },
+}
+
+/// What is kept of an app.
+#[derive(Clone, Debug)]
+struct Kept {
+    /// Of which entry.
+    entry: Digest,
+    report: EntryReport,
+    /// It must be looked at in the next round.
+    stale: bool,
+    /// Something that another app may bring stands in its way.
+    waits: Waits,
+}
+
+/// What another app may bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Waits {
+    kinds: bool,
+    others: bool,
+}
+
+/// Makes rounds, and keeps what spares the next one work.
+#[derive(Default)]
+pub struct Engine {
+    index: Index,
+    /// The entries that the index was made of.
+    indexed: BTreeMap<AppKey, Digest>,
+    scopes: Option<Arc<dyn Scopes + Send + Sync>>,
+    inventories: Option<BTreeMap<AppKey, Inventory>>,
+    kept: BTreeMap<AppKey, Kept>,
+    leaving: BTreeMap<AppKey, EntryReport>,
+    /// Leaving apps of which it is not known whether anything is left.
+    unsure: BTreeSet<AppKey>,
+    /// The last round did not come to its end: what it was told of changes is lost.
+    blind: bool,
+}
+
+/// One way through the apps in focus, with what they have in common.
+struct Pass<'a> {
+    round: &'a Round<'a>,
+    desired: &'a Desired<'a>,
+    scopes: &'a (dyn Scopes + Send + Sync),
+    index: &'a Index,
+    claims: &'a Claims<'a>,
+    inventories: &'a BTreeMap<AppKey, Inventory>,
+}
+
+/// An app after its turn; its objects are not held any more.
+struct Done {
+    app: AppKey,
+    steps: AppPlan,
+    progress: Progress,
+    report: EntryReport,
+    reasons: Vec<Reason>,
+}
+
+impl Engine {
+    /// One round: makes the target what is desired, as far as it can be now.
+    ///
+    /// # Guarantees
+    /// Apps are independent: what one cannot do is in its own report, the others go on. A round that was broken off at
+    /// any write, or ran into an error, is completed by the next. In a target that is as desired nothing is written. An
+    /// object that moves has its new owner before the old one lets go.
+    pub async fn round(
+        &mut self,
+        target: &dyn Target,
+        desired: &Desired<'_>,
+        look: Look<'_>,
+        interrupt: &dyn Interrupt,
+    ) -> Outcome {
+        let look = if std::mem::replace(&mut self.blind, true) { Look::Everything } else { look };
+        let everything = match look {
+            Look::Everything => true,
+            Look::At { changed, .. } => changed.all,
+        };
+        // Taken, so that a round that is dropped on its way leaves nothing behind that may not be true.
+        let (known, before) = match self.inventories.take() {
+            Some(known) if !everything => (Some(known), None),
+            before => (None, before),
+        };
+        let mut inventories = match known {
+            Some(known) => known,
+            None => match target.inventories().await {
+                Ok(stored) => self.recovered(target, desired, stored, before.as_ref()).await,
+                Err(error) => return judge::unreachable(desired, &error),
+            },
+        };
+        self.reindex(target, desired).await;
+        let round = Round::new(target, interrupt);
+        let mut outcome = Outcome::default();
+        let mut focus = self.focus(&inventories, desired, look);
+        let mut first = true;
+        loop {
+            let prepared = self.pass(&round, desired, &mut inventories, focus, look, &mut outcome).await;
+            if !prepared || !std::mem::take(&mut first) || round.stopped() {
+                break;
+            }
+            // What this very round brought may be what others waited for: once more, for those.
+            let waiting = |(_, kept): &(&AppKey, &Kept)| kept.waits != Waits::default();
+            focus = self.kept.iter().filter(waiting).map(|(app, _)| app.clone()).collect();
+            let for_kinds = self.kept.values().any(|kept| kept.waits.kinds);
+            if focus.is_empty() || (for_kinds && target.discover().await.is_err()) {
+                break;
+            }
+            self.reindex(target, desired).await;
+            self.with_moves(&inventories, &mut focus);
+        }
+        if everything || round.writes() > 0 {
+            target.watch_kinds(&kinds(&inventories));
+        }
+        self.tell(desired, &inventories, &round, &mut outcome);
+        self.inventories = Some(inventories);
+        self.blind = false;
+        outcome
+    }
+
+    /// The inventories that are stored, and those that are missing though their apps have objects here.
+    async fn recovered(
+        &mut self,
+        target: &dyn Target,
+        desired: &Desired<'_>,
+        mut stored: BTreeMap<AppKey, Inventory>,
+        before: Option<&BTreeMap<AppKey, Inventory>>,
+    ) -> BTreeMap<AppKey, Inventory> {
+        self.unsure.clear();
+        let assignment = desired.assignment;
+        let missing = |app: &&AppKey| !stored.contains_key(*app);
+        let assigned: BTreeSet<_> = assignment.entries.keys().filter(missing).cloned().collect();
+        let leaving = assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app));
+        let leaving: BTreeSet<_> = leaving.filter(missing).cloned().collect();
+        if assigned.is_empty() && leaving.is_empty() {
+            return stored;
+        }
+        let was_there = |app: &&AppKey| before.is_some_and(|before| before.contains_key(*app));
+        let lost = assigned.iter().chain(&leaving).filter(was_there).cloned().collect();
+        let missing = Missing { assigned, lost, leaving };
+        match target.rebuild(&missing).await {
+            Ok(found) => stored.extend(found),
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be told which objects apps without an inventory have here");
+                self.unsure = missing.leaving;
+            }
+        }
+        stored
+    }
+
+    /// Whether the last round could not even begin, so that the next looks at everything.
+    pub fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// Brings the index up to date: reads the bundles of the entries that are new, changed, or could not be resolved.
+    async fn reindex(&mut self, target: &dyn Target, desired: &Desired<'_>) {
+        let scopes = target.scopes();
+        let same_scopes = self.scopes.as_ref().is_some_and(|known| Arc::ptr_eq(known, &scopes));
+        let entries = &desired.assignment.entries;
+        self.index.retain(|app, _| entries.contains_key(app));
+        self.indexed.retain(|app, _| entries.contains_key(app));
+        self.kept.retain(|app, _| entries.contains_key(app));
+        for (app, entry) in entries {
+            let same_entry = self.indexed.get(app) == Some(&entry.digest);
+            let holds =
+                |claimed: &Claimed| claimed.resolved && (same_scopes || claimed.holds_under(&*scopes));
+            if same_entry && self.index.get(app).is_some_and(holds) {
+                continue;
+            }
+            let claimed = Claimed::of(&desired.resolve(app, &*scopes).await);
+            if self.index.get(app) != Some(&claimed)
+                && let Some(kept) = self.kept.get_mut(app)
+            {
+                kept.stale = true;
+            }
+            self.index.insert(app.clone(), claimed);
+            self.indexed.insert(app.clone(), entry.digest);
+        }
+        self.scopes = Some(scopes);
+    }
+
+    /// The apps that a round looks at.
+    fn focus(
+        &self,
+        inventories: &BTreeMap<AppKey, Inventory>,
+        desired: &Desired<'_>,
+        look: Look<'_>,
+    ) -> BTreeSet<AppKey> {
+        let entries = &desired.assignment.entries;
+        let Look::At { changed, due } = look else { return entries.keys().cloned().collect() };
+        if changed.all {
+            return entries.keys().cloned().collect();
+        }
+        let is_known = |app: &AppKey, entry: &Digest| {
+            self.kept.get(app).is_some_and(|kept| kept.entry == *entry && !kept.stale)
+        };
+        let unknown = entries.iter().filter(|(app, entry)| !is_known(app, &entry.digest));
+        let mut focus: BTreeSet<AppKey> = unknown.map(|(app, _)| app.clone()).collect();
+        focus.extend(due.iter().chain(&changed.apps).filter(|app| entries.contains_key(*app)).cloned());
+        if !changed.objects.is_empty() {
+            let claims = Claims::of(&self.index, inventories);
+            let concerned = changed.objects.iter().flat_map(|key| claims.concerned(key));
+            focus.extend(concerned.filter(|app| entries.contains_key(*app)).cloned());
+        }
+        let namespaces: BTreeSet<&str> = changed.namespaces().collect();
+        if !changed.kinds.is_empty() || !namespaces.is_empty() {
+            for (app, claimed) in &self.index {
+                let touched = claimed.objects.iter().flatten().any(|object| {
+                    changed.kinds.iter().any(|(g, k)| *g == object.key.group && *k == object.key.kind)
+                        || namespaces.contains(object.key.namespace.as_str())
+                });
+                if touched {
+                    focus.insert(app.clone());
+                }
+            }
+        }
+        self.with_moves(inventories, &mut focus);
+        focus
+    }
+
+    /// Who hands over and who takes do it in one round.
+    fn with_moves(&self, inventories: &BTreeMap<AppKey, Inventory>, focus: &mut BTreeSet<AppKey>) {
+        if focus.is_empty() {
+            return;
+        }
+        let claims = Claims::of(&self.index, inventories);
+        let pairs: BTreeSet<_> = claims.moves().collect();
+        for (from, to) in pairs {
+            // What a former name has is settled by its successor.
+            let from = if self.index.contains_key(from) { Some(from) } else { claims.successor(from) };
+            if from.is_some_and(|from| focus.contains(from)) || focus.contains(to) {
+                focus.extend(from.cloned());
+                focus.insert(to.clone());
+            }
+        }
+    }
+
+    /// Has every app in focus its turn, several at once. True when something was made that others may wait for.
+    async fn pass(
+        &mut self,
+        round: &Round<'_>,
+        desired: &Desired<'_>,
+        inventories: &mut BTreeMap<AppKey, Inventory>,
+        focus: BTreeSet<AppKey>,
+        look: Look<'_>,
+        outcome: &mut Outcome,
+    ) -> bool {
+        let Some(scopes) = self.scopes.clone() else { return false };
+        let claims = Claims::of(&self.index, inventories);
+        let pass =
+            Pass { round, desired, scopes: &*scopes, index: &self.index, claims: &claims, inventories };
+        let (mut done, mut deferred) = (Vec::new(), Vec::new());
+        let mut unstored: BTreeMap<AppKey, TargetError> = BTreeMap::new();
+        let mut queue = focus.iter();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < APPS_AT_ONCE && !round.stopped() {
+                let Some(app) = queue.next() else { break };
+                running.push(pass.entry(app));
+            }
+            let Some(app) = running.next().await else { break };
+            if app.steps.hands_over() {
+                deferred.push(app)
+            } else {
+                done.push(app)
+            }
+            if round.completed() >= COMPLETED_AT_ONCE {
+                unstored.extend(round.complete().await);
+            }
+        }
+        drop(running);
+        let not_looked_at: Vec<_> = queue.cloned().collect();
+        deferred.extend(pass.others(&focus, look, &self.leaving));
+        let mut waiting = deferred.into_iter();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < APPS_AT_ONCE {
+                let Some(app) = waiting.next() else { break };
+                running.push(pass.settle(app));
+            }
+            let Some(app) = running.next().await else { break };
+            done.push(app);
+        }
+        drop(running);
+        unstored.extend(round.complete().await);
+        drop(claims);
+        round.merge(inventories);
+        let prepared = done.iter().any(|app| app.progress.prepared);
+        for app in done {
+            let unstored = unstored.remove(&app.app);
+            self.keep(app, desired, inventories, unstored, outcome);
+        }
+        for app in not_looked_at {
+            if let Some(kept) = self.kept.get_mut(&app) {
+                kept.stale = true;
+            }
+        }
+        prepared
+    }
+
+    /// Makes a report of an app's turn, and keeps it.
+    fn keep(
+        &mut self,
+        done: Done,
+        desired: &Desired<'_>,
+        inventories: &BTreeMap<AppKey, Inventory>,
+        unstored: Option<TargetError>,
+        outcome: &mut Outcome,
+    ) {
+        let Done { app, steps, progress, mut report, mut reasons } = done;
+        let done_observing = steps.treatment.mode == Mode::Observe;
+        reasons.extend(progress.problems);
+        reasons.extend(unstored.map(|error| Reason::Unreachable { message: error.to_string() }));
+        if !progress.finished {
+            reasons.push(Reason::Interrupted);
+        }
+        if !progress.kept.is_empty() {
+            outcome.kept.entry(app.clone()).or_default().extend(progress.kept);
+        }
+        let inventory = inventories.get(&app);
+        let Some(entry) = desired.assignment.entries.get(&app) else {
+            if let Some(inventory) = inventory.filter(|_| desired.assignment.leaving.contains_key(&app)) {
+                self.leaving.insert(app, judge::leaving(report, inventory, reasons));
+            }
+            return;
+        };
+        let waits = Waits {
+            kinds: reasons.iter().any(|reason| matches!(reason, Reason::NotServed { .. })),
+            others: reasons.iter().any(|r| matches!(r, Reason::Refused { .. } | Reason::NotSeen { .. })),
+        };
+        // Two passes of one round are one round to the reader.
+        let before = self.kept.get(&app).map_or(0, |kept| kept.report.corrected);
+        report.corrected = before + u64::from(progress.corrected);
+        report.version = inventory.and_then(|inventory| inventory.version);
+        if inventory.is_none() && reasons.is_empty() && done_observing {
+            // Nothing was ever applied, and nothing would have to be.
+            report.version =
+                desired.entries.get(&app).and_then(|e| e.as_ref().ok()).map(|entry| entry.version);
+        }
+        let report = judge::verdict(report, reasons);
+        self.kept.insert(app, Kept { entry: entry.digest, report, stale: !progress.finished, waits });
+    }
+
+    /// Tells of all apps, whether this round looked at them or an earlier one.
+    fn tell(
+        &mut self,
+        desired: &Desired<'_>,
+        inventories: &BTreeMap<AppKey, Inventory>,
+        round: &Round<'_>,
+        outcome: &mut Outcome,
+    ) {
+        let assignment = desired.assignment;
+        (outcome.writes, outcome.interrupted) = (round.writes(), round.stopped());
+        for (app, entry) in &assignment.entries {
+            let report = match self.kept.get_mut(app) {
+                Some(kept) if kept.entry == entry.digest => {
+                    let report = kept.report.clone();
+                    kept.report.corrected = 0;
+                    report
+                }
+                _ => {
+                    let version = inventories.get(app).and_then(|inventory| inventory.version);
+                    judge::verdict(EntryReport { version, ..pending() }, vec![Reason::Interrupted])
+                }
+            };
+            outcome.apps.insert(app.clone(), report);
+        }
+        self.leaving.retain(|app, _| {
+            assignment.leaving.contains_key(app)
+                && !assignment.entries.contains_key(app)
+                && inventories.contains_key(app)
+        });
+        for app in assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app)) {
+            if inventories.contains_key(app) {
+                let report = self.leaving.get(app).cloned();
+                let report = report.unwrap_or_else(|| judge::verdict(pending(), vec![Reason::Interrupted]));
+                outcome.leaving.insert(app.clone(), report);
+            } else if self.unsure.contains(app) {
+                let message = "it is not known which of its objects are here".to_owned();
+                let report = judge::verdict(pending(), vec![Reason::Unreachable { message }]);
+                outcome.leaving.insert(app.clone(), report);
+            } else {
+                outcome.left.insert(app.clone());
+            }
+        }
+        let claims = Claims::of(&self.index, inventories);
+        let unassigned = |app: &&AppKey| {
+            !assignment.entries.contains_key(*app)
+                && !assignment.leaving.contains_key(*app)
+                && claims.successor(app).is_none()
+        };
+        outcome.unassigned = inventories.keys().filter(unassigned).cloned().collect();
+    }
+}
+
+impl Pass<'_> {
+    /// Resolves, looks, plans and raises one app, and settles it unless it hands something over.
+    async fn entry(&self, app: &AppKey) -> Done {
+        let wanted = self.desired.resolve(app, self.scopes).await;
+        let mut seen = self.round.observe(app, &wanted).await;
+        let wanted = BTreeMap::from([(app.clone(), wanted)]);
+        let mut steps = self.planned(app, &wanted, &mut seen);
+        let mut progress = Progress::default();
+        let mut raised = self.round.raise(app, &steps, &mut progress).await;
+        let wanted = &wanted[app];
+        if raised.is_ok() && !progress.applied.is_empty() {
+            seen = self.round.observe(app, wanted).await;
+        }
+        for key in steps.rest.iter().chain(&progress.applied) {
+            if self.claims.elsewhere(app, key).is_some() {
+                self.round.take(app, key);
+            }
+        }
+        let (report, reasons) = judge::entry(wanted, &seen, &steps.blocked, &progress);
+        steps.raise = Vec::new();
+        if raised.is_ok() && !steps.hands_over() {
+            raised = self.round.settle(self.inventories, app, &steps, &mut progress).await;
+        }
+        if raised.is_err() {
+            // It has had all the turns that this round gives it.
+            steps.settle.clear();
+        }
+        Done { app: app.clone(), steps, progress, report, reasons }
+    }
+
+    /// A plan that keeps every promise: one that would break one does nothing and says so.
+    fn planned(
+        &self,
+        app: &AppKey,
+        wanted: &BTreeMap<AppKey, Result<plan::Wanted, plan::Unresolved>>,
+        seen: &mut plan::Observed,
+    ) -> AppPlan {
+        let seen_by_app = BTreeMap::from([(app.clone(), std::mem::take(seen))]);
+        let input = self.input(wanted, &seen_by_app);
+        let steps = plan::one(&input, self.claims, app).unwrap_or_default();
+        let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
+        checked(&input, &mut plan);
+        *seen = seen_by_app.into_values().next().unwrap_or_default();
+        plan.apps.remove(app).unwrap_or_default()
+    }
+
+    fn input<'i>(
+        &'i self,
+        wanted: &'i BTreeMap<AppKey, Result<plan::Wanted, plan::Unresolved>>,
+        seen: &'i BTreeMap<AppKey, plan::Observed>,
+    ) -> Input<'i> {
+        let leaving = &self.desired.assignment.leaving;
+        Input { wanted, index: self.index, leaving, inventories: self.inventories, seen }
+    }
+
+    /// Settles an app that had to wait until all others were raised.
+    async fn settle(&self, mut done: Done) -> Done {
+        // Whether it is broken off is told by the progress: not finished.
+        let _ = self.round.settle(self.inventories, &done.app, &done.steps, &mut done.progress).await;
+        done
+    }
+
+    /// The plans of apps that have no entry: of those that leave, and of those that something is handed over from.
+    fn others(
+        &self,
+        focus: &BTreeSet<AppKey>,
+        look: Look<'_>,
+        known: &BTreeMap<AppKey, EntryReport>,
+    ) -> Vec<Done> {
+        let (wanted, seen) = (BTreeMap::new(), BTreeMap::new());
+        let input = self.input(&wanted, &seen);
+        let mut plan = plan::others(&input, self.claims);
+        checked(&input, &mut plan);
+        let wakes = |app: &AppKey, steps: &AppPlan| match look {
+            Look::Everything => true,
+            Look::At { changed, due } => {
+                let has =
+                    |inventory: &Inventory| changed.objects.iter().any(|o| inventory.objects.contains(o));
+                changed.all
+                    || due.contains(app)
+                    || changed.apps.contains(app)
+                    || !known.contains_key(app)
+                    || steps
+                        .settle
+                        .iter()
+                        .any(|step| matches!(step, plan::Step::HandOver { to, .. } if focus.contains(to)))
+                    || self.inventories.get(app).is_some_and(has)
+            }
+        };
+        let awake = plan.apps.into_iter().filter(|(app, steps)| wakes(app, steps));
+        let done = |(app, steps): (AppKey, AppPlan)| {
+            let reasons = steps.blocked.clone();
+            Done { app, steps, progress: Progress::default(), report: pending(), reasons }
+        };
+        awake.map(done).collect()
+    }
+}
+
+/// Empties every plan that would break a promise.
+fn checked(input: &Input<'_>, plan: &mut Plan) {
+    for violation in check(input, plan) {
+        tracing::error!(app = %violation.app(), %violation, "a plan was not carried out");
+        if let Some(app) = plan.apps.get_mut(violation.app()) {
+            app.raise.clear();
+            app.settle.clear();
+            app.blocked.push(Reason::PlanRefused { message: violation.to_string() });
+        }
+    }
+}
+
+/// The kinds of all that is ours.
+fn kinds(inventories: &BTreeMap<AppKey, Inventory>) -> BTreeSet<(String, String)> {
+    let mut kinds: BTreeSet<(String, String)> = BTreeSet::new();
+    for key in inventories.values().flat_map(|inventory| &inventory.objects) {
+        if !kinds.iter().any(|(group, kind)| *group == key.group && *kind == key.kind) {
+            kinds.insert((key.group.clone(), key.kind.clone()));
+        }
+    }
+    kinds
+}
