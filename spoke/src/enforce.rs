@@ -22,6 +22,7 @@ use crate::apply::{Bundles, Desired, Engine, Look};
 use crate::link;
 use crate::plan::Step;
 use crate::report::{Outcome, Reporter};
+use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::{State, blocking, entries};
 use crate::target::Target;
@@ -51,6 +52,8 @@ pub struct Enforcer {
     pub target: Arc<dyn Target>,
     /// Where bundles are.
     pub state: Arc<State>,
+    /// What opens encrypted objects.
+    pub secrets: Arc<Secrets>,
     /// What shall be.
     pub held: watch::Receiver<Held>,
     /// The order to detach.
@@ -83,6 +86,7 @@ impl Enforcer {
         let (mut engine, mut reporter) = (Engine::default(), Reporter::default());
         let mut pace = Pace::new(Instant::now());
         let mut decoded: Option<(Held, Arc<Decoded>)> = None;
+        let mut locked = false;
         while !*self.detached.borrow() {
             // Marked as seen before the round, so that whatever comes meanwhile leads to another.
             let held = self.held.borrow_and_update().clone();
@@ -92,6 +96,10 @@ impl Enforcer {
             let began = Instant::now();
             if pace.is_time_to_rediscover(began) {
                 self.rediscover().await;
+            }
+            if std::mem::take(&mut locked) {
+                // Something could not be opened: another key may have been given meanwhile.
+                self.secrets.refresh(&*self.target).await;
             }
             let known = decoded.take().filter(|(of, _)| Arc::ptr_eq(&of.assignment, &held.assignment));
             let entries = known.map_or_else(|| Arc::new(entries(&held.assignment)), |(_, entries)| entries);
@@ -105,7 +113,7 @@ impl Enforcer {
             let outcome = tokio::select! {
                 // A round that is dropped between two writes is completed by the next, in whatever process.
                 () = cancel.cancelled() => return,
-                outcome = self.round(&mut engine, &held, &entries, look, &cancel) => outcome,
+                (outcome, failed) = self.round(&mut engine, &held, &entries, look, &cancel) => { locked = failed; outcome },
             };
             let rest = began.elapsed().clamp(DEBOUNCE, REST_MAX);
             tell(&outcome);
@@ -141,6 +149,7 @@ impl Enforcer {
         }
     }
 
+    /// The outcome, and whether something could not be decrypted.
     async fn round(
         &self,
         engine: &mut Engine,
@@ -148,7 +157,7 @@ impl Enforcer {
         entries: &Decoded,
         look: Look<'_>,
         cancel: &CancellationToken,
-    ) -> Outcome {
+    ) -> (Outcome, bool) {
         let began = Instant::now();
         let interrupt = |_: &AppKey, _: &Step| {
             let newer = began.elapsed() >= UNDISTURBED && self.held.has_changed().unwrap_or(false);
@@ -156,12 +165,13 @@ impl Enforcer {
             if newer || ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let bundles = Stored { state: &self.state, missing: AtomicBool::new(false) };
-        let desired = Desired { assignment: &held.assignment, entries, bundles: &bundles };
+        let secrets = self.secrets.round();
+        let desired = Desired { assignment: &held.assignment, entries, bundles: &bundles, secrets: &secrets };
         let outcome = engine.round(&*self.target, &desired, look, &interrupt).await;
         if bundles.missing.into_inner() {
             self.missed.send_modify(|count| *count += 1);
         }
-        outcome
+        (outcome, secrets.has_failed())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Facts: what the cluster says of itself, asked now and then.
 //!
-//! In: a target. Out: the latest facts. Never: takes an answer that did not come for one that says no.
+//! In: a target, its age identities. Out: the latest facts. Never: takes an answer that did not come for one that says no.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +12,35 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::secrets::Secrets;
 use crate::target::Target;
 
 /// Between two looks: versions and numbers of nodes change slowly.
 const PERIOD: Duration = Duration::from_secs(300);
 
+/// While the key could not be looked at.
+const KEYLESS: Duration = Duration::from_secs(10);
+
 /// Asks until cancelled.
-pub async fn run(target: Arc<dyn Target>, facts: watch::Sender<Facts>, cancel: CancellationToken) {
+pub async fn run(
+    target: Arc<dyn Target>,
+    secrets: Arc<Secrets>,
+    facts: watch::Sender<Facts>,
+    cancel: CancellationToken,
+) {
     loop {
         let look = async {
-            if let Ok(seen) = timeout(REQUEST_TIMEOUT, target.facts()).await {
+            secrets.refresh(&*target).await;
+            if let Ok(mut seen) = timeout(REQUEST_TIMEOUT, target.facts()).await {
+                seen.recipient = secrets.recipient();
                 facts.send_if_modified(|last| {
                     let news = *last != seen;
                     *last = seen;
                     news
                 });
             }
-            sleep(jittered(PERIOD, fastrand::f64())).await;
+            let known = secrets.recipient().present().is_some();
+            sleep(jittered(if known { PERIOD } else { KEYLESS }, fastrand::f64())).await;
         };
         tokio::select! {
             () = cancel.cancelled() => return,

@@ -59,6 +59,10 @@ struct Run {
     /// The agent's own namespace, which no app may touch
     #[arg(long, value_name = "NAME", default_value = kube::DEFAULT_NAMESPACE)]
     namespace: String,
+    /// A file of age identities that secrets for this cluster are encrypted to; default: the Secret nave-age of the
+    /// agent's namespace, or a key that the agent makes and keeps
+    #[arg(long, value_name = "FILE")]
+    age_key_file: Option<PathBuf>,
     /// How the log is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -141,7 +145,11 @@ fn agent(arguments: Run) -> anyhow::Result<()> {
         let stopping = stop_on_signal(cancel.clone())?;
         let running = async {
             let Some(target) = connect(&arguments, &cancel).await? else { return Ok(Exit::Stopped) };
-            let options = RunOptions { join: arguments.join, ..RunOptions::new(arguments.state_dir, target) };
+            let options = RunOptions {
+                join: arguments.join,
+                age_key_file: arguments.age_key_file,
+                ..RunOptions::new(arguments.state_dir, target)
+            };
             anyhow::Ok(run(options, cancel.clone()).await?)
         };
         tokio::select! {

@@ -151,6 +151,14 @@ pub enum Reason {
         /// As it is written.
         name: String,
     },
+    /// An encrypted object could not be opened.
+    #[error("{object} cannot be decrypted: {message}")]
+    Undecryptable {
+        /// Which object.
+        object: ObjectKey,
+        /// Why; no value of it.
+        message: String,
+    },
     /// The target refuses to remove an object.
     #[error("{object} could not be removed: {message}")]
     RemovalFailed {
@@ -234,6 +242,7 @@ impl Reason {
             Self::ClaimedTwice { .. } => EntryReason::ClaimedTwice,
             Self::Refused { .. } => EntryReason::ApplyRefused,
             Self::Conflict { .. } => EntryReason::Conflict,
+            Self::Undecryptable { .. } => EntryReason::Undecryptable,
             Self::RemovalFailed { .. } => EntryReason::RemovalRefused,
             Self::PruneRefused { .. } => EntryReason::PruneRefused,
             Self::PlanRefused { .. } => EntryReason::PlanRefused,
@@ -248,6 +257,7 @@ impl Reason {
         let (object, message) = match self {
             Self::Refused { object, message }
             | Self::Conflict { object, message }
+            | Self::Undecryptable { object, message }
             | Self::AdoptionRefused { object, message }
             | Self::Immutable { object, message }
             | Self::Forbidden { object, message }
@@ -297,6 +307,7 @@ impl Reason {
             | Self::Immutable { .. }
             | Self::Forbidden { .. }
             | Self::AccountWithoutNamespace { .. }
+            | Self::Undecryptable { .. }
             | Self::RemovalFailed { .. }
             | Self::PruneRefused { .. }
             | Self::PlanRefused { .. } => EntryState::Failed,

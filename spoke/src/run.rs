@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `enforce` | accepted assignment, bundles, changes of the target | objects, reports | when detached |
 //! | `session` | messages of the hub, reports, facts | accepted assignments | when detached and dismissed |
+//! | `questions` | questions of the hub | answers, a few at once | with the process |
 //! | `content` | accepted assignment, channel | bundles | with the process |
 //! | `renewal` | the time | certificates | with the process |
 //! | `facts` | the target | facts | with the process |
@@ -25,7 +26,7 @@ use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::tls::Clock;
 use nave_proto::token::ParseTokenError;
 use nave_proto::v1::JoinToken;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ use crate::enforce::Enforcer;
 use crate::facts;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
 use crate::link::{Connector, HubClock, Tcp};
+use crate::questions::{AllowAll, Policy, Room, room};
+use crate::secrets::Secrets;
 use crate::session::client::{Client, Connection, Told};
 use crate::session::core::{Core, Held};
 use crate::state::{State, StateError, blocking};
@@ -53,6 +56,8 @@ pub struct RunOptions {
     pub state_dir: PathBuf,
     /// A join token; needed once.
     pub join: Option<String>,
+    /// A file of age identities, where the spoke shall not make its own.
+    pub age_key_file: Option<PathBuf>,
     /// Where objects live.
     pub target: Arc<dyn Target>,
     /// Unix milliseconds.
@@ -61,13 +66,16 @@ pub struct RunOptions {
     pub connector: Connector,
     /// What the hub is told as the spoke's version.
     pub software: String,
+    /// What may be asked of this cluster.
+    pub questions: Arc<dyn Policy>,
 }
 
 impl RunOptions {
     /// A spoke with this machine's clock, over TCP.
     pub fn new(state_dir: PathBuf, target: Arc<dyn Target>) -> Self {
         let software = env!("CARGO_PKG_VERSION").to_owned();
-        Self { state_dir, join: None, target, clock: system_clock(), connector: Arc::new(Tcp), software }
+        let (clock, connector, questions) = (system_clock(), Arc::new(Tcp), Arc::new(AllowAll));
+        Self { state_dir, join: None, age_key_file: None, target, clock, connector, software, questions }
     }
 }
 
@@ -135,6 +143,7 @@ pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<Exit,
 /// What is known once the spoke has joined.
 struct Begun {
     state: Arc<State>,
+    secrets: Arc<Secrets>,
     membership: Arc<Membership>,
     core: Core,
     held: Held,
@@ -155,6 +164,10 @@ async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
     let (stored, now_ms) = (state.clone(), (options.clock)());
     let (boot, held, detached) =
         blocking(move || Ok((stored.next_boot(now_ms)?, stored.held()?, stored.is_detached()))).await?;
+    let (stored, target) = (state.clone(), options.target.clone());
+    blocking(move || stored.digest_key().map(|key| target.key_digests(&key))).await?;
+    let secrets = Arc::new(Secrets::new(state.clone(), options.age_key_file.clone()));
+    secrets.refresh(&*options.target).await;
     let order = held.assignment.order();
     tracing::info!(
         cluster = identity.cluster,
@@ -170,7 +183,7 @@ async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
     }
     let core = Core::new(boot, uid, options.software.clone(), held.clone(), detached);
     let membership = Membership::new(state.clone(), options.connector.clone(), clock, identity);
-    Ok(Begun { state, membership: Arc::new(membership), core, held, detached })
+    Ok(Begun { state, secrets, membership: Arc::new(membership), core, held, detached })
 }
 
 /// The stored identity, or a new one by the token. A token that was used already is no reason to join again, so that the
@@ -212,7 +225,7 @@ async fn cluster_uid(target: &dyn Target) -> String {
 }
 
 async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> Result<Exit, RunError> {
-    let Begun { state, membership, core, held, detached } = begun;
+    let Begun { state, secrets, membership, core, held, detached } = begun;
     let told = Told {
         held: watch::Sender::new(held),
         detached: watch::Sender::new(detached),
@@ -237,6 +250,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
     let enforcer = Enforcer {
         target: options.target.clone(),
         state: state.clone(),
+        secrets: secrets.clone(),
         held: told.held.subscribe(),
         detached: told.detached.subscribe(),
         arrived: arrived.subscribe(),
@@ -252,12 +266,29 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived,
     };
     tasks.spawn(content.run(stop.clone()));
-    tasks.spawn(facts::run(options.target, facts.clone(), stop.clone()));
+    let (asked, orders) = mpsc::channel(room::WAITING);
+    let answering = Room {
+        target: options.target.clone(),
+        state: state.clone(),
+        held: told.held.subscribe(),
+        secrets: secrets.clone(),
+        policy: options.questions.clone(),
+        orders,
+    };
+    tasks.spawn(answering.run(stop.clone()));
+    tasks.spawn(facts::run(options.target, secrets, facts.clone(), stop.clone()));
     let renewal = (membership.clone(), stop.clone());
     tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
     let mut is_detached = told.detached.subscribe();
-    let client =
-        Client { core, membership, state, reports: reports.subscribe(), facts: facts.subscribe(), told };
+    let client = Client {
+        core,
+        membership,
+        state,
+        reports: reports.subscribe(),
+        facts: facts.subscribe(),
+        questions: asked,
+        told,
+    };
     tasks.spawn(client.run(stop.clone()));
 
     let ended = tokio::select! {

@@ -12,7 +12,7 @@ use nave_placement::catalog::{CommitId, OnRemove};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde_json::{Value, json};
 
-use crate::apply::{Desired, Engine, Interrupt, Look, Uninterrupted};
+use crate::apply::{Closed, Desired, Engine, Interrupt, Look, Uninterrupted};
 use crate::plan::Step;
 use crate::report::Outcome;
 use crate::target::Target;
@@ -119,7 +119,8 @@ impl Wish {
         interrupt: &dyn Interrupt,
     ) -> Outcome {
         let bundles = |digest: &Digest| self.bundles.get(digest).cloned();
-        let desired = Desired { assignment: &self.assignment, entries: &self.entries, bundles: &bundles };
+        let (assignment, entries) = (&self.assignment, &self.entries);
+        let desired = Desired { assignment, entries, bundles: &bundles, secrets: &Closed };
         engine.round(target, &desired, look, interrupt).await
     }
 

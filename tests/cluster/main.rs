@@ -16,5 +16,7 @@ mod moves;
 mod observe;
 mod outages;
 mod placement;
+mod questions;
+mod secrets;
 mod stage;
 mod workloads;

@@ -9,10 +9,12 @@
 //! - [`git`]: repositories, and servers for them over http and https
 //! - [`peers`]: bare ends of Nave's protocol, with any certificate
 //! - [`process`]: the binaries of this workspace, started, watched and killed
+//! - [`canary`], [`sops`]: a secret value to look for, and the encryption that an author's machine does
 //! - [`proxy`]: a connection that can be cut, silenced or slowed
 //! - [`wait`]: until something holds, and what was seen last if it never did
 
 pub mod assets;
+pub mod canary;
 pub mod etcd;
 pub mod fleet;
 pub mod git;
@@ -22,5 +24,6 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 mod servers;
+pub mod sops;
 pub mod tls;
 pub mod wait;

@@ -141,7 +141,7 @@ pub struct Rendered {
     pub forms: BTreeMap<AppKey, AppForm>,
     /// Bundles that are new.
     pub bundles: Vec<Bundle>,
-    /// Why apps could not be rendered; they stay in their last good form.
+    /// Why apps could not be rendered; they stay in their last good form. And warnings about those that were rendered now.
     pub problems: Vec<Problem>,
     /// Apps that were rendered: a work counter.
     pub apps_rendered: u64,
@@ -160,7 +160,8 @@ pub async fn render(
         let Ok(key) = AppKey::new(catalog.name.clone(), &effective.object.id.name) else { continue };
         let before = in_effect.get(&key);
         match render_app(content, catalog, tree, effective, app, before.filter(|f| at_hand(f))).await {
-            Ok((form, bundle)) => {
+            Ok((form, bundle, warnings)) => {
+                rendered.problems.extend(warnings);
                 rendered.apps_rendered += u64::from(bundle.is_some());
                 rendered.bundles.extend(bundle);
                 rendered.forms.insert(key, form);
@@ -181,7 +182,7 @@ async fn render_app(
     effective: &Effective,
     app: &App,
     before: Option<&AppForm>,
-) -> Result<(AppForm, Option<Bundle>), Vec<Problem>> {
+) -> Result<(AppForm, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
     let object = &effective.object;
     let problem = |message: String| vec![Problem::at(&object.origin, message).of(Some(&object.id))];
     // The catalog tells it at `source.path`, where the text of this commit is in effect.
@@ -195,13 +196,15 @@ async fn render_app(
     let options = options(&catalog.name, app);
     let version = Entry::recipe(needs.digest(), &BTreeMap::new(), &options);
     if let Some(before) = before.filter(|before| before.version == version) {
-        return Ok((before.clone(), None));
+        return Ok((before.clone(), None, Vec::new()));
     }
     let files = read_needs(content, &needs).await.map_err(problem)?;
     let bundle = render::finish(&needs, &files)
         .map_err(|e| e.0.into_iter().map(|p| p.of(Some(&object.id))).collect::<Vec<_>>())?;
     let form = AppForm { bundle: bundle.digest, options, version, commit: catalog.commit.clone() };
-    Ok((form, Some(bundle)))
+    let warnings =
+        render::plain_secrets(&needs, &files).into_iter().map(|p| p.of(Some(&object.id))).collect();
+    Ok((form, Some(bundle), warnings))
 }
 
 async fn read_needs(content: &dyn Content, needs: &Needs) -> Result<BTreeMap<Arc<str>, Arc<[u8]>>, String> {

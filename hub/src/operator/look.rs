@@ -13,7 +13,7 @@ use nave_placement::{AppKey, ClusterName};
 
 use super::views::{
     AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView,
-    StatusView, WhyView,
+    RecipientRow, StatusView, WhyView,
 };
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
@@ -75,6 +75,15 @@ impl Look<'_> {
                 && (selection.selector.0.is_empty()
                     || selection.selector.matches(&self.candidate(name).labels))
         })
+    }
+
+    /// The clusters of a selection; with an app, those that are assigned it.
+    pub fn chosen(&self, selection: &Selection) -> Vec<ClusterName> {
+        let has = |cluster: &&ClusterName| {
+            let app = selection.app.as_ref();
+            app.is_none_or(|app| self.state.told(cluster).assignment.entries.contains_key(app))
+        };
+        self.selected(selection).filter(has).cloned().collect()
     }
 
     /// The entries of a cluster.
@@ -255,6 +264,16 @@ impl Look<'_> {
             entries: entries.len(),
             facts: self.state.facts.get(name).map(|f| (*f.record).clone()).unwrap_or_default(),
         }
+    }
+
+    /// `hub secret recipients`: from the store, so that a cluster that is offline has one too.
+    pub fn recipients(&self, selection: &Selection) -> Vec<RecipientRow> {
+        let rows = self.selected(selection).map(|name| {
+            let facts = self.state.facts.get(name);
+            let recipient = facts.and_then(|facts| facts.record.recipient.present().cloned());
+            RecipientRow { cluster: name.clone(), recipient }
+        });
+        rows.collect()
     }
 
     /// `hub cluster show`.

@@ -217,6 +217,16 @@ pub struct ClusterRow {
     pub facts: Facts,
 }
 
+/// `hub secret recipients`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecipientRow {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The age recipient that secrets for it are encrypted to; absent until its spoke has reported one.
+    pub recipient: Option<String>,
+}
+
 /// `hub cluster show`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

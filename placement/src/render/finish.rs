@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::resolve::object_key;
-use super::{Bundle, MAX_BUNDLE_BYTES, MAX_OBJECTS, Needs};
+use super::sealed::{self, Group};
+use super::{Bundle, Engine, Format, MAX_BUNDLE_BYTES, MAX_OBJECTS, Needs};
 use crate::catalog::yaml::{self, Node};
 use crate::catalog::{Position, Problem};
 use crate::{Digest, ObjectKey};
@@ -22,7 +23,8 @@ pub struct FinishError(pub Vec<Problem>);
 /// Every document that cannot be read or is no Kubernetes object, with its position; then there is no bundle at all,
 /// since one that lacks an object would remove it.
 pub fn finish(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bundle, FinishError> {
-    let mut manifests = Manifests::default();
+    let mut manifests =
+        Manifests { verbatim: matches!(needs.engine, Engine::Manifests), ..Manifests::default() };
     for relative in needs.files.keys() {
         let file = path_of(needs, relative);
         match files.get(relative) {
@@ -41,7 +43,7 @@ pub fn finish(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bu
 }
 
 /// The path of a file from the repository's root: a source is a directory, or the file itself.
-fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
+pub(super) fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
     let source = &*needs.source;
     let is_itself = needs.files.len() == 1 && source.rsplit('/').next() == Some(relative);
     match source {
@@ -58,6 +60,8 @@ struct Manifests {
     objects: BTreeMap<ObjectKey, (Arc<str>, Position)>,
     problems: Vec<Problem>,
     is_full: bool,
+    /// The files are as they stand in Git, so that the MAC of a SOPS document still fits.
+    verbatim: bool,
 }
 
 impl Manifests {
@@ -80,15 +84,55 @@ impl Manifests {
                 return self.problem(file, at, "the file is not UTF-8; save it as UTF-8");
             }
         };
-        for document in yaml::read(text) {
-            let faulty = !document.faults.is_empty();
-            for fault in document.faults {
-                self.problem(file, fault.position, fault.message);
-            }
-            if let Some(root) = document.root.filter(|_| !faulty) {
-                self.document(file, &root);
+        let format = if file.ends_with(".json") { Format::Json } else { Format::Yaml };
+        let mut group: Option<Group> = None;
+        for part in yaml::parts(text) {
+            let alone = part.documents.len() == 1;
+            for document in part.documents {
+                let faulty = !document.faults.is_empty();
+                for fault in document.faults {
+                    self.problem(file, fault.position, fault.message);
+                }
+                let Some(root) = document.root.filter(|_| !faulty) else { continue };
+                if !sealed::is_sealed(&root) || is_catalogs(&root) {
+                    self.seal(group.take());
+                    self.document(file, &root);
+                } else if !alone {
+                    self.problem(file, root.position, "an encrypted document ends with ---, not with ...");
+                } else if let Some(head) = self.sealed(file, &root) {
+                    let mac = sealed::mac(&root);
+                    if group.as_ref().is_some_and(|group| group.mac != mac) {
+                        self.seal(group.take());
+                    }
+                    group.get_or_insert_with(|| Group::new(mac, format)).add(part.text, head);
+                }
             }
         }
+        self.seal(group);
+    }
+
+    /// A SOPS document: what may be known of it, if it can be deployed.
+    fn sealed(&mut self, file: &Arc<str>, root: &Node) -> Option<Value> {
+        if !self.verbatim {
+            let message = "a SOPS document comes from a path source only: an engine would break its MAC";
+            self.problem(file, root.position, message);
+            return None;
+        }
+        let checked = sealed::check(root).and_then(|()| check(root));
+        if let Err((position, message)) = checked {
+            self.problem(file, position, message);
+            return None;
+        }
+        let head = sealed::head(root);
+        let key = object_key(&head).expect("check found apiVersion, kind and name");
+        self.enter(key, file, root.position).then_some(head)
+    }
+
+    /// Writes SOPS documents of one MAC.
+    fn seal(&mut self, group: Option<Group>) {
+        let Some(group) = group else { return };
+        serde_json::to_writer(&mut self.bytes, &group.line()).expect("writing JSON to memory does not fail");
+        self.bytes.push(b'\n');
     }
 
     fn document(&mut self, file: &Arc<str>, root: &Node) {
@@ -100,8 +144,7 @@ impl Manifests {
             );
         };
         let text = |key: &str| map.get(key).and_then(Node::text);
-        // What the catalog holds beside an app's manifests is the catalog's.
-        if text("apiVersion").is_some_and(|version| version.starts_with("nave.dev/")) {
+        if is_catalogs(root) {
             return;
         }
         if text("apiVersion") == Some("v1") && text("kind") == Some("List") {
@@ -113,6 +156,10 @@ impl Manifests {
             return;
         }
         match check(root) {
+            Ok(()) if sealed::is_sealed(root) => {
+                let message = "an encrypted object stands in a List; make it a document of its own";
+                self.problem(file, root.position, message);
+            }
             Ok(()) => self.object(file, root),
             Err((position, message)) => self.problem(file, position, message),
         }
@@ -122,16 +169,9 @@ impl Manifests {
         let mut object = root.to_json();
         strip(&mut object);
         let key = object_key(&object).expect("check found apiVersion, kind and name");
-        if let Some((other, at)) = self.objects.get(&key) {
-            let message = format!("{key} stands at {other}:{at} too; remove one of them");
-            return self.problem(file, root.position, message);
+        if !self.enter(key, file, root.position) {
+            return;
         }
-        if self.objects.len() == MAX_OBJECTS {
-            self.is_full = true;
-            let message = format!("the app has more than {MAX_OBJECTS} objects; split it");
-            return self.problem(file, root.position, message);
-        }
-        self.objects.insert(key, (file.clone(), root.position));
         serde_json::to_writer(&mut self.bytes, &object).expect("writing JSON to memory does not fail");
         self.bytes.push(b'\n');
         if self.bytes.len() > MAX_BUNDLE_BYTES {
@@ -140,6 +180,21 @@ impl Manifests {
                 format!("the app's manifests are larger than {} MiB; split it", MAX_BUNDLE_BYTES >> 20);
             self.problem(file, root.position, message);
         }
+    }
+
+    /// Takes an object in, unless it stands there already, or there are too many.
+    fn enter(&mut self, key: ObjectKey, file: &Arc<str>, at: Position) -> bool {
+        let message = if let Some((other, at)) = self.objects.get(&key) {
+            format!("{key} stands at {other}:{at} too; remove one of them")
+        } else if self.objects.len() == MAX_OBJECTS {
+            self.is_full = true;
+            format!("the app has more than {MAX_OBJECTS} objects; split it")
+        } else {
+            self.objects.insert(key, (file.clone(), at));
+            return true;
+        };
+        self.problem(file, at, message);
+        false
     }
 
     fn finish(mut self, source: &Arc<str>) -> Result<Bundle, FinishError> {
@@ -157,8 +212,14 @@ impl Manifests {
     }
 }
 
+/// Whether a document is the catalog's, which may stand beside an app's manifests.
+fn is_catalogs(root: &Node) -> bool {
+    let version = root.map().and_then(|map| map.get("apiVersion")).and_then(Node::text);
+    version.is_some_and(|version| version.starts_with("nave.dev/"))
+}
+
 /// Whether a document is a Kubernetes object that can be applied by name.
-fn check(root: &Node) -> Result<(), (Position, String)> {
+pub(super) fn check(root: &Node) -> Result<(), (Position, String)> {
     let none = yaml::Map::default();
     let map = root.map().unwrap_or(&none);
     for key in ["apiVersion", "kind"] {
@@ -207,7 +268,7 @@ fn text_wanted(node: &Node, path: &str) -> String {
 }
 
 /// Drops what a dump of a live object carries and nobody may apply.
-fn strip(object: &mut Value) {
+pub(super) fn strip(object: &mut Value) {
     let Some(map) = object.as_object_mut() else { return };
     map.remove("status");
     if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut)

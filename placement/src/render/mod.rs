@@ -2,6 +2,7 @@
 //!
 //! In: a [`Tree`] without content for [`needs`]; the content of exactly the files it names for [`finish`]; the bundle
 //! and an entry for [`resolve`]. Out: [`Needs`], [`Bundle`], objects.
+//! SOPS documents pass through as raw bytes ([`Sealed`]); what opens them is given to [`resolve_opened`] on the spoke.
 //! Never: reads a file that [`Needs`] does not name, follows a symbolic link, runs an engine (the hub does).
 //!
 //! [`Tree`]: crate::catalog::Tree
@@ -10,6 +11,7 @@ mod finish;
 mod live;
 mod needs;
 mod resolve;
+mod sealed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +20,8 @@ pub use finish::{FinishError, finish};
 pub use live::live_objects;
 pub(crate) use needs::is_manifest;
 pub use needs::{NeedsError, needs};
-pub use resolve::{ResolveError, Resolved, Scope, Scopes, resolve};
+pub use resolve::{Open, ResolveError, Resolved, Scope, Scopes, resolve, resolve_opened};
+pub use sealed::{Format, Sealed, Tree, plain_secrets};
 
 use crate::catalog::BlobId;
 use crate::{Digest, ObjectKey};
@@ -67,7 +70,7 @@ impl Needs {
 pub struct Bundle {
     /// SHA-256 of `bytes`.
     pub digest: Digest,
-    /// JSON lines: one object a line, in the order of the source.
+    /// JSON lines in the order of the source: one object a line, or SOPS documents as they stand in Git ([`Sealed`]).
     pub bytes: Arc<[u8]>,
     /// The objects in it, namespaces as the manifests give them.
     pub objects: Arc<BTreeSet<ObjectKey>>,

@@ -1,10 +1,11 @@
 //! The spoke's half of rendering: a bundle and an entry become the objects to apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::Bundle;
+use super::finish::strip;
+use super::{Bundle, Sealed};
 use crate::ObjectKey;
 use crate::assign::Entry;
 use crate::catalog::NamespaceOptions;
@@ -25,7 +26,7 @@ pub trait Scopes {
 }
 
 /// An object that is ready to be applied, or why it is not yet.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Resolved {
     /// Its identity on the cluster. While the scope is unknown, the namespace is as the manifest gives it.
     pub key: ObjectKey,
@@ -33,7 +34,24 @@ pub struct Resolved {
     pub object: Value,
     /// False while the cluster does not serve the kind: it cannot be applied yet.
     pub served: bool,
+    /// Why it is still encrypted: `object` then is no more than its head (apiVersion, kind, metadata) and must not be applied.
+    pub sealed: Option<Box<str>>,
 }
+
+/// The content of an object may be a secret, so it is never printed.
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { key, object: _, served, sealed } = self;
+        f.debug_struct("Resolved")
+            .field("key", key)
+            .field("served", served)
+            .field("sealed", sealed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decrypts SOPS documents: one object for each head, in order, or why not. The reason names no content.
+pub type Open<'a> = dyn Fn(&Sealed) -> Result<Vec<Value>, String> + Send + Sync + 'a;
 
 /// Why a bundle cannot be resolved.
 #[derive(Debug, thiserror::Error)]
@@ -58,40 +76,108 @@ pub enum ResolveError {
     },
 }
 
-/// Puts the entry's options on a bundle's objects.
+/// Puts the entry's options on a bundle's objects; encrypted ones stay so.
 ///
 /// # Errors
 /// When the bundle is damaged, or two of its objects fall together.
 pub fn resolve(bundle: &[u8], entry: &Entry, scopes: &dyn Scopes) -> Result<Vec<Resolved>, ResolveError> {
+    resolve_opened(bundle, entry, scopes, &|_| {
+        Err("it is encrypted, and opened on its cluster only".to_owned())
+    })
+}
+
+/// Puts the entry's options on a bundle's objects, after the encrypted ones were opened.
+///
+/// # Errors
+/// As [`resolve`]. What cannot be opened is no error: the object says so itself.
+pub fn resolve_opened(
+    bundle: &[u8],
+    entry: &Entry,
+    scopes: &dyn Scopes,
+    open: &Open<'_>,
+) -> Result<Vec<Resolved>, ResolveError> {
     let namespace = entry.options.namespace.as_ref();
     let mut resolved: BTreeMap<ObjectKey, usize> = BTreeMap::new();
     let mut objects = Vec::new();
     if let Some(namespace) = namespace.filter(|n| n.create) {
-        push(&mut objects, &mut resolved, namespace_object(namespace), None, scopes)?;
+        let object = Manifest { object: namespace_object(namespace), sealed: None };
+        push(&mut objects, &mut resolved, object, None, scopes)?;
     }
     for (line, text) in lines(bundle) {
         let damaged = || ResolveError::Damaged { bundle: entry.bundle.to_string(), line };
-        let object: Value = serde_json::from_slice(text).map_err(|_| damaged())?;
-        let manifest = object_key(&object).ok_or_else(damaged)?;
-        // A manifest of the app's own namespace replaces the one that the option would create.
-        if let Some(at) =
-            resolved.get(&manifest).copied().filter(|_| is_created_namespace(&manifest, namespace))
-        {
-            objects[at].object = object;
-            continue;
+        for manifest in Line::read(text).ok_or_else(damaged)?.manifests(open) {
+            let key = object_key(&manifest.object).ok_or_else(damaged)?;
+            // A manifest of the app's own namespace replaces the one that the option would create.
+            if let Some(at) = resolved.get(&key).copied().filter(|_| is_created_namespace(&key, namespace)) {
+                (objects[at].object, objects[at].sealed) = (manifest.object, manifest.sealed);
+                continue;
+            }
+            push(&mut objects, &mut resolved, manifest, namespace, scopes)?;
         }
-        push(&mut objects, &mut resolved, object, namespace, scopes)?;
     }
     Ok(objects)
+}
+
+/// An object of a bundle, or the head of one that is still encrypted.
+struct Manifest {
+    object: Value,
+    sealed: Option<Box<str>>,
+}
+
+/// A line of a bundle.
+pub(super) enum Line {
+    Object(Value),
+    Sealed(Sealed),
+}
+
+impl Line {
+    /// `None`: the hub did not write it.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(text).ok()?;
+        match value.get(Sealed::KEY) {
+            Some(_) => Sealed::read(&value).map(Self::Sealed),
+            None => Some(Self::Object(value)),
+        }
+    }
+
+    /// What identifies each of its objects.
+    fn heads(&self) -> &[Value] {
+        match self {
+            Self::Object(object) => std::slice::from_ref(object),
+            Self::Sealed(sealed) => &sealed.objects,
+        }
+    }
+
+    fn manifests(self, open: &Open<'_>) -> Vec<Manifest> {
+        let sealed = match self {
+            Self::Object(object) => return vec![Manifest { object, sealed: None }],
+            Self::Sealed(sealed) => sealed,
+        };
+        let still = |why: &str| {
+            let head = |object: &Value| Manifest { object: object.clone(), sealed: Some(why.into()) };
+            sealed.objects.iter().map(head).collect()
+        };
+        let mut opened = match open(&sealed) {
+            Ok(opened) => opened,
+            Err(why) => return still(&why),
+        };
+        let keys = |objects: &[Value]| objects.iter().map(object_key).collect::<Vec<_>>();
+        if keys(&opened) != keys(&sealed.objects) {
+            return still("its apiVersion, kind and metadata are not what the hub read in them");
+        }
+        opened.iter_mut().for_each(strip);
+        opened.into_iter().map(|object| Manifest { object, sealed: None }).collect()
+    }
 }
 
 fn push(
     objects: &mut Vec<Resolved>,
     seen: &mut BTreeMap<ObjectKey, usize>,
-    mut object: Value,
+    manifest: Manifest,
     namespace: Option<&NamespaceOptions>,
     scopes: &dyn Scopes,
 ) -> Result<(), ResolveError> {
+    let Manifest { mut object, sealed } = manifest;
     let mut key = object_key(&object).expect("checked by the caller, or made by us");
     let scope = scopes.scope(&key.group, &key.kind);
     match scope {
@@ -116,7 +202,7 @@ fn push(
         let namespace = namespace.map(|n| n.name.clone()).unwrap_or_default();
         return Err(ResolveError::Twice { key, namespace });
     }
-    objects.push(Resolved { key, object, served: scope.is_some() });
+    objects.push(Resolved { key, object, served: scope.is_some(), sealed });
     Ok(())
 }
 
@@ -163,12 +249,13 @@ impl Bundle {
     /// When they are not what `finish` writes.
     pub fn read(bytes: Vec<u8>) -> Result<Self, ResolveError> {
         let digest = crate::Digest::of(&bytes);
-        let keys = lines(&bytes).map(|(line, text)| {
-            let object: Option<Value> = serde_json::from_slice(text).ok();
-            let damaged = ResolveError::Damaged { bundle: digest.to_string(), line };
-            object.as_ref().and_then(object_key).ok_or(damaged)
-        });
-        let objects = keys.collect::<Result<_, _>>()?;
+        let mut objects = BTreeSet::new();
+        for (line, text) in lines(&bytes) {
+            let keys = Line::read(text).and_then(|line| line.heads().iter().map(object_key).collect());
+            let keys: Vec<ObjectKey> =
+                keys.ok_or_else(|| ResolveError::Damaged { bundle: digest.to_string(), line })?;
+            objects.extend(keys);
+        }
         Ok(Self { digest, objects: std::sync::Arc::new(objects), bytes: bytes.into() })
     }
 }

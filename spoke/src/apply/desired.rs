@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::{Assignment, Entry};
-use nave_placement::render::{Bundle, ResolveError, Scopes, resolve};
+use nave_placement::render::{Bundle, ResolveError, Scopes, Sealed, resolve_opened};
+use nave_placement::report::EntryReport;
 use nave_placement::{AppKey, Digest};
+use serde_json::Value;
 
 use crate::plan::{Unresolved, Wanted};
 use crate::report::Reason;
@@ -28,6 +30,28 @@ impl<F: Fn(&Digest) -> Option<Arc<[u8]>> + Send + Sync> Bundles for F {
     }
 }
 
+/// What opens encrypted objects.
+pub trait Opener: Send + Sync {
+    /// The objects of documents of one MAC.
+    ///
+    /// # Errors
+    /// Why not, in words that tell no value.
+    fn open(&self, sealed: &Sealed) -> Result<Vec<Value>, String>;
+
+    /// Takes what was opened out of a report: a target repeats what it refuses.
+    fn scrub(&self, _report: &mut EntryReport) {}
+}
+
+/// Opens nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Closed;
+
+impl Opener for Closed {
+    fn open(&self, _: &Sealed) -> Result<Vec<Value>, String> {
+        Err("nothing opens it here".to_owned())
+    }
+}
+
 /// What shall be.
 #[derive(Clone, Copy)]
 pub struct Desired<'a> {
@@ -37,6 +61,8 @@ pub struct Desired<'a> {
     pub entries: &'a BTreeMap<AppKey, Result<Entry, String>>,
     /// The bundles that are here.
     pub bundles: &'a dyn Bundles,
+    /// What opens encrypted objects.
+    pub secrets: &'a dyn Opener,
 }
 
 impl Desired<'_> {
@@ -57,7 +83,7 @@ impl Desired<'_> {
         let Some(bytes) = self.bundles.bundle(&entry.bundle).await else {
             return Err(unresolved(entry, Reason::BundleMissing { bundle: entry.bundle }, None));
         };
-        match resolve(&bytes, entry, scopes) {
+        match resolve_opened(&bytes, entry, scopes, &|sealed| self.secrets.open(sealed)) {
             Ok(objects) => match in_full(entry) {
                 Ok(entry) => Ok(Wanted { entry, objects }),
                 Err(reason) => {

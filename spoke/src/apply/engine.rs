@@ -373,7 +373,9 @@ impl Engine {
             report.version =
                 desired.entries.get(&app).and_then(|e| e.as_ref().ok()).map(|entry| entry.version);
         }
-        let report = judge::verdict(report, reasons);
+        let mut report = judge::verdict(report, reasons);
+        // Here, since a later round tells it again and has not opened anything of this app.
+        desired.secrets.scrub(&mut report);
         self.kept.insert(app, Kept { entry: entry.digest, report, stale: !progress.finished, waits });
     }
 

@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 
 use nave_placement::AppKey;
 
-pub use desired::{Bundles, Desired};
+pub use desired::{Bundles, Closed, Desired, Opener};
 pub use engine::{Engine, Look};
 
 use crate::plan::Step;

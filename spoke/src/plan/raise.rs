@@ -105,6 +105,9 @@ fn stance(
     terms: &Terms,
 ) -> Stance {
     let key = &object.key;
+    if let Some(why) = &object.sealed {
+        return Stance::Blocked(Reason::Undecryptable { object: key.clone(), message: why.to_string() });
+    }
     if !object.served {
         return Stance::Blocked(Reason::NotServed { object: key.clone() });
     }

@@ -12,6 +12,8 @@
 //! D/bundles/DIGEST  zstd, as received
 //! D/boot            number of starts; sealed
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
+//! D/age-keys        the age identity that this spoke made; sealed, for the owner alone
+//! D/digest-key      under which digests of Secrets are made; sealed, for the owner alone
 //! D/detached        present: the order to detach was taken
 //! D/status.json     what `spoke status` shows; may be lost
 //! ```
@@ -33,6 +35,7 @@ use nave_proto::{assignment_from_proto, assignment_to_proto, decode_entry, v1};
 use prost::Message as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
 pub use bundles::{BundleError, unpack};
 
@@ -325,6 +328,41 @@ impl State {
     /// When the disk says no.
     pub fn store_hub_time(&self, time_ms: u64) -> Result<(), StateError> {
         self.store("hub-time", time_ms.to_string().as_bytes())
+    }
+
+    /// The age identity that this spoke made, as `age-keygen` would write it. A damaged one is told and kept aside: what is
+    /// encrypted to it stays as it is on the cluster, and is reported until it is encrypted to the new one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn age_keys(&self) -> Result<Option<Zeroizing<String>>, StateError> {
+        let what = "a new age key is made; restore the old one, or encrypt this cluster's secrets again";
+        let bytes = self.or_set_aside("age-keys", self.found("age-keys")?, what);
+        Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new))
+    }
+
+    /// Stores the age identity.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn store_age_keys(&self, text: &str) -> Result<(), StateError> {
+        self.store("age-keys", text.as_bytes())
+    }
+
+    /// The key under which digests of Secrets are made; 32 random bytes, made at the first call. Another one only means that
+    /// Secrets are written once more.
+    ///
+    /// # Errors
+    /// When it can be neither read nor stored.
+    pub fn digest_key(&self) -> Result<Zeroizing<[u8; 32]>, StateError> {
+        let found = self.or_set_aside("digest-key", self.found("digest-key")?, "a new one is made");
+        if let Some(key) = found.and_then(|bytes| bytes.try_into().ok()) {
+            return Ok(Zeroizing::new(key));
+        }
+        let mut key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *key).expect("the system gives random bytes");
+        self.store("digest-key", &*key)?;
+        Ok(key)
     }
 
     /// Whether the order to detach was taken. The file's presence says it, whatever is in it.

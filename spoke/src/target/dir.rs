@@ -13,6 +13,7 @@
 //!
 //! k3s does not delete the objects of a manifest that is gone; there, a pruned file only stops being enforced.
 
+mod ask;
 mod files;
 mod state;
 mod watch;
@@ -25,10 +26,12 @@ use async_trait::async_trait;
 use nave_placement::catalog::{Adopt, Mode, Treatment};
 use nave_placement::fleet::{Fact, Facts};
 use nave_placement::render::{Resolved, Scope, Scopes};
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch as signal;
 
+use super::ask::{Answer, Inquiry, Refusal};
+use super::digests::DigestKey;
 use super::{
     Applied, Behalf, Contact, Deleted, Foreign, Found, Health, Inventory, Seen, Target, TargetError, Write,
     builtin,
@@ -50,6 +53,7 @@ pub struct DirTarget {
 struct Inner {
     dir: PathBuf,
     state: State,
+    digests: DigestKey,
 }
 
 /// Why a directory cannot be a target.
@@ -75,7 +79,10 @@ impl DirTarget {
         let state = State::open(state_dir);
         let state = state.map_err(|source| OpenError { path: state_dir.to_owned(), source })?;
         let watch = Watch::start(dir);
-        Ok(Self { inner: Arc::new(Inner { dir: dir.to_owned(), state }), watch })
+        Ok(Self {
+            inner: Arc::new(Inner { dir: dir.to_owned(), state, digests: DigestKey::default() }),
+            watch,
+        })
     }
 
     /// The file of an object.
@@ -145,7 +152,7 @@ impl Inner {
             let (managers, health) = (Vec::new(), Some(Health::healthy()));
             return Ok(Seen::Foreign(Foreign { managers, changes: Some(differing), health }));
         }
-        let body = Digest::of(found.body.as_bytes());
+        let body = self.digests.of(&wanted.object, found.body.as_bytes());
         Ok(Seen::Ours {
             differs: found.text != files::render(app, &object)
                 || (terms.mode == Mode::Observe && !differing.is_empty()),
@@ -189,7 +196,9 @@ impl Inner {
         files::write(&path, text.as_bytes()).map_err(unreachable(&path))?;
         // Killed here, the mark in the file says whose it is.
         let body = files::body(&text);
-        self.state.record(&name, &Digest::of(body.as_bytes())).map_err(unreachable(&path))?;
+        self.state
+            .record(&name, &self.digests.of(&object.object, body.as_bytes()))
+            .map_err(unreachable(&path))?;
         Ok(if found.is_some() { Applied::Changed } else { Applied::Created })
     }
 
@@ -250,6 +259,10 @@ impl Target for DirTarget {
         Facts { kubernetes: Fact::Absent, nodes: Fact::Absent, ..Facts::default() }
     }
 
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.inner.digests.set(key);
+    }
+
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
         Arc::new(Table)
     }
@@ -305,6 +318,13 @@ impl Target for DirTarget {
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let (app, key) = (of.app.clone(), key.clone());
         self.blocking(move |inner| inner.orphan(&app, &key)).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        let inner = self.inner.clone();
+        let inquiry = inquiry.clone();
+        let done = tokio::task::spawn_blocking(move || inner.answer(&inquiry)).await;
+        done.unwrap_or_else(|error| Err(Refusal(error.to_string())))
     }
 
     fn changes(&self) -> signal::Receiver<u64> {

@@ -14,6 +14,8 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use super::ask::plain::{self, There};
+use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
     Applied, Behalf, Changed, Contact, Deleted, Health, Inventory, Missing, Seen, Target, TargetError, Write,
     builtin,
@@ -58,6 +60,8 @@ pub struct Calls {
     pub inventory_writes: u64,
     /// `discover`.
     pub discover: u64,
+    /// `answer`.
+    pub answer: u64,
 }
 
 /// What happened to an object, in order.
@@ -99,12 +103,15 @@ pub struct MemoryTarget {
     uid: String,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    /// Questions get no answer while this is set.
+    silent: watch::Sender<bool>,
 }
 
 impl MemoryTarget {
     /// An empty one.
     pub fn new(uid: impl Into<String>) -> Self {
-        Self { uid: uid.into(), state: Mutex::default(), changes: watch::Sender::new(0) }
+        let (changes, silent) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { uid: uid.into(), state: Mutex::default(), changes, silent }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,6 +145,11 @@ impl MemoryTarget {
     pub fn set_unreachable(&self, why: Option<&str>) {
         self.state().unreachable = why.map(str::to_owned);
         self.tell(|changed| changed.all = true);
+    }
+
+    /// Whether questions wait, unanswered; everything else goes on.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Refuses every write of this object with these words; `None` ends it.
@@ -436,6 +448,31 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.state().calls.answer += 1;
+        let mut silent = self.silent.subscribe();
+        silent.wait_for(|silent| !silent).await.map_err(|_| Refusal("the target is gone".into()))?;
+        let objects = {
+            let state = self.state();
+            state.reached()?;
+            state.objects.clone()
+        };
+        let look = |wanted: &Resolved| {
+            let held = objects.get(&wanted.key);
+            Ok(held.map(|held| There { live: held.live.clone(), ours: held.app.is_some() }))
+        };
+        match &inquiry.question {
+            Question::Objects(asked) => {
+                let live = objects.iter().map(|(key, held)| (key.clone(), held.live.clone())).collect();
+                plain::objects(asked, &inquiry.asker, live)
+            }
+            Question::Diff(_) => plain::diff(inquiry, look),
+            Question::Adoption(_) => plain::adoption(inquiry, look),
+            Question::Events(_) => Err(Refusal("nothing happens here that would be an event".into())),
+            Question::Logs(_) => Err(Refusal("nothing runs here that would write a log".into())),
+        }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

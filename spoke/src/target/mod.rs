@@ -4,7 +4,9 @@
 //! Never: decides. What to write or delete is [`crate::plan`]'s, which is pure; a target only does it, and tells apart
 //! what is *absent* from what it *could not see*.
 
+pub mod ask;
 pub mod builtin;
+mod digests;
 pub mod dir;
 pub mod kube;
 pub mod memory;
@@ -19,6 +21,7 @@ use nave_placement::render::{Resolved, Scopes};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 pub use crate::observe::changes::FieldChange;
 
@@ -288,6 +291,14 @@ pub trait Target: Send + Sync + 'static {
     /// What it says of itself.
     async fn facts(&self) -> Facts;
 
+    /// The age identities that the cluster itself gives its spoke, as `age-keygen` writes them; `None` where it gives none.
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        Ok(None)
+    }
+
+    /// From now on digests of Secrets are made under this key, so that nobody finds a value by trying.
+    fn key_digests(&self, _key: &[u8; 32]) {}
+
     /// What is known about kinds now.
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync>;
 
@@ -334,6 +345,9 @@ pub trait Target: Send + Sync + 'static {
 
     /// Makes an object somebody else's: it stays as it is, without our marks.
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError>;
+
+    /// Answers somebody's question. Writes nothing, and shows no Secret's value.
+    async fn answer(&self, inquiry: &ask::Inquiry) -> Result<ask::Answer, ask::Refusal>;
 
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;

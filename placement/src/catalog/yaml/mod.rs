@@ -113,11 +113,25 @@ impl Node {
 
 /// Reads every document of a text.
 pub(crate) fn read(text: &str) -> Vec<Document> {
-    let mut documents = Vec::new();
-    for (first_line, part) in split(text) {
-        read_part(part, first_line, &mut documents);
-    }
-    documents
+    parts(text).into_iter().flat_map(|part| part.documents).collect()
+}
+
+/// A piece of a text that begins a document, as it stands there.
+pub(crate) struct Part<'a> {
+    /// The piece itself; all pieces in a row are the text.
+    pub text: &'a str,
+    /// What stands in it; more than one where `...` ends a document.
+    pub documents: Vec<Document>,
+}
+
+/// Reads every document of a text, and keeps the text of each.
+pub(crate) fn parts(text: &str) -> Vec<Part<'_>> {
+    let read = |(first_line, text)| {
+        let mut documents = Vec::new();
+        read_part(text, first_line, &mut documents);
+        Part { text, documents }
+    };
+    split(text).into_iter().map(read).collect()
 }
 
 /// Splits at `---`. At the start of a line it begins a document wherever it stands (YAML 1.2.2, c-forbidden), so an

@@ -82,7 +82,12 @@ pub(super) struct Given {
 
 impl Given {
     pub(super) fn wants(mut self, name: &str, objects: &[&str]) -> Self {
-        let resolved = |object: &&str| Resolved { key: key(object), object: (*object).into(), served: true };
+        let resolved = |object: &&str| Resolved {
+            key: key(object),
+            object: (*object).into(),
+            served: true,
+            sealed: None,
+        };
         let objects = objects.iter().map(resolved).collect();
         self.wanted.insert(app(name), Ok(Wanted { entry: entry("new"), objects }));
         self

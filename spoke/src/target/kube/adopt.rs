@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::apply::Work;
 use super::books;
 use super::compare::differences;
-use super::marks::{self, MANAGER, bare};
+use super::marks::{MANAGER, bare};
 use super::problem::Problem;
 use super::shared::{Shared, text};
 use super::wire::{Answer, path};
@@ -36,7 +36,7 @@ impl Shared {
             Adopt::Always => {}
             Adopt::Never => return Err(refused("`adopt: Never` leaves it alone".to_owned())),
             Adopt::IfEqual => {
-                let found = self.compared(work, &live).await?;
+                let found = self.foretold(work, &live).await?;
                 if !found.is_empty() {
                     return Err(refused(format!(
                         "`adopt: IfEqual` takes it once it is as wanted: {}",
@@ -60,7 +60,7 @@ impl Shared {
     }
 
     /// What writing the object would change of the live one, apart from our marks.
-    pub async fn compared(
+    pub async fn foretold(
         &self,
         work: &Work<'_>,
         live: &Value,
@@ -72,7 +72,7 @@ impl Shared {
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         let ignored = work.terms.ignored_fields();
         let content =
-            self.notes.version(&format!("{} {}", marks::digest(&work.wanted.object), ignored.join(",")));
+            self.notes.version(&format!("{} {}", self.marks.digest(&work.wanted.object), ignored.join(",")));
         if let Some(found) = self.notes.compared(key, version, content) {
             return Ok(found);
         }

@@ -327,7 +327,7 @@ impl Shared {
         let live = &answer.body;
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         let left = differences(sent, live, marks::our_fields(live));
-        let settled = Some(fingerprint(&marks::digest(wanted).to_string(), &left));
+        let settled = Some(fingerprint(&self.marks.digest(wanted).to_string(), &left));
         let unchanged = before.ours && before.version == version;
         let written = if unchanged { before.written } else { version };
         let applied = if unchanged { before.applied } else { Some(std::time::Instant::now()) };

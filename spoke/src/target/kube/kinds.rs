@@ -61,6 +61,14 @@ impl Kinds {
         self.resource(group, kind, served.iter().find(|v| ***v == *version)?)
     }
 
+    /// Groups and kinds that a lower-case plural or kind may mean, the core group first; with `only`, of this group.
+    pub fn named(&self, name: &str, only: Option<&str>) -> Vec<(String, String)> {
+        let groups = self.groups.iter().filter(|(group, _)| only.is_none_or(|only| only == &***group));
+        let kinds = groups.flat_map(|(group, kinds)| kinds.iter().map(move |(kind, k)| (group, kind, k)));
+        let meant = kinds.filter(|(_, kind, k)| &*k.plural == name || kind.eq_ignore_ascii_case(name));
+        meant.map(|(group, kind, _)| (group.to_string(), kind.to_string())).collect()
+    }
+
     fn resource(&self, group: &str, kind: &str, version: &str) -> Option<ApiResource> {
         let plural = self.groups.get(group)?.get(kind)?.plural.to_string();
         let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };

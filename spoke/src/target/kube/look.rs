@@ -200,7 +200,7 @@ impl Shared {
         known: Note,
     ) -> (bool, bool, Found, Option<Drift>) {
         let key = &wanted.key;
-        let digest = marks::digest(&wanted.object).to_string();
+        let digest = self.marks.digest(&wanted.object).to_string();
         let mark = |name: &str| marks::annotation(live, name);
         let mut found = Found { adopted: self.notes.adopted(key), ..Found::default() };
         let of_another = mark(marks::APP).is_some_and(|owner| owner != marks::app_mark(app));
@@ -270,11 +270,11 @@ impl Shared {
         let mut work = self.work(of, wanted, Write::default())?;
         match seen {
             Seen::Foreign(mut foreign) => {
-                foreign.changes = Some(self.compared(&work, live).await?.to_vec());
+                foreign.changes = Some(self.foretold(&work, live).await?.to_vec());
                 Ok(Seen::Foreign(foreign))
             }
             Seen::Ours { health, mut found, .. } if work.terms.mode == Mode::Observe => {
-                found.changes = self.compared(&work, live).await?.to_vec();
+                found.changes = self.foretold(&work, live).await?.to_vec();
                 Ok(Seen::Ours { differs: !found.changes.is_empty(), drifted: false, health, found })
             }
             Seen::Ours { health, .. } if self.is_scaled(&wanted.key).await? => {

@@ -3,6 +3,8 @@
 //! In: an app, an object. Out: the object with our label and annotations; what a live object's marks say.
 //! Never: trusts one mark alone where something is to be deleted: a copy of an object carries its labels and annotations.
 
+use std::sync::Arc;
+
 use nave_placement::{AppKey, Digest, Digester, ObjectKey};
 use serde_json::{Value, json};
 
@@ -12,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::listed::{FIELDS, list};
 use super::sent::{child, sent};
 use crate::observe::changes::without;
+use crate::target::digests::DigestKey;
 
 /// Our field manager.
 pub(super) const MANAGER: &str = "nave";
@@ -31,6 +34,8 @@ pub(super) struct Marks {
     pub cluster: String,
     /// The spoke's namespace.
     pub namespace: String,
+    /// For digests of Secrets.
+    pub digests: Arc<DigestKey>,
 }
 
 impl Marks {
@@ -60,7 +65,7 @@ impl Marks {
 
     /// What is sent for a wanted object: the object with our marks, without the fields that are left to others.
     pub fn marked(&self, app: &AppKey, key: &ObjectKey, wanted: &Value, left_out: &[String]) -> Value {
-        let applied = digest(wanted);
+        let applied = self.digest(wanted);
         let mut object = without(&sent(wanted), left_out);
         let listed = list(&object);
         if let Some(fields) = object.as_object_mut() {
@@ -75,6 +80,11 @@ impl Marks {
             }
         }
         object
+    }
+
+    /// The digest of an object as it is wanted.
+    pub fn digest(&self, wanted: &Value) -> Digest {
+        self.digests.of(wanted, wanted.to_string().as_bytes())
     }
 
     /// A merge patch that takes our marks off.
@@ -117,11 +127,6 @@ impl Marks {
 /// `CATALOG/NAME`, the catalog never left out.
 pub(super) fn app_mark(app: &AppKey) -> String {
     format!("{}/{}", app.catalog, app.name())
-}
-
-/// The digest of an object as it is wanted.
-pub(super) fn digest(wanted: &Value) -> Digest {
-    Digest::of(wanted.to_string().as_bytes())
 }
 
 /// The fields that our last apply owns, as `fieldsV1`.
@@ -167,7 +172,7 @@ mod tests {
     use super::*;
 
     fn marks() -> Marks {
-        Marks { cluster: "uid".into(), namespace: "nave-system".into() }
+        Marks { cluster: "uid".into(), namespace: "nave-system".into(), digests: Arc::default() }
     }
 
     fn app(name: &str) -> AppKey {

@@ -14,10 +14,14 @@
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `apply`, `adopt`, `recreate`, `remove` | an object, a key | what came of it |
 //! | `autoscale` | a namespace | what is scaled there by others |
+//! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
 //! | `inventory`, `search`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 mod adopt;
+mod age_keys;
 mod apply;
+mod ask;
 mod autoscale;
 mod books;
 mod compare;
@@ -55,6 +59,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::watch::Receiver;
+use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
 use self::marks::Marks;
@@ -62,6 +67,7 @@ use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
+use super::ask::{Answer, Inquiry, Refusal};
 use super::{Applied, Behalf, Deleted, Inventory, Missing, Seen, Target, TargetError, Write};
 
 /// The namespace of the spoke unless it was told another.
@@ -112,7 +118,7 @@ impl KubeTarget {
         let cluster = namespace_uid(&wire, "kube-system").await?;
         own_namespace(&wire, &options.namespace).await?;
         let kinds = Kinds::default().ask(&wire).await?;
-        let marks = Marks { cluster, namespace: options.namespace };
+        let marks = Marks { cluster, namespace: options.namespace, digests: Arc::default() };
         let shared = Arc::new(Shared::new(wire, marks, kinds));
         let (watches, settling) = (Watches::default(), Settling::default());
         Ok(Self { url, shared, watches, settling, runtime: Handle::current() })
@@ -176,6 +182,14 @@ impl Target for KubeTarget {
         self.shared.facts().await
     }
 
+    async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
+        self.shared.age_keys().await
+    }
+
+    fn key_digests(&self, key: &[u8; 32]) {
+        self.shared.marks.digests.set(key);
+    }
+
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync> {
         self.shared.kinds()
     }
@@ -220,6 +234,10 @@ impl Target for KubeTarget {
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         self.shared.orphan(of, key).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.shared.answer(inquiry).await
     }
 
     fn changes(&self) -> Receiver<u64> {

@@ -127,7 +127,7 @@ impl Wire {
     }
 }
 
-type HttpRequest = http::Request<Vec<u8>>;
+pub(super) type HttpRequest = http::Request<Vec<u8>>;
 
 /// Puts the time limit on an exchange, and words for its failures.
 pub(super) async fn limited<T>(

@@ -1,0 +1,158 @@
+//! Secrets: encrypted in Git, in clear on their cluster, and nowhere else.
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use harness::canary::Canary;
+use harness::fleet::Target;
+use harness::fleet::documents::{app, config_map, placement};
+use harness::sops::encrypt;
+use harness::wait::until;
+use serde_json::{Value, json};
+
+use crate::stage::{LIMIT, Stage, Witness};
+
+fn secret(name: &str, field: &str, content: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, (field): content})
+}
+
+fn catalog() -> Vec<(&'static str, String)> {
+    vec![
+        ("web.yaml", app("web")),
+        ("theirs.yaml", app("theirs")),
+        ("broken.yaml", app("broken")),
+        ("manifests/web/web.yaml", config_map("web", "one")),
+        ("manifests/theirs/theirs.yaml", config_map("theirs", "one")),
+        ("manifests/broken/broken.yaml", config_map("broken", "one")),
+        ("placement.yaml", placement("all", &["web", "theirs", "broken"], "{selector: {}}")),
+    ]
+}
+
+/// Recipients of both clusters, once they are known.
+async fn recipients(stage: &Stage) -> [String; 2] {
+    until("both spokes report a recipient", LIMIT, async || {
+        let rows = stage.fleet.hub(&["secret", "recipients", "-o", "json"]).await?.json()?;
+        let of = |name: &str| {
+            let row = rows.as_array()?.iter().find(|row| row["cluster"] == name)?;
+            row["recipient"].as_str().map(str::to_owned)
+        };
+        let all = of("fra-1").zip(of("edge-1"));
+        all.map(|(fra, edge)| [fra, edge]).with_context(|| format!("{rows}\n{}", stage.fleet.tails()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_secret_is_in_clear_on_its_clusters_and_nowhere_else() {
+    let mut stage = Stage::start(&catalog(), &[("fra-1", &[])]).await;
+    stage.fleet.join("edge-1", &[], &Target::Directory).await.unwrap();
+    stage.fleet.connected(2).await;
+    let to = recipients(&stage).await;
+    let canary = Canary::new();
+    // An API server of 1.20 repeats a value of the wrong type in its error.
+    let number = Canary::of(fastrand::u64(10_000_000_000..99_999_999_999).to_string());
+    write(&stage, &to, &canary, &number);
+    stage.fleet.catalog.commit("Add secrets").unwrap();
+
+    until("the secret is on the cluster", LIMIT, async || {
+        let found =
+            stage.cluster("fra-1").kubectl(&["get", "secret", "-n", "web", "web", "-o", "json"]).await?;
+        let found: Value = serde_json::from_str(&found)?;
+        let expected = json!({"password": STANDARD.encode(canary.value()), "token": STANDARD.encode("t")});
+        ensure!(found["data"] == expected, "the data differs: {}", found["data"]);
+        Ok(())
+    })
+    .await;
+    assert!(stage.cluster("fra-1").has("theirs", "secret/theirs").await);
+    what_cannot_be_opened_is_named(&stage, &to).await;
+    refused_content_is_not_repeated(&stage).await;
+
+    // Spoke and hub start again with what they stored.
+    stage.restart_spoke("fra-1");
+    stage.fleet.kill_spoke("edge-1");
+    stage.fleet.kill_hub();
+    stage.fleet.start_hub().await.unwrap();
+    assert_eq!(recipients(&stage).await, to, "the recipient of a cluster that is away is known");
+    until("the spoke is back", LIMIT, async || {
+        let status = stage.fleet.status().await?;
+        ensure!(status["connected"] == 1, "{status}\n{}", stage.fleet.tails());
+        Ok(())
+    })
+    .await;
+    for canary in [&canary, &number] {
+        nothing_else_has_it(&stage, canary).await;
+    }
+    let manifests = stage.fleet.files("edge-1").unwrap();
+    assert!(
+        manifests.values().any(|text| canary.found_in(text.as_bytes()).is_some()),
+        "{:?}",
+        manifests.keys()
+    );
+}
+
+/// One for both clusters, one for `fra-1` alone, one that no API server takes.
+fn write(stage: &Stage, to: &[String; 2], canary: &Canary, number: &Canary) {
+    let catalog = &stage.fleet.catalog;
+    let web = secret("web", "stringData", json!({"password": canary.value(), "token": "t"}));
+    catalog.write("manifests/web/secret.json", &encrypt(&web, to).unwrap()).unwrap();
+    let theirs = secret("theirs", "stringData", json!({"password": canary.value()}));
+    catalog.write("manifests/theirs/secret.yaml", &encrypt(&theirs, &to[..1]).unwrap()).unwrap();
+    let pin: u64 = number.value().parse().unwrap();
+    let broken = secret("broken", "data", json!({"pin": pin}));
+    catalog.write("manifests/broken/secret.yaml", &encrypt(&broken, to).unwrap()).unwrap();
+}
+
+async fn what_cannot_be_opened_is_named(stage: &Stage, to: &[String; 2]) {
+    let said = until("edge-1 says that it cannot open it", LIMIT, async || {
+        let shown = stage.fleet.hub(&["app", "show", "theirs", "-o", "json"]).await?.stdout;
+        ensure!(shown.contains("Undecryptable"), "{shown}\n{}", stage.fleet.tails());
+        Ok(shown)
+    })
+    .await;
+    for part in [&*to[0], &*to[1], "Secret theirs/theirs", "sops updatekeys"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+    // The app's other object is there.
+    let files = stage.fleet.files("edge-1").unwrap();
+    let of = |kind: &str| {
+        files.values().any(|text| text.contains(&format!("kind: {kind}")) && text.contains("theirs"))
+    };
+    assert!(of("ConfigMap") && !of("Secret"), "{:?}", files.keys());
+}
+
+async fn refused_content_is_not_repeated(stage: &Stage) {
+    let refused = until("the refused secret is reported", LIMIT, async || {
+        let shown = stage.fleet.hub(&["app", "show", "broken", "-o", "json"]).await?.stdout;
+        ensure!(shown.contains("Secret broken/broken") && shown.contains("Failed"), "{shown}");
+        Ok(shown)
+    })
+    .await;
+    assert!(refused.contains("<secret>"), "{refused}");
+}
+
+/// Not in the hub's store, a spoke's state, a log, a bundle or an answer. What is on the clusters is theirs.
+async fn nothing_else_has_it(stage: &Stage, canary: &Canary) {
+    let clusters = stage.fleet.directory().join("clusters");
+    let (found, looked) = canary.search(stage.fleet.directory(), &[&clusters]).unwrap();
+    assert!(looked > 20, "only {looked} files were looked at");
+    assert_eq!(found, Vec::<std::path::PathBuf>::new());
+    assert_eq!(canary.search(&stage.fleet.catalog.path(), &[]).unwrap().0, Vec::<std::path::PathBuf>::new());
+    let questions: &[&[&str]] = &[
+        &["status"],
+        &["app", "list"],
+        &["app", "show", "web"],
+        &["app", "show", "broken"],
+        &["cluster", "list"],
+        &["cluster", "show", "fra-1"],
+        &["why", "web", "fra-1"],
+        &["secret", "recipients"],
+        &["audit"],
+    ];
+    for question in questions {
+        for format in ["wide", "json"] {
+            let answer = stage.fleet.hub(&[question, &["-o", format][..]].concat()).await.unwrap();
+            let said = answer.stdout + &answer.stderr;
+            assert_eq!(canary.found_in(said.as_bytes()), None, "{question:?} {format}: {said}");
+        }
+    }
+}
