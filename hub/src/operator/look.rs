@@ -138,6 +138,8 @@ impl Look<'_> {
             healthy: fresh.map_or(0, |s| s.healthy),
             unhealthy: fresh.map(|s| s.unhealthy.clone()).unwrap_or_default(),
             corrected: said.map_or(0, |s| s.corrected),
+            drifted: fresh.map_or(0, |s| s.drifted),
+            notes: fresh.map(|s| s.notes.clone()).unwrap_or_default(),
         }
     }
 

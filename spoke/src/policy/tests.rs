@@ -65,7 +65,7 @@ fn what_may_be_written_is_told_by_namespace_kind_and_image() {
 
 fn apply(key: ObjectKey) -> Step {
     let object = Resolved { object: json!({}), key, served: true, sealed: None };
-    Step::Apply { object, take: false, drifted: false }
+    Step::Apply { object, how: crate::target::Write::default() }
 }
 
 fn prune(name: &str) -> Step {

@@ -2,7 +2,6 @@
 //! session.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use nave_proto::v1::{self, answer, from_spoke::Message, question::Question, to_spoke};
 use nave_spoke::questions::room;

@@ -45,7 +45,7 @@ impl std::fmt::Display for Right {
 /// # Errors
 /// When the API server does not say.
 pub async fn may(client: &kube::Client, right: &Right) -> Result<bool, TargetError> {
-    let wire = Wire { client: client.clone() };
+    let wire = Wire { client: client.clone(), account: None };
     let body = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

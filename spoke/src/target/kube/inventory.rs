@@ -89,16 +89,19 @@ impl Shared {
             }
             answer => drop(answer?),
         }
+        self.searched.known(app, false);
         Ok(())
     }
 
     pub async fn forget_inventory(&self, app: &AppKey) -> Result<(), TargetError> {
         let at = path(&config_maps(), &self.marks.namespace);
         match self.wire.send(at.delete(&Marks::parent_name(app), &DeleteParams::background())).await {
-            Ok(_) => Ok(()),
-            Err(problem) if problem.is_absent() => Ok(()),
-            Err(problem) => Err(problem.into()),
+            Ok(_) => {}
+            Err(problem) if problem.is_absent() => {}
+            Err(problem) => return Err(problem.into()),
         }
+        self.searched.known(app, true);
+        Ok(())
     }
 
     /// The parent as KEP-3659 shapes it, with the exact inventory in its data.

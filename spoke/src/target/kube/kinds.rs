@@ -43,6 +43,12 @@ impl Scopes for Kinds {
 }
 
 impl Kinds {
+    /// Every kind, in its preferred version.
+    pub fn all(&self) -> Vec<ApiResource> {
+        let kinds = self.groups.iter().flat_map(|(group, kinds)| kinds.keys().map(move |kind| (group, kind)));
+        kinds.filter_map(|(group, kind)| self.preferred(group, kind)).collect()
+    }
+
     /// The preferred version of a kind.
     pub fn preferred(&self, group: &str, kind: &str) -> Option<ApiResource> {
         self.resource(group, kind, self.groups.get(group)?.get(kind)?.versions.first()?)

@@ -9,28 +9,37 @@
 //! | `wire`, `problem` | a request | its answer, or one of four kinds of failure |
 //! | `kinds` | discovery documents | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
-//! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
+//! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
+//! | `compare`, `notes` | what was sent, what is there | whether it differs, whether that is news, whether somebody fights |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
-//! | `apply`, `remove` | an object, a key | what came of it |
+//! | `apply`, `adopt`, `recreate`, `remove` | an object, a key | what came of it |
+//! | `autoscale` | a namespace | what is scaled there by others |
 //! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
 //! | `ask` | a question | what kubectl would show, a dry-run's changes |
-//! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
+//! | `inventory`, `search`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
 pub mod access;
+mod adopt;
 mod age_keys;
 mod apply;
 mod ask;
+mod autoscale;
+mod books;
 mod compare;
 mod facts;
 mod inventory;
 mod kinds;
+mod listed;
 mod look;
 mod marks;
 mod notes;
 mod pause;
+mod places;
 mod pods;
 mod problem;
+mod recreate;
 mod remove;
+mod search;
 mod sent;
 mod settle;
 mod shared;
@@ -61,7 +70,7 @@ use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::ask::{Answer, Inquiry, Refusal};
-use super::{Applied, Behalf, Deleted, Inventory, Seen, Target, TargetError};
+use super::{Applied, Behalf, Deleted, Inventory, Missing, Seen, Target, TargetError, Write};
 use crate::pause::Pauses;
 
 /// The namespace of the spoke unless it was told another.
@@ -116,7 +125,7 @@ impl KubeTarget {
     /// Outside a tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
         let (client, url) = client(&options).await?;
-        let wire = Wire { client };
+        let wire = Wire { client, account: None };
         own_namespace(&wire, &options.namespace).await?;
         let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
@@ -269,6 +278,10 @@ impl Target for KubeTarget {
         self.shared.inventories().await
     }
 
+    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        self.shared.search(apps).await
+    }
+
     async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
         self.shared.store_inventory(app, inventory).await
     }
@@ -287,8 +300,8 @@ impl Target for KubeTarget {
         seen
     }
 
-    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        self.shared.apply(of, object, take).await
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
+        self.shared.apply(of, object, how).await
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {

@@ -10,11 +10,13 @@ use nave_placement::ObjectKey;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::autoscale::Autoscaled;
 use super::kinds::Kinds;
 use super::marks::Marks;
 use super::notes::Notes;
 use super::pause::PausedApps;
 use super::problem::Problem;
+use super::search::Searched;
 use super::wire::Wire;
 use crate::target::TargetError;
 
@@ -26,6 +28,8 @@ pub(super) struct Shared {
     pub paused: PausedApps,
     /// The namespaces that it may look at; all, when empty.
     pub namespaces: Vec<String>,
+    pub scaled: Autoscaled,
+    pub searched: Searched,
     /// Counts what may have changed.
     pub changed: watch::Sender<u64>,
     /// Counts discoveries that found something new, for those who wait for a kind.
@@ -37,8 +41,18 @@ impl Shared {
     pub fn new(wire: Wire, marks: Marks, kinds: Kinds, namespaces: Vec<String>) -> Self {
         let kinds = RwLock::new(Arc::new(kinds));
         let (changed, discovered) = (watch::Sender::new(0), watch::Sender::new(0));
-        let (notes, paused) = (Notes::default(), PausedApps::default());
-        Self { wire, marks, notes, paused, namespaces, changed, discovered, kinds }
+        Self {
+            wire,
+            marks,
+            notes: Notes::default(),
+            paused: PausedApps::default(),
+            namespaces,
+            scaled: Autoscaled::default(),
+            searched: Searched::default(),
+            changed,
+            discovered,
+            kinds,
+        }
     }
 
     /// What is served, as far as known.

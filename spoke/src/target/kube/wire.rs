@@ -3,6 +3,7 @@
 //! In: a request as `kube` builds it. Out: status and JSON, or a [`Problem`].
 //! Never: waits without a limit, retries (the next pass of the spoke is the retry).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::{DynamicObject, GetParams, ListParams};
@@ -13,6 +14,7 @@ use kube::{Client, Resource};
 use serde_json::Value;
 
 use super::problem::Problem;
+use crate::target::Behalf;
 
 /// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,6 +25,8 @@ const PAGE: u32 = 100;
 #[derive(Clone)]
 pub(super) struct Wire {
     pub client: Client,
+    /// As whom requests are made, when not as the spoke itself: a service account's user name.
+    pub account: Option<Arc<str>>,
 }
 
 /// An answer below 400.
@@ -38,9 +42,21 @@ pub(super) fn path(kind: &ApiResource, namespace: &str) -> Request {
 }
 
 impl Wire {
+    /// The same way, taken as the service account that an app is treated with, where it has one.
+    pub fn on_behalf(&self, of: Behalf<'_>) -> Self {
+        let account = of.treatment.service_account.as_ref().and_then(|account| account.split_once('/'));
+        let account = account.map(|(ns, name)| Arc::from(format!("system:serviceaccount:{ns}:{name}")));
+        Self { client: self.client.clone(), account }
+    }
+
     /// Sends what `kube` built.
     pub async fn send(&self, request: Result<HttpRequest, BuildError>) -> Result<Answer, Problem> {
-        let request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        let mut request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        if let Some(account) = &self.account {
+            let name = http::HeaderValue::from_str(account)
+                .map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+            request.headers_mut().insert("Impersonate-User", name);
+        }
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
             let code = response.status().as_u16();

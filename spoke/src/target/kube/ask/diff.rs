@@ -91,7 +91,7 @@ impl Shared {
         let live = self.wire.get(&resource, &key.namespace, &key.name).await.map_err(|p| told(p.error))?;
         let Some(live) = live else { return Ok(None) };
         let ours = self.marks.is_ours(key, &live);
-        let sent = self.marks.marked(app, key, &wanted.object);
+        let sent = self.marks.marked(app, key, &wanted.object, &[]);
         if ours && self.is_as_sent(&sent, &live) {
             return Ok(Some(Compared { live, ours, changes: Vec::new() }));
         }
