@@ -14,6 +14,8 @@ pub const INLINE_TOTAL: usize = 1 << 20;
 pub const CHUNK: usize = 256 << 10;
 /// Largest message that either end takes: 10,000 entries of about 250 B and the inlined bundles, with room.
 pub const MESSAGE: usize = 16 << 20;
+/// Most bytes of the JSON of one answer to a question; a question about more is answered in part.
+pub const ANSWER: usize = 512 << 10;
 /// Most bundles that one `Content.Fetch` may name.
 pub const FETCH_PARTS: usize = 256;
 

@@ -70,7 +70,7 @@ impl Content {
             let held = self.held.borrow_and_update().clone();
             self.missed.borrow_and_update();
             let channel = self.channel.borrow_and_update().clone();
-            let missing = self.missing(&held).await;
+            let missing = self.missing(&held);
             partial.retain(|digest, _| missing.contains(digest));
             let mut wait = None;
             if let Some(channel) = channel.filter(|_| !missing.is_empty()) {
@@ -104,13 +104,9 @@ impl Content {
         }
     }
 
-    async fn missing(&self, held: &Held) -> BTreeSet<Digest> {
-        let (state, assignment) = (self.state.clone(), held.assignment.clone());
-        let look = move || {
-            let bundles = entries(&assignment).into_values().flatten().map(|entry| entry.bundle);
-            Ok(bundles.filter(|digest| !state.has_bundle(digest)).collect())
-        };
-        blocking(look).await.unwrap_or_default()
+    fn missing(&self, held: &Held) -> BTreeSet<Digest> {
+        let bundles = entries(&held.assignment).into_values().flatten().map(|entry| entry.bundle);
+        bundles.filter(|digest| !self.state.has_bundle(digest)).collect()
     }
 
     /// Asks for everything that is missing, in as few requests as the protocol allows.
@@ -143,16 +139,13 @@ impl Content {
 
     /// Checks and stores a whole bundle. One that is not what it should be is forgotten, and fetched from its beginning.
     async fn store(&self, digest: Digest, zstd: Vec<u8>) -> Result<(), FetchError> {
-        let state = self.state.clone();
-        let stored = blocking(move || match unpack(&digest, &zstd) {
-            Ok(_) => state.store_bundle(&digest, &zstd).map(|()| true),
+        let unpacked = blocking(move || Ok(unpack(&digest, &zstd).map(|_| zstd)));
+        match unpacked.await? {
+            Ok(zstd) => self.state.store_bundle(&digest, &zstd).await?,
             Err(error) => {
                 tracing::warn!(%error, "a fetched bundle is not used");
-                Ok(false)
+                return Err(FetchError::Wrong("a damaged bundle"));
             }
-        });
-        if !stored.await? {
-            return Err(FetchError::Wrong("a damaged bundle"));
         }
         self.arrived.send_modify(|count| *count += 1);
         Ok(())

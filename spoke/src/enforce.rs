@@ -18,13 +18,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{Bundles, Desired, Engine, Look};
+use crate::apply::{Bundles, Desired, Engine, Interrupt, Look};
+use crate::gate::Gate;
 use crate::link;
-use crate::plan::Step;
+use crate::plan::{Plan, Step};
 use crate::report::{Outcome, Reporter};
 use crate::secrets::Secrets;
 use crate::session::core::Held;
-use crate::state::{State, blocking, entries};
+use crate::state::{State, entries};
 use crate::target::Target;
 
 /// Changes come in flocks: one round for all that come within this time.
@@ -64,6 +65,29 @@ pub struct Enforcer {
     pub missed: watch::Sender<u64>,
     /// What is reported.
     pub reports: watch::Sender<Option<Report>>,
+    /// What may be done here, whatever the hub says.
+    pub gate: Arc<Gate>,
+}
+
+/// While something is paused on the spot, its end is looked for this often: whoever resumes is waiting.
+const PAUSED: Duration = Duration::from_secs(5);
+
+/// What a round goes by before each write.
+struct Bounds<'a, F> {
+    gate: &'a Gate,
+    interrupt: F,
+}
+
+impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for Bounds<'_, F> {
+    fn before(&self, app: &AppKey, step: &Step) -> ControlFlow<()> {
+        (self.interrupt)(app, step)?;
+        self.gate.count(app, step);
+        ControlFlow::Continue(())
+    }
+
+    fn allow(&self, plan: &mut Plan) {
+        self.gate.allow(plan);
+    }
 }
 
 type Decoded = BTreeMap<AppKey, Result<Entry, String>>;
@@ -105,7 +129,11 @@ impl Enforcer {
             let entries = known.map_or_else(|| Arc::new(entries(&held.assignment)), |(_, entries)| entries);
             decoded = Some((held.clone(), entries.clone()));
             let due = pace.due(began);
-            let look = if pace.is_time_for_everything(began) {
+            let other_rules = tokio::select! {
+                () = cancel.cancelled() => return,
+                news = self.gate.look(&*self.target) => news,
+            };
+            let look = if pace.is_time_for_everything(began) || other_rules {
                 Look::Everything
             } else {
                 Look::At { changed: &changed, due: &due }
@@ -130,7 +158,7 @@ impl Enforcer {
                 Ok(()) = self.held.changed() => Why::Assigned,
                 Ok(()) = self.arrived.changed() => Why::Noticed,
                 Ok(()) = changes.changed() => Why::Noticed,
-                () = sleep_until(next) => Why::Time,
+                () = idle(&self.gate, &*self.target, next) => Why::Time,
             };
             if why == Why::Noticed {
                 // Resting as long as the round took leaves a busy cluster at least half of the time for itself.
@@ -167,7 +195,8 @@ impl Enforcer {
         let bundles = Stored { state: &self.state, missing: AtomicBool::new(false) };
         let secrets = self.secrets.round();
         let desired = Desired { assignment: &held.assignment, entries, bundles: &bundles, secrets: &secrets };
-        let outcome = engine.round(&*self.target, &desired, look, &interrupt).await;
+        let bounds = Bounds { gate: &self.gate, interrupt };
+        let outcome = engine.round(&*self.target, &desired, look, &bounds).await;
         if bundles.missing.into_inner() {
             self.missed.send_modify(|count| *count += 1);
         }
@@ -184,9 +213,7 @@ struct Stored<'a> {
 #[async_trait]
 impl Bundles for Stored<'_> {
     async fn bundle(&self, digest: &Digest) -> Option<Arc<[u8]>> {
-        let (state, digest) = (self.state.clone(), *digest);
-        let read = blocking(move || state.bundle(&digest)).await;
-        let bundle = read.unwrap_or_else(|error| {
+        let bundle = self.state.bundle(digest).await.unwrap_or_else(|error| {
             tracing::error!(error = link::chain(&error), "a bundle cannot be read");
             None
         });
@@ -276,6 +303,18 @@ impl Pace {
         let next = self.everything.min(self.rediscover).min(at.unwrap_or(self.everything));
         if outcome.interrupted { now } else { next }
     }
+}
+
+/// Until the time has come, or a pause has ended.
+async fn idle(gate: &Gate, target: &dyn Target, next: Instant) {
+    while gate.is_paused() && Instant::now() < next {
+        sleep_until(next.min(Instant::now() + PAUSED)).await;
+        if gate.look(target).await {
+            gate.look_at_everything();
+            return;
+        }
+    }
+    sleep_until(next).await;
 }
 
 /// What a round did, for the log; a round that did nothing says nothing.

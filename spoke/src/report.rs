@@ -9,7 +9,7 @@ use nave_placement::assign::{Epoch, Generation};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, Digest, ObjectKey};
 
-use crate::target::{Health, HealthState};
+use crate::target::{Health, HealthState, TargetError};
 
 /// An entry before anything is known of it.
 pub(crate) fn pending() -> EntryReport {
@@ -105,6 +105,52 @@ pub enum Reason {
         /// The target's words.
         message: String,
     },
+    /// An object exists that Nave did not create, and its terms do not allow to take it.
+    #[error("{object}: {message}")]
+    AdoptionRefused {
+        /// Which object.
+        object: ObjectKey,
+        /// Who manages it, and what would have to change.
+        message: String,
+    },
+    /// A field cannot be changed in place.
+    #[error("{object}: {message}")]
+    Immutable {
+        /// Which object.
+        object: ObjectKey,
+        /// Which fields, and how to mend it.
+        message: String,
+    },
+    /// The cluster does not allow it to us.
+    #[error("{object}: {message}")]
+    Forbidden {
+        /// Which object.
+        object: ObjectKey,
+        /// Who may not do what, in the cluster's words.
+        message: String,
+    },
+    /// Somebody sets back what is corrected.
+    #[error("{object}: {message}")]
+    Fought {
+        /// Which object.
+        object: ObjectKey,
+        /// Which fields, and who.
+        message: String,
+    },
+    /// An object that is only observed is not as wanted.
+    #[error("{object}: {message}")]
+    Differs {
+        /// Which object.
+        object: ObjectKey,
+        /// In what.
+        message: String,
+    },
+    /// The service account is named without its namespace, and the app has none.
+    #[error("serviceAccount {name} needs a namespace: set `namespace` of the app, or write NAMESPACE/{name}")]
+    AccountWithoutNamespace {
+        /// As it is written.
+        name: String,
+    },
     /// An encrypted object could not be opened.
     #[error("{object} cannot be decrypted: {message}")]
     Undecryptable {
@@ -122,7 +168,10 @@ pub enum Reason {
         message: String,
     },
     /// More objects would be deleted than were approved, so none was.
-    #[error("{would} objects would be deleted, {approved} are approved; none was deleted")]
+    #[error(
+        "{would} objects would be deleted, {approved} are approved; none was deleted; \
+             look at the app's objects here, and commit a change of the app so that the hub counts and approves them anew"
+    )]
     PruneRefused {
         /// So many.
         would: u64,
@@ -136,10 +185,14 @@ pub enum Reason {
         message: String,
     },
     /// A deleted object is still there: its finalizers are at work.
-    #[error("{object} is being deleted")]
+    #[error("{object} is being deleted{}{message}", if .message.is_empty() { "" } else { ": " })]
     Terminating {
         /// Which object.
         object: ObjectKey,
+        /// What it waits for; may be empty.
+        message: String,
+        /// Longer than the app's time limit.
+        stuck: bool,
     },
     /// An object is not healthy.
     #[error("{object}: {}{}{}", .health.reason, if .health.message.is_empty() || .health.reason.is_empty() { "" } else { ": " }, .health.message)]
@@ -152,15 +205,58 @@ pub enum Reason {
     /// The round was broken off before the app's turn ended.
     #[error("not finished yet")]
     Interrupted,
+    /// The local policy forbids to write or remove an object.
+    #[error("{object}: the cluster's local policy forbids it: {rule}")]
+    Denied {
+        /// Which object.
+        object: ObjectKey,
+        /// By which rule.
+        rule: String,
+    },
+    /// The local policy allows no more removals for now, or cannot be read: nothing that it is about is done.
+    #[error("{message}")]
+    Unpermitted {
+        /// Why, and how to mend it.
+        message: String,
+    },
+    /// Changes are paused on the spot.
+    #[error("{pause}")]
+    Paused {
+        /// By whom it is told, and until when.
+        pause: crate::pause::Pause,
+        /// There is something to do once it ends.
+        waits: bool,
+    },
 }
 
 impl Reason {
+    /// Why a target did not do something about an object.
+    pub fn of(key: &ObjectKey, error: &TargetError) -> Self {
+        let object = key.clone();
+        match error.clone() {
+            TargetError::Refused(message) => Self::Refused { object, message },
+            TargetError::Conflict(message) => Self::Conflict { object, message },
+            TargetError::NotAdopted(message) => Self::AdoptionRefused { object, message },
+            TargetError::Immutable(message) => Self::Immutable { object, message },
+            TargetError::Forbidden(message) => Self::Forbidden { object, message },
+            TargetError::Terminating { message, stuck } => Self::Terminating { object, message, stuck },
+            TargetError::NotServed(_) => Self::NotServed { object },
+            TargetError::Unreachable(message) => Self::NotSeen { object, message },
+        }
+    }
+
     /// The reason without its details, as screens group by it.
     pub fn kind(&self) -> EntryReason {
         match self {
             Self::EntryUnreadable { .. } | Self::BundleDamaged { .. } | Self::DefinedTwice { .. } => {
                 EntryReason::Unreadable
             }
+            Self::AdoptionRefused { .. } => EntryReason::AdoptionRefused,
+            Self::Immutable { .. } => EntryReason::ImmutableField,
+            Self::Forbidden { .. } => EntryReason::Forbidden,
+            Self::Fought { .. } => EntryReason::Fought,
+            Self::Differs { .. } => EntryReason::Differs,
+            Self::AccountWithoutNamespace { .. } => EntryReason::ApplyRefused,
             Self::BundleMissing { .. } => EntryReason::BundleMissing,
             Self::NotServed { .. } => EntryReason::NotServed,
             Self::NotSeen { .. } | Self::Unreachable { .. } => EntryReason::TargetUnreachable,
@@ -175,6 +271,8 @@ impl Reason {
             Self::Terminating { .. } => EntryReason::Terminating,
             Self::Unhealthy { .. } => EntryReason::ObjectUnhealthy,
             Self::Interrupted => EntryReason::Interrupted,
+            Self::Denied { .. } | Self::Unpermitted { .. } => EntryReason::Denied,
+            Self::Paused { .. } => EntryReason::Paused,
         }
     }
 
@@ -183,16 +281,26 @@ impl Reason {
         let (object, message) = match self {
             Self::Refused { object, message }
             | Self::Conflict { object, message }
-            | Self::Undecryptable { object, message } => (object, message.clone()),
+            | Self::Undecryptable { object, message }
+            | Self::AdoptionRefused { object, message }
+            | Self::Immutable { object, message }
+            | Self::Forbidden { object, message }
+            | Self::Fought { object, message }
+            | Self::Differs { object, message } => (object, message.clone()),
+            Self::Terminating { object, message, .. } => {
+                let for_what = if message.is_empty() { "" } else { ": " };
+                (object, format!("it is being deleted{for_what}{message}"))
+            }
             Self::ClaimedTwice { object, by } => {
                 (object, format!("it is claimed by {by} too; remove it from one of the two apps"))
             }
             Self::NotServed { object } => {
                 (object, "the kind is not served here; install its CustomResourceDefinition".to_owned())
             }
+            Self::Denied { object, rule } => (object, format!("the local policy forbids it: {rule}")),
             _ => return None,
         };
-        let failed = self.state() == EntryState::Failed;
+        let failed = matches!(self.state(), EntryState::Failed | EntryState::Degraded);
         let state = if failed { HealthState::Degraded } else { HealthState::Progressing };
         Some((object.clone(), Health { state, reason: format!("{:?}", self.kind()), message }))
     }
@@ -204,9 +312,13 @@ impl Reason {
             | Self::NotServed { .. }
             | Self::NotSeen { .. }
             | Self::Unreachable { .. }
+            | Self::Differs { .. }
             | Self::ClaimsUnknown { .. } => EntryState::Waiting,
-            Self::Terminating { .. } => EntryState::Progressing,
+            Self::Terminating { stuck: false, .. } => EntryState::Progressing,
+            Self::Terminating { stuck: true, .. } | Self::Fought { .. } => EntryState::Degraded,
             Self::Interrupted => EntryState::Pending,
+            Self::Paused { waits: true, .. } => EntryState::Waiting,
+            Self::Paused { waits: false, .. } => EntryState::Healthy,
             Self::Unhealthy { health, .. } => match health.state {
                 HealthState::Healthy | HealthState::Suspended => EntryState::Healthy,
                 HealthState::Progressing | HealthState::Unknown => EntryState::Progressing,
@@ -218,8 +330,14 @@ impl Reason {
             | Self::ClaimedTwice { .. }
             | Self::Refused { .. }
             | Self::Conflict { .. }
+            | Self::AdoptionRefused { .. }
+            | Self::Immutable { .. }
+            | Self::Forbidden { .. }
+            | Self::AccountWithoutNamespace { .. }
             | Self::Undecryptable { .. }
             | Self::RemovalFailed { .. }
+            | Self::Denied { .. }
+            | Self::Unpermitted { .. }
             | Self::PruneRefused { .. }
             | Self::PlanRefused { .. } => EntryState::Failed,
         }

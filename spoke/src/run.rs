@@ -1,16 +1,17 @@
 //! Run: puts the rooms together and starts every task. The only place of the spoke that spawns.
 //!
-//! In: a state directory, a target, a clock, a connector, perhaps a join token. Out: a running spoke, until cancelled.
+//! In: a place for its state, a target, a clock, a connector, perhaps a join token. Out: a running spoke, until cancelled.
 //! Never: decides anything; leaves a task behind.
 //!
 //! | task | in | out | its end |
 //! |---|---|---|---|
 //! | `enforce` | accepted assignment, bundles, changes of the target | objects, reports | when detached |
 //! | `session` | messages of the hub, reports, facts | accepted assignments | when detached and dismissed |
+//! | `questions` | questions of the hub | answers, a few at once | with the process |
 //! | `content` | accepted assignment, channel | bundles | with the process |
 //! | `renewal` | the time | certificates | with the process |
 //! | `facts` | the target | facts | with the process |
-//! | `status` | all of these | `status.json` | last of all |
+//! | `status` | all of these | what `spoke status` shows | last of all |
 //!
 //! A task that panics ends the process: a supervisor starts it again, and what was accepted is stored. The order of
 //! shutdown: all tasks are told at once, each may be dropped at any await, and after five seconds it is.
@@ -25,7 +26,7 @@ use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::tls::Clock;
 use nave_proto::token::ParseTokenError;
 use nave_proto::v1::JoinToken;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -33,12 +34,15 @@ use tokio_util::sync::CancellationToken;
 use crate::content::Content;
 use crate::enforce::Enforcer;
 use crate::facts;
+use crate::gate::Gate;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
-use crate::link::{Connector, HubClock, Tcp};
+use crate::link::{Connector, HubClock};
+use crate::proxy::Outward;
+use crate::questions::{Room, room};
 use crate::secrets::Secrets;
 use crate::session::client::{Client, Connection, Told};
 use crate::session::core::{Core, Held};
-use crate::state::{State, StateError, blocking};
+use crate::state::{Keep, State, StateError};
 use crate::status::Writer;
 use crate::target::Target;
 
@@ -48,10 +52,24 @@ const SHUTDOWN: Duration = Duration::from_secs(4);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// How often it is looked whether the state still is this spoke's.
+const STILL_HELD: Duration = Duration::from_secs(60);
+
+/// Where a spoke keeps what it must not lose.
+#[derive(Clone)]
+pub enum Storage {
+    /// A directory of its own.
+    Directory(PathBuf),
+    /// Another place, already its own.
+    Kept(Arc<dyn Keep>),
+}
+
 /// What a spoke is made of.
 pub struct RunOptions {
     /// Where it keeps what it must not lose.
-    pub state_dir: PathBuf,
+    pub storage: Storage,
+    /// A local policy, which even the hub cannot override.
+    pub policy: Option<PathBuf>,
     /// A join token; needed once.
     pub join: Option<String>,
     /// A file of age identities, where the spoke shall not make its own.
@@ -67,11 +85,12 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// A spoke with this machine's clock, over TCP.
+    /// A spoke with this machine's clock, over TCP, through a proxy where the environment names one.
     pub fn new(state_dir: PathBuf, target: Arc<dyn Target>) -> Self {
         let software = env!("CARGO_PKG_VERSION").to_owned();
-        let (clock, connector) = (system_clock(), Arc::new(Tcp));
-        Self { state_dir, join: None, age_key_file: None, target, clock, connector, software }
+        let (storage, connector) = (Storage::Directory(state_dir), Arc::new(Outward::from_environment()));
+        let (clock, age_key_file) = (system_clock(), None);
+        Self { storage, policy: None, join: None, age_key_file, target, clock, connector, software }
     }
 }
 
@@ -147,21 +166,20 @@ struct Begun {
 }
 
 async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
-    let dir = options.state_dir.clone();
-    let state = blocking(move || State::open(&dir)).await?;
-    let state = Arc::new(state);
-    let clock = HubClock::new(options.clock.clone(), state.hub_time()?);
+    let state = Arc::new(match &options.storage {
+        Storage::Directory(dir) => State::open(dir).await?,
+        Storage::Kept(keep) => State::within(keep.clone()).await?,
+    });
+    let clock = HubClock::new(options.clock.clone(), state.hub_time().await?);
     let identity = join(options, &state, &clock).await?;
     let uid = match timeout(REQUEST_TIMEOUT, options.target.uid()).await {
         Ok(Ok(uid)) => uid,
         // A cluster that does not answer now is not another one; the hub shall hear of its spoke all the same.
         Ok(Err(_)) | Err(_) => identity.cluster_uid.clone(),
     };
-    let (stored, now_ms) = (state.clone(), (options.clock)());
-    let (boot, held, detached) =
-        blocking(move || Ok((stored.next_boot(now_ms)?, stored.held()?, stored.is_detached()))).await?;
-    let (stored, target) = (state.clone(), options.target.clone());
-    blocking(move || stored.digest_key().map(|key| target.key_digests(&key))).await?;
+    let boot = state.next_boot((options.clock)()).await?;
+    let (held, detached) = (state.held().await?, state.is_detached().await?);
+    options.target.key_digests(&*state.digest_key().await?);
     let secrets = Arc::new(Secrets::new(state.clone(), options.age_key_file.clone()));
     secrets.refresh(&*options.target).await;
     let order = held.assignment.order();
@@ -186,7 +204,7 @@ async fn begin(options: &RunOptions) -> Result<Begun, RunError> {
 /// same command line starts the spoke every time.
 async fn join(options: &RunOptions, state: &Arc<State>, clock: &HubClock) -> Result<Identity, RunError> {
     let token = options.join.as_deref().map(JoinToken::from_text).transpose()?;
-    let token = match (state.identity()?, token) {
+    let token = match (state.identity().await?, token) {
         (Some(identity), None) => return Ok(identity),
         (Some(identity), Some(token)) if identity.token == token.id => return Ok(identity),
         (Some(identity), Some(token)) if identity.fleet != token.fleet => {
@@ -230,6 +248,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
     };
     let (reports, facts) = (watch::Sender::new(None), watch::Sender::new(Facts::default()));
     let (arrived, missed) = (watch::Sender::new(0), watch::Sender::new(0));
+    let paused = watch::Sender::new(None);
     let stop = cancel.child_token();
     let mut tasks = JoinSet::new();
 
@@ -241,8 +260,14 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         held: told.held.subscribe(),
         detached: told.detached.subscribe(),
         reports: reports.subscribe(),
+        paused: paused.subscribe(),
     };
-    tasks.spawn(writer.run(state.dir().to_owned(), stop.clone()));
+    tasks.spawn(writer.run(state.keep().clone(), stop.clone()));
+    let pause_file = match &options.storage {
+        Storage::Directory(dir) => Some(dir.join(crate::pause::FILE)),
+        Storage::Kept(_) => None,
+    };
+    let gate = Arc::new(Gate::new(options.policy, pause_file, options.clock, paused));
     let enforcer = Enforcer {
         target: options.target.clone(),
         state: state.clone(),
@@ -252,7 +277,9 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived: arrived.subscribe(),
         missed: missed.clone(),
         reports: reports.clone(),
+        gate: gate.clone(),
     };
+    let keep = state.keep().clone();
     tasks.spawn(enforcer.run(stop.clone()));
     let content = Content {
         state: state.clone(),
@@ -262,17 +289,35 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         arrived,
     };
     tasks.spawn(content.run(stop.clone()));
+    let (asked, orders) = mpsc::channel(room::WAITING);
+    let answering = Room {
+        target: options.target.clone(),
+        state: state.clone(),
+        held: told.held.subscribe(),
+        secrets: secrets.clone(),
+        policy: gate.clone(),
+        orders,
+    };
+    tasks.spawn(answering.run(stop.clone()));
     tasks.spawn(facts::run(options.target, secrets, facts.clone(), stop.clone()));
     let renewal = (membership.clone(), stop.clone());
     tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
     let mut is_detached = told.detached.subscribe();
-    let client =
-        Client { core, membership, state, reports: reports.subscribe(), facts: facts.subscribe(), told };
+    let client = Client {
+        core,
+        membership,
+        state,
+        reports: reports.subscribe(),
+        facts: facts.subscribe(),
+        questions: asked,
+        told,
+    };
     tasks.spawn(client.run(stop.clone()));
 
     let ended = tokio::select! {
         () = cancel.cancelled() => Ok(()),
         broken = first_broken(&mut tasks) => Err(RunError::Broken(broken)),
+        lost = lost(&*keep) => Err(RunError::State(lost)),
     };
     stop.cancel();
     // The tasks are dropped, and with them aborted, when their time is over.
@@ -281,6 +326,17 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         tracing::warn!("not everything ended in time; the state is whole");
     }
     ended.map(|()| if *is_detached.borrow_and_update() { Exit::Detached } else { Exit::Stopped })
+}
+
+/// Returns when another spoke has taken the state: two that enforce would be two too many.
+async fn lost(keep: &dyn Keep) -> StateError {
+    loop {
+        sleep(nave_proto::backoff::jittered(STILL_HELD, fastrand::f64())).await;
+        // An answer that does not come says nothing.
+        if let Err(error @ StateError::InUse(_)) = keep.still_held().await {
+            return error;
+        }
+    }
 }
 
 /// Tasks may end; none may break.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nave_placement::AppKey;
-use nave_placement::report::{EntryReport, EntryState, Report};
+use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_proto::tls::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -19,12 +19,17 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
+use crate::pause::Pause;
 use crate::session::client::Connection;
 use crate::session::core::Held;
-use crate::state::{read_status, write_status};
+use crate::state::{Keep, read_status};
 
 /// Changes within this time are written once.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+/// The same, where a write is a request to the cluster's API server.
+const SHARED_DEBOUNCE: Duration = Duration::from_secs(3);
+/// A ConfigMap may hold 1 MiB; an app takes some 300 bytes, its message may take more.
+const MOST_APPS: usize = 1000;
 
 /// How a spoke stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,9 @@ pub struct Status {
     pub certificate_until_ms: u64,
     /// The order to detach was taken.
     pub detached: bool,
+    /// Changes are paused on the spot, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     /// Of the accepted assignment.
     pub epoch: u64,
     /// Of the accepted assignment.
@@ -90,12 +98,16 @@ pub struct Writer {
     pub detached: watch::Receiver<bool>,
     /// What was observed.
     pub reports: watch::Receiver<Option<Report>>,
+    /// Whether everything is paused on the spot.
+    pub paused: watch::Receiver<Option<Pause>>,
 }
 
 impl Writer {
     /// Writes at every change, until cancelled; the last thing it writes is that the spoke stopped.
-    pub async fn run(mut self, dir: std::path::PathBuf, cancel: CancellationToken) {
+    pub async fn run(mut self, keep: Arc<dyn Keep>, cancel: CancellationToken) {
         let mut since = (None, (self.clock)());
+        let mut shown = Vec::new();
+        let debounce = if keep.is_shared() { SHARED_DEBOUNCE } else { DEBOUNCE };
         loop {
             let connection = self.connection.borrow_and_update().clone();
             if since.0 != connection.connected {
@@ -108,10 +120,13 @@ impl Writer {
                 status.problem = "the spoke was stopped".to_owned();
             }
             let json = serde_json::to_vec_pretty(&status).expect("a status always serializes");
-            let to = dir.clone();
-            let written = tokio::task::spawn_blocking(move || write_status(&to, &json)).await;
-            if let Ok(Err(error)) = written {
-                tracing::warn!(%error, "the status is not written");
+            if json != shown {
+                match keep.show(&json).await {
+                    Ok(()) => shown = json,
+                    Err(error) => {
+                        tracing::warn!(error = crate::link::chain(&error), "the status is not written")
+                    }
+                }
             }
             if stopping {
                 return;
@@ -123,10 +138,11 @@ impl Writer {
                 Ok(()) = self.held.changed() => {}
                 Ok(()) = self.detached.changed() => {}
                 Ok(()) = self.reports.changed() => {}
+                Ok(()) = self.paused.changed() => {}
             }
             tokio::select! {
                 () = cancel.cancelled() => {}
-                () = sleep(DEBOUNCE) => {}
+                () = sleep(debounce) => {}
             }
         }
     }
@@ -144,6 +160,7 @@ impl Writer {
             problem: connection.problem.clone(),
             certificate_until_ms: identity.validity_ms().1,
             detached: *self.detached.borrow_and_update(),
+            paused: self.paused.borrow_and_update().clone(),
             epoch: order.0.0,
             generation: order.1.0,
             apps: report.as_ref().map(apps).unwrap_or_default(),
@@ -157,7 +174,10 @@ fn apps(report: &Report) -> Vec<AppStatus> {
     let of = |app: &AppKey, state: String, entry: &EntryReport| AppStatus {
         app: app.clone(),
         state,
-        reason: if entry.message.is_empty() { String::new() } else { format!("{:?}", entry.reason) },
+        reason: match entry.reason {
+            EntryReason::None => String::new(),
+            reason => format!("{reason:?}"),
+        },
         message: entry.message.clone(),
         healthy: entry.healthy,
         objects: entry.objects,
@@ -174,7 +194,7 @@ fn apps(report: &Report) -> Vec<AppStatus> {
         healthy: 0,
         objects: 0,
     });
-    entries.chain(leaving).chain(unassigned).collect()
+    entries.chain(leaving).chain(unassigned).take(MOST_APPS).collect()
 }
 
 fn state(state: EntryState) -> String {
@@ -221,6 +241,9 @@ impl Status {
         );
         if self.detached {
             line("Detached", "nothing is enforced any more; everything stays as it is".to_owned());
+        }
+        if let Some(pause) = &self.paused {
+            line("Paused", pause.to_string());
         }
         if !self.apps.is_empty() {
             let width = self.apps.iter().map(|app| app.app.to_string().len()).max().unwrap_or(0).max(3);

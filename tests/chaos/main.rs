@@ -11,4 +11,6 @@ mod git_gone;
 mod given;
 mod guard;
 mod kills;
+mod on_the_spot;
+mod proxied;
 mod restored;

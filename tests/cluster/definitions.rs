@@ -20,7 +20,7 @@ spec:
 ";
 
 /// File names and documents stand in the order that would fail if they were applied as they come.
-fn files() -> Vec<(&'static str, String)> {
+pub fn files() -> Vec<(&'static str, String)> {
     let widget = |size: u32| {
         format!(
             "apiVersion: example.com/v1\nkind: Widget\nmetadata: {{name: small, namespace: shop}}\nspec: {{size: {size}}}\n"

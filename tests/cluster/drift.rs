@@ -65,9 +65,9 @@ async fn an_object_of_somebody_else_with_our_name_is_not_overwritten() {
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("fra-1") && said.contains("ConfigMap web/web"), "{said}");
     let group = stage.group("the conflict is shown", "web", |group| group["phase"] == "Failed").await;
-    assert_eq!(group["reason"], "Conflict", "{group:#}");
+    assert_eq!(group["reason"], "AdoptionRefused", "{group:#}");
     assert_eq!(group["object"], "ConfigMap web/web", "{group:#}");
-    assert!(group["message"].as_str().unwrap().contains("Nave did not create it"), "{group:#}");
+    assert!(group["message"].as_str().unwrap().contains("kubectl-create"), "{group:#}");
     let screen = stage.screen().await;
     assert!(screen.contains("Conflict") && screen.contains("ConfigMap web/web"), "{screen}");
 

@@ -1,14 +1,27 @@
 //! Nave against real clusters; `kubectl` is the witness for everything that is said of one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+mod adoption;
+mod autoscaling;
+mod charts;
+mod conflicts;
 mod definitions;
 mod demo;
 mod drift;
+mod fighting;
 mod harness_itself;
 mod health;
+mod immutable;
+mod impersonation;
+mod installation;
+mod installed;
 mod moves;
+mod observe;
+mod on_the_spot;
 mod outages;
+mod packages;
 mod placement;
+mod questions;
 mod secrets;
 mod stage;
 mod workloads;

@@ -107,6 +107,17 @@ impl Stage {
         .await
     }
 
+    /// Waits until what `hub app show` says of an app on its one cluster is as the closure wants it.
+    pub async fn shown(&self, what: &str, app: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(what, LIMIT, async || {
+            let shown = self.fleet.hub(&["app", "show", app, "-o", "json"]).await?.json()?;
+            let entry = shown["entries"][0].clone();
+            ensure!(wanted(&entry), "{entry:#}\n{}", self.fleet.tails());
+            Ok(entry)
+        })
+        .await
+    }
+
     /// Waits until a cluster's ConfigMap `namespace/name` has this value.
     pub async fn value(&self, cluster: &str, object: &str, wanted: &str) {
         until(&format!("{object} of {cluster} is {wanted}"), LIMIT, async || {

@@ -255,6 +255,16 @@ impl Fleet {
         Ok(())
     }
 
+    /// Starts a cluster's spoke by a program that is complete but for its name.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn adopt_spoke(&mut self, cluster: &str, program: Program) -> Result<()> {
+        let program = program.named(format!("spoke-{cluster}"));
+        self.spokes.insert(cluster.to_owned(), program.start(self.directory())?);
+        Ok(())
+    }
+
     /// A spoke's process.
     ///
     /// # Errors

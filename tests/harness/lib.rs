@@ -4,6 +4,7 @@
 //! end it when they are dropped. Nothing here knows what Nave promises; that is for the tests to say.
 //!
 //! - [`kubernetes`]: clusters, with or without running workloads
+//! - [`connect`]: a proxy that lets nothing through but by CONNECT
 //! - [`etcd`]: an etcd that keeps its word about durability
 //! - [`fleet`]: a hub, spokes and their catalog, as processes
 //! - [`git`]: repositories, and servers for them over http and https
@@ -15,6 +16,7 @@
 
 pub mod assets;
 pub mod canary;
+pub mod connect;
 pub mod etcd;
 pub mod fleet;
 pub mod git;

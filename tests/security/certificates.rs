@@ -10,6 +10,7 @@ use nave_hub::store::{Batch, Store as _};
 use nave_proto::tls::Credentials;
 use nave_proto::v1::content_client::ContentClient;
 use nave_proto::v1::operator_client::OperatorClient;
+use nave_proto::v1::question::Question;
 use nave_proto::v1::{self};
 use rcgen::{KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
@@ -45,6 +46,14 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
     let why = v1::WhyRequest { app: "web".to_owned(), cluster: String::new() };
     let wait = v1::WaitRequest { timeout_ms: 1, ..v1::WaitRequest::default() };
     let hold = v1::HoldRequest { id: "h-0".to_owned() };
+    let asks = |question| v1::AskRequest {
+        question: Some(v1::Question { question: Some(question), ..v1::Question::default() }),
+        ..v1::AskRequest::default()
+    };
+    let objects = |kind: &str| {
+        asks(Question::Objects(v1::LiveObjects { kind: kind.to_owned(), ..v1::LiveObjects::default() }))
+    };
+    let logs = asks(Question::Logs(v1::ObjectLogs::default()));
     let approve = v1::HoldApproveRequest { id: "h-0".to_owned(), reason: String::new() };
     vec![
         ("Status", c.status(v1::StatusRequest::default()).await.map(drop)),
@@ -63,6 +72,9 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("HoldApprove", c.hold_approve(approve).await.map(drop)),
         ("AcceptRestore", c.accept_restore(v1::AcceptRestoreRequest::default()).await.map(drop)),
         ("AuditList", c.audit_list(v1::AuditListRequest::default()).await.map(drop)),
+        ("Ask", c.ask(objects("pods")).await.map(drop)),
+        ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
+        ("Ask for logs", c.ask(logs).await.map(drop)),
     ]
 }
 
@@ -184,8 +196,9 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "HoldList",
         "HoldShow",
         "AuditList",
+        "Ask",
     ];
-    let operates = ["ClusterLabel", "HoldApprove"];
+    let operates = ["ClusterLabel", "HoldApprove", "Ask for Secrets", "Ask for logs"];
     for (credentials, operator) in keys.iter().zip([false, true]) {
         for (call, answer) in operator_calls(&stage.channel(Some(credentials)).await).await {
             let may = looks.contains(&call) || (operator && operates.contains(&call));

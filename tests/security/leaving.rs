@@ -113,7 +113,7 @@ async fn a_removed_cluster_keeps_what_runs_is_let_alone_and_then_refused() {
 
     // Its certificate is nobody's now.
     stage.fleet.kill_spoke("fra-1");
-    let identity = State::open(&stage.fleet.state("fra-1")).unwrap().identity().unwrap().unwrap();
+    let identity = State::open(&stage.fleet.state("fra-1")).await.unwrap().identity().await.unwrap().unwrap();
     let channel = stage.channel(Some(&identity.credentials())).await;
     let refused = Stream::open(channel, peers::hello(&identity.cluster_uid)).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");

@@ -99,6 +99,7 @@ impl View for AppView {
         if !self.entries.is_empty() {
             let first = |entry: &EntryView| entry.cluster.to_string();
             let _ = write!(text, "\n{}", entries("CLUSTER", &self.entries, first, style));
+            text.push_str(&details(&self.entries, style));
         }
         text
     }
@@ -112,6 +113,24 @@ fn version(version: Option<&nave_placement::Digest>) -> String {
     version.map(|version| version.short().to_string()).unwrap_or_default()
 }
 
+/// Every object that is not well, and every one of which something is to be said: which, why, and by whom.
+fn details(entries: &[EntryView], style: Style) -> String {
+    let mut table = Table::new(["CLUSTER", "OBJECT", "WHAT", "DETAILS"]);
+    let mut any = false;
+    for entry in entries {
+        for object in entry.unhealthy.iter().chain(&entry.notes) {
+            any = true;
+            table.row([
+                entry.cluster.to_string().into(),
+                object.key.to_string().into(),
+                object.reason.clone().into(),
+                style.message(&object.message).into(),
+            ]);
+        }
+    }
+    if any { format!("\n{table}") } else { String::new() }
+}
+
 /// Entries, with a first column that tells them apart.
 pub fn entries(
     header: &str,
@@ -119,8 +138,17 @@ pub fn entries(
     first: impl Fn(&EntryView) -> String,
     style: Style,
 ) -> String {
-    let mut table =
-        Table::new([header, "STATE", "HEALTHY", "VERSION", "RUNNING", "CORRECTED", "OBJECT", "MESSAGE"]);
+    let mut table = Table::new([
+        header,
+        "STATE",
+        "HEALTHY",
+        "VERSION",
+        "RUNNING",
+        "CORRECTED",
+        "DRIFTED",
+        "OBJECT",
+        "MESSAGE",
+    ]);
     for entry in entries {
         let worst = entry.unhealthy.first();
         let message =
@@ -132,6 +160,7 @@ pub fn entries(
             version(entry.version.as_ref()).into(),
             version(entry.running.as_ref()).into(),
             entry.corrected.to_string().into(),
+            entry.drifted.to_string().into(),
             worst.map(|object| object.key.to_string()).unwrap_or_default().into(),
             style.message(message.trim_start_matches(": ")).into(),
         ]);

@@ -102,7 +102,8 @@ pub fn document(answer: Answer) -> anyhow::Result<Document> {
     }
 }
 
-fn refused(status: &Status) -> anyhow::Error {
+/// What the hub said, or how the connection broke.
+pub fn refused(status: &Status) -> anyhow::Error {
     use std::error::Error as _;
     let message = match status.source() {
         // It comes from the connection, not from the hub.

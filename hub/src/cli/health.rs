@@ -134,9 +134,9 @@ fn rules_of(file: &Path) -> anyhow::Result<Vec<HealthRule>> {
     }
 }
 
-/// All problems as one error, a line each.
+/// All problems as one error, a line each; that they are errors is said once, before them.
 fn told(problems: &[Problem]) -> anyhow::Error {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = problems.iter().map(|p| p.to_string().replacen("error: ", "", 1)).collect();
     anyhow::anyhow!("{}", lines.join("\n"))
 }
 
@@ -216,7 +216,7 @@ Healthy              Database.example.com/main
         let rows = [
             (
                 APP.replace("object.", "objekt."),
-                "app.yaml:8:14: error: App/db: spec.health[0].healthy: objekt is no known",
+                "app.yaml:8:14: App/db: spec.health[0].healthy: objekt is no known",
             ),
             (APP.replace("kind: App", "kind: Placement"), "app.yaml:"),
             ("a: [".to_owned(), "app.yaml:"),

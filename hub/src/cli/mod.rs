@@ -4,18 +4,23 @@
 //! 3 differences or not converged in time.
 //! Never: knows more than the hub's documents say; renames a flag.
 
+mod adopt;
 mod app;
 mod arguments;
+mod asking;
 mod audit;
 mod catalog;
 pub mod client;
 mod cluster;
 mod demo;
 mod directory;
+mod drift;
 mod failpoints;
+mod get;
 mod health;
 mod hold;
 mod init;
+mod logs;
 mod output;
 mod restore;
 mod secret;
@@ -86,6 +91,14 @@ enum Command {
     App(app::Arguments),
     /// Tell why an app runs on a cluster, or does not
     Why(why::Arguments),
+    /// Show live objects of all clusters, as kubectl shows those of one
+    Get(get::Arguments),
+    /// Show the last lines of logs of pods on any cluster
+    Logs(logs::Arguments),
+    /// Tell field by field what is not as wanted on the clusters, and who changed it
+    Drift(drift::Arguments),
+    /// First contact with objects that Nave did not create
+    Adopt(adopt::Arguments),
     /// Changes that wait for approval
     Hold(hold::Arguments),
     /// Whom secrets are encrypted to
@@ -132,6 +145,10 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Cluster(arguments) => cluster::run(arguments, hub).await,
         Command::App(arguments) => app::run(arguments, hub).await,
         Command::Why(arguments) => why::run(arguments, hub).await,
+        Command::Get(arguments) => get::run(arguments, hub).await,
+        Command::Logs(arguments) => logs::run(arguments, hub).await,
+        Command::Drift(arguments) => drift::run(arguments, hub).await,
+        Command::Adopt(arguments) => adopt::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
         Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,

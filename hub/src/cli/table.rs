@@ -73,6 +73,16 @@ impl Table {
         Self { rows: vec![headers.map(Cell::from).into()] }
     }
 
+    /// A table whose headers were not known before.
+    pub fn of(headers: Vec<Cell>) -> Self {
+        Self { rows: vec![headers] }
+    }
+
+    /// Adds a row to such a table.
+    pub fn row_of(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
     /// Adds a row; it has as many cells as there are headers.
     pub fn row<const N: usize>(&mut self, cells: [Cell; N]) {
         self.rows.push(cells.into());

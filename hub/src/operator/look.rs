@@ -77,6 +77,15 @@ impl Look<'_> {
         })
     }
 
+    /// The clusters of a selection; with an app, those that are assigned it.
+    pub fn chosen(&self, selection: &Selection) -> Vec<ClusterName> {
+        let has = |cluster: &&ClusterName| {
+            let app = selection.app.as_ref();
+            app.is_none_or(|app| self.state.told(cluster).assignment.entries.contains_key(app))
+        };
+        self.selected(selection).filter(has).cloned().collect()
+    }
+
     /// The entries of a cluster.
     pub fn entries(&self, cluster: &ClusterName) -> Vec<EntryView> {
         let told = self.state.told(cluster);
@@ -129,6 +138,8 @@ impl Look<'_> {
             healthy: fresh.map_or(0, |s| s.healthy),
             unhealthy: fresh.map(|s| s.unhealthy.clone()).unwrap_or_default(),
             corrected: said.map_or(0, |s| s.corrected),
+            drifted: fresh.map_or(0, |s| s.drifted),
+            notes: fresh.map(|s| s.notes.clone()).unwrap_or_default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! In: requests with an operator's certificate. Out: JSON documents, the same for CLI, API and page; orders to the other rooms.
 //! Never: answers a call whose role is not declared here (default deny); changes anything without a line in the audit log.
 
+mod asking;
 mod look;
 mod roles;
 mod service;

@@ -1,6 +1,7 @@
 //! Which role each call needs. A call that is not in the table is refused.
 
 use nave_proto::spiffe::{CertificateFacts, Role, SpiffeId};
+use nave_proto::v1::{self, question::Question};
 use tonic::{Request, Status};
 
 use crate::listener::Peer;
@@ -25,9 +26,54 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("HoldApprove", OperatorRole::Operator),
     ("AcceptRestore", OperatorRole::Admin),
     ("AuditList", OperatorRole::Viewer),
+    // Some questions need more: see `needs`.
     ("Ask", OperatorRole::Viewer),
     ("SecretRecipients", OperatorRole::Viewer),
 ];
+
+/// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for
+/// everybody, even without their values.
+fn needs(question: &Question) -> OperatorRole {
+    match question {
+        Question::Logs(_) => OperatorRole::Operator,
+        Question::Objects(asked) if names_secrets(&asked.kind) => OperatorRole::Operator,
+        _ => OperatorRole::Viewer,
+    }
+}
+
+/// Whether a kind may be the core group's Secret. The spoke, which knows its cluster's names, has the last word.
+fn names_secrets(kind: &str) -> bool {
+    let kind = kind.trim().to_ascii_lowercase();
+    matches!(kind.split('.').next(), Some("secret" | "secrets"))
+}
+
+/// Checks who asks clusters, and whether they may ask this: gives how the spokes are told.
+///
+/// # Errors
+/// As [`allow`].
+pub fn allow_question<T>(
+    state: &State,
+    fleet: &str,
+    request: &Request<T>,
+    question: Option<&Question>,
+) -> Result<v1::Asker, Status> {
+    let audit = allow(state, fleet, request, "Ask")?;
+    let name = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+    let role = state.operators.get(&name).map_or(OperatorRole::Viewer, |operator| operator.role);
+    let needed = question.map_or(OperatorRole::Viewer, needs);
+    if role < needed {
+        return Err(Status::permission_denied(format!("{name} is {role:?}; this question needs {needed:?}")));
+    }
+    if matches!(question, Some(Question::Logs(_))) {
+        tracing::info!(operator = name, from = audit.from, "asks for logs");
+    }
+    let role = match role {
+        OperatorRole::Viewer => "viewer",
+        OperatorRole::Operator => "operator",
+        OperatorRole::Admin => "admin",
+    };
+    Ok(v1::Asker { name, role: role.to_owned() })
+}
 
 /// Checks who calls and whether they may: gives the beginning of an audit line.
 ///
@@ -56,6 +102,25 @@ pub fn allow<T>(state: &State, fleet: &str, request: &Request<T>, call: &str) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_and_secrets_need_more_than_a_viewer() {
+        let objects =
+            |kind: &str| Question::Objects(v1::LiveObjects { kind: kind.into(), ..Default::default() });
+        let rows = [
+            (objects("pods"), OperatorRole::Viewer),
+            (objects("Secret"), OperatorRole::Operator),
+            (objects(" SECRETS.v1."), OperatorRole::Operator),
+            (objects("secretstores"), OperatorRole::Viewer),
+            (Question::Diff(v1::EntryDiff::default()), OperatorRole::Viewer),
+            (Question::Adoption(v1::Adoption::default()), OperatorRole::Viewer),
+            (Question::Events(v1::ObjectEvents::default()), OperatorRole::Viewer),
+            (Question::Logs(v1::ObjectLogs::default()), OperatorRole::Operator),
+        ];
+        for (question, expected) in rows {
+            assert_eq!(needs(&question), expected, "{question:?}");
+        }
+    }
 
     #[test]
     fn every_call_of_the_service_declares_its_role_and_nothing_else_does() {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::BoxStream;
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::select::Selector;
@@ -14,8 +13,9 @@ use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tonic::{Request, Response, Status};
 
+use super::asking::Answers;
 use super::look::{Look, Selection};
-use super::roles::allow;
+use super::roles::{allow, allow_question};
 use super::views::{AuditView, CommitView, DoneView, JoinView};
 use super::wait::Wait;
 use crate::deciding::core::json;
@@ -120,7 +120,7 @@ impl OperatorService {
         })
     }
 
-    fn selection(&self, filter: Option<v1::Filter>) -> Result<(Selection, String), Status> {
+    pub(super) fn selection(&self, filter: Option<v1::Filter>) -> Result<(Selection, String), Status> {
         let filter = filter.unwrap_or_default();
         let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let app = given(&filter.app).map(|a| a.parse::<AppKey>().map_err(argument)).transpose()?;
@@ -332,11 +332,12 @@ impl operator_server::Operator for OperatorService {
         document(&DoneView { message: format!("accepted; assignments go out in epoch {epoch}") })
     }
 
-    type AskStream = BoxStream<'static, Result<v1::AskAnswer, Status>>;
+    type AskStream = Answers;
 
     async fn ask(&self, request: Request<v1::AskRequest>) -> Result<Response<Self::AskStream>, Status> {
-        self.allow(&request, "Ask")?;
-        Err(not_asked_yet("Ask"))
+        let question = request.get_ref().question.as_ref().and_then(|asked| asked.question.as_ref());
+        let asker = allow_question(&self.rooms.ledger.state(), &self.rooms.fleet, &request, question)?;
+        self.ask_all(request.into_inner(), asker).map(Response::new)
     }
 
     async fn secret_recipients(&self, request: Request<v1::SecretRecipientsRequest>) -> Answer {
@@ -361,10 +362,6 @@ impl operator_server::Operator for OperatorService {
         }
         document(&AuditView { lines, last })
     }
-}
-
-fn not_asked_yet(call: &str) -> Status {
-    Status::unimplemented(format!("{call} is not served by this version"))
 }
 
 fn unknown_hold(id: &str) -> Status {

@@ -64,6 +64,12 @@ pub struct EntryView {
     pub unhealthy: Vec<ObjectReport>,
     /// Foreign changes that were put back since the spoke started.
     pub corrected: u64,
+    /// Objects with foreign changes that stay.
+    #[serde(default)]
+    pub drifted: u32,
+    /// What is worth saying of objects that are well: `Adopted`, `Yielded`, `Drifted`, `Mutated`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<ObjectReport>,
 }
 
 /// Entries with one state and one cause.

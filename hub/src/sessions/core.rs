@@ -1,5 +1,6 @@
 //! The hub's half of one session, without sockets, store or clock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nave_placement::Digest;
@@ -47,6 +48,8 @@ pub enum Action {
     LostState(Epoch, Generation),
     /// The spoke answered what it holds: the seed of decisions after a restore.
     Seed(Assignment),
+    /// An answer to a question of [`Core::ask`] that was not cancelled.
+    Answered(v1::Answer),
     /// The spoke stopped enforcing.
     Detached,
     /// Something is wrong with this spoke alone.
@@ -82,8 +85,15 @@ pub struct Core {
     unknown: Option<(Epoch, Generation, Digest)>,
     /// It was asked what it holds.
     asked: bool,
+    /// The last question's id; never used twice.
     questions: u64,
+    /// Questions of operators that are not answered.
+    outstanding: BTreeSet<u64>,
 }
+
+/// Questions of operators that one spoke is asked at a time: as many as it answers and queues, and some that are being
+/// cancelled.
+pub const OUTSTANDING: usize = 32;
 
 fn message(message: to_spoke::Message) -> v1::ToSpoke {
     v1::ToSpoke { message: Some(message) }
@@ -102,6 +112,7 @@ impl Core {
             unknown: None,
             asked: false,
             questions: 0,
+            outstanding: BTreeSet::new(),
         }
     }
 
@@ -187,7 +198,23 @@ impl Core {
         }
     }
 
-    fn ask(&mut self) -> Action {
+    /// An operator's question: its id and the message, or nothing where the session has not begun or too many are open.
+    pub fn ask(&mut self, question: v1::Question) -> Option<(u64, v1::ToSpoke)> {
+        if !self.greeted || self.outstanding.len() >= OUTSTANDING {
+            return None;
+        }
+        self.questions += 1;
+        let id = self.questions;
+        self.outstanding.insert(id);
+        Some((id, message(to_spoke::Message::Question(v1::Question { id, ..question }))))
+    }
+
+    /// Nobody waits for this answer any more; tells whether the spoke is still to be told.
+    pub fn cancel(&mut self, question: u64) -> bool {
+        self.outstanding.remove(&question)
+    }
+
+    fn ask_what_it_holds(&mut self) -> Action {
         self.asked = true;
         self.questions += 1;
         let question = question::Question::Assignment(v1::WholeAssignment {});
@@ -207,7 +234,7 @@ impl Core {
             // From before a restore: what it runs becomes the seed of its next assignment. In our own epoch it is proof
             // of a loss, and waits until an operator accepted the restore.
             let before_restore = epoch < view.told.assignment.epoch;
-            return if before_restore && !self.asked { vec![self.ask()] } else { Vec::new() };
+            return if before_restore && !self.asked { vec![self.ask_what_it_holds()] } else { Vec::new() };
         }
         self.unknown = None;
         if view.detaching {
@@ -271,7 +298,12 @@ impl Core {
     }
 
     fn on_answer(&mut self, answer: v1::Answer) -> Vec<Action> {
-        let Some(answer::Answer::Assignment(whole)) = answer.answer else { return Vec::new() };
+        let whole = match answer.answer {
+            // It may be late, cancelled meanwhile, or never have been asked for.
+            _ if self.outstanding.remove(&answer.question) => return vec![Action::Answered(answer)],
+            Some(answer::Answer::Assignment(whole)) => whole,
+            _ => return Vec::new(),
+        };
         let mac = whole.mac.clone();
         let Ok(assignment) = assignment_from_proto(whole, &Assignment::none(Epoch(0))) else {
             return vec![Action::Close("the spoke's answer does not have the digest that it names".into())];
@@ -285,5 +317,64 @@ impl Core {
         } else {
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view() -> View {
+        View {
+            told: Arc::new(Told::nothing(Epoch(1))),
+            report: None,
+            cluster_uid: "uid".into(),
+            sending: true,
+            detaching: false,
+            addresses: Vec::new(),
+            now_ms: 0,
+        }
+    }
+
+    fn greeted() -> Core {
+        let mut core = Core::new("fra-1".into(), MacKey::new([0; 32]));
+        let versions = v1::VersionRange { min: *limits::VERSIONS.start(), max: *limits::VERSIONS.end() };
+        let hello = v1::Hello { versions: Some(versions), cluster_uid: "uid".into(), ..v1::Hello::default() };
+        core.on_message(v1::FromSpoke { message: Some(from_spoke::Message::Hello(hello)) }, &view());
+        core
+    }
+
+    fn answer(question: u64) -> v1::FromSpoke {
+        let answer = Some(answer::Answer::Json(b"{}".to_vec()));
+        let answer = v1::Answer { question, answer, truncated: false };
+        v1::FromSpoke { message: Some(from_spoke::Message::Answer(answer)) }
+    }
+
+    #[test]
+    fn an_answer_reaches_whoever_asked_once_and_any_other_is_dropped() {
+        let mut core = greeted();
+        let (first, message) = core.ask(v1::Question::default()).expect("a question");
+        let sent = matches!(message.message, Some(to_spoke::Message::Question(q)) if q.id == first);
+        assert!(sent);
+        let (second, _) = core.ask(v1::Question::default()).expect("another");
+        assert_ne!(first, second);
+        let of = |core: &mut Core, id| core.on_message(answer(id), &view());
+        assert!(matches!(of(&mut core, second).as_slice(), [Action::Answered(a)] if a.question == second));
+        assert_eq!(of(&mut core, second), [], "once");
+        assert_eq!(of(&mut core, 99), [], "never asked");
+        assert!(core.cancel(first), "the spoke is to be told");
+        assert!(!core.cancel(first));
+        assert_eq!(of(&mut core, first), [], "cancelled");
+    }
+
+    #[test]
+    fn a_session_takes_a_bounded_number_of_questions_and_none_before_it_has_begun() {
+        let mut early = Core::new("fra-1".into(), MacKey::new([0; 32]));
+        assert_eq!(early.ask(v1::Question::default()), None);
+        let mut core = greeted();
+        let asked = (0..OUTSTANDING + 5).filter(|_| core.ask(v1::Question::default()).is_some()).count();
+        assert_eq!(asked, OUTSTANDING);
+        assert!(core.cancel(1));
+        assert!(core.ask(v1::Question::default()).is_some(), "one has made room");
     }
 }

@@ -42,9 +42,12 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
         }
         Action::LostState(epoch, generation) => return doubt(state, cluster, *epoch, *generation, now_ms),
         Action::Seed(held) => return seed(state, cluster, held),
-        Action::Send(_) | Action::Accepted(..) | Action::Detached | Action::Alarm(_) | Action::Close(_) => {
-            return Vec::new();
-        }
+        Action::Send(_)
+        | Action::Accepted(..)
+        | Action::Answered(_)
+        | Action::Detached
+        | Action::Alarm(_)
+        | Action::Close(_) => return Vec::new(),
     };
     vec![write]
 }

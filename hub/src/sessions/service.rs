@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
+use super::asking::{Desk, Way, desk};
 use super::core::{Action, Alarm, Core, View};
 use super::effects::effects;
 use crate::listener::Peer;
@@ -32,6 +33,7 @@ const ATTEMPTS: usize = 5;
 pub struct Live {
     id: u64,
     cancel: CancellationToken,
+    way: Way,
     /// Since when, Unix milliseconds.
     pub since_ms: u64,
     /// From where.
@@ -121,12 +123,14 @@ impl Sessions {
     }
 
     /// The newest session of a key wins.
-    fn begin(&self, cluster: &ClusterName, address: &str) -> (u64, CancellationToken) {
+    fn begin(&self, cluster: &ClusterName, address: &str) -> (u64, CancellationToken, Desk) {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let cancel = self.closing.child_token();
+        let (way, desk) = desk();
         let live = Live {
             id,
             cancel: cancel.clone(),
+            way,
             since_ms: self.ledger.now_ms(),
             address: address.to_owned(),
             accepted: None,
@@ -136,7 +140,12 @@ impl Sessions {
         }
         lock(&self.alarms).remove(cluster);
         self.changed.send_modify(|n| *n += 1);
-        (id, cancel)
+        (id, cancel, desk)
+    }
+
+    /// The way to a cluster's spoke, while it is connected.
+    pub(super) fn way(&self, cluster: &ClusterName) -> Option<Way> {
+        lock(&self.live).get(cluster).map(|live| live.way.clone())
     }
 
     fn end(&self, cluster: &ClusterName, id: u64) {
@@ -201,6 +210,7 @@ struct Session {
     id: u64,
     cancel: CancellationToken,
     core: Core,
+    desk: Desk,
     inbound: Streaming<v1::FromSpoke>,
     changes: watch::Receiver<u64>,
     pending: VecDeque<v1::ToSpoke>,
@@ -236,6 +246,10 @@ impl Session {
                     Ok(()) => self.offer().await,
                     Err(_) => return None,
                 },
+                messages = self.desk.next(&mut self.core) => {
+                    self.pending.extend(messages);
+                    Ok(())
+                }
             };
             if let Err(error) = outcome {
                 warn!(cluster = %self.cluster, error = crate::deciding::run::chain(&error), "the session ends");
@@ -302,6 +316,7 @@ impl Session {
                 Action::Accepted(epoch, generation) => {
                     self.sessions.accepted(&self.cluster, self.id, (epoch, generation));
                 }
+                Action::Answered(answer) => self.desk.answered(answer),
                 Action::Seed(_) => {
                     if let Some(view) = self.sessions.view(&self.cluster) {
                         actions.extend(self.core.seeded(&view));
@@ -341,11 +356,12 @@ impl session_server::Session for SessionService {
     ) -> Result<Response<Self::OpenStream>, Status> {
         let (cluster, address) = self.0.caller(&request)?;
         let changes = self.0.ledger.changes_of(&cluster);
-        let (id, cancel) = self.0.begin(&cluster, &address);
+        let (id, cancel, desk) = self.0.begin(&cluster, &address);
         info!(%cluster, address, "session");
         let session = Box::new(Session {
             sessions: self.0.clone(),
             core: Core::new(cluster.to_string(), self.0.mac.clone()),
+            desk,
             cluster,
             id,
             cancel,

@@ -13,7 +13,7 @@ mod parse;
 mod paths;
 mod problems;
 mod references;
-mod suggest;
+pub mod suggest;
 mod treat;
 mod treatment;
 pub(crate) mod yaml;

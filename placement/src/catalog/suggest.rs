@@ -10,7 +10,7 @@ pub(super) fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>)
 }
 
 /// `; did you mean X?`, or nothing.
-pub(crate) fn did_you_mean<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
     nearest(given, valid).map(|word| format!("; did you mean {word}?")).unwrap_or_default()
 }
 

@@ -84,7 +84,13 @@ impl Desired<'_> {
             return Err(unresolved(entry, Reason::BundleMissing { bundle: entry.bundle }, None));
         };
         match resolve_opened(&bytes, entry, scopes, &|sealed| self.secrets.open(sealed)) {
-            Ok(objects) => Ok(Wanted { entry: entry.clone(), objects }),
+            Ok(objects) => match in_full(entry) {
+                Ok(entry) => Ok(Wanted { entry, objects }),
+                Err(reason) => {
+                    let claims = objects.into_iter().map(|object| object.key).collect();
+                    Err(unresolved(entry, *reason, Some(claims)))
+                }
+            },
             Err(error @ ResolveError::Twice { .. }) => {
                 // It cannot be applied, but what it claims is known: the rest of the cluster goes on.
                 let claims: Option<BTreeSet<_>> =
@@ -107,4 +113,18 @@ fn unresolved(
     claims: Option<BTreeSet<nave_placement::ObjectKey>>,
 ) -> Unresolved {
     Unresolved { entry: Some(Box::new(entry.clone())), reason: Box::new(reason), claims }
+}
+
+/// The entry with its service account's namespace, which is the app's own where none is written.
+fn in_full(entry: &Entry) -> Result<Entry, Box<Reason>> {
+    let mut entry = entry.clone();
+    if let Some(name) = entry.options.treatment.service_account.take() {
+        let in_full = match &entry.options.namespace {
+            _ if name.contains('/') => name,
+            Some(namespace) => format!("{}/{name}", namespace.name),
+            None => return Err(Box::new(Reason::AccountWithoutNamespace { name })),
+        };
+        entry.options.treatment.service_account = Some(in_full);
+    }
+    Ok(entry)
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use nave_placement::catalog::Mode;
 use nave_placement::render::Scopes;
 use nave_placement::report::{EntryReport, EntryState};
 use nave_placement::{AppKey, Digest};
@@ -19,7 +20,7 @@ use super::survey::Survey;
 use super::{Desired, Interrupt, judge};
 use crate::plan::{Claimed, Claims, Index, Rank, rank};
 use crate::report::{Outcome, Reason, pending};
-use crate::target::{Changed, Inventory, Owned, Target, TargetError};
+use crate::target::{Changed, Inventory, Missing, Owned, Target, TargetError};
 
 /// Apps that are worked on at once. Each writes the objects of one rank at once; the target bounds its requests.
 const APPS_AT_ONCE: usize = 8;
@@ -79,6 +80,8 @@ pub struct Engine {
     inventories: Option<BTreeMap<AppKey, Inventory>>,
     kept: BTreeMap<AppKey, Kept>,
     leaving: BTreeMap<AppKey, EntryReport>,
+    /// Leaving apps of which it is not known whether anything is left.
+    unsure: BTreeSet<AppKey>,
     /// The last round did not come to its end: what it was told of changes is lost.
     blind: bool,
 }
@@ -103,12 +106,15 @@ impl Engine {
             Look::At { changed, .. } => changed.all,
         };
         // Taken, so that a round that is dropped on its way leaves nothing behind that may not be true.
-        let known = self.inventories.take().filter(|_| !everything);
+        let (known, before) = match self.inventories.take() {
+            Some(known) if !everything => (Some(known), None),
+            before => (None, before),
+        };
         let fresh = known.is_none();
         let mut inventories = match known {
             Some(known) => known,
             None => match target.inventories().await {
-                Ok(stored) => stored,
+                Ok(stored) => self.recovered(target, desired, stored, before.as_ref()).await,
                 Err(error) => return judge::unreachable(desired, &error),
             },
         };
@@ -142,6 +148,36 @@ impl Engine {
         self.inventories = Some(inventories);
         self.blind = false;
         outcome
+    }
+
+    /// The inventories that are stored, and those that are missing though their apps have objects here.
+    async fn recovered(
+        &mut self,
+        target: &dyn Target,
+        desired: &Desired<'_>,
+        mut stored: BTreeMap<AppKey, Inventory>,
+        before: Option<&BTreeMap<AppKey, Inventory>>,
+    ) -> BTreeMap<AppKey, Inventory> {
+        self.unsure.clear();
+        let assignment = desired.assignment;
+        let missing = |app: &&AppKey| !stored.contains_key(*app);
+        let assigned: BTreeSet<_> = assignment.entries.keys().filter(missing).cloned().collect();
+        let leaving = assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app));
+        let leaving: BTreeSet<_> = leaving.filter(missing).cloned().collect();
+        if assigned.is_empty() && leaving.is_empty() {
+            return stored;
+        }
+        let was_there = |app: &&AppKey| before.is_some_and(|before| before.contains_key(*app));
+        let lost = assigned.iter().chain(&leaving).filter(was_there).cloned().collect();
+        let missing = Missing { assigned, lost, leaving };
+        match target.rebuild(&missing).await {
+            Ok(found) => stored.extend(found),
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be told which objects apps without an inventory have here");
+                self.unsure = missing.leaving;
+            }
+        }
+        stored
     }
 
     /// Whether the last round could not even begin, so that the next looks at everything.
@@ -340,7 +376,8 @@ impl Engine {
         unstored: Option<TargetError>,
         outcome: &mut Outcome,
     ) {
-        let Done { app, progress, mut report, mut reasons, .. } = done;
+        let Done { app, steps, progress, mut report, mut reasons } = done;
+        let done_observing = steps.treatment.mode == Mode::Observe;
         reasons.extend(progress.problems);
         reasons.extend(unstored.map(|error| Reason::Unreachable { message: error.to_string() }));
         if !progress.finished {
@@ -364,6 +401,11 @@ impl Engine {
         let before = self.kept.get(&app).map_or(0, |kept| kept.report.corrected);
         report.corrected = before + u64::from(progress.corrected);
         report.version = inventory.and_then(|inventory| inventory.version);
+        if inventory.is_none() && reasons.is_empty() && done_observing {
+            // Nothing was ever applied, and nothing would have to be.
+            report.version =
+                desired.entries.get(&app).and_then(|e| e.as_ref().ok()).map(|entry| entry.version);
+        }
         let mut report = judge::verdict(report, reasons);
         // Here, since a later round tells it again and has not opened anything of this app.
         desired.secrets.scrub(&mut report);
@@ -403,6 +445,10 @@ impl Engine {
             if inventories.contains_key(app) {
                 let report = self.leaving.get(app).cloned();
                 let report = report.unwrap_or_else(|| judge::verdict(pending(), vec![Reason::Interrupted]));
+                outcome.leaving.insert(app.clone(), report);
+            } else if self.unsure.contains(app) {
+                let message = "it is not known which of its objects are here".to_owned();
+                let report = judge::verdict(pending(), vec![Reason::Unreachable { message }]);
                 outcome.leaving.insert(app.clone(), report);
             } else {
                 outcome.left.insert(app.clone());

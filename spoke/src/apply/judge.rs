@@ -4,14 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use nave_placement::report::{EntryReport, EntryState, MAX_UNHEALTHY, ObjectReport};
+use nave_placement::catalog::{Drift, Mode};
+use nave_placement::render::Resolved;
+use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, ObjectReport};
 use nave_placement::{AppKey, ObjectKey};
 
 use super::Desired;
 use super::round::Progress;
-use crate::plan::{Observed, Unresolved, Wanted, is_given};
+use crate::observe::changes::told;
+use crate::plan::{Ignored, Observed, Terms, Unresolved, Wanted, is_given};
 use crate::report::{Outcome, Reason, pending};
-use crate::target::{Health, HealthState, Inventory, Seen, TargetError};
+use crate::target::{Foreign, Found, Health, HealthState, Inventory, Seen, TargetError};
 
 /// The outcome of a round that could not even begin.
 pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
@@ -47,18 +50,22 @@ pub(super) fn entry(
         Err(unresolved) => report.objects = unresolved.entry.as_ref().map_or(0, |entry| entry.objects),
         Ok(wanted) => {
             report.objects = u32::try_from(wanted.objects.len()).unwrap_or(u32::MAX);
-            let mut unhealthy = Vec::new();
+            let (mut unhealthy, mut notes) = (Vec::new(), Vec::new());
             for object in &wanted.objects {
                 if let Some(trouble) = troubles.get(&object.key) {
                     unhealthy.push((object.key.clone(), trouble.clone()));
                     continue;
                 }
-                let health = match seen.get(&object.key) {
-                    Some(Ok(Seen::Ours { health, .. })) => health.clone(),
-                    Some(Ok(Seen::Foreign)) if is_given(wanted, object) => Health::healthy(),
-                    Some(Ok(Seen::Absent | Seen::Foreign)) => not_there(),
-                    Some(Err(_)) | None => continue,
-                };
+                let Some(Ok(seen)) = seen.get(&object.key) else { continue };
+                let standing = standing(wanted, object, seen);
+                report.drifted += u32::from(standing.drifted);
+                notes.extend(standing.notes);
+                if let Some(reason) = standing.reason {
+                    unhealthy.extend(reason.trouble());
+                    reasons.push(reason);
+                    continue;
+                }
+                let health = standing.health;
                 if matches!(health.state, HealthState::Healthy | HealthState::Suspended) {
                     report.healthy += 1;
                     continue;
@@ -71,9 +78,96 @@ pub(super) fn entry(
             unhealthy.sort_by_key(|(_, health)| std::cmp::Reverse(health.state));
             unhealthy.truncate(MAX_UNHEALTHY);
             report.unhealthy = unhealthy.into_iter().map(object_report).collect();
+            notes.truncate(MAX_NOTES);
+            report.notes = notes.into_iter().map(object_report).collect();
         }
     }
     (report, reasons)
+}
+
+/// How one object stands.
+struct Standing {
+    health: Health,
+    /// What is wrong with it apart from its health.
+    reason: Option<Reason>,
+    /// A foreign change of it stays.
+    drifted: bool,
+    notes: Vec<(ObjectKey, Health)>,
+}
+
+fn standing(wanted: &Wanted, object: &Resolved, seen: &Seen) -> Standing {
+    let key = &object.key;
+    let terms = Terms::of(&wanted.entry.options.treatment, object).ok();
+    let observes = terms.as_ref().is_some_and(|terms| terms.mode == Mode::Observe);
+    let mut standing =
+        Standing { health: Health::healthy(), reason: None, drifted: false, notes: Vec::new() };
+    let differs = |message: String| Some(Reason::Differs { object: key.clone(), message });
+    match seen {
+        Seen::Absent if observes => standing.reason = differs("it is not there".to_owned()),
+        Seen::Absent => standing.health = not_there(),
+        Seen::Terminating { message, stuck } => {
+            let (object, message) = (key.clone(), message.clone());
+            standing.reason = Some(Reason::Terminating { object, message, stuck: *stuck });
+        }
+        Seen::Foreign(_) if is_given(wanted, object) => {}
+        Seen::Foreign(Foreign { changes, health, .. }) if observes => {
+            standing.health = health.clone().unwrap_or_else(Health::healthy);
+            match changes.as_deref().unwrap_or_default() {
+                [] => {}
+                changes => standing.reason = differs(told(changes)),
+            }
+        }
+        Seen::Foreign(Foreign { health, .. })
+            if terms.as_ref().is_some_and(|t| t.ignored == Ignored::Whole) =>
+        {
+            standing.health = health.clone().unwrap_or_else(Health::healthy);
+        }
+        Seen::Foreign(_) => standing.health = not_there(),
+        Seen::Ours { found, health, .. } if observes => {
+            standing.health = health.clone();
+            if !found.changes.is_empty() {
+                standing.drifted = true;
+                standing.reason = differs(told(&found.changes));
+            }
+        }
+        Seen::Ours { differs, drifted, health, found } => {
+            standing.health = health.clone();
+            standing.notes = notes(key, found);
+            let stays = *differs && *drifted;
+            if stays && terms.as_ref().is_some_and(|terms| terms.drift == Drift::Report) {
+                standing.drifted = true;
+                standing.notes.push((key.clone(), note("Drifted", told(&found.changes))));
+            } else if stays && found.fought {
+                standing.drifted = true;
+                let message = format!(
+                    "{}; it was corrected again and again, and is left as it is until the app changes, or for an hour",
+                    told(&found.changes)
+                );
+                standing.reason = Some(Reason::Fought { object: key.clone(), message });
+            }
+        }
+    }
+    standing
+}
+
+/// What is worth saying of an object that is well.
+fn notes(key: &ObjectKey, found: &Found) -> Vec<(ObjectKey, Health)> {
+    let mut notes = Vec::new();
+    if let Some(from) = &found.adopted {
+        notes.push(note("Adopted", format!("taken over from {from}")));
+    }
+    if !found.yielded.is_empty() {
+        notes.push(note("Yielded", told(&found.yielded)));
+    }
+    if !found.mutated.is_empty() {
+        let message = format!("the cluster makes something else of it: {}", told(&found.mutated));
+        notes.push(note("Mutated", message));
+    }
+    notes.into_iter().map(|note| (key.clone(), note)).collect()
+}
+
+fn note(reason: &str, message: String) -> Health {
+    Health { state: HealthState::Healthy, reason: reason.to_owned(), message }
 }
 
 /// The report of an app on its way out.

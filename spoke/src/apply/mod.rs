@@ -39,6 +39,9 @@ use crate::target::Target;
 pub trait Interrupt: Send + Sync {
     /// `Break` ends the round before this step.
     fn before(&self, app: &AppKey, step: &Step) -> ControlFlow<()>;
+
+    /// Takes out of a plan what must not be done on this cluster, and says so in it. Adds nothing.
+    fn allow(&self, _: &mut crate::plan::Plan) {}
 }
 
 impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for F {

@@ -60,6 +60,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Round<'a> {
+    /// Leaves in a plan what may be done here.
+    pub fn allow(&self, plan: &mut crate::plan::Plan) {
+        self.interrupt.allow(plan);
+    }
+
     /// A round that has written nothing yet.
     pub fn new(target: &'a dyn Target, interrupt: &'a dyn Interrupt) -> Self {
         Self {
@@ -123,18 +128,18 @@ impl<'a> Round<'a> {
                 group.iter().map(|step| self.apply(app, plan, step)).collect();
             let (mut stopped, mut unreachable) = (false, false);
             while let Some((step, answer)) = writes.next().await {
-                let Step::Apply { object, drifted, .. } = step else { continue };
+                let Step::Apply { object, how } = step else { continue };
                 match answer {
                     None => stopped = true,
                     Some(Ok(applied)) => {
                         progress.applied.insert(object.key.clone());
-                        progress.corrected += u32::from(*drifted && applied != Applied::Unchanged);
+                        progress.corrected += u32::from(how.corrects && applied != Applied::Unchanged);
                         let prepares = rank(&object.key) <= Rank::Definition;
                         progress.prepared |= prepares && applied != Applied::Unchanged;
                     }
                     Some(Err(error)) => {
                         unreachable |= matches!(error, TargetError::Unreachable(_));
-                        progress.problems.push(not_applied(&object.key, error));
+                        progress.problems.push(Reason::of(&object.key, &error));
                     }
                 }
             }
@@ -153,12 +158,12 @@ impl<'a> Round<'a> {
         plan: &AppPlan,
         step: &'s Step,
     ) -> (&'s Step, Option<Result<Applied, TargetError>>) {
-        let Step::Apply { object, take, .. } = step else { return (step, None) };
+        let Step::Apply { object, how } = step else { return (step, None) };
         if self.may(app, step).is_err() {
             return (step, None);
         }
         let of = Behalf { app, treatment: &plan.treatment };
-        (step, Some(self.target.apply(of, object, *take).await))
+        (step, Some(self.target.apply(of, object, *how).await))
     }
 
     /// Lets an object be handed over to this app: it has it.
@@ -248,7 +253,7 @@ impl<'a> Round<'a> {
     /// What remains of an inventory.
     fn remaining(&self, pass: &BTreeMap<AppKey, Inventory>, of: &AppKey, progress: &Progress) -> Inventory {
         let mut inventory = self.current(pass, of);
-        inventory.objects.retain(|key| !progress.settled.contains(&(of.clone(), key.clone())));
+        inventory.retain(|key| !progress.settled.contains(&(of.clone(), key.clone())));
         inventory
     }
 
@@ -266,7 +271,8 @@ impl<'a> Round<'a> {
             remaining.version = complete.or(remaining.version);
         }
         let stored = self.current(pass, of);
-        if stored.objects != remaining.objects {
+        let with_version = Inventory { version: remaining.version, ..stored.clone() };
+        if with_version != remaining {
             self.may(app, step)?;
             self.store(of, remaining, progress).await;
         } else if stored != remaining {
@@ -364,7 +370,10 @@ fn removed(of: &AppKey, key: &ObjectKey, answer: Result<Deleted, TargetError>, p
             progress.settled.insert((of.clone(), key.clone()));
             progress.kept.push(key.clone());
         }
-        Ok(Deleted::Terminating) => progress.problems.push(Reason::Terminating { object: key.clone() }),
+        Ok(Deleted::Terminating) => {
+            let (object, message) = (key.clone(), String::new());
+            progress.problems.push(Reason::Terminating { object, message, stuck: false });
+        }
         Err(TargetError::Unreachable(message)) => {
             progress.problems.push(Reason::NotSeen { object: key.clone(), message });
         }
@@ -372,15 +381,5 @@ fn removed(of: &AppKey, key: &ObjectKey, answer: Result<Deleted, TargetError>, p
             let message = error.to_string();
             progress.problems.push(Reason::RemovalFailed { object: key.clone(), message });
         }
-    }
-}
-
-fn not_applied(key: &ObjectKey, error: TargetError) -> Reason {
-    let object = key.clone();
-    match error {
-        TargetError::Refused(message) => Reason::Refused { object, message },
-        TargetError::Conflict(message) => Reason::Conflict { object, message },
-        TargetError::NotServed(_) => Reason::NotServed { object },
-        TargetError::Unreachable(message) => Reason::NotSeen { object, message },
     }
 }

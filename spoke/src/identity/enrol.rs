@@ -71,7 +71,7 @@ enum Attempt {
 /// # Errors
 /// When the hub refuses, or the disk does.
 pub async fn enrol(enrolling: &Enrolling, token: &v1::JoinToken) -> Result<Identity, EnrolError> {
-    let key = key_for(&enrolling.state, &token.id)?;
+    let key = key_for(&enrolling.state, &token.id).await?;
     let csr = CertificateParams::default().serialize_request(&key).map_err(EnrolError::Key)?;
     let request = v1::EnrolRequest {
         token_id: token.id.clone(),
@@ -87,7 +87,7 @@ pub async fn enrol(enrolling: &Enrolling, token: &v1::JoinToken) -> Result<Ident
                 enrolling.clock.saw(answer.time_ms);
                 let expected = (token.fleet.as_str(), ca);
                 let identity = Identity::checked(*answer, &key, expected, &token.id, &enrolling.cluster_uid)?;
-                enrolling.state.joined(&identity)?;
+                enrolling.state.joined(&identity).await?;
                 tracing::info!(cluster = identity.cluster, fleet = identity.fleet, "joined");
                 return Ok(identity);
             }
@@ -112,14 +112,14 @@ pub async fn enrol(enrolling: &Enrolling, token: &v1::JoinToken) -> Result<Ident
 }
 
 /// The key that this token is used with; stored before it is used.
-fn key_for(state: &State, token: &str) -> Result<KeyPair, EnrolError> {
-    if let Some(begun) = state.joining()?.filter(|begun| begun.token == token)
+async fn key_for(state: &State, token: &str) -> Result<KeyPair, EnrolError> {
+    if let Some(begun) = state.joining().await?.filter(|begun| begun.token == token)
         && let Ok(key) = KeyPair::try_from(begun.key.0)
     {
         return Ok(key);
     }
     let key = KeyPair::generate().map_err(EnrolError::Key)?;
-    state.store_joining(&Joining { token: token.to_owned(), key: Secret(key.serialize_der()) })?;
+    state.store_joining(&Joining { token: token.to_owned(), key: Secret(key.serialize_der()) }).await?;
     Ok(key)
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Identity, Misfit};
 use crate::link::{self, Connector, HubClock};
-use crate::state::{State, StateError, blocking};
+use crate::state::{State, StateError};
 
 /// How often the time is looked at: clocks jump and machines sleep, so one long timer would miss the hour.
 const LOOK: Duration = Duration::from_secs(60);
@@ -100,15 +100,9 @@ impl Membership {
         let old = self.identity();
         let changed = !addresses.is_empty() && addresses != old.hub_addresses;
         let next = changed.then(|| Identity { hub_addresses: addresses, ..(*old).clone() });
-        let state = self.state.clone();
-        let store = move || {
-            state.store_hub_time(time_ms)?;
-            if let Some(next) = &next {
-                state.store_identity(next)?;
-            }
-            Ok(next)
-        };
-        if let Some(next) = blocking(store).await? {
+        self.state.store_hub_time(time_ms).await?;
+        if let Some(next) = next {
+            self.state.store_identity(&next).await?;
             self.identity.send_replace(Arc::new(next));
         }
         Ok(())
@@ -129,8 +123,7 @@ impl Membership {
         for address in &identity.hub_addresses {
             match self.renew_at(&identity, address).await {
                 Ok(next) => {
-                    let state = self.state.clone();
-                    let next = blocking(move || state.store_identity(&next).map(|()| next)).await?;
+                    self.state.store_identity(&next).await?;
                     let until_ms = next.validity_ms().1;
                     self.identity.send_replace(Arc::new(next));
                     tracing::info!(until_ms, "the certificate was renewed");

@@ -5,10 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use nave_placement::assign::Entry;
+use nave_placement::catalog::{Adopt, Mode, OnImmutable};
+use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
 use super::{AppPlan, Input, Plan, Step};
-use crate::target::Seen;
+use crate::target::{Contact, Seen, Write};
 
 /// A promise that a plan would break.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +58,44 @@ pub enum Violation {
         /// Which object.
         key: ObjectKey,
     },
+    /// It would write for an app that only observes.
+    #[error("{app} only observes, and would write")]
+    WritesObserved {
+        /// Whose plan.
+        app: AppKey,
+    },
+    /// It would take over what must not be taken over.
+    #[error("{app} would adopt {key}, which `adopt: Never` forbids")]
+    AdoptsForbidden {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
+    },
+    /// It would write an object that is left to others as a whole.
+    #[error("{app} would write {key}, all of which is ignored once it is there")]
+    WritesIgnored {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
+    },
+    /// It would delete an object in order to change it, and must not.
+    #[error("{app} would make {key} anew, which its kind or `onImmutable` forbids")]
+    RecreatesForbidden {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
+    },
+    /// It would delete an object whose manifest, or whose kind, says that it stays.
+    #[error("{app} would delete {key}, which stays")]
+    DeletesKept {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
+    },
     /// It would write without having looked, or take what is not ours.
     #[error("{app} would write {key} over what it did not see as ours")]
     WritesBlindly {
@@ -74,6 +115,11 @@ impl Violation {
             | Self::DeletesTooMany { app, .. }
             | Self::RemovesUnlisted { app, .. }
             | Self::WritesUnlisted { app, .. }
+            | Self::WritesObserved { app }
+            | Self::AdoptsForbidden { app, .. }
+            | Self::WritesIgnored { app, .. }
+            | Self::RecreatesForbidden { app, .. }
+            | Self::DeletesKept { app, .. }
             | Self::WritesBlindly { app, .. } => app,
         }
     }
@@ -85,6 +131,7 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
     for (app, steps) in &plan.apps {
         removals(input, app, steps, &mut violations);
         writes(input, app, steps, &mut violations);
+        observes(input, app, steps, &mut violations);
     }
     violations
 }
@@ -100,6 +147,11 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
         }
         if blind {
             violations.push(Violation::RemovesBlindly { app: app.clone(), key: key.clone() });
+        }
+        if let Step::Prune { .. } = step
+            && stays(input, of, key)
+        {
+            violations.push(Violation::DeletesKept { app: app.clone(), key: key.clone() });
         }
         if !input.inventories.get(of).is_some_and(|inventory| inventory.objects.contains(key)) {
             violations.push(Violation::RemovesUnlisted { app: app.clone(), key: key.clone() });
@@ -129,22 +181,67 @@ fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<
     for step in &plan.raise {
         match step {
             Step::Widen(inventory) => listed.extend(&inventory.objects),
-            Step::Apply { object, take, .. } => {
+            Step::Apply { object, how } => {
                 let key = &object.key;
                 if !listed.contains(key) {
                     violations.push(Violation::WritesUnlisted { app: app.clone(), key: key.clone() });
                 }
                 let seen = input.seen.get(app).and_then(|seen| seen.get(key));
-                let may = match seen {
-                    Some(Ok(Seen::Ours { .. })) => true,
-                    Some(Ok(Seen::Absent | Seen::Foreign)) => !take,
-                    Some(Err(_)) | None => false,
+                let may = match (seen, how.contact) {
+                    (Some(Ok(Seen::Ours { .. })), Contact::Ours) => true,
+                    (Some(Ok(Seen::Absent)), Contact::Absent)
+                    | (Some(Ok(Seen::Foreign(_))), Contact::Foreign) => !how.take && !how.recreate,
+                    _ => false,
                 };
                 if !may {
                     violations.push(Violation::WritesBlindly { app: app.clone(), key: key.clone() });
                 }
+                terms(input, app, object, *how, violations);
             }
             _ => {}
         }
     }
+}
+
+/// An app that observes has no steps at all.
+fn observes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {
+    let observed = |entry: &Entry| entry.options.treatment.mode == Mode::Observe;
+    let is_observed = matches!(input.wanted.get(app), Some(Ok(wanted)) if observed(&wanted.entry));
+    if is_observed && !(plan.raise.is_empty() && plan.settle.is_empty()) {
+        violations.push(Violation::WritesObserved { app: app.clone() });
+    }
+}
+
+/// What the app's options, and the object's own annotations, forbid; read from where they stand.
+fn terms(input: &Input<'_>, app: &AppKey, object: &Resolved, how: Write, violations: &mut Vec<Violation>) {
+    let Some(Ok(wanted)) = input.wanted.get(app) else { return };
+    let treatment = &wanted.entry.options.treatment;
+    let said = |name: &str| object.object.pointer(&format!("/metadata/annotations/nave.dev~1{name}"));
+    let (app, key) = (app.clone(), object.key.clone());
+    let never = said("adopt").map_or(treatment.adopt == Adopt::Never, |said| said == "Never");
+    if how.contact == Contact::Foreign && never {
+        violations.push(Violation::AdoptsForbidden { app: app.clone(), key: key.clone() });
+    }
+    let is_left = said("ignore").is_some_and(|said| said == "*" || said == "true");
+    let of_this_app = input.seen.get(&app).and_then(|seen| seen.get(&key));
+    let as_wanted = matches!(of_this_app, Some(Ok(Seen::Ours { differs: false, .. } | Seen::Foreign(_))));
+    let is_listed = input.inventories.get(&app).is_some_and(|inventory| inventory.objects.contains(&key));
+    if is_left && as_wanted && (is_listed || how.contact == Contact::Foreign) {
+        violations.push(Violation::WritesIgnored { app: app.clone(), key: key.clone() });
+    }
+    let is_container = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"];
+    if how.recreate && (treatment.on_immutable != OnImmutable::Recreate || is_container.contains(&&*key.kind))
+    {
+        violations.push(Violation::RecreatesForbidden { app, key });
+    }
+}
+
+/// Whether an object is said to stay where others are deleted.
+fn stays(input: &Input<'_>, of: &AppKey, key: &ObjectKey) -> bool {
+    let Some(inventory) = input.inventories.get(of) else { return false };
+    let container = match key.group.as_str() {
+        "" => matches!(&*key.kind, "Namespace" | "PersistentVolume" | "PersistentVolumeClaim"),
+        group => group == "apiextensions.k8s.io",
+    };
+    inventory.kept.contains(key) || (container && !inventory.expendable.contains(key))
 }

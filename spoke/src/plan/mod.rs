@@ -14,6 +14,7 @@ mod index;
 mod order;
 mod raise;
 mod settle;
+pub mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +33,9 @@ pub use order::{Rank, is_kept, rank};
 pub(crate) use raise::is_given;
 
 use crate::report::Reason;
-use crate::target::{Inventory, Seen, TargetError};
+pub use terms::{Ignored, Terms};
+
+use crate::target::{Inventory, Seen, TargetError, Write};
 
 /// An entry and its objects.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,10 +85,8 @@ pub enum Step {
     Apply {
         /// What to write.
         object: Resolved,
-        /// Overwrite what others changed: only for what is ours.
-        take: bool,
-        /// It is written because it, or a field that is ours, was changed or removed by somebody else.
-        drifted: bool,
+        /// How.
+        how: Write,
     },
     /// Another app has it now: it leaves this inventory and is not touched. Provided that it is `to`'s: applied for it
     /// in this round, or at [`AppPlan::rest`] there.

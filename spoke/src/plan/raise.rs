@@ -3,12 +3,14 @@
 //! In: an entry's objects, what was seen of them, who else has or claims them. Out: `raise` and `blocked` of its plan.
 //! Never: writes what it could not see, or what another app holds.
 
+use nave_placement::catalog::{Adopt, Conflicts, Drift, Mode, OnImmutable};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{AppPlan, Claims, Input, Step, Unresolved, Wanted, digest, rank};
+use super::{AppPlan, Claims, Ignored, Input, Step, Terms, Unresolved, Wanted, digest, is_kept, rank};
+use crate::observe::changes;
 use crate::report::Reason;
-use crate::target::{Inventory, Seen, TargetError};
+use crate::target::{Contact, Foreign, Inventory, Seen, TargetError, Write};
 
 /// What is to be done about one object.
 enum Stance {
@@ -17,7 +19,7 @@ enum Stance {
     /// It is there, and somebody else's: another app keeps it just so for both of us, or it is a given namespace.
     Shared,
     /// Write it.
-    Apply { take: bool, drifted: bool },
+    Apply(Write),
     /// Not now.
     Blocked(Reason),
 }
@@ -41,9 +43,15 @@ pub(super) fn entry(
     let mut widened = inventory.clone();
     let mut writes = Vec::new();
     for object in &wanted.objects {
-        let stance = stance(input, claims, app, wanted, &inventory, object);
-        if matches!(stance, Stance::Rest | Stance::Apply { .. }) {
-            widened.objects.insert(object.key.clone());
+        let terms = Terms::of(&plan.treatment, object);
+        let stance = match &terms {
+            Ok(terms) => stance(input, claims, app, wanted, &inventory, object, terms),
+            Err(message) => {
+                Stance::Blocked(Reason::Refused { object: object.key.clone(), message: message.clone() })
+            }
+        };
+        if let (Ok(terms), Stance::Rest | Stance::Apply(_)) = (&terms, &stance) {
+            list(&mut widened, &object.key, terms);
         }
         match stance {
             Stance::Shared => {}
@@ -51,21 +59,40 @@ pub(super) fn entry(
                 plan.rest.insert(object.key.clone());
             }
             Stance::Blocked(reason) => plan.blocked.push(reason),
-            Stance::Apply { take, drifted } => {
-                writes.push(Step::Apply { object: object.clone(), take, drifted })
-            }
+            Stance::Apply(how) => writes.push(Step::Apply { object: object.clone(), how }),
         }
     }
     writes.sort_by_cached_key(|step| match step {
         Step::Apply { object, .. } => Some((rank(&object.key), object.key.clone())),
         _ => None,
     });
+    if plan.treatment.mode == Mode::Observe {
+        // Whatever is there, and whatever it once wrote, stays as it is.
+        return plan;
+    }
     if widened.objects != inventory.objects {
         widened.version = None;
+    }
+    if !widened.objects.is_empty() {
+        widened.service_account.clone_from(&plan.treatment.service_account);
+    }
+    if widened != inventory {
         plan.raise.push(Step::Widen(widened));
     }
     plan.raise.append(&mut writes);
     plan
+}
+
+/// An inventory names the object from now on, and knows what it says of its own end.
+fn list(inventory: &mut Inventory, key: &ObjectKey, terms: &Terms) {
+    inventory.objects.insert(key.clone());
+    for (listed, says) in [(&mut inventory.kept, false), (&mut inventory.expendable, true)] {
+        if terms.prune == Some(says) {
+            listed.insert(key.clone());
+        } else {
+            listed.remove(key);
+        }
+    }
 }
 
 fn stance(
@@ -75,6 +102,7 @@ fn stance(
     wanted: &Wanted,
     inventory: &Inventory,
     object: &Resolved,
+    terms: &Terms,
 ) -> Stance {
     let key = &object.key;
     if let Some(why) = &object.sealed {
@@ -101,21 +129,61 @@ fn stance(
     match input.seen.get(app).and_then(|seen| seen.get(key)) {
         None => unseen("not looked at"),
         Some(Err(TargetError::NotServed(_))) => Stance::Blocked(Reason::NotServed { object: key.clone() }),
-        Some(Err(error)) => unseen(&error.to_string()),
+        Some(Err(TargetError::Unreachable(message))) => unseen(message),
+        Some(Err(error)) => Stance::Blocked(Reason::of(key, error)),
+        Some(Ok(Seen::Terminating { message, stuck })) => Stance::Blocked(Reason::Terminating {
+            object: key.clone(),
+            message: message.clone(),
+            stuck: *stuck,
+        }),
         Some(Ok(Seen::Absent)) => {
             // What was complete once and is missing now was taken away by somebody.
             let complete = inventory.version == Some(wanted.entry.version);
-            Stance::Apply { take: false, drifted: complete && inventory.objects.contains(key) }
+            let corrects = complete && inventory.objects.contains(key);
+            Stance::Apply(Write { contact: Contact::Absent, corrects, ..Write::default() })
         }
-        Some(Ok(Seen::Foreign)) if is_given(wanted, object) => Stance::Shared,
-        Some(Ok(Seen::Foreign)) => Stance::Apply { take: false, drifted: false },
+        Some(Ok(Seen::Foreign(_))) if is_given(wanted, object) => Stance::Shared,
+        Some(Ok(Seen::Foreign(foreign))) => first_contact(key, foreign, terms),
         // Where another app lists it too, it was handed over only if we were about to write it and then did.
-        Some(Ok(Seen::Ours { differs: false, .. }))
-            if elsewhere.is_none() || inventory.objects.contains(key) =>
-        {
-            Stance::Rest
+        Some(Ok(Seen::Ours { differs, drifted, found, .. })) => {
+            let is_listed = elsewhere.is_none() || inventory.objects.contains(key);
+            // What somebody else changed of the content that is wanted still; of another content, all is written.
+            let stays = *drifted && (terms.drift == Drift::Report || found.fought);
+            if is_listed && (!differs || stays) {
+                return Stance::Rest;
+            }
+            Stance::Apply(Write {
+                contact: Contact::Ours,
+                take: *drifted || terms.conflicts == Conflicts::Force,
+                recreate: terms.on_immutable == OnImmutable::Recreate && !is_kept(key),
+                corrects: *drifted,
+            })
         }
-        Some(Ok(Seen::Ours { drifted, .. })) => Stance::Apply { take: true, drifted: *drifted },
+    }
+}
+
+/// An object that Nave did not create.
+fn first_contact(key: &ObjectKey, foreign: &Foreign, terms: &Terms) -> Stance {
+    let refused = |why: String| {
+        let by = if foreign.managers.is_empty() {
+            String::new()
+        } else {
+            format!(", {} does", foreign.managers.join(", "))
+        };
+        Stance::Blocked(Reason::AdoptionRefused {
+            object: key.clone(),
+            message: format!("it exists, and Nave does not manage it{by}; {why}"),
+        })
+    };
+    match (&terms.ignored, terms.adopt, &foreign.changes) {
+        // Created if absent, then left: it is there.
+        (Ignored::Whole, ..) => Stance::Shared,
+        (_, Adopt::Never, _) => refused("`adopt: Never` leaves it alone".to_owned()),
+        (_, Adopt::IfEqual, Some(changes)) if !changes.is_empty() => refused(format!(
+            "`adopt: IfEqual` takes it once it is as wanted: {}; `Always` takes it as it is",
+            changes::told(changes)
+        )),
+        _ => Stance::Apply(Write { contact: Contact::Foreign, ..Write::default() }),
     }
 }
 

@@ -6,15 +6,21 @@
 use std::cmp::Reverse;
 
 use nave_placement::assign::Leaving;
-use nave_placement::catalog::OnRemove;
+use nave_placement::catalog::{Mode, OnRemove, Treatment};
 use nave_placement::{AppKey, ObjectKey};
 
 use super::{AppPlan, Claims, Input, Step, Unresolved, Wanted, is_kept, rank};
 use crate::report::Reason;
 use crate::target::Inventory;
 
-/// An object that nobody claims, and the inventory it stands in.
-type Dropped = (AppKey, ObjectKey);
+/// An object that nobody claims.
+struct Dropped {
+    /// The inventory it stands in.
+    of: AppKey,
+    key: ObjectKey,
+    /// By its kind, or by its own word, it stays where others are deleted.
+    outlives: bool,
+}
 
 /// What is done with what nobody claims.
 struct Removal {
@@ -34,6 +40,9 @@ pub(super) fn entry(
 ) {
     let none = Inventory::default();
     let inventory = input.inventories.get(app).unwrap_or(&none);
+    if plan.treatment.mode == Mode::Observe {
+        return;
+    }
     let mut dropped = hand_over(app, inventory, claims, plan);
     let Ok(wanted) = wanted else {
         plan.settle.push(Step::Narrow { of: app.clone(), complete: None });
@@ -61,7 +70,8 @@ pub(super) fn leaving(
     leaving: &Leaving,
     claims: &Claims<'_>,
 ) -> AppPlan {
-    let mut plan = AppPlan::default();
+    let treatment = Treatment { service_account: inventory.service_account.clone(), ..Treatment::default() };
+    let mut plan = AppPlan { treatment, ..AppPlan::default() };
     let dropped = hand_over(app, inventory, claims, &mut plan);
     let removal = Removal { delete: leaving.policy == OnRemove::Delete, approved: leaving.objects };
     remove(dropped, claims, &removal, &mut plan);
@@ -85,7 +95,11 @@ fn hand_over(of: &AppKey, inventory: &Inventory, claims: &Claims<'_>, plan: &mut
         match claims.holder(key) {
             Some(to) if to == of => {}
             Some(to) => plan.settle.push(Step::HandOver { of: of.clone(), key: key.clone(), to: to.clone() }),
-            None => dropped.push((of.clone(), key.clone())),
+            None => {
+                let kept = is_kept(key) && !inventory.expendable.contains(key);
+                let outlives = kept || inventory.kept.contains(key);
+                dropped.push(Dropped { of: of.clone(), key: key.clone(), outlives });
+            }
         }
     }
     dropped
@@ -100,16 +114,16 @@ fn remove(mut dropped: Vec<Dropped>, claims: &Claims<'_>, removal: &Removal, pla
         plan.blocked.push(Reason::ClaimsUnknown { app: app.clone() });
         return;
     }
-    let deletes = |key: &ObjectKey| removal.delete && !is_kept(key);
-    let would = dropped.iter().filter(|(_, key)| deletes(key)).count();
+    let deletes = |dropped: &Dropped| removal.delete && !dropped.outlives;
+    let would = dropped.iter().filter(|dropped| deletes(dropped)).count();
     if would > removal.approved as usize {
         plan.blocked.push(Reason::PruneRefused { would: would as u64, approved: removal.approved });
         return;
     }
-    dropped.sort_by_cached_key(|(_, key)| Reverse((rank(key), key.clone())));
-    plan.settle.extend(
-        dropped
-            .into_iter()
-            .map(|(of, key)| if deletes(&key) { Step::Prune { of, key } } else { Step::Orphan { of, key } }),
-    );
+    dropped.sort_by_cached_key(|Dropped { key, .. }| Reverse((rank(key), key.clone())));
+    plan.settle.extend(dropped.into_iter().map(|dropped| {
+        let deleted = deletes(&dropped);
+        let Dropped { of, key, .. } = dropped;
+        if deleted { Step::Prune { of, key } } else { Step::Orphan { of, key } }
+    }));
 }

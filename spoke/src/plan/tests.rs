@@ -1,6 +1,7 @@
 //! The rules of planning, as rows: given what is wanted, had and seen, these are the steps.
 
 mod given;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use nave_placement::catalog::{NamespaceOptions, OnRemove};
 
 use super::{Unresolved, Wanted};
 use crate::report::Reason;
-use crate::target::Seen;
+use crate::target::{Foreign, Seen};
 use given::{DIFFERS, DRIFTED, Given, OURS, app, key, line};
 
 #[test]
@@ -246,7 +247,7 @@ fn apps_may_share_the_namespace_that_each_would_create() {
 fn what_is_seen_decides_how_it_is_written() {
     for (seen, expected) in [
         (Seen::Absent, Some("apply ConfigMap/a")),
-        (Seen::Foreign, Some("apply ConfigMap/a")),
+        (Seen::Foreign(Foreign::default()), Some("adopt ConfigMap/a")),
         (OURS, None),
         (DIFFERS, Some("take ConfigMap/a")),
         (DRIFTED, Some("take ConfigMap/a, drifted")),

@@ -32,12 +32,13 @@ pub async fn find(
         }
         Err(_) => return None,
     };
-    let (state, path, given) = (state.clone(), file.map(Path::to_owned), !found.is_empty());
-    let read = blocking(move || {
-        let file = path.map(|path| read(&path).map(|text| (text, path.display().to_string())));
+    let (path, given) = (file.map(Path::to_owned), !found.is_empty());
+    let read = async {
+        let read = move || Ok(path.map(|path| read(&path).map(|text| (text, path.display().to_string()))));
+        let file = blocking(read).await?;
         let make = !given && file.is_none();
-        Ok((file, own(&state, make)?))
-    });
+        Ok::<_, StateError>((file, own(state, make).await?))
+    };
     match read.await {
         Ok((file, own)) => {
             match file {
@@ -68,7 +69,11 @@ fn parsed(text: &str, name: &str) -> Option<Vec<Identity>> {
 
 fn read(path: &Path) -> Result<Zeroizing<String>, StateError> {
     use std::io::Read as _;
-    let failed = |source| StateError::File { verb: "read", path: path.to_owned(), source };
+    let failed = |source: std::io::Error| StateError::Failed {
+        verb: "read",
+        place: path.display().to_string(),
+        source: Box::new(source),
+    };
     let mut text = Zeroizing::new(String::new());
     let file = std::fs::File::open(path).map_err(failed)?;
     file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
@@ -76,8 +81,8 @@ fn read(path: &Path) -> Result<Zeroizing<String>, StateError> {
 }
 
 /// The key that this spoke made, or makes now.
-fn own(state: &State, make: bool) -> Result<Vec<Identity>, StateError> {
-    if let Some(found) = state.age_keys()?.and_then(|text| identities(&text)) {
+async fn own(state: &State, make: bool) -> Result<Vec<Identity>, StateError> {
+    if let Some(found) = state.age_keys().await?.and_then(|text| identities(&text)) {
         return Ok(found);
     }
     if !make {
@@ -86,6 +91,6 @@ fn own(state: &State, make: bool) -> Result<Vec<Identity>, StateError> {
     let mut secret = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *secret).expect("the system gives random bytes");
     let identity = Identity::new(secret);
-    state.store_age_keys(&identity.to_text())?;
+    state.store_age_keys(&identity.to_text()).await?;
     Ok(vec![identity])
 }

@@ -98,9 +98,35 @@ impl Round {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A text without what was opened.
+    pub fn scrub_text(&self, mut text: String) -> String {
+        self.opened().values.scrub(&mut text);
+        text
+    }
+
+    /// A JSON document whose texts have nothing of what was opened. Without anything opened, the same bytes.
+    pub fn scrub_json(&self, json: Vec<u8>) -> Vec<u8> {
+        let opened = self.opened();
+        if opened.values.is_empty() {
+            return json;
+        }
+        let mut document: Value = serde_json::from_slice(&json).unwrap_or_default();
+        scrub_texts(&mut document, &opened.values);
+        document.to_string().into_bytes()
+    }
+
     /// Whether something could not be opened, so that other identities are worth looking for.
     pub fn has_failed(&self) -> bool {
         self.opened().failed
+    }
+}
+
+fn scrub_texts(value: &mut Value, values: &Values) {
+    match value {
+        Value::String(text) => values.scrub(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| scrub_texts(item, values)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| scrub_texts(field, values)),
+        _ => {}
     }
 }
 

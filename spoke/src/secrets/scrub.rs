@@ -28,6 +28,11 @@ impl Values {
         self.0.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Takes them out of a text.
     pub fn scrub(&self, text: &mut String) {
         for value in &self.0 {

@@ -1,6 +1,7 @@
 //! What SOPS encrypted is read as it was, and nothing else is read at all.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use nave_placement::render::Format;
 use serde::Deserialize;
@@ -27,8 +28,9 @@ fn row(name: &str) -> Row {
 
 /// The cluster's key, and another one.
 fn keys() -> [Identity; 2] {
-    let keys = identities(include_str!("vectors/keys.txt")).expect("identities");
-    keys.try_into().expect("two of them")
+    static KEYS: LazyLock<Vec<Identity>> =
+        LazyLock::new(|| identities(include_str!("vectors/keys.txt")).expect("identities"));
+    KEYS.clone().try_into().expect("two of them")
 }
 
 fn sealed(text: &str, format: Format, documents: usize) -> Sealed {
@@ -102,8 +104,11 @@ fn a_changed_document_is_not_opened() {
     check_changed("JSON", |text| text.replacen("\"n\": 12", "\"n\": 13", 1), "MAC");
     let clear = |text: &str| text.replacen("name: \"one\"", "name: \"other\"", 1);
     check_changed(shared, clear, "MAC");
-    let gone =
-        |text: &str| text.replacen("AGE ENCRYPTED FILE-----\n", "AGE ENCRYPTED FILE-----\n        AAAA\n", 1);
+    // The end of the wrapped data key, which is its payload.
+    let gone = |text: &str| {
+        let end = text.find("\\n-----END AGE").expect("an armoured key");
+        format!("{}AAAA{}", &text[..end - 4], &text[end..])
+    };
     check_changed(shared, gone, "is damaged");
 }
 
@@ -136,8 +141,10 @@ fn values_that_change_places_do_not_pass() {
 #[test]
 fn wherever_a_document_is_changed_it_does_not_open_as_something_else() {
     let row = row("a MAC of encrypted values only");
+    // A sample: an opening costs milliseconds without optimization. 13 shares no factor with the 64 of a line.
+    let places = row.text.char_indices().filter(|(_, c)| c.is_ascii_alphanumeric()).step_by(13);
     let mut outcomes = BTreeSet::new();
-    for (at, c) in row.text.char_indices().filter(|(_, c)| c.is_ascii_alphanumeric()) {
+    for (at, c) in places {
         let other = if c == 'A' { 'B' } else { 'A' };
         let mut text = row.text.clone();
         text.replace_range(at..=at, &other.to_string());
@@ -154,7 +161,7 @@ fn wherever_a_document_is_changed_it_does_not_open_as_something_else() {
 fn a_document_that_is_cut_off_anywhere_opens_nowhere() {
     let row = row("JSON");
     let end = row.text.trim_end().len();
-    for at in (0..end).filter(|at| row.text.is_char_boundary(*at)) {
+    for at in (0..end).step_by(13).filter(|at| row.text.is_char_boundary(*at)) {
         assert!(opened(&row, &row.text[..at]).is_err(), "cut at {at}");
     }
 }

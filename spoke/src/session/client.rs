@@ -22,7 +22,9 @@ use tonic::transport::Channel;
 use super::core::{Action, Core, Held};
 use crate::identity::{Membership, RenewError};
 use crate::link;
-use crate::state::{State, blocking};
+use crate::questions::Order;
+use crate::questions::asking::Asking;
+use crate::state::State;
 
 /// Messages on their way to the hub. Every message is the latest state, so a queue is no use; this is room for a hello,
 /// facts, a report and a few answers, without waiting for the hub to read.
@@ -74,6 +76,8 @@ pub struct Client {
     pub reports: watch::Receiver<Option<Report>>,
     /// The latest facts.
     pub facts: watch::Receiver<Facts>,
+    /// Where questions are answered.
+    pub questions: mpsc::Sender<Order>,
     /// What the rest is told.
     pub told: Told,
 }
@@ -89,7 +93,10 @@ enum End {
 }
 
 /// What [`Client::execute`] needs of an open stream.
-type Outbox = mpsc::Sender<v1::FromSpoke>;
+struct Stream {
+    outbox: mpsc::Sender<v1::FromSpoke>,
+    asking: Asking,
+}
 
 impl Client {
     /// One session after another, until cancelled; or until a detached spoke has nothing left to say.
@@ -198,13 +205,14 @@ impl Client {
     async fn converse(&mut self, channel: &Channel, address: &str) -> Result<End, tonic::Status> {
         let late = |what: &str| tonic::Status::deadline_exceeded(format!("no {what} in time"));
         let (outbox, messages) = mpsc::channel(OUTBOX);
+        let mut stream = Stream { outbox, asking: Asking::new(self.questions.clone()) };
         // Marked as seen before they are read, so that a change meanwhile is not missed. The hello says the digest.
         self.observed();
         let facts = self.facts.borrow_and_update().clone();
         self.core.facts(facts);
         // Before the stream is opened: the hub may answer only after it has read the hello.
         for action in self.core.connected() {
-            if let Some(end) = self.execute(action, &outbox).await? {
+            if let Some(end) = self.execute(action, &mut stream).await? {
                 return Ok(end);
             }
         }
@@ -214,7 +222,9 @@ impl Client {
         let mut welcomed = false;
         let by = Instant::now() + CONNECT_TIMEOUT;
         loop {
+            // What the hub says and what it is to hear of the cluster come before answers.
             let actions = tokio::select! {
+                biased;
                 received = from_hub.message() => match received? {
                     Some(message) => self.core.on_message(message),
                     None => return Ok(End::Failed("the hub ended the stream".to_owned())),
@@ -225,6 +235,7 @@ impl Client {
                     let facts = self.facts.borrow_and_update().clone();
                     self.core.facts(facts)
                 }
+                () = stream.asking.deliver(&stream.outbox) => Vec::new(),
             };
             for action in actions {
                 if matches!(action, Action::Remember { .. }) && !welcomed {
@@ -234,7 +245,7 @@ impl Client {
                     let connected = Some(address.to_owned());
                     self.told.connection.send_replace(Connection { connected, ..Connection::default() });
                 }
-                if let Some(end) = self.execute(action, &outbox).await? {
+                if let Some(end) = self.execute(action, &mut stream).await? {
                     return Ok(end);
                 }
             }
@@ -248,19 +259,18 @@ impl Client {
     }
 
     /// Carries one action out, and what follows from it.
-    async fn execute(&mut self, action: Action, outbox: &Outbox) -> Result<Option<End>, tonic::Status> {
+    async fn execute(&mut self, action: Action, stream: &mut Stream) -> Result<Option<End>, tonic::Status> {
         let mut actions = vec![action];
         while let Some(action) = actions.pop() {
             match action {
                 Action::Send(message) => {
                     // A hub that does not read for so long is as good as away.
-                    let sent = timeout(REQUEST_TIMEOUT, outbox.send(message)).await;
+                    let sent = timeout(REQUEST_TIMEOUT, stream.outbox.send(message)).await;
                     sent.map_err(|_| tonic::Status::deadline_exceeded("the hub does not read"))?
                         .map_err(|_| tonic::Status::cancelled("the stream was cut"))?;
                 }
                 Action::Persist(held, bundles) => {
-                    let (state, stored) = (self.state.clone(), held.clone());
-                    if let Err(error) = blocking(move || state.store_held(&stored, &bundles)).await {
+                    if let Err(error) = self.state.store_held(&held, &bundles).await {
                         return Ok(Some(not_stored(&error)));
                     }
                     let order = held.assignment.order();
@@ -269,8 +279,7 @@ impl Client {
                     actions.extend(self.core.persisted(held));
                 }
                 Action::PersistDetach => {
-                    let state = self.state.clone();
-                    if let Err(error) = blocking(move || state.detach()).await {
+                    if let Err(error) = self.state.detach().await {
                         return Ok(Some(not_stored(&error)));
                     }
                     tracing::warn!(
@@ -279,6 +288,10 @@ impl Client {
                     self.told.detached.send_replace(true);
                     actions.extend(self.core.detached());
                 }
+                Action::Answer(question) => {
+                    actions.extend(stream.asking.ask(question).map(Action::Send));
+                }
+                Action::Cancel(question) => stream.asking.cancel(question),
                 Action::Remember { time_ms, addresses } => {
                     if let Err(error) = self.membership.remember(time_ms, addresses).await {
                         // The session works without; the next welcome says it again.

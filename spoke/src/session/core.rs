@@ -41,6 +41,10 @@ pub enum Action {
         /// Where the hub can be reached.
         addresses: Vec<String>,
     },
+    /// Answer this question, which reads the cluster, beside everything else; nothing waits for it.
+    Answer(v1::Question),
+    /// Nobody waits for the answer to the question of this id any more.
+    Cancel(u64),
     /// End this session; the next may begin after so long.
     Close {
         /// Milliseconds; 0 leaves it to the backoff.
@@ -142,8 +146,9 @@ impl Core {
                 close(0, "the hub asks to go to another replica")
             }
             Some(to_spoke::Message::Goodbye(goodbye)) => close(goodbye.retry_after_ms, &goodbye.reason),
-            // Nothing is asked yet that could be cancelled; or a newer hub's message that this version does not know.
-            Some(to_spoke::Message::Cancel(_)) | None => Vec::new(),
+            Some(to_spoke::Message::Cancel(cancel)) => vec![Action::Cancel(cancel.question)],
+            // A newer hub's message that this version does not know.
+            None => Vec::new(),
         }
     }
 
@@ -232,7 +237,10 @@ impl Core {
                 whole.mac.clone_from(&self.held.mac);
                 answer::Answer::Assignment(whole)
             }
-            _ => answer::Answer::Refused("this version of the spoke does not know the question".to_owned()),
+            Some(_) => return vec![Action::Answer(asked)],
+            None => {
+                answer::Answer::Refused("this version of the spoke does not know the question".to_owned())
+            }
         };
         let answer = v1::Answer { question: asked.id, answer: Some(answer), truncated: false };
         vec![Action::Send(message(from_spoke::Message::Answer(answer)))]

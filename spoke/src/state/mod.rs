@@ -1,15 +1,22 @@
-//! State: what the spoke must not lose, in one directory.
+//! State: what the spoke must not lose, in a directory or in Secrets of its namespace.
 //!
 //! In: identity, accepted assignments, bundles, the order to detach. Out: the same, after any crash.
-//! Never: is shared by two spokes, forgets the last good form because a file is damaged, writes a file in place.
+//! Never: is shared by two spokes, forgets the last good form because a record is damaged.
+//!
+//! | module | in | out |
+//! |---|---|---|
+//! | `keep` | | what a place for records promises |
+//! | `files`, `sealed` | a directory | such a place |
+//! | `secrets` | a namespace | such a place |
+//! | `bundles` | compressed bytes | bundles, checked |
 //!
 //! ```text
-//! D/lock            held while a spoke runs
+//! D/lock            held while a spoke runs; among Secrets, a record of who holds them
 //! D/identity.json   key, certificate, CA, names, hub addresses; sealed, for the owner alone
 //! D/joining.json    the key that a join token is being used with; sealed, for the owner alone
 //! D/assignment      v1.Assignment, whole, with the hub's MAC; sealed
 //! D/previous.json   per app the bundle of its previous entry; sealed
-//! D/bundles/DIGEST  zstd, as received
+//! D/bundles/DIGEST  zstd, as received; sealed
 //! D/boot            number of starts; sealed
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
 //! D/age-keys        the age identity that this spoke made; sealed, for the owner alone
@@ -19,15 +26,21 @@
 //! ```
 
 mod bundles;
+pub mod contract;
+mod files;
+mod keep;
 mod sealed;
+pub mod secrets;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::error::Error;
+use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as Guard, PoisonError};
 
 use nave_placement::assign::{Assignment, Entry, Epoch};
 use nave_placement::{AppKey, Digest};
@@ -35,49 +48,59 @@ use nave_proto::{assignment_from_proto, assignment_to_proto, decode_entry, v1};
 use prost::Message as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 pub use bundles::{BundleError, unpack};
+pub use files::Files;
+pub use keep::{Found, Keep};
 
 use crate::identity::{Identity, Joining};
 use crate::session::core::Held;
-use sealed::Found;
 
-/// Why the state directory cannot be used.
+/// Where the status is, in a directory.
+const STATUS: &str = "status.json";
+/// Where bundles are.
+const BUNDLES: &str = "bundles/";
+/// Where a write costs others something, the hub's time is stored this often at most, in milliseconds: a clock that is set
+/// back makes a certificate no older than an hour more than it is.
+const HUB_TIME_EVERY: u64 = 3_600_000;
+
+/// Why the state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The file system.
-    #[error("cannot {verb} {}", path.display())]
-    File {
+    /// The disk, or the cluster's API server.
+    #[error("cannot {verb} {place}")]
+    Failed {
         /// What failed.
         verb: &'static str,
-        /// The file.
-        path: PathBuf,
+        /// Of which record, and where.
+        place: String,
         /// Why.
-        source: io::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
-    /// Another spoke has it.
-    #[error("{} is in use by another spoke; every cluster needs a state directory of its own", .0.display())]
-    InUse(PathBuf),
+    /// Another spoke has it; the text says who.
+    #[error("{0}")]
+    InUse(String),
     /// The process is ending.
     #[error("the spoke is stopping")]
     Stopped,
     /// Without an identity nothing can be done, and a new one needs a token.
     #[error(
-        "{} is damaged; restore it from a backup, or join again: revoke the cluster (`hub cluster revoke NAME`), make a token (`hub cluster join NAME`), move the file away and run with --join. What runs on the cluster stays",
-        .0.display()
+        "{0} is damaged; restore it from a backup, or join again: revoke the cluster (`hub cluster revoke NAME`), make a token (`hub cluster join NAME`), move the record away and run with --join. What runs on the cluster stays"
     )]
-    Damaged(PathBuf),
+    Damaged(String),
 }
 
-/// The state directory of a running spoke.
-#[derive(Debug)]
+/// The state of a running spoke.
 pub struct State {
-    dir: PathBuf,
-    bundles: bundles::Bundles,
+    keep: Arc<dyn Keep>,
+    /// The bundles that are here; their content is checked when it is read.
+    here: Guard<BTreeSet<Digest>>,
+    /// The last hub time that is stored.
+    hub_time: AtomicU64,
     /// One writer at a time: storing an assignment and clearing bundles away must not mix.
     writing: Mutex<()>,
-    _lock: File,
 }
 
 /// The previous entry's bundle, per app.
@@ -88,70 +111,61 @@ impl State {
     ///
     /// # Errors
     /// When it cannot be made or locked.
-    pub fn open(dir: &Path) -> Result<Self, StateError> {
-        let bundles_dir = dir.join("bundles");
-        let bundles = bundles::Bundles::open(&bundles_dir).map_err(file("create", &bundles_dir))?;
-        let path = dir.join("lock");
-        let lock = File::create(&path).map_err(file("create", &path))?;
-        lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => StateError::InUse(dir.to_owned()),
-            fs::TryLockError::Error(source) => file("lock", &path)(source),
-        })?;
-        Ok(Self { dir: dir.to_owned(), bundles, writing: Mutex::new(()), _lock: lock })
+    pub async fn open(dir: &Path) -> Result<Self, StateError> {
+        let dir = dir.to_owned();
+        Self::within(Arc::new(blocking(move || Files::open(&dir)).await?)).await
     }
 
-    /// Where it is.
-    pub fn dir(&self) -> &Path {
-        &self.dir
+    /// The state that is kept there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn within(keep: Arc<dyn Keep>) -> Result<Self, StateError> {
+        let names = keep.list(BUNDLES).await?;
+        let here = names.iter().filter_map(|name| name.strip_prefix(BUNDLES)?.parse().ok()).collect();
+        Ok(Self { keep, here: Guard::new(here), hub_time: AtomicU64::new(0), writing: Mutex::new(()) })
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
-        // It guards files, which are whole after a panic too.
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Where it is kept.
+    pub fn keep(&self) -> &Arc<dyn Keep> {
+        &self.keep
     }
 
-    fn found(&self, name: &str) -> Result<Found, StateError> {
-        let path = self.dir.join(name);
-        sealed::read(&path).map_err(file("read", &path))
+    fn here<T>(&self, look: impl FnOnce(&mut BTreeSet<Digest>) -> T) -> T {
+        // Each change of the set is one step, so it is whole after a panic too.
+        look(&mut self.here.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn store(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        let path = self.dir.join(name);
-        sealed::write(&path, bytes).map_err(file("write", &path))
+    async fn store_json(&self, name: &str, value: &impl Serialize) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(value).expect("our records always serialize");
+        self.keep.write(name, &bytes).await
     }
 
-    fn store_json(&self, name: &str, value: &impl Serialize) -> Result<(), StateError> {
-        self.store(name, &serde_json::to_vec(value).expect("our records always serialize"))
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StateError> {
-        let path = self.dir.join(name);
-        sealed::remove(&path).map_err(file("remove", &path))
-    }
-
-    /// Something that the spoke can do without, or get again: damage is told, and the file kept aside for whoever asks why.
-    fn or_set_aside(&self, name: &str, found: Found, what: &str) -> Option<Vec<u8>> {
-        match found {
+    /// Something that the spoke can do without, or get again: damage is told, and the record kept aside for whoever asks why.
+    async fn or_set_aside(&self, name: &str, what: &str) -> Result<Option<Vec<u8>>, StateError> {
+        Ok(match self.keep.read(name).await? {
             Found::Missing => None,
             Found::Whole(bytes) => Some(bytes),
             Found::Damaged => {
-                self.set_aside(name, what);
+                self.set_aside(name, what).await;
                 None
+            }
+        })
+    }
+
+    async fn set_aside(&self, name: &str, what: &str) {
+        let place = self.keep.place(name);
+        match self.keep.set_aside(name).await {
+            Ok(aside) => tracing::error!(place, kept_as = aside, "a record is damaged: {what}"),
+            Err(error) => {
+                tracing::error!(place, %error, "a record is damaged, and could not be put aside: {what}");
             }
         }
     }
 
-    fn set_aside(&self, name: &str, what: &str) {
-        let (path, aside) = (self.dir.join(name), self.dir.join(format!("{name}.damaged")));
-        tracing::error!(path = %path.display(), kept_as = %aside.display(), "the file is damaged: {what}");
-        if let Err(error) = fs::rename(&path, &aside) {
-            tracing::warn!(path = %path.display(), %error, "the damaged file could not be moved aside");
-        }
-    }
-
-    fn must_be_whole<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
-        let damaged = || StateError::Damaged(self.dir.join(name));
-        match self.found(name)? {
+    async fn must_be_whole<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let damaged = || StateError::Damaged(self.keep.place(name));
+        match self.keep.read(name).await? {
             Found::Missing => Ok(None),
             Found::Damaged => Err(damaged()),
             Found::Whole(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| damaged()),
@@ -161,192 +175,227 @@ impl State {
     /// Who this spoke is, once it has joined.
     ///
     /// # Errors
-    /// When the file is damaged: a spoke that does not know who it is cannot make it up.
-    pub fn identity(&self) -> Result<Option<Identity>, StateError> {
-        self.must_be_whole("identity.json")
+    /// When the record is damaged: a spoke that does not know who it is cannot make it up.
+    pub async fn identity(&self) -> Result<Option<Identity>, StateError> {
+        self.must_be_whole("identity.json").await
     }
 
     /// Stores the identity.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn store_identity(&self, identity: &Identity) -> Result<(), StateError> {
-        self.store_json("identity.json", identity)
+    /// When it cannot be stored.
+    pub async fn store_identity(&self, identity: &Identity) -> Result<(), StateError> {
+        self.store_json("identity.json", identity).await
     }
 
     /// The key that a token is being used with. A damaged one counts as none: the token then was bound to a lost key, and
     /// the hub says that a new token is needed.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn joining(&self) -> Result<Option<Joining>, StateError> {
-        let found = self.found("joining.json")?;
-        let bytes = self.or_set_aside("joining.json", found, "joining begins again with a new key");
+    /// When it cannot be read.
+    pub async fn joining(&self) -> Result<Option<Joining>, StateError> {
+        let bytes = self.or_set_aside("joining.json", "joining begins again with a new key").await?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// Stores the key before the token is used with it.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn store_joining(&self, joining: &Joining) -> Result<(), StateError> {
-        self.store_json("joining.json", joining)
+    /// When it cannot be stored.
+    pub async fn store_joining(&self, joining: &Joining) -> Result<(), StateError> {
+        self.store_json("joining.json", joining).await
     }
 
     /// Takes up a new membership: what an earlier one held is void, what runs stays. The identity comes last, so that a
     /// crash in between only joins again.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn joined(&self, identity: &Identity) -> Result<(), StateError> {
+    /// When it cannot be stored.
+    pub async fn joined(&self, identity: &Identity) -> Result<(), StateError> {
         for void in ["assignment", "previous.json", "detached"] {
-            self.remove(void)?;
+            self.keep.remove(void).await?;
         }
-        self.store_identity(identity)?;
-        self.remove("joining.json")
+        self.store_identity(identity).await?;
+        self.keep.remove("joining.json").await
     }
 
     /// The accepted assignment. A damaged one counts as none: the target's inventory still says what is ours, an app that
     /// nothing assigns is kept, and the hub sends the assignment again.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn held(&self) -> Result<Held, StateError> {
+    /// When it cannot be read.
+    pub async fn held(&self) -> Result<Held, StateError> {
         let what = "what runs is kept until the hub sends the assignment again";
-        let found = self.found("assignment")?;
-        let Some(bytes) = self.or_set_aside("assignment", found, what) else { return Ok(Held::nothing()) };
+        let Some(bytes) = self.or_set_aside("assignment", what).await? else { return Ok(Held::nothing()) };
         let none = Assignment::none(Epoch(0));
         let read = v1::Assignment::decode(&*bytes).ok().and_then(|message| {
             let mac = message.mac.clone();
             Some(Held { assignment: Arc::new(assignment_from_proto(message, &none).ok()?), mac })
         });
-        Ok(read.unwrap_or_else(|| {
-            self.set_aside("assignment", what);
-            Held::nothing()
-        }))
+        match read {
+            Some(held) => Ok(held),
+            None => {
+                self.set_aside("assignment", what).await;
+                Ok(Held::nothing())
+            }
+        }
     }
 
     /// Stores an assignment and the bundles that came with it; durable when this returns. Bundles that are not what their
     /// digest says are told and left out: they will be fetched.
     ///
     /// # Errors
-    /// When the disk says no; then what was held before is still held.
-    pub fn store_held(&self, held: &Held, inline: &[(Digest, Vec<u8>)]) -> Result<(), StateError> {
-        let _writing = self.writing();
-        let before = self.held()?;
+    /// When it cannot be stored; then what was held before is still held.
+    pub async fn store_held(&self, held: &Held, inline: &[(Digest, Vec<u8>)]) -> Result<(), StateError> {
+        let _writing = self.writing.lock().await;
+        let before = self.held().await?;
         for (digest, zstd) in inline {
             match unpack(digest, zstd) {
-                Ok(_) => {
-                    self.bundles.store(digest, zstd).map_err(file("write", &self.dir.join("bundles")))?
-                }
+                Ok(_) => self.put_bundle(digest, zstd).await?,
                 Err(error) => tracing::warn!(%error, "a bundle that came with an assignment is not used"),
             }
         }
-        let previous = self.previous()?;
+        let previous = self.previous().await?;
         let next = previous_after(&previous, &before.assignment, &held.assignment);
         if next != previous {
-            self.store_json("previous.json", &next)?;
+            self.store_json("previous.json", &next).await?;
         }
         let mut message = assignment_to_proto(&held.assignment);
         message.mac.clone_from(&held.mac);
-        self.store("assignment", &message.encode_to_vec())?;
-        self.clear_away(&held.assignment, &next);
+        self.keep.write("assignment", &message.encode_to_vec()).await?;
+        self.clear_away(&held.assignment, &next).await;
         Ok(())
     }
 
-    fn previous(&self) -> Result<Previous, StateError> {
-        let found = self.found("previous.json")?;
-        let bytes =
-            self.or_set_aside("previous.json", found, "bundles of earlier versions are fetched when needed");
+    async fn previous(&self) -> Result<Previous, StateError> {
+        let what = "bundles of earlier versions are fetched when needed";
+        let bytes = self.or_set_aside("previous.json", what).await?;
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 
     /// Removes bundles that neither the assignment nor a previous entry names. What cannot be removed is tried again with
     /// the next assignment.
-    fn clear_away(&self, assignment: &Assignment, previous: &Previous) {
+    async fn clear_away(&self, assignment: &Assignment, previous: &Previous) {
         let current = entries(assignment).into_values().flatten().map(|entry| entry.bundle);
         let wanted: BTreeSet<Digest> = current.chain(previous.values().copied()).collect();
-        if let Err(error) = self.bundles.keep(&wanted) {
-            tracing::warn!(%error, "bundles that are not needed any more could not be removed");
+        let here = self.here(|here| here.clone());
+        for digest in here.difference(&wanted) {
+            match self.keep.remove(&bundle_name(digest)).await {
+                Ok(()) => drop(self.here(|here| here.remove(digest))),
+                Err(error) => {
+                    tracing::warn!(%error, "bundles that are not needed any more could not be removed");
+                    return;
+                }
+            }
         }
     }
 
     /// Whether a bundle is here.
     pub fn has_bundle(&self, digest: &Digest) -> bool {
-        self.bundles.has(digest)
+        self.here(|here| here.contains(digest))
     }
 
-    /// A bundle's bytes, checked. A damaged one is removed and counts as missing.
+    /// A bundle's bytes, checked. A damaged one is told, removed, and counts as missing: the hub has it still.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn bundle(&self, digest: &Digest) -> Result<Option<Arc<[u8]>>, StateError> {
-        self.bundles.read(digest).map_err(file("read", &self.dir.join("bundles")))
+    /// When it cannot be read.
+    pub async fn bundle(&self, digest: &Digest) -> Result<Option<Arc<[u8]>>, StateError> {
+        let name = bundle_name(digest);
+        if !self.has_bundle(digest) {
+            return Ok(None);
+        }
+        let why = match self.keep.read(&name).await? {
+            Found::Whole(zstd) => match unpack(digest, &zstd) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(error) => error.to_string(),
+            },
+            Found::Damaged => "it is not what was stored".to_owned(),
+            Found::Missing => "somebody removed it".to_owned(),
+        };
+        tracing::warn!(place = self.keep.place(&name), why, "a stored bundle is lost; it is fetched again");
+        self.keep.remove(&name).await?;
+        self.here(|here| here.remove(digest));
+        Ok(None)
     }
 
     /// Stores a bundle that was fetched and checked.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn store_bundle(&self, digest: &Digest, zstd: &[u8]) -> Result<(), StateError> {
-        let _writing = self.writing();
-        self.bundles.store(digest, zstd).map_err(file("write", &self.dir.join("bundles")))
+    /// When it cannot be stored.
+    pub async fn store_bundle(&self, digest: &Digest, zstd: &[u8]) -> Result<(), StateError> {
+        let _writing = self.writing.lock().await;
+        self.put_bundle(digest, zstd).await
+    }
+
+    async fn put_bundle(&self, digest: &Digest, zstd: &[u8]) -> Result<(), StateError> {
+        if !self.has_bundle(digest) {
+            self.keep.write(&bundle_name(digest), zstd).await?;
+            self.here(|here| here.insert(*digest));
+        }
+        Ok(())
     }
 
     /// Counts this start. `now_ms` stands in for a damaged count: no spoke starts once a millisecond, so it is beyond every
     /// earlier one, and the hub takes none of this spoke's reports for old.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn next_boot(&self, now_ms: u64) -> Result<u64, StateError> {
-        let boot = match self.found("boot")? {
+    /// When it cannot be stored.
+    pub async fn next_boot(&self, now_ms: u64) -> Result<u64, StateError> {
+        let boot = match self.keep.read("boot").await? {
             Found::Missing => 1,
             Found::Whole(bytes) => number(&bytes).unwrap_or(now_ms) + 1,
             Found::Damaged => {
-                self.set_aside("boot", "counting on from the time of day");
+                self.set_aside("boot", "counting on from the time of day").await;
                 now_ms
             }
         };
-        self.store("boot", boot.to_string().as_bytes())?;
+        self.keep.write("boot", boot.to_string().as_bytes()).await?;
         Ok(boot)
     }
 
     /// The last hub time seen, Unix milliseconds.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn hub_time(&self) -> Result<u64, StateError> {
-        let found = self.found("hub-time")?;
-        let bytes =
-            self.or_set_aside("hub-time", found, "only this machine's clock is known until the hub answers");
-        Ok(bytes.and_then(|bytes| number(&bytes)).unwrap_or(0))
+    /// When it cannot be read.
+    pub async fn hub_time(&self) -> Result<u64, StateError> {
+        let what = "only this machine's clock is known until the hub answers";
+        let bytes = self.or_set_aside("hub-time", what).await?;
+        let time_ms = bytes.and_then(|bytes| number(&bytes)).unwrap_or(0);
+        self.hub_time.store(time_ms, Ordering::Relaxed);
+        Ok(time_ms)
     }
 
-    /// Stores the last hub time seen.
+    /// Stores the last hub time seen; not at every occasion where a write costs others something.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn store_hub_time(&self, time_ms: u64) -> Result<(), StateError> {
-        self.store("hub-time", time_ms.to_string().as_bytes())
+    /// When it cannot be stored.
+    pub async fn store_hub_time(&self, time_ms: u64) -> Result<(), StateError> {
+        let stored = self.hub_time.load(Ordering::Relaxed);
+        if self.keep.is_shared() && stored > 0 && time_ms < stored.saturating_add(HUB_TIME_EVERY) {
+            return Ok(());
+        }
+        self.keep.write("hub-time", time_ms.to_string().as_bytes()).await?;
+        self.hub_time.store(time_ms, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The age identity that this spoke made, as `age-keygen` would write it. A damaged one is told and kept aside: what is
     /// encrypted to it stays as it is on the cluster, and is reported until it is encrypted to the new one.
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn age_keys(&self) -> Result<Option<Zeroizing<String>>, StateError> {
+    /// When it cannot be read.
+    pub async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, StateError> {
         let what = "a new age key is made; restore the old one, or encrypt this cluster's secrets again";
-        let bytes = self.or_set_aside("age-keys", self.found("age-keys")?, what);
+        let bytes = self.or_set_aside("age-keys", what).await?;
         Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map(Zeroizing::new))
     }
 
     /// Stores the age identity.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn store_age_keys(&self, text: &str) -> Result<(), StateError> {
-        self.store("age-keys", text.as_bytes())
+    /// When it cannot be stored.
+    pub async fn store_age_keys(&self, text: &str) -> Result<(), StateError> {
+        self.keep.write("age-keys", text.as_bytes()).await
     }
 
     /// The key under which digests of Secrets are made; 32 random bytes, made at the first call. Another one only means that
@@ -354,29 +403,36 @@ impl State {
     ///
     /// # Errors
     /// When it can be neither read nor stored.
-    pub fn digest_key(&self) -> Result<Zeroizing<[u8; 32]>, StateError> {
-        let found = self.or_set_aside("digest-key", self.found("digest-key")?, "a new one is made");
+    pub async fn digest_key(&self) -> Result<Zeroizing<[u8; 32]>, StateError> {
+        let found = self.or_set_aside("digest-key", "a new one is made").await?;
         if let Some(key) = found.and_then(|bytes| bytes.try_into().ok()) {
             return Ok(Zeroizing::new(key));
         }
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(&mut *key).expect("the system gives random bytes");
-        self.store("digest-key", &*key)?;
+        self.keep.write("digest-key", &*key).await?;
         Ok(key)
     }
 
-    /// Whether the order to detach was taken. The file's presence says it, whatever is in it.
-    pub fn is_detached(&self) -> bool {
-        self.dir.join("detached").exists()
+    /// Whether the order to detach was taken. The record's presence says it, whatever is in it.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub async fn is_detached(&self) -> Result<bool, StateError> {
+        Ok(self.keep.read("detached").await? != Found::Missing)
     }
 
     /// Takes the order to detach.
     ///
     /// # Errors
-    /// When the disk says no.
-    pub fn detach(&self) -> Result<(), StateError> {
-        self.store("detached", b"The hub ordered this spoke to let everything be as it is.\n")
+    /// When it cannot be stored.
+    pub async fn detach(&self) -> Result<(), StateError> {
+        self.keep.write("detached", b"This spoke was told to let everything be as it is.\n").await
     }
+}
+
+fn bundle_name(digest: &Digest) -> String {
+    format!("{BUNDLES}{digest}")
 }
 
 /// The entries of an assignment, decoded; the text says why one cannot be read.
@@ -399,27 +455,12 @@ fn number(bytes: &[u8]) -> Option<u64> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
-fn file(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> StateError {
-    let path = path.to_owned();
-    move |source| StateError::File { verb, path: path.clone(), source }
-}
-
-/// Writes the status file: whole or not at all, and not worth more.
-///
-/// # Errors
-/// When the disk says no.
-pub fn write_status(dir: &Path, json: &[u8]) -> io::Result<()> {
-    let aside = dir.join("status.json.new");
-    fs::write(&aside, json)?;
-    fs::rename(aside, dir.join("status.json"))
-}
-
 /// Reads the status file of a spoke that runs, or ran.
 ///
 /// # Errors
 /// When there is none.
 pub fn read_status(dir: &Path) -> io::Result<Vec<u8>> {
-    fs::read(dir.join("status.json"))
+    fs::read(dir.join(STATUS))
 }
 
 /// Work on files, where it holds up nobody.

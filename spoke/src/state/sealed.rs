@@ -12,19 +12,10 @@ use std::path::Path;
 
 use nave_placement::Digest;
 
+use super::keep::Found;
+
 /// 64 hex digits and a newline.
 const SEAL: usize = 65;
-
-/// What is under a name.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing was ever stored.
-    Missing,
-    /// Something is there, and is not what was stored.
-    Damaged,
-    /// What was stored.
-    Whole(Vec<u8>),
-}
 
 /// Stores bytes with their seal.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

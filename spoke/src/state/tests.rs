@@ -54,108 +54,114 @@ fn identity() -> Identity {
     }
 }
 
-#[test]
-fn everything_reads_back_after_a_restart() {
+#[tokio::test]
+async fn everything_reads_back_after_a_restart() {
     let dir = tempfile::tempdir().expect("a directory");
     let (bundle, zstd) = packed("{}");
     {
-        let state = State::open(dir.path()).expect("opens");
-        assert_eq!(state.held().expect("readable"), Held::nothing());
-        state.store_identity(&identity()).expect("stored");
-        state.store_held(&held(1, bundle), &[(bundle, zstd)]).expect("stored");
-        state.store_hub_time(77).expect("stored");
-        assert_eq!(state.next_boot(1000).expect("counted"), 1);
+        let state = State::open(dir.path()).await.expect("opens");
+        assert_eq!(state.held().await.expect("readable"), Held::nothing());
+        state.store_identity(&identity()).await.expect("stored");
+        state.store_held(&held(1, bundle), &[(bundle, zstd)]).await.expect("stored");
+        state.store_hub_time(77).await.expect("stored");
+        assert_eq!(state.next_boot(1000).await.expect("counted"), 1);
     }
-    let state = State::open(dir.path()).expect("opens");
-    assert_eq!(state.identity().expect("readable"), Some(identity()));
-    assert_eq!(state.held().expect("readable"), held(1, bundle));
-    assert_eq!(state.bundle(&bundle).expect("readable").as_deref(), Some(&b"{}"[..]));
-    assert_eq!((state.hub_time().expect("readable"), state.is_detached()), (77, false));
-    assert_eq!(state.next_boot(1000).expect("counted"), 2);
+    let state = State::open(dir.path()).await.expect("opens");
+    assert_eq!(state.identity().await.expect("readable"), Some(identity()));
+    assert_eq!(state.held().await.expect("readable"), held(1, bundle));
+    assert_eq!(state.bundle(&bundle).await.expect("readable").as_deref(), Some(&b"{}"[..]));
+    assert_eq!(
+        (state.hub_time().await.expect("readable"), state.is_detached().await.expect("readable")),
+        (77, false)
+    );
+    assert_eq!(state.next_boot(1000).await.expect("counted"), 2);
 }
 
-#[test]
-fn a_file_that_is_cut_anywhere_is_told_and_costs_nothing_that_cannot_be_had_again() {
+#[tokio::test]
+async fn a_file_that_is_cut_anywhere_is_told_and_costs_nothing_that_cannot_be_had_again() {
     let dir = tempfile::tempdir().expect("a directory");
     let (bundle, zstd) = packed("{}");
-    let state = State::open(dir.path()).expect("opens");
-    let store = || {
-        state.store_identity(&identity()).expect("stored");
-        state.store_held(&held(1, bundle), &[(bundle, zstd.clone())]).expect("stored");
-        state.store_hub_time(77).expect("stored");
-        state.next_boot(1000).expect("counted");
+    let state = State::open(dir.path()).await.expect("opens");
+    let store = async || {
+        state.store_identity(&identity()).await.expect("stored");
+        state.store_held(&held(1, bundle), &[(bundle, zstd.clone())]).await.expect("stored");
+        state.store_hub_time(77).await.expect("stored");
+        state.next_boot(1000).await.expect("counted");
     };
-    store();
+    store().await;
     for name in ["assignment", "identity.json", "hub-time", "boot"] {
         let path = dir.path().join(name);
         let length = fs::read(&path).expect("readable").len();
         for cut in (0..length).step_by(7) {
-            store();
+            store().await;
             let whole = fs::read(&path).expect("readable");
             fs::write(&path, &whole[..cut.min(whole.len() - 1)]).expect("written");
-            let held = state.held().expect("readable");
+            let held = state.held().await.expect("readable");
             match name {
                 "assignment" => {
                     assert_eq!(held, Held::nothing());
                     assert!(dir.path().join("assignment.damaged").exists());
                 }
                 "identity.json" => {
-                    assert!(matches!(state.identity(), Err(StateError::Damaged(_))));
+                    assert!(matches!(state.identity().await, Err(StateError::Damaged(_))));
                     assert!(path.exists(), "the file is left for whoever mends it");
                 }
-                "hub-time" => assert_eq!(state.hub_time().expect("readable"), 0),
-                _ => assert!(state.next_boot(1_000_000).expect("counted") >= 1_000_000),
+                "hub-time" => assert_eq!(state.hub_time().await.expect("readable"), 0),
+                _ => assert!(state.next_boot(1_000_000).await.expect("counted") >= 1_000_000),
             }
         }
     }
     let path = dir.path().join("bundles").join(bundle.to_string());
-    store();
+    store().await;
     fs::write(&path, b"half").expect("written");
-    assert_eq!(state.bundle(&bundle).expect("readable"), None);
+    assert_eq!(state.bundle(&bundle).await.expect("readable"), None);
     assert!(!state.has_bundle(&bundle), "so that it is fetched again");
 }
 
-#[test]
-fn the_previous_bundle_of_an_app_stays_and_older_ones_go() {
+#[tokio::test]
+async fn the_previous_bundle_of_an_app_stays_and_older_ones_go() {
     let dir = tempfile::tempdir().expect("a directory");
-    let state = State::open(dir.path()).expect("opens");
+    let state = State::open(dir.path()).await.expect("opens");
     let bundles: Vec<_> = ["1", "2", "3"].map(packed).into();
     for (generation, (digest, zstd)) in (1..).zip(&bundles) {
-        state.store_held(&held(generation, *digest), &[(*digest, zstd.clone())]).expect("stored");
+        state.store_held(&held(generation, *digest), &[(*digest, zstd.clone())]).await.expect("stored");
     }
     let here = |i: usize| state.has_bundle(&bundles[i].0);
     assert_eq!([here(0), here(1), here(2)], [false, true, true]);
     // The same bundle again is no change of version.
-    state.store_held(&held(4, bundles[2].0), &[]).expect("stored");
+    state.store_held(&held(4, bundles[2].0), &[]).await.expect("stored");
     assert_eq!([here(1), here(2)], [true, true]);
 }
 
-#[test]
-fn an_inlined_bundle_that_is_not_what_it_says_is_left_out() {
+#[tokio::test]
+async fn an_inlined_bundle_that_is_not_what_it_says_is_left_out() {
     let dir = tempfile::tempdir().expect("a directory");
-    let state = State::open(dir.path()).expect("opens");
+    let state = State::open(dir.path()).await.expect("opens");
     let (bundle, _) = packed("right");
     let (_, wrong) = packed("wrong");
-    state.store_held(&held(1, bundle), &[(bundle, wrong)]).expect("stored");
+    state.store_held(&held(1, bundle), &[(bundle, wrong)]).await.expect("stored");
     assert!(!state.has_bundle(&bundle));
 }
 
-#[test]
-fn joining_again_makes_what_was_held_void() {
+#[tokio::test]
+async fn joining_again_makes_what_was_held_void() {
     let dir = tempfile::tempdir().expect("a directory");
-    let state = State::open(dir.path()).expect("opens");
-    state.store_held(&held(1, packed("x").0), &[]).expect("stored");
-    state.detach().expect("stored");
-    state.joined(&identity()).expect("stored");
-    assert_eq!((state.held().expect("readable"), state.is_detached()), (Held::nothing(), false));
+    let state = State::open(dir.path()).await.expect("opens");
+    state.store_held(&held(1, packed("x").0), &[]).await.expect("stored");
+    state.detach().await.expect("stored");
+    state.joined(&identity()).await.expect("stored");
+    assert_eq!(
+        (state.held().await.expect("readable"), state.is_detached().await.expect("readable")),
+        (Held::nothing(), false)
+    );
 }
 
-#[test]
-fn the_key_is_for_the_owner_alone() {
+#[tokio::test]
+async fn the_key_is_for_the_owner_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().expect("a directory");
-    let state = State::open(dir.path()).expect("opens");
-    state.store_identity(&identity()).expect("stored");
+    let state = State::open(dir.path()).await.expect("opens");
+    state.store_identity(&identity()).await.expect("stored");
     let mode = fs::metadata(dir.path().join("identity.json")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

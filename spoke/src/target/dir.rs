@@ -7,8 +7,13 @@
 //! Scopes come from the table of [`super::builtin`]. A kind that is not in it counts as served and namespaced, since
 //! nobody can be asked: a cluster-scoped custom resource gets the app's namespace, which an API server ignores or refuses.
 //!
+//! A file of somebody else's under an object's name is first contact, and `adopt` decides. Files have one owner and no
+//! fields of several: `conflicts` has nothing to govern, a file that was changed is drift as a whole, and what is ignored
+//! field by field is taken over from the file that is there. `onImmutable` and `serviceAccount` mean nothing here.
+//!
 //! k3s does not delete the objects of a manifest that is gone; there, a pruned file only stops being enforced.
 
+mod ask;
 mod files;
 mod state;
 mod watch;
@@ -18,13 +23,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use nave_placement::catalog::{Adopt, Mode, Treatment};
 use nave_placement::fleet::{Fact, Facts};
 use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, ObjectKey};
+use serde_json::Value;
 use tokio::sync::watch as signal;
 
+use super::ask::{Answer, Inquiry, Refusal};
 use super::digests::DigestKey;
-use super::{Applied, Behalf, Deleted, Health, Inventory, Owned, Seen, Target, TargetError, builtin};
+use super::{
+    Applied, Behalf, Contact, Deleted, Foreign, Found, Health, Inventory, Owned, Seen, Target, TargetError,
+    Write, builtin,
+};
+use crate::observe::changes::{changes, hide, told};
+use crate::plan::{Ignored, Terms};
 use files::{Manifest, file_name};
 use state::State;
 use watch::Watch;
@@ -112,34 +125,73 @@ impl Inner {
         Ok(read)
     }
 
-    fn look(&self, app: &AppKey, wanted: &Resolved) -> Result<Seen, TargetError> {
+    /// The object as it is to be written: what is ignored is as it is in the file that is there.
+    fn wanted(object: &Resolved, terms: &Terms, found: Option<&Manifest>) -> Value {
+        let Some(live) = found.and_then(Manifest::value) else { return object.object.clone() };
+        if terms.ignored == Ignored::Whole {
+            return live;
+        }
+        let mut wanted = object.object.clone();
+        for pointer in terms.ignored_fields() {
+            if let (Some(slot), Some(value)) = (wanted.pointer_mut(pointer), live.pointer(pointer)) {
+                slot.clone_from(value);
+            }
+        }
+        wanted
+    }
+
+    fn look(&self, app: &AppKey, treatment: &Treatment, wanted: &Resolved) -> Result<Seen, TargetError> {
         let name = file_name(&wanted.key);
+        let terms = Terms::of(treatment, wanted).map_err(TargetError::Refused)?;
         let Some(found) = self.read(&name)? else { return Ok(Seen::Absent) };
+        let object = Self::wanted(wanted, &terms, Some(&found));
+        let live = found.value().unwrap_or_default();
+        let differing = hide(&wanted.key, changes(&live, &object));
         let written = self.state.written(&name).map_err(unreachable(&self.dir))?;
         if found.app.is_none() && written.is_none() {
-            return Ok(Seen::Foreign);
+            let (managers, health) = (Vec::new(), Some(Health::healthy()));
+            return Ok(Seen::Foreign(Foreign { managers, changes: Some(differing), health }));
         }
         let body = self.digests.of(&wanted.object, found.body.as_bytes());
         Ok(Seen::Ours {
-            differs: found.text != files::render(app, &wanted.object),
+            differs: found.text != files::render(app, &object)
+                || (terms.mode == Mode::Observe && !differing.is_empty()),
             drifted: found.app.is_none() || written.is_some_and(|written| written != body),
             health: Health::healthy(),
+            found: Found { changes: differing, ..Found::default() },
         })
     }
 
-    fn apply(&self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+    fn apply(
+        &self,
+        app: &AppKey,
+        treatment: &Treatment,
+        object: &Resolved,
+        how: Write,
+    ) -> Result<Applied, TargetError> {
         let name = file_name(&object.key);
         let path = self.dir.join(&name);
-        let text = files::render(app, &object.object);
+        let terms = Terms::of(treatment, object).map_err(TargetError::Refused)?;
         let found = self.read(&name)?;
+        let wanted = Self::wanted(object, &terms, found.as_ref());
+        let text = files::render(app, &wanted);
         if found.as_ref().is_some_and(|found| found.text == text) {
             return Ok(Applied::Unchanged);
         }
-        let foreign =
-            |found: &Manifest| found.app.is_none() && found.value().as_ref() != Some(&object.object);
-        if !take && found.as_ref().is_some_and(foreign) {
-            let message = format!("{} exists, differs, and is not ours; move it away", path.display());
-            return Err(TargetError::Conflict(message));
+        if let Some(foreign) =
+            found.as_ref().filter(|found| found.app.is_none() && how.contact != Contact::Ours)
+        {
+            let live = foreign.value().unwrap_or_default();
+            let may = match (how.contact, terms.adopt) {
+                (Contact::Absent, _) | (_, Adopt::Never) => false,
+                (_, Adopt::IfEqual) => live == wanted,
+                (_, Adopt::Always) => true,
+            };
+            if !may {
+                let differs = told(&hide(&object.key, changes(&live, &wanted)));
+                let message = format!("{} exists and is not ours: {differs}; move it away", path.display());
+                return Err(TargetError::NotAdopted(message));
+            }
         }
         files::write(&path, text.as_bytes()).map_err(unreachable(&path))?;
         // Killed here, the mark in the file says whose it is.
@@ -243,16 +295,19 @@ impl Target for DirTarget {
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let keys: Vec<_> = wanted.iter().map(|object| object.key.clone()).collect();
-        let (app, wanted) = (of.app.clone(), wanted.to_vec());
+        let (app, treatment, wanted) = (of.app.clone(), of.treatment.clone(), wanted.to_vec());
         let looked = self.blocking(move |inner| {
-            Ok(wanted.iter().map(|object| (object.key.clone(), inner.look(&app, object))).collect())
+            Ok(wanted
+                .iter()
+                .map(|object| (object.key.clone(), inner.look(&app, &treatment, object)))
+                .collect())
         });
         looked.await.unwrap_or_else(|error| keys.into_iter().map(|key| (key, Err(error.clone()))).collect())
     }
 
-    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        let (app, object) = (of.app.clone(), object.clone());
-        self.blocking(move |inner| inner.apply(&app, &object, take)).await
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
+        let (app, treatment, object) = (of.app.clone(), of.treatment.clone(), object.clone());
+        self.blocking(move |inner| inner.apply(&app, &treatment, &object, how)).await
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
@@ -263,6 +318,13 @@ impl Target for DirTarget {
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let (app, key) = (of.app.clone(), key.clone());
         self.blocking(move |inner| inner.orphan(&app, &key)).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        let inner = self.inner.clone();
+        let inquiry = inquiry.clone();
+        let done = tokio::task::spawn_blocking(move || inner.answer(&inquiry)).await;
+        done.unwrap_or_else(|error| Err(Refusal(error.to_string())))
     }
 
     fn changes(&self) -> signal::Receiver<u64> {

@@ -11,14 +11,18 @@ use fastrand::Rng;
 use nave_placement::fleet::Facts;
 use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, ObjectKey};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use crate::plan::{ClaimedObject, digest};
-
+use super::ask::plain::{self, There};
+use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Owned, Seen, Target, TargetError, builtin,
+    Applied, Behalf, Changed, Claims, Contact, Deleted, Health, Inventory, Missing, Owned, Seen, Target,
+    TargetError, Write, builtin,
 };
+use crate::plan::{ClaimedObject, Terms, digest};
+
+mod owned;
 
 /// An object in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +37,10 @@ pub struct Held {
     pub health: Health,
     /// It was deleted, and a finalizer holds it.
     pub terminating: bool,
+    /// The fields that our last write made ours, as it wrote them; by JSON pointer.
+    pub ours: Map<String, Value>,
+    /// Who else set which field last.
+    pub others: BTreeMap<String, String>,
 }
 
 /// How often the target was asked what.
@@ -52,6 +60,8 @@ pub struct Calls {
     pub inventory_writes: u64,
     /// `discover`.
     pub discover: u64,
+    /// `answer`.
+    pub answer: u64,
 }
 
 /// What happened to an object, in order.
@@ -78,6 +88,9 @@ struct State {
     refused: BTreeMap<ObjectKey, String>,
     hidden: BTreeSet<ObjectKey>,
     finalized: BTreeSet<ObjectKey>,
+    immutable: BTreeMap<ObjectKey, String>,
+    /// Manager, what it makes of the object, and how often that was put back.
+    fighters: BTreeMap<ObjectKey, (String, Value, u32)>,
     watched: BTreeSet<(String, String)>,
     changed: Changed,
     dawdle: Option<Rng>,
@@ -90,12 +103,15 @@ pub struct MemoryTarget {
     uid: String,
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    /// Questions get no answer while this is set.
+    silent: watch::Sender<bool>,
 }
 
 impl MemoryTarget {
     /// An empty one.
     pub fn new(uid: impl Into<String>) -> Self {
-        Self { uid: uid.into(), state: Mutex::default(), changes: watch::Sender::new(0) }
+        let (changes, silent) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { uid: uid.into(), state: Mutex::default(), changes, silent }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,6 +145,11 @@ impl MemoryTarget {
     pub fn set_unreachable(&self, why: Option<&str>) {
         self.state().unreachable = why.map(str::to_owned);
         self.tell(|changed| changed.all = true);
+    }
+
+    /// Whether questions wait, unanswered; everything else goes on.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Refuses every write of this object with these words; `None` ends it.
@@ -167,15 +188,29 @@ impl MemoryTarget {
 
     /// Somebody else changes an object, marks untouched; or makes one that is not ours.
     pub fn edit(&self, key: &ObjectKey, live: Value) {
-        let foreign = || Held {
-            live: Value::Null,
-            applied: None,
-            app: None,
-            health: Health::healthy(),
-            terminating: false,
-        };
-        self.state().objects.entry(key.clone()).or_insert_with(foreign).live = live;
+        self.edit_as("somebody", key, live);
+    }
+
+    /// As [`MemoryTarget::edit`], by a manager with this name.
+    pub fn edit_as(&self, manager: &str, key: &ObjectKey, live: Value) {
+        self.state().objects.entry(key.clone()).or_insert_with(Held::foreign).edited(manager, live);
         self.tell_of(key);
+    }
+
+    /// From now on this manager makes the object so after each of our writes.
+    pub fn fight_as(&self, manager: &str, key: &ObjectKey, live: Value) {
+        self.state().fighters.insert(key.clone(), (manager.to_owned(), live.clone(), 0));
+        self.edit_as(manager, key, live);
+    }
+
+    /// From now on a change of this field (a JSON pointer) is refused.
+    pub fn fix(&self, key: &ObjectKey, pointer: &str) {
+        self.state().immutable.insert(key.clone(), pointer.to_owned());
+    }
+
+    /// Somebody deletes an app's inventory.
+    pub fn lose_inventory(&self, app: &AppKey) {
+        self.state().inventories.remove(app);
     }
 
     /// Somebody else deletes an object.
@@ -248,51 +283,45 @@ impl State {
         self.refused.get(key).map_or(Ok(()), |why| Err(TargetError::Refused(why.clone())))
     }
 
-    fn look(&self, app: &AppKey, wanted: &Resolved) -> Result<Seen, TargetError> {
+    fn look(&self, of: Behalf<'_>, wanted: &Resolved) -> Result<Seen, TargetError> {
         self.reached()?;
+        let terms = Terms::of(of.treatment, wanted).map_err(TargetError::Refused)?;
         if self.hidden.contains(&wanted.key) {
             return Err(TargetError::Unreachable("no answer in time".into()));
         }
         let Some(held) = self.objects.get(&wanted.key) else {
             return Ok(Seen::Absent);
         };
-        let Some(owner) = &held.app else {
-            return Ok(Seen::Foreign);
-        };
-        Ok(Seen::Ours {
-            differs: held.live != wanted.object || owner != app,
-            drifted: held.applied.as_ref() != Some(&held.live),
-            health: held.health.clone(),
-        })
+        let corrections = self.fighters.get(&wanted.key).map_or(0, |(.., corrections)| *corrections);
+        Ok(held.seen(of.app, wanted, &terms, corrections))
     }
 
-    fn apply(&mut self, app: &AppKey, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        let key = &object.key;
+    fn apply(&mut self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
+        let (app, key) = (of.app, &object.key);
         self.accepts(key)?;
-        let live = object.object.clone();
+        let terms = Terms::of(of.treatment, object).map_err(TargetError::Refused)?;
+        if let Some(pointer) = self.immutable.get(key)
+            && let Some(held) = self.objects.get(key)
+            && held.live.pointer(pointer) != object.object.pointer(pointer)
+        {
+            if !how.recreate || how.contact != Contact::Ours {
+                return Err(TargetError::Immutable(format!("{pointer} cannot be changed")));
+            }
+            self.objects.remove(key);
+            self.events.push(Event::Deleted(app.clone(), key.clone()));
+        }
         let Some(held) = self.objects.get_mut(key) else {
-            let held = Held {
-                applied: Some(live.clone()),
-                live,
-                app: Some(app.clone()),
-                health: Health::healthy(),
-                terminating: false,
-            };
-            self.objects.insert(key.clone(), held);
+            self.objects.insert(key.clone(), Held::created(app, &object.object, &terms));
             self.events.push(Event::Created(app.clone(), key.clone()));
             return Ok(Applied::Created);
         };
-        if held.live == live && held.app.as_ref() == Some(app) {
-            held.applied = Some(live);
+        if !held.write(app, object, &terms, how)? {
             return Ok(Applied::Unchanged);
         }
-        // What is not ours becomes it only when it is as wanted already.
-        if !take && held.live != live && held.applied.as_ref() != Some(&held.live) {
-            return Err(TargetError::Conflict("it exists, differs, and is not ours".into()));
+        if let Some((manager, live, corrections)) = self.fighters.get_mut(key) {
+            *corrections = if how.corrects { *corrections + 1 } else { 0 };
+            held.edited(manager, live.clone());
         }
-        held.applied = Some(live.clone());
-        held.live = live;
-        held.app = Some(app.clone());
         self.events.push(Event::Changed(app.clone(), key.clone()));
         Ok(Applied::Changed)
     }
@@ -319,6 +348,7 @@ impl State {
         if let Some(held) = self.objects.get_mut(key).filter(|held| held.app.as_ref() == Some(app)) {
             held.app = None;
             held.applied = None;
+            held.ours.clear();
             self.events.push(Event::Orphaned(key.clone()));
         }
         Ok(())
@@ -396,14 +426,28 @@ impl Target for MemoryTarget {
         self.take_time().await;
         let mut state = self.state();
         state.calls.observe += 1;
-        wanted.iter().map(|object| (object.key.clone(), state.look(of.app, object))).collect()
+        wanted.iter().map(|object| (object.key.clone(), state.look(of, object))).collect()
     }
 
-    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
         self.take_time().await;
         let mut state = self.state();
         state.calls.apply += 1;
-        state.apply(of.app, object, take)
+        state.apply(of, object, how)
+    }
+
+    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        let state = self.state();
+        state.reached()?;
+        let mut found = BTreeMap::<AppKey, Inventory>::new();
+        for (key, held) in &state.objects {
+            if let Some(app) =
+                held.app.as_ref().filter(|app| apps.assigned.contains(*app) || apps.leaving.contains(*app))
+            {
+                found.entry(app.clone()).or_default().objects.insert(key.clone());
+            }
+        }
+        Ok(found)
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
@@ -418,6 +462,31 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.state().calls.answer += 1;
+        let mut silent = self.silent.subscribe();
+        silent.wait_for(|silent| !silent).await.map_err(|_| Refusal("the target is gone".into()))?;
+        let objects = {
+            let state = self.state();
+            state.reached()?;
+            state.objects.clone()
+        };
+        let look = |wanted: &Resolved| {
+            let held = objects.get(&wanted.key);
+            Ok(held.map(|held| There { live: held.live.clone(), ours: held.app.is_some() }))
+        };
+        match &inquiry.question {
+            Question::Objects(asked) => {
+                let live = objects.iter().map(|(key, held)| (key.clone(), held.live.clone())).collect();
+                plain::objects(asked, &inquiry.asker, live)
+            }
+            Question::Diff(_) => plain::diff(inquiry, look),
+            Question::Adoption(_) => plain::adoption(inquiry, look),
+            Question::Events(_) => Err(Refusal("nothing happens here that would be an event".into())),
+            Question::Logs(_) => Err(Refusal("nothing runs here that would write a log".into())),
+        }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

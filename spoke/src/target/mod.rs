@@ -4,6 +4,7 @@
 //! Never: decides. What to write or delete is [`crate::plan`]'s, which is pure; a target only does it, and tells apart
 //! what is *absent* from what it *could not see*.
 
+pub mod ask;
 pub mod builtin;
 mod digests;
 pub mod dir;
@@ -22,6 +23,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+pub use crate::observe::changes::FieldChange;
+use crate::pause::Pauses;
 use crate::plan::ClaimedObject;
 
 /// Health of an object, in the words of `kstatus` as Nave spells them.
@@ -63,7 +66,14 @@ pub enum Seen {
     /// It is not there: observed, not guessed.
     Absent,
     /// It is there and not ours: nobody of us ever wrote it.
-    Foreign,
+    Foreign(Foreign),
+    /// It is being deleted, and waits for its finalizers.
+    Terminating {
+        /// What it waits for, for people.
+        message: String,
+        /// It has waited longer than the app's time limit.
+        stuck: bool,
+    },
     /// It is ours.
     Ours {
         /// It differs from what is wanted: our fields were changed, the wanted content is newer, or it is marked as
@@ -73,7 +83,36 @@ pub enum Seen {
         drifted: bool,
         /// How it is.
         health: Health,
+        /// What else there is to say of it.
+        found: Found,
     },
+}
+
+/// An object that is not ours.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Foreign {
+    /// Who manages it, as far as it shows: `Helm release web`, `kubectl-client-side-apply`.
+    pub managers: Vec<String>,
+    /// In what it differs from what writing it would make of it; `None` where that was not asked for, or could not be told.
+    pub changes: Option<Vec<FieldChange>>,
+    /// How it is; `None` where that was not asked for.
+    pub health: Option<Health>,
+}
+
+/// What was found out about an object of ours, beyond whether it differs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Its fields that are not as wanted.
+    pub changes: Vec<FieldChange>,
+    /// Somebody set these very fields back each time they were corrected: correcting goes on only once the wanted content
+    /// changes, or after a long time.
+    pub fought: bool,
+    /// Fields left to another manager, who owned them before: `conflicts: Yield`.
+    pub yielded: Vec<FieldChange>,
+    /// Fields that the cluster (a webhook, for one) makes something else of in the very request that writes them.
+    pub mutated: Vec<FieldChange>,
+    /// From whom it was adopted, if this process did it.
+    pub adopted: Option<String>,
 }
 
 /// What an app has on the target: written before its objects are (widened), and again after pruning (narrowed), so that
@@ -83,8 +122,56 @@ pub enum Seen {
 pub struct Inventory {
     /// Every object that the app may have written and that was not deleted or handed over since.
     pub objects: BTreeSet<ObjectKey>,
+    /// Of these, the ones that say that they outlive the app (`nave.dev/prune: "false"`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kept: BTreeSet<ObjectKey>,
+    /// Of these, the ones of a kind that is kept, which say that they are deleted all the same (`nave.dev/prune: "true"`).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub expendable: BTreeSet<ObjectKey>,
+    /// As whom (`NAMESPACE/NAME`) the app was applied, so that it is removed as the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
     /// The version that was applied and pruned completely, if the last one was.
     pub version: Option<Digest>,
+}
+
+impl Inventory {
+    /// Keeps the objects for which `keep` holds.
+    pub fn retain(&mut self, mut keep: impl FnMut(&ObjectKey) -> bool) {
+        let Self { objects, kept, expendable, service_account, .. } = self;
+        objects.retain(|key| keep(key));
+        kept.retain(|key| objects.contains(key));
+        expendable.retain(|key| objects.contains(key));
+        if objects.is_empty() {
+            *service_account = None;
+        }
+    }
+}
+
+/// How an object is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Write {
+    /// As what it was seen.
+    pub contact: Contact,
+    /// Fields that others own are taken from them. Where not, fields that we applied last are, and of all others
+    /// `conflicts` decides.
+    pub take: bool,
+    /// It may be deleted and made anew if a field cannot be changed.
+    pub recreate: bool,
+    /// It is a correction: what somebody else changed is put back.
+    pub corrects: bool,
+}
+
+/// As what an object was seen before it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// Absent: only if the write creates it, it is created by us.
+    #[default]
+    Absent,
+    /// There, and not ours: it is adopted, if its terms allow it.
+    Foreign,
+    /// Ours.
+    Ours,
 }
 
 /// What came of a write.
@@ -171,6 +258,23 @@ pub enum TargetError {
     /// Another manager owns fields that we never owned.
     #[error("{0}")]
     Conflict(String),
+    /// The object is not ours, and must not become it.
+    #[error("{0}")]
+    NotAdopted(String),
+    /// A field cannot be changed once it is set.
+    #[error("{0}")]
+    Immutable(String),
+    /// We, or the app's service account, must not do this.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The object, or the namespace it shall be in, is being deleted.
+    #[error("{message}")]
+    Terminating {
+        /// What it waits for.
+        message: String,
+        /// It has waited longer than the app's time limit.
+        stuck: bool,
+    },
     /// The kind is not served (yet).
     #[error("{0}")]
     NotServed(String),
@@ -201,6 +305,17 @@ pub trait Claims: Send + Sync {
 
     /// The app that wants an object; `None` when its objects are not known.
     async fn holder(&self, key: &ObjectKey) -> Option<Arc<Holder>>;
+}
+
+/// Apps of which no inventory is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Assigned: most have simply never been applied.
+    pub assigned: BTreeSet<AppKey>,
+    /// Of all these, the ones that had an inventory when it was last read: it is lost, or they have just left.
+    pub lost: BTreeSet<AppKey>,
+    /// On their way out: most have left.
+    pub leaving: BTreeSet<AppKey>,
 }
 
 /// For whom something is done on a target: an app, and how its objects are treated.
@@ -269,8 +384,15 @@ pub trait Target: Send + Sync + 'static {
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>>;
 
-    /// Writes an object for an app. `take` overwrites fields that somebody else changed, and is set only for objects that are ours.
-    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError>;
+    /// Writes an object for an app.
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError>;
+
+    /// Of apps without an inventory, what carries their marks: an inventory may have been deleted by hand. A target may
+    /// leave the search out where nothing points to a loss.
+    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        let _ = apps;
+        Ok(BTreeMap::new())
+    }
 
     /// Deletes an object of an app, if it is (still) that app's: the app in whose inventory it stands.
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError>;
@@ -278,8 +400,17 @@ pub trait Target: Send + Sync + 'static {
     /// Makes an object somebody else's: it stays as it is, without our marks.
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError>;
 
+    /// Answers somebody's question. Writes nothing, and shows no Secret's value.
+    async fn answer(&self, inquiry: &ask::Inquiry) -> Result<ask::Answer, ask::Refusal>;
+
     /// Counts up whenever something that is ours may have changed. Spurious wake-ups are allowed, lost ones are not.
     fn changes(&self) -> watch::Receiver<u64>;
+
+    /// What somebody paused on the spot, as far as the target has a place for it. Where that cannot be seen, an error: then
+    /// what was known holds.
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        Ok(Pauses::default())
+    }
 
     /// What may have changed since the last call.
     fn changed(&self) -> Changed {

@@ -82,7 +82,8 @@ impl Spoke {
                 Action::Send(message) => send.push(message),
                 Action::Close { .. } => close = true,
                 Action::Persist(..) | Action::PersistDetach => self.persisting.push_back(action),
-                Action::Remember { .. } => {}
+                // Nobody asks simulated clusters.
+                Action::Remember { .. } | Action::Answer(_) | Action::Cancel(_) => {}
             }
         }
         (send, close)
@@ -139,12 +140,8 @@ impl Spoke {
             _ => ControlFlow::Continue(()),
         };
         let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
-        let desired = Desired {
-            assignment: &assignment,
-            entries: &entries,
-            bundles: &bundles,
-            secrets: &Closed,
-        };
+        let desired =
+            Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
         let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         core.observed(Reporter::default().report(assignment.order(), outcome))
     }

@@ -1,21 +1,22 @@
 //! `hub cluster`: members join, are labelled, leave.
 //!
-//! In: orders. Out: what came of them; `join` prints the one command that starts the spoke.
+//! In: orders. Out: what came of them; `join` prints what starts the spoke.
 //! Never: says that a cluster is gone before its spoke or the hub's record says so.
 
+mod install;
+mod join;
+mod manifest;
 mod remove;
 mod text;
-
-use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use nave_proto::v1;
 
 use super::Outcome;
-use super::arguments::{LabelChange, interval, label, label_change, millis};
-use super::client::{Client, Hub, document, request};
+use super::arguments::{LabelChange, label_change};
+use super::client::{Hub, document, request};
 use super::output::{Format, Output};
-use crate::operator::views::{ClusterRow, ClusterView, DoneView, JoinView};
+use crate::operator::views::{ClusterRow, ClusterView, DoneView};
 
 /// Its arguments.
 #[derive(Args)]
@@ -26,9 +27,10 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Order {
-    /// Make a join token, and print the command that starts the spoke with it
-    #[command(after_help = "Example: hub cluster join eu-1 --label env=prod --set europe")]
-    Join(Join),
+    /// Make a join token, and print what starts the spoke with it: a command, or a manifest for Kubernetes
+    #[command(after_help = "Examples:\n  hub cluster join eu-1 --label env=prod --set europe\n  \
+                      hub cluster join eu-1 -o manifest | kubectl apply -f -")]
+    Join(Box<join::Arguments>),
     /// List clusters, worst first
     #[command(after_help = "Example: hub cluster list -l env=prod -o wide")]
     List {
@@ -80,23 +82,6 @@ enum Order {
     },
 }
 
-#[derive(Args)]
-struct Join {
-    /// The cluster's name
-    name: String,
-    /// A label; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
-    label: Vec<(String, String)>,
-    /// The set it belongs to
-    #[arg(long, value_name = "SET", default_value = "", hide_default_value = true)]
-    set: String,
-    /// How long the token is valid
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
-    valid: Duration,
-    #[command(flatten)]
-    format: Format,
-}
-
 /// What becomes of what runs on a cluster that leaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Workloads {
@@ -111,7 +96,7 @@ enum Workloads {
 pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
     let mut client = hub.connect().await?;
     match arguments.order {
-        Order::Join(arguments) => join(&mut client, arguments).await?,
+        Order::Join(arguments) => join::run(&mut client, *arguments).await?,
         Order::List { selector, format } => {
             let answer = document(client.cluster_list(request(v1::ClusterListRequest { selector })).await)?;
             answer.print::<Vec<ClusterRow>>(format.output)?;
@@ -142,19 +127,4 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
         }
     }
     Ok(Outcome::Done)
-}
-
-async fn join(client: &mut Client, arguments: Join) -> anyhow::Result<()> {
-    let Join { name, label, set, valid, format } = arguments;
-    let labels = label.into_iter().collect();
-    let asked = v1::ClusterJoinRequest { cluster: name, labels, set, valid_ms: millis(valid) };
-    let answer = document(client.cluster_join(request(asked)).await)?;
-    if matches!(format.output, Output::Table | Output::Wide) {
-        let view: JoinView = answer.view()?;
-        eprintln!(
-            "Run this where cluster {} can be reached, before {}; it works once:",
-            view.cluster, view.expires
-        );
-    }
-    answer.print::<JoinView>(format.output)
 }

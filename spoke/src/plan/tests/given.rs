@@ -9,7 +9,7 @@ use nave_placement::{AppKey, Digest, ObjectKey};
 
 use crate::plan::{Claimed, Input, Observed, Plan, Step, Unresolved, Wanted, check, plan};
 use crate::report::Reason;
-use crate::target::{Health, HealthState, Inventory, Seen, TargetError};
+use crate::target::{Contact, Found, Health, HealthState, Inventory, Seen, TargetError};
 
 pub(super) fn app(name: &str) -> AppKey {
     name.parse().expect("a valid name")
@@ -49,9 +49,25 @@ pub(super) fn entry(version: &str) -> Entry {
     }
 }
 
-pub(super) const OURS: Seen = Seen::Ours { differs: false, drifted: false, health: HEALTHY };
-pub(super) const DIFFERS: Seen = Seen::Ours { differs: true, drifted: false, health: HEALTHY };
-pub(super) const DRIFTED: Seen = Seen::Ours { differs: true, drifted: true, health: HEALTHY };
+pub(super) const OURS: Seen = Seen::Ours { differs: false, drifted: false, health: HEALTHY, found: NOTHING };
+pub(super) const DIFFERS: Seen =
+    Seen::Ours { differs: true, drifted: false, health: HEALTHY, found: NOTHING };
+pub(super) const DRIFTED: Seen = Seen::Ours { differs: true, drifted: true, health: HEALTHY, found: NOTHING };
+pub(super) const FOUGHT: Seen = Seen::Ours {
+    differs: true,
+    drifted: true,
+    health: HEALTHY,
+    found: Found {
+        changes: Vec::new(),
+        fought: true,
+        yielded: Vec::new(),
+        mutated: Vec::new(),
+        adopted: None,
+    },
+};
+const NOTHING: Found =
+    Found { changes: Vec::new(), fought: false, yielded: Vec::new(), mutated: Vec::new(), adopted: None };
+
 pub(super) const HEALTHY: Health =
     Health { state: HealthState::Healthy, reason: String::new(), message: String::new() };
 
@@ -66,7 +82,12 @@ pub(super) struct Given {
 
 impl Given {
     pub(super) fn wants(mut self, name: &str, objects: &[&str]) -> Self {
-        let resolved = |object: &&str| Resolved { key: key(object), object: (*object).into(), served: true, sealed: None };
+        let resolved = |object: &&str| Resolved {
+            key: key(object),
+            object: (*object).into(),
+            served: true,
+            sealed: None,
+        };
         let objects = objects.iter().map(resolved).collect();
         self.wanted.insert(app(name), Ok(Wanted { entry: entry("new"), objects }));
         self
@@ -102,7 +123,10 @@ impl Given {
 
     pub(super) fn has(mut self, name: &str, objects: &[&str]) -> Self {
         let objects = objects.iter().map(|object| key(object)).collect();
-        self.inventories.insert(app(name), Inventory { objects, version: Some(Digest::of(b"old")) });
+        self.inventories.insert(
+            app(name),
+            Inventory { objects, version: Some(Digest::of(b"old")), ..Inventory::default() },
+        );
         self
     }
 
@@ -159,9 +183,15 @@ pub(super) fn line(step: &Step) -> String {
         Step::Widen(i) => {
             format!("widen to {}", i.objects.iter().map(text).collect::<Vec<_>>().join(" "))
         }
-        Step::Apply { object, take, drifted } => {
-            let verb = if *take { "take" } else { "apply" };
-            format!("{verb} {}{}", text(&object.key), if *drifted { ", drifted" } else { "" })
+        Step::Apply { object, how } => {
+            let verb = match how.contact {
+                Contact::Absent => "apply",
+                Contact::Foreign => "adopt",
+                Contact::Ours => "take",
+            };
+            let flags = [(how.corrects, ", drifted"), (how.recreate, ", or make it anew")];
+            let flags = flags.iter().filter(|(set, _)| *set).map(|(_, words)| *words);
+            format!("{verb} {}{}", text(&object.key), flags.collect::<String>())
         }
         Step::HandOver { of, key, to } => format!("hand {} of {of} over to {to}", text(key)),
         Step::Prune { of, key } => format!("prune {} of {of}", text(key)),

@@ -44,8 +44,14 @@ pub(super) fn differences(sent: &Value, live: &Value, ours: Option<&Value>) -> V
     walk.found
 }
 
-/// Identity, and what the server fills in: never owned, never different.
-const NOT_COMPARED: &[&str] = &["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"];
+/// Identity, what the server fills in, and our list of fields, which is only ever read: never different.
+const NOT_COMPARED: &[&str] = &[
+    "/apiVersion",
+    "/kind",
+    "/metadata/name",
+    "/metadata/namespace",
+    "/metadata/annotations/nave.dev~1fields",
+];
 
 struct Walk {
     path: String,
@@ -184,6 +190,44 @@ fn is_zero(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
     }
+}
+
+/// Whether two values can mean the same though they read differently: the server's own spelling of what was sent.
+pub(super) fn may_mean_the_same(sent: &Value, live: &Value) -> bool {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.trim().to_ascii_lowercase()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match (text(sent), text(live)) {
+        (Some(a), Some(b)) => {
+            a == b
+                || matches!((seconds(&a), seconds(&b)), (Some(a), Some(b)) if (a - b).abs() < 1e-6)
+                || (equal(sent, live))
+        }
+        _ => equal(sent, live),
+    }
+}
+
+/// A duration as Go writes it: `90s`, `1m30s`, `1.5h`.
+fn seconds(text: &str) -> Option<f64> {
+    let (mut rest, mut sum) = (text, 0.0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let value: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        sum += value
+            * match &rest[..unit] {
+                "h" => 3_600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 /// What is not even owned once it was sent.

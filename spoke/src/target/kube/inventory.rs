@@ -32,6 +32,8 @@ const PART: &str = "part";
 const COMPLETIONS: &str = "completions";
 /// Some 900 objects. A page of a list has 100 of these at most, and nearly all are far smaller.
 const PIECE_BYTES: usize = 128 << 10;
+/// The parents alone.
+pub(super) const SELECTOR: &str = "nave.dev/inventory=true";
 const DATA: &str = "inventory";
 const STAMP: &str = "stamp";
 const PARTS: &str = "parts";
@@ -130,7 +132,10 @@ impl Shared {
                     inventory.objects.insert(key);
                 }
             };
-            self.wire.list(&resource, "", Some(&labels), true, each).await?;
+            let mut each = each;
+            for namespace in self.everywhere() {
+                self.wire.list(&resource, namespace, Some(&labels), true, &mut each).await?;
+            }
         }
         Ok(inventory)
     }
@@ -143,30 +148,31 @@ impl Shared {
         let name = Marks::parent_name(app);
         for (at, piece) in pieces.iter().enumerate() {
             let part = part(&self.marks.namespace, &name, &stamp, at, piece);
-            self.write(&part, false).await?;
+            self.write_own(&part, false).await?;
         }
         let now = Parent { stamp, parts: pieces.len() };
         let parent = self.parent(app, inventory, &first, &now);
         // Unknown until it is answered: whoever completes a version meanwhile must not refer to it.
         self.stored.known().parents.remove(app);
-        self.write(&parent, known.is_some()).await?;
+        self.write_own(&parent, known.is_some()).await?;
         self.stored.known().parents.insert(app.clone(), now);
         if let Some(old) = known {
             self.forget_parts(&name, &old).await;
         }
+        self.searched.known(app, false);
         Ok(())
     }
 
-    /// Writes one of our own `ConfigMap`s whole: nobody else has a say in it, so that it needs no merge, which costs the
-    /// server more than all else.
-    async fn write(&self, object: &Value, exists: bool) -> Result<(), Problem> {
+    /// Writes one of our own `ConfigMap`s. Nobody else has a say in what we write of it, so that it needs no apply, which
+    /// costs the server more than all else; what others added, an annotation that pauses the app for one, stays.
+    async fn write_own(&self, object: &Value, exists: bool) -> Result<(), Problem> {
         let at = || path(&config_maps(), &self.marks.namespace);
         let (name, body) = (text(object, "/metadata/name"), object.to_string().into_bytes());
         let params = PostParams::default();
         let mut exists = exists;
         for _ in 0..3 {
             let write = if exists {
-                at().replace(name, &params, body.clone())
+                at().patch(name, &PatchParams::default(), &Patch::Merge(object))
             } else {
                 at().create(&params, body.clone())
             };
@@ -221,7 +227,7 @@ impl Shared {
         let metadata = self.metadata(&name, COMPLETIONS);
         let object =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": completions});
-        self.write(&object, false).await?;
+        self.write_own(&object, false).await?;
         self.stored.known().shards.insert(shard);
         Ok(())
     }
@@ -237,6 +243,7 @@ impl Shared {
         if let Some(old) = known {
             self.forget_parts(&name, &old).await;
         }
+        self.searched.known(app, true);
         Ok(())
     }
 
@@ -270,9 +277,7 @@ impl Shared {
         let mut data = Map::new();
         data.insert(DATA.into(), first.into());
         data.insert(STAMP.into(), now.stamp.clone().into());
-        if now.parts > 0 {
-            data.insert(PARTS.into(), now.parts.to_string().into());
-        }
+        data.insert(PARTS.into(), now.parts.to_string().into());
         json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -348,9 +353,13 @@ fn pieces(inventory: &Inventory) -> Result<Vec<String>, TargetError> {
     let size = inventory.objects.len().div_ceil(count).max(1);
     let objects: Vec<&ObjectKey> = inventory.objects.iter().collect();
     let piece = |(at, objects): (usize, &[&ObjectKey])| {
-        let version = inventory.version.filter(|_| at == 0);
         let objects = objects.iter().map(|key| (*key).clone()).collect();
-        serde_json::to_string(&Inventory { objects, version }).map_err(refused)
+        let rest = if at == 0 {
+            Inventory { objects: BTreeSet::new(), ..inventory.clone() }
+        } else {
+            Inventory::default()
+        };
+        serde_json::to_string(&Inventory { objects, ..rest }).map_err(refused)
     };
     objects.chunks(size).enumerate().map(piece).collect()
 }
@@ -373,12 +382,12 @@ fn shard(name: &str) -> u8 {
     Digest::of(name.as_bytes()).0[0] % SHARDS
 }
 
-fn app_of(parent: &Value) -> Result<AppKey, String> {
+pub(super) fn app_of(parent: &Value) -> Result<AppKey, String> {
     let app = annotation(parent, APP).ok_or_else(|| format!("annotation {APP} is missing"))?;
     app.parse().map_err(|e| format!("annotation {APP}: {e}"))
 }
 
-fn config_maps() -> ApiResource {
+pub(super) fn config_maps() -> ApiResource {
     let [version, kind, plural] = ["v1", "ConfigMap", "configmaps"].map(str::to_owned);
     ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }
@@ -397,7 +406,8 @@ mod tests {
                 name: format!("a-widget-with-a-long-name-{n}"),
             };
             let version = Some(Digest::of(b"v"));
-            let inventory = Inventory { objects: (0..count).map(key).collect(), version };
+            let inventory =
+                Inventory { objects: (0..count).map(key).collect(), version, ..Inventory::default() };
             let app: AppKey = "web".parse().expect("valid");
             let mut pieces = pieces(&inventory).expect("written");
             assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES), "{count}");

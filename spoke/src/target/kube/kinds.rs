@@ -43,6 +43,12 @@ impl Scopes for Kinds {
 }
 
 impl Kinds {
+    /// Every kind, in its preferred version.
+    pub fn all(&self) -> Vec<ApiResource> {
+        let kinds = self.groups.iter().flat_map(|(group, kinds)| kinds.keys().map(move |kind| (group, kind)));
+        kinds.filter_map(|(group, kind)| self.preferred(group, kind)).collect()
+    }
+
     /// The preferred version of a kind.
     pub fn preferred(&self, group: &str, kind: &str) -> Option<ApiResource> {
         self.resource(group, kind, self.groups.get(group)?.get(kind)?.versions.first()?)
@@ -53,6 +59,14 @@ impl Kinds {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let served = &self.groups.get(group)?.get(kind)?.versions;
         self.resource(group, kind, served.iter().find(|v| ***v == *version)?)
+    }
+
+    /// Groups and kinds that a lower-case plural or kind may mean, the core group first; with `only`, of this group.
+    pub fn named(&self, name: &str, only: Option<&str>) -> Vec<(String, String)> {
+        let groups = self.groups.iter().filter(|(group, _)| only.is_none_or(|only| only == &***group));
+        let kinds = groups.flat_map(|(group, kinds)| kinds.iter().map(move |(kind, k)| (group, kind, k)));
+        let meant = kinds.filter(|(_, kind, k)| &*k.plural == name || kind.eq_ignore_ascii_case(name));
+        meant.map(|(group, kind, _)| (group.to_string(), kind.to_string())).collect()
     }
 
     fn resource(&self, group: &str, kind: &str, version: &str) -> Option<ApiResource> {

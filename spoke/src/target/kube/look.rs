@@ -7,18 +7,27 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use kube::core::discovery::ApiResource;
+use nave_placement::catalog::{Adopt, Conflicts, Mode};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::compare::{differences, fingerprint};
+use super::autoscale::REPLICAS;
+use super::books;
+use super::compare::{Difference, differences, fingerprint, may_mean_the_same};
+use super::listed::{self, FIELDS};
 use super::marks::{self, APPLIED, PART_OF};
-use super::notes::Note;
+use super::notes::{Drift, Note};
 use super::pods::Selected;
 use super::problem::Problem;
+use super::recreate::{is_stuck, waits_for};
 use super::shared::{Shared, text};
+use super::wire::Wire;
+use crate::observe::changes::{FieldChange, hide};
 use crate::observe::health::{self, Given, Rules};
-use crate::target::{Behalf, Seen, TargetError};
+use crate::plan::{Ignored, Terms};
+use crate::target::{Behalf, Foreign, Found, Seen, TargetError, Write};
 
 /// Up to here objects are asked for one by one instead of by a list.
 const FEW: usize = 2;
@@ -29,25 +38,33 @@ const AT_ONCE: usize = 4;
 /// Workloads whose pods are asked about in one look; beyond it the workload's own words have to do.
 const EXPLAINED: usize = 10;
 
+/// An object that has to be looked at more closely, once the lists are read.
+struct Closer<'a> {
+    wanted: &'a Resolved,
+    live: Value,
+    known: Note,
+}
+
 /// What came of one look.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct Look<'a> {
     pub seen: BTreeMap<ObjectKey, Result<Seen, TargetError>>,
     /// Workloads that lack something, and how their pods are found.
     short: Vec<(ObjectKey, Selected)>,
+    closer: Vec<Closer<'a>>,
     /// How the app wants its objects judged.
     rules: Rules,
 }
 
-impl Look {
+impl Look<'_> {
     /// An empty one, for an app.
     pub fn under(of: Behalf<'_>) -> Self {
         Self { rules: Rules::read(&of.treatment.health), ..Self::default() }
     }
 
-    /// Whether a workload was seen that lacks something.
-    pub fn is_short(&self) -> bool {
-        !self.short.is_empty()
+    /// Whether something is to be asked before what was seen is complete.
+    pub fn is_open(&self) -> bool {
+        !self.short.is_empty() || !self.closer.is_empty()
     }
 }
 
@@ -57,6 +74,7 @@ impl Shared {
         of: Behalf<'_>,
         wanted: &[Resolved],
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+        let wire = self.wire.on_behalf(of);
         let mut look = Look::under(of);
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
@@ -74,7 +92,7 @@ impl Shared {
             }
         }
         for ((_, _, namespace), (resource, objects)) in places {
-            if let Err(problem) = self.look_at(of, &resource, &namespace, &objects, &mut look).await {
+            if let Err(problem) = self.look_at(of, &wire, &resource, &namespace, &objects, &mut look).await {
                 if problem.is_not_served()
                     && let Err(again) = self.discover_group(&resource.group).await
                 {
@@ -85,19 +103,22 @@ impl Shared {
                 }
             }
         }
+        self.look_closer(of, &mut look).await;
         self.explain(look).await
     }
 
     /// Looks at the wanted objects of one kind in one namespace.
-    async fn look_at(
+    async fn look_at<'a>(
         &self,
         of: Behalf<'_>,
+        wire: &Wire,
         resource: &ApiResource,
         namespace: &str,
-        objects: &[&Resolved],
-        look: &mut Look,
+        objects: &[&'a Resolved],
+        look: &mut Look<'a>,
     ) -> Result<(), Problem> {
-        let by_name: BTreeMap<&str, &Resolved> = objects.iter().map(|o| (o.key.name.as_str(), *o)).collect();
+        let by_name: BTreeMap<&str, &'a Resolved> =
+            objects.iter().map(|o| (o.key.name.as_str(), *o)).collect();
         if objects.len() > FEW {
             let labels = format!("{PART_OF}={}", self.marks.set_id(of.app));
             let each = |live: Value| {
@@ -105,9 +126,9 @@ impl Shared {
                     self.judge(of, wanted, &live, look);
                 }
             };
-            self.wire.list(resource, namespace, Some(&labels), false, each).await?;
+            wire.list(resource, namespace, Some(&labels), false, each).await?;
         }
-        let mut missing: Vec<&Resolved> =
+        let mut missing: Vec<&'a Resolved> =
             objects.iter().copied().filter(|o| !look.seen.contains_key(&o.key)).collect();
         if missing.len() > MANY {
             let mut there = Vec::new();
@@ -117,7 +138,7 @@ impl Shared {
                     there.push(name.to_owned());
                 }
             };
-            self.wire.list(resource, namespace, None, true, each).await?;
+            wire.list(resource, namespace, None, true, each).await?;
             missing.retain(|wanted| {
                 let is_there = there.contains(&wanted.key.name);
                 if !is_there {
@@ -126,7 +147,7 @@ impl Shared {
                 is_there
             });
         }
-        let gets: Vec<_> = missing.into_iter().map(|wanted| self.get_one(resource, wanted)).collect();
+        let gets: Vec<_> = missing.into_iter().map(|wanted| get_one(wire, resource, wanted)).collect();
         let mut answers = futures::stream::iter(gets).buffer_unordered(AT_ONCE);
         while let Some((wanted, answer)) = answers.next().await {
             match answer {
@@ -139,65 +160,160 @@ impl Shared {
         Ok(())
     }
 
-    async fn get_one<'a>(
-        &self,
-        resource: &ApiResource,
-        wanted: &'a Resolved,
-    ) -> (&'a Resolved, Result<Option<Value>, Problem>) {
-        (wanted, self.wire.get(resource, &wanted.key.namespace, &wanted.key.name).await)
-    }
-
     fn absent(&self, key: &ObjectKey, look: &mut Look) {
         self.notes.set(key, Note::default());
         look.seen.insert(key.clone(), Ok(Seen::Absent));
     }
 
     /// One live object, next to what is wanted.
-    pub fn judge(&self, of: Behalf<'_>, wanted: &Resolved, live: &Value, look: &mut Look) {
-        let (app, key) = (of.app, &wanted.key);
+    pub fn judge<'a>(&self, of: Behalf<'_>, wanted: &'a Resolved, live: &Value, look: &mut Look<'a>) {
+        let key = &wanted.key;
+        let terms = match Terms::of(of.treatment, wanted) {
+            Ok(terms) => terms,
+            Err(message) => return drop(look.seen.insert(key.clone(), Err(TargetError::Refused(message)))),
+        };
+        if !text(live, "/metadata/deletionTimestamp").is_empty() {
+            let (message, stuck) = (waits_for(live), is_stuck(live, of.treatment.timeout.0));
+            look.seen.insert(key.clone(), Ok(Seen::Terminating { message, stuck }));
+            return;
+        }
+        let observes = terms.mode == Mode::Observe;
         if !self.marks.is_ours(key, live) {
             self.notes.forget(key);
-            look.seen.insert(key.clone(), Ok(Seen::Foreign));
+            let given = Given { rules: Some(&look.rules), applied: None, now: Some(jiff::Timestamp::now()) };
+            let health = health::judge(live, &given);
+            let foreign = Foreign { managers: books::managers(live), changes: None, health: Some(health) };
+            look.seen.insert(key.clone(), Ok(Seen::Foreign(foreign)));
+            if observes || (terms.adopt == Adopt::IfEqual && terms.ignored != Ignored::Whole) {
+                look.closer.push(Closer { wanted, live: live.clone(), known: Note::default() });
+            }
             return;
         }
         let known = self.notes.get(key).filter(|note| note.ours).unwrap_or_default();
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
-        self.notes.set(key, Note { ours: true, version, ..known });
-        let (differs, drifted) = self.differs(app, wanted, live, known);
+        let (differs, drifted, found, drift) = self.differs(of.app, wanted, &terms, live, known);
+        self.notes.set(key, Note { ours: true, version, drift, ..known });
         let applied = known.applied.map(|at| at.elapsed());
         let given = Given { rules: Some(&look.rules), applied, now: Some(jiff::Timestamp::now()) };
         let health = health::judge(live, &given);
         if let Some(selected) = Selected::of(live, &health) {
             look.short.push((key.clone(), selected));
         }
-        let seen = Seen::Ours { differs, drifted, health };
+        let is_scalable = found.changes.iter().any(|change| change.path == REPLICAS);
+        let seen = Seen::Ours { differs, drifted, health, found };
         let version = text(live, "/metadata/resourceVersion");
         self.sightings.judged(key, version, &crate::plan::digest(&wanted.object), &seen);
         look.seen.insert(key.clone(), Ok(seen));
+        if observes || is_scalable {
+            look.closer.push(Closer { wanted, live: live.clone(), known });
+        }
     }
 
-    /// (differs, drifted), as [`Seen::Ours`] means them.
-    fn differs(&self, app: &AppKey, wanted: &Resolved, live: &Value, known: Note) -> (bool, bool) {
+    /// (differs, drifted, what was found), as [`Seen::Ours`] means them, and the drift to recognise it by.
+    fn differs(
+        &self,
+        app: &AppKey,
+        wanted: &Resolved,
+        terms: &Terms,
+        live: &Value,
+        known: Note,
+    ) -> (bool, bool, Found, Option<Drift>) {
+        let key = &wanted.key;
         let digest = self.marks.digest(&wanted.object).to_string();
         let mark = |name: &str| marks::annotation(live, name);
+        let mut found = Found { adopted: self.notes.adopted(key), ..Found::default() };
         let of_another = mark(marks::APP).is_some_and(|owner| owner != marks::app_mark(app));
+        if terms.ignored == Ignored::Whole && !of_another {
+            return (false, false, found, None);
+        }
         if of_another || mark(APPLIED).is_some_and(|applied| applied != digest) {
-            return (true, false);
+            return (true, false, found, None);
         }
         // Our marks or our entry in the managed fields were removed.
         let Some(ours) = marks::our_fields(live).filter(|_| mark(APPLIED).is_some()) else {
-            return (true, true);
+            let manager = books::managers(live).join(", ");
+            found.changes.push(FieldChange {
+                path: "/metadata/managedFields".into(),
+                manager,
+                ..FieldChange::default()
+            });
+            return (true, true, found, None);
         };
-        let found = differences(&self.marks.marked(app, &wanted.key, &wanted.object), live, Some(ours));
-        if found.is_empty() || known.settled == Some(fingerprint(&digest, &found)) {
-            return (false, false);
+        let body = self.marks.marked(app, key, &wanted.object, terms.ignored_fields());
+        let told = |differences: &[Difference]| {
+            hide(key, differences.iter().map(|d| told(&body, live, d)).collect())
+        };
+        let yields = |d: &Difference| {
+            terms.conflicts == Conflicts::Yield
+                && d.lost
+                && !listed::has(mark(FIELDS), &body, &d.path)
+                && !books::owner(&body, &d.path, live).is_empty()
+        };
+        let (yielded, left): (Vec<_>, Vec<_>) =
+            differences(&body, live, Some(ours)).into_iter().partition(yields);
+        found.yielded = told(&yielded);
+        let values = fingerprint(&digest, &left);
+        if left.is_empty() || known.settled == Some(values) {
+            let mutated: Vec<_> = left.into_iter().filter(|d| is_mutated(&body, d)).collect();
+            found.mutated = told(&mutated);
+            let held = books::released(live, &wanted.object, terms.ignored_fields()).is_some();
+            return (held || books::taken_over(live).is_some(), false, found, None);
         }
+        found.changes = told(&left);
         // Still ours but different, and never seen so: it may be the server's own spelling, which the next write shows.
-        (true, known.settled.is_some() || found.iter().any(|d| d.lost))
+        let drifted = known.settled.is_some() || left.iter().any(|d| d.lost);
+        let paths: Vec<_> = left.iter().map(|d| d.path.as_str()).collect();
+        let drift = Drift { fields: self.notes.version(&format!("{digest} {}", paths.join(" "))), values };
+        found.fought = drifted && self.notes.fought(key, drift, Instant::now());
+        (true, drifted, found, Some(drift))
+    }
+
+    /// Asks the server about what cannot be told by looking alone.
+    async fn look_closer(&self, of: Behalf<'_>, look: &mut Look<'_>) {
+        let closer = std::mem::take(&mut look.closer);
+        let asked: Vec<_> = closer
+            .iter()
+            .filter_map(|closer| {
+                let seen = look.seen.get(&closer.wanted.key)?.clone().ok()?;
+                Some(async move { (closer.wanted.key.clone(), self.closer(of, closer, seen).await) })
+            })
+            .collect();
+        let mut answers = futures::stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some((key, seen)) = answers.next().await {
+            look.seen.insert(key, seen);
+        }
+    }
+
+    async fn closer(&self, of: Behalf<'_>, closer: &Closer<'_>, seen: Seen) -> Result<Seen, TargetError> {
+        let Closer { wanted, live, known } = closer;
+        let mut work = self.work(of, wanted, Write::default())?;
+        match seen {
+            Seen::Foreign(mut foreign) => {
+                foreign.changes = Some(self.foretold(&work, live).await?.to_vec());
+                Ok(Seen::Foreign(foreign))
+            }
+            Seen::Ours { health, mut found, .. } if work.terms.mode == Mode::Observe => {
+                found.changes = self.foretold(&work, live).await?.to_vec();
+                Ok(Seen::Ours { differs: !found.changes.is_empty(), drifted: false, health, found })
+            }
+            Seen::Ours { health, .. } if self.is_scaled(&wanted.key).await? => {
+                work.terms.ignore(REPLICAS);
+                let (differs, drifted, found, drift) =
+                    self.differs(of.app, wanted, &work.terms, live, *known);
+                if let Some(note) = self.notes.get(&wanted.key) {
+                    self.notes.set(&wanted.key, Note { drift, ..note });
+                }
+                // What only has to be let go can wait until something is written.
+                let differs =
+                    differs && !(found.changes.is_empty() && books::taken_over(live).is_none() && !drifted);
+                Ok(Seen::Ours { differs, drifted, health, found })
+            }
+            seen => Ok(seen),
+        }
     }
 
     /// Adds what the pods say to the workloads that lack something.
-    async fn explain(&self, look: Look) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
+    async fn explain(&self, look: Look<'_>) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let Look { mut seen, short, .. } = look;
         for (key, selected) in short.into_iter().take(EXPLAINED) {
             if let Some(Ok(Seen::Ours { health, .. })) = seen.get_mut(&key) {
@@ -205,5 +321,32 @@ impl Shared {
             }
         }
         seen
+    }
+}
+
+async fn get_one<'a>(
+    wire: &Wire,
+    resource: &ApiResource,
+    wanted: &'a Resolved,
+) -> (&'a Resolved, Result<Option<Value>, Problem>) {
+    (wanted, wire.get(resource, &wanted.key.namespace, &wanted.key.name).await)
+}
+
+/// A difference, with who owns the field now.
+fn told(body: &Value, live: &Value, difference: &Difference) -> FieldChange {
+    FieldChange {
+        path: difference.path.clone(),
+        live: difference.live.clone(),
+        wanted: body.pointer(&difference.path).cloned(),
+        manager: books::owner(body, &difference.path, live),
+    }
+}
+
+/// The server made something else of it, and not only another spelling of the same.
+fn is_mutated(body: &Value, difference: &Difference) -> bool {
+    let wanted = body.pointer(&difference.path);
+    match (wanted, &difference.live) {
+        (Some(wanted), Some(live)) => !may_mean_the_same(wanted, live),
+        _ => true,
     }
 }

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::listed::{FIELDS, list};
 use super::sent::{child, sent};
+use crate::observe::changes::without;
 use crate::target::digests::DigestKey;
 
 /// Our field manager.
@@ -61,10 +63,11 @@ impl Marks {
         digester.finish().to_string()[..16].to_owned()
     }
 
-    /// What is sent for a wanted object: the object with our marks.
-    pub fn marked(&self, app: &AppKey, key: &ObjectKey, wanted: &Value) -> Value {
+    /// What is sent for a wanted object: the object with our marks, without the fields that are left to others.
+    pub fn marked(&self, app: &AppKey, key: &ObjectKey, wanted: &Value, left_out: &[String]) -> Value {
         let applied = self.digest(wanted);
-        let mut object = sent(wanted);
+        let mut object = without(&sent(wanted), left_out);
+        let listed = list(&object);
         if let Some(fields) = object.as_object_mut() {
             let metadata = child(fields, "metadata");
             child(metadata, "labels").insert(PART_OF.into(), self.set_id(app).into());
@@ -72,6 +75,9 @@ impl Marks {
             annotations.insert(APP.into(), app_mark(app).into());
             annotations.insert(APPLIED.into(), applied.to_string().into());
             annotations.insert(CREATED.into(), self.created(key).into());
+            if !listed.is_empty() {
+                annotations.insert(FIELDS.into(), listed.into());
+            }
         }
         object
     }
@@ -85,7 +91,7 @@ impl Marks {
     pub fn unmarked() -> Value {
         json!({"metadata": {
             "labels": {PART_OF: null},
-            "annotations": {APP: null, APPLIED: null, CREATED: null},
+            "annotations": {APP: null, APPLIED: null, CREATED: null, FIELDS: null},
         }})
     }
 
@@ -136,6 +142,21 @@ pub(super) fn our_fields(live: &Value) -> Option<&Value> {
     ours.get("fieldsV1")
 }
 
+/// The object without our marks and without what the server counts: what is left is what people see of it.
+pub(super) fn bare(live: &Value) -> Value {
+    let mut object = live.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+        let metadata = child(fields, "metadata");
+        ["managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"]
+            .iter()
+            .for_each(|name| drop(metadata.remove(*name)));
+        child(metadata, "labels").remove(PART_OF);
+        child(metadata, "annotations").retain(|name, _| !name.starts_with("nave.dev/"));
+    }
+    object
+}
+
 /// The set that an object says it belongs to.
 pub(super) fn part_of(live: &Value) -> Option<&str> {
     live.pointer("/metadata/labels")?.get(PART_OF)?.as_str()
@@ -169,7 +190,7 @@ mod tests {
 
     fn written(app_name: &str) -> Value {
         let wanted = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop", "labels": null}, "status": {}});
-        let mut live = marks().marked(&app(app_name), &key("a"), &wanted);
+        let mut live = marks().marked(&app(app_name), &key("a"), &wanted, &[]);
         live["metadata"]["managedFields"] =
             json!([{"manager": "nave", "operation": "Apply", "fieldsV1": {"f:data": {}}}]);
         live

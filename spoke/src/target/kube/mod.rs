@@ -9,27 +9,40 @@
 //! | `wire`, `gate`, `problem` | a request | its answer, or one of four kinds of failure |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
-//! | `compare`, `notes` | what was sent, what is there | whether it differs, and whether that is news |
+//! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
+//! | `compare`, `notes` | what was sent, what is there | whether it differs, whether that is news, whether somebody fights |
 //! | `look`, `pods` | wanted objects | what was seen, with health and its reasons |
 //! | `survey`, `sightings` | what all apps claim | what is at rest, and what was seen of many at once |
-//! | `apply`, `remove` | an object, a key | what came of it |
+//! | `apply`, `adopt`, `recreate`, `remove` | an object, a key | what came of it |
+//! | `autoscale` | a namespace | what is scaled there by others |
 //! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
-//! | `inventory`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
+//! | `ask` | a question | what kubectl would show, a dry-run's changes |
+//! | `inventory`, `search`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
 
+pub mod access;
+mod adopt;
 mod age_keys;
 mod apply;
+mod ask;
+mod autoscale;
+mod books;
 mod compare;
 mod definitions;
 mod facts;
 mod gate;
 mod inventory;
 mod kinds;
+mod listed;
 mod look;
 mod marks;
 mod notes;
+mod pause;
+mod places;
 mod pods;
 mod problem;
+mod recreate;
 mod remove;
+mod search;
 mod sent;
 mod settle;
 mod shared;
@@ -62,7 +75,11 @@ use self::settle::Settling;
 use self::shared::{Shared, text};
 use self::watch::Watches;
 use self::wire::{Wire, path};
-use super::{Applied, Behalf, Changed, Claims, Deleted, Inventory, Owned, Seen, Target, TargetError};
+use super::ask::{Answer, Inquiry, Refusal};
+use super::{
+    Applied, Behalf, Changed, Claims, Deleted, Inventory, Missing, Owned, Seen, Target, TargetError, Write,
+};
+use crate::pause::Pauses;
 
 /// The namespace of the spoke unless it was told another.
 pub const DEFAULT_NAMESPACE: &str = "nave-system";
@@ -76,11 +93,22 @@ pub struct Options {
     pub context: Option<String>,
     /// The spoke's own namespace; created if absent. No app may touch it.
     pub namespace: String,
+    /// The only namespaces that it may look at, where its rights do not cover all; empty: all.
+    pub namespaces: Vec<String>,
+    /// The UID by which the spoke knows the cluster already. Where its own namespace stood for the cluster, it still does,
+    /// whoever looks now, and with whatever rights.
+    pub uid: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kubeconfig: None, context: None, namespace: DEFAULT_NAMESPACE.to_owned() }
+        Self {
+            kubeconfig: None,
+            context: None,
+            namespace: DEFAULT_NAMESPACE.to_owned(),
+            namespaces: Vec::new(),
+            uid: None,
+        }
     }
 }
 
@@ -92,6 +120,7 @@ pub struct KubeTarget {
     _definitions: [AbortOnDropHandle<()>; 2],
     settling: Settling,
     runtime: Handle,
+    uid: String,
 }
 
 impl KubeTarget {
@@ -104,22 +133,49 @@ impl KubeTarget {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
-        let mut config = configuration(&options).await?;
-        // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
-        config.default_retry = false;
-        let url = config.cluster_url.to_string();
-        let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
-        let wire = Wire::new(Client::try_from(config).map_err(refused)?);
-        let cluster = namespace_uid(&wire, "kube-system").await?;
+        let (client, url) = client(&options).await?;
+        let wire = Wire::new(client);
         own_namespace(&wire, &options.namespace).await?;
+        let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
+        let uid = cluster.clone();
         let marks = Marks { cluster, namespace: options.namespace, digests: Arc::default() };
-        let shared = Arc::new(Shared::new(wire, marks, kinds));
+        let shared = Arc::new(Shared::new(wire, marks, kinds, options.namespaces));
         let runtime = Handle::current();
         let definitions = definitions::follow(&shared, &runtime);
         let (watches, settling) = (Watches::default(), Settling::default());
-        Ok(Self { url, shared, watches, settling, _definitions: definitions, runtime })
+        Ok(Self { url, shared, watches, _definitions: definitions, settling, runtime, uid })
     }
+
+    /// The plural by which the API server knows a kind; `None` where it is not served.
+    pub fn resource(&self, group: &str, kind: &str) -> Option<String> {
+        self.shared.kinds().preferred(group, kind).map(|resource| resource.plural)
+    }
+
+    /// The way to the cluster, for the spoke's own things.
+    pub fn client(&self) -> Client {
+        self.shared.wire.client.clone()
+    }
+}
+
+/// A client of the cluster, and its URL. Nothing is asked yet.
+///
+/// # Errors
+/// [`TargetError::Refused`] when the configuration cannot be used.
+pub async fn client(options: &Options) -> Result<(Client, String), TargetError> {
+    let mut config = configuration(options).await?;
+    // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
+    config.default_retry = false;
+    // The proxy of the environment is for the way out, to the hub. An API server is beside its spoke.
+    let of_environment =
+        ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let proxies: Vec<http::Uri> = of_environment.filter_map(|proxy| proxy.parse().ok()).collect();
+    if config.proxy_url.as_ref().is_some_and(|url| proxies.contains(url)) {
+        config.proxy_url = None;
+    }
+    let url = config.cluster_url.to_string();
+    let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
+    Ok((Client::try_from(config).map_err(refused)?, url))
 }
 
 async fn configuration(options: &Options) -> Result<Config, TargetError> {
@@ -148,6 +204,29 @@ async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
     uid.ok_or_else(|| TargetError::Refused(format!("namespace {name} is absent, or has no UID")))
 }
 
+/// The UID of `kube-system`; where that may not be seen, that of the spoke's own namespace, which is not another cluster's
+/// either.
+async fn cluster_uid(wire: &Wire, options: &Options) -> Result<String, TargetError> {
+    let own = options.namespace.as_str();
+    if let Some(known) = &options.uid
+        && namespace_uid(wire, own).await.is_ok_and(|uid| uid == *known)
+    {
+        return Ok(known.clone());
+    }
+    match wire.get(&namespaces(), "", "kube-system").await {
+        Err(problem) if problem.code == 403 => {
+            let uid = namespace_uid(wire, own).await?;
+            tracing::info!(
+                namespace = own,
+                "the namespace kube-system may not be seen; the spoke's own stands for the cluster"
+            );
+            Ok(uid)
+        }
+        Err(problem) => Err(problem.into()),
+        Ok(_) => namespace_uid(wire, "kube-system").await,
+    }
+}
+
 async fn own_namespace(wire: &Wire, name: &str) -> Result<(), TargetError> {
     match wire.get(&namespaces(), "", name).await {
         Ok(Some(_)) => return Ok(()),
@@ -172,7 +251,18 @@ impl Target for KubeTarget {
     }
 
     async fn uid(&self) -> Result<String, TargetError> {
-        namespace_uid(&self.shared.wire, "kube-system").await
+        match namespace_uid(&self.shared.wire, "kube-system").await {
+            Ok(uid) if uid == self.uid => Ok(uid),
+            // The spoke's own namespace stands for the cluster: rights that change do not make another cluster of it.
+            Ok(_) | Err(TargetError::Refused(_)) => {
+                let own = namespace_uid(&self.shared.wire, &self.shared.marks.namespace).await;
+                if own.as_ref().is_ok_and(|uid| *uid == self.uid) {
+                    return own;
+                }
+                namespace_uid(&self.shared.wire, "kube-system").await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn facts(&self) -> Facts {
@@ -197,6 +287,10 @@ impl Target for KubeTarget {
 
     async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
         self.shared.inventories().await
+    }
+
+    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+        self.shared.search(apps).await
     }
 
     async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
@@ -225,8 +319,8 @@ impl Target for KubeTarget {
         seen
     }
 
-    async fn apply(&self, of: Behalf<'_>, object: &Resolved, take: bool) -> Result<Applied, TargetError> {
-        self.shared.apply(of, object, take).await
+    async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError> {
+        self.shared.apply(of, object, how).await
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
@@ -235,6 +329,14 @@ impl Target for KubeTarget {
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         self.shared.orphan(of, key).await
+    }
+
+    async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
+        self.shared.answer(inquiry).await
+    }
+
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        self.shared.pauses().await
     }
 
     fn changes(&self) -> Receiver<u64> {

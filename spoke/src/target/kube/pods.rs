@@ -84,7 +84,7 @@ fn with_kind(item: &Value) -> Value {
 }
 
 /// A `LabelSelector` as text; `None` where it selects nothing or says something that is not known here.
-fn selector(spec: &Value) -> Option<String> {
+pub(super) fn selector(spec: &Value) -> Option<String> {
     let mut terms = Vec::new();
     for (key, value) in spec.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
         terms.push(format!("{key}={}", value.as_str()?));

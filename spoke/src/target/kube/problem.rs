@@ -15,6 +15,8 @@ pub(super) struct Problem {
     pub code: u16,
     /// For the caller of the target.
     pub error: TargetError,
+    /// The fields that others own, where a server-side apply met them: the field as the server writes it, and the manager.
+    pub contested: Vec<(String, String)>,
     /// The server said so of exactly the object (or group) that was asked for.
     named: bool,
 }
@@ -27,12 +29,18 @@ impl Problem {
             Status::failure(text.trim(), "").with_code(code)
         });
         let named = status.details.as_ref().is_some_and(|d| !d.name.is_empty());
-        Self { code, error: classify(code, &status), named }
+        let contested = contested(&status);
+        Self { code, error: classify(code, &status), contested, named }
     }
 
     /// No answer.
     pub fn unanswered(what: impl std::fmt::Display) -> Self {
-        Self { code: 0, error: TargetError::Unreachable(what.to_string()), named: false }
+        Self {
+            code: 0,
+            error: TargetError::Unreachable(what.to_string()),
+            contested: Vec::new(),
+            named: false,
+        }
     }
 
     /// The server knows the kind, and says that this object is not there.
@@ -74,9 +82,14 @@ fn classify(code: u16, status: &Status) -> TargetError {
         }
         404 if status.details.as_ref().is_some_and(|d| !d.name.is_empty()) => TargetError::Refused(message),
         404 => TargetError::NotServed(message),
+        409 if is_immutable(&message) => TargetError::Immutable(message),
         409 => conflict(status).map_or(TargetError::Unreachable(message), TargetError::Conflict),
         // A namespace on its way out; it may be created again once it is gone.
-        403 if message.contains("is being terminated") => TargetError::Unreachable(message),
+        403 if message.contains("is being terminated") => TargetError::Terminating { message, stuck: false },
+        403 if message.contains("cannot ") && message.contains("is forbidden: User") => {
+            TargetError::Forbidden(message)
+        }
+        400 | 403 | 422 | 500 if is_immutable(&message) => TargetError::Immutable(message),
         500 if AT_FAULT_IS_THE_OBJECT.iter().any(|known| message.contains(known)) => {
             TargetError::Refused(message)
         }
@@ -99,6 +112,34 @@ fn of_namespace(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|d| d.kind == "namespaces" && !d.name.is_empty())
 }
 
+/// What API servers say of a field that cannot be changed, whatever the code.
+const IMMUTABLE: &[&str] = &[
+    "field is immutable",
+    "is immutable after creation",
+    "updates to statefulset spec for fields other than",
+    "spec is immutable after creation",
+    "cannot change roleRef",
+    "may not be changed once set",
+    "may not change once set",
+    "is immutable",
+    "updates to parameters are forbidden",
+    "updates to provisioner are forbidden",
+    "updates to reclaimPolicy are forbidden",
+    "pod updates may not change fields other than",
+];
+
+fn is_immutable(message: &str) -> bool {
+    IMMUTABLE.iter().any(|known| message.contains(known))
+}
+
+fn contested(status: &Status) -> Vec<(String, String)> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| (cause.field.clone(), manager(cause).to_owned()))
+        .collect()
+}
+
 /// Managers and fields of a server-side apply's conflict; `None` for other conflicts (a race), which pass.
 fn conflict(status: &Status) -> Option<String> {
     let causes = &status.details.as_ref()?.causes;
@@ -106,10 +147,13 @@ fn conflict(status: &Status) -> Option<String> {
     (!fields.is_empty()).then(|| format!("owned by another manager: {}", fields.join("; ")))
 }
 
-/// The server says `conflict with "kubectl" using apps/v1`, and at times adds a time.
 fn told(cause: &StatusCause) -> String {
-    let manager = cause.message.split('"').nth(1).unwrap_or(&cause.message);
-    format!("{} by {manager:?}", cause.field)
+    format!("{} by {:?}", cause.field, manager(cause))
+}
+
+/// The server says `conflict with "kubectl" using apps/v1`, and at times adds a time.
+fn manager(cause: &StatusCause) -> &str {
+    cause.message.split('"').nth(1).unwrap_or(&cause.message)
 }
 
 #[cfg(test)]
@@ -122,6 +166,10 @@ mod tests {
             TargetError::Conflict(m) => format!("Conflict {m}"),
             TargetError::NotServed(m) => format!("NotServed {m}"),
             TargetError::Unreachable(m) => format!("Unreachable {m}"),
+            TargetError::NotAdopted(m) => format!("NotAdopted {m}"),
+            TargetError::Immutable(m) => format!("Immutable {m}"),
+            TargetError::Forbidden(m) => format!("Forbidden {m}"),
+            TargetError::Terminating { message, .. } => format!("Terminating {message}"),
         }
     }
 
@@ -131,11 +179,21 @@ mod tests {
         let rows = [
             (400, r#"{"message":"bad"}"#, "Refused bad"),
             (422, r#"{"message":"spec.x: Invalid value"}"#, "Refused spec.x: Invalid value"),
-            (403, r#"{"message":"cannot patch"}"#, "Refused cannot patch"),
+            (403, r#"{"message":"exceeded quota"}"#, "Refused exceeded quota"),
+            (
+                403,
+                r#"{"message":"x is forbidden: User \"a\" cannot patch resource \"x\""}"#,
+                "Forbidden x is forbidden: User \"a\" cannot patch resource \"x\"",
+            ),
+            (
+                422,
+                r#"{"message":"spec.selector: Invalid value: 1: field is immutable"}"#,
+                "Immutable spec.selector: Invalid value: 1: field is immutable",
+            ),
             (
                 403,
                 r#"{"message":"unable to create new content in namespace x because it is being terminated"}"#,
-                "Unreachable unable to create new content in namespace x because it is being terminated",
+                "Terminating unable to create new content in namespace x because it is being terminated",
             ),
             (
                 401,

@@ -10,9 +10,10 @@ use nave_placement::ObjectKey;
 use super::marks::{self, Marks};
 use super::shared::{Shared, text};
 use super::wire::path;
+use crate::plan::terms::PRUNE;
 use crate::target::{Behalf, Deleted, TargetError};
 
-/// What is kept, and why: deleting one of these deletes what no inventory lists.
+/// What is kept unless it says `nave.dev/prune: "true"`, and why: deleting one of these deletes what no inventory lists.
 const KEPT: &[(&str, &str, &str)] = &[
     ("", "Namespace", "deleting a Namespace deletes everything in it"),
     (
@@ -30,12 +31,13 @@ const TRIES: usize = 3;
 impl Shared {
     pub async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
         let app = of.app;
+        let wire = self.wire.on_behalf(of);
         self.permitted(key)?;
         let mut last = None;
         for _ in 0..TRIES {
             // Somebody may look the kind up for the first time here: a kind that is not served has no objects.
             let Some(resource) = self.resource_now(key).await? else { return Ok(Deleted::Gone) };
-            let live = match self.wire.get(&resource, &key.namespace, &key.name).await {
+            let live = match wire.get(&resource, &key.namespace, &key.name).await {
                 Ok(Some(live)) => live,
                 Ok(None) => return Ok(self.gone(key)),
                 Err(problem) if problem.is_not_served() => {
@@ -47,8 +49,13 @@ impl Shared {
             };
             if let Some((_, _, why)) =
                 KEPT.iter().find(|(group, kind, _)| *group == key.group && *kind == key.kind)
+                && marks::annotation(&live, PRUNE) != Some("true")
             {
                 return Ok(Deleted::NotOurs(format!("kept: {why}")));
+            }
+            if marks::annotation(&live, PRUNE) == Some("false") {
+                self.orphan(of, key).await?;
+                return Ok(Deleted::NotOurs(format!("kept: its annotation {PRUNE} says so")));
             }
             if let Some(why) = self.marks.not_ours(app, key, &live) {
                 return Ok(Deleted::NotOurs(why));
@@ -59,7 +66,7 @@ impl Shared {
             let field = |name: &str| Some(text(&live, &format!("/metadata/{name}")).to_owned());
             let exactly = Preconditions { uid: field("uid"), resource_version: field("resourceVersion") };
             let params = DeleteParams::background().preconditions(exactly);
-            match self.wire.send(path(&resource, &key.namespace).delete(&key.name, &params)).await {
+            match wire.send(path(&resource, &key.namespace).delete(&key.name, &params)).await {
                 // Without finalizers or grace the answer is a `Status`, or the object as it last was.
                 Ok(answer) if answer.body.pointer("/metadata/deletionTimestamp").is_some() => {
                     self.notes.forget(key);
@@ -82,9 +89,10 @@ impl Shared {
 
     pub async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         let app = of.app;
+        let wire = self.wire.on_behalf(of);
         self.permitted(key)?;
         let Some(resource) = self.resource_now(key).await? else { return Ok(()) };
-        let Some(live) = self.wire.get(&resource, &key.namespace, &key.name).await? else { return Ok(()) };
+        let Some(live) = wire.get(&resource, &key.namespace, &key.name).await? else { return Ok(()) };
         // Another app took it over: its marks stay.
         if marks::part_of(&live) != Some(&self.marks.set_id(app)) {
             return Ok(());
@@ -95,7 +103,7 @@ impl Shared {
         let request =
             path(&resource, &key.namespace).patch(&key.name, &PatchParams::default(), &Patch::Merge(patch));
         self.notes.forget(key);
-        match self.wire.send(request).await {
+        match wire.send(request).await {
             Ok(_) => Ok(()),
             Err(problem) if problem.is_absent() => Ok(()),
             Err(problem) => Err(problem.into()),

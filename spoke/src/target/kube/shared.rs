@@ -11,11 +11,14 @@ use nave_placement::ObjectKey;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::autoscale::Autoscaled;
 use super::inventory::Stored;
 use super::kinds::Kinds;
 use super::marks::Marks;
 use super::notes::Notes;
+use super::pause::PausedApps;
 use super::problem::Problem;
+use super::search::Searched;
 use super::sightings::Sightings;
 use super::wire::Wire;
 use crate::target::{Changed, TargetError};
@@ -28,6 +31,12 @@ pub(super) struct Shared {
     pub marks: Marks,
     pub notes: Notes,
     pub sightings: Sightings,
+    /// Apps that are paused on the spot.
+    pub paused: PausedApps,
+    /// The namespaces that it may look at; all, when empty.
+    pub namespaces: Vec<String>,
+    pub scaled: Autoscaled,
+    pub searched: Searched,
     /// Counts what may have changed.
     pub changed: watch::Sender<u64>,
     /// What may have, until it is asked for.
@@ -39,13 +48,17 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(wire: Wire, marks: Marks, kinds: Kinds) -> Self {
+    pub fn new(wire: Wire, marks: Marks, kinds: Kinds, namespaces: Vec<String>) -> Self {
         let kinds = RwLock::new(Arc::new(kinds));
         let (changed, discovered) = (watch::Sender::new(0), watch::Sender::new(0));
         Self {
             wire,
             marks,
             notes: Notes::default(),
+            paused: PausedApps::default(),
+            namespaces,
+            scaled: Autoscaled::default(),
+            searched: Searched::default(),
             sightings: Sightings::default(),
             changed,
             what: Mutex::default(),
@@ -113,6 +126,14 @@ impl Shared {
             )));
         }
         Ok(())
+    }
+
+    /// The namespaces to look at; `""` stands for all.
+    pub fn everywhere(&self) -> Vec<&str> {
+        match self.namespaces.as_slice() {
+            [] => vec![""],
+            some => some.iter().map(String::as_str).collect(),
+        }
     }
 
     /// Something may have changed.

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::look::Look;
 use super::shared::Shared;
 use crate::plan::digest;
-use crate::target::{Behalf, Health, HealthState, Seen};
+use crate::target::{Behalf, Found, Health, HealthState, Seen};
 
 /// A round over a thousand apps takes so long; events take a sighting away sooner.
 const FRESH: Duration = Duration::from_secs(30);
@@ -56,7 +56,12 @@ impl Sightings {
             let at = self.seed.hash_one(key);
             if let Some(when) = known.confirmed.remove(&at) {
                 let rests = known.calm.get(&at).is_some_and(|rest| rest.1 == self.seed.hash_one(wanted()));
-                let seen = Seen::Ours { differs: false, drifted: false, health: Health::healthy() };
+                let seen = Seen::Ours {
+                    differs: false,
+                    drifted: false,
+                    health: Health::healthy(),
+                    found: Found::default(),
+                };
                 return (rests && when.elapsed() < FRESH).then_some(seen);
             }
             known.seen.remove(key)?
@@ -112,13 +117,13 @@ impl Shared {
     pub fn sighted(&self, of: Behalf<'_>, wanted: &Resolved, live: &Value) {
         let mut look = Look::under(of);
         self.judge(of, wanted, live, &mut look);
-        if let Some(Ok(seen)) = look.seen.remove(&wanted.key).filter(|_| !look.is_short()) {
+        if let Some(Ok(seen)) = look.seen.remove(&wanted.key).filter(|_| !look.is_open()) {
             self.sightings.put(&wanted.key, digest(&wanted.object), seen);
         }
     }
 }
 
 fn is_calm(seen: &Seen) -> bool {
-    matches!(seen, Seen::Ours { differs: false, drifted: false, health, .. }
-        if matches!(health.state, HealthState::Healthy))
+    matches!(seen, Seen::Ours { differs: false, drifted: false, health, found }
+        if health.state == HealthState::Healthy && *found == Found::default())
 }

@@ -38,6 +38,11 @@ impl Shared {
             let Some(resource) = self.kinds().exactly(version, kind).filter(|_| objects.len() > MANY) else {
                 continue;
             };
+            let namespaced = objects.keys().any(|(namespace, _)| !namespace.is_empty());
+            // Where only some namespaces may be looked at, there is no list of a whole kind.
+            if namespaced && !self.namespaces.is_empty() {
+                continue;
+            }
             if let Err(problem) = self.survey_kind(claims, &resource, &objects, &mut calm).await {
                 tracing::debug!(kind, error = %problem.error, "no list of a whole kind; each app asks for its own");
             }
@@ -91,6 +96,10 @@ impl Shared {
                     continue;
                 };
                 let Some(holder) = claims.holder(&object.key).await else { continue };
+                // Who is looked at as somebody else is looked at by itself.
+                if holder.treatment.service_account.is_some() {
+                    continue;
+                }
                 let Some(wanted) = holder.objects.iter().find(|wanted| wanted.key == object.key) else {
                     continue;
                 };
@@ -99,7 +108,7 @@ impl Shared {
                 self.judge(of, wanted, &live, &mut look);
                 if let Some(Ok(seen)) = look.seen.remove(&object.key)
                     // What lacks pods is asked about its pods by who asks for it.
-                    && !look.is_short()
+                    && !look.is_open()
                 {
                     self.sightings.put(&object.key, object.digest, seen);
                     known.insert(&object.key);

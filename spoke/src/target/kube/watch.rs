@@ -16,6 +16,7 @@ use kube::core::discovery::ApiResource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use nave_placement::ObjectKey;
+use nave_placement::render::{Scope, Scopes as _};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -89,7 +90,13 @@ async fn follow(
             }
             continue;
         };
-        let mut end = follow_in(&shared, &resource, "").await;
+        let namespaced = shared.kinds().scope(&group, &kind) == Some(Scope::Namespaced);
+        // A kind of the cluster is looked at as a whole, whatever namespaces are chosen.
+        let mut end = if namespaced && !shared.namespaces.is_empty() {
+            End::Forbidden
+        } else {
+            follow_in(&shared, &resource, "").await
+        };
         if end == End::Forbidden {
             // Narrow rights: where our objects are, and nowhere else.
             end = follow_narrowly(&shared, &resource, &mut namespaces).await;

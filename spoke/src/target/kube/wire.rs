@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::gate::Gate;
 use super::problem::Problem;
+use crate::target::Behalf;
 
 /// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +29,8 @@ const PAGE: u32 = 100;
 pub(super) struct Wire {
     pub client: Client,
     gate: Arc<Gate>,
+    /// As whom requests are made, when not as the spoke itself: a service account's user name.
+    pub account: Option<Arc<str>>,
 }
 
 /// An answer below 400.
@@ -45,12 +48,24 @@ pub(super) fn path(kind: &ApiResource, namespace: &str) -> Request {
 impl Wire {
     /// A way that is open.
     pub fn new(client: Client) -> Self {
-        Self { client, gate: Arc::default() }
+        Self { client, gate: Arc::default(), account: None }
+    }
+
+    /// The same way, taken as the service account that an app is treated with, where it has one.
+    pub fn on_behalf(&self, of: Behalf<'_>) -> Self {
+        let account = of.treatment.service_account.as_ref().and_then(|account| account.split_once('/'));
+        let account = account.map(|(ns, name)| Arc::from(format!("system:serviceaccount:{ns}:{name}")));
+        Self { client: self.client.clone(), gate: self.gate.clone(), account }
     }
 
     /// Sends what `kube` built.
     pub async fn send(&self, request: Result<HttpRequest, BuildError>) -> Result<Answer, Problem> {
-        let request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        let mut request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        if let Some(account) = &self.account {
+            let name = http::HeaderValue::from_str(account)
+                .map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+            request.headers_mut().insert("Impersonate-User", name);
+        }
         let permit = self.gate.enter().await?;
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
@@ -152,7 +167,7 @@ fn retry_after(response: &http::Response<Body>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-type HttpRequest = http::Request<Vec<u8>>;
+pub(super) type HttpRequest = http::Request<Vec<u8>>;
 
 /// Puts the time limit on an exchange, and words for its failures.
 pub(super) async fn limited<T>(

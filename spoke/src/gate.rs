@@ -1,0 +1,256 @@
+//! Gate: what may be done on this cluster, whatever the hub says: the local policy, and pauses on the spot.
+//!
+//! In: plans. Out: the same without what may not be done, and with the reason. Never: adds a step; lets one pass while
+//! the policy cannot be read; is slower to see a change than one round.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use nave_placement::AppKey;
+use nave_proto::tls::Clock;
+use tokio::sync::watch;
+
+use crate::pause::{Pause, Pauses};
+use crate::plan::{AppPlan, Plan, Step};
+use crate::policy::{Policy, Removals};
+use crate::report::Reason;
+use crate::target::Target;
+use crate::target::ask::{Asker, Question};
+
+/// The policy, as it stands.
+#[derive(Clone, Debug)]
+enum Standing {
+    /// There is none.
+    Free,
+    /// This one.
+    Holds(Arc<Policy>),
+    /// There is one, and it cannot be read: nothing passes.
+    Unreadable(String),
+}
+
+/// What changed last: a policy is read again when its file does.
+type Stamp = Option<(SystemTime, u64)>;
+
+/// Guards a target.
+pub struct Gate {
+    policy: Option<PathBuf>,
+    pause_file: Option<PathBuf>,
+    clock: Clock,
+    told: watch::Sender<Option<Pause>>,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    standing: Standing,
+    stamp: Option<Stamp>,
+    of_target: Pauses,
+    of_file: Option<Pause>,
+    /// The pauses of single apps that held at the last look.
+    held: BTreeMap<AppKey, Pause>,
+    removals: Removals,
+    /// The next look says so.
+    news: bool,
+}
+
+impl Gate {
+    /// A gate with the policy of this file, and pauses of that one, where there are such. `told` learns of a pause of
+    /// everything.
+    pub fn new(
+        policy: Option<PathBuf>,
+        pause_file: Option<PathBuf>,
+        clock: Clock,
+        told: watch::Sender<Option<Pause>>,
+    ) -> Self {
+        let read = policy.as_deref().and_then(|path| read_policy(path, None));
+        let (stamp, standing) =
+            read.map_or((None, Standing::Free), |(stamp, standing)| (Some(stamp), standing));
+        if let Standing::Unreadable(why) = &standing {
+            tracing::error!(why, "nothing is changed on this cluster");
+        }
+        let inside = Inside {
+            standing,
+            stamp,
+            of_target: Pauses::default(),
+            of_file: None,
+            held: BTreeMap::new(),
+            removals: Removals::default(),
+            news: false,
+        };
+        Self { policy, pause_file, clock, told, inside: Mutex::new(inside) }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        // Each change of it is one assignment, so it is whole after a panic too.
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at everything that this gate goes by; before each round. Says whether other things may be done than before,
+    /// so that every app is to be looked at.
+    pub async fn look(&self, target: &dyn Target) -> bool {
+        let (policy, pause_file) = (self.policy.clone(), self.pause_file.clone());
+        let known = self.inside().stamp;
+        let read =
+            move || (policy.map(|path| read_policy(&path, known)), pause_file.map(|path| read_pause(&path)));
+        let Ok((policy, of_file)) = tokio::task::spawn_blocking(read).await else { return false };
+        let of_target = target.pauses().await;
+        let mut inside = self.inside();
+        let mut news = std::mem::take(&mut inside.news);
+        inside.removals.begin();
+        if let Some(Some((stamp, standing))) = policy {
+            news = true;
+            match &standing {
+                Standing::Unreadable(why) => tracing::error!(why, "nothing is changed on this cluster"),
+                Standing::Holds(_) | Standing::Free => tracing::info!("the local policy was read"),
+            }
+            (inside.stamp, inside.standing) = (Some(stamp), standing);
+        }
+        if let Some(of_file) = of_file {
+            inside.of_file = of_file;
+        }
+        match of_target {
+            Ok(pauses) => inside.of_target = pauses,
+            Err(error) => {
+                tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds")
+            }
+        }
+        let now = (self.clock)();
+        let paused = inside.paused(now).cloned();
+        let apps = inside.of_target.apps.iter().filter(|(_, pause)| pause.holds(now));
+        let apps: BTreeMap<AppKey, Pause> = apps.map(|(app, pause)| (app.clone(), pause.clone())).collect();
+        news |= inside.held != apps;
+        inside.held = apps;
+        drop(inside);
+        let other_pause = self.told.send_if_modified(|told| {
+            let news = *told != paused;
+            if news {
+                match &paused {
+                    Some(pause) => tracing::warn!(%pause, "nothing is changed on this cluster"),
+                    None => tracing::info!("changes go on"),
+                }
+            }
+            *told = paused;
+            news
+        });
+        news || other_pause
+    }
+
+    /// The next look says that there is news.
+    pub fn look_at_everything(&self) {
+        self.inside().news = true;
+    }
+
+    /// Whether a pause holds, of everything or of an app: then it is looked again soon, and at its end.
+    pub fn is_paused(&self) -> bool {
+        let now = (self.clock)();
+        let inside = self.inside();
+        inside.paused(now).is_some() || inside.of_target.apps.values().any(|pause| pause.holds(now))
+    }
+
+    /// Leaves in a plan what may be done.
+    pub fn allow(&self, plan: &mut Plan) {
+        let now = (self.clock)();
+        let mut inside = self.inside();
+        let Inside { standing, removals, .. } = &mut *inside;
+        match standing {
+            Standing::Free => {}
+            Standing::Holds(policy) => policy.allow(plan, removals, now),
+            Standing::Unreadable(why) => {
+                for steps in plan.apps.values_mut() {
+                    rest(steps);
+                    steps.blocked.push(Reason::Unpermitted { message: why.clone() });
+                }
+            }
+        }
+        let all = inside.paused(now);
+        for (app, steps) in &mut plan.apps {
+            let of_app = || inside.of_target.apps.get(app).filter(|pause| pause.holds(now));
+            if let Some(pause) = all.or_else(of_app) {
+                let waits = rest(steps);
+                steps.blocked.push(Reason::Paused { pause: pause.clone(), waits });
+            }
+        }
+    }
+
+    /// Why a question of this kind (`objects`, `diff`, `events`, `logs`, `adoption`) may not be asked by this role here.
+    ///
+    /// # Errors
+    /// For people.
+    pub fn may_ask(&self, question: &str, role: &str) -> Result<(), String> {
+        match &self.inside().standing {
+            Standing::Free => Ok(()),
+            Standing::Holds(policy) if policy.may_ask(question, role) => Ok(()),
+            Standing::Holds(_) => {
+                Err(format!("the cluster's local policy lets no {role} ask for {question}"))
+            }
+            Standing::Unreadable(why) => Err(why.clone()),
+        }
+    }
+
+    /// A step is about to be done.
+    pub fn count(&self, app: &AppKey, step: &Step) {
+        if matches!(step, Step::Prune { .. }) {
+            self.inside().removals.count(app, (self.clock)());
+        }
+    }
+}
+
+impl Inside {
+    fn paused(&self, now: u64) -> Option<&Pause> {
+        [&self.of_target.all, &self.of_file].into_iter().flatten().find(|pause| pause.holds(now))
+    }
+}
+
+/// Takes all steps of an app out; says whether one would have changed anything.
+fn rest(steps: &mut AppPlan) -> bool {
+    let changes = |step: &Step| {
+        matches!(step, Step::Apply { .. } | Step::Prune { .. } | Step::Orphan { .. } | Step::Widen(_))
+    };
+    let any = steps.raise.iter().chain(&steps.settle).any(changes);
+    steps.raise.clear();
+    steps.settle.clear();
+    any
+}
+
+/// The policy, if its file is another than the one that is known.
+fn read_policy(path: &Path, known: Option<Stamp>) -> Option<(Stamp, Standing)> {
+    let stamp = fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok();
+    if known == Some(stamp) {
+        return None;
+    }
+    let unreadable = |why: String| {
+        Standing::Unreadable(format!(
+            "the local policy {} cannot be read, so nothing is changed: {why}",
+            path.display()
+        ))
+    };
+    let standing = match fs::read_to_string(path) {
+        Ok(text) => match Policy::read(&text) {
+            Ok(policy) => Standing::Holds(Arc::new(policy)),
+            Err(error) => unreadable(error.to_string()),
+        },
+        Err(error) => unreadable(error.to_string()),
+    };
+    Some((stamp, standing))
+}
+
+impl crate::questions::Policy for Gate {
+    fn allowed(&self, question: &Question, asker: &Asker) -> Result<(), String> {
+        self.may_ask(question.kind(), asker.role.name())
+    }
+}
+
+/// A file that cannot be read pauses: somebody put it there.
+fn read_pause(path: &Path) -> Option<Pause> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let (value, reason) = text.split_once('\n').unwrap_or((&text, ""));
+            Pause::read(value, reason)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Pause { until_ms: None, reason: format!("{}: {error}", path.display()) }),
+    }
+}

@@ -1,0 +1,161 @@
+//! What a policy lets through, by rows.
+
+use nave_placement::AppKey;
+use nave_placement::render::Resolved;
+use serde_json::json;
+
+use super::*;
+
+const POLICY: &str = r#"
+allow: {namespaces: ["team-*"], registries: ["ghcr.io/acme/*", docker.io]}
+deny:
+  namespaces: [team-secret]
+  kinds: ["ClusterRole*.rbac.authorization.k8s.io", Secret]
+maxRemovals: 2
+questions: {logs: [operator, admin], objects: []}
+"#;
+
+fn policy() -> Policy {
+    Policy::read(POLICY).expect("a policy")
+}
+
+fn key(kind: &str, namespace: &str, name: &str) -> ObjectKey {
+    let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
+    let [group, kind, namespace, name] = [group, kind, namespace, name].map(str::to_owned);
+    ObjectKey { group, kind, namespace, name }
+}
+
+#[test]
+fn what_may_be_written_is_told_by_namespace_kind_and_image() {
+    let pod = |image: &str| json!({"spec": {"containers": [{"image": image}]}});
+    let rows = [
+        (key("ConfigMap", "team-a", "x"), json!({}), None),
+        (key("ConfigMap", "shop", "x"), json!({}), Some("namespaces shop is not in allow.namespaces")),
+        (
+            key("ConfigMap", "team-secret", "x"),
+            json!({}),
+            Some("namespaces team-secret is denied by \"team-secret\" of deny.namespaces"),
+        ),
+        (
+            key("Namespace", "", "kube-system"),
+            json!({}),
+            Some("namespaces kube-system is not in allow.namespaces"),
+        ),
+        (key("Secret", "team-a", "x"), json!({}), Some("kinds Secret is denied by \"Secret\" of deny.kinds")),
+        (key("SecretStore.external-secrets.io", "team-a", "x"), json!({}), None),
+        (
+            key("ClusterRoleBinding.rbac.authorization.k8s.io", "", "x"),
+            json!({}),
+            Some(
+                "kinds ClusterRoleBinding.rbac.authorization.k8s.io is denied by \"ClusterRole*.rbac.authorization.k8s.io\" of deny.kinds",
+            ),
+        ),
+        (key("Pod", "team-a", "x"), pod("ghcr.io/acme/web:1"), None),
+        (key("Pod", "team-a", "x"), pod("nginx"), None),
+        (
+            key("Pod", "team-a", "x"),
+            pod("quay.io/web"),
+            Some("registries quay.io/web is not in allow.registries"),
+        ),
+    ];
+    for (key, object, expected) in rows {
+        assert_eq!(policy().denies(&key, &object).as_deref(), expected, "{key}");
+    }
+}
+
+fn apply(key: ObjectKey) -> Step {
+    let object = Resolved { object: json!({}), key, served: true, sealed: None };
+    Step::Apply { object, how: crate::target::Write::default() }
+}
+
+fn prune(name: &str) -> Step {
+    Step::Prune { of: app("web"), key: key("ConfigMap", "team-a", name) }
+}
+
+fn app(name: &str) -> AppKey {
+    name.parse().expect("valid")
+}
+
+fn plan(apps: Vec<(&str, AppPlan)>) -> Plan {
+    Plan { apps: apps.into_iter().map(|(name, steps)| (app(name), steps)).collect(), ..Plan::default() }
+}
+
+#[test]
+fn a_denied_object_is_named_and_the_rest_goes_on() {
+    let raise = vec![apply(key("Secret", "team-a", "x")), apply(key("ConfigMap", "team-a", "y"))];
+    let mut plan = plan(vec![("web", AppPlan { raise, ..AppPlan::default() })]);
+    policy().allow(&mut plan, &mut Removals::default(), 0);
+    let steps = &plan.apps[&app("web")];
+    assert_eq!(steps.raise, [apply(key("ConfigMap", "team-a", "y"))]);
+    let said: Vec<_> = steps.blocked.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "Secret team-a/x: the cluster's local policy forbids it: kinds Secret is denied by \"Secret\" of deny.kinds"
+        ]
+    );
+}
+
+#[test]
+fn no_more_is_removed_in_an_hour_than_the_policy_allows() {
+    let removals = &mut Removals::default();
+    let of = |names: &[&str]| AppPlan {
+        settle: names.iter().map(|name| prune(name)).collect(),
+        ..AppPlan::default()
+    };
+    let left = |plan: &Plan| plan.apps.values().map(|steps| steps.settle.len()).collect::<Vec<_>>();
+
+    let mut first = plan(vec![("a", of(&["1"])), ("b", of(&["2", "3"])), ("c", of(&["4"]))]);
+    policy().allow(&mut first, removals, 0);
+    assert_eq!(left(&first), [1, 0, 1], "an app's removals happen all or not at all");
+    removals.count(&app("a"), 0);
+    removals.count(&app("c"), 1000);
+    removals.begin();
+
+    let mut later = plan(vec![("b", of(&["2"]))]);
+    policy().allow(&mut later, removals, HOUR_MS - 1);
+    assert_eq!(left(&later), [0]);
+    removals.begin();
+    let mut again = plan(vec![("b", of(&["2"]))]);
+    policy().allow(&mut again, removals, HOUR_MS);
+    assert_eq!(left(&again), [1], "the first is an hour ago");
+}
+
+#[test]
+fn questions_are_for_the_roles_that_are_named() {
+    let rows = [
+        ("logs", "viewer", false),
+        ("logs", "operator", true),
+        ("objects", "admin", false),
+        ("events", "viewer", true),
+    ];
+    for (question, role, expected) in rows {
+        assert_eq!(policy().may_ask(question, role), expected, "{question} {role}");
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_said_and_how_to_mend_it() {
+    let rows = [
+        (
+            "maxRemoval: 1",
+            "the policy: unknown field maxRemoval; did you mean maxRemovals?; fields are allow, deny, maxRemovals, questions",
+        ),
+        (
+            "deny: {namespace: [a]}",
+            "deny: unknown field namespace; did you mean namespaces?; fields are namespaces, kinds, registries",
+        ),
+        ("deny: {kinds: Secret}", "deny.kinds: it must be a list of words"),
+        ("maxRemovals: -1", "maxRemovals: it is no number"),
+        (
+            "questions: {log: []}",
+            "questions: unknown field log; did you mean logs?; fields are objects, diff, events, logs, adoption",
+        ),
+        ("questions: {logs: [root]}", "questions.logs: root is no role; roles are viewer, operator, admin"),
+        ("[]", "the policy: it must have fields (allow, deny, maxRemovals, questions)"),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(Policy::read(text).map_err(|error| error.to_string()), Err(expected.to_owned()), "{text}");
+    }
+    assert!(Policy::read("deny: {kinds: [Secret]\n").is_err());
+}

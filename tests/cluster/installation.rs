@@ -1,0 +1,224 @@
+//! Installation: what `hub cluster join -o manifest` prints gives a spoke the rights that it needs, and no others.
+
+use anyhow::ensure;
+use harness::fleet::documents::{app, app_with, config_map, placement};
+use harness::wait::until;
+use serde_json::{Value, json};
+
+use crate::definitions;
+use crate::installed::{Installed, OWN};
+use crate::stage::{LIMIT, Witness as _};
+
+/// The narrowest way that these apps can be installed by.
+const NARROW: [&str; 6] =
+    ["--rbac", "namespaces", "--allow-namespaces", "apps,shop", "--allow-kinds", "configmaps,secrets"];
+
+/// Two apps in one namespace with a kind each, one in another namespace, one where the spoke may do nothing.
+fn files() -> Vec<(&'static str, String)> {
+    let in_namespace = |name: &str, namespace: &str| {
+        app(name)
+            .replace(&format!("namespace: {{name: {name}}}"), &format!("namespace: {{name: {namespace}}}"))
+    };
+    vec![
+        ("web.yaml", in_namespace("web", "apps")),
+        ("manifests/web/web.yaml", config_map("web", "0")),
+        ("manifests/web/more.yaml", config_map("more", "0")),
+        ("keys.yaml", in_namespace("keys", "apps")),
+        ("manifests/keys/keys.yaml", secret("0")),
+        ("shop.yaml", in_namespace("shop", "shop")),
+        ("manifests/shop/shop.yaml", config_map("shop", "0")),
+        ("placement.yaml", placement("all", &["web", "keys", "shop"], "{selector: {}}")),
+    ]
+}
+
+fn secret(value: &str) -> String {
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: keys}}\nstringData: {{value: {value:?}}}\n")
+}
+
+impl Installed {
+    /// Commits this value for every app.
+    fn write(&self, value: &str) {
+        let catalog = &self.fleet.catalog;
+        catalog.write("manifests/web/web.yaml", &config_map("web", value)).unwrap();
+        catalog.write("manifests/shop/shop.yaml", &config_map("shop", value)).unwrap();
+        catalog.write("manifests/keys/keys.yaml", &secret(value)).unwrap();
+        catalog.commit(&format!("Say {value}")).unwrap();
+    }
+
+    /// Takes the rule about a resource out of the spoke's Role in a namespace.
+    async fn without(&self, namespace: &str, resource: &str) {
+        let name = if namespace == OWN { "nave-spoke".to_owned() } else { format!("nave-spoke-{OWN}") };
+        let role =
+            self.cluster.kubectl(&["get", "role", "-n", namespace, &name, "-o", "json"]).await.unwrap();
+        let role: Value = serde_json::from_str(&role).unwrap();
+        let rules = role["rules"].as_array().unwrap();
+        let at = rules.iter().position(|rule| rule["resources"][0] == resource);
+        let at = at.unwrap_or_else(|| panic!("no rule about {resource} in {namespace}: {role:#}"));
+        let patch = json!([{"op": "remove", "path": format!("/rules/{at}")}]).to_string();
+        self.cluster
+            .kubectl(&["patch", "role", "-n", namespace, &name, "--type=json", "-p", &patch])
+            .await
+            .unwrap();
+    }
+
+    /// All that an agent does with an app: brings it, updates it, puts it right, prunes.
+    async fn works(&self) {
+        self.converge().await;
+        assert_eq!(self.cluster.config_map("apps/web").await.unwrap(), "0");
+        self.write("1");
+        self.converge().await;
+        self.value("apps/web", "1").await;
+        let edit = r#"{"data":{"value":"theirs"}}"#;
+        self.cluster
+            .kubectl(&["patch", "-n", "apps", "configmap/web", "--type=merge", "-p", edit])
+            .await
+            .unwrap();
+        self.value("apps/web", "1").await;
+        self.cluster.kubectl(&["delete", "-n", "shop", "configmap/shop"]).await.unwrap();
+        self.value("shop/shop", "1").await;
+        self.fleet.catalog.remove("manifests/web/more.yaml").unwrap();
+        self.fleet.catalog.commit("Prune").unwrap();
+        self.converge().await;
+        assert!(!self.cluster.has("apps", "configmap/more").await);
+    }
+
+    async fn leaves(&self, gone: &[(&str, &str)]) {
+        let order = ["cluster", "remove", "fra-1", "--workloads", "delete", "--reason", "the test ends"];
+        let removed = self.fleet.hub(&order).await.unwrap();
+        assert_eq!(removed.code, 0, "{}{}", removed.stdout, removed.stderr);
+        for (namespace, object) in gone {
+            until(&format!("{object} is deleted"), LIMIT, async || {
+                ensure!(!self.cluster.has(namespace, object).await, "{}", self.fleet.tails());
+                Ok(())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rights_in_chosen_namespaces_suffice() {
+    let mut at = Installed::start(&files(), &NARROW).await;
+    at.join("spoke-1").await;
+    at.works().await;
+    at.is_well(&["--namespaces", "apps,shop"]).await;
+    let bindings = at.cluster.kubectl(&["get", "clusterrolebindings", "-o", "json"]).await.unwrap();
+    assert!(!bindings.contains("nave-spoke"), "nothing of the cluster as a whole");
+
+    // An app that reaches further is its own problem.
+    let stray = app_with("stray", "")
+        .replace("namespace: {name: stray}", "namespace: {name: default, create: false}");
+    at.fleet.catalog.write("stray.yaml", &stray).unwrap();
+    at.fleet.catalog.write("manifests/stray/stray.yaml", &config_map("stray", "0")).unwrap();
+    at.fleet
+        .catalog
+        .write("stray-placement.yaml", &placement("stray", &["stray"], "{selector: {}}"))
+        .unwrap();
+    at.write("2");
+    at.told("stray", &["is forbidden", "configmaps", "default"]).await;
+    for object in ["apps/web", "shop/shop"] {
+        at.value(object, "2").await;
+    }
+    assert!(!at.cluster.has("default", "configmap/stray").await);
+    at.leaves(&[("apps", "configmap/web"), ("apps", "secret/keys"), ("shop", "configmap/shop")]).await;
+}
+
+/// Each rule is taken away by itself, while everything is to change.
+#[tokio::test]
+async fn less_than_the_rights_in_chosen_namespaces_would_not_do() {
+    let mut at = Installed::start(&files(), &NARROW).await;
+    at.join("spoke-1").await;
+    at.converge().await;
+    // Where, the rule about what; which app has the problem; who goes on.
+    let rows: [(&str, &str, &str, &[&str]); 4] = [
+        ("apps", "configmaps", "web", &["shop/shop"]),
+        ("apps", "secrets", "keys", &["apps/web", "shop/shop"]),
+        ("apps", "namespaces", "keys", &["shop/shop"]),
+        (OWN, "configmaps", "shop", &[]),
+    ];
+    for (round, (namespace, resource, app, others)) in rows.into_iter().enumerate() {
+        let value = format!("without {resource} in {namespace}");
+        at.without(namespace, resource).await;
+        at.write(&value);
+        at.told(app, &["is forbidden", resource, namespace]).await;
+        for object in others {
+            at.value(object, &value).await;
+        }
+        at.apply_again().await;
+        at.converge().await;
+        for object in ["apps/web", "shop/shop"] {
+            assert_eq!(at.cluster.config_map(object).await.unwrap(), value, "round {round}");
+        }
+    }
+
+    // Nothing new can be accepted, and what was accepted is kept as it is.
+    let before = at.cluster.config_map("apps/web").await.unwrap();
+    at.without(OWN, "secrets").await;
+    at.write("unheard");
+    let spoke = at.fleet.spoke_process("fra-1").unwrap();
+    let said = spoke.line("is not stored, so it is not accepted", LIMIT).await.unwrap();
+    assert!(said.contains("secrets") && said.contains("is forbidden"), "{said}");
+    at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
+    at.value("apps/web", &before).await;
+    at.apply_again().await;
+    at.converge().await;
+    assert_eq!(at.cluster.config_map("apps/web").await.unwrap(), "unheard");
+
+    // Whether the pod before has ended cannot be seen: the next does not take the state from it.
+    at.without(OWN, "pods").await;
+    let next = at.container("spoke-2").await;
+    at.fleet.adopt_spoke("next", next).unwrap();
+    let said = at.fleet.spoke_process("next").unwrap().line("pods", LIMIT).await.unwrap();
+    assert!(said.contains("cannot get resource"), "{said}");
+    at.fleet.kill_spoke("next");
+    at.apply_again().await;
+
+    // Neither which cluster this is nor a pause on the spot can be seen.
+    at.without(OWN, "namespaces").await;
+    let (well, said) = at.says(&["doctor", "--namespaces", "apps,shop"]).await;
+    assert!(!well && said.contains(r#"cannot get resource "namespaces""#), "{said}");
+    at.apply_again().await;
+    at.is_well(&["--namespaces", "apps,shop"]).await;
+}
+
+#[tokio::test]
+async fn an_administrators_rights_bring_definitions_and_their_objects() {
+    let mut files = files();
+    // They bring a namespace of their own.
+    let widgets = definitions::files().into_iter().map(|(path, text)| (path, text.replace("shop", "store")));
+    files.extend(widgets);
+    files.retain(|(path, _)| *path != "placement.yaml");
+    let apps = ["web", "keys", "shop", "widgets"];
+    files.push(("placement.yaml", placement("all", &apps, "{selector: {}}")));
+    let mut at = Installed::start(&files, &[]).await;
+    at.join("spoke-1").await;
+    at.converge().await;
+    // So that kubectl forgets what it knew of this server's kinds.
+    at.cluster.kubectl(&["api-resources"]).await.unwrap();
+    assert_eq!(at.cluster.field("store", "widget/small", "{.spec.size}").await, "1");
+
+    // Used once: the next start has no need of it.
+    at.cluster.kubectl(&["delete", "secret", "-n", OWN, "nave-spoke-join"]).await.unwrap();
+    at.run("spoke-1").await;
+    at.fleet.connected(1).await;
+    at.write("1");
+    at.converge().await;
+    at.value("apps/web", "1").await;
+    let audit = at.fleet.hub(&["audit", "-o", "json"]).await.unwrap();
+    assert_eq!(audit.stdout.matches("\"Enrolled\"").count(), 1, "{}", audit.stdout);
+
+    // One at a time: the second says who has the state.
+    let second = at.container("spoke-2").await.output(LIMIT).await.unwrap_err().to_string();
+    assert!(second.contains("in use by another spoke, pod spoke-1"), "{second}");
+    at.write("2");
+    at.converge().await;
+
+    // Without the binding it may do nothing, says so, and comes back by itself.
+    let binding = format!("nave-spoke-{OWN}");
+    at.cluster.kubectl(&["delete", "clusterrolebinding", &binding]).await.unwrap();
+    at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
+    at.told("web", &["is forbidden"]).await;
+    at.apply_again().await;
+    at.value("apps/web", "2").await;
+    at.leaves(&[("apps", "configmap/web"), ("store", "widget/small")]).await;
+}
