@@ -64,7 +64,8 @@ impl Pass<'_> {
         }
         if !steps.hands_over() {
             // Of a thousand apps that are done, only what their reports need is held.
-            (steps, progress.applied, progress.settled) = <_>::default();
+            steps = AppPlan { treatment: steps.treatment, ..AppPlan::default() };
+            (progress.applied, progress.settled) = <_>::default();
         }
         Done { app: app.clone(), steps, progress, report, reasons }
     }

@@ -79,7 +79,9 @@ impl Shared {
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
             let key = &object.key;
-            if let Some(seen) = self.sightings.take(key, || crate::plan::digest(&object.object)) {
+            if is_plain(of)
+                && let Some(seen) = self.sightings.take(key, || crate::plan::digest(&object.object))
+            {
                 look.seen.insert(key.clone(), Ok(seen));
                 continue;
             }
@@ -201,10 +203,13 @@ impl Shared {
         }
         let is_scalable = found.changes.iter().any(|change| change.path == REPLICAS);
         let seen = Seen::Ours { differs, drifted, health, found };
-        let version = text(live, "/metadata/resourceVersion");
-        self.sightings.judged(key, version, &crate::plan::digest(&wanted.object), &seen);
+        let closer = observes || is_scalable;
+        if !closer {
+            let version = text(live, "/metadata/resourceVersion");
+            self.sightings.judged(key, version, &crate::plan::digest(&wanted.object), &seen);
+        }
         look.seen.insert(key.clone(), Ok(seen));
-        if observes || is_scalable {
+        if closer {
             look.closer.push(Closer { wanted, live: live.clone(), known });
         }
     }
@@ -349,4 +354,10 @@ fn is_mutated(body: &Value, difference: &Difference) -> bool {
         (Some(wanted), Some(live)) => !may_mean_the_same(wanted, live),
         _ => true,
     }
+}
+
+/// Whether what was seen of an object once says the same as another look would: nothing but the object decides.
+fn is_plain(of: Behalf<'_>) -> bool {
+    let treatment = of.treatment;
+    treatment.mode == Mode::Apply && treatment.health.is_empty() && treatment.service_account.is_none()
 }
