@@ -69,7 +69,7 @@ async fn an_object_of_somebody_else_with_our_name_is_not_overwritten() {
     assert_eq!(group["object"], "ConfigMap web/web", "{group:#}");
     assert!(group["message"].as_str().unwrap().contains("kubectl-create"), "{group:#}");
     let screen = stage.screen().await;
-    assert!(screen.contains("Conflict") && screen.contains("ConfigMap web/web"), "{screen}");
+    assert!(screen.contains("AdoptionRefused") && screen.contains("ConfigMap web/web"), "{screen}");
 
     assert_eq!(fra.config_map("web/web").await.unwrap(), "theirs");
     assert_eq!(fra.field("web", "configmap/web", "{.metadata.resourceVersion}").await, before);

@@ -164,23 +164,34 @@ impl Witness for Cluster {
 
     async fn record(&self, kind: &str) -> Recording<'_> {
         let arguments = ["get", kind, "-A", "--watch", "--output-watch-events"];
-        let mut recording = Recording { cluster: self, process: self.kubectl_process(&arguments).unwrap() };
-        self.kubectl(&["create", "configmap", "-n", "default", "recording-begins"]).await.unwrap();
+        let process = self.kubectl_process(&arguments).unwrap();
+        let mut recording = Recording { cluster: self, kind: kind.to_owned(), process };
+        recording.mark("recording-begins").await;
         recording.process.line("recording-begins", LIMIT).await.unwrap();
         recording
     }
 }
 
-/// A running watch of ConfigMaps.
+/// A running watch of a kind.
 pub struct Recording<'a> {
     cluster: &'a Cluster,
+    kind: String,
     process: Process,
 }
 
 impl Recording<'_> {
+    /// An object of the recorded kind, whose event shows how far the recording is.
+    async fn mark(&self, name: &str) {
+        let mut create = vec!["create", self.kind.trim_end_matches('s'), "-n", "default", name];
+        if self.kind == "deployments" {
+            create.push("--image=none");
+        }
+        self.cluster.kubectl(&create).await.unwrap();
+    }
+
     /// All events so far: whatever happened on the cluster before this call is in it.
     pub async fn end(mut self) -> Vec<String> {
-        self.cluster.kubectl(&["create", "configmap", "-n", "default", "recording-ends"]).await.unwrap();
+        self.mark("recording-ends").await;
         self.process.line("recording-ends", LIMIT).await.unwrap();
         self.process.stdout().lines().map(str::to_owned).collect()
     }

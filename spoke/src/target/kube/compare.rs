@@ -95,8 +95,22 @@ impl Walk {
                 }
                 let live = live.get(name);
                 match children.map(|c| c.get(&format!("f:{name}"))) {
-                    Some(None) if !is_nothing(value) => walk.differs(live, true),
+                    Some(None) if !is_nothing(value) => walk.lost(value, live),
                     node => walk.value(value, live, node.flatten()),
+                }
+            });
+        }
+    }
+
+    /// A field of which nothing is ours any more. Of a map each field is named: whose it is now is told field by field.
+    fn lost(&mut self, sent: &Value, live: Option<&Value>) {
+        let (Value::Object(fields), Some(Value::Object(there))) = (sent, live) else {
+            return self.differs(live, true);
+        };
+        for (name, value) in fields.iter().filter(|(_, value)| !is_nothing(value)) {
+            self.below(name, |walk| {
+                if !NOT_COMPARED.contains(&walk.path.as_str()) {
+                    walk.lost(value, there.get(name));
                 }
             });
         }

@@ -118,6 +118,7 @@ pub struct KubeTarget {
     shared: Arc<Shared>,
     watches: Watches,
     _definitions: [AbortOnDropHandle<()>; 2],
+    _pauses: [AbortOnDropHandle<()>; 2],
     settling: Settling,
     runtime: Handle,
     uid: String,
@@ -143,8 +144,9 @@ impl KubeTarget {
         let shared = Arc::new(Shared::new(wire, marks, kinds, options.namespaces));
         let runtime = Handle::current();
         let definitions = definitions::follow(&shared, &runtime);
+        let pauses = pause::follow(&shared, &runtime);
         let (watches, settling) = (Watches::default(), Settling::default());
-        Ok(Self { url, shared, watches, _definitions: definitions, settling, runtime, uid })
+        Ok(Self { url, shared, watches, _definitions: definitions, _pauses: pauses, settling, runtime, uid })
     }
 
     /// The plural by which the API server knows a kind; `None` where it is not served.
@@ -254,7 +256,7 @@ impl Target for KubeTarget {
         match namespace_uid(&self.shared.wire, "kube-system").await {
             Ok(uid) if uid == self.uid => Ok(uid),
             // The spoke's own namespace stands for the cluster: rights that change do not make another cluster of it.
-            Ok(_) | Err(TargetError::Refused(_)) => {
+            Ok(_) | Err(TargetError::Refused(_) | TargetError::Forbidden(_)) => {
                 let own = namespace_uid(&self.shared.wire, &self.shared.marks.namespace).await;
                 if own.as_ref().is_ok_and(|uid| *uid == self.uid) {
                     return own;

@@ -3,21 +3,35 @@
 //! In: what the API server shows. Out: what is paused. Never: takes what cannot be seen for what is not paused.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use nave_placement::AppKey;
+use nave_proto::backoff::jittered;
 use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::inventory::{SELECTOR, app_of, config_maps};
 use super::marks::annotation;
 use super::namespaces;
 use super::shared::Shared;
+use super::watch::Meta;
 use crate::pause::{ANNOTATION, Pause, Pauses, REASON};
 use crate::target::TargetError;
 
-/// The inventories of all apps are looked at so often at most: whoever pauses one waits no longer.
+/// The inventories of all apps are listed so often at most, unless one of them tells of a pause.
 const FRESH: Duration = Duration::from_secs(4);
+/// How often the spoke's namespace is looked at for a pause of everything: one small request.
+const LOOK: Duration = Duration::from_secs(15);
+
+/// Metadata of so many inventories is held at once while they are listed.
+const PAGE: u32 = 50;
 
 /// Apps that are paused, as the last look at the inventories showed, and when that was.
 #[derive(Default)]
@@ -29,6 +43,10 @@ impl PausedApps {
         known.as_ref().filter(|(at, _)| at.elapsed() < FRESH).map(|(_, apps)| apps.clone())
     }
 
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn set(&self, apps: BTreeMap<AppKey, Pause>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), apps));
     }
@@ -37,6 +55,48 @@ impl PausedApps {
 /// What an object's annotations say.
 fn pause_of(object: &Value) -> Option<Pause> {
     Pause::read(annotation(object, ANNOTATION)?, annotation(object, REASON).unwrap_or_default())
+}
+
+/// Follows what pauses on the spot, so that it holds at once; ends with the handles.
+pub(super) fn follow(shared: &Arc<Shared>, runtime: &Handle) -> [AbortOnDropHandle<()>; 2] {
+    let (of_apps, of_all) = (follow_apps(shared.clone()), follow_all(shared.clone()));
+    [runtime.spawn(of_apps), runtime.spawn(of_all)].map(AbortOnDropHandle::new)
+}
+
+/// The annotations of the inventories, by a watch of their metadata.
+async fn follow_apps(shared: Arc<Shared>) {
+    let own = &shared.marks.namespace;
+    let api: Api<Meta> = Api::namespaced_with(shared.wire.client.clone(), own, &config_maps());
+    let config = watcher::Config::default().labels(SELECTOR).page_size(PAGE);
+    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    while let Some(event) = events.next().await {
+        let (Ok(Event::Apply(object)) | Ok(Event::InitApply(object))) = event else { continue };
+        let name = object.metadata.name.unwrap_or_default();
+        let said = object.metadata.annotations.and_then(|mut annotations| annotations.remove(ANNOTATION));
+        if known.get(&name) != said.as_ref() {
+            match said {
+                Some(said) => drop(known.insert(name, said)),
+                None => drop(known.remove(&name)),
+            }
+            shared.paused.forget();
+            shared.tell(|_| {});
+        }
+    }
+}
+
+/// The annotation of the spoke's namespace. Not by a watch: narrow rights allow to get it, and no more.
+async fn follow_all(shared: Arc<Shared>) {
+    let mut known = None;
+    loop {
+        if let Ok(namespace) = shared.wire.get(&namespaces(), "", &shared.marks.namespace).await {
+            let said = namespace.as_ref().and_then(|n| annotation(n, ANNOTATION)).map(str::to_owned);
+            if known.replace(said.clone()).is_some_and(|known| known != said) {
+                shared.tell(|_| {});
+            }
+        }
+        sleep(jittered(LOOK, fastrand::f64())).await;
+    }
 }
 
 impl Shared {
