@@ -173,7 +173,11 @@ impl Installed {
     /// Waits until the last commit is everywhere.
     pub async fn converge(&self) {
         let head = self.fleet.catalog.head().unwrap();
-        self.fleet.converge(&["--commit", &head]).await.unwrap();
+        // What failed before is told until the spoke has looked again, and `hub wait` ends with it.
+        until("the last commit is everywhere", LIMIT, async || {
+            self.fleet.converge(&["--commit", &head]).await
+        })
+        .await;
     }
 
     /// Waits until a ConfigMap `namespace/name` has this value.

@@ -144,8 +144,9 @@ fn right(verb: &'static str, group: &str, resource: &str, namespace: &str) -> Ri
 fn own_rights(own: &str) -> Vec<Right> {
     let verbs = ["get", "list", "create", "update", "patch", "delete"];
     let mut rights: Vec<Right> = verbs.iter().map(|verb| right(verb, "", "secrets", own)).collect();
-    rights
-        .extend(["get", "list", "create", "patch", "delete"].map(|verb| right(verb, "", "configmaps", own)));
+    rights.extend(
+        ["get", "list", "watch", "create", "patch", "delete"].map(|verb| right(verb, "", "configmaps", own)),
+    );
     rights.push(right("get", "", "pods", own));
     // For the annotation that pauses.
     rights.push(Right { name: own.to_owned(), ..right("get", "", "namespaces", own) });

@@ -18,13 +18,14 @@ pub mod plain;
 pub mod redact;
 
 use changes::Change;
+use nave_placement::AppKey;
 use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
-use nave_placement::{AppKey, ObjectKey};
 use nave_proto::limits::ANSWER;
 use serde::Serialize;
 
 use super::TargetError;
+use crate::plan::{Ignored, Terms};
 
 /// A question that reads the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,9 +142,14 @@ pub struct Inquiry {
 
 impl Inquiry {
     /// Changes of an object without those of fields that the app leaves to others.
-    pub fn heeded(&self, key: &ObjectKey, mut changes: Vec<Change>) -> Vec<Change> {
-        let ignored = self.treatment.ignore.iter().filter(|ignore| ignore.target.matches(key));
-        for field in ignored.flat_map(|ignore| &ignore.fields) {
+    pub fn heeded(&self, wanted: &Resolved, mut changes: Vec<Change>) -> Vec<Change> {
+        let ignored = match Terms::of(&self.treatment, wanted).map(|terms| terms.ignored) {
+            Ok(Ignored::Whole) => return Vec::new(),
+            Ok(Ignored::Fields(fields)) => fields,
+            // Applying it is refused with the same words; here all is shown.
+            Err(_) => Vec::new(),
+        };
+        for field in &ignored {
             let is_of = |path: &str| {
                 path.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
@@ -264,13 +270,15 @@ mod tests {
         };
         let paths = ["/spec/replicas", "/spec/template/spec", "/spec/replicasMore", "/spec"];
         let left = |kind: &str| {
-            let key = ObjectKey {
+            let key = nave_placement::ObjectKey {
                 group: "apps".into(),
                 kind: kind.into(),
                 namespace: "x".into(),
                 name: "x".into(),
             };
-            let heeded = inquiry.heeded(&key, paths.iter().map(|path| change(path)).collect());
+            let object = serde_json::json!({"kind": kind, "metadata": {"name": "x"}});
+            let wanted = Resolved { key, object, served: true, sealed: None };
+            let heeded = inquiry.heeded(&wanted, paths.iter().map(|path| change(path)).collect());
             heeded.into_iter().map(|change| change.path).collect::<Vec<_>>()
         };
         assert_eq!(left("Deployment"), ["/spec/replicasMore", "/spec"]);

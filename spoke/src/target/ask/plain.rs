@@ -142,7 +142,7 @@ pub fn diff(
     for wanted in &inquiry.wanted {
         let (state, changes, problem) = match look_opened(wanted, &look) {
             Ok(None) => (DiffState::Absent, Vec::new(), None),
-            Ok(Some(there)) => match inquiry.heeded(&wanted.key, changes(&there.live, &wanted.object, &[])) {
+            Ok(Some(there)) => match inquiry.heeded(wanted, changes(&there.live, &wanted.object, &[])) {
                 same if same.is_empty() => {
                     answer.equal += 1;
                     continue;
@@ -181,7 +181,7 @@ pub fn adoption(
             Ok(None) => of(AdoptionState::Absent, None),
             Ok(Some(There { ours: true, .. })) => of(AdoptionState::Ours, None),
             Ok(Some(There { live, .. })) => {
-                let changes = inquiry.heeded(&wanted.key, changes(&live, &wanted.object, &[]));
+                let changes = inquiry.heeded(wanted, changes(&live, &wanted.object, &[]));
                 let state = if changes.is_empty() { AdoptionState::Equal } else { AdoptionState::Differs };
                 ObjectAdoption { changes, managers: managers(&live, ""), ..of(state, None) }
             }

@@ -20,6 +20,8 @@ pub(super) const REPLICAS: &str = "/spec/replicas";
 const SCALERS: &[(&str, &str)] = &[("autoscaling", "HorizontalPodAutoscaler"), ("keda.sh", "ScaledObject")];
 /// The targets of a namespace are asked for once for all its objects of a round.
 const FRESH: Duration = Duration::from_secs(2);
+/// That nothing scales an object is believed for much less: an autoscaler that has just come must not be fought.
+const FRESH_NOT: Duration = Duration::from_millis(200);
 
 /// Group, kind and name.
 type Scaled = BTreeSet<(String, String, String)>;
@@ -36,10 +38,13 @@ impl Shared {
         let known = {
             let mut all = self.scaled.0.lock().unwrap_or_else(PoisonError::into_inner);
             all.retain(|_, (asked, _)| now.duration_since(*asked) < FRESH);
-            all.get(&key.namespace).map(|(_, scaled)| scaled.clone())
+            all.get(&key.namespace).cloned()
         };
-        if let Some(scaled) = known {
-            return Ok(scaled.contains(&target));
+        if let Some((asked, scaled)) = known {
+            let is_scaled = scaled.contains(&target);
+            if is_scaled || now.duration_since(asked) < FRESH_NOT {
+                return Ok(is_scaled);
+            }
         }
         let mut scaled = Scaled::new();
         for (group, kind) in SCALERS {

@@ -9,12 +9,13 @@ use nave_placement::AppKey;
 use nave_placement::render::Resolved;
 use serde_json::Value;
 
+use super::super::autoscale::REPLICAS;
 use super::super::compare::differences;
+use super::super::listed::FIELDS;
 use super::super::marks::{self, APP, APPLIED, CREATED, MANAGER, PART_OF};
 use super::super::shared::Shared;
 use super::super::wire::path;
 use super::AT_ONCE;
-use crate::target::TargetError;
 use crate::target::ask::answers::{
     AdoptionAnswer, AdoptionState, DiffAnswer, DiffState, ObjectAdoption, ObjectDiff,
 };
@@ -22,9 +23,10 @@ use crate::target::ask::changes::{Change, changes};
 use crate::target::ask::managers::managers;
 use crate::target::ask::redact::is_secret;
 use crate::target::ask::{Answer, Budget, Inquiry, Refusal};
+use crate::target::{Behalf, TargetError};
 
 /// Our marks are no content.
-const BOOKKEEPING: &[&str] = &[PART_OF, APP, APPLIED, CREATED];
+const BOOKKEEPING: &[&str] = &[PART_OF, APP, APPLIED, CREATED, FIELDS];
 
 /// A live object next to what it would be.
 struct Compared {
@@ -44,7 +46,7 @@ impl Shared {
         let mut answer = DiffAnswer { objects: inquiry.wanted.len(), ..DiffAnswer::default() };
         let mut budget = Budget::default();
         for some in inquiry.wanted.chunks(CHUNK) {
-            for (wanted, compared) in self.compare(app, some).await {
+            for (wanted, compared) in self.compare(inquiry, app, some).await {
                 match differing(wanted, heeded(inquiry, wanted, compared)) {
                     None => answer.equal += 1,
                     Some(found) if budget.takes(&found) => answer.differing.push(found),
@@ -59,7 +61,7 @@ impl Shared {
         let mut answer = AdoptionAnswer::default();
         let mut budget = Budget::default();
         for some in inquiry.wanted.chunks(CHUNK) {
-            for (wanted, compared) in self.compare(app, some).await {
+            for (wanted, compared) in self.compare(inquiry, app, some).await {
                 let found = met(wanted, heeded(inquiry, wanted, compared));
                 if budget.takes(&found) {
                     answer.objects.push(found);
@@ -70,17 +72,28 @@ impl Shared {
     }
 
     /// Some objects at a time, in their order, so that a large app is not in memory twice.
-    async fn compare<'a>(&self, app: &AppKey, some: &'a [Resolved]) -> Vec<(&'a Resolved, Found)> {
-        let each: Vec<_> = some.iter().map(|wanted| self.compare_one(app, wanted)).collect();
+    async fn compare<'a>(
+        &self,
+        inquiry: &Inquiry,
+        app: &AppKey,
+        some: &'a [Resolved],
+    ) -> Vec<(&'a Resolved, Found)> {
+        let each: Vec<_> = some.iter().map(|wanted| self.compare_one(inquiry, app, wanted)).collect();
         futures::stream::iter(each).buffered(AT_ONCE).collect().await
     }
 
-    async fn compare_one<'a>(&self, app: &AppKey, wanted: &'a Resolved) -> (&'a Resolved, Found) {
-        (wanted, self.compared(app, wanted).await)
+    async fn compare_one<'a>(
+        &self,
+        inquiry: &Inquiry,
+        app: &AppKey,
+        wanted: &'a Resolved,
+    ) -> (&'a Resolved, Found) {
+        (wanted, self.compared(inquiry, app, wanted).await)
     }
 
     /// The live object and what a dry-run makes of it; `None` where it is not there.
-    async fn compared(&self, app: &AppKey, wanted: &Resolved) -> Found {
+    async fn compared(&self, inquiry: &Inquiry, app: &AppKey, wanted: &Resolved) -> Found {
+        let wire = self.wire.on_behalf(Behalf { app, treatment: &inquiry.treatment });
         let key = &wanted.key;
         let told = |error: TargetError| error.to_string();
         if let Some(why) = &wanted.sealed {
@@ -88,7 +101,7 @@ impl Shared {
         }
         self.permitted(key).map_err(told)?;
         let resource = self.resource_of(key, &wanted.object).map_err(told)?;
-        let live = self.wire.get(&resource, &key.namespace, &key.name).await.map_err(|p| told(p.error))?;
+        let live = wire.get(&resource, &key.namespace, &key.name).await.map_err(|p| told(p.error))?;
         let Some(live) = live else { return Ok(None) };
         let ours = self.marks.is_ours(key, &live);
         let sent = self.marks.marked(app, key, &wanted.object, &[]);
@@ -97,14 +110,18 @@ impl Shared {
         }
         let params = PatchParams { force: true, dry_run: true, ..PatchParams::apply(MANAGER) };
         let request = path(&resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(&sent));
-        let after = self.wire.send(request).await.map_err(|problem| match is_secret(&wanted.object) {
+        let after = wire.send(request).await.map_err(|problem| match is_secret(&wanted.object) {
             // An API server quotes what it cannot read.
             true => {
                 format!("the API server does not take it ({}); its words may quote the Secret", problem.code)
             }
             false => told(problem.error),
         })?;
-        let changes = changes(&live, &after.body, BOOKKEEPING);
+        let mut changes = changes(&live, &after.body, BOOKKEEPING);
+        // What scales it has the say, as when it is applied.
+        if changes.iter().any(|change| change.path == REPLICAS) && self.is_scaled(key).await.map_err(told)? {
+            changes.retain(|change| change.path != REPLICAS);
+        }
         Ok(Some(Compared { live, ours, changes }))
     }
 
@@ -118,9 +135,7 @@ impl Shared {
 
 /// Without the fields that the app leaves to others.
 fn heeded(inquiry: &Inquiry, wanted: &Resolved, found: Found) -> Found {
-    found.map(|found| {
-        found.map(|found| Compared { changes: inquiry.heeded(&wanted.key, found.changes), ..found })
-    })
+    found.map(|found| found.map(|found| Compared { changes: inquiry.heeded(wanted, found.changes), ..found }))
 }
 
 /// How an object differs; `None` where it does not.
