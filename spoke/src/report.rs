@@ -298,6 +298,11 @@ impl Reason {
                 (object, "the kind is not served here; install its CustomResourceDefinition".to_owned())
             }
             Self::Denied { object, rule } => (object, format!("the local policy forbids it: {rule}")),
+            // How it is nobody knows: that stands before whatever was seen of it earlier.
+            Self::NotSeen { object, message } => {
+                let (state, reason) = (HealthState::Unknown, format!("{:?}", self.kind()));
+                return Some((object.clone(), Health { state, reason, message: message.clone() }));
+            }
             _ => return None,
         };
         let failed = matches!(self.state(), EntryState::Failed | EntryState::Degraded);

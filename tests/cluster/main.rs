@@ -3,11 +3,14 @@
 
 mod adoption;
 mod autoscaling;
+mod beside_kubectl;
 mod charts;
 mod conflicts;
 mod definitions;
 mod demo;
 mod drift;
+mod fake_api;
+mod faults;
 mod fighting;
 mod harness_itself;
 mod health;
@@ -22,6 +25,7 @@ mod outages;
 mod packages;
 mod placement;
 mod questions;
+mod rounds;
 mod secrets;
 mod stage;
 mod workloads;

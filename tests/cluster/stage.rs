@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
+use harness::faults::ApiProxy;
 use harness::fleet::{Fleet, Target};
 use harness::git::Repository;
 use harness::kubernetes::{Cluster, Options};
@@ -24,29 +25,44 @@ pub type Member<'a> = (&'a str, &'a [&'a str]);
 pub struct Stage {
     // Dropped in this order: spokes end before what they watch.
     pub fleet: Fleet,
+    /// One before each cluster, where the story has faults.
+    pub proxies: Vec<ApiProxy>,
     pub clusters: Vec<Cluster>,
 }
 
 impl Stage {
     /// Clusters without workloads: API server and etcd each.
     pub async fn start(files: &[(&str, String)], members: &[Member<'_>]) -> Self {
-        Self::launch(files, members, false).await.unwrap()
+        Self::launch(files, members, false, false).await.unwrap()
+    }
+
+    /// Clusters without workloads, each behind a proxy that can fail.
+    pub async fn start_behind_proxies(files: &[(&str, String)], members: &[Member<'_>]) -> Self {
+        Self::launch(files, members, false, true).await.unwrap()
     }
 
     /// Clusters that run workloads.
     pub async fn start_with_workloads(files: &[(&str, String)], members: &[Member<'_>]) -> Self {
-        Self::launch(files, members, true).await.unwrap()
+        Self::launch(files, members, true, false).await.unwrap()
     }
 
-    async fn launch(files: &[(&str, String)], members: &[Member<'_>], workloads: bool) -> Result<Self> {
+    async fn launch(
+        files: &[(&str, String)],
+        members: &[Member<'_>],
+        workloads: bool,
+        proxied: bool,
+    ) -> Result<Self> {
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
         let repository = Repository::with("catalog", &files)?;
         let clusters =
             members.iter().map(|(name, _)| Cluster::start(Options { name: (*name).to_owned(), workloads }));
         let (fleet, clusters) = tokio::join!(Fleet::start(repository), try_join_all(clusters));
-        let mut stage = Self { fleet: fleet?, clusters: clusters? };
+        let clusters = clusters?;
+        let before =
+            clusters.iter().filter(|_| proxied).map(|cluster| ApiProxy::before(cluster.kubeconfig()));
+        let mut stage = Self { fleet: fleet?, proxies: before.collect::<Result<_>>()?, clusters };
         for (name, labels) in members {
-            let target = Target::Kube(stage.cluster(name).kubeconfig().to_owned());
+            let target = stage.target(name);
             stage.fleet.join(name, labels, &target).await?;
         }
         stage.fleet.connected(members.len()).await;
@@ -63,10 +79,18 @@ impl Stage {
         self.clusters.iter_mut().find(|cluster| cluster.name() == name).expect("the story has such a cluster")
     }
 
+    /// The cluster as its spoke reaches it.
+    fn target(&self, name: &str) -> Target {
+        let at = self.clusters.iter().position(|cluster| cluster.name() == name);
+        let at = at.expect("the story has such a cluster");
+        let direct = self.clusters[at].kubeconfig();
+        Target::Kube(self.proxies.get(at).map_or(direct, ApiProxy::kubeconfig).to_owned())
+    }
+
     /// Starts a cluster's spoke again, from its state alone.
     pub fn restart_spoke(&mut self, name: &str) {
         self.fleet.kill_spoke(name);
-        let target = Target::Kube(self.cluster(name).kubeconfig().to_owned());
+        let target = self.target(name);
         self.fleet.start_spoke(name, None, &target).unwrap();
     }
 

@@ -36,7 +36,7 @@ impl Canary {
         for offset in 0..3 {
             let padded = [&vec![0; offset], bytes].concat();
             let encoded = STANDARD.encode(&padded[..padded.len() / 3 * 3]);
-            spellings.push(("as base64", encoded[[0, 2, 3][offset]..].as_bytes().to_vec()));
+            spellings.push(("as base64", encoded.as_bytes()[[0, 2, 3][offset]..].to_vec()));
         }
         Self { value, spellings }
     }

@@ -6,6 +6,8 @@
 //! - [`kubernetes`]: clusters, with or without running workloads
 //! - [`connect`]: a proxy that lets nothing through but by CONNECT
 //! - [`etcd`]: an etcd that keeps its word about durability
+//! - [`fake_api`]: an API server that plays what the real one here is too old for
+//! - [`faults`]: an API server that fails as it is told, before a real one
 //! - [`fleet`]: a hub, spokes and their catalog, as processes
 //! - [`git`]: repositories, and servers for them over http and https
 //! - [`peers`]: bare ends of Nave's protocol, with any certificate
@@ -18,6 +20,8 @@ pub mod assets;
 pub mod canary;
 pub mod connect;
 pub mod etcd;
+pub mod fake_api;
+pub mod faults;
 pub mod fleet;
 pub mod git;
 pub mod kubernetes;

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
 use super::Interrupt;
@@ -105,8 +106,9 @@ impl<'a> Round<'a> {
         if wanted.objects.iter().all(|object| object.served) {
             return self.target.observe(of, &wanted.objects).await;
         }
-        let served: Vec<_> = wanted.objects.iter().filter(|object| object.served).cloned().collect();
-        self.target.observe(of, &served).await
+        let may_be_there = |object: &&Resolved| object.served || self.target.is_silent(&object.key.group);
+        let looked_at: Vec<_> = wanted.objects.iter().filter(may_be_there).cloned().collect();
+        self.target.observe(of, &looked_at).await
     }
 
     /// Widens and applies: the objects of one rank at once, one rank after another.

@@ -108,8 +108,14 @@ fn stance(
     if let Some(why) = &object.sealed {
         return Stance::Blocked(Reason::Undecryptable { object: key.clone(), message: why.to_string() });
     }
+    let seen = input.seen.get(app).and_then(|seen| seen.get(key));
+    let unseen =
+        |message: &str| Stance::Blocked(Reason::NotSeen { object: key.clone(), message: message.to_owned() });
     if !object.served {
-        return Stance::Blocked(Reason::NotServed { object: key.clone() });
+        return match seen {
+            Some(Err(TargetError::Unreachable(message))) => unseen(message),
+            _ => Stance::Blocked(Reason::NotServed { object: key.clone() }),
+        };
     }
     if let Some((by, theirs)) = claims.held(key).filter(|(by, _)| *by != app) {
         return if is_own_namespace(wanted, key) && theirs.digest == digest(&object.object) {
@@ -124,9 +130,7 @@ fn stance(
     {
         return Stance::Blocked(Reason::ClaimsUnknown { app: other.clone() });
     }
-    let unseen =
-        |message: &str| Stance::Blocked(Reason::NotSeen { object: key.clone(), message: message.to_owned() });
-    match input.seen.get(app).and_then(|seen| seen.get(key)) {
+    match seen {
         None => unseen("not looked at"),
         Some(Err(TargetError::NotServed(_))) => Stance::Blocked(Reason::NotServed { object: key.clone() }),
         Some(Err(TargetError::Unreachable(message))) => unseen(message),

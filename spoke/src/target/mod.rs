@@ -350,6 +350,12 @@ pub trait Target: Send + Sync + 'static {
     /// What is known about kinds now.
     fn scopes(&self) -> Arc<dyn Scopes + Send + Sync>;
 
+    /// Whether a group is served of which nothing could be learned: its kinds are unknown then, not absent, and
+    /// [`Target::observe`] is asked about its objects too.
+    fn is_silent(&self, _group: &str) -> bool {
+        false
+    }
+
     /// Learns again which kinds are served.
     async fn discover(&self) -> Result<(), TargetError>;
 

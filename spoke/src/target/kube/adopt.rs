@@ -98,7 +98,8 @@ impl Shared {
     /// A write that only pretends.
     async fn tried(&self, work: &Work<'_>, body: &Value) -> Result<Answer, Problem> {
         let key = &work.wanted.key;
-        let params = PatchParams { force: true, dry_run: true, ..PatchParams::apply(MANAGER) };
+        let params =
+            PatchParams { force: true, dry_run: true, ..PatchParams::apply(MANAGER).validation_strict() };
         work.wire
             .send(path(&work.resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(body)))
             .await

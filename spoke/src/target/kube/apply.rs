@@ -229,7 +229,8 @@ impl Shared {
 
     pub async fn patch(&self, work: &Work<'_>, body: &Value, take: bool) -> Result<Answer, Problem> {
         let key = &work.wanted.key;
-        let params = PatchParams { force: take, ..PatchParams::apply(MANAGER) };
+        // Without it a current server drops fields that it does not know, and the object would never be as wanted.
+        let params = PatchParams { force: take, ..PatchParams::apply(MANAGER).validation_strict() };
         work.wire
             .send(path(&work.resource, &key.namespace).patch(&key.name, &params, &Patch::Apply(body)))
             .await

@@ -3,7 +3,7 @@
 //! In: its discovery documents, aggregated where it has them. Out: [`Kinds`], which answer for scopes and paths.
 //! Never: forgets a group because its documents could not be read (an aggregated API that is down serves them badly).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use kube::core::discovery::ApiResource;
@@ -33,6 +33,8 @@ type Group = BTreeMap<Box<str>, Kind>;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Kinds {
     groups: BTreeMap<Box<str>, Group>,
+    /// Groups that are there and whose documents could not be read, or not all of them.
+    silent: BTreeSet<Box<str>>,
 }
 
 impl Scopes for Kinds {
@@ -59,6 +61,11 @@ impl Kinds {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let served = &self.groups.get(group)?.get(kind)?.versions;
         self.resource(group, kind, served.iter().find(|v| ***v == *version)?)
+    }
+
+    /// Whether a group is there that could not be asked: a kind of it that is not known is unknown, not absent.
+    pub fn is_silent(&self, group: &str) -> bool {
+        self.silent.contains(group)
     }
 
     /// Groups and kinds that a lower-case plural or kind may mean, the core group first; with `only`, of this group.
@@ -97,6 +104,7 @@ impl Kinds {
         for document in groups.items.into_iter().chain(core.items) {
             let name = document.metadata.as_ref().and_then(|m| m.name.clone()).unwrap_or_default();
             let (group, stale) = read_aggregated(document);
+            found.silent.extend(stale.then(|| name.as_str().into()));
             found.insert(&name, group, self.groups.get(name.as_str()).filter(|_| stale));
         }
         Ok(Some(found))
@@ -121,6 +129,7 @@ impl Kinds {
             match partial {
                 Some(problem) if name.is_empty() && self.groups.is_empty() => return Err(problem),
                 partial => {
+                    found.silent.extend(partial.is_some().then(|| name.as_str().into()));
                     found.insert(&name, group, self.groups.get(name.as_str()).filter(|_| partial.is_some()))
                 }
             }
@@ -144,6 +153,7 @@ impl Kinds {
         if let Some(problem) = partial {
             return Err(problem);
         }
+        kinds.silent.remove(name);
         kinds.groups.remove(name);
         kinds.insert(name, group, None);
         Ok(kinds)

@@ -3,7 +3,7 @@
 //! In: an app's wanted objects. Out: [`Seen`] for each, or why it could not be seen.
 //! Never: takes an incomplete list for a complete one; writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use kube::core::discovery::ApiResource;
@@ -69,6 +69,20 @@ impl Look<'_> {
 }
 
 impl Shared {
+    /// Asks once more for the groups that could not be asked when something of them was wanted; those that still cannot.
+    async fn ask_silent<'a>(&self, wanted: &'a [Resolved]) -> BTreeMap<&'a str, TargetError> {
+        let unknown = wanted.iter().filter(|object| !object.served).map(|object| object.key.group.as_str());
+        let mut silent = BTreeMap::new();
+        for group in unknown.collect::<BTreeSet<_>>() {
+            if self.kinds().is_silent(group)
+                && let Err(problem) = self.discover_group(group).await
+            {
+                silent.insert(group, problem.error);
+            }
+        }
+        silent
+    }
+
     pub async fn observe(
         &self,
         of: Behalf<'_>,
@@ -76,6 +90,7 @@ impl Shared {
     ) -> BTreeMap<ObjectKey, Result<Seen, TargetError>> {
         let wire = self.wire.on_behalf(of);
         let mut look = Look::under(of);
+        let silent = self.ask_silent(wanted).await;
         let mut places: BTreeMap<(String, String, String), (ApiResource, Vec<&Resolved>)> = BTreeMap::new();
         for object in wanted {
             let key = &object.key;
@@ -90,7 +105,10 @@ impl Shared {
                     let place = (resource.api_version.clone(), key.kind.clone(), key.namespace.clone());
                     places.entry(place).or_insert_with(|| (resource, Vec::new())).1.push(object);
                 }
-                Err(error) => drop(look.seen.insert(key.clone(), Err(error))),
+                Err(error) => {
+                    let error = silent.get(key.group.as_str()).cloned().unwrap_or(error);
+                    look.seen.insert(key.clone(), Err(error));
+                }
             }
         }
         for ((_, _, namespace), (resource, objects)) in places {

@@ -283,6 +283,10 @@ impl Target for KubeTarget {
         self.shared.kinds()
     }
 
+    fn is_silent(&self, group: &str) -> bool {
+        self.shared.kinds().is_silent(group)
+    }
+
     async fn discover(&self) -> Result<(), TargetError> {
         Ok(self.shared.discover().await?)
     }

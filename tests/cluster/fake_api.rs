@@ -1,0 +1,241 @@
+//! The spoke's target against the fake server: what a real one of v1.20 cannot play. `kubectl` says whether the fake is one.
+
+use harness::assets;
+use harness::fake_api::FakeApi;
+use harness::process::Program;
+use harness::wait::until;
+use nave_placement::report::{EntryReason, EntryState};
+use nave_spoke::target::Target;
+use serde_json::{Value, json};
+
+use crate::rounds::{Wish, config_map, entry, target};
+use crate::stage::LIMIT;
+
+fn deployment(name: &str, image: &str) -> Value {
+    let container = json!({"name": "web", "image": image, "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+        },
+    })
+}
+
+fn widget(name: &str, size: Value) -> Value {
+    json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": name, "namespace": "default"}, "spec": {"size": size}})
+}
+
+async fn kubectl(fake: &FakeApi, arguments: &[&str]) -> Result<String, String> {
+    let program = Program::at(assets::binary("kubectl").unwrap()).env("KUBECONFIG", fake.kubeconfig());
+    let home = tempfile::tempdir().unwrap();
+    program.env("HOME", home.path()).args(arguments).output(LIMIT).await.map_err(|e| format!("{e:#}"))
+}
+
+async fn kubectl_apply(fake: &FakeApi, object: &Value, more: &[&str]) -> Result<String, String> {
+    let file = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(file.path(), object.to_string()).unwrap();
+    let path = file.path().to_string_lossy().into_owned();
+    kubectl(fake, &[&["apply", "--server-side", "--validate=false", "-f", &path], more].concat()).await
+}
+
+#[tokio::test]
+async fn kubectl_takes_the_fake_for_a_server() {
+    let fake = FakeApi::start().unwrap();
+    kubectl_apply(&fake, &deployment("web", "web:1"), &[]).await.unwrap();
+    kubectl_apply(&fake, &deployment("web", "web:1"), &[]).await.unwrap();
+    let first = fake.object("apps", "deployments", "default/web").unwrap();
+    assert_eq!(first["metadata"]["generation"], 1, "the second time nothing changed: {first:#}");
+    let table = kubectl(&fake, &["get", "deployments", "-A"]).await.unwrap();
+    assert!(table.contains("web"), "{table}");
+    let ports = "jsonpath={.spec.template.spec.containers[0].ports[*].protocol}";
+    kubectl(&fake, &["get", "deployment", "web", "-o", ports]).await.unwrap();
+
+    // Another manager is told whose the field is, may take it, and then owns it.
+    let other = ["--field-manager=other"];
+    let refused = kubectl_apply(&fake, &deployment("web", "web:2"), &other).await.unwrap_err();
+    assert!(refused.contains("conflict with \"kubectl\"") && refused.contains(".image"), "{refused}");
+    kubectl_apply(&fake, &deployment("web", "web:2"), &[other[0], "--force-conflicts"]).await.unwrap();
+    let refused = kubectl_apply(&fake, &deployment("web", "web:3"), &[]).await.unwrap_err();
+    assert!(refused.contains("conflict with \"other\""), "{refused}");
+
+    let may_delete = async || {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {"verb": "delete", "resource": "configmaps"}},
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), review.to_string()).unwrap();
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let told =
+            kubectl(&fake, &["create", "--raw", path, "-f", &file.path().to_string_lossy()]).await.unwrap();
+        serde_json::from_str::<Value>(&told).unwrap()["status"]["allowed"].clone()
+    };
+    assert_eq!(may_delete().await, json!(true));
+    fake.deny("delete", "configmaps");
+    assert_eq!(may_delete().await, json!(false));
+    kubectl(&fake, &["delete", "deployment", "web", "--cascade=background"]).await.unwrap();
+    assert!(fake.object("apps", "deployments", "default/web").is_none());
+}
+
+#[tokio::test]
+async fn a_watch_may_begin_with_what_there_is_and_says_when_that_is_all() {
+    let fake = FakeApi::start().unwrap();
+    fake.create(&config_map("default", "there", "1"), "test").unwrap();
+    let logs = tempfile::tempdir().unwrap();
+    let path = "/api/v1/configmaps?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let program = Program::at(assets::binary("kubectl").unwrap()).env("KUBECONFIG", fake.kubeconfig());
+    let program = program.env("HOME", logs.path()).args(["get", "--raw", path]);
+    let mut watch = program.start(logs.path()).unwrap();
+    watch.line("initial-events-end", LIMIT).await.unwrap();
+    fake.create(&config_map("default", "later", "1"), "test").unwrap();
+    watch.line("later", LIMIT).await.unwrap();
+    let said = watch.stdout();
+    let at = |text: &str| said.find(text).unwrap();
+    assert!(at("there") < at("initial-events-end") && at("initial-events-end") < at("later"), "{said}");
+}
+
+#[tokio::test]
+async fn an_app_is_installed_changed_corrected_and_pruned_on_a_server_with_aggregated_discovery() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let each: Vec<_> = fake.requests().into_iter().filter(|r| r.path.starts_with("/apis/")).collect();
+    assert!(each.is_empty(), "one document tells of all groups: {each:#?}");
+
+    let objects = [deployment("web", "web:1"), config_map("default", "a", "1"), widget("small", json!(1))];
+    let wish = Wish::none().app("web", &objects);
+    let first = wish.round(&target).await;
+    let web = entry(&first, "web");
+    assert_eq!(
+        (web.reason, web.objects),
+        (EntryReason::ObjectUnhealthy, 3),
+        "nobody runs the pods: {web:#?}"
+    );
+    fake.forget();
+    let second = wish.round(&target).await;
+    let wrote: Vec<_> = fake.requests().into_iter().filter(|r| r.writes()).collect();
+    assert_eq!((second.writes, wrote.as_slice()), (0, &[][..]));
+
+    // Fields, and list items, of ours that somebody changes are put back; those that somebody adds stay.
+    let uid = |name| fake.object("", "configmaps", name).unwrap()["metadata"]["uid"].clone();
+    let before = uid("default/a");
+    fake.edit(
+        "",
+        "configmaps",
+        "default/a",
+        &json!({"data": {"value": "theirs", "more": "stays"}}),
+        "kubectl-edit",
+    )
+    .unwrap();
+    let third = wish.round(&target).await;
+    assert_eq!(entry(&third, "web").corrected, 1, "{:#?}", entry(&third, "web"));
+    let data = fake.object("", "configmaps", "default/a").unwrap()["data"].clone();
+    assert_eq!(data, json!({"value": "1", "more": "stays"}));
+    assert_eq!(uid("default/a"), before);
+
+    // What leaves the app is deleted, what changes is changed in place.
+    let changed = Wish::none().app("web", &[deployment("web", "web:2"), widget("small", json!(1))]);
+    let fourth = changed.round(&target).await;
+    assert_eq!(entry(&fourth, "web").objects, 2);
+    assert!(fake.object("", "configmaps", "default/a").is_none());
+    let live = fake.object("apps", "deployments", "default/web").unwrap();
+    assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["image"], "web:2");
+    assert_eq!(changed.round(&target).await.writes, 0);
+}
+
+#[tokio::test]
+async fn a_field_that_the_server_does_not_know_is_refused_by_its_name() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let mut wrong = deployment("web", "web:1");
+    wrong["spec"]["replica"] = json!(3);
+    let wish = Wish::none().app("web", &[wrong]).app("rest", &[config_map("default", "a", "1")]);
+    let outcome = wish.round(&target).await;
+    let web = entry(&outcome, "web");
+    assert_eq!((web.state, web.reason), (EntryState::Failed, EntryReason::ApplyRefused), "{web:#?}");
+    assert!(
+        web.message.contains("spec.replica:") || web.message.contains("spec.replica "),
+        "{}",
+        web.message
+    );
+    assert!(fake.object("apps", "deployments", "default/web").is_none(), "nothing of it was written");
+    assert_eq!(entry(&outcome, "rest").state, EntryState::Healthy);
+}
+
+#[tokio::test]
+async fn a_value_of_the_wrong_type_is_refused_by_its_field() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let outcome = Wish::none().app("web", &[widget("small", json!("large"))]).round(&target).await;
+    let web = entry(&outcome, "web");
+    assert_eq!(web.reason, EntryReason::ApplyRefused);
+    assert!(web.message.contains("spec.size") && web.message.contains("integer"), "{}", web.message);
+}
+
+#[tokio::test]
+async fn a_group_whose_api_is_down_is_not_taken_for_gone() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let wish = Wish::none().app("web", &[widget("small", json!(1)), config_map("default", "a", "1")]);
+    wish.round(&target).await;
+    let uid = fake.object("example.com", "widgets", "default/small").unwrap()["metadata"]["uid"].clone();
+    fake.set_stale("example.com", true);
+    target.discover().await.unwrap();
+    let less = Wish::none().app("web", &[widget("small", json!(1))]);
+    let outcome = less.round(&target).await;
+    assert_eq!(entry(&outcome, "web").state, EntryState::Healthy, "{:#?}", entry(&outcome, "web"));
+    assert_eq!(fake.object("example.com", "widgets", "default/small").unwrap()["metadata"]["uid"], uid);
+}
+
+#[tokio::test]
+async fn a_group_whose_api_is_down_at_the_start_is_unknown_until_it_answers() {
+    let fake = FakeApi::start().unwrap();
+    fake.set_stale("example.com", true);
+    let target = target(fake.kubeconfig()).await;
+    let wish = Wish::none().app("web", &[widget("small", json!(1)), config_map("default", "a", "1")]);
+    for _ in 0..2 {
+        let outcome = wish.round(&target).await;
+        let web = entry(&outcome, "web");
+        assert_eq!((web.reason, web.healthy), (EntryReason::TargetUnreachable, 1), "{web:#?}");
+    }
+    fake.set_stale("example.com", false);
+    until("the kind is known", LIMIT, async || {
+        let outcome = wish.round(&target).await;
+        (entry(&outcome, "web").state == EntryState::Healthy).then_some(())
+    })
+    .await;
+    assert!(fake.object("example.com", "widgets", "default/small").is_some());
+}
+
+#[tokio::test]
+async fn a_list_in_pages_is_read_to_its_end() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let objects: Vec<_> = (0..250).map(|n| config_map("default", &format!("a-{n}"), "1")).collect();
+    let wish = Wish::none().app("web", &objects);
+    wish.round(&target).await;
+    fake.forget();
+    let outcome = wish.round(&target).await;
+    assert_eq!((outcome.writes, entry(&outcome, "web").objects), (0, 250));
+    let pages = fake.requests().iter().filter(|r| r.verb == "list" && r.resource == "configmaps").count();
+    assert!((3..10).contains(&pages), "{pages} pages of a hundred");
+    fake.delete("", "configmaps", "default/a-7").unwrap();
+    assert_eq!(wish.round(&target).await.writes, 1, "one is missing, one is written");
+}
+
+#[tokio::test]
+async fn a_foreign_write_is_heard_of_by_a_watch_of_metadata_alone() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let wish = Wish::none().app("web", &[config_map("default", "a", "1")]);
+    wish.round(&target).await;
+    until("it is watched", LIMIT, async || {
+        fake.requests().iter().any(|r| r.verb == "watch" && r.resource == "configmaps")
+    })
+    .await;
+    let mut changes = target.changes();
+    changes.borrow_and_update();
+    fake.edit("", "configmaps", "default/a", &json!({"data": {"value": "theirs"}}), "kubectl-edit").unwrap();
+    until("the change is noticed", LIMIT, async || changes.has_changed().unwrap()).await;
+    assert_eq!(entry(&wish.round(&target).await, "web").corrected, 1);
+}
