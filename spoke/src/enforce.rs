@@ -71,6 +71,8 @@ pub struct Enforcer {
 
 /// While something is paused on the spot, its end is looked for this often: whoever resumes is waiting.
 const PAUSED: Duration = Duration::from_secs(5);
+/// How often the policy and the pause file are looked at: two looks at a directory's entry.
+const FILES: Duration = Duration::from_secs(2);
 
 /// What a round goes by before each write.
 struct Bounds<'a, F> {
@@ -305,16 +307,19 @@ impl Pace {
     }
 }
 
-/// Until the time has come, or a pause has ended.
+/// Until the time has come, a pause has begun or ended, or the policy is another.
 async fn idle(gate: &Gate, target: &dyn Target, next: Instant) {
-    while gate.is_paused() && Instant::now() < next {
-        sleep_until(next.min(Instant::now() + PAUSED)).await;
-        if gate.look(target).await {
+    while Instant::now() < next {
+        let is_paused = gate.is_paused();
+        sleep_until(next.min(Instant::now() + if is_paused { PAUSED } else { FILES })).await;
+        if is_paused && gate.look(target).await {
             gate.look_at_everything();
             return;
         }
+        if gate.has_news().await {
+            return;
+        }
     }
-    sleep_until(next).await;
 }
 
 /// What a round did, for the log; a round that did nothing says nothing.

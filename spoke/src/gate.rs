@@ -150,6 +150,23 @@ impl Gate {
         inside.paused(now).is_some() || inside.of_target.apps.values().any(|pause| pause.holds(now))
     }
 
+    /// Whether the policy or the pause file is another than at the last look; for whoever waits between looks.
+    pub async fn has_news(&self) -> bool {
+        if self.policy.is_none() && self.pause_file.is_none() {
+            return false;
+        }
+        let (policy, pause_file) = (self.policy.clone(), self.pause_file.clone());
+        let (stamp, of_file) = {
+            let inside = self.inside();
+            (inside.stamp, inside.of_file.clone())
+        };
+        let differs = move || {
+            policy.is_some_and(|path| stamp != Some(stamp_of(&path)))
+                || pause_file.is_some_and(|path| read_pause(&path) != of_file)
+        };
+        tokio::task::spawn_blocking(differs).await.unwrap_or_default()
+    }
+
     /// Leaves in a plan what may be done.
     pub fn allow(&self, plan: &mut Plan) {
         let now = (self.clock)();
@@ -217,7 +234,7 @@ fn rest(steps: &mut AppPlan) -> bool {
 
 /// The policy, if its file is another than the one that is known.
 fn read_policy(path: &Path, known: Option<Stamp>) -> Option<(Stamp, Standing)> {
-    let stamp = fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok();
+    let stamp = stamp_of(path);
     if known == Some(stamp) {
         return None;
     }
@@ -241,6 +258,10 @@ impl crate::questions::Policy for Gate {
     fn allowed(&self, question: &Question, asker: &Asker) -> Result<(), String> {
         self.may_ask(question.kind(), asker.role.name())
     }
+}
+
+fn stamp_of(path: &Path) -> Stamp {
+    fs::metadata(path).and_then(|meta| Ok((meta.modified()?, meta.len()))).ok()
 }
 
 /// A file that cannot be read pauses: somebody put it there.

@@ -12,7 +12,9 @@ use crate::given::{LIMIT, catalog, write_value};
 /// How the hub shows an app of the cluster, once it is so.
 async fn shown(fleet: &Fleet, app: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     wait::until(what, LIMIT, async || {
-        let answer = fleet.hub(&["cluster", "show", "fra-1", "-o", "json"]).await.unwrap().json().unwrap();
+        // Until it has joined, the hub does not know the cluster.
+        let answer = fleet.hub(&["cluster", "show", "fra-1", "-o", "json"]).await.unwrap();
+        let answer = answer.json().map_err(|error| error.to_string())?;
         let apps = answer["apps"].as_array().cloned().unwrap_or_default();
         match apps.into_iter().find(|one| one["app"] == app && is(one)) {
             Some(one) => Ok(one),
