@@ -27,6 +27,16 @@ publish() {
   mv "$1" "$cache/$2"
 }
 
+# of_machine COMMAND: the path of a command that the machine has of its own. The cache's `bin/` may stand in the search
+# path too, and a link of the cache to itself would lead nowhere.
+of_machine() {
+  local directory
+  while read -r -d : directory; do
+    [ "$directory" != "$cache/bin" ] && [ -x "$directory/$1" ] && echo "$directory/$1" && return
+  done <<<"$PATH:"
+  return 1
+}
+
 # link FILE...: makes the binaries reachable in bin/ under their own names.
 link() {
   local file
