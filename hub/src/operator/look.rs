@@ -179,10 +179,14 @@ impl Look<'_> {
             ..StatusView::default()
         };
         let mut groups: BTreeMap<(Phase, AppKey, String, Option<String>), Group> = BTreeMap::new();
+        // Who is offline is passed over, unless it was named, or nobody would be left to look at.
+        let named = include_offline || selection.cluster.is_some();
+        let offline = |cluster: &&ClusterName| !self.live.contains_key(*cluster);
+        view.offline = self.selected(selection).filter(offline).cloned().collect();
+        view.converged &= view.offline.is_empty() || view.offline.len() < self.selected(selection).count();
         for cluster in self.selected(selection) {
-            let connected = self.live.contains_key(cluster);
-            let counts = include_offline || connected;
-            if counts && !self.settled(cluster) {
+            let counts = named || !view.offline.contains(cluster);
+            if counts && (!self.settled(cluster) || view.offline.contains(cluster)) {
                 view.converged = false;
             }
             if let Some(report) = self.state.reports.get(cluster).filter(|r| !r.unassigned.is_empty()) {

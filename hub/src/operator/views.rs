@@ -114,6 +114,9 @@ pub struct StatusView {
     pub clusters: usize,
     /// Of these, connected.
     pub connected: usize,
+    /// Clusters of the selection that are not connected. `converged` speaks of the others, and is false where there is none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub offline: BTreeSet<ClusterName>,
     /// Entries of the selection.
     pub entries: usize,
     /// Entries by state.

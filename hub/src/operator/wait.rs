@@ -1,7 +1,9 @@
 //! `hub wait`: until what was asked for is so, or can no longer become so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use nave_placement::ClusterName;
 use nave_placement::catalog::CommitId;
 use nave_placement::guard::{Hold, HoldCause};
 use tokio::time::{Instant, timeout_at};
@@ -89,7 +91,17 @@ impl OperatorService {
             return view(WaitOutcome::TimedOut, why, status);
         }
         match (reached && decided, status.converged) {
-            (true, true) => view(WaitOutcome::Converged, "converged".to_owned(), status),
+            (true, true) if status.offline.is_empty() => {
+                view(WaitOutcome::Converged, "converged".to_owned(), status)
+            }
+            (true, true) => {
+                let message = format!(
+                    "{} not connected, passed over: {}",
+                    status.offline.len(),
+                    listed(&status.offline)
+                );
+                view(WaitOutcome::Converged, message, status)
+            }
             (false, _) => {
                 let why = status.catalog.obstacle.clone().unwrap_or(missing);
                 view(WaitOutcome::TimedOut, why, status)
@@ -164,6 +176,14 @@ fn pending(status: &StatusView) -> String {
                 if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
             format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
         }
-        None => "assignments are under way".to_owned(),
+        None if status.offline.is_empty() => "assignments are under way".to_owned(),
+        None => format!("not connected: {}", listed(&status.offline)),
     }
+}
+
+/// The first few names.
+fn listed(clusters: &BTreeSet<ClusterName>) -> String {
+    let names: Vec<&str> = clusters.iter().take(3).map(|c| c.as_str()).collect();
+    let more = if clusters.len() > names.len() { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
 }
