@@ -115,7 +115,8 @@ fn stop_on_signal(cancel: CancellationToken) -> anyhow::Result<impl Future<Outpu
 
 type Connected = (Arc<dyn Target>, Storage);
 
-/// The target, and where the state is; waits for a cluster that does not answer. `None`: cancelled meanwhile.
+/// The target, and where the state is; waits for a cluster that does not answer, and for a pod that has the state. `None`:
+/// cancelled meanwhile.
 async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::Result<Option<Connected>> {
     let place = &arguments.place;
     if let (To::Dir(path), Some(state)) = (&place.target, &place.state_dir) {
@@ -133,7 +134,7 @@ async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::R
             Err(problem) => {
                 let wait = backoff.after_failure(fastrand::f64());
                 let retry_in_ms = wait.as_millis() as u64;
-                tracing::warn!(problem, retry_in_ms, "the cluster does not answer yet");
+                tracing::warn!(problem, retry_in_ms, "the spoke cannot start yet");
                 wait
             }
         };
@@ -158,7 +159,8 @@ async fn try_connect(arguments: &Arguments) -> anyhow::Result<Result<Connected, 
             let shelf = Arc::new(ClusterShelf::new(target.client(), &place.namespace));
             match Secrets::open(shelf, Holder::this_process(arguments.pod.clone())).await {
                 Ok(secrets) => Storage::Kept(Arc::new(secrets)),
-                Err(error @ StateError::InUse(_)) => return Err(error.into()),
+                // Of two pods the cluster ends one; ended by itself, this one would be started again, ever later.
+                Err(error @ StateError::InUse(_)) if arguments.pod.is_none() => return Err(error.into()),
                 // Rights that are missing may be given meanwhile, too.
                 Err(error) => return Ok(Err(nave_spoke::link::chain(&error))),
             }
