@@ -12,8 +12,7 @@ use nave_spoke::state::StateError;
 use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::owner::Holder;
 use nave_spoke::state::secrets::shelf::ClusterShelf;
-use nave_spoke::target::dir::DirTarget;
-use nave_spoke::target::kube::KubeTarget;
+use nave_spoke::target::kube::{self, KubeTarget};
 use nave_spoke::target::{Target, TargetError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     place: Place,
     /// A local policy, which even the hub cannot override
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "NAVE_POLICY")]
     policy: Option<PathBuf>,
     /// A file of age identities that secrets for this cluster are encrypted to; default: the Secret nave-age of the
     /// agent's namespace, or a key that the agent makes and keeps
@@ -120,7 +119,7 @@ type Connected = (Arc<dyn Target>, Storage);
 async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::Result<Option<Connected>> {
     let place = &arguments.place;
     if let (To::Dir(path), Some(state)) = (&place.target, &place.state_dir) {
-        let target = DirTarget::open(path, &state.join("target"))?;
+        let target = super::place::directory(path, state)?;
         return Ok(Some((Arc::new(target), Storage::Directory(state.clone()))));
     }
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -148,7 +147,8 @@ async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::R
 /// One attempt; the inner error is one that may pass.
 async fn try_connect(arguments: &Arguments) -> anyhow::Result<Result<Connected, String>> {
     let place = &arguments.place;
-    let target = match KubeTarget::connect(place.known_options().await).await {
+    let options = kube::Options { create_namespace: true, ..place.known_options().await };
+    let target = match KubeTarget::connect(options).await {
         Ok(target) => target,
         Err(error @ TargetError::Unreachable(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
