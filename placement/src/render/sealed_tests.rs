@@ -143,6 +143,28 @@ fn what_is_put_on_comes_after_the_opening_and_nothing_else_passes() {
 }
 
 #[test]
+fn an_opened_object_that_is_no_secret_says_that_it_holds_one() {
+    let rows = [
+        (json!({"apiVersion": "v1", "kind": "Secret", "metadata": {}}), json!(null)),
+        (json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}), json!({SECRET: "true"})),
+        (
+            json!({"apiVersion": "x/v1", "kind": "Secret", "metadata": {"annotations": null}}),
+            json!({SECRET: "true"}),
+        ),
+        (
+            json!({"apiVersion": "x/v1", "kind": "Db", "metadata": {"annotations": {"a": "b"}}}),
+            json!({"a": "b", SECRET: "true"}),
+        ),
+    ];
+    for (mut object, expected) in rows {
+        mark(&mut object);
+        assert!(is_secret(&object), "{object}");
+        assert_eq!(object["metadata"]["annotations"], expected);
+    }
+    assert!(!is_secret(&json!({"apiVersion": "v1", "kind": "ConfigMap"})));
+}
+
+#[test]
 fn a_secret_in_plain_text_is_a_warning_and_stops_nothing() {
     let rows = [
         ("kind: Secret\nstringData: {a: b}\n", true),

@@ -23,6 +23,8 @@
 //! D/digest-key      under which digests of Secrets are made; sealed, for the owner alone
 //! D/detached        present: the order to detach was taken
 //! D/status.json     what `spoke status` shows; may be lost
+//! D/paused          present: everything is paused on the spot
+//! D/target/         what a directory target keeps
 //! ```
 
 mod bundles;
@@ -62,6 +64,21 @@ use crate::session::core::Held;
 const STATUS: &str = "status.json";
 /// Where bundles are.
 const BUNDLES: &str = "bundles/";
+/// Where a directory target keeps its own, in a directory.
+pub const TARGET: &str = "target";
+/// Any of them says that a directory is a spoke's.
+const SIGNS: [&str; 3] = ["identity.json", "joining.json", "boot"];
+/// The other files in it, but for the lock.
+const OTHERS: [&str; 8] = [
+    "assignment",
+    "previous.json",
+    "hub-time",
+    "age-keys",
+    "digest-key",
+    "detached",
+    STATUS,
+    crate::pause::FILE,
+];
 /// Where a write costs others something, the hub's time is stored this often at most, in milliseconds: a clock that is set
 /// back makes a certificate no older than an hour more than it is.
 const HUB_TIME_EVERY: u64 = 3_600_000;
@@ -82,6 +99,9 @@ pub enum StateError {
     /// Another spoke has it; the text says who.
     #[error("{0}")]
     InUse(String),
+    /// No spoke ever ran with it.
+    #[error("{0} is no state directory of a spoke: it has neither identity.json nor boot; nothing was done")]
+    NoState(String),
     /// The process is ending.
     #[error("the spoke is stopping")]
     Stopped,

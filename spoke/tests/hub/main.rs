@@ -4,6 +4,7 @@
 
 mod questions;
 mod stand_in;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::assign::{Assignment, Entry, Epoch, Generation, Options};
-use nave_placement::catalog::{CommitId, OnRemove};
+use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::v1::{self, from_spoke::Message, to_spoke};
 use nave_proto::{assignment_to_proto, encode_entry};
@@ -73,14 +74,17 @@ fn has(target: &MemoryTarget, value: &str) -> bool {
 
 /// An assignment of one app with one ConfigMap, and its bundle, compressed.
 fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>) {
-    let bytes = config_map(value).to_string().into_bytes();
-    let bundle = Digest::of(&bytes);
+    assignment_of(generation, config_map(value).to_string().as_bytes(), Treatment::default())
+}
+
+fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::Assignment, Digest, Vec<u8>) {
+    let bundle = Digest::of(bytes);
     let options = Options {
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: BTreeSet::new(),
-        treatment: nave_placement::catalog::Treatment::default(),
+        treatment,
     };
     let entry = Entry {
         bundle,
@@ -95,12 +99,20 @@ fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>)
     let entries = [("web".parse().unwrap(), encode_entry(&entry))].into();
     let assignment =
         Assignment { epoch: Epoch(1), generation: Generation(generation), entries, leaving: BTreeMap::new() };
-    (assignment_to_proto(&assignment), bundle, zstd::encode_all(&*bytes, 0).unwrap())
+    (assignment_to_proto(&assignment), bundle, zstd::encode_all(bytes, 0).unwrap())
 }
 
 /// With the bundle inline.
 fn inlined(generation: u64, value: &str) -> to_spoke::Message {
-    let (mut message, bundle, zstd) = assignment(generation, value);
+    within(assignment(generation, value))
+}
+
+/// One app with these objects.
+fn assigned(generation: u64, bytes: &[u8], treatment: Treatment) -> to_spoke::Message {
+    within(assignment_of(generation, bytes, treatment))
+}
+
+fn within((mut message, bundle, zstd): (v1::Assignment, Digest, Vec<u8>)) -> to_spoke::Message {
     message.mac = vec![1, 2, 3];
     message.bundles = vec![v1::InlineBundle { digest: bundle.0.to_vec(), zstd: zstd.into() }];
     to_spoke::Message::Assignment(message)

@@ -91,8 +91,10 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig other than its current one.
     pub context: Option<String>,
-    /// The spoke's own namespace; created if absent. No app may touch it.
+    /// The spoke's own namespace. No app may touch it.
     pub namespace: String,
+    /// Whether it is made where it is absent: by who moves in, never by who only looks, or moves out.
+    pub create_namespace: bool,
     /// The only namespaces that it may look at, where its rights do not cover all; empty: all.
     pub namespaces: Vec<String>,
     /// The UID by which the spoke knows the cluster already. Where its own namespace stood for the cluster, it still does,
@@ -106,6 +108,7 @@ impl Default for Options {
             kubeconfig: None,
             context: None,
             namespace: DEFAULT_NAMESPACE.to_owned(),
+            create_namespace: true,
             namespaces: Vec::new(),
             uid: None,
         }
@@ -125,7 +128,7 @@ pub struct KubeTarget {
 }
 
 impl KubeTarget {
-    /// Connects: makes the spoke's namespace where it is absent, learns the cluster's UID and what it serves.
+    /// Connects: makes the spoke's namespace where that is asked for, learns the cluster's UID and what it serves.
     ///
     /// # Errors
     /// [`TargetError::Refused`] when the configuration cannot be used or the cluster denies what a spoke needs;
@@ -136,7 +139,9 @@ impl KubeTarget {
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
         let (client, url) = client(&options).await?;
         let wire = Wire::new(client);
-        own_namespace(&wire, &options.namespace).await?;
+        if options.create_namespace {
+            own_namespace(&wire, &options.namespace).await?;
+        }
         let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
         let uid = cluster.clone();
