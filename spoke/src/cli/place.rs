@@ -63,7 +63,7 @@ impl Place {
             context: self.context.clone(),
             namespace: self.namespace.clone(),
             namespaces: self.namespaces.clone(),
-            uid: None,
+            ..kube::Options::default()
         }
     }
 

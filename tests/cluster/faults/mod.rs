@@ -9,4 +9,5 @@ mod harness_itself;
 mod killed;
 mod rows;
 mod streams;
+mod watches;
 mod world;

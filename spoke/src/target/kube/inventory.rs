@@ -18,6 +18,7 @@ use kube::core::discovery::ApiResource;
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde_json::{Map, Value, json};
 
+use super::kinds::core;
 use super::marks::{APP, Marks, PART_OF, annotation, app_mark};
 use super::own_namespace;
 use super::problem::Problem;
@@ -388,8 +389,7 @@ pub(super) fn app_of(parent: &Value) -> Result<AppKey, String> {
 }
 
 pub(super) fn config_maps() -> ApiResource {
-    let [version, kind, plural] = ["v1", "ConfigMap", "configmaps"].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
+    core("ConfigMap", "configmaps")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | `wire`, `gate`, `problem` | a request | its answer, or one of four kinds of failure |
+//! | `stream`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
@@ -47,7 +48,9 @@ mod sent;
 mod settle;
 mod shared;
 mod sightings;
+mod stream;
 mod survey;
+mod timings;
 mod watch;
 mod wire;
 
@@ -70,9 +73,11 @@ use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
+pub use self::kinds::{builtin, core};
 use self::marks::Marks;
 use self::settle::Settling;
 use self::shared::{Shared, text};
+pub use self::timings::Timings;
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::ask::{Answer, Inquiry, Refusal};
@@ -98,6 +103,8 @@ pub struct Options {
     /// The UID by which the spoke knows the cluster already. Where its own namespace stood for the cluster, it still does,
     /// whoever looks now, and with whatever rights.
     pub uid: Option<String>,
+    /// How long the API server is waited for, and how often it is asked again.
+    pub timings: Timings,
 }
 
 impl Default for Options {
@@ -108,6 +115,7 @@ impl Default for Options {
             namespace: DEFAULT_NAMESPACE.to_owned(),
             namespaces: Vec::new(),
             uid: None,
+            timings: Timings::default(),
         }
     }
 }
@@ -135,7 +143,7 @@ impl KubeTarget {
     /// Outside a tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
         let (client, url) = client(&options).await?;
-        let wire = Wire::new(client);
+        let wire = Wire::new(client, options.timings.clone());
         own_namespace(&wire, &options.namespace).await?;
         let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
@@ -196,8 +204,7 @@ async fn configuration(options: &Options) -> Result<Config, TargetError> {
 }
 
 fn namespaces() -> ApiResource {
-    let [version, kind, plural] = ["v1", "Namespace", "namespaces"].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
+    core("Namespace", "namespaces")
 }
 
 async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
