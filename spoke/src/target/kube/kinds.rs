@@ -81,6 +81,11 @@ impl Kinds {
         self.silent.contains(group)
     }
 
+    /// Groups that are there and could not be asked, or not for all of their kinds.
+    pub fn silent(&self) -> Vec<String> {
+        self.silent.iter().map(|group| group.to_string()).collect()
+    }
+
     /// Groups and kinds that a lower-case plural or kind may mean, the core group first; with `only`, of this group.
     pub fn named(&self, name: &str, only: Option<&str>) -> Vec<(String, String)> {
         let groups = self.groups.iter().filter(|(group, _)| only.is_none_or(|only| only == &***group));

@@ -82,7 +82,8 @@ use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::ask::{Answer, Inquiry, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Inventory, Missing, Owned, Seen, Target, TargetError, Write,
+    Applied, Behalf, Changed, Claims, Deleted, Inventory, Missing, Owned, Rebuilt, Seen, Target, TargetError,
+    Write,
 };
 use crate::pause::Pauses;
 
@@ -302,7 +303,7 @@ impl Target for KubeTarget {
         self.shared.inventories().await
     }
 
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         self.shared.search(apps).await
     }
 
