@@ -20,6 +20,7 @@ use super::{
     Applied, Behalf, Changed, Claims, Contact, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen,
     Target, TargetError, Write, builtin,
 };
+use crate::pause::Pauses;
 use crate::plan::{ClaimedObject, Terms, digest};
 
 mod owned;
@@ -479,6 +480,11 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
+    }
+
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        self.state().reached()?;
+        Ok(Pauses::default())
     }
 
     async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {

@@ -150,3 +150,11 @@ async fn rights_that_are_away_for_a_moment_narrow_a_watch_only_until_they_are_ba
     world.asks_again(&widely(&["watch"]), 3).await;
     assert_eq!(world.proxy.count(&narrowly), 0, "the narrow watch has ended: {:#?}", world.proxy.counts());
 }
+
+#[tokio::test]
+async fn a_pause_that_may_not_be_seen_is_unknown() {
+    let world = World::start().await;
+    assert!(world.target.pauses().await.is_ok());
+    world.proxy.inject(Which::all().verbs(&["get"]).resource("namespaces"), Fault::answer(403));
+    world.target.pauses().await.unwrap_err();
+}
