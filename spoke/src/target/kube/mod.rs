@@ -185,6 +185,13 @@ pub async fn client(options: &Options) -> Result<(Client, String), TargetError> 
         config.proxy_url = None;
     }
     let url = config.cluster_url.to_string();
+    // Said here and without the URL, which has a password at times.
+    if let Some(scheme) = config.proxy_url.as_ref().and_then(http::Uri::scheme_str)
+        && !matches!(scheme, "http" | "https" | "socks5")
+    {
+        let why = format!("the kubeconfig's proxy-url begins with {scheme}; use http, https or socks5");
+        return Err(TargetError::Refused(format!("no client for {url}: {why}")));
+    }
     let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
     Ok((Client::try_from(config).map_err(refused)?, url))
 }
