@@ -1,7 +1,7 @@
 //! Gate: what may be done on this cluster, whatever the hub says: the local policy, and pauses on the spot.
 //!
 //! In: plans. Out: the same without what may not be done, and with the reason. Never: adds a step; lets one pass while
-//! the policy cannot be read; is slower to see a change than one round.
+//! the policy cannot be read, or it was never seen whether changes are paused; is slower to see a change than one round.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,10 +44,13 @@ pub struct Gate {
     inside: Mutex<Inside>,
 }
 
+/// It was never seen what is paused on the target; why not.
+type Unseen = String;
+
 struct Inside {
     standing: Standing,
     stamp: Option<Stamp>,
-    of_target: Pauses,
+    of_target: Result<Pauses, Unseen>,
     of_file: Option<Pause>,
     /// The pauses of single apps that held at the last look.
     held: BTreeMap<AppKey, Pause>,
@@ -74,7 +77,7 @@ impl Gate {
         let inside = Inside {
             standing,
             stamp,
-            of_target: Pauses::default(),
+            of_target: Err("nobody has looked".to_owned()),
             of_file: None,
             held: BTreeMap::new(),
             removals: Removals::default(),
@@ -111,15 +114,19 @@ impl Gate {
         if let Some(of_file) = of_file {
             inside.of_file = of_file;
         }
-        match of_target {
-            Ok(pauses) => inside.of_target = pauses,
-            Err(error) => {
+        match (of_target, &inside.of_target) {
+            (Ok(pauses), known) => {
+                news |= known.is_err();
+                inside.of_target = Ok(pauses);
+            }
+            (Err(error), Ok(_)) => {
                 tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds")
             }
+            (Err(error), Err(_)) => inside.of_target = Err(error.to_string()),
         }
         let now = (self.clock)();
         let paused = inside.paused(now).cloned();
-        let apps = inside.of_target.apps.iter().filter(|(_, pause)| pause.holds(now));
+        let apps = inside.of_apps().filter(|(_, pause)| pause.holds(now));
         let apps: BTreeMap<AppKey, Pause> = apps.map(|(app, pause)| (app.clone(), pause.clone())).collect();
         news |= inside.held != apps;
         inside.held = apps;
@@ -147,7 +154,7 @@ impl Gate {
     pub fn is_paused(&self) -> bool {
         let now = (self.clock)();
         let inside = self.inside();
-        inside.paused(now).is_some() || inside.of_target.apps.values().any(|pause| pause.holds(now))
+        inside.paused(now).is_some() || inside.of_apps().any(|(_, pause)| pause.holds(now))
     }
 
     /// Whether the policy or the pause file is another than at the last look; for whoever waits between looks.
@@ -184,10 +191,14 @@ impl Gate {
         }
         let all = inside.paused(now);
         for (app, steps) in &mut plan.apps {
-            let of_app = || inside.of_target.apps.get(app).filter(|pause| pause.holds(now));
+            let of_app = || inside.of_target.as_ref().ok()?.apps.get(app).filter(|pause| pause.holds(now));
             if let Some(pause) = all.or_else(of_app) {
                 let waits = rest(steps);
                 steps.blocked.push(Reason::Paused { pause: pause.clone(), waits });
+            } else if let Err(why) = &inside.of_target {
+                rest(steps);
+                let message = format!("whether changes are paused is not known yet: {why}");
+                steps.blocked.push(Reason::Unreachable { message });
             }
         }
     }
@@ -217,7 +228,12 @@ impl Gate {
 
 impl Inside {
     fn paused(&self, now: u64) -> Option<&Pause> {
-        [&self.of_target.all, &self.of_file].into_iter().flatten().find(|pause| pause.holds(now))
+        let of_target = self.of_target.as_ref().ok().and_then(|pauses| pauses.all.as_ref());
+        of_target.into_iter().chain(&self.of_file).find(|pause| pause.holds(now))
+    }
+
+    fn of_apps(&self) -> impl Iterator<Item = (&AppKey, &Pause)> {
+        self.of_target.iter().flat_map(|pauses| &pauses.apps)
     }
 }
 
@@ -273,5 +289,40 @@ fn read_pause(path: &Path) -> Option<Pause> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Pause { until_ms: None, reason: format!("{}: {error}", path.display()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Inventory;
+    use crate::target::memory::MemoryTarget;
+
+    #[tokio::test]
+    async fn nothing_is_changed_until_it_was_seen_whether_changes_are_paused() {
+        let target = MemoryTarget::new("t");
+        let gate = Gate::new(None, None, Arc::new(|| 1), watch::Sender::new(None));
+        let app: AppKey = "web".parse().expect("valid");
+        let allowed = || {
+            let steps = AppPlan { raise: vec![Step::Widen(Inventory::default())], ..AppPlan::default() };
+            let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
+            gate.allow(&mut plan);
+            plan.apps.remove(&app).expect("it has a plan")
+        };
+        target.set_unreachable(Some("too many requests"));
+        gate.look(&target).await;
+        let rests = allowed();
+        let said: Vec<String> = rests.blocked.iter().map(ToString::to_string).collect();
+        let [why] = said.as_slice() else { panic!("{said:?}") };
+        assert!(why.contains("paused is not known yet: too many requests"), "{why}");
+        assert!(rests.raise.is_empty());
+
+        target.set_unreachable(None);
+        assert!(gate.look(&target).await, "what rested is looked at again");
+        assert_eq!(allowed().raise.len(), 1);
+        // What was seen holds while nothing can be seen.
+        target.set_unreachable(Some("too many requests"));
+        gate.look(&target).await;
+        assert_eq!(allowed().raise.len(), 1);
     }
 }

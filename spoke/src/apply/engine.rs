@@ -107,7 +107,7 @@ impl Engine {
         };
         // Taken, so that a round that is dropped on its way leaves nothing behind that may not be true.
         let (known, before) = match self.inventories.take() {
-            Some(known) if !everything => (Some(known), None),
+            Some(known) if !everything && !self.must_search(&known, desired, look) => (Some(known), None),
             before => (None, before),
         };
         let fresh = known.is_none();
@@ -150,7 +150,23 @@ impl Engine {
         outcome
     }
 
-    /// The inventories that are stored, and those that are missing though their apps have objects here.
+    /// Whether an app is on its way out of which it is not known what it has here, and its time has come.
+    fn must_search(
+        &self,
+        known: &BTreeMap<AppKey, Inventory>,
+        desired: &Desired<'_>,
+        look: Look<'_>,
+    ) -> bool {
+        let Look::At { due, .. } = look else { return true };
+        let assignment = desired.assignment;
+        let mut leaving = assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app));
+        let in_doubt = |app: &AppKey| known.get(app).is_some_and(|inventory| inventory.partial);
+        leaving.any(in_doubt) || due.iter().any(|app| self.unsure.contains(app))
+    }
+
+    /// The inventories that are stored, and those that are missing though their apps have objects here. Where a search
+    /// for them does not see everything, assigned apps go on, and what they turn out to have had is theirs again once it
+    /// is found.
     async fn recovered(
         &mut self,
         target: &dyn Target,
@@ -160,21 +176,36 @@ impl Engine {
     ) -> BTreeMap<AppKey, Inventory> {
         self.unsure.clear();
         let assignment = desired.assignment;
-        let missing = |app: &&AppKey| !stored.contains_key(*app);
+        let missing = |app: &&AppKey| stored.get(*app).is_none_or(|inventory| inventory.partial);
         let assigned: BTreeSet<_> = assignment.entries.keys().filter(missing).cloned().collect();
         let leaving = assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app));
         let leaving: BTreeSet<_> = leaving.filter(missing).cloned().collect();
-        if assigned.is_empty() && leaving.is_empty() {
+        let partial = stored.iter().filter(|(_, inventory)| inventory.partial).map(|(app, _)| app.clone());
+        let was_there = |app: &&AppKey| before.is_some_and(|before| before.contains_key(*app));
+        let mut lost: BTreeSet<_> = assigned.iter().chain(&leaving).filter(was_there).cloned().collect();
+        lost.extend(partial);
+        if assigned.is_empty() && leaving.is_empty() && lost.is_empty() {
             return stored;
         }
-        let was_there = |app: &&AppKey| before.is_some_and(|before| before.contains_key(*app));
-        let lost = assigned.iter().chain(&leaving).filter(was_there).cloned().collect();
         let missing = Missing { assigned, lost, leaving };
-        match target.rebuild(&missing).await {
-            Ok(found) => stored.extend(found),
-            Err(error) => {
-                tracing::warn!(%error, "it cannot be told which objects apps without an inventory have here");
-                self.unsure = missing.leaving;
+        let found = target.rebuild(&missing).await;
+        for (app, inventory) in found.inventories {
+            stored.entry(app).or_default().unite(inventory);
+        }
+        if let Some(error) = found.unknown {
+            tracing::warn!(%error, "it cannot be told which objects apps without an inventory have here");
+            for app in missing.assigned {
+                stored.entry(app).or_default().partial = true;
+            }
+            stored.retain(|app, _| !missing.leaving.contains(app));
+            self.unsure = missing.leaving;
+            return stored;
+        }
+        for (app, inventory) in stored.iter_mut().filter(|(_, inventory)| inventory.partial) {
+            inventory.partial = false;
+            if let Err(error) = target.store_inventory(app, inventory).await {
+                tracing::warn!(%app, %error, "a rebuilt inventory could not be stored; it is tried again");
+                inventory.partial = true;
             }
         }
         stored

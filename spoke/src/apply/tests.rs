@@ -108,6 +108,55 @@ async fn nothing_is_pruned_while_an_object_of_the_app_is_refused() {
 }
 
 #[tokio::test]
+async fn what_a_search_for_a_lost_inventory_did_not_see_is_its_apps_once_it_is_seen() {
+    for restarts in [false, true] {
+        let target = MemoryTarget::new("t");
+        let three = [config_map("a", "1"), config_map("b", "1"), config_map("c", "1")];
+        Wish::none().app("web", &three).reconcile(&target).await;
+        target.forget_inventory(&app("web")).await.expect("forgotten");
+        target.set_unlisted(&config_map_key("c"), true);
+        // Meanwhile the app is another: it goes on, and what is found of the old one is pruned.
+        let wish = Wish::none().app("web", &[config_map("a", "2")]);
+        let mut engine = Engine::default();
+        let first = wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert_eq!(first.apps[&app("web")].state, EntryState::Healthy, "restarts: {restarts}");
+        let there = target.objects().into_keys().collect::<Vec<_>>();
+        assert_eq!(there, [config_map_key("a"), config_map_key("c")]);
+        target.set_unlisted(&config_map_key("c"), false);
+        if restarts {
+            engine = Engine::default();
+        }
+        wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert_eq!(target.objects().into_keys().collect::<Vec<_>>(), [config_map_key("a")]);
+        assert!(!target.stored()[&app("web")].partial, "it is known to be whole");
+    }
+}
+
+#[tokio::test]
+async fn an_app_has_not_left_while_a_search_for_its_lost_inventory_sees_only_a_part() {
+    let target = MemoryTarget::new("t");
+    let wish = Wish::none().app("web", &[config_map("a", "1"), config_map("b", "1")]);
+    let mut engine = Engine::default();
+    wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+    target.forget_inventory(&app("web")).await.expect("forgotten");
+    target.set_unlisted(&config_map_key("b"), true);
+    let leaves = Wish::none().leaving("web", OnRemove::Delete);
+    for _ in 0..2 {
+        let outcome = leaves.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert!(outcome.left.is_empty() && outcome.leaving.contains_key(&app("web")), "{outcome:#?}");
+        assert_eq!(target.objects().len(), 2, "nothing is removed until all is known");
+    }
+    // Its time has come: it need not wait for a look at everything.
+    target.set_unlisted(&config_map_key("b"), false);
+    let (changed, due) = (Changed::default(), BTreeSet::from([app("web")]));
+    for _ in 0..2 {
+        let look = Look::At { changed: &changed, due: &due };
+        leaves.round(&mut engine, &target, look, &Uninterrupted).await;
+    }
+    assert!(target.objects().is_empty());
+}
+
+#[tokio::test]
 async fn an_unreachable_target_is_never_read_as_empty() {
     let target = MemoryTarget::new("t");
     let wish = Wish::none().app("web", &[config_map("a", "1")]).leaving("old", OnRemove::Delete);

@@ -65,7 +65,7 @@ impl Place {
             namespace: self.namespace.clone(),
             namespaces: self.namespaces.clone(),
             create_namespace: false,
-            uid: None,
+            ..kube::Options::default()
         }
     }
 

@@ -22,8 +22,8 @@ use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::owner::Holder;
 use nave_spoke::state::secrets::shelf::{ClusterShelf, LEFT_BEHIND, STATUS};
 use nave_spoke::state::{Files, StateError, TARGET};
-use nave_spoke::target::kube::KubeTarget;
 use nave_spoke::target::kube::access::inventory_name;
+use nave_spoke::target::kube::{KubeTarget, builtin, core};
 use nave_spoke::target::{Behalf, Deleted, Target};
 use tokio::time::{Instant, sleep};
 
@@ -145,7 +145,7 @@ async fn cluster(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let is_ours = namespace.ok().flatten().as_ref().is_some_and(is_ours);
     // First the agent itself, or it would put back what is deleted.
-    remove(&client, &kind("apps/v1", "Deployment", "deployments"), own, NAME).await;
+    remove(&client, &builtin("apps", "Deployment", "deployments"), own, NAME).await;
     let state = stopped(place, &client).await?;
     empty_or_tell(arguments, &target).await?;
     for app in target.inventories().await?.into_keys() {
@@ -260,7 +260,7 @@ async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
         some => some.to_vec(),
     };
     for (name, plural) in kinds {
-        let kind = kind("rbac.authorization.k8s.io/v1", name, plural);
+        let kind = builtin("rbac.authorization.k8s.io", name, plural);
         for namespace in &everywhere {
             let api: Api<DynamicObject> = match namespace.as_str() {
                 "" => Api::all_with(client.clone(), &kind),
@@ -282,7 +282,7 @@ async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
         remove(client, &core("ServiceAccount", "serviceaccounts"), &place.namespace, NAME).await;
     }
     for (name, plural) in [("ClusterRoleBinding", "clusterrolebindings"), ("ClusterRole", "clusterroles")] {
-        remove(client, &kind("rbac.authorization.k8s.io/v1", name, plural), "", &elsewhere).await;
+        remove(client, &builtin("rbac.authorization.k8s.io", name, plural), "", &elsewhere).await;
     }
 }
 
@@ -308,15 +308,4 @@ async fn remove(client: &Client, kind: &ApiResource, namespace: &str, name: &str
         Err(kube::Error::Api(status)) => println!("{} {within}{name} stays: {}", kind.kind, status.message),
         Err(error) => println!("{} {within}{name} stays: {error}", kind.kind),
     }
-}
-
-fn kind(api_version: &str, kind: &str, plural: &str) -> ApiResource {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let [group, version, api_version, kind, plural] =
-        [group, version, api_version, kind, plural].map(str::to_owned);
-    ApiResource { group, version, api_version, kind, plural }
-}
-
-fn core(name: &str, plural: &str) -> ApiResource {
-    kind("v1", name, plural)
 }

@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Contact, Deleted, Health, Inventory, Missing, Owned, Seen, Target,
-    TargetError, Write, builtin,
+    Applied, Behalf, Changed, Claims, Contact, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen,
+    Target, TargetError, Write, builtin,
 };
+use crate::pause::Pauses;
 use crate::plan::{ClaimedObject, Terms, digest};
 
 mod owned;
@@ -87,6 +88,7 @@ struct State {
     unreachable: Option<String>,
     refused: BTreeMap<ObjectKey, String>,
     hidden: BTreeSet<ObjectKey>,
+    unlisted: BTreeSet<ObjectKey>,
     finalized: BTreeSet<ObjectKey>,
     immutable: BTreeMap<ObjectKey, String>,
     /// Manager, what it makes of the object, and how often that was put back.
@@ -150,6 +152,16 @@ impl MemoryTarget {
     /// Whether questions wait, unanswered; everything else goes on.
     pub fn set_silent(&self, silent: bool) {
         self.silent.send_replace(silent);
+    }
+
+    /// Whether a search for lost inventories cannot see this object, and says so.
+    pub fn set_unlisted(&self, key: &ObjectKey, unlisted: bool) {
+        let mut state = self.state();
+        if unlisted {
+            state.unlisted.insert(key.clone())
+        } else {
+            state.unlisted.remove(key)
+        };
     }
 
     /// Refuses every write of this object with these words; `None` ends it.
@@ -436,18 +448,24 @@ impl Target for MemoryTarget {
         state.apply(of, object, how)
     }
 
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         let state = self.state();
-        state.reached()?;
-        let mut found = BTreeMap::<AppKey, Inventory>::new();
+        let mut found = Rebuilt { unknown: state.reached().err(), ..Rebuilt::default() };
+        let wanted = |app: &AppKey| {
+            [&apps.assigned, &apps.leaving, &apps.lost].into_iter().any(|apps| apps.contains(app))
+        };
         for (key, held) in &state.objects {
-            if let Some(app) =
-                held.app.as_ref().filter(|app| apps.assigned.contains(*app) || apps.leaving.contains(*app))
-            {
-                found.entry(app.clone()).or_default().objects.insert(key.clone());
+            match held.app.as_ref().filter(|app| wanted(app)) {
+                Some(_) if state.unlisted.contains(key) => {
+                    found.unknown = Some(TargetError::Unreachable(format!("{key} is not listed")));
+                }
+                Some(app) => {
+                    found.inventories.entry(app.clone()).or_default().objects.insert(key.clone());
+                }
+                None => {}
             }
         }
-        Ok(found)
+        found
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
@@ -462,6 +480,11 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
+    }
+
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        self.state().reached()?;
+        Ok(Pauses::default())
     }
 
     async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {

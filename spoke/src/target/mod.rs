@@ -133,9 +133,19 @@ pub struct Inventory {
     pub service_account: Option<String>,
     /// The version that was applied and pruned completely, if the last one was.
     pub version: Option<Digest>,
+    /// The app may have more: an inventory was lost, and it is not known yet of everything whether it was in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl Inventory {
+    /// Adds what was found of a lost inventory.
+    pub fn unite(&mut self, found: Self) {
+        self.objects.extend(found.objects);
+        self.kept.extend(found.kept);
+        self.expendable.extend(found.expendable);
+    }
+
     /// Keeps the objects for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&ObjectKey) -> bool) {
         let Self { objects, kept, expendable, service_account, .. } = self;
@@ -307,15 +317,25 @@ pub trait Claims: Send + Sync {
     async fn holder(&self, key: &ObjectKey) -> Option<Arc<Holder>>;
 }
 
-/// Apps of which no inventory is there.
+/// Apps of which no inventory is there, or one that is not whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Assigned: most have simply never been applied.
     pub assigned: BTreeSet<AppKey>,
-    /// Of all these, the ones that had an inventory when it was last read: it is lost, or they have just left.
+    /// The ones that had an inventory when it was last read, so that it is lost, or they have just left; and those whose
+    /// inventory is not whole.
     pub lost: BTreeSet<AppKey>,
     /// On their way out: most have left.
     pub leaving: BTreeSet<AppKey>,
+}
+
+/// What a search for lost inventories came to.
+#[derive(Clone, Debug, Default)]
+pub struct Rebuilt {
+    /// What was found of them.
+    pub inventories: BTreeMap<AppKey, Inventory>,
+    /// Why there may be more.
+    pub unknown: Option<TargetError>,
 }
 
 /// For whom something is done on a target: an app, and how its objects are treated.
@@ -393,11 +413,11 @@ pub trait Target: Send + Sync + 'static {
     /// Writes an object for an app.
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError>;
 
-    /// Of apps without an inventory, what carries their marks: an inventory may have been deleted by hand. A target may
-    /// leave the search out where nothing points to a loss.
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    /// Of apps without a whole inventory, what carries their marks: an inventory may have been deleted by hand. A target
+    /// may leave the search out where nothing points to a loss.
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         let _ = apps;
-        Ok(BTreeMap::new())
+        Rebuilt::default()
     }
 
     /// Deletes an object of an app, if it is (still) that app's: the app in whose inventory it stands.

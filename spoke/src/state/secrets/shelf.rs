@@ -12,9 +12,10 @@ use jiff::Timestamp;
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams,
 };
-use kube::core::discovery::ApiResource;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
+
+use crate::target::kube::core;
 
 /// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,11 +96,6 @@ pub struct ClusterShelf {
     namespace: String,
     client: Client,
     secrets: Api<DynamicObject>,
-}
-
-fn core(kind: &str, plural: &str) -> ApiResource {
-    let [version, kind, plural] = ["v1", kind, plural].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }
 
 impl ClusterShelf {

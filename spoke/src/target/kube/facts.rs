@@ -4,10 +4,10 @@
 //! Never: says absent, or an old number, when it could not ask.
 
 use kube::api::ListParams;
-use kube::core::discovery::ApiResource;
 use nave_placement::fleet::{Fact, Facts, KubernetesVersion};
 use serde_json::Value;
 
+use super::kinds::core;
 use super::problem::Problem;
 use super::shared::{Shared, text};
 use super::wire::path;
@@ -23,8 +23,7 @@ impl Shared {
 
     /// One node's metadata and the number of those that remain: one small answer, whatever the size of the cluster.
     async fn count_nodes(&self) -> Result<u32, Problem> {
-        let [version, kind, plural] = ["v1", "Node", "nodes"].map(str::to_owned);
-        let nodes = ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural };
+        let nodes = core("Node", "nodes");
         let page =
             self.wire.send(path(&nodes, "").list_metadata(&ListParams::default().limit(1))).await?.body;
         let here = page.get("items").and_then(Value::as_array).map_or(0, Vec::len);

@@ -7,6 +7,7 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | `wire`, `gate`, `problem` | a request | its answer, or one of four kinds of failure |
+//! | `stream`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
@@ -47,7 +48,9 @@ mod sent;
 mod settle;
 mod shared;
 mod sightings;
+mod stream;
 mod survey;
+mod timings;
 mod watch;
 mod wire;
 
@@ -70,14 +73,17 @@ use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
+pub use self::kinds::{builtin, core};
 use self::marks::Marks;
 use self::settle::Settling;
 use self::shared::{Shared, text};
+pub use self::timings::Timings;
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::ask::{Answer, Inquiry, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Inventory, Missing, Owned, Seen, Target, TargetError, Write,
+    Applied, Behalf, Changed, Claims, Deleted, Inventory, Missing, Owned, Rebuilt, Seen, Target, TargetError,
+    Write,
 };
 use crate::pause::Pauses;
 
@@ -100,6 +106,8 @@ pub struct Options {
     /// The UID by which the spoke knows the cluster already. Where its own namespace stood for the cluster, it still does,
     /// whoever looks now, and with whatever rights.
     pub uid: Option<String>,
+    /// How long the API server is waited for, and how often it is asked again.
+    pub timings: Timings,
 }
 
 impl Default for Options {
@@ -111,6 +119,7 @@ impl Default for Options {
             create_namespace: true,
             namespaces: Vec::new(),
             uid: None,
+            timings: Timings::default(),
         }
     }
 }
@@ -138,7 +147,7 @@ impl KubeTarget {
     /// Outside a tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
         let (client, url) = client(&options).await?;
-        let wire = Wire::new(client);
+        let wire = Wire::new(client, options.timings.clone());
         if options.create_namespace {
             own_namespace(&wire, &options.namespace).await?;
         }
@@ -181,6 +190,13 @@ pub async fn client(options: &Options) -> Result<(Client, String), TargetError> 
         config.proxy_url = None;
     }
     let url = config.cluster_url.to_string();
+    // Said here and without the URL, which has a password at times.
+    if let Some(scheme) = config.proxy_url.as_ref().and_then(http::Uri::scheme_str)
+        && !matches!(scheme, "http" | "https" | "socks5")
+    {
+        let why = format!("the kubeconfig's proxy-url begins with {scheme}; use http, https or socks5");
+        return Err(TargetError::Refused(format!("no client for {url}: {why}")));
+    }
     let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
     Ok((Client::try_from(config).map_err(refused)?, url))
 }
@@ -201,8 +217,7 @@ async fn configuration(options: &Options) -> Result<Config, TargetError> {
 }
 
 fn namespaces() -> ApiResource {
-    let [version, kind, plural] = ["v1", "Namespace", "namespaces"].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
+    core("Namespace", "namespaces")
 }
 
 async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
@@ -300,7 +315,7 @@ impl Target for KubeTarget {
         self.shared.inventories().await
     }
 
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         self.shared.search(apps).await
     }
 
