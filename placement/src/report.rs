@@ -82,6 +82,10 @@ pub enum EntryReason {
     Undecryptable,
     /// Changes are paused on the spot.
     Paused,
+    /// A webhook of the cluster that is asked about an object does not answer.
+    WebhookDown,
+    /// Another app claims an object and has not taken it yet.
+    HandingOver,
     /// A reason that this version does not know; the message says it.
     Other,
 }

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use nave_placement::AppKey;
+use nave_placement::{AppKey, ObjectKey};
 use nave_proto::tls::Clock;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Turn, watch};
 
+use crate::link;
 use crate::pause::{Pause, Pauses};
 use crate::plan::{AppPlan, Plan, Step};
 use crate::policy::{Policy, Removals};
 use crate::report::Reason;
-use crate::target::Target;
+use crate::state::State;
 use crate::target::ask::{Asker, Question};
+use crate::target::{Deleted, Inventory, Target, TargetError};
 
 /// The policy, as it stands.
 #[derive(Clone, Debug)]
@@ -41,6 +43,9 @@ pub struct Gate {
     pause_file: Option<PathBuf>,
     clock: Clock,
     told: watch::Sender<Option<Pause>>,
+    state: Arc<State>,
+    /// Who counts stores what was counted before the next does.
+    counting: Turn<()>,
     inside: Mutex<Inside>,
 }
 
@@ -61,12 +66,13 @@ struct Inside {
 
 impl Gate {
     /// A gate with the policy of this file, and pauses of that one, where there are such. `told` learns of a pause of
-    /// everything.
+    /// everything. What was removed lately is counted in `removals`, and stored in the state.
     pub fn new(
         policy: Option<PathBuf>,
         pause_file: Option<PathBuf>,
         clock: Clock,
         told: watch::Sender<Option<Pause>>,
+        (state, removals): (Arc<State>, Removals),
     ) -> Self {
         let read = policy.as_deref().and_then(|path| read_policy(path, None));
         let (stamp, standing) =
@@ -80,10 +86,10 @@ impl Gate {
             of_target: Err("nobody has looked".to_owned()),
             of_file: None,
             held: BTreeMap::new(),
-            removals: Removals::default(),
+            removals,
             news: false,
         };
-        Self { policy, pause_file, clock, told, inside: Mutex::new(inside) }
+        Self { policy, pause_file, clock, told, state, counting: Turn::default(), inside: Mutex::new(inside) }
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -102,7 +108,6 @@ impl Gate {
         let of_target = target.pauses().await;
         let mut inside = self.inside();
         let mut news = std::mem::take(&mut inside.news);
-        inside.removals.begin();
         if let Some(Some((stamp, standing))) = policy {
             news = true;
             match &standing {
@@ -175,13 +180,12 @@ impl Gate {
     }
 
     /// Leaves in a plan what may be done.
-    pub fn allow(&self, plan: &mut Plan) {
+    pub fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
         let now = (self.clock)();
-        let mut inside = self.inside();
-        let Inside { standing, removals, .. } = &mut *inside;
-        match standing {
+        let inside = self.inside();
+        match &inside.standing {
             Standing::Free => {}
-            Standing::Holds(policy) => policy.allow(plan, removals, now),
+            Standing::Holds(policy) => policy.allow(plan, inventories),
             Standing::Unreadable(why) => {
                 for steps in plan.apps.values_mut() {
                     rest(steps);
@@ -218,11 +222,34 @@ impl Gate {
         }
     }
 
-    /// A step is about to be done.
-    pub fn count(&self, app: &AppKey, step: &Step) {
-        if matches!(step, Step::Prune { .. }) {
-            self.inside().removals.count(app, (self.clock)());
-        }
+    /// Counts what an app is about to delete, where the policy limits that; stored when this returns.
+    ///
+    /// # Errors
+    /// The reason why nothing of it may be deleted now.
+    pub async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), Reason> {
+        let _turn = self.counting.lock().await;
+        let record = {
+            let mut inside = self.inside();
+            let Inside { standing: Standing::Holds(policy), removals, .. } = &mut *inside else {
+                return Ok(());
+            };
+            if !policy.may_delete(app, keys, removals, (self.clock)())? {
+                return Ok(());
+            }
+            removals.record()
+        };
+        let Err(error) = self.state.store_removals(&record).await else { return Ok(()) };
+        keys.iter().for_each(|key| self.came_of(app, key, None));
+        let why = link::chain(&error);
+        let message = format!(
+            "nothing is deleted: that it was could not be stored, which the local policy's maxRemovals needs: {why}"
+        );
+        Err(Reason::Unpermitted { message })
+    }
+
+    /// What came of a deletion that might be; `None`: it was not tried.
+    pub fn came_of(&self, app: &AppKey, key: &ObjectKey, deleted: Option<&Result<Deleted, TargetError>>) {
+        self.inside().removals.came_of(app, key, deleted);
     }
 }
 
@@ -301,12 +328,15 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_changed_until_it_was_seen_whether_changes_are_paused() {
         let target = MemoryTarget::new("t");
-        let gate = Gate::new(None, None, Arc::new(|| 1), watch::Sender::new(None));
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = Arc::new(State::open(dir.path()).await.expect("free"));
+        let clock: Clock = Arc::new(|| 1);
+        let gate = Gate::new(None, None, clock, watch::Sender::new(None), (state, Removals::default()));
         let app: AppKey = "web".parse().expect("valid");
         let allowed = || {
             let steps = AppPlan { raise: vec![Step::Widen(Inventory::default())], ..AppPlan::default() };
             let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
-            gate.allow(&mut plan);
+            gate.allow(&mut plan, &BTreeMap::new());
             plan.apps.remove(&app).expect("it has a plan")
         };
         target.set_unreachable(Some("too many requests"));
@@ -324,5 +354,34 @@ mod tests {
         target.set_unreachable(Some("too many requests"));
         gate.look(&target).await;
         assert_eq!(allowed().raise.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_restart_does_not_forget_what_was_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let policy = dir.path().join("policy.yaml");
+        fs::write(&policy, "maxRemovals: 2\n").expect("written");
+        let app: AppKey = "web".parse().expect("valid");
+        let key = |name: &str| ObjectKey {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: "d".into(),
+            name: name.into(),
+        };
+        let place = dir.path().join("state");
+        let start = async || {
+            let state = Arc::new(State::open(&place).await.expect("free"));
+            let removals = state.removals().await.expect("readable");
+            let clock: Clock = Arc::new(|| 0);
+            Gate::new(Some(policy.clone()), None, clock, watch::Sender::new(None), (state, removals))
+        };
+        let gate = start().await;
+        gate.may_delete(&app, &[&key("a"), &key("b")]).await.expect("two may");
+        gate.came_of(&app, &key("a"), Some(&Ok(Deleted::Gone)));
+        drop(gate);
+        let gate = start().await;
+        gate.may_delete(&app, &[&key("b")]).await.expect("it was counted before");
+        let reason = gate.may_delete(&app, &[&key("c")]).await.expect_err("no more");
+        assert!(reason.to_string().contains("allows 2 an hour, of which 0 are left"), "{reason}");
     }
 }

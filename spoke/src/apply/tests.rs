@@ -1,6 +1,8 @@
 //! Rounds on a target in memory: stories, and rounds that are broken off at every write.
 
 mod broken_off;
+mod removals;
+mod versions;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use crate::apply::{Engine, Look, Uninterrupted};
 use crate::target::memory::MemoryTarget;
-use crate::target::{Changed, Health, HealthState, Target as _};
+use crate::target::{Changed, Health, HealthState, Target as _, TargetError};
 use crate::testing::{After, Wish, app, config_map, config_map_key};
 
 #[tokio::test]
@@ -49,6 +51,27 @@ async fn an_app_that_fails_does_not_stop_the_others() {
     assert_eq!((failed.state, failed.version), (EntryState::Failed, None));
     assert_eq!(failed.message, "ConfigMap default/a: the webhook says no");
     assert_eq!(outcome.apps[&app("b")].state, EntryState::Healthy);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_down_does_not_stop_what_would_mend_it() {
+    let target = MemoryTarget::new("t");
+    let down = TargetError::WebhookDown("failed calling webhook p".into());
+    target.refuse_with(&config_map_key("a"), Some(down));
+    let webhook = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "p", "namespace": "default"}});
+    let outcome = Wish::none().app("web", &[config_map("a", "1"), webhook]).reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    assert_eq!((web.state, web.reason, web.healthy), (EntryState::Waiting, EntryReason::WebhookDown, 1));
+    assert_eq!(web.message, "ConfigMap default/a: failed calling webhook p");
+}
+
+#[tokio::test]
+async fn a_message_is_no_longer_than_it_is_read() {
+    let target = MemoryTarget::new("t");
+    target.refuse(&config_map_key("a"), Some(&"no ".repeat(10_000)));
+    let outcome = Wish::none().app("web", &[config_map("a", "1")]).reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    assert!(web.message.len() <= 512 && web.unhealthy[0].message.len() <= 512, "{web:#?}");
 }
 
 #[tokio::test]
@@ -251,6 +274,9 @@ async fn an_object_stays_with_its_old_app_until_the_new_one_wrote_it() {
     let wish = Wish::none().app("a", &[]).app("b", &[config_map("x", "1")]);
     wish.reconcile(&target).await;
     assert!(target.stored()[&app("a")].objects.contains(&config_map_key("x")));
+    let a = wish.reconcile(&target).await.apps.remove(&app("a")).expect("reported");
+    assert_eq!((a.state, a.reason), (EntryState::Waiting, EntryReason::HandingOver));
+    assert_eq!(a.message, "ConfigMap default/x goes to b, which has not taken it yet: see there");
     target.refuse(&config_map_key("x"), None);
     wish.reconcile(&target).await;
     assert!(target.stored()[&app("a")].objects.is_empty());

@@ -227,10 +227,15 @@ async fn empty_or_tell(arguments: &Arguments, target: &dyn Target) -> anyhow::Re
     while !remaining.is_empty() {
         let mut ending = Vec::new();
         for (app, key) in std::mem::take(&mut remaining) {
+            // What serves an object that is still ending goes after it: its controller, for one.
+            if ending.first().is_some_and(|(_, earlier)| rank(earlier) > rank(&key)) {
+                ending.push((app, key));
+                continue;
+            }
             match target.delete(Behalf { app: &app, treatment: &treatment }, &key).await {
-                Ok(Deleted::Gone) => println!("deleted {key} of app {app}"),
+                Ok(Deleted::Gone | Deleted::Absent) => println!("deleted {key} of app {app}"),
                 Ok(Deleted::NotOurs(why)) => println!("{key} of app {app} stays: {why}"),
-                Ok(Deleted::Terminating) => ending.push((app, key)),
+                Ok(Deleted::Terminating { .. }) => ending.push((app, key)),
                 Err(error) => anyhow::bail!("{key} of app {app} could not be deleted: {error}"),
             }
         }

@@ -96,6 +96,16 @@ pub enum Violation {
         /// Which object.
         key: ObjectKey,
     },
+    /// It would delete what others have something in.
+    #[error("{app} would delete {key}, and with it {inner}")]
+    DeletesWithin {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
+        /// What would go with it.
+        inner: ObjectKey,
+    },
     /// It would write without having looked, or take what is not ours.
     #[error("{app} would write {key} over what it did not see as ours")]
     WritesBlindly {
@@ -120,6 +130,7 @@ impl Violation {
             | Self::WritesIgnored { app, .. }
             | Self::RecreatesForbidden { app, .. }
             | Self::DeletesKept { app, .. }
+            | Self::DeletesWithin { app, .. }
             | Self::WritesBlindly { app, .. } => app,
         }
     }
@@ -153,6 +164,11 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
         {
             violations.push(Violation::DeletesKept { app: app.clone(), key: key.clone() });
         }
+        if let Step::Prune { .. } = step
+            && let Some(inner) = goes_with(input, of, key)
+        {
+            violations.push(Violation::DeletesWithin { app: app.clone(), key: key.clone(), inner });
+        }
         if !input.inventories.get(of).is_some_and(|inventory| inventory.objects.contains(key)) {
             violations.push(Violation::RemovesUnlisted { app: app.clone(), key: key.clone() });
         }
@@ -173,6 +189,20 @@ fn wants(input: &Input<'_>, key: &ObjectKey) -> bool {
     let same_but_namespace = |k: &ObjectKey| k.group == key.group && k.kind == key.kind && k.name == key.name;
     let claimed = input.index.values().flat_map(|claimed| claimed.objects.iter().flatten());
     claimed.into_iter().any(|o| o.key == *key || (!o.served && same_but_namespace(&o.key)))
+}
+
+/// What an entry wants, or another app has, that would be deleted together with an object.
+fn goes_with(input: &Input<'_>, of: &AppKey, key: &ObjectKey) -> Option<ObjectKey> {
+    let is_within: Box<dyn Fn(&&ObjectKey) -> bool> = match &*key.kind {
+        "Namespace" if key.group.is_empty() => Box::new(|other| other.namespace == key.name),
+        "CustomResourceDefinition" if key.group == "apiextensions.k8s.io" => {
+            Box::new(|other| !other.group.is_empty() && key.name.ends_with(&format!(".{}", other.group)))
+        }
+        _ => return None,
+    };
+    let wanted = input.index.values().flat_map(|claimed| claimed.objects.iter().flatten()).map(|o| &o.key);
+    let others = input.inventories.iter().filter(|(app, _)| *app != of);
+    wanted.chain(others.flat_map(|(_, inventory)| &inventory.objects)).find(is_within).cloned()
 }
 
 fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {

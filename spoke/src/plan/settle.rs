@@ -18,7 +18,7 @@ struct Dropped {
     /// The inventory it stands in.
     of: AppKey,
     key: ObjectKey,
-    /// By its kind, or by its own word, it stays where others are deleted.
+    /// By its kind, by its own word, or for what is in it, it stays where others are deleted.
     outlives: bool,
 }
 
@@ -97,7 +97,8 @@ fn hand_over(of: &AppKey, inventory: &Inventory, claims: &Claims<'_>, plan: &mut
             Some(to) => plan.settle.push(Step::HandOver { of: of.clone(), key: key.clone(), to: to.clone() }),
             None => {
                 let kept = is_kept(key) && !inventory.expendable.contains(key);
-                let outlives = kept || inventory.kept.contains(key);
+                let needed = || is_kept(key) && claims.is_needed(of, key);
+                let outlives = kept || inventory.kept.contains(key) || needed();
                 dropped.push(Dropped { of: of.clone(), key: key.clone(), outlives });
             }
         }

@@ -50,6 +50,30 @@ fn objects_are_removed_in_reverse_order() {
 }
 
 #[test]
+fn an_object_of_a_defined_kind_goes_before_the_workload_that_serves_it_and_comes_after_it() {
+    let objects = ["Deployment.apps/operator", "Database.example.com/a", "Ingress.networking.k8s.io/a"];
+    Given::default().wants("web", &objects).check(
+        "web",
+        &[
+            "widen to Deployment.apps/operator Database.example.com/a Ingress.networking.k8s.io/a",
+            "apply Deployment.apps/operator",
+            "apply Ingress.networking.k8s.io/a",
+            "apply Database.example.com/a",
+            "narrow web, complete",
+        ],
+    );
+    Given::default().leaves("web", OnRemove::Delete, 9).has("web", &objects).check(
+        "web",
+        &[
+            "prune Database.example.com/a of web",
+            "prune Ingress.networking.k8s.io/a of web",
+            "prune Deployment.apps/operator of web",
+            "forget web",
+        ],
+    );
+}
+
+#[test]
 fn the_inventory_is_widened_before_the_first_write_and_narrowed_after_the_last_removal() {
     Given::default().wants("web", &["ConfigMap/b"]).has("web", &["ConfigMap/a"]).drops("web", 1).check(
         "web",
@@ -229,6 +253,47 @@ fn of_two_entries_that_claim_one_object_the_first_has_it_and_the_second_says_so(
     given.check("b", &["widen to ConfigMap/y", "apply ConfigMap/y", "narrow b"]);
     let twice = Reason::ClaimedTwice { object: key("ConfigMap/x"), by: app("a") };
     assert_eq!(given.blocked("b"), [twice]);
+}
+
+#[test]
+fn of_two_entries_that_claim_one_object_the_one_that_runs_it_keeps_it() {
+    let given =
+        Given::default().wants("a", &["ConfigMap/x"]).wants("b", &["ConfigMap/x"]).has("b", &["ConfigMap/x"]);
+    given.check("a", &["narrow a"]);
+    given.check("b", &["narrow b, complete"]);
+    let twice = Reason::ClaimedTwice { object: key("ConfigMap/x"), by: app("b") };
+    assert_eq!(given.blocked("a"), [twice]);
+    // Under a former name it ran it too.
+    let given = Given::default()
+        .wants("a", &["ConfigMap/x"])
+        .wants("b", &["ConfigMap/x"])
+        .formerly("b", "z")
+        .has("z", &["ConfigMap/x"]);
+    given.check("a", &["narrow a"]);
+}
+
+#[test]
+fn what_others_have_something_in_is_not_deleted_whatever_it_says_of_itself() {
+    let namespace = "Namespace/d";
+    let definition = "CustomResourceDefinition.apiextensions.k8s.io/tabs.example.com";
+    let (inside, custom) = ("ConfigMap/x", "Tab.example.com/x");
+    let orphans = [[format!("orphan {namespace} of web")], [format!("orphan {definition} of web")]];
+    let prunes = [[format!("prune {namespace} of web")], [format!("prune {definition} of web")]];
+    let leaves = |outer: &str, with: &dyn Fn(Given) -> Given, expected: &[String]| {
+        let mut given = Given::default().leaves("web", OnRemove::Delete, 9).has("web", &[outer]);
+        for inventory in given.inventories.values_mut() {
+            inventory.expendable.insert(key(outer));
+        }
+        let expected: Vec<_> = expected.iter().map(String::as_str).chain(["forget web"]).collect();
+        with(given).check("web", &expected);
+    };
+    for (at, (outer, inner)) in [(namespace, inside), (definition, custom)].into_iter().enumerate() {
+        leaves(outer, &|given| given, &prunes[at]);
+        leaves(outer, &|given| given.wants("b", &[inner]), &orphans[at]);
+        // Merely missing, or on its way out itself.
+        leaves(outer, &|given| given.has("b", &[inner]), &orphans[at]);
+        leaves(outer, &|given| given.has("b", &["ClusterRole.rbac.authorization.k8s.io/a"]), &prunes[at]);
+    }
 }
 
 #[test]

@@ -21,6 +21,7 @@
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
 //! D/age-keys        the age identity that this spoke made; sealed, for the owner alone
 //! D/digest-key      under which digests of Secrets are made; sealed, for the owner alone
+//! D/removals        what was removed in the last hour, where the local policy limits it; sealed
 //! D/detached        present: the order to detach was taken
 //! D/status.json     what `spoke status` shows; may be lost
 //! D/paused          present: everything is paused on the spot
@@ -58,6 +59,7 @@ pub use files::Files;
 pub use keep::{Found, Keep};
 
 use crate::identity::{Identity, Joining};
+use crate::policy::Removals;
 use crate::session::core::Held;
 
 /// Where the status is, in a directory.
@@ -432,6 +434,24 @@ impl State {
         getrandom::fill(&mut *key).expect("the system gives random bytes");
         self.keep.write("digest-key", &*key).await?;
         Ok(key)
+    }
+
+    /// What was removed in the last hour, as far as the local policy limits it. A damaged record counts as none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn removals(&self) -> Result<Removals, StateError> {
+        let what = "what was removed in the last hour is counted from nothing";
+        let bytes = self.or_set_aside("removals", what).await?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Stores what was removed in the last hour.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn store_removals(&self, removals: &Removals) -> Result<(), StateError> {
+        self.store_json("removals", removals).await
     }
 
     /// Whether the order to detach was taken. The record's presence says it, whatever is in it.

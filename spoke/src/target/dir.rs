@@ -206,7 +206,7 @@ impl Inner {
         let name = file_name(key);
         let path = self.dir.join(&name);
         let answer = match self.read(&name)? {
-            None => Deleted::Gone,
+            None => Deleted::Absent,
             Some(found) if found.app.as_ref() == Some(app) => {
                 files::remove(&path).map_err(unreachable(&path))?;
                 Deleted::Gone

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Contact, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen,
+    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen,
     Target, TargetError, Write, builtin,
 };
 use crate::pause::Pauses;
@@ -86,10 +86,11 @@ struct State {
     events: Vec<Event>,
     calls: Calls,
     unreachable: Option<String>,
-    refused: BTreeMap<ObjectKey, String>,
+    refused: BTreeMap<ObjectKey, TargetError>,
     hidden: BTreeSet<ObjectKey>,
     unlisted: BTreeSet<ObjectKey>,
     finalized: BTreeSet<ObjectKey>,
+    overdue: BTreeSet<ObjectKey>,
     immutable: BTreeMap<ObjectKey, String>,
     /// Manager, what it makes of the object, and how often that was put back.
     fighters: BTreeMap<ObjectKey, (String, Value, u32)>,
@@ -166,9 +167,14 @@ impl MemoryTarget {
 
     /// Refuses every write of this object with these words; `None` ends it.
     pub fn refuse(&self, key: &ObjectKey, why: Option<&str>) {
+        self.refuse_with(key, why.map(|why| TargetError::Refused(why.to_owned())));
+    }
+
+    /// Every write of this object fails so; `None` ends it.
+    pub fn refuse_with(&self, key: &ObjectKey, why: Option<TargetError>) {
         let mut state = self.state();
         match why {
-            Some(why) => state.refused.insert(key.clone(), why.to_owned()),
+            Some(why) => state.refused.insert(key.clone(), why),
             None => state.refused.remove(key),
         };
     }
@@ -196,6 +202,11 @@ impl MemoryTarget {
         }
         drop(state);
         self.tell_of(key);
+    }
+
+    /// From now on this object has been on its way out for longer than its app allows.
+    pub fn keep_waiting(&self, key: &ObjectKey) {
+        self.state().overdue.insert(key.clone());
     }
 
     /// Somebody else changes an object, marks untouched; or makes one that is not ours.
@@ -292,7 +303,7 @@ impl State {
 
     fn accepts(&self, key: &ObjectKey) -> Result<(), TargetError> {
         self.reached()?;
-        self.refused.get(key).map_or(Ok(()), |why| Err(TargetError::Refused(why.clone())))
+        self.refused.get(key).map_or(Ok(()), |why| Err(why.clone()))
     }
 
     fn look(&self, of: Behalf<'_>, wanted: &Resolved) -> Result<Seen, TargetError> {
@@ -316,11 +327,7 @@ impl State {
             && let Some(held) = self.objects.get(key)
             && held.live.pointer(pointer) != object.object.pointer(pointer)
         {
-            if !how.recreate || how.contact != Contact::Ours {
-                return Err(TargetError::Immutable(format!("{pointer} cannot be changed")));
-            }
-            self.objects.remove(key);
-            self.events.push(Event::Deleted(app.clone(), key.clone()));
+            return Err(TargetError::Immutable(format!("{pointer} cannot be changed")));
         }
         let Some(held) = self.objects.get_mut(key) else {
             self.objects.insert(key.clone(), Held::created(app, &object.object, &terms));
@@ -341,14 +348,15 @@ impl State {
     fn delete(&mut self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
         self.accepts(key)?;
         let Some(held) = self.objects.get_mut(key) else {
-            return Ok(Deleted::Gone);
+            return Ok(Deleted::Absent);
         };
         if held.app.as_ref() != Some(app) {
             return Ok(Deleted::NotOurs(format!("it is not {app}'s")));
         }
         if self.finalized.contains(key) {
             held.terminating = true;
-            return Ok(Deleted::Terminating);
+            let stuck = self.overdue.contains(key);
+            return Ok(Deleted::Terminating { message: "a finalizer is at work".to_owned(), stuck });
         }
         self.objects.remove(key);
         self.events.push(Event::Deleted(app.clone(), key.clone()));
@@ -473,6 +481,13 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.delete += 1;
         state.delete(of.app, key)
+    }
+
+    async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
+        self.take_time().await;
+        let mut state = self.state();
+        state.calls.delete += 1;
+        state.delete(of.app, &object.key)
     }
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {

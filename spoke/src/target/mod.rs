@@ -166,7 +166,8 @@ pub struct Write {
     /// Fields that others own are taken from them. Where not, fields that we applied last are, and of all others
     /// `conflicts` decides.
     pub take: bool,
-    /// It may be deleted and made anew if a field cannot be changed.
+    /// If a field cannot be changed, it may be deleted and made anew: by whoever asked for the write, after
+    /// [`Target::make_way`].
     pub recreate: bool,
     /// It is a correction: what somebody else changed is put back.
     pub corrects: bool,
@@ -198,10 +199,17 @@ pub enum Applied {
 /// What came of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone, or was gone already.
+    /// It was there, and is gone by this.
     Gone,
-    /// Accepted; finalizers are still at work.
-    Terminating,
+    /// It was gone already.
+    Absent,
+    /// Accepted, now or earlier; finalizers are still at work.
+    Terminating {
+        /// What it waits for, for people.
+        message: String,
+        /// It has waited longer than the app's time limit.
+        stuck: bool,
+    },
     /// It is there, but is not ours to delete; says why. It leaves the inventory and stays on the cluster.
     NotOurs(String),
 }
@@ -288,6 +296,9 @@ pub enum TargetError {
     /// The kind is not served (yet).
     #[error("{0}")]
     NotServed(String),
+    /// A webhook that is asked about the object does not answer. The same request may work later; others may work now.
+    #[error("{0}")]
+    WebhookDown(String),
     /// Nothing is known: the target could not be reached or did not answer in time. The same request may work later.
     #[error("{0}")]
     Unreachable(String),
@@ -422,6 +433,17 @@ pub trait Target: Send + Sync + 'static {
 
     /// Deletes an object of an app, if it is (still) that app's: the app in whose inventory it stands.
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError>;
+
+    /// Deletes an object of an app, if it is still that app's, so that it can be made anew: only once it is known that the
+    /// target would take it as it is wanted now. An error: nothing was deleted.
+    async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
+        let _ = of;
+        Ok(Deleted::NotOurs(format!(
+            "{} makes nothing anew: {} can be changed there",
+            self.describe(),
+            object.key
+        )))
+    }
 
     /// Makes an object somebody else's: it stays as it is, without our marks.
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError>;

@@ -151,8 +151,8 @@ impl World {
                     self.oracle.lost || held.contains(&app) || self.drops_held(&app)
                 }
                 Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered,
-                // Another owner's content on an object that we let go.
-                Some(EntryReason::Conflict) => true,
+                // Another owner's content on an object that we let go; and who hands an object to such an app waits for it.
+                Some(EntryReason::Conflict | EntryReason::HandingOver) => true,
                 other => return Err(format!("{name}: {app} is not at rest: {other:?} {report:#?}")),
             };
             if !excused && reason != Some(EntryReason::None) {

@@ -6,7 +6,7 @@
 //!
 //! | module | in | out |
 //! |---|---|---|
-//! | `wire`, `gate`, `problem` | a request | its answer, or one of four kinds of failure |
+//! | `wire`, `gate`, `problem` | a request | its answer, or which kind of failure |
 //! | `stream`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
@@ -351,6 +351,10 @@ impl Target for KubeTarget {
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
         self.shared.delete(of, key).await
+    }
+
+    async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
+        self.shared.make_way(of, object).await
     }
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
