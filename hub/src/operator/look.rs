@@ -412,7 +412,14 @@ impl Look<'_> {
         if let Some(obstacle) = &self.picture.obstacle {
             obstacles.push(obstacle.clone());
         }
-        if let Some(alarm) = self.alarms.get(cluster) {
+        let heard = self.live.contains_key(cluster);
+        // An hour after a copy of its identity was turned away, the spoke itself is told everything.
+        let told_nothing = |alarm: &&Alarm| match alarm {
+            Alarm::ForeignAssignment | Alarm::AssignmentTooLarge => true,
+            Alarm::ClusterChanged => !heard,
+            Alarm::IdentityShared => false,
+        };
+        if let Some(alarm) = self.alarms.get(cluster).filter(told_nothing) {
             obstacles.push(format!("this spoke is told nothing: {alarm:?}"));
         }
         if self.state.members.contains_key(cluster) && !self.live.contains_key(cluster) {

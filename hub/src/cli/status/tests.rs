@@ -103,7 +103,7 @@ HOLD        SINCE                 WHAT
 {id}  2023-11-14T22:13:20Z  commit fedcba98 holds no catalog document; nothing of it is taken
 Approve with `hub hold approve ID`; `hub hold show ID` lists what would go.
 
-ALARM: cluster b: its spoke runs on another cluster than the one that enrolled; it is told nothing. Revoke it, and let it join again
+ALARM: cluster b: within the last hour a spoke with its identity ran on another cluster than the one that enrolled; it was told nothing. If nobody moved it, revoke it, and let it join again
 
 apps/web.yaml:3:7: error: unknown field \"sorce\"
 
