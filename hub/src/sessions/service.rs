@@ -21,7 +21,7 @@ use super::asking::{Desk, Way, desk};
 use super::core::{Action, Alarm, Core, View};
 use super::effects::effects;
 use crate::listener::Peer;
-use crate::members::Members;
+use crate::members::{MemberError, Members};
 use crate::pki::MacKey;
 use crate::state::records::Standing;
 use crate::state::{CommitError, Ledger};
@@ -345,10 +345,15 @@ impl Session {
                     }
                 }
                 Action::Detached => {
-                    if let Err(error) = self.sessions.members.detached(&self.cluster).await {
-                        warn!(cluster = %self.cluster, %error, "the spoke says that it detached");
+                    match self.sessions.members.detached(&self.cluster).await {
+                        Ok(()) => self.close("detached"),
+                        // It says so again in its next session.
+                        Err(MemberError::Commit(error)) => return Err(error),
+                        Err(error) => {
+                            warn!(cluster = %self.cluster, %error, "the spoke says that it detached");
+                            self.close(&error.to_string());
+                        }
                     }
-                    self.close("detached");
                 }
                 Action::Alarm(alarm) => {
                     warn!(cluster = %self.cluster, ?alarm, "something is wrong with this spoke");
