@@ -53,8 +53,8 @@ enum FetchError {
     Wrong(&'static str),
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("the hub has {0} of the bundles not yet")]
-    Some(usize),
+    #[error("the hub does not have {}{}", .0.short(), others(*.1))]
+    Lacking(Digest, usize),
 }
 
 /// What has come of bundles that are not whole yet, compressed.
@@ -118,7 +118,9 @@ impl Content {
     ) -> Result<(), FetchError> {
         let mut client = ContentClient::new(channel).max_decoding_message_size(MESSAGE);
         let mut lacking: BTreeSet<Digest> = missing.clone();
-        let all: Vec<Digest> = missing.iter().copied().collect();
+        let mut all: Vec<Digest> = missing.iter().copied().collect();
+        // An attempt ends where one bundle cannot be had: no order is the same twice, so that it keeps none from the others.
+        fastrand::shuffle(&mut all);
         for digests in all.chunks(FETCH_PARTS) {
             let offset = |digest: &Digest| partial.get(digest).map_or(0, Vec::len) as u64;
             let part = |digest: &Digest| Part { digest: digest.0.to_vec(), offset: offset(digest) };
@@ -129,12 +131,17 @@ impl Content {
                 timeout(REQUEST_TIMEOUT, chunks.message()).await.map_err(|_| FetchError::Late)??
             {
                 if let Some(whole) = take(&chunk, &lacking, partial)? {
-                    self.store(whole, partial.remove(&whole).unwrap_or_default()).await?;
-                    lacking.remove(&whole);
+                    match self.store(whole, partial.remove(&whole).unwrap_or_default()).await {
+                        Ok(()) => drop(lacking.remove(&whole)),
+                        Err(FetchError::Wrong(what)) => {
+                            tracing::warn!(bundle = %whole, "the hub sends {what}");
+                        }
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
-        if lacking.is_empty() { Ok(()) } else { Err(FetchError::Some(lacking.len())) }
+        lacking.first().map_or(Ok(()), |first| Err(FetchError::Lacking(*first, lacking.len() - 1)))
     }
 
     /// Checks and stores a whole bundle. One that is not what it should be is forgotten, and fetched from its beginning.
@@ -171,6 +178,10 @@ fn take(
     }
     have.extend_from_slice(&chunk.data);
     Ok((have.len() == total).then_some(digest))
+}
+
+fn others(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more of the bundles") }
 }
 
 async fn until(wait: Option<Duration>) {

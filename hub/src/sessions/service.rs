@@ -1,6 +1,6 @@
 //! The session's shell: moves messages between a stream and its [`Core`], and what comes of them to the ledger.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -173,7 +173,7 @@ impl Sessions {
     /// Puts small bundles that the spoke may lack into an assignment.
     fn inline(&self, assignment: &mut v1::Assignment) {
         let mut total = 0;
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for keyed in &assignment.entries {
             let Ok(entry) = nave_proto::decode_entry(&keyed.entry) else { continue };
             if !seen.insert(entry.bundle) {
@@ -187,11 +187,11 @@ impl Sessions {
         }
     }
 
-    /// Whether a cluster is assigned a bundle.
-    pub(crate) fn is_assigned(&self, cluster: &ClusterName, bundle: &Digest) -> bool {
+    /// The bundles that a cluster is assigned.
+    pub(crate) fn assigned(&self, cluster: &ClusterName) -> BTreeSet<Digest> {
         let told = self.ledger.state().told(cluster);
         let entries = told.assignment.entries.values();
-        entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).any(|e| e.bundle == *bundle)
+        entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).map(|e| e.bundle).collect()
     }
 
     /// The cluster at the other end of a request, if its certificate is a member's.
