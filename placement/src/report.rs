@@ -14,6 +14,8 @@ use crate::{AppKey, Digest, Digester, ObjectKey};
 pub const MAX_UNHEALTHY: usize = 20;
 /// Most notes about healthy objects in one entry's report.
 pub const MAX_NOTES: usize = 20;
+/// Stands where [`Report::without_details`] took something away.
+const TOO_MUCH: &str = "(details are left out: this cluster has more to say than the hub can keep)";
 
 /// State of an entry on its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -187,6 +189,29 @@ impl Report {
             apps.iter().for_each(|app| digester.add(app.to_string().as_bytes()));
         }
         digester.finish()
+    }
+
+    /// The same report where there is no room for all of it: of each entry so many unhealthy objects, texts of at most so
+    /// many bytes, no notes, and a word on it where something is missing. The digests stay those of the whole.
+    #[must_use]
+    pub fn without_details(&self, objects: usize, text: usize) -> Self {
+        let mut brief = self.clone();
+        for entry in brief.entries.values_mut().chain(brief.leaving.values_mut()) {
+            let mut lost = entry.unhealthy.len() > objects || !entry.notes.is_empty();
+            entry.unhealthy.truncate(objects);
+            entry.notes.clear();
+            let details = entry.unhealthy.iter_mut().map(|object| &mut object.message);
+            for message in details.chain([&mut entry.message]) {
+                lost |= message.len() > text;
+                message.truncate(message.floor_char_boundary(text));
+            }
+            if lost {
+                let space = if entry.message.is_empty() { "" } else { " " };
+                entry.message += space;
+                entry.message += TOO_MUCH;
+            }
+        }
+        brief
     }
 
     /// (boot, sequence): an older report never replaces a newer one.

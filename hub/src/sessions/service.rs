@@ -25,6 +25,7 @@ use crate::members::{MemberError, Members};
 use crate::pki::MacKey;
 use crate::state::records::Standing;
 use crate::state::{CommitError, Ledger};
+use crate::store::StoreError;
 use crate::store::bundles::Bundles;
 
 /// How often what a spoke said is written again when somebody else was faster.
@@ -317,6 +318,13 @@ impl Session {
             }
             match outcome {
                 Err(error) if error.is_conflict() => {}
+                // The spoke would say the same again in its next session, and in the one after that.
+                Err(CommitError::Store(StoreError::TooLarge { bytes, .. }))
+                    if matches!(action, Action::Report(_) | Action::Facts(_)) =>
+                {
+                    warn!(cluster = %self.cluster, bytes, "the spoke has more to say than the store takes; what it said before is kept");
+                    return Ok(());
+                }
                 other => return other,
             }
         }
