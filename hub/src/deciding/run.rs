@@ -238,7 +238,7 @@ impl Deciding {
         match core::admit(taken, head, revision.catalog.empty, descends, approved) {
             Err(hold) => {
                 info!(commit = %head, hold = hold.id, "{hold}");
-                self.waiting = Some(hold);
+                self.waiting = Some(*hold);
                 Ok(())
             }
             Ok(()) => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use nave_placement::assign::{Assignment, Epoch, Generation, Known, PAST, TRAIL, Told};
 use nave_placement::report::Report;
-use nave_placement::ClusterName;
+use nave_placement::{AppKey, ClusterName, Fingerprints};
 
 use super::core::Action;
 use crate::deciding::core::{Write, json};
@@ -28,9 +28,11 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
             if state.reports.get(cluster).is_some_and(|held| same(&held.record)) {
                 return Vec::new();
             }
-            // Only the end of a removal changes what a cluster is to be told next.
+            // Only the end of a removal, and what waits for approval, changes what a cluster is to be told next.
             let done = report.left.iter().any(|app| state.told(cluster).assignment.leaving.contains_key(app));
-            let step = if done { Step::LeavingAcknowledged } else { Step::ReportTaken };
+            let before = state.reports.get(cluster).map(|held| asked(&held.record)).unwrap_or_default();
+            let heeded = done || before != asked(report);
+            let step = if heeded { Step::ReportHeeded } else { Step::ReportTaken };
             plain(step, kept(cluster, report))
         }
         Action::Facts(facts) => {
@@ -49,6 +51,14 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
         | Action::Close(_) => return Vec::new(),
     };
     vec![write]
+}
+
+/// What a spoke asks to delete, each under which assignment.
+fn asked(report: &Report) -> Vec<(Epoch, Generation, &AppKey, &Fingerprints)> {
+    let entries = report.entries.iter().chain(&report.leaving);
+    entries
+        .filter_map(|(app, entry)| Some((report.epoch, report.generation, app, entry.asks.as_ref()?)))
+        .collect()
 }
 
 /// A report, with as many of its details as the store takes. Its digest is as the spoke sealed it, so that both ends still
@@ -216,6 +226,7 @@ mod tests {
             corrected: 0,
             drifted: 0,
             notes: (0..details).map(object).collect(),
+            asks: None,
             digest: Digest::default(),
         };
         report.seal()

@@ -91,6 +91,7 @@ fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>)
         objects: 1,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     };
     let entries = [("web".parse().unwrap(), encode_entry(&entry))].into();
     let assignment =

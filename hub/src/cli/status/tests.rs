@@ -69,7 +69,7 @@ fn what_needs_somebody_comes_first() {
             message: "commit fedc is not in effect; 01234567 is".into(),
         }),
         doubt: Some("cluster a holds assignment 1.9".into()),
-        holds: vec![HoldView { message: hold.to_string(), record }],
+        holds: vec![HoldView { message: hold.to_string(), record, objects: Vec::new() }],
         problems: vec![Problem::error(
             &"apps/web.yaml".into(),
             Position { line: 3, column: 7 },
