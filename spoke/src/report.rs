@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
 
 pub(crate) use size::cut;
 
@@ -28,6 +28,7 @@ pub(crate) fn pending() -> EntryReport {
         corrected: 0,
         drifted: 0,
         notes: Vec::new(),
+        asks: None,
         digest: Digest::default(),
     }
 }
@@ -187,16 +188,20 @@ pub enum Reason {
         /// The target's words.
         message: String,
     },
-    /// More objects would be deleted than were approved, so none was.
+    /// More objects, or others, would be deleted than were approved, so none was.
     #[error(
-        "{would} objects would be deleted, {approved} are approved; none was deleted; \
-             look at the app's objects here, and commit a change of the app so that the hub counts and approves them anew"
+        "{would} objects would be deleted, {} approved; none was deleted; `hub hold list` shows them for approval",
+        if *.would > u64::from(*.approved) { format!("{} are", .approved) } else { "others are".to_owned() }
     )]
     PruneRefused {
         /// So many.
         would: u64,
         /// So many are allowed.
         approved: u32,
+        /// All that would be deleted.
+        prints: Fingerprints,
+        /// The first of them, by name.
+        first: Vec<ObjectKey>,
     },
     /// A plan would have broken a promise and was not carried out.
     #[error("not carried out, please report this: {message}")]

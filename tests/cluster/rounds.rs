@@ -52,6 +52,7 @@ impl Wish {
             objects: u32::try_from(objects.len()).expect("few"),
             drops: 1000,
             drops_cause: None,
+            drops_of: None,
         };
         let app: AppKey = name.parse().expect("a valid name");
         self.assignment.entries.insert(app.clone(), EncodedEntry::new(bundle.0.to_vec()));

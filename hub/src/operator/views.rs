@@ -7,7 +7,7 @@ use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::decide::Reason;
 use nave_placement::fleet::Facts;
 use nave_placement::report::{EntryReason, ObjectReport};
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 use crate::sessions::core::Alarm;
@@ -20,7 +20,7 @@ pub enum Phase {
     Failed,
     /// Applied; an object failed or is stuck.
     Degraded,
-    /// A removal waits for approval.
+    /// A removal, of all of it or of what is left over, waits for approval.
     Held,
     /// Waits for something that is named.
     Waiting,
@@ -166,6 +166,9 @@ pub struct HoldView {
     pub record: HoldRecord,
     /// For people.
     pub message: String,
+    /// The first objects that would be deleted, where a cluster says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectKey>,
 }
 
 /// `hub wait`.

@@ -116,6 +116,7 @@ fn entry() -> Entry {
         objects: 1,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use nave_placement::catalog::{Drift, Mode};
 use nave_placement::render::Resolved;
-use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, ObjectReport};
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, ObjectReport, WOULD_PRUNE};
+use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
 
 use super::Desired;
 use super::round::Progress;
@@ -86,10 +86,11 @@ pub(super) fn entry(
             unhealthy.sort_by_key(|(_, health)| std::cmp::Reverse(health.state));
             unhealthy.truncate(MAX_UNHEALTHY);
             report.unhealthy = unhealthy.into_iter().map(object_report).collect();
-            notes.truncate(MAX_NOTES);
             report.notes = notes.into_iter().map(object_report).collect();
         }
     }
+    ask(&mut report, &reasons);
+    report.notes.truncate(MAX_NOTES);
     (report, reasons)
 }
 
@@ -174,6 +175,17 @@ fn notes(key: &ObjectKey, found: &Found) -> Vec<(ObjectKey, Health)> {
     notes.into_iter().map(|note| (key.clone(), note)).collect()
 }
 
+/// What waits for approval stands before all other notes. More than can be named is not asked for.
+fn ask(report: &mut EntryReport, reasons: &[Reason]) {
+    for reason in reasons {
+        let Reason::PruneRefused { would, prints, first, .. } = reason else { continue };
+        report.asks = (prints.len() <= Fingerprints::MOST).then(|| prints.clone());
+        let message = format!("one of {would} that would be deleted once that is approved");
+        let notes = first.iter().map(|key| object_report((key.clone(), note(WOULD_PRUNE, message.clone()))));
+        report.notes.splice(0..0, notes);
+    }
+}
+
 fn note(reason: &str, message: String) -> Health {
     Health { state: HealthState::Healthy, reason: reason.to_owned(), message }
 }
@@ -181,6 +193,7 @@ fn note(reason: &str, message: String) -> Health {
 /// The report of an app on its way out.
 pub(super) fn leaving(mut report: EntryReport, remaining: &Inventory, reasons: Vec<Reason>) -> EntryReport {
     report.objects = u32::try_from(remaining.objects.len()).unwrap_or(u32::MAX);
+    ask(&mut report, &reasons);
     let mut report = short(verdict(report, reasons));
     // Something remains, or it would have left: what was handed over waits for its new app, for one.
     report.state = report.state.max(EntryState::Progressing);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use nave_placement::assign::Entry;
 use nave_placement::catalog::{Adopt, Mode, OnImmutable};
 use nave_placement::render::Resolved;
-use nave_placement::{AppKey, ObjectKey};
+use nave_placement::{AppKey, Fingerprints, ObjectKey};
 
 use super::{AppPlan, Input, Plan, Step};
 use crate::target::{Contact, Seen, Write};
@@ -41,6 +41,14 @@ pub enum Violation {
         would: usize,
         /// So many are allowed.
         approved: u32,
+    },
+    /// It would delete something else than what was approved by name.
+    #[error("{app} would delete {key}, which is none of those that were approved")]
+    DeletesUnnamed {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
     },
     /// It would take away something that no inventory has.
     #[error("{app} would remove {key}, which is in no inventory of its own")]
@@ -123,6 +131,7 @@ impl Violation {
             Self::RemovesClaimed { app, .. }
             | Self::RemovesBlindly { app, .. }
             | Self::DeletesTooMany { app, .. }
+            | Self::DeletesUnnamed { app, .. }
             | Self::RemovesUnlisted { app, .. }
             | Self::WritesUnlisted { app, .. }
             | Self::WritesObserved { app }
@@ -173,12 +182,19 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
             violations.push(Violation::RemovesUnlisted { app: app.clone(), key: key.clone() });
         }
     }
-    let would = plan.settle.iter().filter(|step| matches!(step, Step::Prune { .. })).count();
-    let approved = match (input.wanted.get(app), input.leaving.get(app)) {
-        (Some(Ok(wanted)), _) => wanted.entry.drops,
-        (None, Some(leaving)) => leaving.objects,
-        _ => 0,
+    let (approved, only) = match (input.wanted.get(app), input.leaving.get(app)) {
+        (Some(Ok(wanted)), _) => (wanted.entry.drops, wanted.entry.drops_of.as_ref()),
+        (None, Some(leaving)) => (leaving.objects, leaving.drops_of.as_ref()),
+        _ => (0, None),
     };
+    let mut would = 0;
+    for step in &plan.settle {
+        let Step::Prune { of, key } = step else { continue };
+        would += 1;
+        if only.is_some_and(|only| !Fingerprints::of([(of, key)]).is_subset(only)) {
+            violations.push(Violation::DeletesUnnamed { app: app.clone(), key: key.clone() });
+        }
+    }
     if would > approved as usize {
         violations.push(Violation::DeletesTooMany { app: app.clone(), would, approved });
     }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::Digest;
 use nave_placement::catalog::{NamespaceOptions, OnRemove};
 
-use super::{Unresolved, Wanted};
+use super::{Step, Unresolved, Wanted};
 use crate::report::Reason;
 use crate::target::{Foreign, Seen};
-use given::{DIFFERS, DRIFTED, Given, OURS, app, key, line};
+use given::{DIFFERS, DRIFTED, Given, OURS, app, key, line, prints, refused};
 
 #[test]
 fn objects_are_written_in_the_order_of_their_kinds() {
@@ -132,7 +132,34 @@ fn more_than_approved_prunes_none() {
     let given =
         Given::default().wants("web", &[]).has("web", &["ConfigMap/a", "ConfigMap/b"]).drops("web", 1);
     given.check("web", &["narrow web"]);
-    assert_eq!(given.blocked("web"), [Reason::PruneRefused { would: 2, approved: 1 }]);
+    assert_eq!(given.blocked("web"), [refused(1, &[("web", "ConfigMap/a"), ("web", "ConfigMap/b")])]);
+}
+
+#[test]
+fn what_was_approved_by_name_is_deleted_also_in_parts_and_never_with_anything_else() {
+    let named = prints(&[("web", "ConfigMap/a"), ("web", "ConfigMap/b")]);
+    // What is here; whether it goes.
+    let rows: [(&[&str], bool); 4] = [
+        (&["ConfigMap/a", "ConfigMap/b"], true),
+        (&["ConfigMap/b"], true),
+        (&["ConfigMap/b", "ConfigMap/c"], false),
+        (&["ConfigMap/a", "ConfigMap/b", "ConfigMap/c"], false),
+    ];
+    for (objects, goes) in rows {
+        let entry = Given::default().wants("web", &[]).has("web", objects).change("web", |wanted| {
+            wanted.entry.drops = 2;
+            wanted.entry.drops_of = Some(named.clone());
+        });
+        let leaving = Given::default().has("web", objects).leaves("web", OnRemove::Delete, 2);
+        for given in [entry, leaving.only("web", &named)] {
+            let all: Vec<_> = objects.iter().map(|object| ("web", *object)).collect();
+            let expected = if goes { Vec::new() } else { vec![refused(2, &all)] };
+            assert_eq!(given.blocked("web"), expected);
+            let plan = given.plan();
+            let prunes = plan.apps[&app("web")].settle.iter().filter(|s| matches!(s, Step::Prune { .. }));
+            assert_eq!(prunes.count(), if goes { objects.len() } else { 0 });
+        }
+    }
 }
 
 #[test]
@@ -167,7 +194,7 @@ fn a_leaving_app_is_deleted_if_that_was_approved() {
     };
     given(2).check("web", &["prune ConfigMap/b of web", "prune ConfigMap/a of web", "forget web"]);
     given(1).check("web", &["forget web"]);
-    assert_eq!(given(1).blocked("web"), [Reason::PruneRefused { would: 2, approved: 1 }]);
+    assert_eq!(given(1).blocked("web"), [refused(1, &[("web", "ConfigMap/a"), ("web", "ConfigMap/b")])]);
 }
 
 #[test]
@@ -220,7 +247,7 @@ fn a_renamed_app_takes_its_objects_with_it() {
 fn a_rename_prunes_under_the_new_entrys_approval() {
     let given = Given::default().wants("new", &[]).formerly("new", "old").has("old", &["ConfigMap/b"]);
     given.check("new", &["narrow new", "forget old"]);
-    assert_eq!(given.blocked("new"), [Reason::PruneRefused { would: 1, approved: 0 }]);
+    assert_eq!(given.blocked("new"), [refused(0, &[("old", "ConfigMap/b")])]);
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         objects: 1,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     })
 }
 

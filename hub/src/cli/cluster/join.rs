@@ -15,6 +15,9 @@ use super::install::Install;
 use super::manifest::manifest;
 use crate::operator::views::JoinView;
 
+/// As the argument's default says.
+const DEFAULT_VALID: Duration = Duration::from_secs(3600);
+
 /// Its arguments.
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -54,8 +57,32 @@ enum Form {
     Manifest,
 }
 
+impl Arguments {
+    /// The same order, but for a manifest: it makes a token of its own, which knows only what stands in it.
+    fn manifest_command(&self) -> String {
+        let mut command = format!("hub cluster join {}", self.name);
+        for (key, value) in &self.label {
+            command += &format!(" --label {}", quoted(&format!("{key}={value}")));
+        }
+        if !self.set.is_empty() {
+            command += &format!(" --set {}", quoted(&self.set));
+        }
+        if self.valid != DEFAULT_VALID {
+            command += &format!(" --valid {}ms", millis(self.valid));
+        }
+        command + " -o manifest"
+    }
+}
+
+/// One word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// Makes the token.
 pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Result<()> {
+    let manifest_command = arguments.manifest_command();
     let Arguments { name, label, set, valid, output, install } = arguments;
     install.check(output == Form::Manifest)?;
     let policy = install.policy()?;
@@ -80,10 +107,7 @@ pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Re
                 view.cluster, view.expires
             );
             print(&answer.render::<JoinView>(Output::Table)?)?;
-            eprintln!(
-                "or, on Kubernetes, install the spoke there: hub cluster join {} -o manifest | kubectl apply -f -",
-                view.cluster
-            );
+            eprintln!("or, on Kubernetes, install the spoke there: {manifest_command} | kubectl apply -f -");
             return Ok(());
         }
         Form::Json => Output::Json,
@@ -91,4 +115,38 @@ pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Re
         Form::Name => Output::Name,
     };
     answer.print::<JoinView>(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        join: Arguments,
+    }
+
+    #[test]
+    fn the_hint_repeats_what_was_said_of_the_cluster() {
+        let rows = [
+            ("join fra-1", "hub cluster join fra-1 -o manifest"),
+            ("join fra-1 --valid 60m", "hub cluster join fra-1 -o manifest"),
+            (
+                "join fra-1 --label env=prod --label region=eu --set prod --valid 2m",
+                "hub cluster join fra-1 --label env=prod --label region=eu --set prod --valid 120000ms -o manifest",
+            ),
+            ("join fra-1 --label a=$b'c", r"hub cluster join fra-1 --label 'a=$b'\''c' -o manifest"),
+        ];
+        for (typed, hint) in rows {
+            let command = Command::parse_from(typed.split(' '));
+            assert_eq!(command.join.manifest_command(), hint);
+            let words = hint.split(' ').skip(2).map(|word| word.replace(r"'\''", "\u{1}").replace('\'', ""));
+            let again = Command::parse_from(words.map(|word| word.replace('\u{1}', "'")));
+            assert_eq!(again.join.label, command.join.label);
+            assert_eq!((again.join.set, again.join.valid), (command.join.set, command.join.valid));
+        }
+    }
 }

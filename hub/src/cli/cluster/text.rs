@@ -7,6 +7,7 @@ use nave_placement::fleet::Fact;
 
 use super::super::app::entries;
 use super::super::output::{Style, View, time};
+use super::super::status::told;
 use super::super::table::{Cell, Table};
 use crate::operator::views::{ClusterRow, ClusterView, EntryView, JoinView};
 use crate::state::records::Standing;
@@ -110,7 +111,7 @@ impl View for ClusterView {
             lines.push(("Nodes", fact(&row.facts.nodes, ToString::to_string)));
         }
         if let Some(alarm) = self.alarm {
-            lines.push(("Alarm", format!("{alarm:?}: the spoke is told nothing")));
+            lines.push(("Alarm", format!("{alarm:?}: {}", told(alarm))));
         }
         if !self.leaving.is_empty() {
             lines.push(("Leaving", joined(&self.leaving)));
