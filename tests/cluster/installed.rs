@@ -87,7 +87,7 @@ impl Installed {
             program = program.arg(argument.as_str().context("a text")?);
         }
         for (name, value) in self.environment(spec, pod).await? {
-            program = program.env(name, value);
+            program = program.env(&name, value);
         }
         Ok(program)
     }
@@ -170,7 +170,7 @@ impl Installed {
         let spec = &deployment["spec"]["template"]["spec"];
         let mut program = Program::built("spoke").unwrap().args(command).env("KUBECONFIG", account);
         for (name, value) in self.environment(spec, "spoke-1").await.unwrap() {
-            program = program.env(name, value);
+            program = program.env(&name, value);
         }
         match program.output(LIMIT).await {
             Ok(text) => (true, text),

@@ -2,9 +2,10 @@
 //!
 //! Nothing here builds an image or starts a unit; it looks at what they would miss.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::collections::BTreeSet;
 use std::fs;
-
 use std::time::Duration;
 
 use harness::process::Program;
