@@ -22,7 +22,7 @@ use crate::apply::{Bundles, Desired, Engine, Interrupt, Look};
 use crate::gate::Gate;
 use crate::link;
 use crate::plan::{Plan, Step};
-use crate::report::{Outcome, Reason, Reporter};
+use crate::report::{Outcome, Reporter};
 use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::{State, entries};
@@ -90,7 +90,7 @@ impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for Bound
         self.gate.allow(plan, inventories);
     }
 
-    async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), Reason> {
+    async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), String> {
         self.gate.may_delete(app, keys).await
     }
 

@@ -225,8 +225,8 @@ impl Gate {
     /// Counts what an app is about to delete, where the policy limits that; stored when this returns.
     ///
     /// # Errors
-    /// The reason why nothing of it may be deleted now.
-    pub async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), Reason> {
+    /// Why nothing of it may be deleted now.
+    pub async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), String> {
         let _turn = self.counting.lock().await;
         let record = {
             let mut inside = self.inside();
@@ -241,10 +241,9 @@ impl Gate {
         let Err(error) = self.state.store_removals(&record).await else { return Ok(()) };
         keys.iter().for_each(|key| self.came_of(app, key, None));
         let why = link::chain(&error);
-        let message = format!(
+        Err(format!(
             "nothing is deleted: that it was could not be stored, which the local policy's maxRemovals needs: {why}"
-        );
-        Err(Reason::Unpermitted { message })
+        ))
     }
 
     /// What came of a deletion that might be; `None`: it was not tried.
@@ -382,6 +381,6 @@ mod tests {
         let gate = start().await;
         gate.may_delete(&app, &[&key("b")]).await.expect("it was counted before");
         let reason = gate.may_delete(&app, &[&key("c")]).await.expect_err("no more");
-        assert!(reason.to_string().contains("allows 2 an hour, of which 0 are left"), "{reason}");
+        assert!(reason.contains("allows 2 an hour, of which 0 are left"), "{reason}");
     }
 }

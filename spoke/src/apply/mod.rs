@@ -35,7 +35,7 @@ pub use desired::{Bundles, Closed, Desired, Opener};
 pub use engine::{Engine, Look};
 
 use crate::plan::{Plan, Step};
-use crate::report::{Outcome, Reason};
+use crate::report::Outcome;
 use crate::target::{Deleted, Inventory, Target, TargetError};
 
 /// Asked before every write; may break the round off there: a newer assignment has come, the process is to end, or a
@@ -52,7 +52,7 @@ pub trait Interrupt: Send + Sync {
     ///
     /// # Errors
     /// Why none of them may be deleted now.
-    async fn may_delete(&self, _app: &AppKey, _keys: &[&ObjectKey]) -> Result<(), Reason> {
+    async fn may_delete(&self, _app: &AppKey, _keys: &[&ObjectKey]) -> Result<(), String> {
         Ok(())
     }
 

@@ -182,11 +182,8 @@ impl<'a> Round<'a> {
         why: &str,
     ) -> Result<Applied, Reason> {
         let key = &object.key;
-        self.interrupt.may_delete(of.app, &[key]).await.map_err(|reason| match reason {
-            Reason::Unpermitted { message } => {
-                Reason::Unpermitted { message: format!("{key} would have to be made anew: {message}") }
-            }
-            reason => reason,
+        self.interrupt.may_delete(of.app, &[key]).await.map_err(|why| Reason::Unpermitted {
+            message: format!("{key} would have to be made anew: {why}"),
         })?;
         let deleted = self.target.make_way(of, object).await;
         self.interrupt.came_of(of.app, key, Some(&deleted));
@@ -228,8 +225,8 @@ impl<'a> Round<'a> {
         let mut untried: BTreeSet<&ObjectKey> = steps.settle.iter().filter_map(pruned).collect();
         if goes_on && !untried.is_empty() {
             let keys: Vec<_> = untried.iter().copied().collect();
-            if let Err(reason) = self.interrupt.may_delete(app, &keys).await {
-                progress.problems.push(reason);
+            if let Err(message) = self.interrupt.may_delete(app, &keys).await {
+                progress.problems.push(Reason::Unpermitted { message });
                 goes_on = false;
                 untried.clear();
             }

@@ -128,19 +128,19 @@ impl Policy {
     /// Counts what an app is about to delete, if so much may be deleted. False: there is nothing to count.
     ///
     /// # Errors
-    /// The reason why nothing of it may be deleted now.
+    /// Why nothing of it may be deleted now.
     pub fn may_delete(
         &self,
         app: &AppKey,
         keys: &[&ObjectKey],
         removals: &mut Removals,
         now_ms: u64,
-    ) -> Result<bool, Reason> {
+    ) -> Result<bool, String> {
         let Some(most) = self.max_removals else { return Ok(false) };
-        removals.reserve(app, keys, most, now_ms).map_err(|TooMany { would, left }| Reason::Unpermitted {
-            message: format!(
+        removals.reserve(app, keys, most, now_ms).map_err(|TooMany { would, left }| {
+            format!(
                 "{would} objects would be deleted; the local policy allows {most} an hour, of which {left} are left: none was deleted"
-            ),
+            )
         })
     }
 

@@ -92,30 +92,25 @@ fn a_denied_object_is_named_and_the_rest_goes_on() {
     );
 }
 
-fn listing(keys: &[ObjectKey]) -> Inventory {
-    Inventory { objects: keys.iter().cloned().collect(), ..Inventory::default() }
+fn listing(keys: &[&ObjectKey]) -> Inventory {
+    Inventory { objects: keys.iter().copied().cloned().collect(), ..Inventory::default() }
 }
 
 #[test]
 fn what_may_not_be_written_does_not_enter_the_inventory() {
     let (secret, other) = (key("Secret", "team-a", "x"), key("ConfigMap", "team-a", "y"));
-    let both = listing(&[secret.clone(), other.clone()]);
+    let both = listing(&[&secret, &other]);
     let wants = |objects: &[&ObjectKey]| {
-        let mut raise =
-            vec![Step::Widen(listing(&objects.iter().map(|key| (*key).clone()).collect::<Vec<_>>()))];
+        let mut raise = vec![Step::Widen(listing(objects))];
         raise.extend(objects.iter().map(|key| apply((*key).clone())));
         AppPlan { raise, ..AppPlan::default() }
     };
     let rows = [
-        (vec![&secret, &other], None, vec![Step::Widen(listing(&[other.clone()])), apply(other.clone())]),
+        (vec![&secret, &other], None, vec![Step::Widen(listing(&[&other])), apply(other.clone())]),
         (vec![&secret], None, vec![]),
-        (vec![&secret, &other], Some(listing(&[other.clone()])), vec![apply(other.clone())]),
+        (vec![&secret, &other], Some(listing(&[&other])), vec![apply(other.clone())]),
         // It is there already: what is listed stays listed.
-        (
-            vec![&secret, &other],
-            Some(listing(&[secret.clone()])),
-            vec![Step::Widen(both), apply(other.clone())],
-        ),
+        (vec![&secret, &other], Some(listing(&[&secret])), vec![Step::Widen(both), apply(other.clone())]),
     ];
     for (objects, stored, expected) in rows {
         let mut plan = plan(vec![("web", wants(&objects))]);
@@ -131,7 +126,7 @@ fn a_removal_that_is_denied_stops_no_other() {
     let (secret, other) = (key("Secret", "team-a", "x"), key("ConfigMap", "team-a", "y"));
     let settle = vec![prune(secret.clone()), prune(other.clone())];
     let mut plan = plan(vec![("web", AppPlan { settle, ..AppPlan::default() })]);
-    policy().allow(&mut plan, &[(app("web"), listing(&[secret.clone(), other.clone()]))].into());
+    policy().allow(&mut plan, &[(app("web"), listing(&[&secret, &other]))].into());
     let steps = &plan.apps[&app("web")];
     assert_eq!((&steps.settle[..], &steps.blocked[..]), (&[prune(other)][..], &[][..]));
     assert!(matches!(&steps.withheld[..], [Reason::Denied { object, .. }] if *object == secret));

@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use crate::apply::Interrupt;
 use crate::plan::{Plan, Step};
 use crate::policy::{Policy, Removals};
-use crate::report::Reason;
 use crate::target::memory::{Event, MemoryTarget};
 use crate::target::{Deleted, Inventory, TargetError};
 use crate::testing::{Wish, app, config_map, config_map_key};
@@ -37,7 +36,7 @@ impl Interrupt for Ruled {
         self.0.allow(plan, inventories);
     }
 
-    async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), Reason> {
+    async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), String> {
         self.0.may_delete(app, keys, &mut self.1.lock().expect("free"), 0).map(|_| ())
     }
 
