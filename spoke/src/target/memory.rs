@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen,
-    Target, TargetError, Write, builtin,
+    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen, Target,
+    TargetError, Write, builtin,
 };
 use crate::pause::Pauses;
 use crate::plan::{ClaimedObject, Terms, digest};

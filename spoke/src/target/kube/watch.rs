@@ -4,7 +4,8 @@
 //! Never: keeps objects; asks for more than their metadata; takes what is refused once for what is refused for good: after
 //! every new list, what differs from what was last seen is told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -175,9 +176,9 @@ async fn follow_narrowly(
             wanted
         });
         for name in names.into_iter().filter(|name| !name.is_empty()) {
-            if !running.contains_key(&name) {
-                let (task, handle) = abortable(follow_one(shared, resource, name.clone()));
-                running.insert(name, handle);
+            if let Entry::Vacant(free) = running.entry(name) {
+                let (task, handle) = abortable(follow_one(shared, resource, free.key().clone()));
+                free.insert(handle);
                 all.push(task);
             }
         }
