@@ -218,6 +218,8 @@ async fn an_administrators_rights_bring_definitions_and_their_objects() {
     at.fleet.kill_spoke("second");
     // Of the same name as the pod that has the state now, as a container that is started again.
     at.run("spoke-2").await;
+    at.write("4");
+    at.converge().await;
 
     // Without the binding it may do nothing, says so, and comes back by itself.
     let binding = format!("nave-spoke-{OWN}");
@@ -225,6 +227,6 @@ async fn an_administrators_rights_bring_definitions_and_their_objects() {
     at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
     at.told("web", &["is forbidden"]).await;
     at.apply_again().await;
-    at.value("apps/web", "3").await;
+    at.value("apps/web", "4").await;
     at.leaves(&[("apps", "configmap/web"), ("store", "widget/small")]).await;
 }

@@ -38,7 +38,12 @@ fn container_files_build_the_binary_that_they_run_from_what_is_there() {
     let workspace = read("Cargo.toml");
     let members = after(&workspace, "members = ")[0];
     let rust = quoted(after(&workspace, "rust-version = ")[0]).next().unwrap();
-    for name in ["hub", "spoke"] {
+    // `cargo agent` is the alias that builds the spoke small.
+    let builds = [
+        ("hub", "cargo build --release --locked --package nave-hub --bin hub", "release"),
+        ("spoke", "cargo agent --locked", "agent"),
+    ];
+    for (name, build, profile) in builds {
         let file = format!("deploy/containers/{name}.Containerfile");
         let text = read(&file);
         let copies = after(&text, "COPY ");
@@ -52,8 +57,8 @@ fn container_files_build_the_binary_that_they_run_from_what_is_there() {
             assert!(copied.contains(&needed), "{file} does not copy {needed}");
         }
         assert_eq!(after(&text, "FROM ")[0], format!("rust:{rust}-bookworm AS build"), "{file}");
-        assert!(after(&text, "RUN ")[0].ends_with(&format!("--package nave-{name} --bin {name}")), "{file}");
-        let built = format!("--from=build /src/target/release/{name} /usr/bin/{name}");
+        assert_eq!(after(&text, "RUN ")[0], build, "{file}");
+        let built = format!("--from=build /src/target/{profile}/{name} /usr/bin/{name}");
         assert!(copies.contains(&built.as_str()), "{file}");
         assert_eq!(after(&text, "ENTRYPOINT "), [format!("[\"/usr/bin/{name}\"]")], "{file}");
         assert_eq!(after(&text, "USER "), ["65532:65532"], "{file}: as the manifests say");
@@ -87,5 +92,8 @@ async fn what_a_unit_runs_exists() {
         let words: Vec<&str> = run.split(' ').filter(|word| !word.starts_with("$NAVE_OPTIONS")).collect();
         assert_eq!(words[0], name);
         takes(name, &words[1..]).await;
+        for line in ["Restart=always", "StartLimitIntervalSec=0"] {
+            assert!(text.lines().any(|is| is == line), "{name} comes back whatever happens: {line}");
+        }
     }
 }

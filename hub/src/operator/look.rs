@@ -470,7 +470,9 @@ fn describe(entry: &EntryView) -> String {
 }
 
 fn add(groups: &mut BTreeMap<(Phase, AppKey, String, Option<String>), Group>, entry: EntryView) {
-    let worst = entry.unhealthy.first();
+    // The worst object tells more than that one is not well; any other reason of the app explains the object too.
+    let of_object = matches!(entry.reason, EntryReason::None | EntryReason::ObjectUnhealthy);
+    let worst = entry.unhealthy.first().filter(|_| of_object);
     let object = worst.map(|o| o.key.to_string());
     let reason = match worst.map(|o| o.reason.clone()).filter(|r| !r.is_empty()) {
         Some(reason) => reason,
