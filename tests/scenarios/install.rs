@@ -31,7 +31,7 @@ pub async fn many_apps(apps: usize) -> Value {
     // Both ways meet a server whose caches are warm.
     bare(&cluster, 20, "bare").await;
     cluster
-        .kubectl(&["delete", "-n", "bare", "configmaps,serviceaccounts,services,deployments", "--all"])
+        .kubectl(&["delete", "-n", "bare", "configmaps,serviceaccounts,services,podtemplates", "--all"])
         .await
         .unwrap();
     let bare = bare(&cluster, apps, "bare").await;
@@ -87,12 +87,11 @@ fn manifests(app: usize, namespace: &str, value: &str) -> [Value; 4] {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"value": value, "app": app.to_string()}}),
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"clusterIP": "None", "selector": labels,
             "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": 8080}]}}),
-        // Scaled to nothing: without controllers a Deployment that wants pods never becomes healthy.
-        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": 0, "serviceName": format!("app-{app}"),
-            "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": {
-                "serviceAccountName": format!("app-{app}"),
-                "containers": [{"name": "app", "image": "example.com/app:1", "ports": [{"containerPort": 8080, "protocol": "TCP"}],
-                    "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}]}}}}),
+        // As large as a workload, and well without a controller that looks after it.
+        json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": metadata, "template": {"metadata": {"labels": labels}, "spec": {
+            "serviceAccountName": format!("app-{app}"),
+            "containers": [{"name": "app", "image": "example.com/app:1", "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+                "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}}}]}}}),
     ]
 }
 
