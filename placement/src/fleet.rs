@@ -3,7 +3,7 @@
 //! In: members as the hub records them, what the catalog says of them. Out: [`Candidate`]s with merged labels.
 //! Never: takes a label from an agent; an agent reports [`Facts`] only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,8 +41,36 @@ pub struct Facts {
     pub kubernetes: Fact<KubernetesVersion>,
     /// Number of nodes.
     pub nodes: Fact<u32>,
+    /// Architectures of the nodes, e.g. `amd64`.
+    pub architectures: Fact<BTreeSet<String>>,
+    /// What the nodes can hold together.
+    pub capacity: Fact<Resources>,
+    /// The provider that the nodes' `providerID` names, e.g. `aws`.
+    pub provider: Fact<String>,
+    /// The region that the nodes are in, where all are in one.
+    pub region: Fact<String>,
+    /// The zones that the nodes are in.
+    pub zones: Fact<BTreeSet<String>>,
+    /// Kinds that are served, as `GROUP/VERSION/KIND`; of the core group `v1/KIND`.
+    pub apis: Fact<BTreeSet<String>>,
+    /// The cluster's `ClusterProperty` objects (`about.k8s.io`), by name.
+    pub properties: Fact<BTreeMap<String, String>>,
+    /// The data of the ConfigMap `nave-facts` in the spoke's namespace.
+    pub custom: Fact<BTreeMap<String, String>>,
     /// The age recipient to which secrets for this cluster are encrypted.
     pub recipient: Fact<String>,
+}
+
+/// Amounts of resources: what there is of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Processors, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Everything else by its resource name, e.g. `nvidia.com/gpu`, rounded down to a whole number.
+    pub other: BTreeMap<String, u64>,
 }
 
 /// A Kubernetes server's version.

@@ -182,6 +182,7 @@ pub fn facts_from_proto(facts: &v1::Facts) -> Facts {
         }),
         nodes: fact(facts.nodes.as_ref(), |n| n.present.map(|n| u32::try_from(n).unwrap_or(u32::MAX))),
         recipient: fact(facts.recipient.as_ref(), |text| text.present.clone()),
+        ..Facts::default()
     }
 }
 
