@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ClusterName;
 use crate::catalog::Catalog;
+use crate::select::Taint;
 
 /// Something a spoke reports. *Unknown* (stale or never reported) is not *absent* (observed so).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,23 +98,60 @@ pub struct Membership {
     pub set: Option<String>,
 }
 
-/// A cluster that placements may choose: a member that has enrolled, with everything merged.
+/// A cluster that placements may choose: a member, with everything merged that is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
     /// Effective labels: the catalog wins per key over the operator.
     pub labels: BTreeMap<String, String>,
     /// Effective set: the catalog wins over the operator.
     pub set: Option<String>,
+    /// Taints, and since when each is there (Unix milliseconds), as far as that is known.
+    pub taints: BTreeMap<Taint, Option<u64>>,
+    /// Nothing new is placed.
+    pub cordoned: bool,
+    /// What `pick` placed moves away.
+    pub draining: bool,
+    /// Under maintenance: nothing changes here, and it counts as away.
+    pub maintained: bool,
+    /// Slow facts.
+    pub facts: Facts,
+    /// What is free, less what decisions took since it was reported: for `pick` alone.
+    pub free: Fact<Resources>,
+    /// Whether its spoke is heard.
+    pub contact: Contact,
+}
+
+/// Whether a cluster's spoke is heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Contact {
+    /// It never was.
+    #[default]
+    Never,
+    /// It is.
+    Connected,
+    /// It was, and is not any more.
+    Silent {
+        /// Since then, in Unix milliseconds.
+        since_ms: u64,
+    },
 }
 
 /// The clusters that placements may choose, by name.
 pub type Fleet = BTreeMap<ClusterName, Candidate>;
 
-/// Merges what the catalog says of a cluster over what operators said.
+/// Merges what the catalog says of a cluster over what operators said. A member has enrolled, so it was heard; what is known
+/// of its spoke beyond that, the caller adds.
 pub fn candidate(catalog: Option<&Catalog>, name: &ClusterName, member: &Membership) -> Candidate {
-    let mut merged = Candidate { labels: member.labels.clone(), set: member.set.clone() };
+    let mut merged = Candidate {
+        labels: member.labels.clone(),
+        set: member.set.clone(),
+        contact: Contact::Connected,
+        ..Candidate::default()
+    };
     if let Some((object, cluster)) = catalog.and_then(|c| c.cluster(name)) {
         merged.labels.extend(object.object.labels.clone());
+        merged.taints.extend(cluster.taints.iter().map(|taint| (taint.clone(), None)));
+        merged.cordoned = cluster.cordoned;
         if cluster.set.is_some() {
             merged.set.clone_from(&cluster.set);
         }

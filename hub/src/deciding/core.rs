@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
-use nave_placement::decide::{self, Decision, Wanted};
-use nave_placement::fleet::{self, Fleet};
+use nave_placement::decide::{self, Decision, Moment, Wanted};
+use nave_placement::fleet::{self, Facts, Fleet};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::{AppKey, ClusterName};
 
-use super::assignments;
+use super::{assignments, decisions};
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
 use crate::store::Batch;
@@ -86,7 +86,11 @@ pub fn admit(
 pub fn candidates(state: &State, catalog: &Catalog) -> Fleet {
     let enrolled = state.members.iter().filter(|(_, m)| m.standing == Standing::Member);
     let merged = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
-        (name.clone(), fleet::candidate(Some(catalog), name, &m.membership))
+        let mut candidate = fleet::candidate(Some(catalog), name, &m.membership);
+        if let Some(facts) = state.facts.get(name) {
+            candidate.facts = Facts::clone(&facts.record);
+        }
+        (name.clone(), candidate)
     };
     enrolled.map(merged).collect()
 }
@@ -102,7 +106,10 @@ pub fn step(
 ) -> Decided {
     let catalog = &revision.catalog;
     let fleet = candidates(state, catalog);
-    let decisions = decide::decide(catalog, &fleet);
+    let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
+    // Sessions that end are not told to deciding yet: every member counts as heard, so nothing fails over.
+    let moment = Moment { now_ms, hub_since_ms: 0, healthy: &healthy };
+    let decisions = decide::decide(catalog, &fleet, &decisions::remembered(state, catalog), moment);
     let wanted = decide::wanted(&decisions);
     let members = members(state);
     let head = state.heads.get(&catalog.name).map(|h| &h.commit);
@@ -126,6 +133,7 @@ pub fn step(
     let next = assign::assign(&inputs, &survey, &verdict);
     let mut writes = take_head(state, revision, &verdict, previous, now_ms);
     writes.extend(forms(state, revision));
+    writes.extend(decisions::records(state, catalog, &decisions));
     let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
     writes.extend(assigned);
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
@@ -219,7 +227,7 @@ fn forms(state: &State, revision: &Revision) -> Vec<Write> {
     chunked(Step::FormsTaken, operations)
 }
 
-fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write> {
+pub(super) fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write> {
     let batch = |chunk: &[(String, Option<Vec<u8>>)]| {
         let add = |batch: Batch, (key, value): &(String, Option<Vec<u8>>)| match value {
             Some(value) => batch.put(key.clone(), value.clone()),

@@ -8,5 +8,6 @@
 mod assignments;
 mod bundles;
 pub mod core;
+pub mod decisions;
 pub mod revision;
 pub mod run;

@@ -284,6 +284,7 @@ impl Deciding {
         };
         let mut all = catalog.problems.clone();
         all.extend(problems);
+        all.extend(super::decisions::not_carried_out(&catalog));
         all.sort();
         all.dedup();
         Ok((Revision { catalog: Arc::new(catalog), forms, allowances: Vec::new(), author }, all))
