@@ -85,6 +85,32 @@ pub struct KubernetesVersion {
     pub minor: u32,
 }
 
+/// Keeps placements that do not tolerate it away from a cluster, as a taint of a Kubernetes node does with pods.
+///
+/// A cluster has at most one taint for each pair of key and effect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taint {
+    /// Its key, written as a label's.
+    pub key: String,
+    /// Its value; none is the same as an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What it does.
+    pub effect: Effect,
+}
+
+/// What a taint does to placements that do not tolerate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing new is placed.
+    NoSchedule,
+    /// Something new is placed only where no other cluster will do.
+    PreferNoSchedule,
+    /// Nothing new is placed, and what was placed moves away.
+    NoExecute,
+}
+
 /// A member as the hub records it: what operators said of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -95,6 +121,36 @@ pub struct Membership {
     /// The set that an operator put it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
+    /// Taints that an operator put on it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub taints: BTreeSet<Taint>,
+    /// Nothing new is placed on it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
+    /// What `pick` placed on it moves away. A cluster that is drained is cordoned too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// It is being worked on: its assignment does not change, it raises no alarms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+}
+
+/// A time in which a cluster is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Maintenance {
+    /// Until when, Unix milliseconds.
+    pub until_ms: u64,
+    /// Why, as far as it was said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Membership {
+    /// The maintenance that the cluster is in at a time.
+    pub fn maintained(&self, now_ms: u64) -> Option<&Maintenance> {
+        self.maintenance.as_ref().filter(|m| now_ms < m.until_ms)
+    }
 }
 
 /// A cluster that placements may choose: a member that has enrolled, with everything merged.

@@ -197,7 +197,7 @@ impl operator_server::Operator for OperatorService {
         let request = request.into_inner();
         let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
         let set = (!request.set.is_empty()).then_some(request.set);
-        let membership = Membership { labels: request.labels, set };
+        let membership = Membership { labels: request.labels, set, ..Membership::default() };
         let joined = self.rooms.members.join(cluster.clone(), membership, request.valid_ms, &audit).await;
         let (token, expires_ms) = joined.map_err(|e| member_status(&e))?;
         let token = token.to_text();
