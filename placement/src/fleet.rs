@@ -111,6 +111,29 @@ pub enum Effect {
     NoExecute,
 }
 
+impl std::fmt::Display for Taint {
+    /// As `kubectl taint` writes it: `KEY=VALUE:EFFECT`, or `KEY:EFFECT`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.value.as_deref().filter(|value| !value.is_empty()) {
+            Some(value) => write!(f, "{}={value}:{:?}", self.key, self.effect),
+            None => write!(f, "{}:{:?}", self.key, self.effect),
+        }
+    }
+}
+
+impl std::str::FromStr for Effect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "NoSchedule" => Ok(Self::NoSchedule),
+            "PreferNoSchedule" => Ok(Self::PreferNoSchedule),
+            "NoExecute" => Ok(Self::NoExecute),
+            _ => Err(format!("{text:?} is no effect: use NoSchedule, PreferNoSchedule or NoExecute")),
+        }
+    }
+}
+
 /// A member as the hub records it: what operators said of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
