@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ClusterName;
 use crate::catalog::Catalog;
-use crate::select::Taint;
 
 /// Something a spoke reports. *Unknown* (stale or never reported) is not *absent* (observed so).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,6 +85,56 @@ pub struct KubernetesVersion {
     pub minor: u32,
 }
 
+/// Keeps placements that do not tolerate it away from a cluster, as a taint of a Kubernetes node does with pods.
+///
+/// A cluster has at most one taint for each pair of key and effect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taint {
+    /// Its key, written as a label's.
+    pub key: String,
+    /// Its value; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
+    /// What it does.
+    pub effect: Effect,
+}
+
+/// What a taint does to placements that do not tolerate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing new is placed.
+    NoSchedule,
+    /// Something new is placed only where no other cluster will do.
+    PreferNoSchedule,
+    /// Nothing new is placed, and what was placed moves away.
+    NoExecute,
+}
+
+impl std::fmt::Display for Taint {
+    /// As `kubectl taint` writes it: `KEY=VALUE:EFFECT`, or `KEY:EFFECT`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.key)?;
+        if !self.value.is_empty() {
+            write!(f, "={}", self.value)?;
+        }
+        write!(f, ":{:?}", self.effect)
+    }
+}
+
+impl std::str::FromStr for Effect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "NoSchedule" => Ok(Self::NoSchedule),
+            "PreferNoSchedule" => Ok(Self::PreferNoSchedule),
+            "NoExecute" => Ok(Self::NoExecute),
+            _ => Err(format!("{text:?} is no effect: use NoSchedule, PreferNoSchedule or NoExecute")),
+        }
+    }
+}
+
 /// A member as the hub records it: what operators said of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -96,6 +145,36 @@ pub struct Membership {
     /// The set that an operator put it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
+    /// Taints that an operator put on it; the catalog wins per key and effect.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub taints: BTreeSet<Taint>,
+    /// Nothing new is placed on it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
+    /// What `pick` placed on it moves away. A cluster that is drained is cordoned too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// It is being worked on: its assignment does not change, it raises no alarms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+}
+
+/// A time in which a cluster is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Maintenance {
+    /// Until when, Unix milliseconds.
+    pub until_ms: u64,
+    /// Why, as far as it was said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Membership {
+    /// The maintenance that the cluster is in at a time.
+    pub fn maintained(&self, now_ms: u64) -> Option<&Maintenance> {
+        self.maintenance.as_ref().filter(|m| now_ms < m.until_ms)
+    }
 }
 
 /// A cluster that placements may choose: a member, with everything merged that is known of it.
@@ -141,17 +220,30 @@ pub type Fleet = BTreeMap<ClusterName, Candidate>;
 
 /// Merges what the catalog says of a cluster over what operators said. A member has enrolled, so it was heard; what is known
 /// of its spoke beyond that, the caller adds.
-pub fn candidate(catalog: Option<&Catalog>, name: &ClusterName, member: &Membership) -> Candidate {
+pub fn candidate(
+    catalog: Option<&Catalog>,
+    name: &ClusterName,
+    member: &Membership,
+    now_ms: u64,
+) -> Candidate {
     let mut merged = Candidate {
         labels: member.labels.clone(),
         set: member.set.clone(),
+        taints: member.taints.iter().map(|taint| (taint.clone(), None)).collect(),
+        cordoned: member.cordoned,
+        draining: member.draining,
+        maintained: member.maintained(now_ms).is_some(),
         contact: Contact::Connected,
         ..Candidate::default()
     };
     if let Some((object, cluster)) = catalog.and_then(|c| c.cluster(name)) {
         merged.labels.extend(object.object.labels.clone());
-        merged.taints.extend(cluster.taints.iter().map(|taint| (taint.clone(), None)));
-        merged.cordoned = cluster.cordoned;
+        for taint in &cluster.taints {
+            let hides = |theirs: &Taint| (&theirs.key, theirs.effect) == (&taint.key, taint.effect);
+            merged.taints.retain(|theirs, _| !hides(theirs));
+            merged.taints.insert(taint.clone(), None);
+        }
+        merged.cordoned |= cluster.cordoned;
         if cluster.set.is_some() {
             merged.set.clone_from(&cluster.set);
         }

@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::catalog::{API_VERSION, Catalog, Position, Problem, yaml};
 use crate::decide::{DecisionReport, Engine, Memory, Moment};
 use crate::fleet::{
-    Candidate, Contact, Fact, Facts, Fleet, KubernetesVersion, Membership, Resources, candidate,
+    Candidate, Contact, Fact, Facts, Fleet, KubernetesVersion, Membership, Resources, Taint, candidate,
 };
-use crate::select::{Taint, thousandths};
+use crate::select::thousandths;
 use crate::{AppKey, ClusterName, duration};
 
 /// The time at which offline decisions are made, in Unix milliseconds: any, but the same for all.
@@ -204,10 +204,10 @@ fn take(given: &mut Given, document: Value, catalog: &Catalog) -> Result<(), Str
         ));
     }
     let Metadata { name, labels } = metadata;
-    let membership = Membership { labels, set: spec.set };
-    let mut cluster = candidate(Some(catalog), &name, &membership);
-    cluster.taints.extend(spec.taints.into_iter().map(|taint| (taint, None)));
-    cluster.cordoned |= spec.cordoned;
+    let Spec { set, taints, cordoned, .. } = spec;
+    let membership =
+        Membership { labels, set, taints: taints.into_iter().collect(), cordoned, ..Membership::default() };
+    let mut cluster = candidate(Some(catalog), &name, &membership, NOW_MS);
     cluster.contact = Contact::Never;
     if let Some(status) = status {
         cluster.contact = status.contact()?;

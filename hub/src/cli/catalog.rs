@@ -19,7 +19,6 @@ use super::Outcome;
 use super::directory::Directory;
 use super::output::{Document, Format, Style, View};
 use super::status::count;
-use crate::deciding::decisions::not_carried_out;
 use crate::deciding::revision::{Loader, Place, Rendered, render};
 
 /// Its arguments.
@@ -83,7 +82,6 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     let mut problems = catalog.problems.clone();
     problems.extend(rendered.problems.iter().cloned());
     problems.extend(clashes(&catalog, &rendered));
-    problems.extend(not_carried_out(&catalog));
     problems.sort();
     problems.dedup();
     Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
@@ -94,7 +92,7 @@ fn clashes(catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
     let declared = catalog.objects.keys().filter(|id| id.kind == Kind::Cluster);
     let names = declared.filter_map(|id| ClusterName::new(&id.name).ok());
     let member = Membership::default();
-    let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member))).collect();
+    let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member, 0))).collect();
     let wanted =
         decide::wanted(&decide::decide(catalog, &fleet, &decide::Memory::new(), decide::Moment::at(0)));
     let objects = |digest: &Digest| {

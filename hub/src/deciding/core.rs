@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs};
-use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
-use nave_placement::decide::{self, Decision, Moment, Wanted};
-use nave_placement::fleet::{self, Facts, Fleet};
+use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
+use nave_placement::decide::{self, Decision, Engine, Moment, Settling, Wanted};
+use nave_placement::fleet::{Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::{AppKey, ClusterName};
 
+use super::hearing::{Hearing, candidates};
 use super::{assignments, decisions};
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
@@ -49,8 +50,16 @@ pub struct Decided {
     pub fleet: Fleet,
     /// What each placement chose.
     pub decisions: Vec<Decision>,
+    /// Decisions that the checker objects to: these placements keep what they had.
+    pub refused: Vec<Problem>,
     /// What every cluster shall run, and by which placements.
     pub wanted: Wanted,
+    /// What was taken of what is free.
+    pub taken: BTreeMap<ClusterName, Resources>,
+    /// When the time alone changes a decision, Unix milliseconds.
+    pub due_ms: Option<u64>,
+    /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
+    pub open: bool,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
     pub too_large: BTreeSet<ClusterName>,
     /// What has to be written, in order. Empty: nothing changes.
@@ -82,19 +91,6 @@ pub fn admit(
     Ok(())
 }
 
-/// The members that placements may choose, with everything merged.
-pub fn candidates(state: &State, catalog: &Catalog) -> Fleet {
-    let enrolled = state.members.iter().filter(|(_, m)| m.standing == Standing::Member);
-    let merged = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
-        let mut candidate = fleet::candidate(Some(catalog), name, &m.membership);
-        if let Some(facts) = state.facts.get(name) {
-            candidate.facts = Facts::clone(&facts.record);
-        }
-        (name.clone(), candidate)
-    };
-    enrolled.map(merged).collect()
-}
-
 /// Decides. `previous` are the guard's limits of the revision before; `waiting` is the hold of a newer commit, if one waits.
 pub fn step(
     state: &State,
@@ -102,14 +98,17 @@ pub fn step(
     waiting: Option<&Hold>,
     previous: GuardLimits,
     codec: &dyn Codec,
+    hearing: &Hearing,
     now_ms: u64,
 ) -> Decided {
     let catalog = &revision.catalog;
-    let fleet = candidates(state, catalog);
+    let fleet = candidates(state, catalog, hearing, now_ms);
     let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
-    // Sessions that end are not told to deciding yet: every member counts as heard, so nothing fails over.
-    let moment = Moment { now_ms, hub_since_ms: 0, healthy: &healthy };
-    let decisions = decide::decide(catalog, &fleet, &decisions::remembered(state, catalog), moment);
+    let moment = Moment { now_ms, hub_since_ms: hearing.since_ms, healthy: &healthy };
+    let remembered = decisions::remembered(state, catalog);
+    let mut engine = Engine::of(catalog, &fleet, &remembered);
+    let Settling { taken, due_ms, open, .. } = engine.settle(moment);
+    let (decisions, refused) = decisions::checked(catalog, &fleet, &remembered, engine.decisions(), moment);
     let wanted = decide::wanted(&decisions);
     let members = members(state);
     let head = state.heads.get(&catalog.name).map(|h| &h.commit);
@@ -130,7 +129,10 @@ pub fn step(
         approvals: &approvals,
         allowances: if new { &revision.allowances } else { &[] },
     });
-    let next = assign::assign(&inputs, &survey, &verdict);
+    let mut next = assign::assign(&inputs, &survey, &verdict);
+    // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
+    // count with those of the others, and what was approved for it stays approved.
+    next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
     let mut writes = take_head(state, revision, &verdict, previous, now_ms);
     writes.extend(forms(state, revision));
     writes.extend(decisions::records(state, catalog, &decisions));
@@ -139,7 +141,19 @@ pub fn step(
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
-    Decided { fleet, decisions, wanted, too_large, writes }
+    Decided { fleet, decisions, refused, wanted, too_large, taken, due_ms, open, writes }
+}
+
+/// The maintenance that a member is in. Whoever is ordered out goes, worked on or not.
+pub fn maintained<'a>(state: &'a State, cluster: &ClusterName, now_ms: u64) -> Option<&'a Maintenance> {
+    let member = state.members.get(cluster).filter(|m| m.standing == Standing::Member)?;
+    member.membership.maintained(now_ms)
+}
+
+/// When the next maintenance ends, and assignments may change that could not before; Unix milliseconds.
+pub fn next_end(state: &State, now_ms: u64) -> Option<u64> {
+    let ends = state.members.keys().filter_map(|cluster| maintained(state, cluster, now_ms));
+    ends.map(|maintenance| maintenance.until_ms).min()
 }
 
 fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
@@ -302,4 +316,41 @@ fn emptied(state: &State) -> Vec<Write> {
 
 pub(crate) fn json(record: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(record).expect("a record always serializes")
+}
+
+#[cfg(test)]
+mod tests {
+    use nave_placement::fleet::Membership;
+
+    use super::*;
+    use crate::state::Versioned;
+    use crate::store::Version;
+
+    #[test]
+    fn a_maintenance_ends_by_itself_and_never_holds_up_who_is_ordered_out() {
+        let member = |until_ms: Option<u64>, standing| {
+            let maintenance = until_ms.map(|until_ms| Maintenance { until_ms, reason: String::new() });
+            let membership = Membership { maintenance, ..Membership::default() };
+            let record = MemberRecord { membership, standing, ..MemberRecord::default() };
+            Versioned { record: Arc::new(record), version: Version(1) }
+        };
+        let name = |name: &str| name.parse::<ClusterName>().expect("valid");
+        let mut state = State::default();
+        state.members.insert(name("none"), member(None, Standing::Member));
+        state.members.insert(name("short"), member(Some(100), Standing::Member));
+        state.members.insert(name("long"), member(Some(200), Standing::Member));
+        state.members.insert(name("leaves"), member(Some(50), Standing::Emptying));
+        // (now, maintained, the next end)
+        let rows: [(u64, &[&str], Option<u64>); 3] =
+            [(0, &["long", "short"], Some(100)), (100, &["long"], Some(200)), (200, &[], None)];
+        for (now_ms, expected, end) in rows {
+            let seen: Vec<_> = state
+                .members
+                .keys()
+                .filter(|cluster| maintained(&state, cluster, now_ms).is_some())
+                .collect();
+            assert_eq!(seen.iter().map(|c| c.as_str()).collect::<Vec<_>>(), expected, "{now_ms}");
+            assert_eq!(next_end(&state, now_ms), end, "{now_ms}");
+        }
+    }
 }

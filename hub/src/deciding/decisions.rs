@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_placement::catalog::{Catalog, Placement, Problem};
-use nave_placement::decide::{Decision, Memory, Numbers, Place, Settled, apps};
+use nave_placement::check::{self, DecisionStep};
+use nave_placement::decide::{Decision, Memory, Moment, Numbers, Place, Settled, apps};
+use nave_placement::fleet::Fleet;
 use nave_placement::report::EntryState;
 use nave_placement::{AppKey, ClusterName};
 
@@ -47,27 +49,50 @@ pub fn remembered(state: &State, catalog: &Catalog) -> Memory {
     memory
 }
 
-/// Whether an app is healthy on a cluster, as its spoke reported last.
+/// Whether an app is healthy on a cluster, as its spoke reported last of what it is told to run now.
 pub fn is_healthy(state: &State, cluster: &ClusterName, app: &AppKey) -> bool {
-    let report = state.reports.get(cluster);
-    report.and_then(|report| report.entries.get(app)).is_some_and(|entry| entry.state == EntryState::Healthy)
+    let (Some(report), Some(told)) = (state.reports.get(cluster), state.told.get(cluster)) else {
+        return false;
+    };
+    let current = (report.epoch, report.generation) == told.assignment.order();
+    let assigned = told.assignment.entries.contains_key(app);
+    let healthy = report.entries.get(app).is_some_and(|entry| entry.state == EntryState::Healthy);
+    current && assigned && healthy
 }
 
-/// What placements say that is decided and shown, and that this version does not carry out: warnings, so that nobody waits.
-pub fn not_carried_out(catalog: &Catalog) -> Vec<Problem> {
-    const FAILOVER: &str = "spec.pick.failover: this version of the hub does not let deciding know of silent spokes, so nothing fails over yet; `hub decide` shows what would";
-    const REPLICAS: &str =
-        "spec.replicas: this version does not put the shares into manifests yet; `hub decide` shows them";
-    let mut problems = Vec::new();
-    for (object, placement) in catalog.placements() {
-        let failover = placement.pick.as_ref().is_some_and(|pick| pick.failover.is_some());
-        for (given, message) in [(failover, FAILOVER), (placement.replicas.is_some(), REPLICAS)] {
-            let problem =
-                || Problem::at(&object.object.origin, message).of(Some(&object.object.id)).warning();
-            problems.extend(given.then(problem));
+/// Has the checker look at each decision that changed. What breaks a rule is not carried out: such a placement keeps what it
+/// had, and a problem tells so.
+pub fn checked(
+    catalog: &Catalog,
+    fleet: &Fleet,
+    remembered: &Memory,
+    mut decisions: Vec<Decision>,
+    moment: Moment<'_>,
+) -> (Vec<Decision>, Vec<Problem>) {
+    let placements: BTreeMap<&str, _> = catalog
+        .placements()
+        .map(|(object, placement)| (&*object.object.id.name, (object, placement)))
+        .collect();
+    let nothing = Settled::default();
+    let mut refused = Vec::new();
+    for decision in &mut decisions {
+        let previous = remembered.get(&decision.placement).unwrap_or(&nothing);
+        let next = &decision.settled;
+        let Some((object, placement)) = placements.get(&*decision.placement) else { continue };
+        if (&previous.chosen, &previous.shares) == (&next.chosen, &next.shares) {
+            continue;
+        }
+        let apps = &decision.apps;
+        let step = DecisionStep { placement, apps, fleet, previous, next, moment };
+        if let Some(violation) = check::decision(&step).first() {
+            let message = format!(
+                "nothing of it changes, since what was decided breaks its rules: {violation}; this is a fault of Nave, please report it"
+            );
+            refused.push(Problem::at(&object.object.origin, message).of(Some(&object.object.id)));
+            decision.settled = previous.clone();
         }
     }
-    problems
+    (decisions, refused)
 }
 
 /// The records that differ from what was decided now.

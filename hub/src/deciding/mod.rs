@@ -9,5 +9,6 @@ mod assignments;
 mod bundles;
 pub mod core;
 pub mod decisions;
+pub mod hearing;
 pub mod revision;
 pub mod run;

@@ -18,13 +18,18 @@ use tracing::{error, info, warn};
 
 use super::bundles::BundleObjects;
 use super::core::{self, Revision};
+use super::hearing::Claims;
 use super::revision::{Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
+use crate::sessions::service::Sessions;
 use crate::state::{CommitError, Ledger, WireCodec};
 use crate::store::bundles::{BundleError, Bundles};
 
 /// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
 const STEPS: usize = 64;
+
+/// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What the rest of the hub sees of deciding; replaced whole.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +48,8 @@ pub struct Picture {
     pub too_large: BTreeSet<ClusterName>,
     /// Of these, the objects that two apps of one cluster define.
     pub clashes: Vec<Problem>,
+    /// Of these, decisions that the checker objects to.
+    pub refused: Vec<Problem>,
     /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
     pub settled: Option<CommitId>,
     /// Why the newest commit is not in effect, if it is not.
@@ -69,6 +76,7 @@ enum DecideError {
 /// The task and what it needs.
 pub struct Deciding {
     ledger: Arc<Ledger>,
+    sessions: Arc<Sessions>,
     repository: Repository,
     place: Place,
     bundles: Arc<Bundles>,
@@ -84,12 +92,19 @@ pub struct Deciding {
     waiting: Option<Hold>,
     /// Objects in effect whose last good form could not be read since the start.
     unread: BTreeSet<ObjectId>,
+    /// What decisions took of what is free.
+    claims: Claims,
+    /// When the time alone changes a decision, Unix milliseconds.
+    due_ms: Option<u64>,
+    /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
+    open: bool,
 }
 
 impl Deciding {
     /// Over these rooms; `picture` is where the outcome is shown.
     pub fn new(
         ledger: Arc<Ledger>,
+        sessions: Arc<Sessions>,
         repository: Repository,
         place: Place,
         bundles: Arc<Bundles>,
@@ -98,6 +113,7 @@ impl Deciding {
         let objects = Arc::new(BundleObjects::new(bundles.clone()));
         Self {
             ledger,
+            sessions,
             repository,
             place,
             bundles,
@@ -110,15 +126,23 @@ impl Deciding {
             limits: GuardLimits::default(),
             waiting: None,
             unread: BTreeSet::new(),
+            claims: Claims::default(),
+            due_ms: None,
+            open: false,
         }
     }
 
     /// Decides until cancelled.
     pub async fn run(mut self, mut observations: watch::Receiver<Observation>, cancel: CancellationToken) {
         let mut inputs = self.ledger.inputs();
+        let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
+        let mut changes = self.ledger.changes();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
+            contacts.mark_unchanged();
+            freed.mark_unchanged();
+            changes.mark_unchanged();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
@@ -141,11 +165,34 @@ impl Deciding {
                     None => std::future::pending().await,
                 }
             };
+            let now_ms = self.ledger.now_ms();
+            let end = core::next_end(&self.ledger.state(), now_ms);
+            let due = async {
+                match end.into_iter().chain(self.due_ms).min() {
+                    Some(due) => {
+                        tokio::time::sleep(Duration::from_millis(due.saturating_sub(now_ms).max(1))).await
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            // Placements that take all that match take silent clusters too, whatever these have free.
+            let (picks, open) = (self.picks(), self.open);
+            let heard = async {
+                tokio::select! {
+                    Ok(()) = contacts.changed(), if picks => {}
+                    Ok(()) = freed.changed(), if open => {}
+                    Ok(()) = changes.changed(), if open => {}
+                    else => std::future::pending().await,
+                }
+                tokio::time::sleep(TOGETHER).await;
+            };
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = observations.changed() => if changed.is_err() { return },
                 changed = inputs.changed() => if changed.is_err() { return },
                 () = pause => {}
+                () = due => {}
+                () = heard => {}
             }
         }
     }
@@ -180,6 +227,12 @@ impl Deciding {
             }
         }
         Ok(())
+    }
+
+    /// Whether a placement picks: then it matters who is heard.
+    fn picks(&self) -> bool {
+        let catalog = self.revision.as_ref().map(|revision| &revision.catalog);
+        catalog.is_some_and(|catalog| catalog.placements().any(|(_, placement)| placement.pick.is_some()))
     }
 
     fn taken(&self) -> Option<CommitId> {
@@ -284,7 +337,6 @@ impl Deciding {
         };
         let mut all = catalog.problems.clone();
         all.extend(problems);
-        all.extend(super::decisions::not_carried_out(&catalog));
         all.sort();
         all.dedup();
         Ok((Revision { catalog: Arc::new(catalog), forms, allowances: Vec::new(), author }, all))
@@ -337,10 +389,19 @@ impl Deciding {
         let Some(revision) = self.revision.clone() else { return Ok(false) };
         let objects = self.objects.clone();
         let codec = WireCodec(move |digest: &nave_placement::Digest| objects.of(digest));
+        let now_ms = self.ledger.now_ms();
+        let mut hearing = self.sessions.hearing();
+        hearing.claims = self.claims.clone();
+        hearing.remember(&self.picture.borrow().fleet);
         let decided = {
             let state = self.ledger.state();
-            core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, self.ledger.now_ms())
+            core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, &hearing, now_ms)
         };
+        for problem in
+            decided.refused.iter().filter(|problem| !self.picture.borrow().refused.contains(problem))
+        {
+            error!(catalog = %self.place.name, "{problem}");
+        }
         let wrote = !decided.writes.is_empty();
         for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {
             error!(%cluster, "its assignment is larger than the store takes; it keeps what it has: run fewer apps there");
@@ -349,10 +410,13 @@ impl Deciding {
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
         }
+        self.claims.add(decided.taken, now_ms);
+        (self.due_ms, self.open) = (decided.due_ms, decided.open);
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.fleet = decided.fleet;
             next.decisions = decided.decisions;
+            next.refused = decided.refused;
             next.wanted = decided.wanted;
             next.clashes = clashes;
             next.too_large = decided.too_large;
@@ -383,7 +447,7 @@ impl Deciding {
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.revision.clone_from(&self.revision);
-            next.problems = self.problems.iter().chain(&next.clashes).cloned().collect();
+            next.problems = self.problems.iter().chain(&next.clashes).chain(&next.refused).cloned().collect();
             next.problems.sort();
             next.settled = head.cloned();
             next.inputs = inputs;

@@ -6,7 +6,7 @@ use nave_placement::catalog::CommitId;
 use nave_placement::guard::{Hold, HoldCause};
 use tokio::time::{Instant, timeout_at};
 
-use super::look::Selection;
+use super::look::{Selection, worked_on};
 use super::service::OperatorService;
 use super::views::{Phase, StatusView, WaitOutcome, WaitView};
 use crate::deciding::run::chain;
@@ -164,6 +164,9 @@ fn pending(status: &StatusView) -> String {
                 if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
             format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
         }
-        None => "assignments are under way".to_owned(),
+        None => match status.maintained.iter().next() {
+            Some((cluster, maintenance)) => format!("cluster {cluster} is {}", worked_on(maintenance)),
+            None => "assignments are under way".to_owned(),
+        },
     }
 }

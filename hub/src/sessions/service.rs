@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::Stream;
 use futures::stream::{self, BoxStream};
 use nave_placement::assign::{Epoch, Generation};
+use nave_placement::fleet::Resources;
 use nave_placement::{ClusterName, Digest};
 use nave_proto::limits::{INLINE_BUNDLE, INLINE_TOTAL};
 use nave_proto::v1::{self, session_server, to_spoke};
@@ -18,6 +19,7 @@ use tracing::{info, warn};
 use super::asking::{Desk, Way, desk};
 use super::core::{Action, Alarm, Core, View};
 use super::effects::effects;
+use crate::deciding::hearing::Hearing;
 use crate::listener::Peer;
 use crate::members::Members;
 use crate::pki::MacKey;
@@ -40,6 +42,8 @@ pub struct Live {
     pub address: String,
     /// What the spoke has stored, as far as it said.
     pub accepted: Option<(Epoch, Generation)>,
+    /// What the cluster has left, and when its spoke said so; it ends with the session.
+    pub free: Option<(Arc<Resources>, u64)>,
 }
 
 /// All sessions, and what they need.
@@ -51,11 +55,17 @@ pub struct Sessions {
     addresses: Arc<[String]>,
     live: Mutex<BTreeMap<ClusterName, Live>>,
     alarms: Mutex<BTreeMap<ClusterName, Alarm>>,
+    /// When this hub began to serve; Unix milliseconds.
+    since_ms: u64,
     /// When each cluster was seen last, since this hub started; Unix milliseconds.
     seen: Mutex<BTreeMap<ClusterName, u64>>,
     next: AtomicU64,
     /// Counts sessions that began or ended, and acceptances.
     changed: watch::Sender<u64>,
+    /// Counts sessions that began or ended.
+    contacts: watch::Sender<u64>,
+    /// Counts what was said to be free.
+    freed: watch::Sender<u64>,
     closing: CancellationToken,
 }
 
@@ -74,6 +84,7 @@ impl Sessions {
         closing: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
+            since_ms: ledger.now_ms(),
             ledger,
             members,
             mac,
@@ -84,6 +95,8 @@ impl Sessions {
             seen: Mutex::default(),
             next: AtomicU64::new(1),
             changed: watch::Sender::new(0),
+            contacts: watch::Sender::new(0),
+            freed: watch::Sender::new(0),
             closing,
         })
     }
@@ -103,14 +116,41 @@ impl Sessions {
         lock(&self.seen).clone()
     }
 
+    /// When this hub began to serve, before which it has seen nobody; Unix milliseconds.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
     /// Counts sessions that began or ended, and acceptances.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    fn view(&self, cluster: &ClusterName) -> Option<View> {
+    /// Counts sessions that began or ended.
+    pub fn contacts(&self) -> watch::Receiver<u64> {
+        self.contacts.subscribe()
+    }
+
+    /// Counts what was said to be free.
+    pub fn freed(&self) -> watch::Receiver<u64> {
+        self.freed.subscribe()
+    }
+
+    /// What deciding may know of members. Who is connected is looked at first: whoever ends in between was seen.
+    pub fn hearing(&self) -> Hearing {
+        let connected =
+            lock(&self.live).iter().map(|(name, live)| (name.clone(), live.free.clone())).collect();
+        Hearing { since_ms: self.since_ms, connected, seen: self.seen(), ..Hearing::default() }
+    }
+
+    /// What is known of a member, as long as it is this key.
+    fn view(&self, cluster: &ClusterName, key: &str) -> Option<View> {
         let state = self.ledger.state();
         let member = state.members.get(cluster).filter(|m| m.standing != Standing::Revoked)?;
+        // Another cluster may have got the name since the session began.
+        if member.public_key != key {
+            return None;
+        }
         Some(View {
             told: state.told(cluster),
             report: state.reports.get(cluster).map(|r| r.record.clone()),
@@ -134,11 +174,13 @@ impl Sessions {
             since_ms: self.ledger.now_ms(),
             address: address.to_owned(),
             accepted: None,
+            free: None,
         };
         if let Some(older) = lock(&self.live).insert(cluster.clone(), live) {
             older.cancel.cancel();
         }
         lock(&self.alarms).remove(cluster);
+        self.contacts.send_modify(|n| *n += 1);
         self.changed.send_modify(|n| *n += 1);
         (id, cancel, desk)
     }
@@ -155,6 +197,7 @@ impl Sessions {
             lock(&self.seen).insert(cluster.clone(), self.ledger.now_ms());
         }
         drop(live);
+        self.contacts.send_modify(|n| *n += 1);
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -163,6 +206,13 @@ impl Sessions {
             live.accepted = Some(order);
         }
         self.changed.send_modify(|n| *n += 1);
+    }
+
+    fn free(&self, cluster: &ClusterName, id: u64, free: Option<Resources>) {
+        if let Some(live) = lock(&self.live).get_mut(cluster).filter(|l| l.id == id) {
+            live.free = free.map(|free| (Arc::new(free), self.ledger.now_ms()));
+        }
+        self.freed.send_modify(|n| *n += 1);
     }
 
     /// Puts small bundles that the spoke may lack into an assignment.
@@ -189,24 +239,36 @@ impl Sessions {
         entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).any(|e| e.bundle == *bundle)
     }
 
-    /// The cluster at the other end of a request, if its certificate is a member's.
-    pub(crate) fn caller<T>(&self, request: &Request<T>) -> Result<(ClusterName, String), Status> {
+    /// Who is at the other end of a request, if their certificate is a member's.
+    pub(crate) fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no connection"))?;
         let certificate = peer.certificate.as_ref();
         let certificate =
             certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
-        let cluster = self.members.authenticate(certificate);
-        let cluster =
-            cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
-        Ok((cluster, peer.address.clone()))
+        let member = self.members.authenticate(certificate);
+        let (cluster, key) =
+            member.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
+        Ok(Caller { cluster, key, address: peer.address.clone() })
     }
+}
+
+/// A member that calls.
+pub(crate) struct Caller {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Its public key, in hex: the member is this key.
+    key: String,
+    /// From where.
+    address: String,
 }
 
 /// One open session. Its stream does all the work when tonic polls it, so that a session costs no task of its own.
 struct Session {
     sessions: Arc<Sessions>,
     cluster: ClusterName,
+    /// The member's public key, as its certificate has it.
+    key: String,
     id: u64,
     cancel: CancellationToken,
     core: Core,
@@ -265,13 +327,13 @@ impl Session {
     }
 
     async fn received(&mut self, message: v1::FromSpoke) -> Result<(), CommitError> {
-        let Some(view) = self.sessions.view(&self.cluster) else { return self.revoked() };
+        let Some(view) = self.sessions.view(&self.cluster, &self.key) else { return self.revoked() };
         let actions = self.core.on_message(message, &view);
         self.carry_out(actions).await
     }
 
     async fn offer(&mut self) -> Result<(), CommitError> {
-        let Some(view) = self.sessions.view(&self.cluster) else { return self.revoked() };
+        let Some(view) = self.sessions.view(&self.cluster, &self.key) else { return self.revoked() };
         let actions = self.core.offer(&view);
         self.carry_out(actions).await
     }
@@ -316,9 +378,10 @@ impl Session {
                 Action::Accepted(epoch, generation) => {
                     self.sessions.accepted(&self.cluster, self.id, (epoch, generation));
                 }
+                Action::Free(free) => self.sessions.free(&self.cluster, self.id, free),
                 Action::Answered(answer) => self.desk.answered(answer),
                 Action::Seed(_) => {
-                    if let Some(view) = self.sessions.view(&self.cluster) {
+                    if let Some(view) = self.sessions.view(&self.cluster, &self.key) {
                         actions.extend(self.core.seeded(&view));
                     }
                 }
@@ -354,7 +417,7 @@ impl session_server::Session for SessionService {
         &self,
         request: Request<Streaming<v1::FromSpoke>>,
     ) -> Result<Response<Self::OpenStream>, Status> {
-        let (cluster, address) = self.0.caller(&request)?;
+        let Caller { cluster, key, address } = self.0.caller(&request)?;
         let changes = self.0.ledger.changes_of(&cluster);
         let (id, cancel, desk) = self.0.begin(&cluster, &address);
         info!(%cluster, address, "session");
@@ -363,6 +426,7 @@ impl session_server::Session for SessionService {
             core: Core::new(cluster.to_string(), self.0.mac.clone()),
             desk,
             cluster,
+            key,
             id,
             cancel,
             inbound: request.into_inner(),

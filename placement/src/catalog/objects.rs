@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pick, Replicas, Treatment};
 use crate::ClusterName;
-use crate::select::{Condition, Selector, Taint, Toleration};
+use crate::fleet::Taint;
+use crate::select::{Condition, Selector, Toleration};
 
 /// The specification of one object.
 #[derive(Clone, Debug, PartialEq)]

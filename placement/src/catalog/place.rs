@@ -12,7 +12,8 @@ use super::references::{Reference, References};
 use super::yaml::Value;
 use super::{Percent, treat};
 use crate::ClusterName;
-use crate::select::{Condition, Effect, Look, Taint, Toleration, thousandths};
+use crate::fleet::{Effect, Taint};
+use crate::select::{Condition, Look, Toleration, thousandths};
 
 /// The fields.
 pub(super) const FIELDS: &[&str] = &["apps", "clusters", "tolerations", "pick", "replicas"];

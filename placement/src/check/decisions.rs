@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::{Count, Placement};
 use crate::decide::{Cause, Moment, Settled};
-use crate::fleet::{Candidate, Contact, Fact, Fleet};
-use crate::select::{Effect, Operator, Truth};
+use crate::fleet::{Candidate, Contact, Effect, Fact, Fleet};
+use crate::select::{Operator, Truth};
 use crate::{AppKey, ClusterName};
 
 /// A step of one placement.

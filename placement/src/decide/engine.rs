@@ -41,6 +41,8 @@ pub struct Settling {
     pub taken: BTreeMap<ClusterName, Resources>,
     /// When the time alone would change something, in Unix milliseconds.
     pub due_ms: Option<u64>,
+    /// Whether a rule waits for clusters to become healthy, to be heard, or to have something free.
+    pub open: bool,
 }
 
 /// Decides.
@@ -214,6 +216,7 @@ impl Engine {
         }
         settling.taken.iter().for_each(|(name, taken)| self.index.take(name, taken));
         settling.due_ms = self.timed.first().map(|(due, _)| *due);
+        settling.open = !self.open.is_empty();
         settling
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::bits::Bits;
 use crate::ClusterName;
-use crate::fleet::{Candidate, Contact, Fact, Fleet, Resources};
-use crate::select::{Condition, Effect, Reads, Taint, Truth, values};
+use crate::fleet::{Candidate, Contact, Effect, Fact, Fleet, Resources, Taint};
+use crate::select::{Condition, Reads, Truth, values};
 
 /// Something that is true of some clusters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

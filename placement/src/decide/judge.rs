@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::Reason;
 use crate::ClusterName;
 use crate::catalog::{ClusterSelection, Placement};
-use crate::fleet::{Candidate, Contact};
-use crate::select::{Effect, Tolerance, Truth, tolerance};
+use crate::fleet::{Candidate, Contact, Effect};
+use crate::select::{Tolerance, Truth, tolerance};
 
 /// What came of a predicate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -140,7 +140,7 @@ fn terms(selection: &ClusterSelection, name: &ClusterName, cluster: &Candidate) 
 }
 
 fn taints(placement: &Placement, cluster: &Candidate, now_ms: u64) -> Vec<Check> {
-    let judged = |(taint, since): (&crate::select::Taint, &Option<u64>)| {
+    let judged = |(taint, since): (&crate::fleet::Taint, &Option<u64>)| {
         let tolerated = tolerance(&placement.tolerations, taint, *since, now_ms);
         let reason = || Reason::NotTolerated { taint: taint.clone() };
         let mut checked = check(format!("taint {taint}"), None, None);

@@ -13,8 +13,8 @@ use super::lanes::Lanes;
 use super::score::{Score, Scored, scores};
 use super::{Cause, Moment, Numbers, Place, Reason, Settled, StandIn, lot};
 use crate::catalog::{Count, Pick};
-use crate::fleet::{Candidate, Contact, Fact, Resources};
-use crate::select::{Effect, Tolerance, Toleration, tolerance};
+use crate::fleet::{Candidate, Contact, Effect, Fact, Resources};
+use crate::select::{Tolerance, Toleration, tolerance};
 use crate::{AppKey, ClusterName};
 
 /// How a cluster comes into the pool.
@@ -186,7 +186,7 @@ impl<'s, 'a> Choosing<'s, 'a> {
     /// How many taints say that others are preferred.
     fn avoided(&self, cluster: &Candidate) -> usize {
         let now_ms = self.at.moment.now_ms;
-        let avoids = |(taint, since): &(&crate::select::Taint, &Option<u64>)| {
+        let avoids = |(taint, since): &(&crate::fleet::Taint, &Option<u64>)| {
             taint.effect == Effect::PreferNoSchedule
                 && tolerance(self.at.tolerations, taint, **since, now_ms) == Tolerance::None
         };

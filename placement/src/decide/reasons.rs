@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ClusterName;
 use crate::catalog::Count;
-use crate::select::{FactName, Look, Shown, Taint};
+use crate::fleet::Taint;
+use crate::select::{FactName, Look, Shown};
 
 /// Why a placement chose a cluster, or did not. Closed; with the values that were seen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

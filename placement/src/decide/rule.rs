@@ -11,8 +11,8 @@ use super::index::{Index, Posting, Statement};
 use super::{Numbers, Settled};
 use crate::AppKey;
 use crate::catalog::{ClusterSelection, Pick, Placement, Preferred};
-use crate::fleet::Candidate;
-use crate::select::{Effect, FactName, Look, Operator, Reads, Tolerance, tolerance};
+use crate::fleet::{Candidate, Effect};
+use crate::select::{FactName, Look, Operator, Reads, Tolerance, tolerance};
 
 /// A placement, and what it chose.
 pub(super) struct Rule {

@@ -123,10 +123,10 @@ fn an_expression_is_evaluated_once_for_each_cluster_however_many_rules_use_it() 
 fn time_alone_wakes_only_who_waits_for_it() {
     let (mut engine, mut fleet) = hundred();
     let changed = fleet.get_mut(&name(7)).expect("a cluster");
-    let taint = crate::select::Taint {
+    let taint = crate::fleet::Taint {
         key: "x".into(),
         value: String::new(),
-        effect: crate::select::Effect::NoExecute,
+        effect: crate::fleet::Effect::NoExecute,
     };
     changed.taints.insert(taint, Some(0));
     let mut patient = placement("k0=7");

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use amount::{AmountError, Shown, thousandths};
 pub use condition::{Condition, ConditionError, Reads, Truth, values};
 pub use facts::{FACTS, FactName, Look, LookError, UnknownFact};
-pub use taints::{Effect, Taint, Tolerance, Toleration, tolerance};
+pub use taints::{Tolerance, Toleration, tolerance};
 
 /// A set of requirements, all of which must hold. An empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,43 +3,9 @@
 //! In: a cluster's taints, a placement's tolerations, the time. Out: whether a taint matters, and how long it does not.
 //! Never: lets a taint whose beginning is not known run out.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-/// What a taint does to what does not tolerate it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Effect {
-    /// Nothing new is placed; what is there stays.
-    NoSchedule,
-    /// Others are preferred.
-    PreferNoSchedule,
-    /// Nothing new is placed, and what is there goes.
-    NoExecute,
-}
-
-/// A taint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Taint {
-    /// Its key.
-    pub key: String,
-    /// Its value; empty for none.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub value: String,
-    /// What it does.
-    pub effect: Effect,
-}
-
-impl fmt::Display for Taint {
-    /// `key=value:Effect`, as `kubectl taint` writes it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.key)?;
-        if !self.value.is_empty() {
-            write!(f, "={}", self.value)?;
-        }
-        write!(f, ":{:?}", self.effect)
-    }
-}
+use crate::fleet::{Effect, Taint};
 
 /// What a placement puts up with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,7 @@ use nave_placement::catalog::{
 };
 use nave_placement::check::{self, DecisionStep, DecisionViolation};
 use nave_placement::decide::{Cause, Engine, Moment, Place, Settled, StandIn};
-use nave_placement::fleet::{Candidate, Contact, Fleet};
-use nave_placement::select::{Effect, Taint};
+use nave_placement::fleet::{Candidate, Contact, Effect, Fleet, Taint};
 
 use super::world::{cluster_name, web};
 

@@ -7,8 +7,8 @@ use nave_placement::catalog::{
     AppSelection, ClusterSelection, Count, Divide, Failover, ObjectTarget, OnReturn, Percent, Pick,
     Placement, Preference, Preferred, Replicas, Spread,
 };
-use nave_placement::fleet::{Candidate, Contact, Fact, Fleet, Resources};
-use nave_placement::select::{Condition, Effect, Look, Selector, Taint, Toleration};
+use nave_placement::fleet::{Candidate, Contact, Effect, Fact, Fleet, Resources, Taint};
+use nave_placement::select::{Condition, Look, Selector, Toleration};
 use nave_placement::{AppKey, ClusterName};
 
 /// Numbers that are used up one by one; after the last they are 0.

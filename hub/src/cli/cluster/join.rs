@@ -1,6 +1,6 @@
-//! `hub cluster join`: a token, and what starts a spoke with it.
+//! `hub cluster join` and `replace`: a token, and what starts a spoke with it.
 //!
-//! In: a name, labels, how the spoke is to be installed. Out: a command, a manifest, or the token for a script.
+//! In: a name, perhaps labels, how the spoke is to be installed. Out: a command, a manifest, or the token for a script.
 //! Never: makes a token for something that cannot be installed.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use nave_proto::v1;
 
 use super::super::arguments::{interval, label, millis};
 use super::super::client::{Client, document, request};
-use super::super::output::{Output, print};
+use super::super::output::{Document, Output, print};
 use super::install::Install;
 use super::manifest::manifest;
 use crate::operator::views::JoinView;
@@ -29,6 +29,24 @@ pub(super) struct Arguments {
     /// How long the token is valid
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
     valid: Duration,
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: Form,
+    #[command(flatten)]
+    install: Install,
+}
+
+/// Arguments of `replace`.
+#[derive(Args)]
+pub(super) struct Replacing {
+    /// The cluster's name
+    name: String,
+    /// How long the token is valid
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
+    valid: Duration,
+    /// Why, for the audit log
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
     /// How to print it
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: Form,
@@ -62,6 +80,21 @@ pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Re
     let labels = label.into_iter().collect();
     let asked = v1::ClusterJoinRequest { cluster: name, labels, set, valid_ms: millis(valid) };
     let answer = document(client.cluster_join(request(asked)).await)?;
+    show(&answer, output, &install, policy.as_deref())
+}
+
+/// Makes the token for the cluster that replaces one.
+pub(super) async fn replace(client: &mut Client, arguments: Replacing) -> anyhow::Result<()> {
+    let Replacing { name, valid, reason, output, install } = arguments;
+    install.check(output == Form::Manifest)?;
+    let policy = install.policy()?;
+    let asked = v1::ClusterReplaceRequest { cluster: name, valid_ms: millis(valid), reason };
+    let answer = document(client.cluster_replace(request(asked)).await)?;
+    show(&answer, output, &install, policy.as_deref())
+}
+
+/// Prints the token in its form.
+fn show(answer: &Document, output: Form, install: &Install, policy: Option<&str>) -> anyhow::Result<()> {
     let form = match output {
         Form::Manifest => {
             let view: JoinView = answer.view()?;
@@ -71,7 +104,7 @@ pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Re
                 view.expires,
                 install.image()
             );
-            return print(&manifest(&install, policy.as_deref(), &view.token)?);
+            return print(&manifest(install, policy, &view.token)?);
         }
         Form::Table | Form::Wide => {
             let view: JoinView = answer.view()?;
