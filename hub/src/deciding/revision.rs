@@ -245,3 +245,32 @@ fn options(catalog: &CatalogName, app: &App) -> Options {
         treatment: app.treatment.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_divides_replicas_is_refused_and_its_neighbours_stand() {
+        let rule = |name: &str, more: &str| {
+            format!(
+                "---\napiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec:\n  \
+                 apps: {{names: [web]}}\n  clusters: {{selector: {{}}}}\n{more}"
+            )
+        };
+        let divides = "  replicas: {target: {kind: Deployment, name: web}, total: 30, divide: Even}\n";
+        let picks = "  pick: {count: 1, failover: {unreachable: 5m}}\n";
+        let text = rule("divides", divides) + &rule("picks", picks);
+        let parsed = catalog::parse_file("rules.yaml", text.as_bytes());
+        assert_eq!(parsed.problems, []);
+        let refused = refuse(parsed);
+        let stands: Vec<bool> = refused.documents.iter().map(|document| document.object.is_some()).collect();
+        assert_eq!(stands, [false, true]);
+        assert!(refused.documents[0].id.is_some(), "it is not taken for removed");
+        let problem = refused.problems[0].to_string();
+        assert!(
+            problem.contains("error: Placement/divides: spec.replicas is not supported by this version"),
+            "{problem}"
+        );
+    }
+}

@@ -166,9 +166,11 @@ impl Deciding {
                 }
             };
             let now_ms = self.ledger.now_ms();
-            let end = core::next_end(&self.ledger.state(), now_ms);
+            // What failed is tried again after its pause, not whenever something is still due.
+            let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms).min();
+            let end = end.filter(|_| retry.is_none());
             let due = async {
-                match end.into_iter().chain(self.due_ms).min() {
+                match end {
                     Some(due) => {
                         tokio::time::sleep(Duration::from_millis(due.saturating_sub(now_ms).max(1))).await
                     }
