@@ -260,6 +260,10 @@ impl Group<'_, '_> {
         let gone = self.chosen(step.previous).filter(|name| !step.next.chosen.contains_key(*name));
         for name in gone {
             let cluster = self.members[name];
+            // First, as all that follows looks at the others: a rule that changed may let go thousands.
+            if step.has_to_leave(name, cluster) {
+                continue;
+            }
             let stood_in = step.previous.chosen[name].stands_in.as_ref();
             // Somebody stood in for it and is healthy.
             let replaced = step.previous.chosen.iter().any(|(other, place)| {
@@ -275,8 +279,8 @@ impl Group<'_, '_> {
             });
             let per = step.placement.pick.as_ref().and_then(|pick| pick.per.as_ref());
             let in_no_group = per.is_some_and(|per| per.text(cluster) == Fact::Absent);
-            let allowed = step.has_to_leave(name, cluster)
-                || (changed || replaced && left || no_longer_needed || in_no_group) && !cluster.maintained;
+            let allowed =
+                (changed || replaced && left || no_longer_needed || in_no_group) && !cluster.maintained;
             if !allowed {
                 found.push(DecisionViolation::Moved(name.clone()));
             }
