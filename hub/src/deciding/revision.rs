@@ -262,7 +262,7 @@ mod tests {
         let picks = "  pick: {count: 1, failover: {unreachable: 5m}}\n";
         let text = rule("divides", divides) + &rule("picks", picks);
         let parsed = catalog::parse_file("rules.yaml", text.as_bytes());
-        assert_eq!(parsed.problems, []);
+        assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
         let refused = refuse(parsed);
         let stands: Vec<bool> = refused.documents.iter().map(|document| document.object.is_some()).collect();
         assert_eq!(stands, [false, true]);
