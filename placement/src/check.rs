@@ -5,16 +5,17 @@
 //!
 //! The cost is that of one look at every entry of the clusters that change, so that a hub can afford it before each commit.
 
+mod leftovers;
 mod limits;
 mod objects;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::assign::{AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Options, Told};
+use crate::assign::{AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, Told};
 use crate::catalog::GuardLimits;
 use crate::decide::Wanted;
-use crate::guard::{Approval, EntryKey, PastLoss};
+use crate::guard::{Approval, EntryKey, HoldCause, PastLoss};
 use crate::report::Report;
 use crate::{AppKey, ClusterName};
 
@@ -180,10 +181,13 @@ impl Step<'_> {
                 let raised = Entry {
                     drops: before.drops,
                     drops_cause: before.drops_cause.clone(),
+                    drops_of: before.drops_of.clone(),
                     commit: before.commit.clone(),
                     ..after.clone()
                 };
-                if raised != *before || after.drops <= before.drops || after.commit != before.commit {
+                let others = after.drops_of.is_some() && after.drops_of != before.drops_of;
+                let more = after.drops > before.drops || others;
+                if raised != *before || !more || after.commit != before.commit {
                     found.push(Violation::ChangedWithoutVersion { cluster, app });
                 }
                 continue;
@@ -244,6 +248,7 @@ impl Step<'_> {
             Cause::Operator { by } => self.change.emptied.get(self.cluster) == Some(by),
             Cause::Approved { hold, by } => self.change.approvals.iter().any(|approval| {
                 let covered = approval.hold.entries.contains(&(app.clone(), self.cluster.clone()));
+                let covered = covered && !matches!(approval.hold.cause, HoldCause::Leftovers { .. });
                 approval.hold.id == *hold && approval.by == *by && covered
             }),
         }
@@ -257,6 +262,19 @@ impl Step<'_> {
             let (cluster, app) = (self.cluster.clone(), app.clone());
             match after.leaving.get(&app) {
                 Some(same) if same == record => {}
+                Some(raised)
+                    if Leaving {
+                        objects: record.objects,
+                        drops_of: record.drops_of.clone(),
+                        ..raised.clone()
+                    } == *record
+                        && leftovers::approved(
+                            self.change,
+                            self.cluster,
+                            before,
+                            &app,
+                            raised.drops_of.as_ref(),
+                        ) == Some(raised.objects as usize) => {}
                 Some(_) => found.push(Violation::LeavingChanged { cluster, app }),
                 None => {
                     let done = report.is_some_and(|report| report.left.contains(&app));

@@ -1,7 +1,8 @@
 //! Claims: objects that two apps of one cluster define.
 //!
 //! In: the forms of apps, the objects of their bundles, what every cluster shall run. Out: every [`Clash`].
-//! Never: decides who yields. The spoke lets the first app by key have the object; this only says so before it gets there.
+//! Never: decides who yields. The spoke leaves the object to the app that runs it, or else to the first by key; this only
+//! says so before it gets there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub struct Shared(BTreeMap<ObjectKey, BTreeSet<AppKey>>);
 /// Two apps that define the same objects and meet on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clash {
-    /// The app that has the objects where both run.
+    /// The app that gets the objects where neither has them yet.
     pub holder: AppKey,
     /// The app that does not get them.
     pub other: AppKey,
@@ -89,7 +90,7 @@ impl std::fmt::Display for Clash {
         };
         write!(
             f,
-            "{first}{more} is defined by app {} too, and both are on {}{beyond}, where {} has it; remove it from one of the two",
+            "{first}{more} is defined by app {} too, and both are on {}{beyond}, where the app that has it keeps it, or else {} gets it; remove it from one of the two",
             self.holder,
             clusters.join(", "),
             self.holder
@@ -154,7 +155,7 @@ mod tests {
                 &["a: ConfigMap/x ConfigMap/y", "b: ConfigMap/x"],
                 &["fra-1: a b", "fra-2: a"],
                 &[
-                    "ConfigMap x is defined by app a too, and both are on fra-1, where a has it; remove it from one of the two",
+                    "ConfigMap x is defined by app a too, and both are on fra-1, where the app that has it keeps it, or else a gets it; remove it from one of the two",
                 ],
             ),
             (&["a: ConfigMap/x", "b: ConfigMap/x"], &["fra-1: a", "fra-2: b"], &[]),
@@ -166,14 +167,14 @@ mod tests {
                 &["a@one: ConfigMap/x ConfigMap/y", "b@one: ConfigMap/x ConfigMap/y"],
                 &["c-1: a b", "c-2: a b", "c-3: a b", "c-4: a b"],
                 &[
-                    "ConfigMap one/x and 1 more is defined by app a too, and both are on c-1, c-2, c-3 and 1 more, where a has it; remove it from one of the two",
+                    "ConfigMap one/x and 1 more is defined by app a too, and both are on c-1, c-2, c-3 and 1 more, where the app that has it keeps it, or else a gets it; remove it from one of the two",
                 ],
             ),
             (
                 &["a: ConfigMap/x", "b: ConfigMap/x", "c: ConfigMap/x"],
                 &["fra-1: a c"],
                 &[
-                    "ConfigMap x is defined by app a too, and both are on fra-1, where a has it; remove it from one of the two",
+                    "ConfigMap x is defined by app a too, and both are on fra-1, where the app that has it keeps it, or else a gets it; remove it from one of the two",
                 ],
             ),
         ];

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assign::Cause;
 use crate::catalog::{CommitId, GuardLimit, GuardLimits};
-use crate::{AppKey, ClusterName, Digester};
+use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
 
 /// An app on a cluster.
 pub type EntryKey = (AppKey, ClusterName);
@@ -29,6 +29,8 @@ pub struct Losses {
     pub entries: BTreeMap<EntryKey, Cause>,
     /// Objects that apps would drop, by app: how many distinct ones.
     pub objects: BTreeMap<AppKey, usize>,
+    /// Objects that spokes would delete and did not, being more than the hub knows of.
+    pub leftovers: BTreeMap<EntryKey, Fingerprints>,
 }
 
 /// How much there is, before the change.
@@ -88,6 +90,13 @@ pub enum HoldCause {
         /// The app.
         app: AppKey,
     },
+    /// Clusters have objects of the app that no version of it that is remembered had: none goes without approval.
+    Leftovers {
+        /// The app.
+        app: AppKey,
+        /// Which objects: the digest of their fingerprints.
+        of: Digest,
+    },
 }
 
 /// A change that is stopped until it is approved.
@@ -129,6 +138,11 @@ impl Hold {
         let id = format!("h-{}", digester.finish().short());
         Self { id, cause, losing, of, limit, entries }
     }
+
+    /// Whether it is this entry as a whole that waits.
+    pub fn is_of_entry(&self, key: &EntryKey) -> bool {
+        !matches!(self.cause, HoldCause::Leftovers { .. }) && self.entries.contains(key)
+    }
 }
 
 impl fmt::Display for Hold {
@@ -169,6 +183,20 @@ impl fmt::Display for Hold {
                 write!(
                     f,
                     "app {app} would drop {losing} of its {of} objects; {limit} may go without approval"
+                )
+            }
+            HoldCause::Leftovers { app, .. } => {
+                let clusters: BTreeSet<&str> = self.entries.iter().map(|(_, c)| c.as_str()).collect();
+                let names: Vec<&str> = clusters.iter().take(3).copied().collect();
+                let more = match clusters.len() - names.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                write!(
+                    f,
+                    "app {app} would delete {losing} objects on {}{more}, which is more than is known to be left over; \
+                     none may go without approval",
+                    names.join(", ")
                 )
             }
         }
@@ -256,6 +284,8 @@ pub struct Verdict {
     pub entries: BTreeMap<EntryKey, Cause>,
     /// Apps that may drop objects, with the cause where somebody approved it.
     pub objects: BTreeMap<AppKey, Option<Cause>>,
+    /// Which leftovers may go, and who said so.
+    pub leftovers: BTreeMap<EntryKey, (Fingerprints, Cause)>,
     /// What waits.
     pub holds: Vec<Hold>,
     /// Approvals that came of trailers and have to be stored before anything goes.
@@ -285,6 +315,7 @@ pub fn judge(question: &Question<'_>) -> Verdict {
     judging.last_entries();
     judging.fleet();
     judging.objects();
+    judging.leftovers();
     let mut verdict = judging.verdict;
     verdict.entries.extend(judging.left);
     verdict
@@ -302,7 +333,7 @@ struct Judging<'a> {
 impl Judging<'_> {
     fn take_approved(&mut self) {
         for (key, cause) in &self.question.losses.entries {
-            let approval = self.question.approvals.iter().find(|a| a.hold.entries.contains(key));
+            let approval = self.question.approvals.iter().find(|a| a.hold.is_of_entry(key));
             match (approval, cause) {
                 // An operator's own command is its approval.
                 (None, Cause::Operator { .. }) => {
@@ -425,6 +456,28 @@ impl Judging<'_> {
             let entries = self.left.keys().cloned().collect();
             self.hold(HoldCause::Fleet, (losing, of, limit), entries);
         }
+    }
+
+    /// No trailer allows these: nobody can have known of them beforehand.
+    fn leftovers(&mut self) {
+        let mut alike: BTreeMap<HoldCause, (usize, BTreeSet<EntryKey>)> = BTreeMap::new();
+        for (key, objects) in &self.question.losses.leftovers {
+            let cause = HoldCause::Leftovers { app: key.0.clone(), of: objects.digest() };
+            let covers = |a: &&Approval| a.hold.cause == cause && a.hold.entries.contains(key);
+            match self.question.approvals.iter().find(covers) {
+                Some(a) => {
+                    let cause = Cause::Approved { hold: a.hold.id.clone(), by: a.by.clone() };
+                    self.verdict.leftovers.insert(key.clone(), (objects.clone(), cause));
+                }
+                None => {
+                    let (losing, entries) = alike.entry(cause).or_default();
+                    *losing = objects.len();
+                    entries.insert(key.clone());
+                }
+            }
+        }
+        let hold = |(cause, (losing, entries))| Hold::new(cause, losing, losing, 0, entries);
+        self.verdict.holds.extend(alike.into_iter().map(hold));
     }
 
     fn objects(&mut self) {

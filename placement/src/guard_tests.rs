@@ -21,7 +21,7 @@ fn counts(apps: usize, clusters: usize) -> Counts {
 
 fn losing(keys: impl IntoIterator<Item = EntryKey>) -> Losses {
     let cause = Cause::Revision { commit: commit() };
-    Losses { entries: keys.into_iter().map(|k| (k, cause.clone())).collect(), objects: BTreeMap::new() }
+    Losses { entries: keys.into_iter().map(|k| (k, cause.clone())).collect(), ..Losses::default() }
 }
 
 struct Case {
@@ -151,4 +151,45 @@ fn an_app_may_drop_ten_objects_or_a_quarter() {
             assert!(case.judge().holds.is_empty());
         }
     }
+}
+
+#[test]
+fn leftovers_wait_for_an_approval_of_exactly_these_on_exactly_these_clusters() {
+    let object = |name: &str| crate::ObjectKey {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: "shop".into(),
+        name: name.into(),
+    };
+    let app = key(0, 0).0;
+    let left = |names: &[&str]| {
+        let objects: Vec<_> = names.iter().map(|name| object(name)).collect();
+        Fingerprints::of(objects.iter().map(|object| (&app, object)))
+    };
+    let mut case = Case::new(Losses::default(), counts(1, 4));
+    case.allowances = Allowance::parse(&commit(), "app/a0/objects=9, *=9").expect("valid");
+    let all = [(0, left(&["a"])), (1, left(&["a"])), (2, left(&["a", "b"]))];
+    case.losses.leftovers = all.into_iter().map(|(cluster, of)| (key(0, cluster), of)).collect();
+    let verdict = case.judge();
+    assert_eq!(verdict.leftovers, BTreeMap::new());
+    let hold = verdict.holds.iter().find(|hold| hold.entries.len() == 2).expect("two have the same").clone();
+    assert_eq!((verdict.holds.len(), hold.losing, hold.limit), (2, 1, 0));
+    assert_eq!(
+        hold.to_string(),
+        "app a0 would delete 1 objects on c0000, c0001, which is more than is known to be left over; none may go without approval"
+    );
+
+    case.approvals = vec![Approval { hold: hold.clone(), by: "ann".into() }];
+    let verdict = case.judge();
+    let cause = Cause::Approved { hold: hold.id, by: "ann".into() };
+    let expected = [0, 1].map(|cluster| (key(0, cluster), (left(&["a"]), cause.clone())));
+    assert_eq!(verdict.leftovers, BTreeMap::from(expected));
+    assert_eq!(verdict.holds.len(), 1, "other objects on another cluster");
+
+    // Another set, another cluster, or the whole entry: nobody approved it.
+    case.allowances.clear();
+    case.losses.leftovers = BTreeMap::from([(key(0, 0), left(&["b"])), (key(0, 3), left(&["a"]))]);
+    case.losses.entries = losing((0..3).map(|c| key(0, c))).entries;
+    let verdict = case.judge();
+    assert_eq!((verdict.leftovers.len(), verdict.entries.len(), verdict.holds.len()), (0, 0, 3));
 }

@@ -29,6 +29,7 @@ mod digest;
 mod duration;
 pub mod explain;
 pub mod expression;
+mod fingerprints;
 pub mod fleet;
 pub mod guard;
 mod names;
@@ -38,6 +39,7 @@ pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};
 pub use duration::{DurationError, duration};
+pub use fingerprints::Fingerprints;
 pub(crate) use names::check as check_name;
 pub use names::{
     AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG, is_label_key, is_label_value,

@@ -8,12 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::assign::{Epoch, Generation};
-use crate::{AppKey, Digest, Digester, ObjectKey};
+use crate::{AppKey, Digest, Digester, Fingerprints, ObjectKey};
 
 /// Most unhealthy objects that one entry's report details.
 pub const MAX_UNHEALTHY: usize = 20;
 /// Most notes about healthy objects in one entry's report.
 pub const MAX_NOTES: usize = 20;
+/// The reason of a note about an object that would be deleted once that is approved.
+pub const WOULD_PRUNE: &str = "WouldPrune";
+/// Stands where [`Report::without_details`] took something away.
+const TOO_MUCH: &str = "(details are left out: this cluster has more to say than the hub can keep)";
 
 /// State of an entry on its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,6 +86,10 @@ pub enum EntryReason {
     Undecryptable,
     /// Changes are paused on the spot.
     Paused,
+    /// A webhook of the cluster that is asked about an object does not answer.
+    WebhookDown,
+    /// Another app claims an object and has not taken it yet.
+    HandingOver,
     /// A reason that this version does not know; the message says it.
     Other,
 }
@@ -124,9 +132,14 @@ pub struct EntryReport {
     /// Objects with foreign changes that stay: `drift: Report`, `mode: Observe`, a lost fight.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub drifted: u32,
-    /// What is worth saying of objects that are well, at most [`MAX_NOTES`]: `Adopted`, `Yielded`, `Drifted`, `Kept`.
+    /// What is worth saying of objects that are well, at most [`MAX_NOTES`]: `Adopted`, `Yielded`, `Drifted`, `Kept`,
+    /// `WouldPrune`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<ObjectReport>,
+    /// Everything that would be deleted, where that is more than is approved and none was; each with the app that had it.
+    /// The first are named in `notes`, as [`WOULD_PRUNE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Fingerprints>,
     /// Of all the fields above, by the spoke that wrote them ([`EntryReport::seal`]). A hub of another version, which may
     /// know fewer fields, takes it as it comes.
     #[serde(skip)]
@@ -187,6 +200,29 @@ impl Report {
             apps.iter().for_each(|app| digester.add(app.to_string().as_bytes()));
         }
         digester.finish()
+    }
+
+    /// The same report where there is no room for all of it: of each entry so many unhealthy objects, texts of at most so
+    /// many bytes, no notes, and a word on it where something is missing. The digests stay those of the whole.
+    #[must_use]
+    pub fn without_details(&self, objects: usize, text: usize) -> Self {
+        let mut brief = self.clone();
+        for entry in brief.entries.values_mut().chain(brief.leaving.values_mut()) {
+            let mut lost = entry.unhealthy.len() > objects || !entry.notes.is_empty();
+            entry.unhealthy.truncate(objects);
+            entry.notes.clear();
+            let details = entry.unhealthy.iter_mut().map(|object| &mut object.message);
+            for message in details.chain([&mut entry.message]) {
+                lost |= message.len() > text;
+                message.truncate(message.floor_char_boundary(text));
+            }
+            if lost {
+                let space = if entry.message.is_empty() { "" } else { " " };
+                entry.message += space;
+                entry.message += TOO_MUCH;
+            }
+        }
+        brief
     }
 
     /// (boot, sequence): an older report never replaces a newer one.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Assignment, EncodedEntry, Epoch, Generation, Leaving};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport, Report};
-use nave_placement::{AppKey, CatalogName, Digest, ObjectKey};
+use nave_placement::{AppKey, CatalogName, Digest, Fingerprints, ObjectKey};
 
 use crate::entry::{cause_from_proto, cause_to_proto, on_remove_from_proto, on_remove_to_proto};
 use crate::v1;
@@ -20,6 +20,19 @@ pub struct ConvertError(pub &'static str);
 /// When it has not 32 bytes.
 pub fn digest(bytes: &[u8]) -> Result<Digest, ConvertError> {
     Digest::from_bytes(bytes).map_err(|_| ConvertError("digest"))
+}
+
+/// Fingerprints; none is no bytes.
+pub(crate) fn fingerprints_to_proto(prints: Option<&Fingerprints>) -> Vec<u8> {
+    prints.map(Fingerprints::to_bytes).unwrap_or_default()
+}
+
+/// Fingerprints. What cannot be read is no permission for anything else: it is an error.
+pub(crate) fn fingerprints_from_proto(bytes: &[u8]) -> Result<Option<Fingerprints>, ConvertError> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    Fingerprints::from_bytes(bytes).map(Some).ok_or(ConvertError("fingerprints"))
 }
 
 /// An app's key.
@@ -91,6 +104,7 @@ pub fn leaving_to_proto((app, leaving): (&AppKey, &Leaving)) -> v1::Leaving {
         policy: on_remove_to_proto(leaving.policy),
         cause: Some(cause_to_proto(&leaving.cause)),
         objects: leaving.objects,
+        drops_of: fingerprints_to_proto(leaving.drops_of.as_ref()),
     }
 }
 
@@ -103,6 +117,7 @@ pub fn leaving_from_proto(leaving: v1::Leaving) -> Result<(AppKey, Leaving), Con
         policy: on_remove_from_proto(leaving.policy)?,
         cause: cause_from_proto(leaving.cause.ok_or(ConvertError("leaving.cause"))?)?,
         objects: leaving.objects,
+        drops_of: fingerprints_from_proto(&leaving.drops_of)?,
     };
     Ok((app(leaving.app.as_ref())?, record))
 }
@@ -218,6 +233,7 @@ fn entry_report_to_proto((app, entry): (&AppKey, &EntryReport)) -> v1::EntryRepo
         digest: entry.digest.0.to_vec(),
         drifted: entry.drifted,
         notes: entry.notes.iter().map(object_report_to_proto).collect(),
+        asks: fingerprints_to_proto(entry.asks.as_ref()),
     }
 }
 
@@ -244,6 +260,7 @@ fn entry_report_from_proto(entry: v1::EntryReport) -> Result<(AppKey, EntryRepor
         corrected: entry.corrected,
         drifted: entry.drifted,
         notes: entry.notes.into_iter().map(object_report_from_proto).collect(),
+        asks: fingerprints_from_proto(&entry.asks)?,
         digest: digest(&entry.digest)?,
     };
     Ok((app(entry.app.as_ref())?, report))

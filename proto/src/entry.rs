@@ -4,7 +4,9 @@ use nave_placement::assign::{Cause, EncodedEntry, Entry, Options};
 use nave_placement::catalog::{CommitId, NamespaceOptions, OnRemove};
 use prost::Message as _;
 
-use crate::convert::{ConvertError, app_from_proto, app_to_proto, digest};
+use crate::convert::{
+    ConvertError, app_from_proto, app_to_proto, digest, fingerprints_from_proto, fingerprints_to_proto,
+};
 use crate::treatment::{treatment_from_proto, treatment_to_proto};
 use crate::v1;
 
@@ -21,6 +23,7 @@ pub fn encode_entry(entry: &Entry) -> EncodedEntry {
         objects: entry.objects,
         drops: entry.drops,
         drops_cause: entry.drops_cause.as_ref().map(cause_to_proto),
+        drops_of: fingerprints_to_proto(entry.drops_of.as_ref()),
     };
     EncodedEntry::new(message.encode_to_vec())
 }
@@ -44,6 +47,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, ConvertError> {
         objects: message.objects,
         drops: message.drops,
         drops_cause: message.drops_cause.map(cause_from_proto).transpose()?,
+        drops_of: fingerprints_from_proto(&message.drops_of)?,
     })
 }
 

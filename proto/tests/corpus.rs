@@ -49,6 +49,7 @@ fn entry() -> v1::Entry {
         objects: 3,
         drops: 1,
         drops_cause: Some(cause()),
+        drops_of: Vec::new(),
     }
 }
 
@@ -71,6 +72,7 @@ fn assignment() -> v1::Assignment {
             policy: v1::OnRemove::Orphan.into(),
             cause: Some(cause()),
             objects: 9,
+            drops_of: Vec::new(),
         }],
         bundles: vec![v1::InlineBundle { digest: vec![1; 32], zstd: vec![7; 8].into() }],
     }
@@ -99,6 +101,7 @@ fn report() -> v1::Report {
         digest: vec![8; 32],
         drifted: 0,
         notes: Vec::new(),
+        asks: Vec::new(),
     };
     v1::Report {
         boot: 2,
@@ -189,6 +192,9 @@ fn messages_of_a_spoke_read_as_they_were_recorded() {
     noted.entries[0].drifted = 1;
     noted.entries[0].notes = noted.entries[0].unhealthy.clone();
     check("report-notes.bin", &message(from_spoke::Message::Report(noted)));
+    let mut asking = report();
+    asking.entries[0].asks = vec![1, 2, 3, 4, 5, 6, 7, 8];
+    check("report-asks.bin", &message(from_spoke::Message::Report(asking)));
     check("detached.bin", &message(from_spoke::Message::Detached(v1::Detached {})));
 }
 
@@ -243,6 +249,10 @@ fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
         });
     }
     check("entry-treated.bin", &treated);
+    check("entry-leftovers.bin", &v1::Entry { drops_of: vec![1, 2, 3, 4, 5, 6, 7, 8], ..entry() });
+    let mut leaving = assignment();
+    leaving.leaving[0].drops_of = vec![1, 2, 3, 4, 5, 6, 7, 8];
+    check("assignment-leftovers.bin", &leaving);
     let past = v1::Past { epoch: 1, generation: 6, digest: vec![6; 32] };
     let keyed = v1::KeyedEntry { app: Some(app()), entry: entry().encode_to_vec().into() };
     let stored =

@@ -16,6 +16,7 @@ use nave_proto::v1::{self, fetch_request::Part};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
 use tonic::transport::Channel;
 
 use crate::link;
@@ -53,8 +54,8 @@ enum FetchError {
     Wrong(&'static str),
     #[error(transparent)]
     State(#[from] StateError),
-    #[error("the hub has {0} of the bundles not yet")]
-    Some(usize),
+    #[error("the hub does not have {}{}", .0.short(), others(*.1))]
+    Lacking(Digest, usize),
 }
 
 /// What has come of bundles that are not whole yet, compressed.
@@ -109,7 +110,7 @@ impl Content {
         bundles.filter(|digest| !self.state.has_bundle(digest)).collect()
     }
 
-    /// Asks for everything that is missing, in as few requests as the protocol allows.
+    /// Asks for everything that is missing, in as few requests as the protocol and the hub allow.
     async fn fetch(
         &self,
         channel: Channel,
@@ -118,23 +119,50 @@ impl Content {
     ) -> Result<(), FetchError> {
         let mut client = ContentClient::new(channel).max_decoding_message_size(MESSAGE);
         let mut lacking: BTreeSet<Digest> = missing.clone();
-        let all: Vec<Digest> = missing.iter().copied().collect();
-        for digests in all.chunks(FETCH_PARTS) {
+        let mut ahead: Vec<Digest> = missing.iter().copied().collect();
+        let mut broken = None;
+        while !ahead.is_empty() {
+            let asked: Vec<Digest> = ahead.iter().take(FETCH_PARTS).copied().collect();
             let offset = |digest: &Digest| partial.get(digest).map_or(0, Vec::len) as u64;
             let part = |digest: &Digest| Part { digest: digest.0.to_vec(), offset: offset(digest) };
-            let request = v1::FetchRequest { parts: digests.iter().map(part).collect() };
+            let request = v1::FetchRequest { parts: asked.iter().map(part).collect() };
             let answer = timeout(REQUEST_TIMEOUT, client.fetch(request)).await;
-            let mut chunks = answer.map_err(|_| FetchError::Late)??.into_inner();
-            while let Some(chunk) =
-                timeout(REQUEST_TIMEOUT, chunks.message()).await.map_err(|_| FetchError::Late)??
-            {
-                if let Some(whole) = take(&chunk, &lacking, partial)? {
-                    self.store(whole, partial.remove(&whole).unwrap_or_default()).await?;
-                    lacking.remove(&whole);
+            let chunks = answer.map_err(|_| FetchError::Late)??.into_inner();
+            match self.receive(chunks, &mut lacking, partial).await {
+                Ok(()) => drop(ahead.drain(..asked.len())),
+                // Answers come in the order of the request: it broke at the first that is not whole. What is wrong with that
+                // one keeps it from none behind it; a hub that is away is noticed by the next request.
+                Err(error @ (FetchError::Status(_) | FetchError::Wrong(_))) => {
+                    let whole = asked.iter().take_while(|digest| !lacking.contains(digest)).count();
+                    ahead.drain(..(whole + 1).min(asked.len()));
+                    broken = Some(error);
                 }
+                Err(error) => return Err(error),
             }
         }
-        if lacking.is_empty() { Ok(()) } else { Err(FetchError::Some(lacking.len())) }
+        match (lacking.first(), broken) {
+            (None, _) => Ok(()),
+            (Some(_), Some(error)) => Err(error),
+            (Some(first), None) => Err(FetchError::Lacking(*first, lacking.len() - 1)),
+        }
+    }
+
+    /// Takes the chunks of one answer.
+    async fn receive(
+        &self,
+        mut chunks: Streaming<v1::Chunk>,
+        lacking: &mut BTreeSet<Digest>,
+        partial: &mut Partial,
+    ) -> Result<(), FetchError> {
+        while let Some(chunk) =
+            timeout(REQUEST_TIMEOUT, chunks.message()).await.map_err(|_| FetchError::Late)??
+        {
+            if let Some(whole) = take(&chunk, lacking, partial)? {
+                self.store(whole, partial.remove(&whole).unwrap_or_default()).await?;
+                lacking.remove(&whole);
+            }
+        }
+        Ok(())
     }
 
     /// Checks and stores a whole bundle. One that is not what it should be is forgotten, and fetched from its beginning.
@@ -171,6 +199,10 @@ fn take(
     }
     have.extend_from_slice(&chunk.data);
     Ok((have.len() == total).then_some(digest))
+}
+
+fn others(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more of the bundles") }
 }
 
 async fn until(wait: Option<Duration>) {

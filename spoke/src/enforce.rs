@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nave_placement::assign::Entry;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
-use nave_placement::{AppKey, Digest};
+use nave_placement::{AppKey, Digest, ObjectKey};
 use nave_proto::backoff::{Backoff, jittered};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,11 +22,11 @@ use crate::apply::{Bundles, Desired, Engine, Interrupt, Look};
 use crate::gate::Gate;
 use crate::link;
 use crate::plan::{Plan, Step};
-use crate::report::{Outcome, Reporter};
+use crate::report::{Outcome, Reason, Reporter};
 use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::{State, entries};
-use crate::target::Target;
+use crate::target::{Deleted, Inventory, Owned, Target, TargetError};
 
 /// Changes come in flocks: one round for all that come within this time.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -80,15 +80,22 @@ struct Bounds<'a, F> {
     interrupt: F,
 }
 
+#[async_trait]
 impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for Bounds<'_, F> {
     fn before(&self, app: &AppKey, step: &Step) -> ControlFlow<()> {
-        (self.interrupt)(app, step)?;
-        self.gate.count(app, step);
-        ControlFlow::Continue(())
+        (self.interrupt)(app, step)
     }
 
-    fn allow(&self, plan: &mut Plan) {
-        self.gate.allow(plan);
+    fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
+        self.gate.allow(plan, inventories);
+    }
+
+    async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), Reason> {
+        self.gate.may_delete(app, keys).await
+    }
+
+    fn came_of(&self, app: &AppKey, key: &ObjectKey, deleted: Option<&Result<Deleted, TargetError>>) {
+        self.gate.came_of(app, key, deleted);
     }
 }
 
@@ -171,6 +178,8 @@ impl Enforcer {
                 }
             }
         }
+        // Nobody asks any more what changed.
+        self.target.watch_kinds(&Owned::new());
     }
 
     async fn rediscover(&self) {

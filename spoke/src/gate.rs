@@ -1,7 +1,7 @@
 //! Gate: what may be done on this cluster, whatever the hub says: the local policy, and pauses on the spot.
 //!
 //! In: plans. Out: the same without what may not be done, and with the reason. Never: adds a step; lets one pass while
-//! the policy cannot be read; is slower to see a change than one round.
+//! the policy cannot be read, or it was never seen whether changes are paused; is slower to see a change than one round.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use nave_placement::AppKey;
+use nave_placement::{AppKey, ObjectKey};
 use nave_proto::tls::Clock;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Turn, watch};
 
+use crate::link;
 use crate::pause::{Pause, Pauses};
 use crate::plan::{AppPlan, Plan, Step};
 use crate::policy::{Policy, Removals};
 use crate::report::Reason;
-use crate::target::Target;
+use crate::state::State;
 use crate::target::ask::{Asker, Question};
+use crate::target::{Deleted, Inventory, Target, TargetError};
 
 /// The policy, as it stands.
 #[derive(Clone, Debug)]
@@ -41,13 +43,19 @@ pub struct Gate {
     pause_file: Option<PathBuf>,
     clock: Clock,
     told: watch::Sender<Option<Pause>>,
+    state: Arc<State>,
+    /// Who counts stores what was counted before the next does.
+    counting: Turn<()>,
     inside: Mutex<Inside>,
 }
+
+/// It was never seen what is paused on the target; why not.
+type Unseen = String;
 
 struct Inside {
     standing: Standing,
     stamp: Option<Stamp>,
-    of_target: Pauses,
+    of_target: Result<Pauses, Unseen>,
     of_file: Option<Pause>,
     /// The pauses of single apps that held at the last look.
     held: BTreeMap<AppKey, Pause>,
@@ -58,12 +66,13 @@ struct Inside {
 
 impl Gate {
     /// A gate with the policy of this file, and pauses of that one, where there are such. `told` learns of a pause of
-    /// everything.
+    /// everything. What was removed lately is counted in `removals`, and stored in the state.
     pub fn new(
         policy: Option<PathBuf>,
         pause_file: Option<PathBuf>,
         clock: Clock,
         told: watch::Sender<Option<Pause>>,
+        (state, removals): (Arc<State>, Removals),
     ) -> Self {
         let read = policy.as_deref().and_then(|path| read_policy(path, None));
         let (stamp, standing) =
@@ -74,13 +83,13 @@ impl Gate {
         let inside = Inside {
             standing,
             stamp,
-            of_target: Pauses::default(),
+            of_target: Err("nobody has looked".to_owned()),
             of_file: None,
             held: BTreeMap::new(),
-            removals: Removals::default(),
+            removals,
             news: false,
         };
-        Self { policy, pause_file, clock, told, inside: Mutex::new(inside) }
+        Self { policy, pause_file, clock, told, state, counting: Turn::default(), inside: Mutex::new(inside) }
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -99,7 +108,6 @@ impl Gate {
         let of_target = target.pauses().await;
         let mut inside = self.inside();
         let mut news = std::mem::take(&mut inside.news);
-        inside.removals.begin();
         if let Some(Some((stamp, standing))) = policy {
             news = true;
             match &standing {
@@ -111,15 +119,19 @@ impl Gate {
         if let Some(of_file) = of_file {
             inside.of_file = of_file;
         }
-        match of_target {
-            Ok(pauses) => inside.of_target = pauses,
-            Err(error) => {
+        match (of_target, &inside.of_target) {
+            (Ok(pauses), known) => {
+                news |= known.is_err();
+                inside.of_target = Ok(pauses);
+            }
+            (Err(error), Ok(_)) => {
                 tracing::debug!(%error, "whether changes are paused could not be seen; what was known holds")
             }
+            (Err(error), Err(_)) => inside.of_target = Err(error.to_string()),
         }
         let now = (self.clock)();
         let paused = inside.paused(now).cloned();
-        let apps = inside.of_target.apps.iter().filter(|(_, pause)| pause.holds(now));
+        let apps = inside.of_apps().filter(|(_, pause)| pause.holds(now));
         let apps: BTreeMap<AppKey, Pause> = apps.map(|(app, pause)| (app.clone(), pause.clone())).collect();
         news |= inside.held != apps;
         inside.held = apps;
@@ -147,7 +159,7 @@ impl Gate {
     pub fn is_paused(&self) -> bool {
         let now = (self.clock)();
         let inside = self.inside();
-        inside.paused(now).is_some() || inside.of_target.apps.values().any(|pause| pause.holds(now))
+        inside.paused(now).is_some() || inside.of_apps().any(|(_, pause)| pause.holds(now))
     }
 
     /// Whether the policy or the pause file is another than at the last look; for whoever waits between looks.
@@ -168,13 +180,12 @@ impl Gate {
     }
 
     /// Leaves in a plan what may be done.
-    pub fn allow(&self, plan: &mut Plan) {
+    pub fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
         let now = (self.clock)();
-        let mut inside = self.inside();
-        let Inside { standing, removals, .. } = &mut *inside;
-        match standing {
+        let inside = self.inside();
+        match &inside.standing {
             Standing::Free => {}
-            Standing::Holds(policy) => policy.allow(plan, removals, now),
+            Standing::Holds(policy) => policy.allow(plan, inventories),
             Standing::Unreadable(why) => {
                 for steps in plan.apps.values_mut() {
                     rest(steps);
@@ -184,10 +195,14 @@ impl Gate {
         }
         let all = inside.paused(now);
         for (app, steps) in &mut plan.apps {
-            let of_app = || inside.of_target.apps.get(app).filter(|pause| pause.holds(now));
+            let of_app = || inside.of_target.as_ref().ok()?.apps.get(app).filter(|pause| pause.holds(now));
             if let Some(pause) = all.or_else(of_app) {
                 let waits = rest(steps);
                 steps.blocked.push(Reason::Paused { pause: pause.clone(), waits });
+            } else if let Err(why) = &inside.of_target {
+                rest(steps);
+                let message = format!("whether changes are paused is not known yet: {why}");
+                steps.blocked.push(Reason::Unreachable { message });
             }
         }
     }
@@ -207,17 +222,45 @@ impl Gate {
         }
     }
 
-    /// A step is about to be done.
-    pub fn count(&self, app: &AppKey, step: &Step) {
-        if matches!(step, Step::Prune { .. }) {
-            self.inside().removals.count(app, (self.clock)());
-        }
+    /// Counts what an app is about to delete, where the policy limits that; stored when this returns.
+    ///
+    /// # Errors
+    /// The reason why nothing of it may be deleted now.
+    pub async fn may_delete(&self, app: &AppKey, keys: &[&ObjectKey]) -> Result<(), Reason> {
+        let _turn = self.counting.lock().await;
+        let record = {
+            let mut inside = self.inside();
+            let Inside { standing: Standing::Holds(policy), removals, .. } = &mut *inside else {
+                return Ok(());
+            };
+            if !policy.may_delete(app, keys, removals, (self.clock)())? {
+                return Ok(());
+            }
+            removals.record()
+        };
+        let Err(error) = self.state.store_removals(&record).await else { return Ok(()) };
+        keys.iter().for_each(|key| self.came_of(app, key, None));
+        let why = link::chain(&error);
+        let message = format!(
+            "nothing is deleted: that it was could not be stored, which the local policy's maxRemovals needs: {why}"
+        );
+        Err(Reason::Unpermitted { message })
+    }
+
+    /// What came of a deletion that might be; `None`: it was not tried.
+    pub fn came_of(&self, app: &AppKey, key: &ObjectKey, deleted: Option<&Result<Deleted, TargetError>>) {
+        self.inside().removals.came_of(app, key, deleted);
     }
 }
 
 impl Inside {
     fn paused(&self, now: u64) -> Option<&Pause> {
-        [&self.of_target.all, &self.of_file].into_iter().flatten().find(|pause| pause.holds(now))
+        let of_target = self.of_target.as_ref().ok().and_then(|pauses| pauses.all.as_ref());
+        of_target.into_iter().chain(&self.of_file).find(|pause| pause.holds(now))
+    }
+
+    fn of_apps(&self) -> impl Iterator<Item = (&AppKey, &Pause)> {
+        self.of_target.iter().flat_map(|pauses| &pauses.apps)
     }
 }
 
@@ -273,5 +316,72 @@ fn read_pause(path: &Path) -> Option<Pause> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Pause { until_ms: None, reason: format!("{}: {error}", path.display()) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Inventory;
+    use crate::target::memory::MemoryTarget;
+
+    #[tokio::test]
+    async fn nothing_is_changed_until_it_was_seen_whether_changes_are_paused() {
+        let target = MemoryTarget::new("t");
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = Arc::new(State::open(dir.path()).await.expect("free"));
+        let clock: Clock = Arc::new(|| 1);
+        let gate = Gate::new(None, None, clock, watch::Sender::new(None), (state, Removals::default()));
+        let app: AppKey = "web".parse().expect("valid");
+        let allowed = || {
+            let steps = AppPlan { raise: vec![Step::Widen(Inventory::default())], ..AppPlan::default() };
+            let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
+            gate.allow(&mut plan, &BTreeMap::new());
+            plan.apps.remove(&app).expect("it has a plan")
+        };
+        target.set_unreachable(Some("too many requests"));
+        gate.look(&target).await;
+        let rests = allowed();
+        let said: Vec<String> = rests.blocked.iter().map(ToString::to_string).collect();
+        let [why] = said.as_slice() else { panic!("{said:?}") };
+        assert!(why.contains("paused is not known yet: too many requests"), "{why}");
+        assert!(rests.raise.is_empty());
+
+        target.set_unreachable(None);
+        assert!(gate.look(&target).await, "what rested is looked at again");
+        assert_eq!(allowed().raise.len(), 1);
+        // What was seen holds while nothing can be seen.
+        target.set_unreachable(Some("too many requests"));
+        gate.look(&target).await;
+        assert_eq!(allowed().raise.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_restart_does_not_forget_what_was_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let policy = dir.path().join("policy.yaml");
+        fs::write(&policy, "maxRemovals: 2\n").expect("written");
+        let app: AppKey = "web".parse().expect("valid");
+        let key = |name: &str| ObjectKey {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: "d".into(),
+            name: name.into(),
+        };
+        let place = dir.path().join("state");
+        let start = async || {
+            let state = Arc::new(State::open(&place).await.expect("free"));
+            let removals = state.removals().await.expect("readable");
+            let clock: Clock = Arc::new(|| 0);
+            Gate::new(Some(policy.clone()), None, clock, watch::Sender::new(None), (state, removals))
+        };
+        let gate = start().await;
+        gate.may_delete(&app, &[&key("a"), &key("b")]).await.expect("two may");
+        gate.came_of(&app, &key("a"), Some(&Ok(Deleted::Gone)));
+        drop(gate);
+        let gate = start().await;
+        gate.may_delete(&app, &[&key("b")]).await.expect("it was counted before");
+        let reason = gate.may_delete(&app, &[&key("c")]).await.expect_err("no more");
+        assert!(reason.to_string().contains("allows 2 an hour, of which 0 are left"), "{reason}");
     }
 }

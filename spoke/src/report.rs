@@ -3,11 +3,15 @@
 //! In: what [`crate::apply`] did and saw. Out: an [`Outcome`] per round, and the [`Report`] that hub and spoke share.
 //! Never: knows the wire; a closed enum says every reason, and its text is shown word for word.
 
+mod size;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
+
+pub(crate) use size::cut;
 
 use crate::target::{Health, HealthState, TargetError};
 
@@ -24,6 +28,7 @@ pub(crate) fn pending() -> EntryReport {
         corrected: 0,
         drifted: 0,
         notes: Vec::new(),
+        asks: None,
         digest: Digest::default(),
     }
 }
@@ -145,6 +150,22 @@ pub enum Reason {
         /// In what.
         message: String,
     },
+    /// A webhook of the cluster that is asked about an object does not answer.
+    #[error("{object}: {message}")]
+    WebhookDown {
+        /// Which object.
+        object: ObjectKey,
+        /// Which webhook, in the cluster's words.
+        message: String,
+    },
+    /// Another app claims an object and does not have it yet, so this app still has it.
+    #[error("{object} goes to {to}, which has not taken it yet: see there")]
+    HandingOver {
+        /// Which object.
+        object: ObjectKey,
+        /// The app that claims it.
+        to: AppKey,
+    },
     /// The service account is named without its namespace, and the app has none.
     #[error("serviceAccount {name} needs a namespace: set `namespace` of the app, or write NAMESPACE/{name}")]
     AccountWithoutNamespace {
@@ -167,16 +188,20 @@ pub enum Reason {
         /// The target's words.
         message: String,
     },
-    /// More objects would be deleted than were approved, so none was.
+    /// More objects, or others, would be deleted than were approved, so none was.
     #[error(
-        "{would} objects would be deleted, {approved} are approved; none was deleted; \
-             look at the app's objects here, and commit a change of the app so that the hub counts and approves them anew"
+        "{would} objects would be deleted, {} approved; none was deleted; `hub hold list` shows them for approval",
+        if *.would > u64::from(*.approved) { format!("{} are", .approved) } else { "others are".to_owned() }
     )]
     PruneRefused {
         /// So many.
         would: u64,
         /// So many are allowed.
         approved: u32,
+        /// All that would be deleted.
+        prints: Fingerprints,
+        /// The first of them, by name.
+        first: Vec<ObjectKey>,
     },
     /// A plan would have broken a promise and was not carried out.
     #[error("not carried out, please report this: {message}")]
@@ -241,6 +266,7 @@ impl Reason {
             TargetError::Forbidden(message) => Self::Forbidden { object, message },
             TargetError::Terminating { message, stuck } => Self::Terminating { object, message, stuck },
             TargetError::NotServed(_) => Self::NotServed { object },
+            TargetError::WebhookDown(message) => Self::WebhookDown { object, message },
             TargetError::Unreachable(message) => Self::NotSeen { object, message },
         }
     }
@@ -256,6 +282,8 @@ impl Reason {
             Self::Forbidden { .. } => EntryReason::Forbidden,
             Self::Fought { .. } => EntryReason::Fought,
             Self::Differs { .. } => EntryReason::Differs,
+            Self::WebhookDown { .. } => EntryReason::WebhookDown,
+            Self::HandingOver { .. } => EntryReason::HandingOver,
             Self::AccountWithoutNamespace { .. } => EntryReason::ApplyRefused,
             Self::BundleMissing { .. } => EntryReason::BundleMissing,
             Self::NotServed { .. } => EntryReason::NotServed,
@@ -286,6 +314,7 @@ impl Reason {
             | Self::Immutable { object, message }
             | Self::Forbidden { object, message }
             | Self::Fought { object, message }
+            | Self::WebhookDown { object, message }
             | Self::Differs { object, message } => (object, message.clone()),
             Self::Terminating { object, message, .. } => {
                 let for_what = if message.is_empty() { "" } else { ": " };
@@ -318,6 +347,8 @@ impl Reason {
             | Self::NotSeen { .. }
             | Self::Unreachable { .. }
             | Self::Differs { .. }
+            | Self::WebhookDown { .. }
+            | Self::HandingOver { .. }
             | Self::ClaimsUnknown { .. } => EntryState::Waiting,
             Self::Terminating { stuck: false, .. } => EntryState::Progressing,
             Self::Terminating { stuck: true, .. } | Self::Fought { .. } => EntryState::Degraded,
@@ -395,7 +426,9 @@ impl Reporter {
             };
             entries.into_iter().map(seal).collect()
         };
-        let (entries, leaving) = (sealed(outcome.apps), sealed(outcome.leaving));
+        let (mut apps, mut leaving) = (outcome.apps, outcome.leaving);
+        size::shorten(apps.values_mut().chain(leaving.values_mut()).collect(), size::MAX_REPORT);
+        let (entries, leaving) = (sealed(apps), sealed(leaving));
         let here = |app: &AppKey| entries.contains_key(app) || leaving.contains_key(app);
         self.corrected.retain(|app, _| here(app));
         let (left, unassigned) = (outcome.left, outcome.unassigned);

@@ -270,7 +270,8 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         Storage::Directory(dir) => Some(dir.join(crate::pause::FILE)),
         Storage::Kept(_) => None,
     };
-    let gate = Arc::new(Gate::new(options.policy, pause_file, options.clock, paused));
+    let counted = (state.clone(), state.removals().await?);
+    let gate = Arc::new(Gate::new(options.policy, pause_file, options.clock, paused, counted));
     let enforcer = Enforcer {
         target: options.target.clone(),
         state: state.clone(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nave_placement::AppKey;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
+use nave_proto::backoff::Backoff;
 use nave_proto::tls::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -28,8 +29,14 @@ use crate::state::{Keep, read_status};
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// The same, where a write is a request to the cluster's API server.
 const SHARED_DEBOUNCE: Duration = Duration::from_secs(3);
-/// A ConfigMap may hold 1 MiB; an app takes some 300 bytes, its message may take more.
-const MOST_APPS: usize = 1000;
+/// A ConfigMap may hold 1 MiB, what stands around the document included, and JSON within JSON is longer: half of it leaves
+/// room for all that. An app takes some 300 bytes, so that is some 1,700 apps; messages may be longer.
+const LONGEST: usize = 512 << 10;
+/// The brackets of the list, and how many are left out.
+const AROUND: usize = 64;
+/// Between two attempts to write it, where it could not be written.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How a spoke stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +65,11 @@ pub struct Status {
     pub epoch: u64,
     /// Of the accepted assignment.
     pub generation: u64,
-    /// Its apps, and those on their way out.
+    /// Its apps, and those on their way out; the worst first.
     pub apps: Vec<AppStatus>,
+    /// So many more, for which there was no room.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub omitted: usize,
     /// The process that wrote this.
     pub pid: u32,
 }
@@ -107,6 +117,7 @@ impl Writer {
     pub async fn run(mut self, keep: Arc<dyn Keep>, cancel: CancellationToken) {
         let mut since = (None, (self.clock)());
         let mut shown = Vec::new();
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         let debounce = if keep.is_shared() { SHARED_DEBOUNCE } else { DEBOUNCE };
         loop {
             let connection = self.connection.borrow_and_update().clone();
@@ -119,12 +130,17 @@ impl Writer {
                 status.hub = None;
                 status.problem = "the spoke was stopped".to_owned();
             }
-            let json = serde_json::to_vec_pretty(&status).expect("a status always serializes");
+            let json = status.document();
+            let mut again = None;
             if json != shown {
                 match keep.show(&json).await {
-                    Ok(()) => shown = json,
+                    Ok(()) => {
+                        shown = json;
+                        backoff.reset();
+                    }
                     Err(error) => {
-                        tracing::warn!(error = crate::link::chain(&error), "the status is not written")
+                        tracing::warn!(error = crate::link::chain(&error), "the status is not written yet");
+                        again = Some(backoff.after_failure(fastrand::f64()));
                     }
                 }
             }
@@ -133,6 +149,7 @@ impl Writer {
             }
             tokio::select! {
                 () = cancel.cancelled() => continue,
+                () = sleep(again.unwrap_or_default()), if again.is_some() => continue,
                 Ok(()) = self.connection.changed() => {}
                 Ok(()) = self.identity.changed() => {}
                 Ok(()) = self.held.changed() => {}
@@ -164,6 +181,7 @@ impl Writer {
             epoch: order.0.0,
             generation: order.1.0,
             apps: report.as_ref().map(apps).unwrap_or_default(),
+            omitted: 0,
             pid: std::process::id(),
         }
     }
@@ -194,7 +212,11 @@ fn apps(report: &Report) -> Vec<AppStatus> {
         healthy: 0,
         objects: 0,
     });
-    entries.chain(leaving).chain(unassigned).take(MOST_APPS).collect()
+    entries.chain(leaving).chain(unassigned).collect()
+}
+
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 fn state(state: EntryState) -> String {
@@ -215,6 +237,24 @@ fn time(ms: u64) -> String {
 }
 
 impl Status {
+    /// As it is written: without the apps at the end, which are well, where all would be too long.
+    fn document(mut self) -> Vec<u8> {
+        let json = |status: &Self| serde_json::to_vec_pretty(status).expect("a status always serializes");
+        let apps = std::mem::take(&mut self.apps);
+        let mut left = LONGEST.saturating_sub(json(&self).len() + AROUND);
+        self.omitted = apps.len();
+        for app in apps {
+            let size = serde_json::to_vec_pretty(&app).expect("a status always serializes");
+            // Each of its lines is indented by four within the list.
+            let lines = size.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let Some(rest) = left.checked_sub(size.len() + 4 * lines + 2) else { break };
+            left = rest;
+            self.apps.push(app);
+            self.omitted -= 1;
+        }
+        json(&self)
+    }
+
     /// For people, on one screen.
     pub fn table(&self) -> String {
         let mut text = String::new();
@@ -254,6 +294,134 @@ impl Status {
                 let _ = writeln!(text, "{}", row.trim_end());
             }
         }
+        if self.omitted > 0 {
+            let _ = writeln!(text, "… and {} more", self.omitted);
+        }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::identity::{Der, Secret};
+    use crate::state::{Found, StateError};
+
+    fn status(apps: usize, message: usize) -> Status {
+        let app = |n: usize| AppStatus {
+            app: format!("app-{n}").parse().expect("a name"),
+            state: "Failed".into(),
+            reason: "Refused".into(),
+            message: "\"".repeat(message),
+            healthy: 0,
+            objects: 1,
+        };
+        Status { cluster: "fra-1".into(), apps: (0..apps).map(app).collect(), ..Status::default() }
+    }
+
+    #[test]
+    fn a_long_status_is_cut_at_its_end_and_says_so() {
+        // Apps, bytes of each message, whether all fit.
+        for (apps, message, all) in [(0, 0, true), (1000, 50, true), (1000, 4000, false), (20_000, 0, false)]
+        {
+            let document = status(apps, message).document();
+            assert!(document.len() <= LONGEST, "{} bytes", document.len());
+            let read: Status = serde_json::from_slice(&document).expect("whole JSON");
+            assert_eq!((read.apps.len() + read.omitted, read.omitted == 0), (apps, all));
+            assert!(all || document.len() > LONGEST - 10_000, "as much as there is room for");
+            assert_eq!(read.table().contains(&format!("and {} more", read.omitted)), !all);
+        }
+    }
+
+    fn identity() -> Identity {
+        Identity {
+            fleet: "acme".into(),
+            cluster: "fra-1".into(),
+            token: "t".into(),
+            cluster_uid: "uid".into(),
+            hub_addresses: Vec::new(),
+            ca: Der(vec![1]),
+            certificate: Der(vec![2]),
+            key: Secret(vec![3]),
+        }
+    }
+
+    /// Refuses some writes.
+    struct Refusing {
+        left: Mutex<u32>,
+        shown: watch::Sender<Vec<u8>>,
+    }
+
+    #[async_trait]
+    impl Keep for Refusing {
+        fn place(&self, _: &str) -> String {
+            String::new()
+        }
+        async fn read(&self, _: &str) -> Result<Found, StateError> {
+            Ok(Found::Missing)
+        }
+        async fn write(&self, _: &str, _: &[u8]) -> Result<(), StateError> {
+            Ok(())
+        }
+        async fn remove(&self, _: &str) -> Result<(), StateError> {
+            Ok(())
+        }
+        async fn list(&self, _: &str) -> Result<BTreeSet<String>, StateError> {
+            Ok(BTreeSet::new())
+        }
+        async fn set_aside(&self, _: &str) -> Result<String, StateError> {
+            Ok(String::new())
+        }
+        async fn show(&self, status: &[u8]) -> Result<(), StateError> {
+            let mut left = self.left.lock().expect("no test panics with it");
+            if *left > 0 {
+                *left -= 1;
+                return Err(StateError::Stopped);
+            }
+            self.shown.send_replace(status.to_vec());
+            Ok(())
+        }
+        async fn still_held(&self) -> Result<(), StateError> {
+            Ok(())
+        }
+        fn is_shared(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn a_status_that_could_not_be_written_is_written_though_nothing_changes() {
+        let keep = Arc::new(Refusing { left: Mutex::new(1), shown: watch::Sender::default() });
+        let mut shown = keep.shown.subscribe();
+        let (connection, reports) = (watch::Sender::new(Connection::default()), watch::Sender::new(None));
+        let writer = Writer {
+            target: "kube".into(),
+            clock: Arc::new(|| 0),
+            identity: watch::Sender::new(Arc::new(identity())).subscribe(),
+            connection: connection.subscribe(),
+            held: watch::Sender::new(Held::nothing()).subscribe(),
+            detached: watch::Sender::new(false).subscribe(),
+            reports: reports.subscribe(),
+            paused: watch::Sender::new(None).subscribe(),
+        };
+        let cancel = CancellationToken::new();
+        let running = tokio::spawn(writer.run(keep.clone(), cancel.clone()));
+        shown.changed().await.expect("the keep is there");
+        let report = Report {
+            entries: BTreeMap::from([("web".parse().expect("a name"), crate::report::pending())]),
+            ..Report::default()
+        };
+        *keep.left.lock().expect("no test panics with it") = 1;
+        reports.send_replace(Some(report));
+        shown.changed().await.expect("the keep is there");
+        let read: Status = serde_json::from_slice(&shown.borrow_and_update()).expect("a status");
+        assert_eq!(read.apps.len(), 1);
+        cancel.cancel();
+        running.await.expect("it ends");
     }
 }

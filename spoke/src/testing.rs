@@ -77,6 +77,7 @@ impl Wish {
             objects: u32::try_from(objects.len()).expect("few"),
             drops: 100,
             drops_cause: None,
+            drops_of: None,
         };
         self.assignment.entries.insert(app(name), EncodedEntry::new(bundle.0.to_vec()));
         self.entries.insert(app(name), Ok(entry));
@@ -95,7 +96,7 @@ impl Wish {
 
     /// An app that leaves, with a hundred approved deletions.
     pub fn leaving(mut self, name: &str, policy: OnRemove) -> Self {
-        let leaving = Leaving { policy, cause: Cause::Labels, objects: 100 };
+        let leaving = Leaving { policy, cause: Cause::Labels, objects: 100, drops_of: None };
         self.assignment.leaving.insert(app(name), leaving);
         self
     }

@@ -50,3 +50,25 @@ async fn a_spoke_without_its_hub_keeps_its_cluster_as_it_was_told_over_restarts(
     fleet.connected(1).await;
     fleet.converge(&[]).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_not_connected_does_not_count_as_converged() {
+    let mut fleet = fleet(catalog(&["web"]), &["fra-1", "fra-2"]).await;
+    let wait = async |fleet: &harness::fleet::Fleet, arguments: &[&str]| {
+        let answer = fleet.hub(&[&["wait", "--timeout", "1s"], arguments].concat()).await.unwrap();
+        (answer.code, answer.stdout)
+    };
+    fleet.kill_spoke("fra-2");
+    fleet.connected(1).await;
+    let (code, said) = wait(&fleet, &[]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.ends_with("; 1 not connected, passed over: fra-2\n"), "{said}");
+    assert_eq!(wait(&fleet, &["--cluster", "fra-1"]).await.0, 0);
+    let (code, said) = wait(&fleet, &["--cluster", "fra-2"]).await;
+    assert_eq!((code, said.contains("fra-2")), (3, true), "who is named is waited for: {said}");
+
+    fleet.kill_spoke("fra-1");
+    fleet.connected(0).await;
+    let (code, said) = wait(&fleet, &[]).await;
+    assert_eq!(code, 3, "a fleet of which nobody is there has not converged: {said}");
+}

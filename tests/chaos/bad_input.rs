@@ -242,7 +242,7 @@ async fn an_object_of_two_apps_is_a_problem_at_the_hub_before_it_is_one_on_a_clu
     fleet.catalog.write("clusters/fra-1.yaml", declared).unwrap();
     fleet.catalog.commit("Two apps for one object").unwrap();
 
-    let says = "ConfigMap web/web is defined by app web too, and both are on fra-1, where web has it";
+    let says = "ConfigMap web/web is defined by app web too, and both are on fra-1, where the app that has it keeps it, or else web gets it";
     until_status(&fleet, "the clash is named", |status| {
         let problems = status["problems"].as_array().unwrap();
         problems.iter().any(|p| p["message"].as_str().unwrap().contains(says))

@@ -11,6 +11,7 @@ mod git_gone;
 mod given;
 mod guard;
 mod kills;
+mod leftovers;
 mod on_the_spot;
 mod proxied;
 mod restored;

@@ -1,6 +1,7 @@
 //! What is said on the cluster itself holds against the hub, and without it: a pause, a local policy.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use harness::fleet::{Fleet, Target};
 use harness::process::Program;
@@ -103,4 +104,60 @@ async fn a_pause_on_the_spot_holds_without_the_hub_and_ends_by_word() {
         if text == wanted[&name] { Ok(()) } else { Err(format!("{text}\n{}", fleet.tails())) }
     })
     .await;
+}
+
+/// What is in a directory.
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_agent_leaves_a_directory_and_takes_along_only_what_is_its_own() {
+    let mut fleet = crate::given::fleet(catalog(&["web"]), &["fra-1", "fra-2"]).await;
+    fleet.converge(&[]).await.unwrap();
+    let uninstall = async |state: PathBuf, manifests: PathBuf, more: &[&str]| {
+        let target = format!("dir:{}", manifests.display());
+        let program =
+            Program::built("spoke").unwrap().arg("uninstall").args(more).arg("--state-dir").arg(state);
+        match program.arg("--target").arg(target).output(LIMIT).await {
+            Ok(said) => said,
+            Err(error) => format!("{error:#}"),
+        }
+    };
+    let (state, manifests, before) =
+        (fleet.state("fra-1"), fleet.manifests("fra-1"), fleet.files("fra-1").unwrap());
+    let said = uninstall(state.clone(), manifests.clone(), &[]).await;
+    assert!(said.contains("stop the agent first"), "{said}");
+    fleet.kill_spoke("fra-1");
+    fleet.kill_spoke("fra-2");
+    fleet.kill_hub();
+
+    // A slip of the pen removes nothing, and makes nothing.
+    let all = || [&*fleet.data(), &*state, fleet.directory()].map(names);
+    let there = all();
+    let above = state.parent().unwrap().to_owned();
+    let rows = [
+        (fleet.data(), manifests.clone(), "is no state directory of a spoke"),
+        (fleet.directory().to_owned(), fleet.data(), "one within the other"),
+        (above, manifests.clone(), "is no state directory of a spoke"),
+        (state.clone(), state.join("manifests"), "one within the other"),
+        (state.clone(), fleet.directory().join("mistyped"), "the agent has no directory of manifests"),
+    ];
+    for (state, manifests, words) in rows {
+        let said = uninstall(state, manifests, &["--delete-workloads", "--yes"]).await;
+        assert!(said.contains(words), "{words}: {said}");
+        assert_eq!(all(), there, "{words}");
+    }
+
+    std::fs::write(state.join("notes"), "somebody's").unwrap();
+    let said = uninstall(state.clone(), manifests.clone(), &[]).await;
+    assert!(said.contains("app web stays: ") && said.contains("it has notes and 0 more"), "{said}");
+    assert_eq!(fleet.files("fra-1").unwrap(), before);
+    assert_eq!(names(&state), ["notes".to_owned()].into());
+
+    let (state, manifests) = (fleet.state("fra-2"), fleet.manifests("fra-2"));
+    let said = uninstall(state.clone(), manifests, &["--delete-workloads", "--yes"]).await;
+    assert!(said.contains("deleted ConfigMap") && said.contains("removed the state directory"), "{said}");
+    assert!(!state.exists() && fleet.files("fra-2").unwrap().is_empty(), "{said}");
 }

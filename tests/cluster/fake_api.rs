@@ -1,11 +1,13 @@
 //! The spoke's target against the fake server: what a real one of v1.20 cannot play. `kubectl` says whether the fake is one.
 
 use harness::assets;
+use harness::connect::ConnectProxy;
 use harness::fake_api::FakeApi;
 use harness::process::Program;
 use harness::wait::until;
 use nave_placement::report::{EntryReason, EntryState};
 use nave_spoke::target::Target;
+use nave_spoke::target::kube::{self, KubeTarget};
 use serde_json::{Value, json};
 
 use crate::rounds::{Wish, config_map, entry, target};
@@ -238,4 +240,32 @@ async fn a_foreign_write_is_heard_of_by_a_watch_of_metadata_alone() {
     fake.edit("", "configmaps", "default/a", &json!({"data": {"value": "theirs"}}), "kubectl-edit").unwrap();
     until("the change is noticed", LIMIT, async || changes.has_changed().unwrap()).await;
     assert_eq!(entry(&wish.round(&target).await, "web").corrected, 1);
+}
+
+#[tokio::test]
+async fn a_kubeconfig_may_name_a_proxy_whose_password_is_never_shown() {
+    let fake = FakeApi::start().unwrap();
+    // `user:swordfish`
+    let proxy = ConnectProxy::start(Some("Basic dXNlcjpzd29yZGZpc2g=")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let connect = async |url: &str| {
+        let mut config: Value = serde_json::from_slice(&std::fs::read(fake.kubeconfig()).unwrap()).unwrap();
+        config["clusters"][0]["cluster"]["proxy-url"] = url.into();
+        let path = directory.path().join("kubeconfig.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let options = kube::Options { kubeconfig: Some(path), ..kube::Options::default() };
+        KubeTarget::connect(options).await.map(drop).map_err(|error| error.to_string())
+    };
+    let address = proxy.address();
+    connect(&format!("http://user:swordfish@{address}")).await.unwrap();
+    assert!(!proxy.asked().is_empty(), "it went through the proxy");
+    // (the URL, what is said of it)
+    let rows = [
+        (format!("http://user:tr0ut@{address}"), "proxy"),
+        (format!("ftp://user:tr0ut@{address}"), "begins with ftp; use http, https or socks5"),
+    ];
+    for (url, said) in rows {
+        let why = connect(&url).await.unwrap_err();
+        assert!(why.contains(said) && !why.contains("tr0ut"), "{why}");
+    }
 }

@@ -85,3 +85,31 @@ async fn what_cannot_be_changed_is_named_or_made_anew() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_would_not_be_taken_is_not_deleted_to_be_made_anew() {
+    let files = [
+        ("web.yaml", app_with("web", "  onImmutable: Recreate\n")),
+        ("manifests/web/service.yaml", service("10.0.0.77")),
+        ("placement.yaml", placement("web", &["web"], "{selector: {}}")),
+    ];
+    let stage = Stage::start(&files, &[("fra-1", &[])]).await;
+    let (fra, catalog) = (stage.cluster("fra-1"), &stage.fleet.catalog);
+    stage.shown("it is written", "web", |entry| entry["running"].is_string()).await;
+    let before = fra.uid("web", "service/web").await;
+
+    // The address cannot be changed, and something else is wrong too.
+    let wrong = service("10.0.0.78").replace("ports:", "sessionAffinity: Never, ports:");
+    catalog.write("manifests/web/service.yaml", &wrong).unwrap();
+    catalog.commit("Mistype").unwrap();
+    let entry = stage.shown("it is refused", "web", |entry| entry["reason"] == "ApplyRefused").await;
+    assert!(entry["unhealthy"].to_string().contains("sessionAffinity"), "{entry:#}");
+    assert_eq!(fra.uid("web", "service/web").await, before);
+
+    // Alone, the address is a reason to make it anew.
+    catalog.write("manifests/web/service.yaml", &service("10.0.0.78")).unwrap();
+    catalog.commit("Mend it").unwrap();
+    stage.converge().await;
+    assert_ne!(fra.uid("web", "service/web").await, before);
+    assert_eq!(fra.field("web", "service/web", "{.spec.clusterIP}").await, "10.0.0.78");
+}

@@ -6,12 +6,8 @@ use harness::wait::until;
 use serde_json::{Value, json};
 
 use crate::definitions;
-use crate::installed::{Installed, OWN};
+use crate::installed::{Installed, NARROW, OWN};
 use crate::stage::{LIMIT, Witness as _};
-
-/// The narrowest way that these apps can be installed by.
-const NARROW: [&str; 6] =
-    ["--rbac", "namespaces", "--allow-namespaces", "apps,shop", "--allow-kinds", "configmaps,secrets"];
 
 /// Two apps in one namespace with a kind each, one in another namespace, one where the spoke may do nothing.
 fn files() -> Vec<(&'static str, String)> {
@@ -101,7 +97,7 @@ async fn the_rights_in_chosen_namespaces_suffice() {
     let mut at = Installed::start(&files(), &NARROW).await;
     at.join("spoke-1").await;
     at.works().await;
-    at.is_well(&["--namespaces", "apps,shop"]).await;
+    at.is_well().await;
     let bindings = at.cluster.kubectl(&["get", "clusterrolebindings", "-o", "json"]).await.unwrap();
     assert!(!bindings.contains("nave-spoke"), "nothing of the cluster as a whole");
 
@@ -175,10 +171,10 @@ async fn less_than_the_rights_in_chosen_namespaces_would_not_do() {
 
     // Neither which cluster this is nor a pause on the spot can be seen.
     at.without(OWN, "namespaces").await;
-    let (well, said) = at.says(&["doctor", "--namespaces", "apps,shop"]).await;
+    let (well, said) = at.says(&["doctor"]).await;
     assert!(!well && said.contains(r#"cannot get resource "namespaces""#), "{said}");
     at.apply_again().await;
-    at.is_well(&["--namespaces", "apps,shop"]).await;
+    at.is_well().await;
 }
 
 #[tokio::test]
@@ -207,11 +203,21 @@ async fn an_administrators_rights_bring_definitions_and_their_objects() {
     let audit = at.fleet.hub(&["audit", "-o", "json"]).await.unwrap();
     assert_eq!(audit.stdout.matches("\"Enrolled\"").count(), 1, "{}", audit.stdout);
 
-    // One at a time: the second says who has the state.
-    let second = at.container("spoke-2").await.output(LIMIT).await.unwrap_err().to_string();
-    assert!(second.contains("in use by another spoke, pod spoke-1"), "{second}");
+    // One at a time: the second says who has the state, and waits for it.
+    let second = at.container("spoke-2").await;
+    at.fleet.adopt_spoke("second", second).unwrap();
+    let waits = "in use by another spoke, pod spoke-1";
+    at.fleet.spoke_process("second").unwrap().line(waits, LIMIT).await.unwrap();
     at.write("2");
     at.converge().await;
+    at.fleet.kill_spoke("fra-1");
+    let gone = ["delete", "pod", "-n", OWN, "spoke-1", "--force", "--grace-period=0"];
+    at.cluster.kubectl(&gone).await.unwrap();
+    at.write("3");
+    at.converge().await;
+    at.fleet.kill_spoke("second");
+    // Of the same name as the pod that has the state now, as a container that is started again.
+    at.run("spoke-2").await;
 
     // Without the binding it may do nothing, says so, and comes back by itself.
     let binding = format!("nave-spoke-{OWN}");
@@ -219,6 +225,6 @@ async fn an_administrators_rights_bring_definitions_and_their_objects() {
     at.cluster.kubectl(&["delete", "-n", "apps", "configmap/web"]).await.unwrap();
     at.told("web", &["is forbidden"]).await;
     at.apply_again().await;
-    at.value("apps/web", "2").await;
+    at.value("apps/web", "3").await;
     at.leaves(&[("apps", "configmap/web"), ("store", "widget/small")]).await;
 }

@@ -4,6 +4,7 @@
 //! Never: knows an argument or a variable that does not stand in the applied Deployment. No image can run here: the built
 //! binary stands for it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -22,6 +23,10 @@ use crate::stage::{LIMIT, Witness as _};
 pub const OWN: &str = "nave-system";
 /// Namespaces that somebody made for apps.
 pub const GIVEN: [&str; 2] = ["apps", "shop"];
+
+/// The narrowest way to install an agent for ConfigMaps and Secrets there.
+pub const NARROW: [&str; 6] =
+    ["--rbac", "namespaces", "--allow-namespaces", "apps,shop", "--allow-kinds", "configmaps,secrets"];
 
 /// The fleet and its one cluster.
 pub struct Installed {
@@ -77,24 +82,30 @@ impl Installed {
         let account = spec["serviceAccountName"].as_str().context("an account")?;
         let kubeconfig = self.cluster.service_account(OWN, account).await?;
         let container = &spec["containers"][0];
-        let mounted = self.mounted(spec, container).await?;
         let mut program = Program::built("spoke")?.env("KUBECONFIG", kubeconfig).env("HOME", "/nonexistent");
         for argument in container["args"].as_array().context("arguments")? {
-            let argument = argument.as_str().context("a text")?;
-            let of = mounted
-                .iter()
-                .find_map(|(at, path)| Some(path.join(argument.strip_prefix(at)?.strip_prefix('/')?)));
-            program = match of {
-                Some(path) => program.arg(path),
-                None => program.arg(argument),
-            };
+            program = program.arg(argument.as_str().context("a text")?);
         }
-        for variable in container["env"].as_array().context("an environment")? {
-            if let Some(value) = self.value_of(variable, pod).await? {
-                program = program.env(variable["name"].as_str().context("a name")?, value);
-            }
+        for (name, value) in self.environment(spec, pod).await? {
+            program = program.env(&name, value);
         }
         Ok(program)
+    }
+
+    /// The variables of the container in a pod of this name; a path below a mount is where its content is here.
+    async fn environment(&self, spec: &Value, pod: &str) -> Result<Vec<(String, OsString)>> {
+        let container = &spec["containers"][0];
+        let mounted = self.mounted(spec, container).await?;
+        let mut all = Vec::new();
+        for variable in container["env"].as_array().context("an environment")? {
+            let Some(value) = self.value_of(variable, pod).await? else { continue };
+            let here = mounted
+                .iter()
+                .find_map(|(at, path)| Some(path.join(value.strip_prefix(at)?.strip_prefix('/')?)));
+            let name = variable["name"].as_str().context("a name")?.to_owned();
+            all.push((name, here.map_or_else(|| value.into(), PathBuf::into_os_string)));
+        }
+        Ok(all)
     }
 
     /// The ConfigMaps that are mounted, as files: where the container sees them, and where they are.
@@ -122,8 +133,10 @@ impl Installed {
             return Ok(Some(value.to_owned()));
         }
         let from = &variable["valueFrom"];
-        if from["fieldRef"]["fieldPath"] == "metadata.name" {
-            return Ok(Some(pod.to_owned()));
+        match from["fieldRef"]["fieldPath"].as_str() {
+            Some("metadata.name") => return Ok(Some(pod.to_owned())),
+            Some("metadata.namespace") => return Ok(Some(OWN.to_owned())),
+            _ => {}
         }
         let (name, key) = (&from["secretKeyRef"]["name"], &from["secretKeyRef"]["key"]);
         let (name, key) = (name.as_str().context("{variable}")?, key.as_str().context("a key")?);
@@ -150,10 +163,15 @@ impl Installed {
         self.fleet.connected(1).await;
     }
 
-    /// Another command of the spoke, with its account, as `kubectl exec` would run it.
+    /// Another command of the spoke, with its account, as `kubectl exec` would run it in the pod `spoke-1`.
     pub async fn says(&self, command: &[&str]) -> (bool, String) {
         let account = self.cluster.service_account(OWN, "nave-spoke").await.unwrap();
-        let program = Program::built("spoke").unwrap().args(command).arg("--kubeconfig").arg(account);
+        let deployment = self.get("deployment/nave-spoke").await.unwrap();
+        let spec = &deployment["spec"]["template"]["spec"];
+        let mut program = Program::built("spoke").unwrap().args(command).env("KUBECONFIG", account);
+        for (name, value) in self.environment(spec, "spoke-1").await.unwrap() {
+            program = program.env(&name, value);
+        }
         match program.output(LIMIT).await {
             Ok(text) => (true, text),
             Err(error) => (false, format!("{error:#}")),
@@ -161,9 +179,9 @@ impl Installed {
     }
 
     /// Waits until `spoke doctor` finds no fault: the status that it reads is written a few seconds after the fact.
-    pub async fn is_well(&self, arguments: &[&str]) {
+    pub async fn is_well(&self) {
         until("the doctor finds no fault", LIMIT, async || {
-            let (well, said) = self.says(&[&["doctor"], arguments].concat()).await;
+            let (well, said) = self.says(&["doctor"]).await;
             ensure!(well, "{said}");
             Ok(())
         })

@@ -16,7 +16,7 @@ use nave_spoke::state::{Found, Keep as _};
 use nave_spoke::target::kube;
 use serde_json::Value;
 
-use crate::installed::{Installed, OWN};
+use crate::installed::{Installed, NARROW, OWN};
 use crate::stage::{LIMIT, Witness as _};
 
 fn files() -> Vec<(&'static str, String)> {
@@ -33,7 +33,7 @@ async fn state_in_secrets_outlives_the_spoke_and_commands_on_the_spot_need_no_hu
     let mut at = Installed::start(&files(), &[]).await;
     at.join("spoke-1").await;
     at.converge().await;
-    at.is_well(&[]).await;
+    at.is_well().await;
 
     // Idle, it writes nothing; killed and without its hub, it knows everything.
     let secrets = async || {
@@ -116,6 +116,49 @@ async fn state_in_secrets_outlives_the_spoke_and_commands_on_the_spot_need_no_hu
     }
     assert!(!at.cluster.has("apps", "configmap/web").await);
     assert!(!at.cluster.has("default", "clusterrolebinding/nave-spoke-nave-system").await);
+}
+
+#[tokio::test]
+async fn an_agent_leaves_chosen_namespaces_and_what_runs_there_stays() {
+    let mut at = Installed::start(&files(), &NARROW).await;
+    at.join("spoke-1").await;
+    at.converge().await;
+    let admin = async |command: &[&str]| {
+        let program = Program::built("spoke").unwrap().args(command).arg("--kubeconfig");
+        match program.arg(at.cluster.kubeconfig()).output(LIMIT * 2).await {
+            Ok(said) => said,
+            Err(error) => format!("{error:#}"),
+        }
+    };
+
+    // Who only looks, or leaves what was never there, makes nothing.
+    let said = admin(&["doctor", "--namespace", "elsewhere"]).await;
+    assert!(said.contains("PROBLEM  state: no identity in the Secrets of namespace elsewhere"), "{said}");
+    let said = admin(&["uninstall", "--namespace", "elsewhere"]).await;
+    assert!(said.contains("namespace elsewhere is not there"), "{said}");
+    assert!(!at.cluster.has("default", "namespace/elsewhere").await);
+
+    // Without the hub, and whatever the status says, the doctor tells who has the state.
+    let said = admin(&["doctor", "--namespaces", "apps,shop"]).await;
+    assert!(said.contains("OK       holder: pod spoke-1"), "{said}");
+    at.fleet.spoke_process("fra-1").unwrap().signal(Signal::TERM);
+    let gone = ["delete", "pod", "-n", OWN, "spoke-1", "--force", "--grace-period=0"];
+    at.cluster.kubectl(&gone).await.unwrap();
+    let said = admin(&["doctor", "--namespaces", "apps,shop"]).await;
+    assert!(said.contains("PROBLEM  holder: pod spoke-1") && said.contains("has ended"), "{said}");
+
+    let said = admin(&["uninstall", "--namespaces", "apps,shop"]).await;
+    assert!(said.contains("app web stays: 1 objects"), "{said}");
+    for removed in [
+        "Deployment nave-system/nave-spoke",
+        "Namespace nave-system",
+        "RoleBinding apps/nave-spoke-nave-system",
+        "Role shop/nave-spoke-nave-system",
+    ] {
+        assert!(said.contains(&format!("removed {removed}")), "{removed}: {said}");
+    }
+    assert_eq!(at.cluster.config_map("apps/web").await.unwrap(), "2");
+    assert!(!at.cluster.has("apps", "role/nave-spoke-nave-system").await);
 }
 
 #[tokio::test]

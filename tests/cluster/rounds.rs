@@ -52,6 +52,7 @@ impl Wish {
             objects: u32::try_from(objects.len()).expect("few"),
             drops: 1000,
             drops_cause: None,
+            drops_of: None,
         };
         let app: AppKey = name.parse().expect("a valid name");
         self.assignment.entries.insert(app.clone(), EncodedEntry::new(bundle.0.to_vec()));
@@ -75,7 +76,12 @@ pub fn entry<'a>(outcome: &'a Outcome, app: &str) -> &'a EntryReport {
 
 /// A target of a kubeconfig.
 pub async fn target(kubeconfig: &Path) -> KubeTarget {
-    let options = kube::Options { kubeconfig: Some(kubeconfig.to_owned()), ..kube::Options::default() };
+    target_with(kubeconfig, kube::Options::default()).await
+}
+
+/// A target of a kubeconfig, with other options beside it.
+pub async fn target_with(kubeconfig: &Path, options: kube::Options) -> KubeTarget {
+    let options = kube::Options { kubeconfig: Some(kubeconfig.to_owned()), ..options };
     KubeTarget::connect(options).await.unwrap()
 }
 

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::canary::Canary;
 use harness::fleet::Target;
-use harness::fleet::documents::{app, config_map, placement};
+use harness::fleet::documents::{app, app_with, config_map, placement};
 use harness::sops::encrypt;
 use harness::wait::until;
 use serde_json::{Value, json};
@@ -21,10 +21,12 @@ fn catalog() -> Vec<(&'static str, String)> {
         ("web.yaml", app("web")),
         ("theirs.yaml", app("theirs")),
         ("broken.yaml", app("broken")),
+        ("settings.yaml", app_with("settings", "  drift: Report\n")),
         ("manifests/web/web.yaml", config_map("web", "one")),
         ("manifests/theirs/theirs.yaml", config_map("theirs", "one")),
         ("manifests/broken/broken.yaml", config_map("broken", "one")),
-        ("placement.yaml", placement("all", &["web", "theirs", "broken"], "{selector: {}}")),
+        ("manifests/settings/settings.yaml", config_map("settings", "one")),
+        ("placement.yaml", placement("all", &["web", "theirs", "broken", "settings"], "{selector: {}}")),
     ]
 }
 
@@ -51,6 +53,8 @@ async fn a_secret_is_in_clear_on_its_clusters_and_nowhere_else() {
     let canary = Canary::new();
     // An API server of 1.20 repeats a value of the wrong type in its error.
     let number = Canary::of(fastrand::u64(10_000_000_000..99_999_999_999).to_string());
+    // What an object had before its value was changed is no less secret.
+    let earlier = Canary::new();
     write(&stage, &to, &canary, &number);
     stage.fleet.catalog.commit("Add secrets").unwrap();
 
@@ -66,6 +70,7 @@ async fn a_secret_is_in_clear_on_its_clusters_and_nowhere_else() {
     assert!(stage.cluster("fra-1").has("theirs", "secret/theirs").await);
     what_cannot_be_opened_is_named(&stage, &to).await;
     refused_content_is_not_repeated(&stage).await;
+    others_write_it_elsewhere(&stage, &canary, &earlier).await;
 
     // Spoke and hub start again with what they stored.
     stage.restart_spoke("fra-1");
@@ -79,7 +84,7 @@ async fn a_secret_is_in_clear_on_its_clusters_and_nowhere_else() {
         Ok(())
     })
     .await;
-    for canary in [&canary, &number] {
+    for canary in [&canary, &number, &earlier] {
         nothing_else_has_it(&stage, canary).await;
     }
     let manifests = stage.fleet.files("edge-1").unwrap();
@@ -98,6 +103,9 @@ fn write(stage: &Stage, to: &[String; 2], canary: &Canary, number: &Canary) {
     let theirs = secret("theirs", "stringData", json!({"password": canary.value()}));
     catalog.write("manifests/theirs/secret.yaml", &encrypt(&theirs, &to[..1]).unwrap()).unwrap();
     let pin: u64 = number.value().parse().unwrap();
+    let mut settings = secret("encrypted", "data", json!({"password": canary.value()}));
+    settings["kind"] = "ConfigMap".into();
+    catalog.write("manifests/settings/encrypted.yaml", &encrypt(&settings, to).unwrap()).unwrap();
     let broken = secret("broken", "data", json!({"pin": pin}));
     catalog.write("manifests/broken/secret.yaml", &encrypt(&broken, to).unwrap()).unwrap();
 }
@@ -130,6 +138,30 @@ async fn refused_content_is_not_repeated(stage: &Stage) {
     assert!(refused.contains("<secret>"), "{refused}");
 }
 
+/// A tool keeps a copy in an annotation; somebody puts an earlier value back where drift is only told.
+async fn others_write_it_elsewhere(stage: &Stage, canary: &Canary, earlier: &Canary) {
+    let fra = stage.cluster("fra-1");
+    let copy = format!("kapp.k14s.io/original={}", json!({"data": {"password": canary.value()}}));
+    fra.kubectl(&["annotate", "-n", "web", "secret/web", &copy]).await.unwrap();
+    let data = json!({"data": {"password": earlier.value()}}).to_string();
+    fra.kubectl(&["patch", "-n", "settings", "configmap/encrypted", "--type=merge", "-p", &data])
+        .await
+        .unwrap();
+    until("the drift is told", LIMIT, async || {
+        let shown = stage.fleet.hub(&["app", "show", "settings", "-o", "json"]).await?.stdout;
+        ensure!(shown.contains("has another value"), "{shown}\n{}", stage.fleet.tails());
+        Ok(())
+    })
+    .await;
+    let drift = stage.fleet.hub(&["drift", "settings", "-o", "json"]).await.unwrap().stdout;
+    assert!(drift.contains("/data/password") && drift.contains("<changed>"), "{drift}");
+    let got = stage.fleet.hub(&["get", "secret", "web", "-n", "web", "-o", "json"]).await.unwrap().stdout;
+    assert!(got.contains("kapp.k14s.io/original") && got.contains("<hidden>"), "{got}");
+    let got =
+        stage.fleet.hub(&["get", "cm", "encrypted", "-n", "settings", "-o", "json"]).await.unwrap().stdout;
+    assert!(got.contains("password") && got.contains("<hidden>"), "{got}");
+}
+
 /// Not in the hub's store, a spoke's state, a log, a bundle or an answer. What is on the clusters is theirs.
 async fn nothing_else_has_it(stage: &Stage, canary: &Canary) {
     let clusters = stage.fleet.directory().join("clusters");
@@ -147,6 +179,12 @@ async fn nothing_else_has_it(stage: &Stage, canary: &Canary) {
         &["why", "web", "fra-1"],
         &["secret", "recipients"],
         &["audit"],
+        &["app", "show", "settings"],
+        &["drift"],
+        &["adopt", "check", "web"],
+        &["adopt", "check", "settings"],
+        &["get", "secrets", "-A"],
+        &["get", "configmaps", "-A"],
     ];
     for question in questions {
         for format in ["wide", "json"] {

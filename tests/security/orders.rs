@@ -165,8 +165,13 @@ async fn nothing_changes_on_a_cluster_that_is_worked_on_until_that_is_over() {
     let why = stage.fleet.hub(&["why", "web", "fra-1"]).await.unwrap().stdout;
     assert!(why.contains("(new disks): its assignment does not change before"), "{why}");
     assert_eq!(stage.shown("fra-1").await["maintenance"]["reason"], "new disks");
-    let all = ["wait", "--include-offline", "--commit", &commit, "--timeout", "1s"];
-    assert_eq!(stage.fleet.hub(&all).await.unwrap().code, 3);
+    assert!(waited.stdout.ends_with("; 1 maintained, passed over: fra-1\n"), "{}", waited.stdout);
+    for also in [&["--include-offline"][..], &["--cluster", "fra-1"]] {
+        let wait = ["wait", "--commit", &commit, "--timeout", "1s"];
+        let waited = stage.fleet.hub(&[&wait, also].concat()).await.unwrap();
+        assert_eq!(waited.code, 3, "{also:?}: {}{}", waited.stdout, waited.stderr);
+        assert!(waited.stdout.contains("cluster fra-1 is maintained until"), "{also:?}: {}", waited.stdout);
+    }
 
     stage.ordered(&["maintain", "fra-1", "--end"]).await;
     stage.fleet.converge(&["--commit", &commit]).await.unwrap();

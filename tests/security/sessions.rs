@@ -3,13 +3,14 @@
 use harness::fleet::Target;
 use harness::peers::{self, Stream};
 use nave_proto::v1::content_client::ContentClient;
+use nave_proto::v1::session_client::SessionClient;
 use nave_proto::v1::{self, from_spoke, to_spoke};
 use serde_json::json;
 use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::given::Stage;
+use crate::given::{LIMIT, Stage};
 
 /// What must not come has this long to come; what does come, comes in milliseconds.
 const QUIET: Duration = Duration::from_secs(1);
@@ -75,9 +76,43 @@ async fn an_identity_that_appears_on_another_cluster_is_an_alarm_and_is_told_not
     assert!(matches!(said[..], [to_spoke::Message::Goodbye(_)]), "{said:?}");
     stage.until_alarms(json!({"fra-1": "ClusterChanged"})).await;
 
-    // The cluster that enrolled is served as before, and the alarm is over.
-    Stream::open(channel, peers::hello(&member.uid)).await.unwrap().assignment().await.unwrap();
-    stage.until_alarms(json!({})).await;
+    // The cluster that enrolled is served as before, and its session is not touched by the other's next attempt. The alarm
+    // stays for whoever looks later.
+    let mut own = Stream::open(channel.clone(), peers::hello(&member.uid)).await.unwrap();
+    own.assignment().await.unwrap();
+    let mut again = Stream::open(channel, peers::hello("another-uid")).await.unwrap();
+    again.rest(QUIET).await.unwrap();
+    assert!(own.rest(QUIET).await.unwrap().is_empty(), "it is not ended");
+    stage.until_alarms(json!({"fra-1": "ClusterChanged"})).await;
+    let status = stage.fleet.status().await.unwrap();
+    assert_eq!(status["connected"], json!(1), "{status}");
+}
+
+#[tokio::test]
+async fn a_stream_that_says_nothing_is_nobodys_session_and_two_that_share_an_identity_are_an_alarm() {
+    let stage = Stage::start().await;
+    let member = stage.member("fra-1", &[]).await;
+    let channel = stage.channel(Some(&member.credentials)).await;
+    let (_silence, nothing) = tokio::sync::mpsc::channel(1);
+    let nothing = tokio_stream::wrappers::ReceiverStream::new(nothing);
+    let mut client = SessionClient::new(channel.clone());
+    let opening =
+        tokio::spawn(async move { client.open(nothing).await.unwrap().into_inner().message().await });
+    let mut open = Vec::new();
+    for _ in 0..8 {
+        let mut stream = Stream::open(channel.clone(), peers::hello(&member.uid)).await.unwrap();
+        stream.assignment().await.unwrap();
+        open.push(stream);
+    }
+    stage.until_alarms(json!({"fra-1": "IdentityShared"})).await;
+    let said = tokio::time::timeout(LIMIT, opening).await.unwrap().unwrap().unwrap();
+    let goodbye = said.and_then(|said| said.message);
+    assert!(
+        matches!(&goodbye, Some(to_spoke::Message::Goodbye(g)) if g.reason.contains("hello")),
+        "{goodbye:?}"
+    );
+    let last = open.last_mut().unwrap().rest(QUIET).await.unwrap();
+    assert!(last.is_empty(), "{last:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
+use nave_placement::guard::HoldCause;
 use nave_proto::v1;
 
 use super::Outcome;
@@ -104,7 +105,22 @@ impl View for HoldView {
             table.row([app.to_string().into(), cluster.as_str().into()]);
         }
         if !table.is_empty() {
-            let _ = write!(text, "\nWould go:\n{table}");
+            let heading = match record.hold.cause {
+                HoldCause::Leftovers { .. } => "Where",
+                _ => "Would go",
+            };
+            let _ = write!(text, "\n{heading}:\n{table}");
+        }
+        let mut table = Table::new(["OBJECT"]);
+        for object in &self.objects {
+            table.row([object.to_string().into()]);
+        }
+        if !table.is_empty() {
+            let more = record.hold.losing.saturating_sub(self.objects.len());
+            let _ = write!(text, "\nObjects:\n{table}");
+            if more > 0 {
+                let _ = writeln!(text, "and {more} more");
+            }
         }
         let _ = writeln!(
             text,

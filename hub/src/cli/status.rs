@@ -155,16 +155,22 @@ fn head(fleet: &str, catalog: &CatalogView) -> String {
     text
 }
 
-fn told(alarm: Alarm) -> &'static str {
+/// What an alarm says, and how to end it.
+pub(super) fn told(alarm: Alarm) -> &'static str {
     match alarm {
         Alarm::ForeignAssignment => {
             "it holds an assignment that this hub never sent; it is told nothing. Remove or revoke it, and let it join again"
         }
         Alarm::ClusterChanged => {
-            "its spoke runs on another cluster than the one that enrolled; it is told nothing. Revoke it, and let it join again"
+            "within the last hour a spoke with its identity ran on another cluster than the one that enrolled; it was told nothing. \
+             If nobody moved it, revoke it, and let it join again"
         }
         Alarm::AssignmentTooLarge => {
             "its assignment is larger than the hub's store takes; it keeps what it has. Place fewer apps on it"
+        }
+        Alarm::IdentityShared => {
+            "sessions with its identity keep taking each other's place. If its connection is well, two spokes use one identity: \
+             revoke it, and let the right one join again"
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Arguments {
     /// How long
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     timeout: Duration,
-    /// Wait for spokes that are not connected, too
+    /// Wait for clusters that are not connected, or maintained, too; the one that --cluster names is waited for anyway
     #[arg(long)]
     include_offline: bool,
     #[command(flatten)]
@@ -61,7 +61,10 @@ impl View for WaitView {
         match self.outcome {
             WaitOutcome::Converged => {
                 let commit = self.status.catalog.commit.as_ref().map_or("?", |commit| commit.short());
-                format!("converged at commit {commit}: {}\n", count(self.status.entries, "entry", "entries"))
+                let entries = count(self.status.entries, "entry", "entries");
+                let all = self.status.offline.is_empty() && self.status.maintained.is_empty();
+                let passed = if all { String::new() } else { format!("; {message}") };
+                format!("converged at commit {commit}: {entries}{passed}\n")
             }
             WaitOutcome::Held => format!("held: {message}\n"),
             WaitOutcome::Failed => format!("failed: {message}\n"),

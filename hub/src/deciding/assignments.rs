@@ -85,7 +85,7 @@ fn assignment_batch(
     now_ms: u64,
 ) -> Write {
     let mut batch = Batch::new();
-    let mut lost: BTreeMap<(&AppKey, &Cause), Vec<&ClusterName>> = BTreeMap::new();
+    let mut lost: BTreeMap<(&'static str, &AppKey, &Cause), Vec<&ClusterName>> = BTreeMap::new();
     let before = window.len();
     for (cluster, value) in &chunk {
         let key = key::assignment(cluster);
@@ -97,7 +97,7 @@ fn assignment_batch(
     let clusters: BTreeSet<&ClusterName> = chunk.iter().map(|(cluster, _)| cluster).collect();
     for ((app, cluster), cause) in &verdict.entries {
         if clusters.contains(cluster) {
-            lost.entry((app, cause)).or_default().push(cluster);
+            lost.entry(("Leaving", app, cause)).or_default().push(cluster);
             // What somebody approved by name does not use up what may go unasked.
             if matches!(cause, Cause::Revision { .. } | Cause::Labels) {
                 window.push(PastLoss { at_ms: now_ms, app: app.clone(), cluster: cluster.clone() });
@@ -107,7 +107,13 @@ fn assignment_batch(
     if window.len() != before {
         batch = batch.put(key::WINDOW, json(&WindowRecord { losses: window.clone() }));
     }
-    let audits = lost.into_iter().flat_map(|((app, cause), clusters)| leaving_audits(app, cause, &clusters));
+    for ((app, cluster), (_, cause)) in &verdict.leftovers {
+        if clusters.contains(cluster) {
+            lost.entry(("Pruned", app, cause)).or_default().push(cluster);
+        }
+    }
+    let lines = |((what, app, cause), clusters): (_, Vec<_>)| audits_of(what, app, cause, &clusters);
+    let audits = lost.into_iter().flat_map(lines);
     Write { step: Step::AssignmentsMade, batch, audits: bounded(audits.collect()) }
 }
 
@@ -131,7 +137,7 @@ fn bounded(mut audits: Vec<Audit>) -> Vec<Audit> {
     audits
 }
 
-fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
+fn audits_of(what: &'static str, app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
     let (who, why) = match cause {
         Cause::Revision { commit } => {
             (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned())
@@ -145,7 +151,7 @@ fn leaving_audits(app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec
         let details = BTreeMap::from([("clusters".to_owned(), names)]);
         Audit {
             who: who.clone(),
-            what: "Leaving",
+            what,
             subject: format!("app {app}"),
             why: why.clone(),
             details,

@@ -67,7 +67,7 @@ pub fn admit(
     empty: bool,
     descends: bool,
     approved: impl Fn(&str) -> bool,
-) -> Result<(), Hold> {
+) -> Result<(), Box<Hold>> {
     let Some(taken) = taken.filter(|taken| *taken != commit) else { return Ok(()) };
     let causes = [
         (!descends, HoldCause::NotDescendant { commit: commit.clone(), taken: taken.clone() }),
@@ -76,7 +76,7 @@ pub fn admit(
     for (applies, cause) in causes {
         let hold = Hold::new(cause, 0, 0, 0, BTreeSet::new());
         if applies && !approved(&hold.id) {
-            return Err(hold);
+            return Err(Box::new(hold));
         }
     }
     Ok(())
@@ -285,6 +285,15 @@ fn spent_approvals(
         HoldCause::Objects { app } => {
             !survey.losses.objects.contains_key(app) && !verdict.objects.contains_key(app)
         }
+        HoldCause::Leftovers { of, .. } => !approval.hold.entries.iter().any(|key| {
+            let (app, cluster) = key;
+            let told = &state.told(cluster).assignment;
+            let reported = state.reports.get(cluster).map(|r| (r.epoch, r.generation));
+            let here = told.entries.contains_key(app) || told.leaving.contains_key(app);
+            // Until the spoke has said what came of the newest, it may still ask for the same.
+            here && (reported != Some(told.order())
+                || survey.losses.leftovers.get(key).is_some_and(|asked| asked.digest() == *of))
+        }),
         _ => !approval.hold.entries.iter().any(|e| survey.losses.entries.contains_key(e)),
     };
     let operations = approvals.iter().filter(spent).map(|a| (key::approval(&a.hold.id), None));

@@ -8,5 +8,6 @@
 mod assignments;
 mod bundles;
 pub mod core;
+mod gone;
 pub mod revision;
 pub mod run;

@@ -175,7 +175,7 @@ pub async fn render(
     rendered
 }
 
-async fn render_app(
+pub(super) async fn render_app(
     content: &dyn Content,
     catalog: &Catalog,
     tree: &Tree,

@@ -10,7 +10,8 @@ use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::render::Bundle;
+use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,8 @@ pub struct Deciding {
     waiting: Option<Hold>,
     /// Objects in effect whose last good form could not be read since the start.
     unread: BTreeSet<ObjectId>,
+    /// Bundles that are gone and that nothing gives again, as far as this revision's apps are tried.
+    hopeless: BTreeSet<Digest>,
 }
 
 impl Deciding {
@@ -110,12 +113,14 @@ impl Deciding {
             limits: GuardLimits::default(),
             waiting: None,
             unread: BTreeSet::new(),
+            hopeless: BTreeSet::new(),
         }
     }
 
     /// Decides until cancelled.
     pub async fn run(mut self, mut observations: watch::Receiver<Observation>, cancel: CancellationToken) {
         let mut inputs = self.ledger.inputs();
+        let mut gone = self.bundles.gone();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
@@ -153,6 +158,7 @@ impl Deciding {
                 () = cancel.cancelled() => return,
                 changed = observations.changed() => if changed.is_err() { return },
                 changed = inputs.changed() => if changed.is_err() { return },
+                Ok(()) = gone.changed() => {}
                 () = pause => {}
                 () = maintenance => {}
             }
@@ -188,7 +194,32 @@ impl Deciding {
                 break;
             }
         }
+        self.render_again().await
+    }
+
+    /// Renders bundles anew whose files were looked for in vain: a held or waiting entry may need them for long.
+    async fn render_again(&mut self) -> Result<(), DecideError> {
+        let gone: BTreeSet<Digest> =
+            self.bundles.gone().borrow().difference(&self.hopeless).copied().collect();
+        let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
+        let sources = super::gone::sources(&self.ledger.state(), &gone);
+        let again = super::gone::again(&self.repository, &self.place, &revision.catalog, &sources).await;
+        self.hopeless.extend(gone);
+        for bundle in again {
+            info!(bundle = %bundle.digest, "rendered again what was gone");
+            self.hopeless.remove(&bundle.digest);
+            self.keep(bundle).await?;
+        }
+        for (bundle, app, _) in sources.iter().filter(|(bundle, _, _)| self.hopeless.contains(bundle)) {
+            error!(%bundle, %app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+        }
         Ok(())
+    }
+
+    async fn keep(&self, bundle: Bundle) -> Result<(), BundleError> {
+        let store = self.bundles.clone();
+        let kept = tokio::task::spawn_blocking(move || store.put(bundle.digest, &bundle.bytes)).await;
+        kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
     fn taken(&self) -> Option<CommitId> {
@@ -216,7 +247,7 @@ impl Deciding {
         match core::admit(taken, head, revision.catalog.empty, descends, approved) {
             Err(hold) => {
                 info!(commit = %head, hold = hold.id, "{hold}");
-                self.waiting = Some(hold);
+                self.waiting = Some(*hold);
                 Ok(())
             }
             Ok(()) => {
@@ -240,6 +271,7 @@ impl Deciding {
         self.problems = problems;
         self.shared = None;
         self.unread.clear();
+        self.hopeless.clear();
     }
 
     /// What trailers of the new commits on the main line allow.
@@ -283,9 +315,7 @@ impl Deciding {
         let Rendered { forms, bundles, problems, .. } =
             render(&self.repository, &catalog, &tree, &in_effect, &at_hand).await;
         for bundle in bundles {
-            let store = self.bundles.clone();
-            let kept = tokio::task::spawn_blocking(move || store.put(bundle.digest, &bundle.bytes)).await;
-            kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+            self.keep(bundle).await?;
         }
         let author = match self.repository.commit_info(commit).await {
             Ok(info) => format!("{} <{}>: {}", info.author, info.email, info.subject),
@@ -344,7 +374,7 @@ impl Deciding {
     async fn step(&mut self) -> Result<bool, DecideError> {
         let Some(revision) = self.revision.clone() else { return Ok(false) };
         let objects = self.objects.clone();
-        let codec = WireCodec(move |digest: &nave_placement::Digest| objects.of(digest));
+        let codec = WireCodec(move |digest: &Digest| objects.of(digest));
         let decided = {
             let state = self.ledger.state();
             core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, self.ledger.now_ms())

@@ -201,6 +201,12 @@ impl Members {
             .require_same(member_key.clone(), member.map(|m| m.version))
             .put(token_key, json(&bound))
             .put(member_key, json(&record));
+        // What another spoke of this name reported says nothing of this one, which counts its starts anew. What the cluster was
+        // told stays: it may be the same cluster, and objects of it may be there.
+        let batch = match same {
+            true => batch,
+            false => batch.delete(key::report(&cluster)).delete(key::facts(&cluster)),
+        };
         let audit = Audit {
             who: format!("spoke {cluster}"),
             from: from.to_owned(),

@@ -7,9 +7,10 @@ use nave_placement::assign::Told;
 use nave_placement::catalog::CommitId;
 use nave_placement::explain::{Verdict, explain};
 use nave_placement::fleet::{self, Candidate, Maintenance};
-use nave_placement::report::{EntryReason, EntryState, Report};
+use nave_placement::guard::{Hold, HoldCause};
+use nave_placement::report::{EntryReason, EntryState, Report, WOULD_PRUNE};
 use nave_placement::select::Selector;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, ClusterName, ObjectKey};
 
 use super::views::{
     AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, PlacementView, StatusView, WhyView,
@@ -99,7 +100,7 @@ impl Look<'_> {
         entries.map(|app| self.entry(app, cluster, &told, report.as_ref(), held.contains(app))).collect()
     }
 
-    /// Apps whose removal from a cluster waits for approval.
+    /// Apps of which something on a cluster waits for approval before it goes.
     fn held(&self, cluster: &ClusterName) -> BTreeSet<&AppKey> {
         let entries = self.state.holds.values().flat_map(|h| &h.hold.entries);
         entries.filter(|(_, c)| c == cluster).map(|(app, _)| app).collect()
@@ -185,12 +186,19 @@ impl Look<'_> {
         };
         let mut groups: BTreeMap<(Phase, AppKey, String, Option<String>), Group> = BTreeMap::new();
         view.alarms.retain(|cluster, _| maintained(self.state, cluster, self.now_ms).is_none());
+        // Who is offline, or worked on, is passed over, unless it was named, or nobody would be left to look at.
+        let named = include_offline || selection.cluster.is_some();
+        let offline = |cluster: &&ClusterName| {
+            !self.live.contains_key(*cluster) && !view.maintained.contains_key(*cluster)
+        };
+        view.offline = self.selected(selection).filter(offline).cloned().collect();
+        let passed_over = view.offline.len() + view.maintained.len();
+        view.converged &= passed_over == 0 || passed_over < self.selected(selection).count();
         for cluster in self.selected(selection) {
-            // Whoever is worked on counts as if they were not there.
             let is_maintained = view.maintained.contains_key(cluster);
-            let connected = self.live.contains_key(cluster) && !is_maintained;
-            let counts = include_offline || connected;
-            if counts && (is_maintained || !self.settled(cluster)) {
+            let is_passed_over = is_maintained || view.offline.contains(cluster);
+            let counts = named || !is_passed_over;
+            if counts && (is_passed_over || !self.settled(cluster)) {
                 view.converged = false;
             }
             if let Some(report) = self.state.reports.get(cluster).filter(|r| !r.unassigned.is_empty()) {
@@ -236,10 +244,22 @@ impl Look<'_> {
         let view = |h: &crate::state::Versioned<Arc<crate::state::records::HoldRecord>>| HoldView {
             record: (*h.record).clone(),
             message: h.hold.to_string(),
+            objects: self.leftovers(&h.hold),
         };
         let mut holds: Vec<HoldView> = self.state.holds.values().map(view).collect();
         holds.sort_by_key(|h| h.record.since_ms);
         holds
+    }
+
+    /// The objects that a hold of leftovers is about, as far as a spoke named them: all its clusters have the same.
+    fn leftovers(&self, hold: &Hold) -> Vec<ObjectKey> {
+        let (HoldCause::Leftovers { .. }, Some((app, cluster))) = (&hold.cause, hold.entries.first()) else {
+            return Vec::new();
+        };
+        let report = self.state.reports.get(cluster);
+        let said = report.and_then(|r| r.entries.get(app).or_else(|| r.leaving.get(app)));
+        let notes = said.into_iter().flat_map(|entry| &entry.notes).filter(|note| note.reason == WOULD_PRUNE);
+        notes.map(|note| note.key.clone()).collect()
     }
 
     /// Every app that the catalog has or somebody runs.
@@ -356,7 +376,14 @@ impl Look<'_> {
         if let Some(obstacle) = &self.picture.obstacle {
             obstacles.push(obstacle.clone());
         }
-        if let Some(alarm) = self.alarms.get(cluster) {
+        let heard = self.live.contains_key(cluster);
+        // An hour after a copy of its identity was turned away, the spoke itself is told everything.
+        let told_nothing = |alarm: &&Alarm| match alarm {
+            Alarm::ForeignAssignment | Alarm::AssignmentTooLarge => true,
+            Alarm::ClusterChanged => !heard,
+            Alarm::IdentityShared => false,
+        };
+        if let Some(alarm) = self.alarms.get(cluster).filter(told_nothing) {
             obstacles.push(format!("this spoke is told nothing: {alarm:?}"));
         }
         if self.state.members.contains_key(cluster) && !self.live.contains_key(cluster) {

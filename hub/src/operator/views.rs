@@ -9,7 +9,7 @@ use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::decide::Reason;
 use nave_placement::fleet::{Maintenance, Taint};
 use nave_placement::report::{EntryReason, ObjectReport};
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
@@ -23,7 +23,7 @@ pub enum Phase {
     Failed,
     /// Applied; an object failed or is stuck.
     Degraded,
-    /// A removal waits for approval.
+    /// A removal, of all of it or of what is left over, waits for approval.
     Held,
     /// Waits for something that is named.
     Waiting,
@@ -113,13 +113,17 @@ pub struct StatusView {
     pub problems: Vec<Problem>,
     /// What is wrong with single spokes.
     pub alarms: BTreeMap<ClusterName, Alarm>,
-    /// Clusters that are worked on: their assignments do not change, they raise no alarms.
+    /// Clusters of the selection that are worked on: their assignments do not change, they raise no alarms.
     #[serde(default)]
     pub maintained: BTreeMap<ClusterName, Maintenance>,
     /// Members.
     pub clusters: usize,
     /// Of these, connected.
     pub connected: usize,
+    /// Clusters of the selection that are not connected, and not maintained. `converged` speaks of those that are in neither
+    /// list, and is false where there is none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub offline: BTreeSet<ClusterName>,
     /// Entries of the selection.
     pub entries: usize,
     /// Entries by state.
@@ -169,6 +173,9 @@ pub struct HoldView {
     pub record: HoldRecord,
     /// For people.
     pub message: String,
+    /// The first objects that would be deleted, where a cluster says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<ObjectKey>,
 }
 
 /// `hub wait`.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nave_placement::ClusterName;
 use nave_placement::catalog::CommitId;
 use nave_placement::guard::{Hold, HoldCause};
 use tokio::time::{Instant, timeout_at};
@@ -89,7 +90,10 @@ impl OperatorService {
             return view(WaitOutcome::TimedOut, why, status);
         }
         match (reached && decided, status.converged) {
-            (true, true) => view(WaitOutcome::Converged, "converged".to_owned(), status),
+            (true, true) => {
+                let message = passed_over(&status).unwrap_or_else(|| "converged".to_owned());
+                view(WaitOutcome::Converged, message, status)
+            }
             (false, _) => {
                 let why = status.catalog.obstacle.clone().unwrap_or(missing);
                 view(WaitOutcome::TimedOut, why, status)
@@ -164,9 +168,40 @@ fn pending(status: &StatusView) -> String {
                 if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
             format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
         }
-        None => match status.maintained.iter().next() {
-            Some((cluster, maintenance)) => format!("cluster {cluster} is {}", worked_on(maintenance)),
-            None => "assignments are under way".to_owned(),
-        },
+        None => absent(status).unwrap_or_else(|| "assignments are under way".to_owned()),
     }
+}
+
+/// Who is not there to be waited for, and why.
+fn absent(status: &StatusView) -> Option<String> {
+    let maintained = status.maintained.iter().next();
+    let maintained =
+        maintained.map(|(cluster, maintenance)| format!("cluster {cluster} is {}", worked_on(maintenance)));
+    let offline = Some(&status.offline).filter(|offline| !offline.is_empty());
+    let offline = offline.map(|offline| format!("not connected: {}", listed(offline.len(), offline)));
+    joined([maintained, offline])
+}
+
+/// Who was not waited for.
+fn passed_over(status: &StatusView) -> Option<String> {
+    let StatusView { offline, maintained, .. } = status;
+    let of = |what: &str, number: usize, names: String| {
+        (number > 0).then(|| format!("{number} {what}, passed over: {names}"))
+    };
+    joined([
+        of("not connected", offline.len(), listed(offline.len(), offline)),
+        of("maintained", maintained.len(), listed(maintained.len(), maintained.keys())),
+    ])
+}
+
+fn joined(parts: [Option<String>; 2]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The first few of so many names.
+fn listed<'a>(number: usize, clusters: impl IntoIterator<Item = &'a ClusterName>) -> String {
+    let names: Vec<&str> = clusters.into_iter().take(3).map(|c| c.as_str()).collect();
+    let more = if number > names.len() { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
 }

@@ -70,6 +70,8 @@ pub enum Alarm {
     ClusterChanged,
     /// Its assignment is larger than the hub's store takes; it keeps what it has.
     AssignmentTooLarge,
+    /// Sessions with its identity keep taking each other's place.
+    IdentityShared,
 }
 
 /// One session.
@@ -117,6 +119,11 @@ impl Core {
             questions: 0,
             outstanding: BTreeSet::new(),
         }
+    }
+
+    /// Whether the spoke said hello, and was taken for who it is.
+    pub fn has_greeted(&self) -> bool {
+        self.greeted
     }
 
     /// The spoke sent a message.

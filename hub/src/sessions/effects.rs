@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use nave_placement::ClusterName;
 use nave_placement::assign::{Assignment, Epoch, Generation, Known, PAST, TRAIL, Told};
+use nave_placement::report::Report;
+use nave_placement::{AppKey, ClusterName, Fingerprints};
 
 use super::core::Action;
 use crate::deciding::core::{Write, json};
@@ -23,16 +24,16 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
     let write = match action {
         Action::Report(report) => {
             // The order alone is worth a write only once a boot: a hello is compared with it.
-            let same = |held: &nave_placement::report::Report| {
-                held.boot == report.boot && held.digest() == report.digest()
-            };
+            let same = |held: &Report| held.boot == report.boot && held.digest() == report.digest();
             if state.reports.get(cluster).is_some_and(|held| same(&held.record)) {
                 return Vec::new();
             }
-            // Only the end of a removal changes what a cluster is to be told next.
+            // Only the end of a removal, and what waits for approval, changes what a cluster is to be told next.
             let done = report.left.iter().any(|app| state.told(cluster).assignment.leaving.contains_key(app));
-            let step = if done { Step::LeavingAcknowledged } else { Step::ReportTaken };
-            plain(step, Batch::new().put(key::report(cluster), report_to_bytes(report)))
+            let before = state.reports.get(cluster).map(|held| asked(&held.record)).unwrap_or_default();
+            let heeded = done || before != asked(report);
+            let step = if heeded { Step::ReportHeeded } else { Step::ReportTaken };
+            plain(step, kept(cluster, report))
         }
         Action::Facts(facts) => {
             if state.facts.get(cluster).is_some_and(|held| *held.record == *facts) {
@@ -57,6 +58,26 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
         | Action::Close(_) => return Vec::new(),
     };
     vec![write]
+}
+
+/// What a spoke asks to delete, each under which assignment.
+fn asked(report: &Report) -> Vec<(Epoch, Generation, &AppKey, &Fingerprints)> {
+    let entries = report.entries.iter().chain(&report.leaving);
+    entries
+        .filter_map(|(app, entry)| Some((report.epoch, report.generation, app, entry.asks.as_ref()?)))
+        .collect()
+}
+
+/// A report, with as many of its details as the store takes. Its digest is as the spoke sealed it, so that both ends still
+/// hold the same.
+fn kept(cluster: &ClusterName, report: &Report) -> Batch {
+    let batch = |report: &Report| Batch::new().put(key::report(cluster), report_to_bytes(report));
+    let whole = batch(report);
+    if whole.bytes() <= MAX_BATCH_BYTES {
+        return whole;
+    }
+    let brief = batch(&report.without_details(1, 200));
+    if brief.bytes() <= MAX_BATCH_BYTES { brief } else { batch(&report.without_details(0, 0)) }
 }
 
 fn plain(step: Step, batch: Batch) -> Write {
@@ -187,9 +208,12 @@ mod tests {
     use std::sync::Arc;
 
     use nave_placement::fleet::{Fact, Facts, Resources};
+    use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport};
+    use nave_placement::{Digest, ObjectKey};
 
     use super::*;
     use crate::state::Ledger;
+    use crate::store::StoreError;
     use crate::store::memory::Memory;
 
     #[tokio::test]
@@ -219,5 +243,66 @@ mod tests {
             assert_eq!(*commits.borrow(), expected, "{said:?}");
         }
         assert_eq!(ledger.state().facts[&cluster].record.nodes, Fact::Present(4));
+    }
+
+    fn entry(details: usize, text: usize) -> EntryReport {
+        let object = |number: usize| ObjectReport {
+            key: ObjectKey {
+                group: "apps".into(),
+                kind: "Deployment".into(),
+                namespace: "shop".into(),
+                name: format!("web-{number}"),
+            },
+            state: "Degraded".into(),
+            reason: "Unschedulable".into(),
+            message: "x".repeat(text),
+        };
+        let report = EntryReport {
+            version: Some(Digest::of(b"1")),
+            state: EntryState::Degraded,
+            reason: EntryReason::ObjectUnhealthy,
+            message: "y".repeat(text),
+            objects: 20,
+            healthy: 0,
+            unhealthy: (0..details).map(object).collect(),
+            corrected: 0,
+            drifted: 0,
+            notes: (0..details).map(object).collect(),
+            asks: None,
+            digest: Digest::default(),
+        };
+        report.seal()
+    }
+
+    #[test]
+    fn a_report_that_the_store_does_not_take_loses_details_and_never_its_digest() {
+        let cluster: ClusterName = "fra-1".parse().expect("valid");
+        // Entries, objects and text of each; what is left of the objects; whether that is said.
+        let rows = [
+            (10, 20, 100, 20, false),
+            (500, 20, 100, 1, true),
+            (2_000, 1, 1_000, 0, true),
+            (3_000, 0, 0, 0, false),
+        ];
+        for (entries, details, text, left, told) in rows {
+            let entries = (0..entries)
+                .map(|number| (format!("app-{number}").parse().expect("valid"), entry(details, text)));
+            let report = Report { boot: 1, sequence: 1, entries: entries.collect(), ..Report::default() };
+            let mut state = State::default();
+            let writes = effects(&state, &cluster, &Action::Report(report.clone()), 1);
+            let [write] = <[Write; 1]>::try_from(writes).expect("one write");
+            let batch = write.batch.checked().map_err(|e: StoreError| e.to_string()).expect("it fits");
+            for (key, value) in batch.writes() {
+                state.fold(key, crate::store::Version(1), value.as_ref()).expect("it can be read");
+            }
+            let held = &state.reports[&cluster];
+            assert_eq!(held.digest(), report.digest());
+            assert!(held.entries.values().all(|entry| entry.unhealthy.len() == left));
+            assert!(held.entries.values().all(|entry| entry.message.contains("left out") == told));
+            assert!(
+                effects(&state, &cluster, &Action::Report(report), 2).is_empty(),
+                "it is not written again"
+            );
+        }
     }
 }

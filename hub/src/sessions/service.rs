@@ -1,6 +1,6 @@
 //! The session's shell: moves messages between a stream and its [`Core`], and what comes of them to the ledger.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,21 +9,24 @@ use futures::stream::{self, BoxStream};
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::fleet::Resources;
 use nave_placement::{ClusterName, Digest};
-use nave_proto::limits::{INLINE_BUNDLE, INLINE_TOTAL};
+use nave_proto::limits::{CONNECT_TIMEOUT, INLINE_BUNDLE, INLINE_TOTAL};
 use nave_proto::v1::{self, session_server, to_spoke};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
+use super::alarms::Alarms;
 use super::asking::{Desk, Way, desk};
 use super::core::{Action, Alarm, Core, View};
 use super::effects::effects;
 use crate::listener::Peer;
-use crate::members::Members;
+use crate::members::{MemberError, Members};
 use crate::pki::MacKey;
 use crate::state::records::Standing;
 use crate::state::{CommitError, Ledger};
+use crate::store::StoreError;
 use crate::store::bundles::Bundles;
 
 /// How often what a spoke said is written again when somebody else was faster.
@@ -53,7 +56,7 @@ pub struct Sessions {
     bundles: Arc<Bundles>,
     addresses: Arc<[String]>,
     live: Mutex<BTreeMap<ClusterName, Live>>,
-    alarms: Mutex<BTreeMap<ClusterName, Alarm>>,
+    alarms: Mutex<Alarms>,
     /// When this hub began to serve; Unix milliseconds.
     since_ms: u64,
     /// When each cluster was seen last, since this hub started; Unix milliseconds.
@@ -101,7 +104,14 @@ impl Sessions {
 
     /// What is wrong with single spokes.
     pub fn alarms(&self) -> BTreeMap<ClusterName, Alarm> {
-        lock(&self.alarms).clone()
+        let state = self.ledger.state();
+        let enrolled = |cluster: &ClusterName| {
+            let member = state.members.get(cluster);
+            // A name that waits for its next cluster is nobody's.
+            let member = member.filter(|m| m.standing != Standing::Revoked && !m.is_vacant());
+            member.map(|m| m.enrolled_ms)
+        };
+        lock(&self.alarms).said(enrolled, self.ledger.now_ms())
     }
 
     /// When each cluster was seen last, since this hub started.
@@ -138,26 +148,24 @@ impl Sessions {
         })
     }
 
-    /// The newest session of a key wins.
-    fn begin(&self, cluster: &ClusterName, address: &str) -> (u64, CancellationToken, Desk) {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let cancel = self.closing.child_token();
-        let (way, desk) = desk();
+    /// The newest session of a key wins; one that has not said who it is has no place yet.
+    fn begin(&self, session: &Session, way: Way) {
+        let now_ms = self.ledger.now_ms();
         let live = Live {
-            id,
-            cancel: cancel.clone(),
+            id: session.id,
+            cancel: session.cancel.clone(),
             way,
-            since_ms: self.ledger.now_ms(),
-            address: address.to_owned(),
+            since_ms: now_ms,
+            address: session.address.clone(),
             accepted: None,
             free: None,
         };
-        if let Some(older) = lock(&self.live).insert(cluster.clone(), live) {
+        let older = lock(&self.live).insert(session.cluster.clone(), live);
+        lock(&self.alarms).begun(&session.cluster, older.is_some(), now_ms);
+        if let Some(older) = older {
             older.cancel.cancel();
         }
-        lock(&self.alarms).remove(cluster);
         self.changed.send_modify(|n| *n += 1);
-        (id, cancel, desk)
     }
 
     /// The way to a cluster's spoke, while it is connected.
@@ -191,7 +199,7 @@ impl Sessions {
     /// Puts small bundles that the spoke may lack into an assignment.
     fn inline(&self, assignment: &mut v1::Assignment) {
         let mut total = 0;
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for keyed in &assignment.entries {
             let Ok(entry) = nave_proto::decode_entry(&keyed.entry) else { continue };
             if !seen.insert(entry.bundle) {
@@ -205,11 +213,11 @@ impl Sessions {
         }
     }
 
-    /// Whether a cluster is assigned a bundle.
-    pub(crate) fn is_assigned(&self, cluster: &ClusterName, bundle: &Digest) -> bool {
+    /// The bundles that a cluster is assigned.
+    pub(crate) fn assigned(&self, cluster: &ClusterName) -> BTreeSet<Digest> {
         let told = self.ledger.state().told(cluster);
         let entries = told.assignment.entries.values();
-        entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).any(|e| e.bundle == *bundle)
+        entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).map(|e| e.bundle).collect()
     }
 
     /// Who is at the other end of a request, if their certificate is a member's.
@@ -245,6 +253,11 @@ struct Session {
     id: u64,
     cancel: CancellationToken,
     core: Core,
+    address: String,
+    /// The way to it, as long as it has not greeted: then others may use it.
+    way: Option<Way>,
+    /// Until when it has to say hello.
+    hello_by: Instant,
     desk: Desk,
     inbound: Streaming<v1::FromSpoke>,
     changes: watch::Receiver<u64>,
@@ -254,7 +267,9 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.sessions.end(&self.cluster, self.id);
+        if self.way.is_none() {
+            self.sessions.end(&self.cluster, self.id);
+        }
     }
 }
 
@@ -281,6 +296,10 @@ impl Session {
                     Ok(()) => self.offer().await,
                     Err(_) => return None,
                 },
+                () = sleep_until(self.hello_by), if self.way.is_some() => {
+                    self.close("a session begins with hello, and none came in time");
+                    Ok(())
+                }
                 messages = self.desk.next(&mut self.core) => {
                     self.pending.extend(messages);
                     Ok(())
@@ -302,6 +321,12 @@ impl Session {
     async fn received(&mut self, message: v1::FromSpoke) -> Result<(), CommitError> {
         let Some(view) = self.sessions.view(&self.cluster, &self.key) else { return self.revoked() };
         let actions = self.core.on_message(message, &view);
+        if self.core.has_greeted()
+            && let Some(way) = self.way.take()
+        {
+            info!(cluster = %self.cluster, address = self.address, "session");
+            self.sessions.begin(self, way);
+        }
         self.carry_out(actions).await
     }
 
@@ -330,6 +355,13 @@ impl Session {
             }
             match outcome {
                 Err(error) if error.is_conflict() => {}
+                // The spoke would say the same again in its next session, and in the one after that.
+                Err(CommitError::Store(StoreError::TooLarge { bytes, .. }))
+                    if matches!(action, Action::Report(_) | Action::Facts(_)) =>
+                {
+                    warn!(cluster = %self.cluster, bytes, "the spoke has more to say than the store takes; what it said before is kept");
+                    return Ok(());
+                }
                 other => return other,
             }
         }
@@ -359,14 +391,20 @@ impl Session {
                     }
                 }
                 Action::Detached => {
-                    if let Err(error) = self.sessions.members.detached(&self.cluster).await {
-                        warn!(cluster = %self.cluster, %error, "the spoke says that it detached");
+                    match self.sessions.members.detached(&self.cluster).await {
+                        Ok(()) => self.close("detached"),
+                        // It says so again in its next session.
+                        Err(MemberError::Commit(error)) => return Err(error),
+                        Err(error) => {
+                            warn!(cluster = %self.cluster, %error, "the spoke says that it detached");
+                            self.close(&error.to_string());
+                        }
                     }
-                    self.close("detached");
                 }
                 Action::Alarm(alarm) => {
                     warn!(cluster = %self.cluster, ?alarm, "something is wrong with this spoke");
-                    lock(&self.sessions.alarms).insert(self.cluster.clone(), alarm);
+                    let now_ms = self.sessions.ledger.now_ms();
+                    lock(&self.sessions.alarms).raise(&self.cluster, alarm, now_ms);
                 }
                 Action::LostState(epoch, generation) => {
                     warn!(cluster = %self.cluster, ?epoch, ?generation, "the spoke proves that this hub lost state");
@@ -392,16 +430,18 @@ impl session_server::Session for SessionService {
     ) -> Result<Response<Self::OpenStream>, Status> {
         let Caller { cluster, key, address } = self.0.caller(&request)?;
         let changes = self.0.ledger.changes_of(&cluster);
-        let (id, cancel, desk) = self.0.begin(&cluster, &address);
-        info!(%cluster, address, "session");
+        let (way, desk) = desk();
         let session = Box::new(Session {
             sessions: self.0.clone(),
             core: Core::new(cluster.to_string(), self.0.mac.clone()),
+            address,
+            way: Some(way),
+            hello_by: Instant::now() + CONNECT_TIMEOUT,
             desk,
             cluster,
             key,
-            id,
-            cancel,
+            id: self.0.next.fetch_add(1, Ordering::Relaxed),
+            cancel: self.0.closing.child_token(),
             inbound: request.into_inner(),
             changes,
             pending: VecDeque::new(),

@@ -31,7 +31,7 @@ pub enum Step {
     HoldsShown,
     HoldApproved,
     ReportTaken,
-    LeavingAcknowledged,
+    ReportHeeded,
     FactsTaken,
     DoubtRaised,
     RestoreAccepted,
@@ -48,7 +48,7 @@ impl Step {
             | Self::MemberDetached
             | Self::MemberRevoked
             | Self::HoldApproved
-            | Self::LeavingAcknowledged
+            | Self::ReportHeeded
             | Self::RestoreAccepted
             | Self::SeedTaken => true,
             Self::FleetMade
@@ -82,7 +82,7 @@ impl Step {
         Self::HoldsShown,
         Self::HoldApproved,
         Self::ReportTaken,
-        Self::LeavingAcknowledged,
+        Self::ReportHeeded,
         Self::FactsTaken,
         Self::DoubtRaised,
         Self::RestoreAccepted,

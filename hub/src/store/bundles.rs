@@ -5,12 +5,14 @@
 //! missing, and what is missing is rendered again. Nothing here knows what a bundle contains, or which are still
 //! needed. All calls block on the disk; call them from a blocking thread.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use nave_placement::Digest;
+use tokio::sync::watch;
 
 /// zstd's default, also used on the wire: 5 to 10 times smaller on manifests, at some 200 MB/s.
 const LEVEL: i32 = 3;
@@ -56,6 +58,7 @@ pub enum BundleError {
 #[derive(Debug)]
 pub struct Bundles {
     directory: PathBuf,
+    gone: watch::Sender<BTreeSet<Digest>>,
 }
 
 impl Bundles {
@@ -64,7 +67,7 @@ impl Bundles {
     /// # Errors
     /// [`BundleError::Io`].
     pub fn open(directory: &Path) -> Result<Self, BundleError> {
-        let bundles = Self { directory: directory.to_owned() };
+        let bundles = Self { directory: directory.to_owned(), gone: watch::Sender::default() };
         let failed = |source| BundleError::Io { path: directory.to_owned(), source };
         fs::create_dir_all(directory).map_err(failed)?;
         for name in bundles.names()? {
@@ -87,10 +90,21 @@ impl Bundles {
         if found != digest {
             return Err(BundleError::WrongDigest { expected: digest, found });
         }
-        if self.read(digest)?.is_some() {
-            return Ok(());
+        if self.read(digest)?.is_none() {
+            let failed = |source| BundleError::Io { path: self.path(digest), source };
+            self.write(digest, content).map_err(failed)?;
         }
-        self.write(digest, content).map_err(|source| BundleError::Io { path: self.path(digest), source })
+        // Nobody waits for a bundle to be there: whoever lacks it asks again.
+        self.gone.send_if_modified(|gone| {
+            gone.remove(&digest);
+            false
+        });
+        Ok(())
+    }
+
+    /// Bundles that somebody wanted to send and that are not here; it changes when there is one more.
+    pub fn gone(&self) -> watch::Receiver<BTreeSet<Digest>> {
+        self.gone.subscribe()
     }
 
     /// The bundle as zstd wrote it, which is also how it is sent.
@@ -98,7 +112,11 @@ impl Bundles {
     /// # Errors
     /// [`BundleError::Io`]. A damaged file is removed, with a warning, and `None`.
     pub fn get(&self, digest: Digest) -> Result<Option<Bytes>, BundleError> {
-        Ok(self.read(digest)?.map(|(compressed, _)| compressed))
+        let found = self.read(digest)?.map(|(compressed, _)| compressed);
+        if found.is_none() {
+            self.gone.send_if_modified(|gone| gone.insert(digest));
+        }
+        Ok(found)
     }
 
     /// The bundle as it was put.
@@ -218,7 +236,9 @@ mod tests {
         let content = b"kind: ConfigMap\n".repeat(1000);
         let digest = Digest::of(&content);
         assert_eq!((bundles.get(digest)?, bundles.contains(digest)), (None, false));
+        assert!(bundles.gone().borrow().contains(&digest));
         bundles.put(digest, &content)?;
+        assert!(bundles.gone().borrow().is_empty());
         let made = fs::metadata(bundles.path(digest))?.modified()?;
         bundles.put(digest, &content)?;
         assert_eq!(fs::metadata(bundles.path(digest))?.modified()?, made, "it was not written again");

@@ -14,7 +14,7 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CommitId, NamespaceOptions, OnRemove, Treatment};
-use crate::{AppKey, Digest, Digester};
+use crate::{AppKey, Digest, Digester, Fingerprints};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,6 +61,8 @@ pub struct Entry {
     pub drops: u32,
     /// Why it may: shown in the audit log.
     pub drops_cause: Option<Cause>,
+    /// Which it may, where somebody approved exactly these; otherwise any.
+    pub drops_of: Option<Fingerprints>,
 }
 
 impl Entry {
@@ -128,6 +130,9 @@ pub struct Leaving {
     pub cause: Cause,
     /// Number of objects that may be deleted; a spoke that would delete more deletes none.
     pub objects: u32,
+    /// Which may, where somebody approved exactly these; otherwise any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops_of: Option<Fingerprints>,
 }
 
 /// Everything one cluster shall run.
@@ -173,6 +178,9 @@ impl Assignment {
                 OnRemove::Orphan => b"orphan",
             });
             digester.add(&leaving.objects.to_be_bytes());
+            if let Some(only) = &leaving.drops_of {
+                digester.add(&only.digest().0);
+            }
         }
         digester.finish()
     }

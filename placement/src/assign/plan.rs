@@ -11,8 +11,8 @@ use crate::catalog::CommitId;
 use crate::decide::Wanted;
 use crate::guard::{Counts, Losses, Verdict};
 use crate::render::effective_objects;
-use crate::report::{EntryReason, EntryState, Report};
-use crate::{AppKey, ClusterName, Digest, ObjectKey};
+use crate::report::{EntryReason, EntryReport, EntryState, Report};
+use crate::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey};
 
 /// The form of an app that is in effect: its newest that could be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,8 @@ pub fn survey(inputs: &Inputs<'_>) -> Survey {
                 survey.losses.entries.insert((app.clone(), cluster.clone()), cause);
             }
         }
+        let asked = next.leftovers().map(|(app, of)| ((app.clone(), cluster.clone()), of.clone()));
+        survey.losses.leftovers.extend(asked);
         for (app, form) in &next.wanted {
             let before = next.before(app);
             if before.is_empty() {
@@ -100,7 +102,7 @@ pub fn survey(inputs: &Inputs<'_>) -> Survey {
             }
             let lost = next.dropped(app, form, &before);
             objects.entry((*app).clone()).or_default().extend(before);
-            let count = u32::try_from(lost.len()).unwrap_or(u32::MAX);
+            let count = count(lost.len());
             if !lost.is_empty() && !next.granted(app, form, count) {
                 survey.drops.insert(((*app).clone(), cluster.clone()), count);
                 dropped.entry((*app).clone()).or_default().extend(lost);
@@ -203,6 +205,31 @@ impl<'a> Next<'a> {
         })
     }
 
+    /// What the spoke would delete and may not, of entries that keep their version and of apps that leave, as far as its
+    /// report is about what it was told last. What it may meanwhile is none.
+    fn leftovers(&self) -> impl Iterator<Item = (&'a AppKey, &'a Fingerprints)> {
+        let told: &'a Assignment = &self.member.told.assignment;
+        let report = self.member.report.filter(|r| (r.epoch, r.generation) == told.order());
+        let asks = |(app, entry): (&'a AppKey, &'a EntryReport)| Some((app, entry.asks.as_ref()?));
+        let entries = report.into_iter().flat_map(|r| &r.entries).filter_map(asks).filter(|(app, asked)| {
+            let form = self.wanted.get(*app);
+            let entry = told.entries.get(*app).and_then(|entry| self.inputs.codec.decode(entry));
+            entry.zip(form).is_some_and(|(entry, form)| {
+                entry.version == form.version && !covers(entry.drops_of.as_ref(), entry.drops, asked)
+            })
+        });
+        let leaving = report.into_iter().flat_map(|r| &r.leaving).filter_map(asks).filter(|(app, asked)| {
+            let record = told.leaving.get(*app);
+            record.is_some_and(|record| !covers(record.drops_of.as_ref(), record.objects, asked))
+        });
+        entries.chain(leaving)
+    }
+
+    /// What somebody approved of what the spoke asks to delete.
+    fn approved<'v>(&self, app: &AppKey, verdict: &'v Verdict) -> Option<&'v (Fingerprints, Cause)> {
+        verdict.leftovers.get(&(app.clone(), self.cluster.clone()))
+    }
+
     /// Whether the entry already allows so many drops on the way to this form.
     fn granted(&self, app: &AppKey, form: &AppForm, count: u32) -> bool {
         let entry = self.member.told.assignment.entries.get(app).and_then(|e| self.inputs.codec.decode(e));
@@ -267,7 +294,7 @@ impl<'a> Next<'a> {
             }
             entries.insert((*app).clone(), entry);
         }
-        let mut leaving = self.still_leaving(&entries);
+        let mut leaving = self.still_leaving(&entries, verdict);
         for app in leaving.keys() {
             trail.extend(self.member.told.trail.get(app).map(|behind| (app.clone(), behind.clone())));
         }
@@ -313,8 +340,14 @@ impl<'a> Next<'a> {
         let old = self.member.told.assignment.entries.get(app);
         let told = old.and_then(|e| self.inputs.codec.decode(e));
         let same = told.filter(|told| told.version == form.version);
+        let (drops, drops_cause, drops_of) = match self.approved(app, verdict).filter(|_| same.is_some()) {
+            // What is approved is everything that would go: what may go anyway is a part of it.
+            Some((of, cause)) => (count(of.len()), Some(cause.clone()), Some(of.clone())),
+            None => (drops, drops_cause, None),
+        };
         if let (Some(old), Some(told)) = (old, &same)
             && told.drops >= drops
+            && (drops_of.is_none() || told.drops_of == drops_of)
         {
             return (old.clone(), self.member.told.trail.get(app).cloned().unwrap_or_default());
         }
@@ -332,9 +365,10 @@ impl<'a> Next<'a> {
             options,
             version: form.version,
             commit,
-            objects: u32::try_from(objects).unwrap_or(u32::MAX),
+            objects: count(objects),
             drops,
             drops_cause,
+            drops_of,
         };
         (self.inputs.codec.encode(&entry), self.trimmed_trail(app))
     }
@@ -346,7 +380,7 @@ impl<'a> Next<'a> {
             let Some(claimed) = self.objects_of(entry) else { return 0 };
             lost.retain(|key| !claimed.contains(key));
         }
-        u32::try_from(lost.len()).unwrap_or(u32::MAX)
+        count(lost.len())
     }
 
     /// The trail, bounded: first goes what the others cover, then the oldest.
@@ -368,13 +402,26 @@ impl<'a> Next<'a> {
     }
 
     /// Leaving records that the spoke has not acknowledged and that no entry took back.
-    fn still_leaving(&self, entries: &BTreeMap<AppKey, EncodedEntry>) -> BTreeMap<AppKey, Leaving> {
+    fn still_leaving(
+        &self,
+        entries: &BTreeMap<AppKey, EncodedEntry>,
+        verdict: &Verdict,
+    ) -> BTreeMap<AppKey, Leaving> {
         let told = &self.member.told.assignment;
         let report = self.member.report.filter(|r| (r.epoch, r.generation) == told.order());
         let left = |app: &AppKey| report.is_some_and(|r| r.left.contains(app));
         let back = |app: &AppKey| entries.contains_key(app) || self.renamed.contains_key(app);
         let stays = |(app, _): &(&AppKey, &Leaving)| !left(app) && !back(app);
-        told.leaving.iter().filter(stays).map(|(app, l)| (app.clone(), l.clone())).collect()
+        let next = |(app, record): (&AppKey, &Leaving)| {
+            let record = match self.approved(app, verdict) {
+                Some((of, _)) => {
+                    Leaving { objects: count(of.len()), drops_of: Some(of.clone()), ..record.clone() }
+                }
+                None => record.clone(),
+            };
+            (app.clone(), record)
+        };
+        told.leaving.iter().filter(stays).map(next).collect()
     }
 
     fn leaving(&self, app: &AppKey, old: &EncodedEntry, cause: &Cause) -> Leaving {
@@ -388,7 +435,17 @@ impl<'a> Next<'a> {
             // An entry that cannot be read says nothing about deleting.
             policy: policy.unwrap_or(crate::catalog::OnRemove::Orphan),
             cause: cause.clone(),
-            objects: u32::try_from(objects).unwrap_or(u32::MAX),
+            objects: count(objects),
+            drops_of: None,
         }
     }
+}
+
+/// Whether everything that is asked may be deleted already.
+fn covers(drops_of: Option<&Fingerprints>, drops: u32, asked: &Fingerprints) -> bool {
+    drops as usize >= asked.len() && drops_of.is_none_or(|of| asked.is_subset(of))
+}
+
+fn count(objects: usize) -> u32 {
+    u32::try_from(objects).unwrap_or(u32::MAX)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::problems::{Position, Problem};
-use super::suggest::did_you_mean;
+use super::suggest::{did_you_mean, nearest};
 use super::yaml::{Map, Node, Value};
 use super::{ObjectId, Percent};
 
@@ -13,6 +13,8 @@ pub(super) struct Reader<'a> {
     pub file: &'a Arc<str>,
     pub object: Option<ObjectId>,
     pub problems: Vec<Problem>,
+    /// Paths of fields that are there, but misspelt: they are not missing as well.
+    pub misspelt: BTreeSet<String>,
 }
 
 /// The entries of a mapping whose names were checked.
@@ -62,6 +64,8 @@ impl Reader<'_> {
                 );
             } else if !valid.contains(&entry.key.as_str()) {
                 let suggestion = did_you_mean(&entry.key, valid.iter().copied());
+                let meant = nearest(&entry.key, valid.iter().copied());
+                self.misspelt.extend(meant.map(|name| fields.path_of(name)));
                 let fields = match valid {
                     [] => "no field is valid here".to_owned(),
                     _ => format!("valid fields are {}", valid.join(", ")),
@@ -253,7 +257,9 @@ impl Reader<'_> {
 
     /// Something required is not there.
     pub fn missing(&mut self, at: Position, path: &str, how: &str) {
-        self.error(at, format!("{path} is missing; {how}"));
+        if !self.misspelt.contains(path) {
+            self.error(at, format!("{path} is missing; {how}"));
+        }
     }
 
     /// The value is of another type. Where quotes would mend it, that is said.

@@ -5,6 +5,7 @@
 //!
 //! [`assemble`]: super::assemble
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::decode::decode;
@@ -130,7 +131,8 @@ fn take_document(file: &Arc<str>, root: &Node, faults: Vec<yaml::Fault>, parsed:
     let origin = Origin { file: file.clone(), line, column };
     let mut document = Document { origin, ours, id, object: None, stray, references: References::default() };
     if ours {
-        let mut reader = Reader { file, object: document.id.clone(), problems: Vec::new() };
+        let mut reader =
+            Reader { file, object: document.id.clone(), problems: Vec::new(), misspelt: BTreeSet::new() };
         reader.problems = problems(file, faults, document.id.as_ref());
         let is_later_kind = take_object(&mut reader, root, &mut document);
         parsed.unreadable |= document.id.is_none() && !is_later_kind;

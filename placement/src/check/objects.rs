@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Change, Limit, Violation, limits::allowed};
+use super::{Change, Limit, Violation, leftovers, limits::allowed};
 use crate::assign::{Cause, EncodedEntry, Entry, Told};
 use crate::guard::HoldCause;
 use crate::render::effective_objects;
@@ -55,6 +55,15 @@ fn one(
     tally: &mut Tally,
     found: &mut Vec<Violation>,
 ) {
+    if let Some(of) = &entry.drops_of {
+        let asked = leftovers::approved(change, cluster, &previous.assignment, app, Some(of));
+        let by_approval = matches!(entry.drops_cause, Some(Cause::Approved { .. }));
+        if asked != Some(entry.drops as usize) || !by_approval {
+            let (cluster, app, drops) = (cluster.clone(), app.clone(), entry.drops);
+            found.push(Violation::DropsTooMany { cluster, app, drops, lost: asked.unwrap_or(0) });
+        }
+        return;
+    }
     let former: Vec<&AppKey> = entry.options.formerly.iter().collect();
     let had = earlier(change, previous, app, &former);
     let mut lost = had.clone();

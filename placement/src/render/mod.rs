@@ -21,7 +21,7 @@ pub use live::live_objects;
 pub(crate) use needs::is_manifest;
 pub use needs::{NeedsError, needs};
 pub use resolve::{Open, ResolveError, Resolved, Scope, Scopes, resolve, resolve_opened};
-pub use sealed::{Format, Sealed, Tree, plain_secrets};
+pub use sealed::{Format, SECRET, Sealed, Tree, is_secret, plain_secrets};
 
 use crate::catalog::BlobId;
 use crate::{Digest, ObjectKey};

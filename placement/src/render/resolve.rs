@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::finish::strip;
+use super::sealed::mark;
 use super::{Bundle, Sealed};
 use crate::ObjectKey;
 use crate::assign::Entry;
@@ -165,7 +166,10 @@ impl Line {
         if keys(&opened) != keys(&sealed.objects) {
             return still("its apiVersion, kind and metadata are not what the hub read in them");
         }
-        opened.iter_mut().for_each(strip);
+        for object in &mut opened {
+            strip(object);
+            mark(object);
+        }
         opened.into_iter().map(|object| Manifest { object, sealed: None }).collect()
     }
 }

@@ -71,6 +71,31 @@ pub enum Tree {
     Map(Vec<(String, Tree)>),
 }
 
+/// The annotation that an object gets that was encrypted in Git and is no Secret: what it holds may not be told either.
+pub const SECRET: &str = "nave.dev/secret";
+
+/// Whether what an object holds may not be told: it is a Secret of the core group, or says so itself.
+pub fn is_secret(object: &serde_json::Value) -> bool {
+    let text = |field: &str| object.get(field).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let of_core = text("kind").eq_ignore_ascii_case("Secret") && !text("apiVersion").contains('/');
+    of_core || object.pointer("/metadata/annotations").is_some_and(|all| all.get(SECRET).is_some())
+}
+
+/// Puts [`SECRET`] on an object that was just opened.
+pub(super) fn mark(object: &mut serde_json::Value) {
+    if !is_secret(object)
+        && let Some(metadata) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut)
+    {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if annotations.is_null() {
+            *annotations = json!({});
+        }
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(SECRET.into(), "true".into());
+        }
+    }
+}
+
 impl Sealed {
     /// The one key of its line.
     pub(super) const KEY: &'static str = "nave.dev/sops";

@@ -116,6 +116,7 @@ fn entry() -> Entry {
         objects: 1,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     }
 }
 
@@ -140,6 +141,28 @@ fn what_is_put_on_comes_after_the_opening_and_nothing_else_passes() {
     }
     let closed = resolve(&bundle.bytes, &entry(), &Everything).expect("objects");
     assert!(closed[0].sealed.is_some());
+}
+
+#[test]
+fn an_opened_object_that_is_no_secret_says_that_it_holds_one() {
+    let rows = [
+        (json!({"apiVersion": "v1", "kind": "Secret", "metadata": {}}), json!(null)),
+        (json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}), json!({SECRET: "true"})),
+        (
+            json!({"apiVersion": "x/v1", "kind": "Secret", "metadata": {"annotations": null}}),
+            json!({SECRET: "true"}),
+        ),
+        (
+            json!({"apiVersion": "x/v1", "kind": "Db", "metadata": {"annotations": {"a": "b"}}}),
+            json!({"a": "b", SECRET: "true"}),
+        ),
+    ];
+    for (mut object, expected) in rows {
+        mark(&mut object);
+        assert!(is_secret(&object), "{object}");
+        assert_eq!(object["metadata"]["annotations"], expected);
+    }
+    assert!(!is_secret(&json!({"apiVersion": "v1", "kind": "ConfigMap"})));
 }
 
 #[test]

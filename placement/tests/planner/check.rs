@@ -3,7 +3,9 @@
 use nave_placement::assign::{Cause, Codec, Entry, Told};
 use nave_placement::catalog::{CommitId, GuardLimit, OnRemove};
 use nave_placement::check::{Limit, Violation};
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::guard::{Approval, Hold, HoldCause};
+use nave_placement::report::{EntryReason, EntryReport, EntryState};
+use nave_placement::{AppKey, ClusterName, Fingerprints, ObjectKey};
 
 use super::story::{Made, World};
 
@@ -62,6 +64,55 @@ fn edit_entry(made: &mut Made, name: &str, change: impl FnOnce(&mut Entry)) {
 #[test]
 fn a_right_step_has_no_violation() {
     assert_eq!(step().violations(), Vec::new());
+    let mut made = step();
+    approve_leftovers(&mut made, &["z1", "z2"]);
+    edit_entry(&mut made, "shop", |entry| leftovers(entry, &["z1", "z2"]));
+    assert_eq!(made.violations(), Vec::new());
+}
+
+fn prints(names: &[&str]) -> Fingerprints {
+    let key = |name: &&str| ObjectKey {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: "default".into(),
+        name: (*name).into(),
+    };
+    let (shop, objects) = (app("shop"), names.iter().map(key).collect::<Vec<_>>());
+    Fingerprints::of(objects.iter().map(|object| (&shop, object)))
+}
+
+/// The hold of these objects of `shop` on the first cluster.
+fn hold(names: &[&str]) -> Hold {
+    let cause = HoldCause::Leftovers { app: app("shop"), of: prints(names).digest() };
+    Hold::new(cause, names.len(), names.len(), 0, [(app("shop"), c1())].into())
+}
+
+/// The entry may drop them.
+fn leftovers(entry: &mut Entry, names: &[&str]) {
+    entry.drops = names.len() as u32;
+    entry.drops_of = Some(prints(names));
+    entry.drops_cause = Some(Cause::Approved { hold: hold(names).id, by: "ann".into() });
+}
+
+/// The first cluster asked for these, and somebody approved it.
+fn approve_leftovers(made: &mut Made, names: &[&str]) {
+    let report = made.reports.get_mut(&c1()).expect("it reported");
+    let entry = EntryReport {
+        version: None,
+        state: EntryState::Failed,
+        reason: EntryReason::PruneRefused,
+        message: String::new(),
+        objects: 1,
+        healthy: 1,
+        unhealthy: Vec::new(),
+        corrected: 0,
+        drifted: 0,
+        notes: Vec::new(),
+        asks: Some(prints(names)),
+        digest: nave_placement::Digest::default(),
+    };
+    report.entries.insert(app("shop"), entry);
+    made.approvals.push(Approval { hold: hold(names), by: "ann".into() });
 }
 
 /// A wrong step: what is done to the right one, and the violation that has to be found.
@@ -206,6 +257,55 @@ const WRONG: &[Wrong] = &[
         "drops have no cause",
         |made| edit_entry(made, "web", |entry| entry.drops_cause = None),
         finds!(Violation::DropsWithoutCause { .. }),
+    ),
+    (
+        "leftovers may be dropped that nobody approved",
+        |made| edit_entry(made, "shop", |entry| leftovers(entry, &["z1"])),
+        finds!(Violation::DropsTooMany { .. }),
+    ),
+    (
+        "other leftovers may be dropped than those that were approved",
+        |made| {
+            approve_leftovers(made, &["z1"]);
+            edit_entry(made, "shop", |entry| leftovers(entry, &["z2"]));
+        },
+        finds!(Violation::DropsTooMany { .. }),
+    ),
+    (
+        "leftovers are approved on another cluster",
+        |made| {
+            approve_leftovers(made, &["z1"]);
+            let other = ClusterName::new("c2").expect("a valid name");
+            made.approvals.iter_mut().for_each(|approval| {
+                approval.hold.entries = [(app("shop"), other.clone())].into();
+            });
+            edit_entry(made, "shop", |entry| leftovers(entry, &["z1"]));
+        },
+        finds!(Violation::DropsTooMany { .. }),
+    ),
+    (
+        "any leftovers may be dropped where some were approved",
+        |made| {
+            approve_leftovers(made, &["z1"]);
+            edit_entry(made, "shop", |entry| {
+                leftovers(entry, &["z1"]);
+                entry.drops_of = None;
+            });
+        },
+        finds!(Violation::DropsTooMany { .. }),
+    ),
+    (
+        "an approval of leftovers lets the whole app leave",
+        |made| {
+            approve_leftovers(made, &["z1"]);
+            let hold = made.approvals.last().expect("just made").hold.id.clone();
+            made.approvals.last_mut().expect("just made").hold.entries = [(app("blog"), c1())].into();
+            edit(made, |told| {
+                let leaving = told.assignment.leaving.get_mut(&app("blog")).expect("it is there");
+                leaving.cause = Cause::Approved { hold, by: "ann".into() };
+            });
+        },
+        finds!(Violation::CauseUnfounded { .. }),
     ),
     (
         "the hour's losses are not counted",

@@ -13,7 +13,7 @@ use nave_placement::catalog::{CommitId, GuardLimits, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Approval, Hold, PastLoss, Question, judge};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
-use nave_placement::{AppKey, ClusterName, Digest, ObjectKey, check};
+use nave_placement::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey, check};
 
 /// An app as the newest commit has it.
 #[derive(Clone, Default)]
@@ -33,15 +33,15 @@ impl Codec for Books {
     fn encode(&self, entry: &Entry) -> EncodedEntry {
         let parts = (
             (entry.bundle, &entry.values, &entry.options, entry.version),
-            (&entry.commit, entry.objects, entry.drops, &entry.drops_cause),
+            (&entry.commit, entry.objects, entry.drops, &entry.drops_cause, &entry.drops_of),
         );
         EncodedEntry::new(serde_json::to_vec(&parts).expect("the story says so"))
     }
 
     fn decode(&self, entry: &EncodedEntry) -> Option<Entry> {
-        let ((bundle, values, options, version), (commit, objects, drops, drops_cause)) =
+        let ((bundle, values, options, version), (commit, objects, drops, drops_cause, drops_of)) =
             serde_json::from_slice(&entry.bytes).ok()?;
-        Some(Entry { bundle, values, options, version, commit, objects, drops, drops_cause })
+        Some(Entry { bundle, values, options, version, commit, objects, drops, drops_cause, drops_of })
     }
 
     fn objects(&self, bundle: &Digest) -> Option<Arc<BTreeSet<ObjectKey>>> {
@@ -132,6 +132,15 @@ fn objects(word: &str) -> Vec<String> {
     (number(from)..=number(to)).map(|n| format!("{stem}{n}")).collect()
 }
 
+fn object(name: &str) -> ObjectKey {
+    ObjectKey {
+        group: String::new(),
+        kind: "ConfigMap".into(),
+        namespace: "default".into(),
+        name: name.to_owned(),
+    }
+}
+
 impl World {
     /// Plays one line; returns what came of it.
     pub fn line(&mut self, line: &str) -> String {
@@ -199,32 +208,40 @@ impl World {
         self.apps.insert(app(name), made);
     }
 
-    /// `report c1 applied web done old refused shop`: the newest of what it was told.
+    /// `report c1 applied web left old refused shop=s2..s4`: of the newest that it was told, and what it would delete.
     fn report(&mut self, name: &ClusterName, words: &[&str]) {
         let told = self.told[name].assignment.clone();
         let mut report = Report { epoch: told.epoch, generation: told.generation, ..Report::default() };
         for pair in words.chunks(2) {
-            let key = app(pair[1]);
+            let (named, asked) = pair[1].split_once('=').map_or((pair[1], None), |(n, o)| (n, Some(o)));
+            let key = app(named);
             if pair[0] == "left" {
                 report.left.insert(key);
                 continue;
             }
-            let entry = self.books.decode(&told.entries[&key]).expect("the story says so");
+            let entry = told.entries.get(&key).map(|e| self.books.decode(e).expect("the story says so"));
             let refused = pair[0] == "refused";
-            let entry = EntryReport {
-                version: (!refused).then_some(entry.version),
+            let number = entry.as_ref().map_or(0, |entry| entry.objects);
+            let of = |asked: &str| {
+                let objects: Vec<ObjectKey> = objects(asked).iter().map(|name| object(name)).collect();
+                Fingerprints::of(objects.iter().map(|object| (&key, object)))
+            };
+            let said = EntryReport {
+                version: entry.as_ref().filter(|_| !refused).map(|entry| entry.version),
                 state: if refused { EntryState::Failed } else { EntryState::Healthy },
                 reason: if refused { EntryReason::PruneRefused } else { EntryReason::None },
                 message: String::new(),
-                objects: entry.objects,
-                healthy: entry.objects,
+                objects: number,
+                healthy: number,
                 unhealthy: Vec::new(),
                 corrected: 0,
                 drifted: 0,
                 notes: Vec::new(),
+                asks: asked.map(of),
                 digest: Digest::default(),
             };
-            report.entries.insert(key, entry.seal());
+            let entries = if entry.is_some() { &mut report.entries } else { &mut report.leaving };
+            entries.insert(key, said.seal());
         }
         self.reports.insert(name.clone(), report);
     }
@@ -235,13 +252,7 @@ impl World {
             if app.broken {
                 continue;
             }
-            let key = |name: &String| ObjectKey {
-                group: String::new(),
-                kind: "ConfigMap".into(),
-                namespace: "default".into(),
-                name: name.clone(),
-            };
-            let objects: BTreeSet<ObjectKey> = app.objects.iter().map(key).collect();
+            let objects: BTreeSet<ObjectKey> = app.objects.iter().map(|name| object(name)).collect();
             let bundle = Digest::of(format!("{objects:?}").as_bytes());
             self.books.0.insert(bundle, Arc::new(objects));
             let on_remove = if app.orphan { OnRemove::Orphan } else { OnRemove::Delete };
@@ -356,6 +367,9 @@ impl World {
                 )
                 .expect("the story says so");
             }
+            if entry.drops_of.is_some() {
+                said.push_str(", only these");
+            }
             said.push(')');
         }
         for app in was.entries.keys().filter(|app| !is.entries.contains_key(*app)) {
@@ -365,6 +379,12 @@ impl World {
             let by = cause(&leaving.cause);
             write!(said, " leaving {app}({:?} at most {} by {by})", leaving.policy, leaving.objects)
                 .expect("the story says so");
+        }
+        for (app, leaving) in &is.leaving {
+            if leaving.drops_of.is_some() && was.leaving.get(app).is_some_and(|before| before != leaving) {
+                write!(said, " ~leaving {app}(at most {}, only these)", leaving.objects)
+                    .expect("the story says so");
+            }
         }
         for app in was.leaving.keys().filter(|app| !is.leaving.contains_key(*app)) {
             write!(said, " done {app}").expect("the story says so");

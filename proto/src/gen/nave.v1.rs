@@ -349,6 +349,9 @@ pub struct Entry {
     pub drops: u32,
     #[prost(message, optional, tag = "8")]
     pub drops_cause: ::core::option::Option<Cause>,
+    /// set: only these, by their fingerprints, eight bytes each in order
+    #[prost(bytes = "vec", tag = "9")]
+    pub drops_of: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyedEntry {
@@ -369,6 +372,9 @@ pub struct Leaving {
     /// that may be deleted
     #[prost(uint32, tag = "4")]
     pub objects: u32,
+    /// as in Entry
+    #[prost(bytes = "vec", tag = "5")]
+    pub drops_of: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InlineBundle {
@@ -1534,6 +1540,9 @@ pub struct EntryReport {
     /// what is worth saying of objects that are well: adopted, yielded, drifted
     #[prost(message, repeated, tag = "12")]
     pub notes: ::prost::alloc::vec::Vec<ObjectReport>,
+    /// everything that would be deleted, where that is more than may be: fingerprints, as in Entry.drops_of
+    #[prost(bytes = "vec", tag = "13")]
+    pub asks: ::prost::alloc::vec::Vec<u8>,
 }
 /// What the spoke observed. Entries that are not listed are as they were, unless `whole`.
 #[derive(Clone, PartialEq, ::prost::Message)]

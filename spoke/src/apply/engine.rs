@@ -1,4 +1,4 @@
-//! The engine: which apps a round looks at, and what is kept of each between rounds.
+//! The engine: which apps a round looks at, and in which order they have their turns.
 //!
 //! In: what is desired, what has changed since the last round. Out: an [`Outcome`] of all apps, whether this round looked
 //! at them or an earlier one. Never: holds an app's objects longer than the app's turn; needs what it keeps: a new engine
@@ -9,18 +9,17 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use nave_placement::catalog::Mode;
 use nave_placement::render::Scopes;
-use nave_placement::report::{EntryReport, EntryState};
 use nave_placement::{AppKey, Digest};
 
-use super::pass::{Done, Pass};
+use super::kept::{Keeping, Turns};
+use super::pass::Pass;
 use super::round::Round;
 use super::survey::Survey;
 use super::{Desired, Interrupt, judge};
 use crate::plan::{Claimed, Claims, Index, Rank, rank};
-use crate::report::{Outcome, Reason, pending};
-use crate::target::{Changed, Inventory, Missing, Owned, Target, TargetError};
+use crate::report::{Outcome, Reason};
+use crate::target::{Changed, Inventory, Missing, Owned, Target};
 
 /// Apps that are worked on at once. Each writes the objects of one rank at once; the target bounds its requests.
 const APPS_AT_ONCE: usize = 8;
@@ -43,33 +42,6 @@ pub enum Look<'a> {
     },
 }
 
-/// What is kept of an app.
-#[derive(Clone, Debug)]
-struct Kept {
-    /// Of which entry.
-    entry: Digest,
-    report: EntryReport,
-    /// It must be looked at in the next round.
-    stale: bool,
-    /// Something that another app may bring stands in its way.
-    waits: Waits,
-}
-
-impl Kept {
-    /// Whether nothing is to be done for this entry unless something changed.
-    fn rests(&self, entry: &Digest) -> bool {
-        let healthy = self.report.state == EntryState::Healthy;
-        self.entry == *entry && !self.stale && healthy && self.report.version.is_some()
-    }
-}
-
-/// What another app may bring.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Waits {
-    kinds: bool,
-    others: bool,
-}
-
 /// Makes rounds, and keeps what spares the next one work.
 #[derive(Default)]
 pub struct Engine {
@@ -78,10 +50,7 @@ pub struct Engine {
     indexed: BTreeMap<AppKey, Digest>,
     scopes: Option<Arc<dyn Scopes + Send + Sync>>,
     inventories: Option<BTreeMap<AppKey, Inventory>>,
-    kept: BTreeMap<AppKey, Kept>,
-    leaving: BTreeMap<AppKey, EntryReport>,
-    /// Leaving apps of which it is not known whether anything is left.
-    unsure: BTreeSet<AppKey>,
+    kept: Keeping,
     /// The last round did not come to its end: what it was told of changes is lost.
     blind: bool,
 }
@@ -107,7 +76,7 @@ impl Engine {
         };
         // Taken, so that a round that is dropped on its way leaves nothing behind that may not be true.
         let (known, before) = match self.inventories.take() {
-            Some(known) if !everything => (Some(known), None),
+            Some(known) if !everything && !self.must_search(&known, desired, look) => (Some(known), None),
             before => (None, before),
         };
         let fresh = known.is_none();
@@ -115,42 +84,75 @@ impl Engine {
             Some(known) => known,
             None => match target.inventories().await {
                 Ok(stored) => self.recovered(target, desired, stored, before.as_ref()).await,
-                Err(error) => return judge::unreachable(desired, &error),
+                Err(error) => {
+                    let version = |app: &AppKey| match self.kept.apps.get(app) {
+                        Some(kept) => kept.report.version,
+                        None => before.as_ref()?.get(app)?.version,
+                    };
+                    let outcome = judge::unreachable(desired, version, &error);
+                    self.inventories = before;
+                    return outcome;
+                }
             },
         };
         self.reindex(target, desired).await;
         let round = Round::new(target, interrupt);
         let mut outcome = Outcome::default();
-        let mut focus = self.focus(&inventories, desired, look);
-        if focus.len() >= MANY_APPS {
-            self.survey(target, desired, &inventories, &mut focus).await;
-        }
-        let mut first = true;
+        let mut again = None;
         loop {
-            let prepared = self.pass(&round, desired, &mut inventories, focus, look, &mut outcome).await;
-            if !prepared || !std::mem::take(&mut first) || round.stopped() {
+            let first = again.is_none();
+            let claims = Claims::of(&self.index, &inventories);
+            let mut focus = match again.take() {
+                Some(waiting) => waiting,
+                None => self.focus(&claims, &inventories, desired, look),
+            };
+            self.with_moves(&claims, &mut focus);
+            if first && focus.len() >= MANY_APPS {
+                self.survey(target, desired, &inventories, &mut focus).await;
+            }
+            let turns = self.pass(&round, desired, &claims, &inventories, focus, look).await;
+            drop(claims);
+            round.merge(&mut inventories);
+            let prepared = turns.done.iter().any(|app| app.progress.prepared);
+            self.kept.keep(turns, desired, &inventories, &mut outcome);
+            if !prepared || !first || round.stopped() {
                 break;
             }
             // What this very round brought may be what others waited for: once more, for those.
-            let waiting = |(_, kept): &(&AppKey, &Kept)| kept.waits != Waits::default();
-            focus = self.kept.iter().filter(waiting).map(|(app, _)| app.clone()).collect();
-            let for_kinds = self.kept.values().any(|kept| kept.waits.kinds);
-            if focus.is_empty() || (for_kinds && target.discover().await.is_err()) {
+            let (waiting, for_kinds) = self.kept.waiting();
+            if waiting.is_empty() || (for_kinds && target.discover().await.is_err()) {
                 break;
             }
             self.reindex(target, desired).await;
-            self.with_moves(&inventories, &mut focus);
+            again = Some(waiting);
         }
         if fresh || round.writes() > 0 {
             target.watch_kinds(&owned(&inventories));
         }
-        self.tell(desired, &inventories, &round, &mut outcome);
+        (outcome.writes, outcome.interrupted) = (round.writes(), round.stopped());
+        self.kept.tell(desired, &self.index, &inventories, &mut outcome);
         self.inventories = Some(inventories);
         self.blind = false;
         outcome
     }
 
-    /// The inventories that are stored, and those that are missing though their apps have objects here.
+    /// Whether an app is on its way out of which it is not known what it has here, and its time has come.
+    fn must_search(
+        &self,
+        known: &BTreeMap<AppKey, Inventory>,
+        desired: &Desired<'_>,
+        look: Look<'_>,
+    ) -> bool {
+        let Look::At { due, .. } = look else { return true };
+        let assignment = desired.assignment;
+        let mut leaving = assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app));
+        let in_doubt = |app: &AppKey| known.get(app).is_some_and(|inventory| inventory.partial);
+        leaving.any(in_doubt) || due.iter().any(|app| self.kept.unsure.contains(app))
+    }
+
+    /// The inventories that are stored, and those that are missing though their apps have objects here. Where a search
+    /// for them does not see everything, assigned apps go on, and what they turn out to have had is theirs again once it
+    /// is found.
     async fn recovered(
         &mut self,
         target: &dyn Target,
@@ -158,23 +160,38 @@ impl Engine {
         mut stored: BTreeMap<AppKey, Inventory>,
         before: Option<&BTreeMap<AppKey, Inventory>>,
     ) -> BTreeMap<AppKey, Inventory> {
-        self.unsure.clear();
+        self.kept.unsure.clear();
         let assignment = desired.assignment;
-        let missing = |app: &&AppKey| !stored.contains_key(*app);
+        let missing = |app: &&AppKey| stored.get(*app).is_none_or(|inventory| inventory.partial);
         let assigned: BTreeSet<_> = assignment.entries.keys().filter(missing).cloned().collect();
         let leaving = assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app));
         let leaving: BTreeSet<_> = leaving.filter(missing).cloned().collect();
-        if assigned.is_empty() && leaving.is_empty() {
+        let partial = stored.iter().filter(|(_, inventory)| inventory.partial).map(|(app, _)| app.clone());
+        let was_there = |app: &&AppKey| before.is_some_and(|before| before.contains_key(*app));
+        let mut lost: BTreeSet<_> = assigned.iter().chain(&leaving).filter(was_there).cloned().collect();
+        lost.extend(partial);
+        if assigned.is_empty() && leaving.is_empty() && lost.is_empty() {
             return stored;
         }
-        let was_there = |app: &&AppKey| before.is_some_and(|before| before.contains_key(*app));
-        let lost = assigned.iter().chain(&leaving).filter(was_there).cloned().collect();
         let missing = Missing { assigned, lost, leaving };
-        match target.rebuild(&missing).await {
-            Ok(found) => stored.extend(found),
-            Err(error) => {
-                tracing::warn!(%error, "it cannot be told which objects apps without an inventory have here");
-                self.unsure = missing.leaving;
+        let found = target.rebuild(&missing).await;
+        for (app, inventory) in found.inventories {
+            stored.entry(app).or_default().unite(inventory);
+        }
+        if let Some(error) = found.unknown {
+            tracing::warn!(%error, "it cannot be told which objects apps without an inventory have here");
+            for app in missing.assigned {
+                stored.entry(app).or_default().partial = true;
+            }
+            stored.retain(|app, _| !missing.leaving.contains(app));
+            self.kept.unsure = missing.leaving;
+            return stored;
+        }
+        for (app, inventory) in stored.iter_mut().filter(|(_, inventory)| inventory.partial) {
+            inventory.partial = false;
+            if let Err(error) = target.store_inventory(app, inventory).await {
+                tracing::warn!(%app, %error, "a rebuilt inventory could not be stored; it is tried again");
+                inventory.partial = true;
             }
         }
         stored
@@ -192,7 +209,7 @@ impl Engine {
         let entries = &desired.assignment.entries;
         self.index.retain(|app, _| entries.contains_key(app));
         self.indexed.retain(|app, _| entries.contains_key(app));
-        self.kept.retain(|app, _| entries.contains_key(app));
+        self.kept.apps.retain(|app, _| entries.contains_key(app));
         for (app, entry) in entries {
             let same_entry = self.indexed.get(app) == Some(&entry.digest);
             let holds =
@@ -202,7 +219,7 @@ impl Engine {
             }
             let claimed = Claimed::of(&desired.resolve(app, &*scopes).await);
             if self.index.get(app) != Some(&claimed)
-                && let Some(kept) = self.kept.get_mut(app)
+                && let Some(kept) = self.kept.apps.get_mut(app)
             {
                 kept.stale = true;
             }
@@ -215,6 +232,7 @@ impl Engine {
     /// The apps that a round looks at.
     fn focus(
         &self,
+        claims: &Claims<'_>,
         inventories: &BTreeMap<AppKey, Inventory>,
         desired: &Desired<'_>,
         look: Look<'_>,
@@ -225,7 +243,7 @@ impl Engine {
             return entries.keys().cloned().collect();
         }
         let is_known = |app: &AppKey, entry: &Digest| {
-            self.kept.get(app).is_some_and(|kept| kept.entry == *entry && !kept.stale)
+            self.kept.apps.get(app).is_some_and(|kept| kept.entry == *entry && !kept.stale)
         };
         let unknown = entries.iter().filter(|(app, entry)| !is_known(app, &entry.digest));
         let mut focus: BTreeSet<AppKey> = unknown.map(|(app, _)| app.clone()).collect();
@@ -235,11 +253,8 @@ impl Engine {
             let apps = inventories.iter().filter(|(_, inventory)| lacks(inventory));
             focus.extend(apps.map(|(app, _)| app).filter(|app| entries.contains_key(*app)).cloned());
         }
-        if !changed.objects.is_empty() {
-            let claims = Claims::of(&self.index, inventories);
-            let concerned = changed.objects.iter().flat_map(|key| claims.concerned(key));
-            focus.extend(concerned.filter(|app| entries.contains_key(*app)).cloned());
-        }
+        let concerned = changed.objects.iter().flat_map(|key| claims.concerned(key));
+        focus.extend(concerned.filter(|app| entries.contains_key(*app)).cloned());
         let namespaces: BTreeSet<&str> = changed.namespaces().collect();
         if !changed.kinds.is_empty() || !namespaces.is_empty() {
             for (app, claimed) in &self.index {
@@ -252,7 +267,6 @@ impl Engine {
                 }
             }
         }
-        self.with_moves(inventories, &mut focus);
         focus
     }
 
@@ -268,7 +282,7 @@ impl Engine {
         let survey = Survey::new(desired, &**scopes, &self.index, focus);
         let calm = target.survey(&survey).await;
         let rests = |app: &AppKey| {
-            let kept = self.kept.get(app).zip(desired.assignment.entries.get(app));
+            let kept = self.kept.apps.get(app).zip(desired.assignment.entries.get(app));
             let settled = kept.is_some_and(|(kept, entry)| kept.rests(&entry.digest));
             let claimed = self.index.get(app).and_then(|claimed| claimed.objects.as_ref());
             let inventory = inventories.get(app);
@@ -283,11 +297,10 @@ impl Engine {
     }
 
     /// Who hands over and who takes do it in one round.
-    fn with_moves(&self, inventories: &BTreeMap<AppKey, Inventory>, focus: &mut BTreeSet<AppKey>) {
-        if focus.is_empty() {
+    fn with_moves(&self, claims: &Claims<'_>, focus: &mut BTreeSet<AppKey>) {
+        if focus.is_empty() || self.index.keys().all(|app| focus.contains(app)) {
             return;
         }
-        let claims = Claims::of(&self.index, inventories);
         let pairs: BTreeSet<_> = claims.moves().collect();
         for (from, to) in pairs {
             // What a former name has is settled by its successor.
@@ -299,22 +312,20 @@ impl Engine {
         }
     }
 
-    /// Has every app in focus its turn, several at once. True when something was made that others may wait for.
+    /// Has every app in focus its turn, several at once.
     async fn pass(
-        &mut self,
+        &self,
         round: &Round<'_>,
         desired: &Desired<'_>,
-        inventories: &mut BTreeMap<AppKey, Inventory>,
+        claims: &Claims<'_>,
+        inventories: &BTreeMap<AppKey, Inventory>,
         focus: BTreeSet<AppKey>,
         look: Look<'_>,
-        outcome: &mut Outcome,
-    ) -> bool {
-        let Some(scopes) = self.scopes.clone() else { return false };
-        let claims = Claims::of(&self.index, inventories);
-        let pass =
-            Pass { round, desired, scopes: &*scopes, index: &self.index, claims: &claims, inventories };
+    ) -> Turns {
+        let Some(scopes) = self.scopes.clone() else { return Turns::default() };
+        let pass = Pass { round, desired, scopes: &*scopes, index: &self.index, claims, inventories };
         let (mut done, mut deferred) = (Vec::new(), Vec::new());
-        let mut unstored: BTreeMap<AppKey, TargetError> = BTreeMap::new();
+        let mut unstored: BTreeMap<AppKey, Reason> = BTreeMap::new();
         let defines = |app: &&AppKey| {
             let objects = self.index.get(*app).and_then(|claimed| claimed.objects.as_ref());
             objects.into_iter().flatten().any(|object| rank(&object.key) == Rank::Definition)
@@ -339,7 +350,7 @@ impl Engine {
         }
         drop(running);
         let not_looked_at: Vec<_> = queue.cloned().collect();
-        deferred.extend(pass.others(&focus, look, &self.leaving));
+        deferred.extend(pass.others(&focus, look, &self.kept.leaving));
         let mut waiting = deferred.into_iter();
         let mut running = FuturesUnordered::new();
         loop {
@@ -352,115 +363,7 @@ impl Engine {
         }
         drop(running);
         unstored.extend(round.complete().await);
-        drop(claims);
-        round.merge(inventories);
-        let prepared = done.iter().any(|app| app.progress.prepared);
-        for app in done {
-            let unstored = unstored.remove(&app.app);
-            self.keep(app, desired, inventories, unstored, outcome);
-        }
-        for app in not_looked_at {
-            if let Some(kept) = self.kept.get_mut(&app) {
-                kept.stale = true;
-            }
-        }
-        prepared
-    }
-
-    /// Makes a report of an app's turn, and keeps it.
-    fn keep(
-        &mut self,
-        done: Done,
-        desired: &Desired<'_>,
-        inventories: &BTreeMap<AppKey, Inventory>,
-        unstored: Option<TargetError>,
-        outcome: &mut Outcome,
-    ) {
-        let Done { app, steps, progress, mut report, mut reasons } = done;
-        let done_observing = steps.treatment.mode == Mode::Observe;
-        reasons.extend(progress.problems);
-        reasons.extend(unstored.map(|error| Reason::Unreachable { message: error.to_string() }));
-        if !progress.finished {
-            reasons.push(Reason::Interrupted);
-        }
-        if !progress.kept.is_empty() {
-            outcome.kept.entry(app.clone()).or_default().extend(progress.kept);
-        }
-        let inventory = inventories.get(&app);
-        let Some(entry) = desired.assignment.entries.get(&app) else {
-            if let Some(inventory) = inventory.filter(|_| desired.assignment.leaving.contains_key(&app)) {
-                self.leaving.insert(app, judge::leaving(report, inventory, reasons));
-            }
-            return;
-        };
-        let waits = Waits {
-            kinds: reasons.iter().any(|reason| matches!(reason, Reason::NotServed { .. })),
-            others: reasons.iter().any(|r| matches!(r, Reason::Refused { .. } | Reason::NotSeen { .. })),
-        };
-        // Two passes of one round are one round to the reader.
-        let before = self.kept.get(&app).map_or(0, |kept| kept.report.corrected);
-        report.corrected = before + u64::from(progress.corrected);
-        report.version = inventory.and_then(|inventory| inventory.version);
-        if inventory.is_none() && reasons.is_empty() && done_observing {
-            // Nothing was ever applied, and nothing would have to be.
-            report.version =
-                desired.entries.get(&app).and_then(|e| e.as_ref().ok()).map(|entry| entry.version);
-        }
-        let mut report = judge::verdict(report, reasons);
-        // Here, since a later round tells it again and has not opened anything of this app.
-        desired.secrets.scrub(&mut report);
-        self.kept.insert(app, Kept { entry: entry.digest, report, stale: !progress.finished, waits });
-    }
-
-    /// Tells of all apps, whether this round looked at them or an earlier one.
-    fn tell(
-        &mut self,
-        desired: &Desired<'_>,
-        inventories: &BTreeMap<AppKey, Inventory>,
-        round: &Round<'_>,
-        outcome: &mut Outcome,
-    ) {
-        let assignment = desired.assignment;
-        (outcome.writes, outcome.interrupted) = (round.writes(), round.stopped());
-        for (app, entry) in &assignment.entries {
-            let report = match self.kept.get_mut(app) {
-                Some(kept) if kept.entry == entry.digest => {
-                    let report = kept.report.clone();
-                    kept.report.corrected = 0;
-                    report
-                }
-                _ => {
-                    let version = inventories.get(app).and_then(|inventory| inventory.version);
-                    judge::verdict(EntryReport { version, ..pending() }, vec![Reason::Interrupted])
-                }
-            };
-            outcome.apps.insert(app.clone(), report);
-        }
-        self.leaving.retain(|app, _| {
-            assignment.leaving.contains_key(app)
-                && !assignment.entries.contains_key(app)
-                && inventories.contains_key(app)
-        });
-        for app in assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app)) {
-            if inventories.contains_key(app) {
-                let report = self.leaving.get(app).cloned();
-                let report = report.unwrap_or_else(|| judge::verdict(pending(), vec![Reason::Interrupted]));
-                outcome.leaving.insert(app.clone(), report);
-            } else if self.unsure.contains(app) {
-                let message = "it is not known which of its objects are here".to_owned();
-                let report = judge::verdict(pending(), vec![Reason::Unreachable { message }]);
-                outcome.leaving.insert(app.clone(), report);
-            } else {
-                outcome.left.insert(app.clone());
-            }
-        }
-        let claims = Claims::of(&self.index, inventories);
-        let unassigned = |app: &&AppKey| {
-            !assignment.entries.contains_key(*app)
-                && !assignment.leaving.contains_key(*app)
-                && claims.successor(app).is_none()
-        };
-        outcome.unassigned = inventories.keys().filter(unassigned).cloned().collect();
+        Turns { done, unstored, not_looked_at }
     }
 }
 

@@ -6,21 +6,25 @@ use std::collections::BTreeMap;
 
 use nave_placement::catalog::{Drift, Mode};
 use nave_placement::render::Resolved;
-use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, ObjectReport};
-use nave_placement::{AppKey, ObjectKey};
+use nave_placement::report::{EntryReport, EntryState, MAX_NOTES, MAX_UNHEALTHY, ObjectReport, WOULD_PRUNE};
+use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
 
 use super::Desired;
 use super::round::Progress;
 use crate::observe::changes::told;
 use crate::plan::{Ignored, Observed, Terms, Unresolved, Wanted, is_given};
-use crate::report::{Outcome, Reason, pending};
+use crate::report::{Outcome, Reason, cut, pending};
 use crate::target::{Foreign, Found, Health, HealthState, Inventory, Seen, TargetError};
 
-/// The outcome of a round that could not even begin.
-pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome {
-    let report = |objects: u32| {
+/// The outcome of a round that could not even begin. The versions that are known stay: what was applied still is.
+pub(super) fn unreachable(
+    desired: &Desired<'_>,
+    version: impl Fn(&AppKey) -> Option<Digest>,
+    error: &TargetError,
+) -> Outcome {
+    let report = |version, objects| {
         let reason = Reason::Unreachable { message: error.to_string() };
-        verdict(EntryReport { objects, ..pending() }, vec![reason])
+        short(verdict(EntryReport { objects, version, ..pending() }, vec![reason]))
     };
     let objects = |app: &AppKey| match desired.entries.get(app) {
         Some(Ok(entry)) => entry.objects,
@@ -28,8 +32,12 @@ pub(super) fn unreachable(desired: &Desired<'_>, error: &TargetError) -> Outcome
     };
     let assignment = desired.assignment;
     Outcome {
-        apps: assignment.entries.keys().map(|app| (app.clone(), report(objects(app)))).collect(),
-        leaving: assignment.leaving.iter().map(|(app, l)| (app.clone(), report(l.objects))).collect(),
+        apps: assignment
+            .entries
+            .keys()
+            .map(|app| (app.clone(), report(version(app), objects(app))))
+            .collect(),
+        leaving: assignment.leaving.iter().map(|(app, l)| (app.clone(), report(None, l.objects))).collect(),
         ..Outcome::default()
     }
 }
@@ -78,10 +86,11 @@ pub(super) fn entry(
             unhealthy.sort_by_key(|(_, health)| std::cmp::Reverse(health.state));
             unhealthy.truncate(MAX_UNHEALTHY);
             report.unhealthy = unhealthy.into_iter().map(object_report).collect();
-            notes.truncate(MAX_NOTES);
             report.notes = notes.into_iter().map(object_report).collect();
         }
     }
+    ask(&mut report, &reasons);
+    report.notes.truncate(MAX_NOTES);
     (report, reasons)
 }
 
@@ -166,6 +175,17 @@ fn notes(key: &ObjectKey, found: &Found) -> Vec<(ObjectKey, Health)> {
     notes.into_iter().map(|note| (key.clone(), note)).collect()
 }
 
+/// What waits for approval stands before all other notes. More than can be named is not asked for.
+fn ask(report: &mut EntryReport, reasons: &[Reason]) {
+    for reason in reasons {
+        let Reason::PruneRefused { would, prints, first, .. } = reason else { continue };
+        report.asks = (prints.len() <= Fingerprints::MOST).then(|| prints.clone());
+        let message = format!("one of {would} that would be deleted once that is approved");
+        let notes = first.iter().map(|key| object_report((key.clone(), note(WOULD_PRUNE, message.clone()))));
+        report.notes.splice(0..0, notes);
+    }
+}
+
 fn note(reason: &str, message: String) -> Health {
     Health { state: HealthState::Healthy, reason: reason.to_owned(), message }
 }
@@ -173,7 +193,8 @@ fn note(reason: &str, message: String) -> Health {
 /// The report of an app on its way out.
 pub(super) fn leaving(mut report: EntryReport, remaining: &Inventory, reasons: Vec<Reason>) -> EntryReport {
     report.objects = u32::try_from(remaining.objects.len()).unwrap_or(u32::MAX);
-    let mut report = verdict(report, reasons);
+    ask(&mut report, &reasons);
+    let mut report = short(verdict(report, reasons));
     // Something remains, or it would have left: what was handed over waits for its new app, for one.
     report.state = report.state.max(EntryState::Progressing);
     report
@@ -204,6 +225,18 @@ pub(super) fn verdict(mut report: EntryReport, reasons: Vec<Reason>) -> EntryRep
             more => format!("{worst} (and {} more)", more - 1),
         };
         report.reason = worst.kind();
+    }
+    report
+}
+
+/// Longest message of a report, in bytes: a target repeats what it refuses, and that may be a whole manifest.
+const MAX_MESSAGE: usize = 512;
+
+/// Cuts what a report says. Only after values of Secrets were taken out of it: half a value is not found any more.
+pub(super) fn short(mut report: EntryReport) -> EntryReport {
+    cut(&mut report.message, MAX_MESSAGE);
+    for object in report.unhealthy.iter_mut().chain(&mut report.notes) {
+        cut(&mut object.message, MAX_MESSAGE);
     }
     report
 }

@@ -8,7 +8,8 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | `desired` | an entry, its bundle | its objects |
-//! | `engine` | what has changed | which apps a round looks at; what is kept between rounds |
+//! | `engine` | what has changed | which apps a round looks at |
+//! | `kept` | apps after their turns | what is kept of each between rounds; reports of all |
 //! | `survey` | what apps claim | the same, for a look at many at once |
 //! | `pass` | one app | its turn: resolve, look, plan, raise, settle |
 //! | `round` | plans | writes, and what came of them |
@@ -17,31 +18,46 @@
 mod desired;
 mod engine;
 mod judge;
+mod kept;
 mod pass;
 mod round;
 mod survey;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use nave_placement::AppKey;
+use async_trait::async_trait;
+use nave_placement::{AppKey, ObjectKey};
 
 pub use desired::{Bundles, Closed, Desired, Opener};
 pub use engine::{Engine, Look};
 
-use crate::plan::Step;
-use crate::report::Outcome;
-use crate::target::Target;
+use crate::plan::{Plan, Step};
+use crate::report::{Outcome, Reason};
+use crate::target::{Deleted, Inventory, Target, TargetError};
 
 /// Asked before every write; may break the round off there: a newer assignment has come, the process is to end, or a
 /// test wants to know what is left behind.
+#[async_trait]
 pub trait Interrupt: Send + Sync {
     /// `Break` ends the round before this step.
     fn before(&self, app: &AppKey, step: &Step) -> ControlFlow<()>;
 
     /// Takes out of a plan what must not be done on this cluster, and says so in it. Adds nothing.
-    fn allow(&self, _: &mut crate::plan::Plan) {}
+    fn allow(&self, _plan: &mut Plan, _inventories: &BTreeMap<AppKey, Inventory>) {}
+
+    /// Asked before objects of an app are deleted, of all of them at once.
+    ///
+    /// # Errors
+    /// Why none of them may be deleted now.
+    async fn may_delete(&self, _app: &AppKey, _keys: &[&ObjectKey]) -> Result<(), Reason> {
+        Ok(())
+    }
+
+    /// What came of each of these; `None`: it was not tried.
+    fn came_of(&self, _app: &AppKey, _key: &ObjectKey, _deleted: Option<&Result<Deleted, TargetError>>) {}
 }
 
 impl<F: Fn(&AppKey, &Step) -> ControlFlow<()> + Send + Sync> Interrupt for F {

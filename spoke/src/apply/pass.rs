@@ -82,7 +82,7 @@ impl Pass<'_> {
         let steps = plan::one(&input, self.claims, app).unwrap_or_default();
         let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
         checked(&input, &mut plan);
-        self.round.allow(&mut plan);
+        self.round.allow(&mut plan, self.inventories);
         *seen = seen_by_app.into_values().next().unwrap_or_default();
         plan.apps.remove(app).unwrap_or_default()
     }
@@ -114,7 +114,7 @@ impl Pass<'_> {
         let input = self.input(&wanted, &seen);
         let mut plan = plan::others(&input, self.claims);
         checked(&input, &mut plan);
-        self.round.allow(&mut plan);
+        self.round.allow(&mut plan, self.inventories);
         let wakes = |app: &AppKey, steps: &AppPlan| match look {
             Look::Everything => true,
             Look::At { changed, due } => {

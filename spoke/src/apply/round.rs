@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
+use futures::stream::iter;
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
 use super::Interrupt;
-use crate::plan::{AppPlan, Observed, Rank, Step, Unresolved, Wanted, rank};
+use crate::plan::{AppPlan, Observed, Plan, Rank, Step, Unresolved, Wanted, rank};
 use crate::report::Reason;
-use crate::target::{Applied, Behalf, Deleted, Inventory, Target, TargetError};
+use crate::target::{Applied, Behalf, Contact, Deleted, Inventory, Target, TargetError, Write};
+
+/// Objects of one app that are written at once. The target bounds its requests too; what waits there is held there.
+const AT_ONCE: usize = 16;
 
 /// What came of one app's steps.
 #[derive(Debug, Default)]
@@ -30,9 +33,6 @@ pub struct Progress {
     pub kept: Vec<ObjectKey>,
     /// Foreign changes put back.
     pub corrected: u32,
-    /// Another app claims an object and does not have it yet: until then this app's version is not complete, because it
-    /// would have to delete the object if the other never takes it.
-    pub handing_over: bool,
     /// All its steps had their turn.
     pub finished: bool,
     /// A namespace or a definition came into being or was changed: others may have waited for it.
@@ -62,8 +62,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl<'a> Round<'a> {
     /// Leaves in a plan what may be done here.
-    pub fn allow(&self, plan: &mut crate::plan::Plan) {
-        self.interrupt.allow(plan);
+    pub fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
+        self.interrupt.allow(plan, inventories);
     }
 
     /// A round that has written nothing yet.
@@ -126,8 +126,8 @@ impl<'a> Round<'a> {
                 }
                 continue;
             }
-            let mut writes: FuturesUnordered<_> =
-                group.iter().map(|step| self.apply(app, plan, step)).collect();
+            let writes: Vec<_> = group.iter().map(|step| self.apply(app, plan, step)).collect();
+            let mut writes = iter(writes).buffer_unordered(AT_ONCE);
             let (mut stopped, mut unreachable) = (false, false);
             while let Some((step, answer)) = writes.next().await {
                 let Step::Apply { object, how } = step else { continue };
@@ -139,9 +139,9 @@ impl<'a> Round<'a> {
                         let prepares = rank(&object.key) <= Rank::Definition;
                         progress.prepared |= prepares && applied != Applied::Unchanged;
                     }
-                    Some(Err(error)) => {
-                        unreachable |= matches!(error, TargetError::Unreachable(_));
-                        progress.problems.push(Reason::of(&object.key, &error));
+                    Some(Err(reason)) => {
+                        unreachable |= matches!(reason, Reason::NotSeen { .. });
+                        progress.problems.push(reason);
                     }
                 }
             }
@@ -159,13 +159,51 @@ impl<'a> Round<'a> {
         app: &AppKey,
         plan: &AppPlan,
         step: &'s Step,
-    ) -> (&'s Step, Option<Result<Applied, TargetError>>) {
+    ) -> (&'s Step, Option<Result<Applied, Reason>>) {
         let Step::Apply { object, how } = step else { return (step, None) };
         if self.may(app, step).is_err() {
             return (step, None);
         }
         let of = Behalf { app, treatment: &plan.treatment };
-        (step, Some(self.target.apply(of, object, *how).await))
+        let answer = match self.target.apply(of, object, *how).await {
+            Err(TargetError::Immutable(why)) if how.recreate => self.make_anew(of, object, *how, &why).await,
+            answer => answer.map_err(|error| Reason::of(&object.key, &error)),
+        };
+        (step, Some(answer))
+    }
+
+    /// Deletes an object that cannot be changed, and makes it anew; one that is still on its way out is made anew by a
+    /// later round, for which it is absent.
+    async fn make_anew(
+        &self,
+        of: Behalf<'_>,
+        object: &Resolved,
+        how: Write,
+        why: &str,
+    ) -> Result<Applied, Reason> {
+        let key = &object.key;
+        self.interrupt.may_delete(of.app, &[key]).await.map_err(|reason| match reason {
+            Reason::Unpermitted { message } => {
+                Reason::Unpermitted { message: format!("{key} would have to be made anew: {message}") }
+            }
+            reason => reason,
+        })?;
+        let deleted = self.target.make_way(of, object).await;
+        self.interrupt.came_of(of.app, key, Some(&deleted));
+        let error = match deleted {
+            Ok(Deleted::Gone | Deleted::Absent) => {
+                let anew = Write { contact: Contact::Absent, take: false, recreate: false, ..how };
+                let made = self.target.apply(of, object, anew).await;
+                return made.map_err(|error| Reason::of(key, &error));
+            }
+            Ok(Deleted::Terminating { message, stuck }) => TargetError::Terminating {
+                message: format!("it is made anew once it is gone; {message}"),
+                stuck,
+            },
+            Ok(Deleted::NotOurs(not)) => TargetError::Immutable(format!("{why}; it is not made anew: {not}")),
+            Err(error) => error,
+        };
+        Err(Reason::of(key, &error))
     }
 
     /// Lets an object be handed over to this app: it has it.
@@ -177,37 +215,71 @@ impl<'a> Round<'a> {
     ///
     /// # Errors
     /// [`Stopped`] when the round was broken off.
-    pub async fn settle(
+    pub async fn settle<'s>(
         &self,
         pass: &BTreeMap<AppKey, Inventory>,
         app: &AppKey,
-        steps: &AppPlan,
+        steps: &'s AppPlan,
         progress: &mut Progress,
     ) -> Result<(), Stopped> {
-        let mut raised = steps.blocked.is_empty() && progress.problems.is_empty();
+        let mut goes_on = steps.blocked.is_empty() && progress.problems.is_empty();
+        progress.problems.extend(steps.withheld.iter().cloned());
+        let pruned = |step: &'s Step| if let Step::Prune { key, .. } = step { Some(key) } else { None };
+        let mut untried: BTreeSet<&ObjectKey> = steps.settle.iter().filter_map(pruned).collect();
+        if goes_on && !untried.is_empty() {
+            let keys: Vec<_> = untried.iter().copied().collect();
+            if let Err(reason) = self.interrupt.may_delete(app, &keys).await {
+                progress.problems.push(reason);
+                goes_on = false;
+                untried.clear();
+            }
+        } else {
+            untried.clear();
+        }
+        let settled = self.settle_all(pass, app, steps, goes_on, &mut untried, progress).await;
+        for key in untried {
+            self.interrupt.came_of(app, key, None);
+        }
+        settled
+    }
+
+    /// One rank after another. A rank waits for what of an earlier one is on its way out, for as long as the app's time
+    /// limit: whoever serves that object may stand in it.
+    async fn settle_all<'s>(
+        &self,
+        pass: &BTreeMap<AppKey, Inventory>,
+        app: &AppKey,
+        steps: &'s AppPlan,
+        mut goes_on: bool,
+        untried: &mut BTreeSet<&'s ObjectKey>,
+        progress: &mut Progress,
+    ) -> Result<(), Stopped> {
         for group in
             steps.settle.chunk_by(|a, b| removed_with(a).is_some_and(|rank| removed_with(b) == Some(rank)))
         {
-            let mut removals = FuturesUnordered::new();
+            let mut removals = Vec::new();
             for step in group {
                 match step {
                     Step::HandOver { of, key, to } => {
                         if locked(&self.taken).contains(&(to.clone(), key.clone())) {
                             progress.settled.insert((of.clone(), key.clone()));
                         } else {
-                            progress.handing_over = true;
+                            let (object, to) = (key.clone(), to.clone());
+                            progress.problems.push(Reason::HandingOver { object, to });
                         }
                     }
-                    Step::Prune { .. } | Step::Orphan { .. } if raised => {
+                    Step::Prune { .. } | Step::Orphan { .. } if goes_on => {
                         removals.push(self.remove(app, steps, step));
                     }
                     Step::Narrow { of, complete } => {
-                        self.narrow(pass, app, of, *complete, step, progress).await?;
+                        let complete = complete.filter(|_| steps.blocked.is_empty());
+                        self.narrow(pass, app, of, complete, step, progress).await?;
                     }
                     Step::Forget { of } => self.forget(pass, app, of, step, progress).await?,
                     Step::Prune { .. } | Step::Orphan { .. } | Step::Widen(_) | Step::Apply { .. } => {}
                 }
             }
+            let mut removals = iter(removals).buffer_unordered(AT_ONCE);
             let mut stopped = false;
             while let Some((step, answer)) = removals.next().await {
                 let (Step::Prune { of, key } | Step::Orphan { of, key }) = step else { continue };
@@ -215,7 +287,13 @@ impl<'a> Round<'a> {
                     stopped = true;
                     continue;
                 };
-                raised &= !matches!(answer, Err(TargetError::Unreachable(_)));
+                if untried.remove(key) {
+                    self.interrupt.came_of(app, key, Some(&answer));
+                }
+                goes_on &= !matches!(
+                    answer,
+                    Err(TargetError::Unreachable(_)) | Ok(Deleted::Terminating { stuck: false, .. })
+                );
                 removed(of, key, answer, progress);
             }
             if stopped {
@@ -269,7 +347,7 @@ impl<'a> Round<'a> {
         progress: &mut Progress,
     ) -> Result<(), Stopped> {
         let mut remaining = self.remaining(pass, of, progress);
-        if progress.problems.is_empty() && !progress.handing_over {
+        if progress.problems.is_empty() {
             remaining.version = complete.or(remaining.version);
         }
         let stored = self.current(pass, of);
@@ -321,14 +399,14 @@ impl<'a> Round<'a> {
         locked(&self.complete).len()
     }
 
-    /// Stores the versions of all apps that were completed since the last call. The apps whose version could not be
-    /// stored are returned with why.
-    pub async fn complete(&self) -> BTreeMap<AppKey, TargetError> {
+    /// Stores the versions of all apps that were completed since the last call. The apps whose version was not stored are
+    /// returned with why.
+    pub async fn complete(&self) -> BTreeMap<AppKey, Reason> {
         let complete = std::mem::take(&mut *locked(&self.complete));
         let Some((of, (app, inventory))) = complete.first_key_value() else { return BTreeMap::new() };
         let step = Step::Narrow { of: of.clone(), complete: inventory.version };
         if self.may(app, &step).is_err() {
-            return BTreeMap::new();
+            return complete.into_values().map(|(app, _)| (app, Reason::Interrupted)).collect();
         }
         let done = complete.iter().map(|(of, (_, inventory))| (of.clone(), inventory.clone())).collect();
         match self.target.complete(&done).await {
@@ -336,7 +414,10 @@ impl<'a> Round<'a> {
                 locked(&self.stored).extend(done.into_iter().map(|(of, inventory)| (of, Some(inventory))));
                 BTreeMap::new()
             }
-            Err(error) => complete.into_values().map(|(app, _)| (app, error.clone())).collect(),
+            Err(error) => {
+                let why = Reason::Unreachable { message: error.to_string() };
+                complete.into_values().map(|(app, _)| (app, why.clone())).collect()
+            }
         }
     }
 
@@ -365,19 +446,18 @@ fn removed_with(step: &Step) -> Option<Rank> {
 
 fn removed(of: &AppKey, key: &ObjectKey, answer: Result<Deleted, TargetError>, progress: &mut Progress) {
     match answer {
-        Ok(Deleted::Gone) => {
+        Ok(Deleted::Gone | Deleted::Absent) => {
             progress.settled.insert((of.clone(), key.clone()));
         }
         Ok(Deleted::NotOurs(_)) => {
             progress.settled.insert((of.clone(), key.clone()));
             progress.kept.push(key.clone());
         }
-        Ok(Deleted::Terminating) => {
-            let (object, message) = (key.clone(), String::new());
-            progress.problems.push(Reason::Terminating { object, message, stuck: false });
+        Ok(Deleted::Terminating { message, stuck }) => {
+            progress.problems.push(Reason::Terminating { object: key.clone(), message, stuck });
         }
-        Err(TargetError::Unreachable(message)) => {
-            progress.problems.push(Reason::NotSeen { object: key.clone(), message });
+        Err(error @ (TargetError::Unreachable(_) | TargetError::WebhookDown(_))) => {
+            progress.problems.push(Reason::of(key, &error));
         }
         Err(error) => {
             let message = error.to_string();

@@ -1,6 +1,8 @@
 //! Rounds on a target in memory: stories, and rounds that are broken off at every write.
 
 mod broken_off;
+mod removals;
+mod versions;
 
 use std::collections::BTreeSet;
 
@@ -11,7 +13,7 @@ use serde_json::json;
 
 use crate::apply::{Engine, Look, Uninterrupted};
 use crate::target::memory::MemoryTarget;
-use crate::target::{Changed, Health, HealthState, Target as _};
+use crate::target::{Changed, Health, HealthState, Target as _, TargetError};
 use crate::testing::{After, Wish, app, config_map, config_map_key};
 
 #[tokio::test]
@@ -49,6 +51,27 @@ async fn an_app_that_fails_does_not_stop_the_others() {
     assert_eq!((failed.state, failed.version), (EntryState::Failed, None));
     assert_eq!(failed.message, "ConfigMap default/a: the webhook says no");
     assert_eq!(outcome.apps[&app("b")].state, EntryState::Healthy);
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_down_does_not_stop_what_would_mend_it() {
+    let target = MemoryTarget::new("t");
+    let down = TargetError::WebhookDown("failed calling webhook p".into());
+    target.refuse_with(&config_map_key("a"), Some(down));
+    let webhook = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "p", "namespace": "default"}});
+    let outcome = Wish::none().app("web", &[config_map("a", "1"), webhook]).reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    assert_eq!((web.state, web.reason, web.healthy), (EntryState::Waiting, EntryReason::WebhookDown, 1));
+    assert_eq!(web.message, "ConfigMap default/a: failed calling webhook p");
+}
+
+#[tokio::test]
+async fn a_message_is_no_longer_than_it_is_read() {
+    let target = MemoryTarget::new("t");
+    target.refuse(&config_map_key("a"), Some(&"no ".repeat(10_000)));
+    let outcome = Wish::none().app("web", &[config_map("a", "1")]).reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    assert!(web.message.len() <= 512 && web.unhealthy[0].message.len() <= 512, "{web:#?}");
 }
 
 #[tokio::test]
@@ -105,6 +128,55 @@ async fn nothing_is_pruned_while_an_object_of_the_app_is_refused() {
     target.refuse(&config_map_key("new"), None);
     wish.reconcile(&target).await;
     assert_eq!(target.objects().into_keys().collect::<Vec<_>>(), [config_map_key("new")]);
+}
+
+#[tokio::test]
+async fn what_a_search_for_a_lost_inventory_did_not_see_is_its_apps_once_it_is_seen() {
+    for restarts in [false, true] {
+        let target = MemoryTarget::new("t");
+        let three = [config_map("a", "1"), config_map("b", "1"), config_map("c", "1")];
+        Wish::none().app("web", &three).reconcile(&target).await;
+        target.forget_inventory(&app("web")).await.expect("forgotten");
+        target.set_unlisted(&config_map_key("c"), true);
+        // Meanwhile the app is another: it goes on, and what is found of the old one is pruned.
+        let wish = Wish::none().app("web", &[config_map("a", "2")]);
+        let mut engine = Engine::default();
+        let first = wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert_eq!(first.apps[&app("web")].state, EntryState::Healthy, "restarts: {restarts}");
+        let there = target.objects().into_keys().collect::<Vec<_>>();
+        assert_eq!(there, [config_map_key("a"), config_map_key("c")]);
+        target.set_unlisted(&config_map_key("c"), false);
+        if restarts {
+            engine = Engine::default();
+        }
+        wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert_eq!(target.objects().into_keys().collect::<Vec<_>>(), [config_map_key("a")]);
+        assert!(!target.stored()[&app("web")].partial, "it is known to be whole");
+    }
+}
+
+#[tokio::test]
+async fn an_app_has_not_left_while_a_search_for_its_lost_inventory_sees_only_a_part() {
+    let target = MemoryTarget::new("t");
+    let wish = Wish::none().app("web", &[config_map("a", "1"), config_map("b", "1")]);
+    let mut engine = Engine::default();
+    wish.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+    target.forget_inventory(&app("web")).await.expect("forgotten");
+    target.set_unlisted(&config_map_key("b"), true);
+    let leaves = Wish::none().leaving("web", OnRemove::Delete);
+    for _ in 0..2 {
+        let outcome = leaves.round(&mut engine, &target, Look::Everything, &Uninterrupted).await;
+        assert!(outcome.left.is_empty() && outcome.leaving.contains_key(&app("web")), "{outcome:#?}");
+        assert_eq!(target.objects().len(), 2, "nothing is removed until all is known");
+    }
+    // Its time has come: it need not wait for a look at everything.
+    target.set_unlisted(&config_map_key("b"), false);
+    let (changed, due) = (Changed::default(), BTreeSet::from([app("web")]));
+    for _ in 0..2 {
+        let look = Look::At { changed: &changed, due: &due };
+        leaves.round(&mut engine, &target, look, &Uninterrupted).await;
+    }
+    assert!(target.objects().is_empty());
 }
 
 #[tokio::test]
@@ -202,6 +274,9 @@ async fn an_object_stays_with_its_old_app_until_the_new_one_wrote_it() {
     let wish = Wish::none().app("a", &[]).app("b", &[config_map("x", "1")]);
     wish.reconcile(&target).await;
     assert!(target.stored()[&app("a")].objects.contains(&config_map_key("x")));
+    let a = wish.reconcile(&target).await.apps.remove(&app("a")).expect("reported");
+    assert_eq!((a.state, a.reason), (EntryState::Waiting, EntryReason::HandingOver));
+    assert_eq!(a.message, "ConfigMap default/x goes to b, which has not taken it yet: see there");
     target.refuse(&config_map_key("x"), None);
     wish.reconcile(&target).await;
     assert!(target.stored()[&app("a")].objects.is_empty());

@@ -3,22 +3,23 @@
 //!
 //! In: where the agent is. Out: lines, and whether all is well. Never: changes anything; needs the agent, or the hub.
 
-use std::collections::BTreeSet;
+mod rights;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use kube::Client;
 use nave_proto::tls;
 use nave_spoke::identity::Identity;
 use nave_spoke::link::{self, Connector};
 use nave_spoke::policy::Policy;
 use nave_spoke::proxy::Outward;
 use nave_spoke::run::system_clock;
+use nave_spoke::state::secrets::owner;
+use nave_spoke::state::secrets::shelf::{ClusterShelf, Pod};
 use nave_spoke::target::Target as _;
 use nave_spoke::target::kube::KubeTarget;
-use nave_spoke::target::kube::access::{Right, may};
 
 use super::place::{Place, To};
 
@@ -33,8 +34,11 @@ pub struct Arguments {
     #[command(flatten)]
     place: Place,
     /// The local policy that the agent is run with
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "NAVE_POLICY")]
     policy: Option<PathBuf>,
+    /// The pod that this is asked in, if it is
+    #[arg(long, value_name = "NAME", env = "POD_NAME", hide = true)]
+    pod: Option<String>,
 }
 
 /// What was found.
@@ -61,8 +65,14 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     place.check()?;
     let mut found = Findings::default();
     found.well("version", format!("spoke {}", env!("CARGO_PKG_VERSION")));
-    if place.target == To::Kube {
-        cluster(place, &mut found).await;
+    if place.target == To::Kube
+        && let Some(target) = cluster(place, &mut found).await
+    {
+        rights::look(place, &target, &mut found).await;
+        if place.state_dir.is_none() {
+            let shelf = ClusterShelf::new(target.client(), &place.namespace);
+            holder(&shelf, arguments.pod.as_deref(), &mut found).await;
+        }
     }
     if let Some(file) = &arguments.policy {
         policy(file, &mut found);
@@ -88,84 +98,44 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(found.broken == 0)
 }
 
-async fn cluster(place: &Place, found: &mut Findings) {
+async fn cluster(place: &Place, found: &mut Findings) -> Option<KubeTarget> {
     let connected =
         tokio::time::timeout(PATIENCE, async { KubeTarget::connect(place.known_options().await).await })
             .await;
-    let target = match connected {
-        Ok(Ok(target)) => target,
+    match connected {
+        Ok(Ok(target)) => {
+            found.well("cluster", target.describe());
+            return Some(target);
+        }
         Ok(Err(error)) => {
             let mend = "check --kubeconfig and --context, the network, and the rights of the account (deploy/README.md)";
-            return found.broken("cluster", error, mend);
+            found.broken("cluster", error, mend);
         }
-        Err(_) => return found.broken("cluster", "it does not answer", "check --kubeconfig and the network"),
-    };
-    found.well("cluster", target.describe());
-    let client = target.client();
-    let mut missing = BTreeSet::new();
-    let wanted = own_rights(&place.namespace).into_iter().chain(app_rights(place, &target).await);
-    let mut count = 0;
-    for right in wanted {
-        count += 1;
-        match allowed(&client, &right).await {
-            Ok(true) => {}
-            Ok(false) => drop(missing.insert(right)),
-            Err(error) => {
-                return found.broken(
-                    "rights",
-                    error,
-                    "the API server does not say what is allowed; try again",
-                );
+        Err(_) => found.broken("cluster", "it does not answer", "check --kubeconfig and the network"),
+    }
+    None
+}
+
+/// Who has the state. What the status says is as old as its pod.
+async fn holder(shelf: &ClusterShelf, this: Option<&str>, found: &mut Findings) {
+    const MEND: &str = "the next pod takes the state 90 s after the time that this one had to end is over; see `kubectl get pods`";
+    match owner::holder(shelf).await {
+        Ok(None) => {}
+        Ok(Some((holder, pod))) => {
+            let who = holder.describe();
+            match pod {
+                Some(Pod::Ends) => found.broken("holder", format!("{who}, is being deleted"), MEND),
+                Some(Pod::Ended) => found.broken("holder", format!("{who}, has ended"), MEND),
+                Some(Pod::Runs) if this.is_some_and(|this| this != holder.pod) => found.broken(
+                    "holder",
+                    format!("{who}, has the state, and this pod waits for it"),
+                    "one agent runs in a namespace: end the other one",
+                ),
+                Some(Pod::Runs) | None => found.well("holder", who),
             }
         }
+        Err(error) => found.broken("holder", link::chain(&error), "its own words say how to mend it"),
     }
-    if missing.is_empty() {
-        found.well("rights", format!("all {count} that it needs for itself and for the apps that it has"));
-    }
-    for right in missing {
-        found.broken(
-            "rights",
-            format!("it may not {right}"),
-            "add the rule to its Role or ClusterRole (deploy/README.md lists them)",
-        );
-    }
-}
-
-async fn allowed(client: &Client, right: &Right) -> Result<bool, String> {
-    may(client, right).await.map_err(|error| error.to_string())
-}
-
-fn right(verb: &'static str, group: &str, resource: &str, namespace: &str) -> Right {
-    let [group, resource, namespace] = [group, resource, namespace].map(str::to_owned);
-    Right { verb, group, resource, namespace, name: String::new() }
-}
-
-/// What the agent needs for its own things.
-fn own_rights(own: &str) -> Vec<Right> {
-    let verbs = ["get", "list", "create", "update", "patch", "delete"];
-    let mut rights: Vec<Right> = verbs.iter().map(|verb| right(verb, "", "secrets", own)).collect();
-    rights.extend(
-        ["get", "list", "watch", "create", "patch", "delete"].map(|verb| right(verb, "", "configmaps", own)),
-    );
-    rights.push(right("get", "", "pods", own));
-    // For the annotation that pauses.
-    rights.push(Right { name: own.to_owned(), ..right("get", "", "namespaces", own) });
-    rights
-}
-
-/// What it needs for what the apps have here: for each kind, where objects of it are.
-async fn app_rights(place: &Place, target: &KubeTarget) -> BTreeSet<Right> {
-    let mut rights = BTreeSet::new();
-    let inventories = target.inventories().await.unwrap_or_default();
-    for key in inventories.values().flat_map(|inventory| &inventory.objects) {
-        let Some(resource) = target.resource(&key.group, &key.kind) else { continue };
-        for verb in ["get", "list", "create", "patch", "delete"] {
-            rights.insert(right(verb, &key.group, &resource, &key.namespace));
-        }
-        let watched = if place.namespaces.is_empty() { String::new() } else { key.namespace.clone() };
-        rights.insert(right("watch", &key.group, &resource, &watched));
-    }
-    rights
 }
 
 fn policy(file: &std::path::Path, found: &mut Findings) {

@@ -8,11 +8,11 @@ use anyhow::Context as _;
 use clap::Args;
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::discovery::ApiResource;
 use nave_placement::AppKey;
 use nave_placement::duration;
 use nave_spoke::pause::{ANNOTATION, FILE, Pause, REASON};
 use nave_spoke::target::kube::access::inventory_name;
+use nave_spoke::target::kube::core;
 use serde_json::{Value, json};
 
 use super::place::Place;
@@ -113,9 +113,4 @@ async fn in_cluster(which: &ResumeArguments, pause: Option<&Pause>) -> anyhow::R
     };
     let patched = api.patch_metadata(&name, &PatchParams::default(), &patch).await;
     patched.map(drop).with_context(|| format!("{what} the cluster refuses"))
-}
-
-fn core(kind: &str, plural: &str) -> ApiResource {
-    let [version, kind, plural] = ["v1", kind, plural].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }

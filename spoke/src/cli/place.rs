@@ -2,7 +2,7 @@
 //!
 //! In: arguments. Out: a client of the cluster, a state to look at. Never: changes anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ::kube::Client;
@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::Args;
 use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::shelf::ClusterShelf;
-use nave_spoke::state::{Files, State};
+use nave_spoke::state::{Files, State, TARGET};
+use nave_spoke::target::dir::DirTarget;
 use nave_spoke::target::kube;
 
 /// What to manage.
@@ -48,22 +49,23 @@ pub struct Place {
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
     /// The agent's own namespace, which no app may touch
-    #[arg(long, value_name = "NAME", default_value = kube::DEFAULT_NAMESPACE)]
+    #[arg(long, value_name = "NAME", env = "NAVE_NAMESPACE", default_value = kube::DEFAULT_NAMESPACE)]
     pub namespace: String,
     /// The only namespaces that it may look at, where its rights do not cover all
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", env = "NAVE_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
 }
 
 impl Place {
-    /// For the target.
+    /// For the target. Nothing but `spoke run` makes the namespace.
     pub fn options(&self) -> kube::Options {
         kube::Options {
             kubeconfig: self.kubeconfig.clone(),
             context: self.context.clone(),
             namespace: self.namespace.clone(),
             namespaces: self.namespaces.clone(),
-            uid: None,
+            create_namespace: false,
+            ..kube::Options::default()
         }
     }
 
@@ -97,10 +99,67 @@ impl Place {
         }
     }
 
-    /// A directory target has its state in a directory.
+    /// A directory target has its state in a directory, apart from the manifests: whoever reads those would read keys too,
+    /// and whoever removes the state would remove what runs.
     pub fn check(&self) -> anyhow::Result<()> {
-        let directory_without_state = matches!(self.target, To::Dir(_)) && self.state_dir.is_none();
-        anyhow::ensure!(!directory_without_state, "--target dir:PATH needs --state-dir DIR");
+        let To::Dir(path) = &self.target else { return Ok(()) };
+        let state = self.state_dir.as_ref().context("--target dir:PATH needs --state-dir DIR")?;
+        let (manifests, state) = (resolved(path)?, resolved(state)?);
+        anyhow::ensure!(
+            !manifests.starts_with(&state) && !state.starts_with(&manifests),
+            "{} and {}: the manifests and the state directory must not be one within the other",
+            manifests.display(),
+            state.display()
+        );
         Ok(())
+    }
+}
+
+/// The target in a directory, with what it keeps in the state directory.
+pub fn directory(path: &Path, state: &Path) -> anyhow::Result<DirTarget> {
+    Ok(DirTarget::open(path, &state.join(TARGET))?)
+}
+
+/// A path without links, also where its end is not there yet.
+fn resolved(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    Ok(match there {
+        Some((above, real)) => path.strip_prefix(above).map(|rest| real.join(rest)).unwrap_or(path),
+        None => path,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn manifests_and_state_are_apart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("state/within")).expect("made");
+        std::os::unix::fs::symlink(at("state"), at("link")).expect("made");
+        let rows = [
+            ("manifests", "state", true),
+            ("state-of-manifests", "state", true),
+            ("state", "state", false),
+            ("state/manifests", "state", false),
+            ("state/within/new/er", "state", false),
+            ("link/manifests", "state", false),
+            ("state/../state/x", "state", false),
+            ("manifests", "manifests/state", false),
+        ];
+        for (manifests, state, fine) in rows {
+            let place = Place {
+                state_dir: Some(at(state)),
+                target: To::Dir(at(manifests)),
+                kubeconfig: None,
+                context: None,
+                namespace: String::new(),
+                namespaces: Vec::new(),
+            };
+            assert_eq!(place.check().is_ok(), fine, "{manifests} and {state}");
+        }
     }
 }

@@ -12,8 +12,7 @@ use nave_spoke::state::StateError;
 use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::owner::Holder;
 use nave_spoke::state::secrets::shelf::ClusterShelf;
-use nave_spoke::target::dir::DirTarget;
-use nave_spoke::target::kube::KubeTarget;
+use nave_spoke::target::kube::{self, KubeTarget};
 use nave_spoke::target::{Target, TargetError};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +29,7 @@ pub struct Arguments {
     #[command(flatten)]
     place: Place,
     /// A local policy, which even the hub cannot override
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "NAVE_POLICY")]
     policy: Option<PathBuf>,
     /// A file of age identities that secrets for this cluster are encrypted to; default: the Secret nave-age of the
     /// agent's namespace, or a key that the agent makes and keeps
@@ -115,11 +114,12 @@ fn stop_on_signal(cancel: CancellationToken) -> anyhow::Result<impl Future<Outpu
 
 type Connected = (Arc<dyn Target>, Storage);
 
-/// The target, and where the state is; waits for a cluster that does not answer. `None`: cancelled meanwhile.
+/// The target, and where the state is; waits for a cluster that does not answer, and for a pod that has the state. `None`:
+/// cancelled meanwhile.
 async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::Result<Option<Connected>> {
     let place = &arguments.place;
     if let (To::Dir(path), Some(state)) = (&place.target, &place.state_dir) {
-        let target = DirTarget::open(path, &state.join("target"))?;
+        let target = super::place::directory(path, state)?;
         return Ok(Some((Arc::new(target), Storage::Directory(state.clone()))));
     }
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -133,7 +133,7 @@ async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::R
             Err(problem) => {
                 let wait = backoff.after_failure(fastrand::f64());
                 let retry_in_ms = wait.as_millis() as u64;
-                tracing::warn!(problem, retry_in_ms, "the cluster does not answer yet");
+                tracing::warn!(problem, retry_in_ms, "the spoke cannot start yet");
                 wait
             }
         };
@@ -147,7 +147,8 @@ async fn connect(arguments: &Arguments, cancel: &CancellationToken) -> anyhow::R
 /// One attempt; the inner error is one that may pass.
 async fn try_connect(arguments: &Arguments) -> anyhow::Result<Result<Connected, String>> {
     let place = &arguments.place;
-    let target = match KubeTarget::connect(place.known_options().await).await {
+    let options = kube::Options { create_namespace: true, ..place.known_options().await };
+    let target = match KubeTarget::connect(options).await {
         Ok(target) => target,
         Err(error @ TargetError::Unreachable(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
@@ -158,7 +159,8 @@ async fn try_connect(arguments: &Arguments) -> anyhow::Result<Result<Connected, 
             let shelf = Arc::new(ClusterShelf::new(target.client(), &place.namespace));
             match Secrets::open(shelf, Holder::this_process(arguments.pod.clone())).await {
                 Ok(secrets) => Storage::Kept(Arc::new(secrets)),
-                Err(error @ StateError::InUse(_)) => return Err(error.into()),
+                // Of two pods the cluster ends one; ended by itself, this one would be started again, ever later.
+                Err(error @ StateError::InUse(_)) if arguments.pod.is_none() => return Err(error.into()),
                 // Rights that are missing may be given meanwhile, too.
                 Err(error) => return Ok(Err(nave_spoke::link::chain(&error))),
             }

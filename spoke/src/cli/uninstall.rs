@@ -1,7 +1,8 @@
 //! `spoke uninstall`: the agent leaves this cluster for good, without the hub.
 //!
 //! In: where it is. Out: a cluster without it, and each thing said that was removed or stays.
-//! Never: deletes what runs unless told to; deletes a namespace that is not the agent's own; works beside a running agent.
+//! Never: deletes what runs unless told to; deletes a namespace, or a file, that is not the agent's own; works beside a
+//! running agent.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -19,22 +20,22 @@ use nave_placement::{AppKey, ObjectKey};
 use nave_spoke::plan::{is_kept, rank};
 use nave_spoke::state::secrets::Secrets;
 use nave_spoke::state::secrets::owner::Holder;
-use nave_spoke::state::secrets::shelf::{ClusterShelf, STATUS};
-use nave_spoke::state::{Files, StateError};
-use nave_spoke::target::dir::DirTarget;
-use nave_spoke::target::kube::KubeTarget;
+use nave_spoke::state::secrets::shelf::{ClusterShelf, LEFT_BEHIND, STATUS};
+use nave_spoke::state::{Files, StateError, TARGET};
 use nave_spoke::target::kube::access::inventory_name;
+use nave_spoke::target::kube::{KubeTarget, builtin, core};
 use nave_spoke::target::{Behalf, Deleted, Target};
 use tokio::time::{Instant, sleep};
 
-use super::place::{Place, To};
+use super::place::{self, Place, To};
 
 /// What the manifests put on everything of the agent.
 const OURS: &str = "app.kubernetes.io/name=nave-spoke";
 /// What they call everything in the agent's namespace; elsewhere its namespace follows.
 const NAME: &str = "nave-spoke";
-/// A pod has half a minute to end, and a busy cluster takes its time to notice.
-const ENDING: Duration = Duration::from_secs(90);
+/// A pod has half a minute to end; where its node is dead it counts as ended [`LEFT_BEHIND`] later; and a busy cluster takes
+/// its time to notice.
+const ENDING: Duration = Duration::from_secs(30 + LEFT_BEHIND.as_secs() + 30);
 /// Finalizers of what runs are waited for so long.
 const DELETING: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_secs(1);
@@ -77,21 +78,74 @@ fn confirm(cluster: &str) -> anyhow::Result<()> {
 }
 
 async fn directory(arguments: &Arguments, path: &Path, state: &Path) -> anyhow::Result<()> {
-    let lock = Files::open(state).context("stop the agent first")?;
-    let target = DirTarget::open(path, &state.join("target"))?;
+    let files = Files::of_a_spoke(state).map_err(in_the_way)?;
+    for (what, dir) in [("directory of manifests", path), ("such target", &*state.join(TARGET))] {
+        anyhow::ensure!(dir.is_dir(), "{}: the agent has no {what}; nothing was done", dir.display());
+    }
+    let target = place::directory(path, state)?;
+    same_cluster(&arguments.place, &target).await?;
     empty_or_tell(arguments, &target).await?;
-    drop((target, lock));
-    std::fs::remove_dir_all(state).with_context(|| state.display().to_string())?;
-    println!("removed the state directory {}", state.display());
+    drop(target);
+    cleared(files, state)
+}
+
+/// A state directory says which cluster it is of: taken for another's, that one would lose its agent.
+async fn same_cluster(place: &Place, target: &dyn Target) -> anyhow::Result<()> {
+    if place.state_dir.is_none() {
+        return Ok(());
+    }
+    // Where its record is damaged nobody knows which it is of.
+    if let Ok(Some(identity)) = place.state_to_look_at().await?.identity().await {
+        let (of, uid) = (identity.cluster_uid, target.uid().await?);
+        anyhow::ensure!(
+            uid == of,
+            "the state is of another target (UID {of}) than {} (UID {uid}); nothing was done",
+            target.describe()
+        );
+    }
     Ok(())
+}
+
+fn cleared(files: Files, dir: &Path) -> anyhow::Result<()> {
+    let left = files.clear()?;
+    match left.first() {
+        None => println!("removed the state directory {}", dir.display()),
+        Some(first) => println!(
+            "removed the state; {} stays: it has {first} and {} more that are not the agent's",
+            dir.display(),
+            left.len() - 1
+        ),
+    }
+    Ok(())
+}
+
+fn in_the_way(error: StateError) -> anyhow::Error {
+    let in_use = matches!(error, StateError::InUse(_));
+    let error = anyhow::Error::from(error);
+    if in_use { error.context("stop the agent first") } else { error }
 }
 
 async fn cluster(arguments: &Arguments) -> anyhow::Result<()> {
     let place = &arguments.place;
+    if let Some(dir) = &place.state_dir {
+        // Looked at before anything is removed.
+        drop(Files::of_a_spoke(dir).or_else(|error| match error {
+            StateError::InUse(_) => Ok(Files::to_look_at(dir)),
+            error => Err(error),
+        })?);
+    }
     let target = KubeTarget::connect(place.known_options().await).await?;
     let (client, own) = (target.client(), place.namespace.as_str());
+    same_cluster(place, &target).await?;
+    let namespace = namespace(&client, own).await;
+    if matches!(namespace, Ok(None)) {
+        println!("namespace {own} is not there");
+        rights(place, &client, true).await;
+        return Ok(());
+    }
+    let is_ours = namespace.ok().flatten().as_ref().is_some_and(is_ours);
     // First the agent itself, or it would put back what is deleted.
-    remove(&client, &kind("apps/v1", "Deployment", "deployments"), own, NAME).await;
+    remove(&client, &builtin("apps", "Deployment", "deployments"), own, NAME).await;
     let state = stopped(place, &client).await?;
     empty_or_tell(arguments, &target).await?;
     for app in target.inventories().await?.into_keys() {
@@ -104,12 +158,9 @@ async fn cluster(arguments: &Arguments) -> anyhow::Result<()> {
             println!("removed the state: {count} Secrets of namespace {own}");
         }
         Stopped::Files(files, dir) => {
-            drop(files);
-            std::fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())?;
-            println!("removed the state directory {}", dir.display());
+            cleared(files, &dir)?;
         }
     }
-    let is_ours = namespace_is_ours(&client, own).await;
     if is_ours {
         // Last, since what speaks here may be the agent's own account; with it goes what is in it.
         remove(&client, &core("Namespace", "namespaces"), "", own).await;
@@ -136,7 +187,7 @@ async fn stopped(place: &Place, client: &Client) -> anyhow::Result<Stopped> {
     let end = Instant::now() + ENDING;
     loop {
         let taken = match &place.state_dir {
-            Some(dir) => Files::open(dir).map(|files| Stopped::Files(files, dir.clone())),
+            Some(dir) => Files::of_a_spoke(dir).map(|files| Stopped::Files(files, dir.clone())),
             None => {
                 let shelf = Arc::new(ClusterShelf::new(client.clone(), &place.namespace));
                 Secrets::open(shelf, Holder::this_process(None)).await.map(Stopped::Secrets)
@@ -144,7 +195,7 @@ async fn stopped(place: &Place, client: &Client) -> anyhow::Result<Stopped> {
         };
         match taken {
             Err(StateError::InUse(_)) if Instant::now() < end => sleep(LOOK).await,
-            taken => return taken.context("stop the agent first"),
+            taken => return taken.map_err(in_the_way),
         }
     }
 }
@@ -176,10 +227,15 @@ async fn empty_or_tell(arguments: &Arguments, target: &dyn Target) -> anyhow::Re
     while !remaining.is_empty() {
         let mut ending = Vec::new();
         for (app, key) in std::mem::take(&mut remaining) {
+            // What serves an object that is still ending goes after it: its controller, for one.
+            if ending.first().is_some_and(|(_, earlier)| rank(earlier) > rank(&key)) {
+                ending.push((app, key));
+                continue;
+            }
             match target.delete(Behalf { app: &app, treatment: &treatment }, &key).await {
-                Ok(Deleted::Gone) => println!("deleted {key} of app {app}"),
+                Ok(Deleted::Gone | Deleted::Absent) => println!("deleted {key} of app {app}"),
                 Ok(Deleted::NotOurs(why)) => println!("{key} of app {app} stays: {why}"),
-                Ok(Deleted::Terminating) => ending.push((app, key)),
+                Ok(Deleted::Terminating { .. }) => ending.push((app, key)),
                 Err(error) => anyhow::bail!("{key} of app {app} could not be deleted: {error}"),
             }
         }
@@ -209,7 +265,7 @@ async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
         some => some.to_vec(),
     };
     for (name, plural) in kinds {
-        let kind = kind("rbac.authorization.k8s.io/v1", name, plural);
+        let kind = builtin("rbac.authorization.k8s.io", name, plural);
         for namespace in &everywhere {
             let api: Api<DynamicObject> = match namespace.as_str() {
                 "" => Api::all_with(client.clone(), &kind),
@@ -231,14 +287,17 @@ async fn rights(place: &Place, client: &Client, namespace_goes: bool) {
         remove(client, &core("ServiceAccount", "serviceaccounts"), &place.namespace, NAME).await;
     }
     for (name, plural) in [("ClusterRoleBinding", "clusterrolebindings"), ("ClusterRole", "clusterroles")] {
-        remove(client, &kind("rbac.authorization.k8s.io/v1", name, plural), "", &elsewhere).await;
+        remove(client, &builtin("rbac.authorization.k8s.io", name, plural), "", &elsewhere).await;
     }
 }
 
-async fn namespace_is_ours(client: &Client, name: &str) -> bool {
+async fn namespace(client: &Client, name: &str) -> kube::Result<Option<DynamicObject>> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &core("Namespace", "namespaces"));
-    let found = api.get(name).await;
-    found.is_ok_and(|found| found.labels().get("app.kubernetes.io/name").is_some_and(|value| value == NAME))
+    api.get_opt(name).await
+}
+
+fn is_ours(namespace: &DynamicObject) -> bool {
+    namespace.labels().get("app.kubernetes.io/name").is_some_and(|value| value == NAME)
 }
 
 /// Removes one thing and says so; what may not be removed stays, and is told.
@@ -254,15 +313,4 @@ async fn remove(client: &Client, kind: &ApiResource, namespace: &str, name: &str
         Err(kube::Error::Api(status)) => println!("{} {within}{name} stays: {}", kind.kind, status.message),
         Err(error) => println!("{} {within}{name} stays: {error}", kind.kind),
     }
-}
-
-fn kind(api_version: &str, kind: &str, plural: &str) -> ApiResource {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let [group, version, api_version, kind, plural] =
-        [group, version, api_version, kind, plural].map(str::to_owned);
-    ApiResource { group, version, api_version, kind, plural }
-}
-
-fn core(name: &str, plural: &str) -> ApiResource {
-    kind("v1", name, plural)
 }

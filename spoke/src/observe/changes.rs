@@ -3,7 +3,7 @@
 //! In: two forms of one object. Out: [`FieldChange`]s, in few words.
 //! Never: shows what a Secret holds, or decides whether a change is allowed.
 
-use nave_placement::ObjectKey;
+use nave_placement::render::is_secret;
 use serde_json::{Map, Value};
 
 /// Most fields that a sentence names.
@@ -98,9 +98,9 @@ fn numbered(steps: &[String]) -> Vec<(usize, &str)> {
     steps.iter().map(|step| (step.parse().unwrap_or_default(), step.as_str())).collect()
 }
 
-/// Hides the values of a Secret. Its names stay: they are in the catalog too.
-pub fn hide(key: &ObjectKey, mut changes: Vec<FieldChange>) -> Vec<FieldChange> {
-    if key.group.is_empty() && key.kind == "Secret" {
+/// Hides the values of a Secret, and of whatever else was encrypted in Git. Names stay: they are in the catalog too.
+pub fn hide(wanted: &Value, mut changes: Vec<FieldChange>) -> Vec<FieldChange> {
+    if is_secret(wanted) {
         for change in &mut changes {
             for value in [&mut change.live, &mut change.wanted].into_iter().flatten() {
                 *value = HIDDEN.into();
@@ -177,15 +177,16 @@ mod tests {
 
     #[test]
     fn what_a_secret_holds_is_not_shown() {
-        let key = |kind: &str| ObjectKey {
-            group: String::new(),
-            kind: kind.into(),
-            namespace: "d".into(),
-            name: "a".into(),
-        };
-        let found = changes(&json!({"data": {"a": "eA=="}}), &json!({"data": {"a": "eQ=="}}));
-        assert_eq!(told(&hide(&key("Secret"), found.clone())), "/data/a has another value");
-        assert!(told(&hide(&key("ConfigMap"), found)).contains("eA=="));
+        let wanted = |kind: &str, annotations: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {"annotations": annotations}});
+        let rows = [
+            (wanted("Secret", json!({})), "/spec/a has another value"),
+            (wanted("ConfigMap", json!({"nave.dev/secret": "true"})), "/spec/a has another value"),
+            (wanted("ConfigMap", json!({})), "/spec/a is 17, not 42"),
+        ];
+        for (wanted, expected) in rows {
+            let found = changes(&json!({"spec": {"a": 17}}), &json!({"spec": {"a": 42}}));
+            assert_eq!(told(&hide(&wanted, found)), expected, "{wanted}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use nave_placement::assign::Entry;
 use nave_placement::catalog::{Adopt, Mode, OnImmutable};
 use nave_placement::render::Resolved;
-use nave_placement::{AppKey, ObjectKey};
+use nave_placement::{AppKey, Fingerprints, ObjectKey};
 
 use super::{AppPlan, Input, Plan, Step};
 use crate::target::{Contact, Seen, Write};
@@ -41,6 +41,14 @@ pub enum Violation {
         would: usize,
         /// So many are allowed.
         approved: u32,
+    },
+    /// It would delete something else than what was approved by name.
+    #[error("{app} would delete {key}, which is none of those that were approved")]
+    DeletesUnnamed {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
     },
     /// It would take away something that no inventory has.
     #[error("{app} would remove {key}, which is in no inventory of its own")]
@@ -96,6 +104,16 @@ pub enum Violation {
         /// Which object.
         key: ObjectKey,
     },
+    /// It would delete what others have something in.
+    #[error("{app} would delete {key}, and with it {inner}")]
+    DeletesWithin {
+        /// Whose plan.
+        app: AppKey,
+        /// Which object.
+        key: ObjectKey,
+        /// What would go with it.
+        inner: ObjectKey,
+    },
     /// It would write without having looked, or take what is not ours.
     #[error("{app} would write {key} over what it did not see as ours")]
     WritesBlindly {
@@ -113,6 +131,7 @@ impl Violation {
             Self::RemovesClaimed { app, .. }
             | Self::RemovesBlindly { app, .. }
             | Self::DeletesTooMany { app, .. }
+            | Self::DeletesUnnamed { app, .. }
             | Self::RemovesUnlisted { app, .. }
             | Self::WritesUnlisted { app, .. }
             | Self::WritesObserved { app }
@@ -120,6 +139,7 @@ impl Violation {
             | Self::WritesIgnored { app, .. }
             | Self::RecreatesForbidden { app, .. }
             | Self::DeletesKept { app, .. }
+            | Self::DeletesWithin { app, .. }
             | Self::WritesBlindly { app, .. } => app,
         }
     }
@@ -153,16 +173,28 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
         {
             violations.push(Violation::DeletesKept { app: app.clone(), key: key.clone() });
         }
+        if let Step::Prune { .. } = step
+            && let Some(inner) = goes_with(input, of, key)
+        {
+            violations.push(Violation::DeletesWithin { app: app.clone(), key: key.clone(), inner });
+        }
         if !input.inventories.get(of).is_some_and(|inventory| inventory.objects.contains(key)) {
             violations.push(Violation::RemovesUnlisted { app: app.clone(), key: key.clone() });
         }
     }
-    let would = plan.settle.iter().filter(|step| matches!(step, Step::Prune { .. })).count();
-    let approved = match (input.wanted.get(app), input.leaving.get(app)) {
-        (Some(Ok(wanted)), _) => wanted.entry.drops,
-        (None, Some(leaving)) => leaving.objects,
-        _ => 0,
+    let (approved, only) = match (input.wanted.get(app), input.leaving.get(app)) {
+        (Some(Ok(wanted)), _) => (wanted.entry.drops, wanted.entry.drops_of.as_ref()),
+        (None, Some(leaving)) => (leaving.objects, leaving.drops_of.as_ref()),
+        _ => (0, None),
     };
+    let mut would = 0;
+    for step in &plan.settle {
+        let Step::Prune { of, key } = step else { continue };
+        would += 1;
+        if only.is_some_and(|only| !Fingerprints::of([(of, key)]).is_subset(only)) {
+            violations.push(Violation::DeletesUnnamed { app: app.clone(), key: key.clone() });
+        }
+    }
     if would > approved as usize {
         violations.push(Violation::DeletesTooMany { app: app.clone(), would, approved });
     }
@@ -173,6 +205,20 @@ fn wants(input: &Input<'_>, key: &ObjectKey) -> bool {
     let same_but_namespace = |k: &ObjectKey| k.group == key.group && k.kind == key.kind && k.name == key.name;
     let claimed = input.index.values().flat_map(|claimed| claimed.objects.iter().flatten());
     claimed.into_iter().any(|o| o.key == *key || (!o.served && same_but_namespace(&o.key)))
+}
+
+/// What an entry wants, or another app has, that would be deleted together with an object.
+fn goes_with(input: &Input<'_>, of: &AppKey, key: &ObjectKey) -> Option<ObjectKey> {
+    let is_within: Box<dyn Fn(&&ObjectKey) -> bool> = match &*key.kind {
+        "Namespace" if key.group.is_empty() => Box::new(|other| other.namespace == key.name),
+        "CustomResourceDefinition" if key.group == "apiextensions.k8s.io" => {
+            Box::new(|other| !other.group.is_empty() && key.name.ends_with(&format!(".{}", other.group)))
+        }
+        _ => return None,
+    };
+    let wanted = input.index.values().flat_map(|claimed| claimed.objects.iter().flatten()).map(|o| &o.key);
+    let others = input.inventories.iter().filter(|(app, _)| *app != of);
+    wanted.chain(others.flat_map(|(_, inventory)| &inventory.objects)).find(is_within).cloned()
 }
 
 fn writes(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {

@@ -4,11 +4,10 @@
 //! Never: lets an object fall through because its namespace is not known yet.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as Slot;
 
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{ClaimedObject, Index};
+use super::{ClaimedObject, Index, holds};
 use crate::target::Inventory;
 
 /// (group, kind, name): what is known of an object whose kind is not served, so that its namespace may still change.
@@ -18,11 +17,18 @@ fn loose(key: &ObjectKey) -> Loose<'_> {
     (&key.group, &key.kind, &key.name)
 }
 
-/// Who holds what. The first app by key holds what two claim.
+/// What an app without an entry is called now; the first by key, where two say so.
+pub fn successor<'a>(index: &'a Index, app: &AppKey) -> Option<&'a AppKey> {
+    let mut successors = index.iter().filter(|(_, claimed)| claimed.formerly.contains(app));
+    successors.next().map(|(now, _)| now).filter(|_| !index.contains_key(app))
+}
+
+/// Who holds what. What two claim holds the one in whose inventory it stands, or else the first by key: nobody takes an
+/// object by its name from an app that runs it.
 #[derive(Clone, Debug, Default)]
 pub struct Claims<'a> {
     exact: BTreeMap<&'a ObjectKey, (&'a AppKey, &'a ClaimedObject)>,
-    loose: BTreeMap<Loose<'a>, &'a AppKey>,
+    loose: BTreeMap<Loose<'a>, (&'a AppKey, &'a ObjectKey)>,
     listed: BTreeMap<&'a ObjectKey, Vec<&'a AppKey>>,
     renamed: BTreeMap<&'a AppKey, &'a AppKey>,
     unknown: Option<&'a AppKey>,
@@ -41,6 +47,8 @@ impl<'a> Claims<'a> {
             for former in claimed.formerly.iter().filter(|former| !index.contains_key(former)) {
                 claims.renamed.entry(former).or_insert(app);
             }
+        }
+        for (app, claimed) in index {
             match &claimed.objects {
                 Some(objects) => objects.iter().for_each(|object| claims.add(app, object)),
                 None => claims.unknown = claims.unknown.or(Some(app)),
@@ -53,18 +61,24 @@ impl<'a> Claims<'a> {
         if !object.served {
             return self.add_loose(app, &object.key);
         }
-        if let Slot::Vacant(slot) = self.exact.entry(&object.key) {
-            slot.insert((app, object));
+        let (listed, renamed) = (&self.listed, &self.renamed);
+        let has = |app: &AppKey| {
+            let mut listing = listed.get(&object.key).into_iter().flatten();
+            listing.any(|has| *has == app || renamed.get(has).is_some_and(|now| *now == app))
+        };
+        let holder = self.exact.entry(&object.key).or_insert((app, object));
+        if holder.0 != app && has(app) && !has(holder.0) {
+            *holder = (app, object);
         }
     }
 
     fn add_loose(&mut self, app: &'a AppKey, key: &'a ObjectKey) {
-        self.loose.entry(loose(key)).or_insert(app);
+        self.loose.entry(loose(key)).or_insert((app, key));
     }
 
     /// The app that holds an object.
     pub fn holder(&self, key: &ObjectKey) -> Option<&'a AppKey> {
-        let loosely = || self.loose.get(&loose(key)).copied();
+        let loosely = || self.loose.get(&loose(key)).map(|(app, _)| *app);
         self.exact.get(key).map(|(app, _)| *app).or_else(loosely)
     }
 
@@ -84,6 +98,14 @@ impl<'a> Claims<'a> {
     /// The apps in whose inventories an object stands, and the one that claims it.
     pub fn concerned(&self, key: &ObjectKey) -> impl Iterator<Item = &'a AppKey> {
         self.listed.get(key).into_iter().flatten().copied().chain(self.holder(key))
+    }
+
+    /// Whether more would go with an object than an app has: somebody claims, or another app lists, what is in that
+    /// namespace or of that definition.
+    pub fn is_needed(&self, of: &AppKey, key: &ObjectKey) -> bool {
+        let claimed = self.exact.keys().chain(self.loose.values().map(|(_, key)| key));
+        let mut listed = self.listed.iter().filter(|(_, apps)| apps.iter().any(|app| *app != of));
+        claimed.into_iter().any(|inner| holds(key, inner)) || listed.any(|(inner, _)| holds(key, inner))
     }
 
     /// Another app in whose inventory an object stands.

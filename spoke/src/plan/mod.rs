@@ -26,9 +26,10 @@ use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
 pub use check::{Violation, check};
-pub use claims::Claims;
+pub use claims::{Claims, successor};
 pub(crate) use index::digest;
 pub use index::{Claimed, ClaimedObject, Index};
+use order::holds;
 pub use order::{Rank, is_kept, rank};
 pub(crate) use raise::is_given;
 
@@ -139,6 +140,8 @@ pub struct AppPlan {
     pub settle: Vec<Step>,
     /// What stands in the way already now. Not empty: nothing is pruned and the version is not complete.
     pub blocked: Vec<Reason>,
+    /// What of `settle` was taken out, and why. It stops nothing else, but the version is not complete.
+    pub withheld: Vec<Reason>,
 }
 
 impl AppPlan {

@@ -5,6 +5,8 @@
 
 use nave_placement::ObjectKey;
 
+use crate::target::builtin;
+
 /// What an object is to the objects around it, in the order of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
@@ -16,8 +18,11 @@ pub enum Rank {
     ClusterConfiguration,
     /// Configuration that workloads refer to.
     Configuration,
-    /// Workloads, and every kind that is not named here.
+    /// Workloads, and every kind of Kubernetes that is not named here.
     Workload,
+    /// Objects of kinds that somebody defined: who serves them is a workload, and has to be there until their finalizers
+    /// are done.
+    Custom,
     /// Webhook configurations: once there, they may refuse everything else while what answers them is not up.
     Webhook,
 }
@@ -46,7 +51,20 @@ pub fn rank(key: &ObjectKey) -> Rank {
         | ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy" | "MutatingAdmissionPolicy") => {
             Rank::ClusterConfiguration
         }
+        (group, kind) if builtin::scope(group, kind).is_none() => Rank::Custom,
         _ => Rank::Workload,
+    }
+}
+
+/// Whether the second goes when the first is deleted. Which kind of its group a definition is of is not known by its name,
+/// so that it counts for all of them.
+pub(super) fn holds(outer: &ObjectKey, inner: &ObjectKey) -> bool {
+    match (outer.group.as_str(), outer.kind.as_str()) {
+        ("", "Namespace") => inner.namespace == outer.name,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            outer.name.split_once('.').is_some_and(|(_, group)| group == inner.group)
+        }
+        _ => false,
     }
 }
 

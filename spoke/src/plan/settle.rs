@@ -4,10 +4,12 @@
 //! Never: removes while anybody's claims are unknown, or a part of what it may not remove whole.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use nave_placement::assign::Leaving;
 use nave_placement::catalog::{Mode, OnRemove, Treatment};
-use nave_placement::{AppKey, ObjectKey};
+use nave_placement::report::MAX_NOTES;
+use nave_placement::{AppKey, Fingerprints, ObjectKey};
 
 use super::{AppPlan, Claims, Input, Step, Unresolved, Wanted, is_kept, rank};
 use crate::report::Reason;
@@ -18,7 +20,7 @@ struct Dropped {
     /// The inventory it stands in.
     of: AppKey,
     key: ObjectKey,
-    /// By its kind, or by its own word, it stays where others are deleted.
+    /// By its kind, by its own word, or for what is in it, it stays where others are deleted.
     outlives: bool,
 }
 
@@ -28,6 +30,8 @@ struct Removal {
     delete: bool,
     /// Most objects that may be deleted.
     approved: u32,
+    /// Which these are, where that was approved by name.
+    only: Option<Fingerprints>,
 }
 
 /// The second half of an entry's plan. What its former names have is settled with it, under the same approval.
@@ -56,7 +60,8 @@ pub(super) fn entry(
     }
     if plan.blocked.is_empty() {
         let options = &wanted.entry.options;
-        remove(dropped, claims, &Removal { delete: options.prune, approved: wanted.entry.drops }, plan);
+        let (approved, only) = (wanted.entry.drops, wanted.entry.drops_of.clone());
+        remove(dropped, claims, &Removal { delete: options.prune, approved, only }, plan);
     }
     let complete = plan.blocked.is_empty().then_some(wanted.entry.version);
     plan.settle.push(Step::Narrow { of: app.clone(), complete });
@@ -73,7 +78,8 @@ pub(super) fn leaving(
     let treatment = Treatment { service_account: inventory.service_account.clone(), ..Treatment::default() };
     let mut plan = AppPlan { treatment, ..AppPlan::default() };
     let dropped = hand_over(app, inventory, claims, &mut plan);
-    let removal = Removal { delete: leaving.policy == OnRemove::Delete, approved: leaving.objects };
+    let delete = leaving.policy == OnRemove::Delete;
+    let removal = Removal { delete, approved: leaving.objects, only: leaving.drops_of.clone() };
     remove(dropped, claims, &removal, &mut plan);
     plan.settle.push(Step::Forget { of: app.clone() });
     plan
@@ -97,7 +103,8 @@ fn hand_over(of: &AppKey, inventory: &Inventory, claims: &Claims<'_>, plan: &mut
             Some(to) => plan.settle.push(Step::HandOver { of: of.clone(), key: key.clone(), to: to.clone() }),
             None => {
                 let kept = is_kept(key) && !inventory.expendable.contains(key);
-                let outlives = kept || inventory.kept.contains(key);
+                let needed = || is_kept(key) && claims.is_needed(of, key);
+                let outlives = kept || inventory.kept.contains(key) || needed();
                 dropped.push(Dropped { of: of.clone(), key: key.clone(), outlives });
             }
         }
@@ -115,9 +122,17 @@ fn remove(mut dropped: Vec<Dropped>, claims: &Claims<'_>, removal: &Removal, pla
         return;
     }
     let deletes = |dropped: &Dropped| removal.delete && !dropped.outlives;
-    let would = dropped.iter().filter(|dropped| deletes(dropped)).count();
-    if would > removal.approved as usize {
-        plan.blocked.push(Reason::PruneRefused { would: would as u64, approved: removal.approved });
+    let would: BTreeSet<(&AppKey, &ObjectKey)> = dropped
+        .iter()
+        .filter(|dropped| deletes(dropped))
+        .map(|dropped| (&dropped.of, &dropped.key))
+        .collect();
+    let prints = Fingerprints::of(would.iter().copied());
+    let others = removal.only.as_ref().is_some_and(|only| !prints.is_subset(only));
+    if would.len() > removal.approved as usize || others {
+        let first = would.iter().take(MAX_NOTES).map(|(_, key)| (*key).clone()).collect();
+        let (would, approved) = (would.len() as u64, removal.approved);
+        plan.blocked.push(Reason::PruneRefused { would, approved, prints, first });
         return;
     }
     dropped.sort_by_cached_key(|Dropped { key, .. }| Reverse((rank(key), key.clone())));

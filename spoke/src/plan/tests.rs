@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::Digest;
 use nave_placement::catalog::{NamespaceOptions, OnRemove};
 
-use super::{Unresolved, Wanted};
+use super::{Step, Unresolved, Wanted};
 use crate::report::Reason;
 use crate::target::{Foreign, Seen};
-use given::{DIFFERS, DRIFTED, Given, OURS, app, key, line};
+use given::{DIFFERS, DRIFTED, Given, OURS, app, key, line, prints, refused};
 
 #[test]
 fn objects_are_written_in_the_order_of_their_kinds() {
@@ -47,6 +47,30 @@ fn objects_are_removed_in_reverse_order() {
                 "narrow web, complete",
             ],
         );
+}
+
+#[test]
+fn an_object_of_a_defined_kind_goes_before_the_workload_that_serves_it_and_comes_after_it() {
+    let objects = ["Deployment.apps/operator", "Database.example.com/a", "Ingress.networking.k8s.io/a"];
+    Given::default().wants("web", &objects).check(
+        "web",
+        &[
+            "widen to Deployment.apps/operator Database.example.com/a Ingress.networking.k8s.io/a",
+            "apply Deployment.apps/operator",
+            "apply Ingress.networking.k8s.io/a",
+            "apply Database.example.com/a",
+            "narrow web, complete",
+        ],
+    );
+    Given::default().leaves("web", OnRemove::Delete, 9).has("web", &objects).check(
+        "web",
+        &[
+            "prune Database.example.com/a of web",
+            "prune Ingress.networking.k8s.io/a of web",
+            "prune Deployment.apps/operator of web",
+            "forget web",
+        ],
+    );
 }
 
 #[test]
@@ -108,7 +132,34 @@ fn more_than_approved_prunes_none() {
     let given =
         Given::default().wants("web", &[]).has("web", &["ConfigMap/a", "ConfigMap/b"]).drops("web", 1);
     given.check("web", &["narrow web"]);
-    assert_eq!(given.blocked("web"), [Reason::PruneRefused { would: 2, approved: 1 }]);
+    assert_eq!(given.blocked("web"), [refused(1, &[("web", "ConfigMap/a"), ("web", "ConfigMap/b")])]);
+}
+
+#[test]
+fn what_was_approved_by_name_is_deleted_also_in_parts_and_never_with_anything_else() {
+    let named = prints(&[("web", "ConfigMap/a"), ("web", "ConfigMap/b")]);
+    // What is here; whether it goes.
+    let rows: [(&[&str], bool); 4] = [
+        (&["ConfigMap/a", "ConfigMap/b"], true),
+        (&["ConfigMap/b"], true),
+        (&["ConfigMap/b", "ConfigMap/c"], false),
+        (&["ConfigMap/a", "ConfigMap/b", "ConfigMap/c"], false),
+    ];
+    for (objects, goes) in rows {
+        let entry = Given::default().wants("web", &[]).has("web", objects).change("web", |wanted| {
+            wanted.entry.drops = 2;
+            wanted.entry.drops_of = Some(named.clone());
+        });
+        let leaving = Given::default().has("web", objects).leaves("web", OnRemove::Delete, 2);
+        for given in [entry, leaving.only("web", &named)] {
+            let all: Vec<_> = objects.iter().map(|object| ("web", *object)).collect();
+            let expected = if goes { Vec::new() } else { vec![refused(2, &all)] };
+            assert_eq!(given.blocked("web"), expected);
+            let plan = given.plan();
+            let prunes = plan.apps[&app("web")].settle.iter().filter(|s| matches!(s, Step::Prune { .. }));
+            assert_eq!(prunes.count(), if goes { objects.len() } else { 0 });
+        }
+    }
 }
 
 #[test]
@@ -143,7 +194,7 @@ fn a_leaving_app_is_deleted_if_that_was_approved() {
     };
     given(2).check("web", &["prune ConfigMap/b of web", "prune ConfigMap/a of web", "forget web"]);
     given(1).check("web", &["forget web"]);
-    assert_eq!(given(1).blocked("web"), [Reason::PruneRefused { would: 2, approved: 1 }]);
+    assert_eq!(given(1).blocked("web"), [refused(1, &[("web", "ConfigMap/a"), ("web", "ConfigMap/b")])]);
 }
 
 #[test]
@@ -196,7 +247,7 @@ fn a_renamed_app_takes_its_objects_with_it() {
 fn a_rename_prunes_under_the_new_entrys_approval() {
     let given = Given::default().wants("new", &[]).formerly("new", "old").has("old", &["ConfigMap/b"]);
     given.check("new", &["narrow new", "forget old"]);
-    assert_eq!(given.blocked("new"), [Reason::PruneRefused { would: 1, approved: 0 }]);
+    assert_eq!(given.blocked("new"), [refused(0, &[("old", "ConfigMap/b")])]);
 }
 
 #[test]
@@ -229,6 +280,47 @@ fn of_two_entries_that_claim_one_object_the_first_has_it_and_the_second_says_so(
     given.check("b", &["widen to ConfigMap/y", "apply ConfigMap/y", "narrow b"]);
     let twice = Reason::ClaimedTwice { object: key("ConfigMap/x"), by: app("a") };
     assert_eq!(given.blocked("b"), [twice]);
+}
+
+#[test]
+fn of_two_entries_that_claim_one_object_the_one_that_runs_it_keeps_it() {
+    let given =
+        Given::default().wants("a", &["ConfigMap/x"]).wants("b", &["ConfigMap/x"]).has("b", &["ConfigMap/x"]);
+    given.check("a", &["narrow a"]);
+    given.check("b", &["narrow b, complete"]);
+    let twice = Reason::ClaimedTwice { object: key("ConfigMap/x"), by: app("b") };
+    assert_eq!(given.blocked("a"), [twice]);
+    // Under a former name it ran it too.
+    let given = Given::default()
+        .wants("a", &["ConfigMap/x"])
+        .wants("b", &["ConfigMap/x"])
+        .formerly("b", "z")
+        .has("z", &["ConfigMap/x"]);
+    given.check("a", &["narrow a"]);
+}
+
+#[test]
+fn what_others_have_something_in_is_not_deleted_whatever_it_says_of_itself() {
+    let namespace = "Namespace/d";
+    let definition = "CustomResourceDefinition.apiextensions.k8s.io/tabs.example.com";
+    let (inside, custom) = ("ConfigMap/x", "Tab.example.com/x");
+    let orphans = [[format!("orphan {namespace} of web")], [format!("orphan {definition} of web")]];
+    let prunes = [[format!("prune {namespace} of web")], [format!("prune {definition} of web")]];
+    let leaves = |outer: &str, with: &dyn Fn(Given) -> Given, expected: &[String]| {
+        let mut given = Given::default().leaves("web", OnRemove::Delete, 9).has("web", &[outer]);
+        for inventory in given.inventories.values_mut() {
+            inventory.expendable.insert(key(outer));
+        }
+        let expected: Vec<_> = expected.iter().map(String::as_str).chain(["forget web"]).collect();
+        with(given).check("web", &expected);
+    };
+    for (at, (outer, inner)) in [(namespace, inside), (definition, custom)].into_iter().enumerate() {
+        leaves(outer, &|given| given, &prunes[at]);
+        leaves(outer, &|given| given.wants("b", &[inner]), &orphans[at]);
+        // Merely missing, or on its way out itself.
+        leaves(outer, &|given| given.has("b", &[inner]), &orphans[at]);
+        leaves(outer, &|given| given.has("b", &["ClusterRole.rbac.authorization.k8s.io/a"]), &prunes[at]);
+    }
 }
 
 #[test]

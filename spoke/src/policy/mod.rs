@@ -4,23 +4,23 @@
 //! question may be asked. Never: reads a file or a clock; lets a later rule allow what an earlier denies.
 
 mod parse;
+mod removals;
 mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 
 pub use parse::PolicyError;
+pub use removals::{Removals, TooMany};
 
 use crate::plan::{AppPlan, Plan, Step};
 use crate::report::Reason;
+use crate::target::Inventory;
 use rules::{images, matches};
-
-/// Removals are counted over this time.
-const HOUR_MS: u64 = 3_600_000;
 
 /// Patterns that allow, and patterns that deny: what a denying one matches is denied; where there are allowing ones, so is
 /// what none of them matches.
@@ -51,44 +51,6 @@ pub struct Policy {
     max_removals: Option<u32>,
     /// Per kind of question the roles that may ask it; one that is not named may be asked by whom the hub lets.
     questions: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// When objects were removed, for as long as it counts, and what apps were promised in this round.
-#[derive(Clone, Debug, Default)]
-pub struct Removals {
-    /// Unix milliseconds.
-    at: VecDeque<u64>,
-    /// Several apps are planned before the first of them removes anything.
-    promised: BTreeMap<AppKey, usize>,
-}
-
-impl Removals {
-    /// A round begins: what was promised in the last one and not done is promised anew.
-    pub fn begin(&mut self) {
-        self.promised.clear();
-    }
-
-    /// One is about to be removed.
-    pub fn count(&mut self, app: &AppKey, now_ms: u64) {
-        self.forget(now_ms);
-        self.at.push_back(now_ms);
-        if let Some(promised) = self.promised.get_mut(app) {
-            *promised = promised.saturating_sub(1);
-        }
-    }
-
-    fn forget(&mut self, now_ms: u64) {
-        while self.at.front().is_some_and(|at| at.saturating_add(HOUR_MS) <= now_ms) {
-            self.at.pop_front();
-        }
-    }
-
-    /// How many were removed in the last hour, or are about to be by others than this app.
-    fn taken(&mut self, app: &AppKey, now_ms: u64) -> usize {
-        self.forget(now_ms);
-        let others = self.promised.iter().filter(|(other, _)| *other != app);
-        self.at.len() + others.map(|(_, count)| count).sum::<usize>()
-    }
 }
 
 impl Policy {
@@ -126,54 +88,64 @@ impl Policy {
         self.denies_key(key).or_else(by_image)
     }
 
-    /// Leaves in a plan what is allowed. The removals of an app happen all or not at all.
-    pub fn allow(&self, plan: &mut Plan, removals: &mut Removals, now_ms: u64) {
+    /// Leaves in a plan what is allowed. What may not be written does not enter an inventory either; what may not be removed
+    /// stops nothing else.
+    pub fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
+        let none = Inventory::default();
         for (app, steps) in &mut plan.apps {
-            self.allow_app(steps);
-            let Some(most) = self.max_removals else { continue };
-            let left =
-                usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(removals.taken(app, now_ms));
-            let would = steps.settle.iter().filter(|step| matches!(step, Step::Prune { .. })).count();
-            if would > left {
-                steps.settle.retain(|step| !matches!(step, Step::Prune { .. }));
-                steps.blocked.push(too_many(would, left, most));
-                removals.promised.remove(app);
-            } else {
-                removals.promised.insert(app.clone(), would);
-            }
+            self.allow_app(steps, inventories.get(app).unwrap_or(&none));
         }
     }
 
-    fn allow_app(&self, steps: &mut AppPlan) {
-        let AppPlan { raise, settle, blocked, .. } = steps;
-        let mut allowed = |step: &Step| {
-            let denied = match step {
-                Step::Apply { object, .. } => {
-                    self.denies(&object.key, &object.object).map(|rule| (&object.key, rule))
-                }
-                Step::Prune { key, .. } | Step::Orphan { key, .. } => {
-                    self.denies_key(key).map(|rule| (key, rule))
-                }
-                Step::Widen(_) | Step::HandOver { .. } | Step::Narrow { .. } | Step::Forget { .. } => None,
-            };
-            let Some((object, rule)) = denied else { return true };
-            blocked.push(Reason::Denied { object: object.clone(), rule });
+    fn allow_app(&self, steps: &mut AppPlan, stored: &Inventory) {
+        let AppPlan { raise, settle, blocked, withheld, .. } = steps;
+        let mut unlisted = BTreeSet::new();
+        raise.retain(|step| {
+            let Step::Apply { object, .. } = step else { return true };
+            let Some(rule) = self.denies(&object.key, &object.object) else { return true };
+            blocked.push(Reason::Denied { object: object.key.clone(), rule });
+            if !stored.objects.contains(&object.key) {
+                unlisted.insert(object.key.clone());
+            }
             false
-        };
-        raise.retain(&mut allowed);
-        settle.retain(&mut allowed);
+        });
+        raise.retain_mut(|step| {
+            let Step::Widen(widened) = step else { return true };
+            widened.retain(|key| !unlisted.contains(key));
+            if widened.objects == stored.objects {
+                widened.version = stored.version;
+            }
+            widened != stored
+        });
+        settle.retain(|step| {
+            let (Step::Prune { key, .. } | Step::Orphan { key, .. }) = step else { return true };
+            let Some(rule) = self.denies_key(key) else { return true };
+            withheld.push(Reason::Denied { object: key.clone(), rule });
+            false
+        });
+    }
+
+    /// Counts what an app is about to delete, if so much may be deleted. False: there is nothing to count.
+    ///
+    /// # Errors
+    /// The reason why nothing of it may be deleted now.
+    pub fn may_delete(
+        &self,
+        app: &AppKey,
+        keys: &[&ObjectKey],
+        removals: &mut Removals,
+        now_ms: u64,
+    ) -> Result<bool, Reason> {
+        let Some(most) = self.max_removals else { return Ok(false) };
+        removals.reserve(app, keys, most, now_ms).map_err(|TooMany { would, left }| Reason::Unpermitted {
+            message: format!(
+                "{would} objects would be deleted; the local policy allows {most} an hour, of which {left} are left: none was deleted"
+            ),
+        })
     }
 
     /// Whether somebody of this role may ask a question of this kind (`objects`, `diff`, `events`, `logs`, `adoption`).
     pub fn may_ask(&self, question: &str, role: &str) -> bool {
         self.questions.get(question).is_none_or(|roles| roles.contains(role))
-    }
-}
-
-fn too_many(would: usize, left: usize, most: u32) -> Reason {
-    Reason::Unpermitted {
-        message: format!(
-            "{would} objects would be deleted; the local policy allows {most} an hour, of which {left} are left: none of the app was deleted"
-        ),
     }
 }

@@ -68,10 +68,6 @@ fn apply(key: ObjectKey) -> Step {
     Step::Apply { object, how: crate::target::Write::default() }
 }
 
-fn prune(name: &str) -> Step {
-    Step::Prune { of: app("web"), key: key("ConfigMap", "team-a", name) }
-}
-
 fn app(name: &str) -> AppKey {
     name.parse().expect("valid")
 }
@@ -84,7 +80,7 @@ fn plan(apps: Vec<(&str, AppPlan)>) -> Plan {
 fn a_denied_object_is_named_and_the_rest_goes_on() {
     let raise = vec![apply(key("Secret", "team-a", "x")), apply(key("ConfigMap", "team-a", "y"))];
     let mut plan = plan(vec![("web", AppPlan { raise, ..AppPlan::default() })]);
-    policy().allow(&mut plan, &mut Removals::default(), 0);
+    policy().allow(&mut plan, &BTreeMap::new());
     let steps = &plan.apps[&app("web")];
     assert_eq!(steps.raise, [apply(key("ConfigMap", "team-a", "y"))]);
     let said: Vec<_> = steps.blocked.iter().map(ToString::to_string).collect();
@@ -96,29 +92,49 @@ fn a_denied_object_is_named_and_the_rest_goes_on() {
     );
 }
 
+fn listing(keys: &[ObjectKey]) -> Inventory {
+    Inventory { objects: keys.iter().cloned().collect(), ..Inventory::default() }
+}
+
 #[test]
-fn no_more_is_removed_in_an_hour_than_the_policy_allows() {
-    let removals = &mut Removals::default();
-    let of = |names: &[&str]| AppPlan {
-        settle: names.iter().map(|name| prune(name)).collect(),
-        ..AppPlan::default()
+fn what_may_not_be_written_does_not_enter_the_inventory() {
+    let (secret, other) = (key("Secret", "team-a", "x"), key("ConfigMap", "team-a", "y"));
+    let both = listing(&[secret.clone(), other.clone()]);
+    let wants = |objects: &[&ObjectKey]| {
+        let mut raise =
+            vec![Step::Widen(listing(&objects.iter().map(|key| (*key).clone()).collect::<Vec<_>>()))];
+        raise.extend(objects.iter().map(|key| apply((*key).clone())));
+        AppPlan { raise, ..AppPlan::default() }
     };
-    let left = |plan: &Plan| plan.apps.values().map(|steps| steps.settle.len()).collect::<Vec<_>>();
+    let rows = [
+        (vec![&secret, &other], None, vec![Step::Widen(listing(&[other.clone()])), apply(other.clone())]),
+        (vec![&secret], None, vec![]),
+        (vec![&secret, &other], Some(listing(&[other.clone()])), vec![apply(other.clone())]),
+        // It is there already: what is listed stays listed.
+        (
+            vec![&secret, &other],
+            Some(listing(&[secret.clone()])),
+            vec![Step::Widen(both), apply(other.clone())],
+        ),
+    ];
+    for (objects, stored, expected) in rows {
+        let mut plan = plan(vec![("web", wants(&objects))]);
+        let inventories = stored.into_iter().map(|stored| (app("web"), stored)).collect();
+        policy().allow(&mut plan, &inventories);
+        assert_eq!(plan.apps[&app("web")].raise, expected, "{objects:?} {inventories:?}");
+    }
+}
 
-    let mut first = plan(vec![("a", of(&["1"])), ("b", of(&["2", "3"])), ("c", of(&["4"]))]);
-    policy().allow(&mut first, removals, 0);
-    assert_eq!(left(&first), [1, 0, 1], "an app's removals happen all or not at all");
-    removals.count(&app("a"), 0);
-    removals.count(&app("c"), 1000);
-    removals.begin();
-
-    let mut later = plan(vec![("b", of(&["2"]))]);
-    policy().allow(&mut later, removals, HOUR_MS - 1);
-    assert_eq!(left(&later), [0]);
-    removals.begin();
-    let mut again = plan(vec![("b", of(&["2"]))]);
-    policy().allow(&mut again, removals, HOUR_MS);
-    assert_eq!(left(&again), [1], "the first is an hour ago");
+#[test]
+fn a_removal_that_is_denied_stops_no_other() {
+    let prune = |key: ObjectKey| Step::Prune { of: app("web"), key };
+    let (secret, other) = (key("Secret", "team-a", "x"), key("ConfigMap", "team-a", "y"));
+    let settle = vec![prune(secret.clone()), prune(other.clone())];
+    let mut plan = plan(vec![("web", AppPlan { settle, ..AppPlan::default() })]);
+    policy().allow(&mut plan, &[(app("web"), listing(&[secret.clone(), other.clone()]))].into());
+    let steps = &plan.apps[&app("web")];
+    assert_eq!((&steps.settle[..], &steps.blocked[..]), (&[prune(other)][..], &[][..]));
+    assert!(matches!(&steps.withheld[..], [Reason::Denied { object, .. }] if *object == secret));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub struct Connection {
     pub problem: String,
     /// The hub refuses who we are.
     pub refused: bool,
-    /// The hub was told that this spoke is detached, or wants nothing more of it.
+    /// This spoke is detached, and the hub wants nothing more of it.
     pub dismissed: bool,
 }
 
@@ -136,7 +136,9 @@ impl Client {
             if !was_refused {
                 refused.reset();
             }
-            let dismissed = self.core.is_detached() && (welcomed || was_refused);
+            // The hub forgets a spoke once it has heard that it is detached, and refuses it from then on. Nothing else proves
+            // that it has heard: it may have ended before it wrote that down.
+            let dismissed = self.core.is_detached() && was_refused;
             tracing::warn!(
                 problem,
                 refused = was_refused,

@@ -1,6 +1,7 @@
 //! Files: records in a directory, one sealed file each.
 //!
-//! In: a directory of this spoke's own. Out: a [`Keep`]. Never: writes a file in place; shares the directory.
+//! In: a directory of this spoke's own. Out: a [`Keep`]. Never: writes a file in place; shares the directory; removes what
+//! is not a spoke's.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use nave_placement::Digest;
 
 use super::keep::{Found, Keep};
 use super::{StateError, blocking, sealed};
@@ -37,6 +39,45 @@ impl Files {
             fs::TryLockError::Error(source) => failed("lock", &path)(source),
         })?;
         Ok(Self { dir: dir.to_owned(), _lock: Some(lock) })
+    }
+
+    /// Takes a directory that a spoke ran with, in order to remove it.
+    ///
+    /// # Errors
+    /// When a spoke runs with it, or none ever did: then nothing is made in it.
+    pub fn of_a_spoke(dir: &Path) -> Result<Self, StateError> {
+        let is_one = super::SIGNS.iter().any(|name| dir.join(name).is_file());
+        if is_one { Self::open(dir) } else { Err(StateError::NoState(dir.display().to_string())) }
+    }
+
+    /// Removes what a spoke keeps here, and the directory where nothing else is in it; gives what else there is. What says
+    /// that it is a spoke's goes last, so that a second attempt finds it.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn clear(self) -> Result<BTreeSet<String>, StateError> {
+        let bundles = self.dir.join(super::BUNDLES);
+        for name in names(&bundles).map_err(failed("read", &bundles))? {
+            let digest = name.split('.').next().unwrap_or_default();
+            if digest.parse::<Digest>().is_ok() {
+                remove(&bundles.join(name))?;
+            }
+        }
+        remove_empty(&bundles)?;
+        let target = self.dir.join(super::TARGET);
+        if target.join("uid").is_file() {
+            fs::remove_dir_all(&target).map_err(failed("remove", &target))?;
+        }
+        for name in super::OTHERS.iter().chain(&super::SIGNS) {
+            // Beside each may be what was set aside, or a write that was cut off.
+            for ending in ["", ".new", ".damaged"] {
+                remove(&self.dir.join(format!("{name}{ending}")))?;
+            }
+        }
+        remove(&self.dir.join("lock"))?;
+        let left = names(&self.dir).map_err(failed("read", &self.dir))?;
+        remove_empty(&self.dir)?;
+        Ok(left)
     }
 
     /// The directory as it is, to look at beside a running spoke.
@@ -116,6 +157,28 @@ impl Keep for Files {
 
     fn is_shared(&self) -> bool {
         false
+    }
+}
+
+fn names(dir: &Path) -> io::Result<BTreeSet<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries?,
+    };
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+fn remove(path: &Path) -> Result<(), StateError> {
+    sealed::remove(path).map_err(failed("remove", path))
+}
+
+/// A directory that has something in it stays.
+fn remove_empty(dir: &Path) -> Result<(), StateError> {
+    match fs::remove_dir(dir) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Ok(())
+        }
+        done => done.map_err(failed("remove", dir)),
     }
 }
 

@@ -21,8 +21,11 @@
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
 //! D/age-keys        the age identity that this spoke made; sealed, for the owner alone
 //! D/digest-key      under which digests of Secrets are made; sealed, for the owner alone
+//! D/removals        what was removed in the last hour, where the local policy limits it; sealed
 //! D/detached        present: the order to detach was taken
 //! D/status.json     what `spoke status` shows; may be lost
+//! D/paused          present: everything is paused on the spot
+//! D/target/         what a directory target keeps
 //! ```
 
 mod bundles;
@@ -56,12 +59,28 @@ pub use files::Files;
 pub use keep::{Found, Keep};
 
 use crate::identity::{Identity, Joining};
+use crate::policy::Removals;
 use crate::session::core::Held;
 
 /// Where the status is, in a directory.
 const STATUS: &str = "status.json";
 /// Where bundles are.
 const BUNDLES: &str = "bundles/";
+/// Where a directory target keeps its own, in a directory.
+pub const TARGET: &str = "target";
+/// Any of them says that a directory is a spoke's.
+const SIGNS: [&str; 3] = ["identity.json", "joining.json", "boot"];
+/// The other files in it, but for the lock.
+const OTHERS: [&str; 8] = [
+    "assignment",
+    "previous.json",
+    "hub-time",
+    "age-keys",
+    "digest-key",
+    "detached",
+    STATUS,
+    crate::pause::FILE,
+];
 /// Where a write costs others something, the hub's time is stored this often at most, in milliseconds: a clock that is set
 /// back makes a certificate no older than an hour more than it is.
 const HUB_TIME_EVERY: u64 = 3_600_000;
@@ -82,6 +101,9 @@ pub enum StateError {
     /// Another spoke has it; the text says who.
     #[error("{0}")]
     InUse(String),
+    /// No spoke ever ran with it.
+    #[error("{0} is no state directory of a spoke: it has neither identity.json nor boot; nothing was done")]
+    NoState(String),
     /// The process is ending.
     #[error("the spoke is stopping")]
     Stopped,
@@ -412,6 +434,24 @@ impl State {
         getrandom::fill(&mut *key).expect("the system gives random bytes");
         self.keep.write("digest-key", &*key).await?;
         Ok(key)
+    }
+
+    /// What was removed in the last hour, as far as the local policy limits it. A damaged record counts as none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn removals(&self) -> Result<Removals, StateError> {
+        let what = "what was removed in the last hour is counted from nothing";
+        let bytes = self.or_set_aside("removals", what).await?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Stores what was removed in the last hour.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub async fn store_removals(&self, removals: &Removals) -> Result<(), StateError> {
+        self.store_json("removals", removals).await
     }
 
     /// Whether the order to detach was taken. The record's presence says it, whatever is in it.

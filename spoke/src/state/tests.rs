@@ -27,6 +27,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         objects: 1,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     })
 }
 
@@ -164,4 +165,47 @@ async fn the_key_is_for_the_owner_alone() {
     state.store_identity(&identity()).await.expect("stored");
     let mode = fs::metadata(dir.path().join("identity.json")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_directory_is_cleared_of_what_is_a_spokes_and_of_nothing_else() {
+    for others in [&[][..], &["notes", "bundles/theirs"]] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let at = dir.path().join("spoke");
+        let state = State::open(&at).await.expect("opens");
+        state.store_identity(&identity()).await.expect("stored");
+        state.next_boot(1).await.expect("stored");
+        state.digest_key().await.expect("stored");
+        state.detach().await.expect("stored");
+        let zstd = zstd::encode_all(&b"{}"[..], 0).expect("in memory");
+        state.store_bundle(&Digest::of(b"{}"), &zstd).await.expect("stored");
+        state.keep().show(b"{}").await.expect("shown");
+        state.keep().set_aside("boot").await.expect("aside");
+        std::fs::create_dir_all(at.join("target/written")).expect("made");
+        for name in ["target/uid", "paused", "identity.json.new"].iter().chain(others) {
+            std::fs::write(at.join(name), "x").expect("written");
+        }
+        assert!(matches!(Files::of_a_spoke(&at), Err(StateError::InUse(_))), "it runs");
+        drop(state);
+        let left = Files::of_a_spoke(&at).expect("it is one").clear().expect("cleared");
+        match others {
+            [] => assert!(left.is_empty() && !at.exists(), "{left:?}"),
+            _ => {
+                assert_eq!(left, ["bundles".to_owned(), "notes".to_owned()].into());
+                assert!(others.iter().all(|name| at.join(name).exists()));
+                assert_eq!(std::fs::read_dir(at.join("bundles")).expect("there").count(), 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_no_spoke_ran_with_is_left_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("hub.json"), "{}").expect("written");
+    for path in [dir.path().to_owned(), dir.path().join("missing")] {
+        let refused = Files::of_a_spoke(&path).map(drop).expect_err("none").to_string();
+        assert!(refused.contains("is no state directory of a spoke"), "{refused}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 1);
 }

@@ -1,4 +1,4 @@
-//! Digests of what was written: plain ones, and keyed ones for Secrets.
+//! Digests of what was written: plain ones, and keyed ones for what holds secrets.
 //!
 //! In: an object's bytes, a key that only this spoke has. Out: a digest that tells whether it is the same object.
 //! Never: gives a plain digest of a Secret: a short password is found again by trying.
@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use nave_placement::Digest;
+use nave_placement::render::is_secret;
 use ring::hmac;
 use serde_json::Value;
 
@@ -38,12 +39,6 @@ impl DigestKey {
         });
         Digest::from_bytes(hmac::sign(key, written).as_ref()).expect("it has 32 bytes")
     }
-}
-
-/// Whether an object is a Secret.
-fn is_secret(object: &Value) -> bool {
-    let text = |field: &str| object.get(field).and_then(Value::as_str);
-    text("kind") == Some("Secret") && text("apiVersion") == Some("v1")
 }
 
 #[cfg(test)]

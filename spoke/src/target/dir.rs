@@ -30,7 +30,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 use tokio::sync::watch as signal;
 
-use super::ask::{Answer, Inquiry, Refusal};
+use super::ask::{self as questions, Answer, Inquiry, Refusal};
 use super::digests::DigestKey;
 use super::{
     Applied, Behalf, Contact, Deleted, Foreign, Found, Health, Inventory, Owned, Seen, Target, TargetError,
@@ -146,7 +146,7 @@ impl Inner {
         let Some(found) = self.read(&name)? else { return Ok(Seen::Absent) };
         let object = Self::wanted(wanted, &terms, Some(&found));
         let live = found.value().unwrap_or_default();
-        let differing = hide(&wanted.key, changes(&live, &object));
+        let differing = hide(&wanted.object, changes(&live, &object));
         let written = self.state.written(&name).map_err(unreachable(&self.dir))?;
         if found.app.is_none() && written.is_none() {
             let (managers, health) = (Vec::new(), Some(Health::healthy()));
@@ -184,11 +184,11 @@ impl Inner {
             let live = foreign.value().unwrap_or_default();
             let may = match (how.contact, terms.adopt) {
                 (Contact::Absent, _) | (_, Adopt::Never) => false,
-                (_, Adopt::IfEqual) => live == wanted,
+                (_, Adopt::IfEqual) => questions::is_equal(&live, &wanted),
                 (_, Adopt::Always) => true,
             };
             if !may {
-                let differs = told(&hide(&object.key, changes(&live, &wanted)));
+                let differs = told(&hide(&object.object, changes(&live, &wanted)));
                 let message = format!("{} exists and is not ours: {differs}; move it away", path.display());
                 return Err(TargetError::NotAdopted(message));
             }
@@ -206,7 +206,7 @@ impl Inner {
         let name = file_name(key);
         let path = self.dir.join(&name);
         let answer = match self.read(&name)? {
-            None => Deleted::Gone,
+            None => Deleted::Absent,
             Some(found) if found.app.as_ref() == Some(app) => {
                 files::remove(&path).map_err(unreachable(&path))?;
                 Deleted::Gone

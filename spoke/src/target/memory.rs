@@ -17,9 +17,10 @@ use tokio::sync::watch;
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Contact, Deleted, Health, Inventory, Missing, Owned, Seen, Target,
+    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen, Target,
     TargetError, Write, builtin,
 };
+use crate::pause::Pauses;
 use crate::plan::{ClaimedObject, Terms, digest};
 
 mod owned;
@@ -85,9 +86,11 @@ struct State {
     events: Vec<Event>,
     calls: Calls,
     unreachable: Option<String>,
-    refused: BTreeMap<ObjectKey, String>,
+    refused: BTreeMap<ObjectKey, TargetError>,
     hidden: BTreeSet<ObjectKey>,
+    unlisted: BTreeSet<ObjectKey>,
     finalized: BTreeSet<ObjectKey>,
+    overdue: BTreeSet<ObjectKey>,
     immutable: BTreeMap<ObjectKey, String>,
     /// Manager, what it makes of the object, and how often that was put back.
     fighters: BTreeMap<ObjectKey, (String, Value, u32)>,
@@ -152,11 +155,26 @@ impl MemoryTarget {
         self.silent.send_replace(silent);
     }
 
+    /// Whether a search for lost inventories cannot see this object, and says so.
+    pub fn set_unlisted(&self, key: &ObjectKey, unlisted: bool) {
+        let mut state = self.state();
+        if unlisted {
+            state.unlisted.insert(key.clone())
+        } else {
+            state.unlisted.remove(key)
+        };
+    }
+
     /// Refuses every write of this object with these words; `None` ends it.
     pub fn refuse(&self, key: &ObjectKey, why: Option<&str>) {
+        self.refuse_with(key, why.map(|why| TargetError::Refused(why.to_owned())));
+    }
+
+    /// Every write of this object fails so; `None` ends it.
+    pub fn refuse_with(&self, key: &ObjectKey, why: Option<TargetError>) {
         let mut state = self.state();
         match why {
-            Some(why) => state.refused.insert(key.clone(), why.to_owned()),
+            Some(why) => state.refused.insert(key.clone(), why),
             None => state.refused.remove(key),
         };
     }
@@ -184,6 +202,11 @@ impl MemoryTarget {
         }
         drop(state);
         self.tell_of(key);
+    }
+
+    /// From now on this object has been on its way out for longer than its app allows.
+    pub fn keep_waiting(&self, key: &ObjectKey) {
+        self.state().overdue.insert(key.clone());
     }
 
     /// Somebody else changes an object, marks untouched; or makes one that is not ours.
@@ -280,7 +303,7 @@ impl State {
 
     fn accepts(&self, key: &ObjectKey) -> Result<(), TargetError> {
         self.reached()?;
-        self.refused.get(key).map_or(Ok(()), |why| Err(TargetError::Refused(why.clone())))
+        self.refused.get(key).map_or(Ok(()), |why| Err(why.clone()))
     }
 
     fn look(&self, of: Behalf<'_>, wanted: &Resolved) -> Result<Seen, TargetError> {
@@ -304,11 +327,7 @@ impl State {
             && let Some(held) = self.objects.get(key)
             && held.live.pointer(pointer) != object.object.pointer(pointer)
         {
-            if !how.recreate || how.contact != Contact::Ours {
-                return Err(TargetError::Immutable(format!("{pointer} cannot be changed")));
-            }
-            self.objects.remove(key);
-            self.events.push(Event::Deleted(app.clone(), key.clone()));
+            return Err(TargetError::Immutable(format!("{pointer} cannot be changed")));
         }
         let Some(held) = self.objects.get_mut(key) else {
             self.objects.insert(key.clone(), Held::created(app, &object.object, &terms));
@@ -329,14 +348,15 @@ impl State {
     fn delete(&mut self, app: &AppKey, key: &ObjectKey) -> Result<Deleted, TargetError> {
         self.accepts(key)?;
         let Some(held) = self.objects.get_mut(key) else {
-            return Ok(Deleted::Gone);
+            return Ok(Deleted::Absent);
         };
         if held.app.as_ref() != Some(app) {
             return Ok(Deleted::NotOurs(format!("it is not {app}'s")));
         }
         if self.finalized.contains(key) {
             held.terminating = true;
-            return Ok(Deleted::Terminating);
+            let stuck = self.overdue.contains(key);
+            return Ok(Deleted::Terminating { message: "a finalizer is at work".to_owned(), stuck });
         }
         self.objects.remove(key);
         self.events.push(Event::Deleted(app.clone(), key.clone()));
@@ -436,18 +456,24 @@ impl Target for MemoryTarget {
         state.apply(of, object, how)
     }
 
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         let state = self.state();
-        state.reached()?;
-        let mut found = BTreeMap::<AppKey, Inventory>::new();
+        let mut found = Rebuilt { unknown: state.reached().err(), ..Rebuilt::default() };
+        let wanted = |app: &AppKey| {
+            [&apps.assigned, &apps.leaving, &apps.lost].into_iter().any(|apps| apps.contains(app))
+        };
         for (key, held) in &state.objects {
-            if let Some(app) =
-                held.app.as_ref().filter(|app| apps.assigned.contains(*app) || apps.leaving.contains(*app))
-            {
-                found.entry(app.clone()).or_default().objects.insert(key.clone());
+            match held.app.as_ref().filter(|app| wanted(app)) {
+                Some(_) if state.unlisted.contains(key) => {
+                    found.unknown = Some(TargetError::Unreachable(format!("{key} is not listed")));
+                }
+                Some(app) => {
+                    found.inventories.entry(app.clone()).or_default().objects.insert(key.clone());
+                }
+                None => {}
             }
         }
-        Ok(found)
+        found
     }
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
@@ -457,11 +483,23 @@ impl Target for MemoryTarget {
         state.delete(of.app, key)
     }
 
+    async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
+        self.take_time().await;
+        let mut state = self.state();
+        state.calls.delete += 1;
+        state.delete(of.app, &object.key)
+    }
+
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
         self.take_time().await;
         let mut state = self.state();
         state.calls.orphan += 1;
         state.orphan(of.app, key)
+    }
+
+    async fn pauses(&self) -> Result<Pauses, TargetError> {
+        self.state().reached()?;
+        Ok(Pauses::default())
     }
 
     async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {

@@ -133,9 +133,19 @@ pub struct Inventory {
     pub service_account: Option<String>,
     /// The version that was applied and pruned completely, if the last one was.
     pub version: Option<Digest>,
+    /// The app may have more: an inventory was lost, and it is not known yet of everything whether it was in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl Inventory {
+    /// Adds what was found of a lost inventory.
+    pub fn unite(&mut self, found: Self) {
+        self.objects.extend(found.objects);
+        self.kept.extend(found.kept);
+        self.expendable.extend(found.expendable);
+    }
+
     /// Keeps the objects for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&ObjectKey) -> bool) {
         let Self { objects, kept, expendable, service_account, .. } = self;
@@ -156,7 +166,8 @@ pub struct Write {
     /// Fields that others own are taken from them. Where not, fields that we applied last are, and of all others
     /// `conflicts` decides.
     pub take: bool,
-    /// It may be deleted and made anew if a field cannot be changed.
+    /// If a field cannot be changed, it may be deleted and made anew: by whoever asked for the write, after
+    /// [`Target::make_way`].
     pub recreate: bool,
     /// It is a correction: what somebody else changed is put back.
     pub corrects: bool,
@@ -188,10 +199,17 @@ pub enum Applied {
 /// What came of a deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone, or was gone already.
+    /// It was there, and is gone by this.
     Gone,
-    /// Accepted; finalizers are still at work.
-    Terminating,
+    /// It was gone already.
+    Absent,
+    /// Accepted, now or earlier; finalizers are still at work.
+    Terminating {
+        /// What it waits for, for people.
+        message: String,
+        /// It has waited longer than the app's time limit.
+        stuck: bool,
+    },
     /// It is there, but is not ours to delete; says why. It leaves the inventory and stays on the cluster.
     NotOurs(String),
 }
@@ -278,6 +296,9 @@ pub enum TargetError {
     /// The kind is not served (yet).
     #[error("{0}")]
     NotServed(String),
+    /// A webhook that is asked about the object does not answer. The same request may work later; others may work now.
+    #[error("{0}")]
+    WebhookDown(String),
     /// Nothing is known: the target could not be reached or did not answer in time. The same request may work later.
     #[error("{0}")]
     Unreachable(String),
@@ -307,15 +328,25 @@ pub trait Claims: Send + Sync {
     async fn holder(&self, key: &ObjectKey) -> Option<Arc<Holder>>;
 }
 
-/// Apps of which no inventory is there.
+/// Apps of which no inventory is there, or one that is not whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Assigned: most have simply never been applied.
     pub assigned: BTreeSet<AppKey>,
-    /// Of all these, the ones that had an inventory when it was last read: it is lost, or they have just left.
+    /// The ones that had an inventory when it was last read, so that it is lost, or they have just left; and those whose
+    /// inventory is not whole.
     pub lost: BTreeSet<AppKey>,
     /// On their way out: most have left.
     pub leaving: BTreeSet<AppKey>,
+}
+
+/// What a search for lost inventories came to.
+#[derive(Clone, Debug, Default)]
+pub struct Rebuilt {
+    /// What was found of them.
+    pub inventories: BTreeMap<AppKey, Inventory>,
+    /// Why there may be more.
+    pub unknown: Option<TargetError>,
 }
 
 /// For whom something is done on a target: an app, and how its objects are treated.
@@ -412,15 +443,26 @@ pub trait Target: Send + Sync + 'static {
     /// Writes an object for an app.
     async fn apply(&self, of: Behalf<'_>, object: &Resolved, how: Write) -> Result<Applied, TargetError>;
 
-    /// Of apps without an inventory, what carries their marks: an inventory may have been deleted by hand. A target may
-    /// leave the search out where nothing points to a loss.
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    /// Of apps without a whole inventory, what carries their marks: an inventory may have been deleted by hand. A target
+    /// may leave the search out where nothing points to a loss.
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         let _ = apps;
-        Ok(BTreeMap::new())
+        Rebuilt::default()
     }
 
     /// Deletes an object of an app, if it is (still) that app's: the app in whose inventory it stands.
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError>;
+
+    /// Deletes an object of an app, if it is still that app's, so that it can be made anew: only once it is known that the
+    /// target would take it as it is wanted now. An error: nothing was deleted.
+    async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
+        let _ = of;
+        Ok(Deleted::NotOurs(format!(
+            "{} makes nothing anew: {} can be changed there",
+            self.describe(),
+            object.key
+        )))
+    }
 
     /// Makes an object somebody else's: it stays as it is, without our marks.
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError>;

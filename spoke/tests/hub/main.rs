@@ -4,6 +4,7 @@
 
 mod questions;
 mod stand_in;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::assign::{Assignment, Entry, Epoch, Generation, Options};
-use nave_placement::catalog::{CommitId, OnRemove};
+use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::v1::{self, from_spoke::Message, to_spoke};
 use nave_proto::{assignment_to_proto, encode_entry};
@@ -73,14 +74,17 @@ fn has(target: &MemoryTarget, value: &str) -> bool {
 
 /// An assignment of one app with one ConfigMap, and its bundle, compressed.
 fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>) {
-    let bytes = config_map(value).to_string().into_bytes();
-    let bundle = Digest::of(&bytes);
+    assignment_of(generation, config_map(value).to_string().as_bytes(), Treatment::default())
+}
+
+fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::Assignment, Digest, Vec<u8>) {
+    let bundle = Digest::of(bytes);
     let options = Options {
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: BTreeSet::new(),
-        treatment: nave_placement::catalog::Treatment::default(),
+        treatment,
     };
     let entry = Entry {
         bundle,
@@ -91,16 +95,25 @@ fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>)
         objects: 1,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     };
     let entries = [("web".parse().unwrap(), encode_entry(&entry))].into();
     let assignment =
         Assignment { epoch: Epoch(1), generation: Generation(generation), entries, leaving: BTreeMap::new() };
-    (assignment_to_proto(&assignment), bundle, zstd::encode_all(&*bytes, 0).unwrap())
+    (assignment_to_proto(&assignment), bundle, zstd::encode_all(bytes, 0).unwrap())
 }
 
 /// With the bundle inline.
 fn inlined(generation: u64, value: &str) -> to_spoke::Message {
-    let (mut message, bundle, zstd) = assignment(generation, value);
+    within(assignment(generation, value))
+}
+
+/// One app with these objects.
+fn assigned(generation: u64, bytes: &[u8], treatment: Treatment) -> to_spoke::Message {
+    within(assignment_of(generation, bytes, treatment))
+}
+
+fn within((mut message, bundle, zstd): (v1::Assignment, Digest, Vec<u8>)) -> to_spoke::Message {
     message.mac = vec![1, 2, 3];
     message.bundles = vec![v1::InlineBundle { digest: bundle.0.to_vec(), zstd: zstd.into() }];
     to_spoke::Message::Assignment(message)
@@ -247,6 +260,36 @@ async fn a_transfer_that_was_cut_goes_on_where_it_ended() {
 }
 
 #[tokio::test]
+async fn a_bundle_that_the_hub_lacks_keeps_no_other_from_the_spoke() {
+    let (dir, target, clock) = world();
+    let hub = Hub::start(&clock).await;
+    let (_, bundle, zstd) = assignment(1, "here");
+    // Of several that are gone at least one sorts before it.
+    let lacking: Vec<_> = (0..4).map(|number| assignment(1, &format!("gone {number}")).0).collect();
+    let of = |message: &v1::Assignment, name: &str| {
+        let nothing = Assignment::none(Epoch(1));
+        let mut whole = nave_proto::assignment_from_proto(message.clone(), &nothing).unwrap();
+        (name.parse().unwrap(), whole.entries.remove(&"web".parse().unwrap()).unwrap())
+    };
+    let mut entries: BTreeMap<_, _> =
+        lacking.iter().enumerate().map(|(number, message)| of(message, &format!("gone-{number}"))).collect();
+    entries.extend([of(&assignment(1, "here").0, "web")]);
+    let all = Assignment { epoch: Epoch(1), generation: Generation(1), entries, leaving: BTreeMap::new() };
+    hub.edit(|record| record.bundles.insert(bundle, zstd));
+    let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);
+    hub.order(to_spoke::Message::Assignment(assignment_to_proto(&all))).await;
+    hub.until("a report of the one that came", |record| {
+        let reports =
+            record.received.iter().filter_map(|m| if let Message::Report(r) = m { Some(r) } else { None });
+        let mut entries = reports.flat_map(|report| &report.entries);
+        let came = |entry: &v1::EntryReport| entry.app.as_ref().is_some_and(|app| app.name == "web");
+        entries.any(|entry| came(entry) && entry.reason != "BundleMissing").then_some(())
+    })
+    .await;
+    spoke.stop().await;
+}
+
+#[tokio::test]
 async fn a_spoke_that_was_away_for_36_hours_renews_its_expired_certificate_and_comes_back() {
     let (dir, target, clock) = world();
     let hub = Hub::start(&clock).await;
@@ -270,8 +313,14 @@ async fn a_detached_spoke_says_so_and_stays_idle_also_after_a_restart() {
     until(&target, "the value", |target| has(target, "x")).await;
     hub.order(to_spoke::Message::Detach(v1::Detach {})).await;
     let detached = |m: &Message| matches!(m, Message::Detached(_));
-    hub.until("the acknowledgement", |r| r.received.iter().any(detached).then_some(())).await;
-    hub.hang_up();
+    // A hub that ends before it has written that down hears it again, from the same process; whatever it says meanwhile.
+    let goodbye = || to_spoke::Message::Goodbye(v1::Goodbye { reason: "stopping".into(), retry_after_ms: 0 });
+    for time in 1..=2 {
+        let told =
+            |r: &stand_in::Record| (r.received.iter().filter(|m| detached(m)).count() == time).then_some(());
+        hub.until("the acknowledgement", told).await;
+        hub.order(goodbye()).await;
+    }
     assert_eq!(spoke.stop().await, Exit::Detached);
     hub.edit(|record| record.received.clear());
     let writes = target.calls().apply;

@@ -283,27 +283,36 @@ impl Content for Hub {
     type FetchStream = ReceiverStream<Result<v1::Chunk, Status>>;
 
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        let part = request.into_inner().parts.remove(0);
-        let digest = nave_proto::digest(&part.digest).unwrap();
-        let (zstd, cut) = self.edit(|record| {
-            record.offsets.push(part.offset);
+        let (parts, cut) = self.edit(|record| {
+            let parts = request.into_inner().parts;
+            record.offsets.extend(parts.iter().map(|part| part.offset));
             let cut = record.cut > 0;
             record.cut = record.cut.saturating_sub(1);
-            (record.bundles.get(&digest).cloned(), cut)
+            let bundle = |part: &v1::fetch_request::Part| {
+                record.bundles.get(&nave_proto::digest(&part.digest).unwrap()).cloned()
+            };
+            (parts.into_iter().map(|part| (bundle(&part), part)).collect::<Vec<_>>(), cut)
         });
-        let zstd = zstd.ok_or_else(|| Status::unavailable("not here yet"))?;
         let (chunks, stream) = mpsc::channel(1);
         tokio::spawn(async move {
-            let mut offset = part.offset as usize;
-            while offset < zstd.len() {
-                let data = zstd[offset..zstd.len().min(offset + 64)].to_vec();
-                let (at, total) = (offset as u64, zstd.len() as u64);
-                offset += data.len();
-                let chunk = v1::Chunk { digest: part.digest.clone(), offset: at, total, data: data.into() };
-                let _ = chunks.send(Ok(chunk)).await;
-                if cut {
-                    let _ = chunks.send(Err(Status::unavailable("cut"))).await;
+            for (zstd, part) in parts {
+                // As hubs did that ended the answer there.
+                let Some(zstd) = zstd else {
+                    let _ = chunks.send(Err(Status::unavailable("not here yet"))).await;
                     return;
+                };
+                let mut offset = part.offset as usize;
+                while offset < zstd.len() {
+                    let data = zstd[offset..zstd.len().min(offset + 64)].to_vec();
+                    let (at, total) = (offset as u64, zstd.len() as u64);
+                    offset += data.len();
+                    let chunk =
+                        v1::Chunk { digest: part.digest.clone(), offset: at, total, data: data.into() };
+                    let _ = chunks.send(Ok(chunk)).await;
+                    if cut {
+                        let _ = chunks.send(Err(Status::unavailable("cut"))).await;
+                        return;
+                    }
                 }
             }
         });

@@ -23,7 +23,7 @@ pub const CHAPTERS: [&str; 20] = [
     "AssignmentsMade",
     "CertificateRenewed",
     "MemberLabelled",
-    "LeavingAcknowledged",
+    "ReportHeeded",
     "HoldsShown",
     "HoldApproved",
     "DoubtRaised",
@@ -56,7 +56,7 @@ impl Telling {
             "MemberLabelled" => {
                 self.command(step, &["cluster", "label", "fra-1", "env=prod"], "").await;
             }
-            "LeavingAcknowledged" => self.removal(step).await,
+            "ReportHeeded" => self.removal(step).await,
             "HoldsShown" => self.held(step).await,
             "HoldApproved" => self.approved(step).await,
             "DoubtRaised" => self.doubt(step).await,

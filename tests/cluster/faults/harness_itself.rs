@@ -56,6 +56,7 @@ async fn a_proxy_passes_what_it_is_not_told_to_break_and_breaks_what_it_is() {
         (Fault::answer(504), "Timeout", false),
         (Fault::CutBefore, "reset by peer", false),
         (Fault::CutAfter, "reset by peer", true),
+        (Fault::HangBefore, "exceeded", false),
         (Fault::HangAfter, "exceeded", true),
         (Fault::ResetInBody(10), "reset by peer", true),
         (Fault::Truncate, "", true),

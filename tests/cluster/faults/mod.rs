@@ -8,5 +8,7 @@ mod discovery;
 mod harness_itself;
 mod killed;
 mod rows;
+mod searches;
 mod streams;
+mod watches;
 mod world;

@@ -141,7 +141,7 @@ impl Hub {
         let approved = |id: &str| state.approvals.contains_key(id);
         let (commit, waiting) = match admit(head.as_ref(), &tip.id, tip.empty, descends, approved) {
             Ok(()) => (git.tip, None),
-            Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(hold)),
+            Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(*hold)),
         };
         let revision = git.revision(commit, &state);
         let bundles = git.bundles.clone();

@@ -122,7 +122,7 @@ impl World {
         if let Some(app) = entries.keys().find(|app| !wanted.contains_key(*app) && !held.contains(*app)) {
             return Err(format!("{name}: {app} is neither wanted nor held"));
         }
-        self.objects(spoke, commit, &held)
+        self.objects(spoke, commit, &wanted, &held)
     }
 
     /// Compares the target with what the entries say, where nothing stands in their way.
@@ -130,6 +130,7 @@ impl World {
         &self,
         spoke: &Spoke,
         commit: &git::Commit,
+        wanted: &BTreeMap<AppKey, &git::Model>,
         held: &BTreeSet<&AppKey>,
     ) -> Result<usize, String> {
         let name = &spoke.name;
@@ -146,13 +147,15 @@ impl World {
             let reason = report.entries.get(&app).map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
-                // Held drops, a held app whose object moved away and then went, drops of what a lost state knew.
+                // Held drops, a held app whose object moved away and then went, leftovers of what a lost state knew: all of
+                // them wait for somebody, but for those of an app that cannot be rendered.
                 Some(EntryReason::PruneRefused) => {
-                    self.oracle.lost || held.contains(&app) || self.drops_held(&app)
+                    let broken = wanted.get(&app).is_none_or(|model| model.broken);
+                    held.contains(&app) || self.drops_held(&app) || broken
                 }
                 Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered,
-                // Another owner's content on an object that we let go.
-                Some(EntryReason::Conflict) => true,
+                // Another owner's content on an object that we let go; and who hands an object to such an app waits for it.
+                Some(EntryReason::Conflict | EntryReason::HandingOver) => true,
                 other => return Err(format!("{name}: {app} is not at rest: {other:?} {report:#?}")),
             };
             if !excused && reason != Some(EntryReason::None) {

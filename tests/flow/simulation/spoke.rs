@@ -125,7 +125,12 @@ impl Spoke {
         match self.mutation {
             Mutation::SpokeDeletesMissing => {
                 for app in self.target.stored().into_keys().filter(|app| !entries.contains_key(app)) {
-                    let leaving = Leaving { policy: OnRemove::Delete, cause: Cause::Labels, objects: 99 };
+                    let leaving = Leaving {
+                        policy: OnRemove::Delete,
+                        cause: Cause::Labels,
+                        objects: 99,
+                        drops_of: None,
+                    };
                     assignment.leaving.insert(app, leaving);
                 }
             }

@@ -25,6 +25,8 @@ pub enum Fault {
     CutBefore,
     /// The server has done it and answered, and the connection is reset before the client hears.
     CutAfter,
+    /// It never reaches the server; the client hears nothing, and the connection stays open.
+    HangBefore,
     /// The server has done it and answered; the client hears nothing, and the connection stays open.
     HangAfter,
     /// The answer begins, and the connection is reset after so many bytes of its body.

@@ -90,6 +90,7 @@ impl Connection {
             Fault::Expired if asked.verb == "watch" => Ok(expired()),
             Fault::Expired => Ok(refusal(410, None)),
             Fault::CutBefore => Err(self.reset()),
+            Fault::HangBefore => std::future::pending().await,
             Fault::Delay(by) => {
                 tokio::time::sleep(by).await;
                 self.pass(request).await

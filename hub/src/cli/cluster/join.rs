@@ -15,6 +15,9 @@ use super::install::Install;
 use super::manifest::manifest;
 use crate::operator::views::JoinView;
 
+/// As the argument's default says.
+const DEFAULT_VALID: Duration = Duration::from_secs(3600);
+
 /// Its arguments.
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -72,29 +75,73 @@ enum Form {
     Manifest,
 }
 
+impl Arguments {
+    /// The same order, but for a manifest: it makes a token of its own, which knows only what stands in it.
+    fn manifest_command(&self) -> String {
+        let mut command = format!("hub cluster join {}", self.name);
+        for (key, value) in &self.label {
+            command += &format!(" --label {}", quoted(&format!("{key}={value}")));
+        }
+        if !self.set.is_empty() {
+            command += &format!(" --set {}", quoted(&self.set));
+        }
+        command + &for_a_manifest(self.valid)
+    }
+}
+
+impl Replacing {
+    /// The same order, but for a manifest: the token that it makes takes the place of the one that this makes.
+    fn manifest_command(&self) -> String {
+        let mut command = format!("hub cluster replace {}", self.name);
+        if !self.reason.is_empty() {
+            command += &format!(" --reason {}", quoted(&self.reason));
+        }
+        command + &for_a_manifest(self.valid)
+    }
+}
+
+fn for_a_manifest(valid: Duration) -> String {
+    let valid = if valid == DEFAULT_VALID { String::new() } else { format!(" --valid {}ms", millis(valid)) };
+    valid + " -o manifest"
+}
+
+/// One word for a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
 /// Makes the token.
 pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Result<()> {
+    let manifest_command = arguments.manifest_command();
     let Arguments { name, label, set, valid, output, install } = arguments;
     install.check(output == Form::Manifest)?;
     let policy = install.policy()?;
     let labels = label.into_iter().collect();
     let asked = v1::ClusterJoinRequest { cluster: name, labels, set, valid_ms: millis(valid) };
     let answer = document(client.cluster_join(request(asked)).await)?;
-    show(&answer, output, &install, policy.as_deref())
+    show(&answer, output, &install, policy.as_deref(), &manifest_command)
 }
 
 /// Makes the token for the cluster that replaces one.
 pub(super) async fn replace(client: &mut Client, arguments: Replacing) -> anyhow::Result<()> {
+    let manifest_command = arguments.manifest_command();
     let Replacing { name, valid, reason, output, install } = arguments;
     install.check(output == Form::Manifest)?;
     let policy = install.policy()?;
     let asked = v1::ClusterReplaceRequest { cluster: name, valid_ms: millis(valid), reason };
     let answer = document(client.cluster_replace(request(asked)).await)?;
-    show(&answer, output, &install, policy.as_deref())
+    show(&answer, output, &install, policy.as_deref(), &manifest_command)
 }
 
-/// Prints the token in its form.
-fn show(answer: &Document, output: Form, install: &Install, policy: Option<&str>) -> anyhow::Result<()> {
+/// Prints the token in its form; for people, with the command that makes a manifest.
+fn show(
+    answer: &Document,
+    output: Form,
+    install: &Install,
+    policy: Option<&str>,
+    manifest_command: &str,
+) -> anyhow::Result<()> {
     let form = match output {
         Form::Manifest => {
             let view: JoinView = answer.view()?;
@@ -113,10 +160,7 @@ fn show(answer: &Document, output: Form, install: &Install, policy: Option<&str>
                 view.cluster, view.expires
             );
             print(&answer.render::<JoinView>(Output::Table)?)?;
-            eprintln!(
-                "or, on Kubernetes, install the spoke there: hub cluster join {} -o manifest | kubectl apply -f -",
-                view.cluster
-            );
+            eprintln!("or, on Kubernetes, install the spoke there: {manifest_command} | kubectl apply -f -");
             return Ok(());
         }
         Form::Json => Output::Json,
@@ -124,4 +168,57 @@ fn show(answer: &Document, output: Form, install: &Install, policy: Option<&str>
         Form::Name => Output::Name,
     };
     answer.print::<JoinView>(form)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        join: Arguments,
+    }
+
+    #[test]
+    fn the_hint_repeats_what_was_said_of_the_cluster() {
+        let rows = [
+            ("join fra-1", "hub cluster join fra-1 -o manifest"),
+            ("join fra-1 --valid 60m", "hub cluster join fra-1 -o manifest"),
+            (
+                "join fra-1 --label env=prod --label region=eu --set prod --valid 2m",
+                "hub cluster join fra-1 --label env=prod --label region=eu --set prod --valid 120000ms -o manifest",
+            ),
+            ("join fra-1 --label a=$b'c", r"hub cluster join fra-1 --label 'a=$b'\''c' -o manifest"),
+        ];
+        for (typed, hint) in rows {
+            let command = Command::parse_from(typed.split(' '));
+            assert_eq!(command.join.manifest_command(), hint);
+            let words = hint.split(' ').skip(2).map(|word| word.replace(r"'\''", "\u{1}").replace('\'', ""));
+            let again = Command::parse_from(words.map(|word| word.replace('\u{1}', "'")));
+            assert_eq!(again.join.label, command.join.label);
+            assert_eq!((again.join.set, again.join.valid), (command.join.set, command.join.valid));
+        }
+    }
+
+    #[test]
+    fn the_hint_for_a_replacement_replaces() {
+        #[derive(Parser)]
+        struct Command {
+            #[command(flatten)]
+            replace: Replacing,
+        }
+        let rows: [(&[&str], &str); 2] = [
+            (&["replace", "fra-1"], "hub cluster replace fra-1 -o manifest"),
+            (
+                &["replace", "fra-1", "--reason", "new disks", "--valid", "2m"],
+                "hub cluster replace fra-1 --reason 'new disks' --valid 120000ms -o manifest",
+            ),
+        ];
+        for (typed, hint) in rows {
+            assert_eq!(Command::parse_from(typed).replace.manifest_command(), hint);
+        }
+    }
 }

@@ -138,7 +138,7 @@ fn named(resource: &str, names: &(impl serde::Serialize + ?Sized), verb: &str) -
     json!({"apiGroups": [""], "resources": [resource], "resourceNames": names, "verbs": [verb]})
 }
 
-/// Image, arguments, environment, volumes. `None` when the Deployment lacks one of these.
+/// Image, environment, volumes. `None` when the Deployment lacks one of these.
 fn deployment(install: &Install, has_policy: bool, document: &mut Value) -> Option<()> {
     let pod = document.pointer_mut("/spec/template/spec")?;
     if has_policy {
@@ -147,27 +147,23 @@ fn deployment(install: &Install, has_policy: bool, document: &mut Value) -> Opti
     }
     let container = pod.pointer_mut("/containers/0")?;
     container["image"] = install.image().into();
-    let arguments = container.get_mut("args")?.as_array_mut()?;
-    *after(arguments, "--namespace")? = install.namespace.clone().into();
-    if install.rbac == Rights::Namespaces {
-        let namespaces: Vec<&str> = install.namespaces().into_keys().collect();
-        *after(arguments, "--namespaces")? = namespaces.join(",").into();
-    }
     if has_policy {
-        arguments.extend(["--policy", "/etc/nave/policy.yaml"].map(Value::from));
         let mount = json!({"name": "policy", "mountPath": "/etc/nave", "readOnly": true});
         container.get_mut("volumeMounts")?.as_array_mut()?.push(mount);
     }
-    if let Some(proxy) = &install.proxy {
-        container.get_mut("env")?.as_array_mut()?.push(json!({"name": "HTTPS_PROXY", "value": proxy}));
+    let environment = container.get_mut("env")?.as_array_mut()?;
+    if install.rbac == Rights::Namespaces {
+        let namespaces: Vec<&str> = install.namespaces().into_keys().collect();
+        let variable = environment.iter_mut().find(|variable| variable["name"] == "NAVE_NAMESPACES")?;
+        variable["value"] = namespaces.join(",").into();
     }
+    let more = [
+        ("NAVE_POLICY", has_policy.then_some("/etc/nave/policy.yaml")),
+        ("HTTPS_PROXY", install.proxy.as_deref()),
+    ];
+    let more = more.into_iter().filter_map(|(name, value)| Some(json!({"name": name, "value": value?})));
+    environment.extend(more);
     Some(())
-}
-
-/// The argument that stands after a flag.
-fn after<'a>(arguments: &'a mut [Value], flag: &str) -> Option<&'a mut Value> {
-    let at = arguments.iter().position(|argument| argument == flag)?;
-    arguments.get_mut(at + 1)
 }
 
 fn secret(install: &Install, token: &str) -> Value {

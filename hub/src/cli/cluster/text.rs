@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::app::entries;
 use super::super::output::{Style, View, time};
+use super::super::status::told;
 use super::super::table::{Cell, Table, one_line};
 use super::facts::{self, fact, pairs};
 use crate::operator::views::{ClusterRow, ClusterView, EntryView, JoinView};
@@ -141,7 +142,7 @@ impl View for ClusterView {
             lines.extend(facts::lines(&row.facts, style));
         }
         if let Some(alarm) = self.alarm {
-            lines.push(("Alarm", format!("{alarm:?}: the spoke is told nothing")));
+            lines.push(("Alarm", format!("{alarm:?}: {}", told(alarm))));
         }
         if !self.leaving.is_empty() {
             lines.push(("Leaving", joined(&self.leaving)));

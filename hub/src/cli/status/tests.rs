@@ -69,7 +69,7 @@ fn what_needs_somebody_comes_first() {
             message: "commit fedc is not in effect; 01234567 is".into(),
         }),
         doubt: Some("cluster a holds assignment 1.9".into()),
-        holds: vec![HoldView { message: hold.to_string(), record }],
+        holds: vec![HoldView { message: hold.to_string(), record, objects: Vec::new() }],
         problems: vec![Problem::error(
             &"apps/web.yaml".into(),
             Position { line: 3, column: 7 },
@@ -103,7 +103,7 @@ HOLD        SINCE                 WHAT
 {id}  2023-11-14T22:13:20Z  commit fedcba98 holds no catalog document; nothing of it is taken
 Approve with `hub hold approve ID`; `hub hold show ID` lists what would go.
 
-ALARM: cluster b: its spoke runs on another cluster than the one that enrolled; it is told nothing. Revoke it, and let it join again
+ALARM: cluster b: within the last hour a spoke with its identity ran on another cluster than the one that enrolled; it was told nothing. If nobody moved it, revoke it, and let it join again
 
 apps/web.yaml:3:7: error: unknown field \"sorce\"
 

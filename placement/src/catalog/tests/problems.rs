@@ -52,6 +52,16 @@ fn a_broken_document_does_not_spoil_the_others() {
 }
 
 #[test]
+fn a_field_that_is_misspelt_is_not_missing_as_well() {
+    check_placement(
+        "  apps: {names: [web]}\n  cluster: {selector: {}}",
+        &[
+            "a.yaml:6:3: error: Placement/p: spec.cluster is no known field; did you mean clusters? (valid fields are apps, clusters)",
+        ],
+    );
+}
+
+#[test]
 fn how_an_app_is_treated_in_words_that_mean_something() {
     let rows = [
         ("conflicts: Yeild", "spec.conflicts: \"Yeild\" is none of Fail, Force, Yield; did you mean Yield?"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::assign::{Cause, Entry, Leaving, Options};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::render::Resolved;
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
 
 use crate::plan::{Claimed, Input, Observed, Plan, Step, Unresolved, Wanted, check, plan};
 use crate::report::Reason;
@@ -46,6 +46,7 @@ pub(super) fn entry(version: &str) -> Entry {
         objects: 0,
         drops: 0,
         drops_cause: None,
+        drops_of: None,
     }
 }
 
@@ -117,7 +118,13 @@ impl Given {
     }
 
     pub(super) fn leaves(mut self, name: &str, policy: OnRemove, objects: u32) -> Self {
-        self.leaving.insert(app(name), Leaving { policy, cause: Cause::Labels, objects });
+        self.leaving.insert(app(name), Leaving { policy, cause: Cause::Labels, objects, drops_of: None });
+        self
+    }
+
+    pub(super) fn only(mut self, name: &str, prints: &Fingerprints) -> Self {
+        let leaving = self.leaving.get_mut(&app(name)).expect("it leaves");
+        leaving.drops_of = Some(prints.clone());
         self
     }
 
@@ -176,6 +183,18 @@ impl Given {
     pub(super) fn blocked(&self, name: &str) -> Vec<Reason> {
         self.plan().apps.remove(&app(name)).unwrap_or_default().blocked
     }
+}
+
+/// The fingerprints of objects, each with its app.
+pub(super) fn prints(objects: &[(&str, &str)]) -> Fingerprints {
+    let objects: Vec<_> = objects.iter().map(|(of, object)| (app(of), key(object))).collect();
+    Fingerprints::of(objects.iter().map(|(app, key)| (app, key)))
+}
+
+/// What is said of objects that may not be deleted.
+pub(super) fn refused(approved: u32, objects: &[(&str, &str)]) -> Reason {
+    let first = objects.iter().map(|(_, object)| key(object)).collect();
+    Reason::PruneRefused { would: objects.len() as u64, approved, prints: prints(objects), first }
 }
 
 pub(super) fn line(step: &Step) -> String {

@@ -3,8 +3,7 @@ import base64, hashlib, json, os, re, sys
 import pyrage
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-KEYS = ["AGE-SECRET-KEY-1RH87A5Z54ZGUR9S0AS3R6WHFSEFNPLYMAKF5Z2CEU7R06VRJ0A3Q7242AM"]
-OTHER = "age1henwn645drkd3fa34t27t2w2x0nsgw3w4h62gmg5x5xflyjpy38s5cncph"
+OWN, OTHER = re.findall("age1[a-z0-9]+", open("keys.txt").read())
 WHEN = "2026-11-20T10:00:00Z"
 
 class Comment(str): pass
@@ -73,7 +72,6 @@ def seal(docs, to, rule_name=None, rule_text="", only=False, fmt="yaml"):
     for i, d in enumerate(docs): d["sops"] = header
     return "---\n".join(yaml(d) for d in docs)
 
-own = str(pyrage.x25519.Identity.from_str(KEYS[0]).to_public())
 K8S = ("encrypted_regex", "^(data|stringData)$")
 head = lambda name, **m: {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, **m}}
 many = {**head("kinds", labels={"tier": "gold", "ä": "ö"}), "type": "Opaque",
@@ -95,17 +93,17 @@ rows = []
 def row(name, docs, to, fmt="yaml", **kw):
     rows.append({"name": name, "format": fmt, "text": seal(docs, to, fmt=fmt, **kw), "objects": [whole(plain(d)) for d in docs]})
 k8s = dict(rule_name=K8S[0], rule_text=K8S[1])
-row("comments, unicode, empty and long values", [many], [own], **k8s)
-row("lists, maps, numbers and booleans", [spec], [own], rule_name="encrypted_regex", rule_text="^spec$")
-row("documents that share a MAC", [{**head("one"), "stringData": {"a": "first"}}, {**head("two"), "stringData": {"a": "second"}}], [own], **k8s)
-row("JSON", [{**head("json"), "stringData": {"a": "<&> \" \\ ü"}, "n": 12, "f": 1.5}], [own], fmt="json", **k8s)
-row("several recipients", [{**head("shared"), "stringData": {"a": "b"}}], [OTHER, own], **k8s)
-row("a MAC of encrypted values only", [{**head("only"), "stringData": {"a": "b"}}], [own], only=True, **k8s)
-row("all but what ends with a suffix", [{"apiVersion_x": "v1", "kind_x": "Secret", "metadata_x": {"a": 1}, "b": {"c": 2}}], [own],
+row("comments, unicode, empty and long values", [many], [OWN], **k8s)
+row("lists, maps, numbers and booleans", [spec], [OWN], rule_name="encrypted_regex", rule_text="^spec$")
+row("documents that share a MAC", [{**head("one"), "stringData": {"a": "first"}}, {**head("two"), "stringData": {"a": "second"}}], [OWN], **k8s)
+row("JSON", [{**head("json"), "stringData": {"a": "<&> \" \\ ü"}, "n": 12, "f": 1.5}], [OWN], fmt="json", **k8s)
+row("several recipients", [{**head("shared"), "stringData": {"a": "b"}}], [OTHER, OWN], **k8s)
+row("a MAC of encrypted values only", [{**head("only"), "stringData": {"a": "b"}}], [OWN], only=True, **k8s)
+row("all but what ends with a suffix", [{"apiVersion_x": "v1", "kind_x": "Secret", "metadata_x": {"a": 1}, "b": {"c": 2}}], [OWN],
     rule_name="unencrypted_suffix", rule_text="_x")
-row("only what ends with a suffix", [{**head("suffix"), "dataSecret": {"a": "b"}, "data": {"c": "d"}}], [own],
+row("only what ends with a suffix", [{**head("suffix"), "dataSecret": {"a": "b"}, "data": {"c": "d"}}], [OWN],
     rule_name="encrypted_suffix", rule_text="Secret")
-row("all but what matches", [{**head("except"), "data": {"PLAIN": "c", "TOKEN": "d"}}], [own],
+row("all but what matches", [{**head("except"), "data": {"PLAIN": "c", "TOKEN": "d"}}], [OWN],
     rule_name="unencrypted_regex", rule_text="^(apiVersion|kind|metadata|PLAIN)$")
 row("for others", [{**head("theirs"), "stringData": {"a": "b"}}], [OTHER], **k8s)
 json.dump(rows, sys.stdout, indent=1, ensure_ascii=False); print()

@@ -4,7 +4,7 @@
 //! lets two processes write for longer than it takes to look.
 //!
 //! The record is written once, under the guard of its resource version. A holder that can be seen to be alive (a pod of
-//! this namespace, a process of this machine) keeps its place; from one that cannot be asked the place is taken, and it
+//! this namespace that has not ended, a process of this machine) keeps its place; from one that cannot be asked the place is taken, and it
 //! ends as soon as it looks again: before its next write, or within a minute.
 
 use std::fs;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::shelf::{Item, Shelf, ShelfError};
+use super::shelf::{Item, Pod, Shelf, ShelfError};
 use super::{PREFIX, failed};
 use crate::state::StateError;
 
@@ -65,7 +65,8 @@ impl Holder {
         }
     }
 
-    fn describe(&self) -> String {
+    /// For people.
+    pub fn describe(&self) -> String {
         let since = i64::try_from(self.since_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let since =
             since.map(|at| format!(", since {}", at.strftime("%Y-%m-%dT%H:%M:%SZ"))).unwrap_or_default();
@@ -164,12 +165,32 @@ fn in_use(place: &str, by: &Holder) -> String {
     )
 }
 
+/// Who holds the state, and how its pod is, where it runs in one. For whoever looks.
+///
+/// # Errors
+/// When it cannot be seen.
+pub async fn holder(shelf: &dyn Shelf) -> Result<Option<(Holder, Option<Pod>)>, StateError> {
+    let name = record();
+    let found = shelf.get(&name).await.map_err(failed("read", &shelf.place(&name)))?;
+    let holder = found.and_then(|item| serde_json::from_slice::<Holder>(&item.content).ok());
+    Ok(match holder {
+        Some(holder) if !holder.pod.is_empty() => {
+            let pod = see(shelf, &holder.pod).await?;
+            Some((holder, Some(pod)))
+        }
+        holder => holder.map(|holder| (holder, None)),
+    })
+}
+
+async fn see(shelf: &dyn Shelf, pod: &str) -> Result<Pod, StateError> {
+    shelf.pod(pod).await.map_err(failed("see", &format!("pod {pod}")))
+}
+
 /// Whether a holder can be seen to be alive.
 async fn is_alive(shelf: &dyn Shelf, other: &Holder, this: &Holder) -> Result<bool, StateError> {
     if !other.pod.is_empty() {
         let same = other.pod == this.pod;
-        return Ok(!same
-            && shelf.pod_runs(&other.pod).await.map_err(failed("see", &format!("pod {}", other.pod)))?);
+        return Ok(!same && see(shelf, &other.pod).await? != Pod::Ended);
     }
     let here = !other.machine.is_empty() && other.machine == this.machine;
     let is_this = (other.pid, &other.started) == (this.pid, &this.started);

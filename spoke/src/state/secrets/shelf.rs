@@ -8,12 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use kube::api::{
     Api, DeleteParams, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams,
 };
-use kube::core::discovery::ApiResource;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
+
+use crate::target::kube::core;
 
 /// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,6 +29,10 @@ const ABOUT: &str = "nave.dev/content";
 pub const STATUS: &str = "nave-spoke-status";
 /// Names in one page of a list.
 const PAGE: u32 = 250;
+/// So long after its time to end is over, a pod counts as ended whatever its status says: where its node is dead nobody
+/// writes that any more. One that runs nevertheless looks within a minute whether the state still is its own (72 s with its
+/// jitter), and before each write.
+pub const LEFT_BEHIND: Duration = Duration::from_secs(90);
 
 /// A Secret's part of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +57,17 @@ pub enum ShelfError {
     Unanswered(String),
 }
 
+/// What is known of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pod {
+    /// It is there.
+    Runs,
+    /// It was told to end, and may be at work still.
+    Ends,
+    /// It is not there, has ended, or had to end [`LEFT_BEHIND`] ago.
+    Ended,
+}
+
 /// Secrets by name.
 #[async_trait]
 pub trait Shelf: Send + Sync + 'static {
@@ -68,8 +85,8 @@ pub trait Shelf: Send + Sync + 'static {
     async fn get_at(&self, name: &str) -> Result<Option<(Item, String)>, ShelfError>;
     /// Writes one if it still is of that version; without one, if it is not there.
     async fn put_at(&self, name: &str, item: &Item, version: Option<&str>) -> Result<(), ShelfError>;
-    /// Whether a pod of the namespace is there and has not ended.
-    async fn pod_runs(&self, pod: &str) -> Result<bool, ShelfError>;
+    /// How a pod of the namespace is.
+    async fn pod(&self, name: &str) -> Result<Pod, ShelfError>;
     /// Writes the ConfigMap with the status.
     async fn show(&self, status: &[u8]) -> Result<(), ShelfError>;
 }
@@ -79,11 +96,6 @@ pub struct ClusterShelf {
     namespace: String,
     client: Client,
     secrets: Api<DynamicObject>,
-}
-
-fn core(kind: &str, plural: &str) -> ApiResource {
-    let [version, kind, plural] = ["v1", kind, plural].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }
 
 impl ClusterShelf {
@@ -166,6 +178,18 @@ fn item(secret: &DynamicObject) -> Item {
     }
 }
 
+/// How a pod is that is there. Its `deletionTimestamp` is when its time to end is over.
+fn standing(pod: &DynamicObject, now: Timestamp) -> Pod {
+    let phase = pod.data.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
+    let over = pod.metadata.deletion_timestamp.as_ref().map(|at| at.0);
+    match over {
+        _ if matches!(phase, "Succeeded" | "Failed") => Pod::Ended,
+        None => Pod::Runs,
+        Some(over) if over.checked_add(LEFT_BEHIND).is_ok_and(|end| end < now) => Pod::Ended,
+        Some(_) => Pod::Ends,
+    }
+}
+
 #[async_trait]
 impl Shelf for ClusterShelf {
     fn place(&self, name: &str) -> String {
@@ -231,15 +255,11 @@ impl Shelf for ClusterShelf {
         }
     }
 
-    async fn pod_runs(&self, pod: &str) -> Result<bool, ShelfError> {
+    async fn pod(&self, name: &str) -> Result<Pod, ShelfError> {
         let pods: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &self.namespace, &core("Pod", "pods"));
-        let found = absent_is_none(limited(pods.get(pod)).await)?;
-        let ended = |pod: &DynamicObject| {
-            let phase = pod.data.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
-            matches!(phase, "Succeeded" | "Failed")
-        };
-        Ok(found.is_some_and(|pod| !ended(&pod)))
+        let found = absent_is_none(limited(pods.get(name)).await)?;
+        Ok(found.map_or(Pod::Ended, |pod| standing(&pod, Timestamp::now())))
     }
 
     async fn show(&self, status: &[u8]) -> Result<(), ShelfError> {
@@ -253,5 +273,33 @@ impl Shelf for ClusterShelf {
         });
         let params = PatchParams::apply(MANAGER).force();
         limited(maps.patch_metadata(STATUS, &params, &Patch::Apply(&body))).await.map(drop).map_err(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_on_a_dead_node_counts_as_ended_once_its_time_to_end_is_long_over() {
+        let now: Timestamp = "2026-03-01T12:00:00Z".parse().expect("a time");
+        let rows = [
+            ("Running", None, Pod::Runs),
+            ("Pending", None, Pod::Runs),
+            ("Unknown", None, Pod::Runs),
+            ("Succeeded", None, Pod::Ended),
+            ("Failed", Some("2026-03-01T12:00:20Z"), Pod::Ended),
+            ("Running", Some("2026-03-01T12:00:20Z"), Pod::Ends),
+            ("Running", Some("2026-03-01T14:00:00Z"), Pod::Ends),
+            ("Running", Some("2026-03-01T11:58:31Z"), Pod::Ends),
+            ("Running", Some("2026-03-01T11:58:29Z"), Pod::Ended),
+            ("Unknown", Some("2026-03-01T09:00:00Z"), Pod::Ended),
+        ];
+        for (phase, over, expected) in rows {
+            let pod =
+                json!({"metadata": {"name": "a", "deletionTimestamp": over}, "status": {"phase": phase}});
+            let pod: DynamicObject = serde_json::from_value(pod).expect("a pod");
+            assert_eq!(standing(&pod, now), expected, "{phase} {over:?}");
+        }
     }
 }

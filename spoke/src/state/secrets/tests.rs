@@ -6,7 +6,8 @@ use nave_placement::Digest;
 
 use super::super::contract::check;
 use super::super::{Files, State};
-use super::owner::Holder;
+use super::owner::{Holder, holder as holds};
+use super::shelf::Pod;
 use super::*;
 
 /// Secrets in memory, behind an API server that goes away after some writes.
@@ -16,7 +17,7 @@ struct Fake {
     writes: AtomicUsize,
     reads: AtomicUsize,
     dies_after: AtomicUsize,
-    pods: Mutex<BTreeSet<String>>,
+    pods: Mutex<BTreeMap<String, Pod>>,
 }
 
 impl Fake {
@@ -86,8 +87,8 @@ impl Shelf for Fake {
         self.put(name, item).await
     }
 
-    async fn pod_runs(&self, pod: &str) -> Result<bool, ShelfError> {
-        Ok(self.pods.lock().expect("no test panics with it").contains(pod))
+    async fn pod(&self, name: &str) -> Result<Pod, ShelfError> {
+        Ok(self.pods.lock().expect("no test panics with it").get(name).copied().unwrap_or(Pod::Ended))
     }
 
     async fn show(&self, _: &[u8]) -> Result<(), ShelfError> {
@@ -182,14 +183,24 @@ async fn what_is_there_already_is_not_written_again() {
 async fn a_second_spoke_is_told_who_has_the_state_unless_that_one_is_gone() {
     let fake = Fake::new();
     let holder = |pod: &str| Holder { pod: pod.to_owned(), ..Holder::this_process(Some(pod.to_owned())) };
-    fake.pods.lock().expect("free").extend(["nave-spoke-1".to_owned(), "nave-spoke-2".to_owned()]);
+    let pod = |name: &str, is: Pod| {
+        fake.pods.lock().expect("free").insert(name.to_owned(), is);
+    };
+    pod("nave-spoke-1", Pod::Runs);
+    pod("nave-spoke-2", Pod::Runs);
     let first = Secrets::open(fake.clone(), holder("nave-spoke-1")).await.expect("the first");
     let refused = Secrets::open(fake.clone(), holder("nave-spoke-2")).await.map(drop);
     let refused = refused.expect_err("the first lives").to_string();
     assert!(refused.contains("in use by another spoke, pod nave-spoke-1"), "{refused}");
     first.still_held().await.expect("still the first's");
 
-    fake.pods.lock().expect("free").remove("nave-spoke-1");
+    // Told to end, it may still be at work.
+    pod("nave-spoke-1", Pod::Ends);
+    Secrets::open(fake.clone(), holder("nave-spoke-2")).await.map(drop).expect_err("the first may live");
+    let (seen, how) = holds(&*fake).await.expect("readable").expect("somebody");
+    assert_eq!((seen.pod.as_str(), how), ("nave-spoke-1", Some(Pod::Ends)));
+
+    pod("nave-spoke-1", Pod::Ended);
     let second = Secrets::open(fake.clone(), holder("nave-spoke-2")).await.expect("the first is gone");
     second.write("boot", b"1").await.expect("written");
     assert!(matches!(first.still_held().await, Err(StateError::InUse(_))), "the first learns of it");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::CHANGED;
-use super::redact::{LAST_APPLIED, is_secret};
+use super::redact::{LAST_APPLIED, hide_within, is_secret, may_show};
 
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,16 +89,21 @@ fn content(object: &Value, bookkeeping: &[&str]) -> Value {
 
 /// A Secret's content: that it differs may be told, what it is may not.
 fn hide(change: &mut Change) {
-    let is_content = ["/data", "/stringData"].iter().any(|at| change.path.starts_with(at));
-    // A change of the whole object has the content within.
-    if is_content || change.path.is_empty() {
-        for value in [&mut change.live, &mut change.wanted].into_iter().flatten() {
-            match value {
-                Value::Object(values) if !change.path.is_empty() => {
-                    values.values_mut().for_each(|value| *value = CHANGED.into());
-                }
-                value => *value = CHANGED.into(),
+    let mut steps = change.path.splitn(4, '/').skip(1);
+    let steps = [steps.next(), steps.next(), steps.next()];
+    for value in [&mut change.live, &mut change.wanted].into_iter().flatten() {
+        match (steps, &mut *value) {
+            ([Some("metadata"), Some("annotations"), None], Value::Object(all)) => {
+                let hidden = all.iter_mut().filter(|(name, _)| !may_show(name));
+                hidden.for_each(|(_, value)| *value = CHANGED.into());
             }
+            ([Some("metadata"), Some("annotations"), Some(name)], _)
+                if may_show(&name.replace("~1", "/").replace("~0", "~")) => {}
+            ([Some("metadata"), Some(field), _], _) if field != "annotations" => {}
+            ([Some("type" | "immutable"), ..], _) => {}
+            // A change of the whole object has the content within.
+            ([None, ..], value) => *value = CHANGED.into(),
+            (_, value) => hide_within(value, CHANGED),
         }
     }
 }
@@ -287,6 +292,53 @@ mod tests {
         let bare = json!({"apiVersion": "v1", "kind": "Secret"});
         let told = serde_json::to_string(&changes(&bare, &live, &[])).expect("JSON");
         assert!(!told.contains("canary") && told.contains("\"a\""), "the keys are shown: {told}");
+    }
+
+    #[test]
+    fn neither_an_annotation_nor_another_kind_shows_a_secret() {
+        let secret = |annotations: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"annotations": annotations, "labels": {"a": "b"}}});
+        let db = |mark: Value, pin: u64| json!({"apiVersion": "x/v1", "kind": "Db", "metadata": {"annotations": mark}, "spec": {"pin": pin, "of": ["canary"]}});
+        let marked = json!({"nave.dev/secret": "true"});
+        let rows = [
+            // What is there, what shall be there, what is told of it.
+            (
+                secret(json!({"kapp.k14s.io/original": "canary", "nave.dev/app": "main/web"})),
+                secret(json!({"nave.dev/app": "main/shop"})),
+                vec![
+                    ("/metadata/annotations/kapp.k14s.io~1original", json!(CHANGED), Value::Null),
+                    ("/metadata/annotations/nave.dev~1app", json!("main/web"), json!("main/shop")),
+                ],
+            ),
+            (
+                secret(Value::Null),
+                secret(json!({"a": "canary"})),
+                vec![("/metadata/annotations", Value::Null, json!({"a": CHANGED}))],
+            ),
+            (
+                db(marked.clone(), 17),
+                db(marked.clone(), 42),
+                vec![("/spec/pin", json!(CHANGED), json!(CHANGED))],
+            ),
+            // The value that it had while it was encrypted.
+            (
+                db(marked, 17),
+                db(json!({"nave.dev/app": "x"}), 42),
+                vec![
+                    ("/metadata/annotations/nave.dev~1secret", json!("true"), Value::Null),
+                    ("/metadata/annotations/nave.dev~1app", Value::Null, json!("x")),
+                    ("/spec/pin", json!(CHANGED), json!(CHANGED)),
+                ],
+            ),
+            (db(json!({}), 17), db(json!({}), 42), vec![("/spec/pin", json!(17), json!(42))]),
+        ];
+        for (live, wanted, expected) in rows {
+            let found = changes(&live, &wanted, &[]);
+            let told: Vec<_> = found
+                .iter()
+                .map(|c| (&*c.path, c.live.clone().unwrap_or_default(), c.wanted.clone().unwrap_or_default()))
+                .collect();
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

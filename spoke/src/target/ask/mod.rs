@@ -20,9 +20,10 @@ pub mod redact;
 use changes::Change;
 use nave_placement::AppKey;
 use nave_placement::catalog::Treatment;
-use nave_placement::render::Resolved;
+use nave_placement::render::{Resolved, SECRET};
 use nave_proto::limits::ANSWER;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::TargetError;
 use crate::plan::{Ignored, Terms};
@@ -232,6 +233,11 @@ impl Budget {
         let json = serde_json::to_vec(document).map_err(|e| Refusal(format!("no JSON: {e}")))?;
         Ok(Answer { json, truncated: self.truncated })
     }
+}
+
+/// Whether nobody would see a difference between two objects: what says that one is a secret is none.
+pub fn is_equal(live: &Value, wanted: &Value) -> bool {
+    changes::changes(live, wanted, &[SECRET]).is_empty()
 }
 
 /// Stands for a value that may not leave the cluster.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::ObjectKey;
-use nave_placement::render::Resolved;
+use nave_placement::render::{Resolved, SECRET};
 use nave_placement::select::Selector;
 use serde_json::Value;
 
@@ -142,13 +142,15 @@ pub fn diff(
     for wanted in &inquiry.wanted {
         let (state, changes, problem) = match look_opened(wanted, &look) {
             Ok(None) => (DiffState::Absent, Vec::new(), None),
-            Ok(Some(there)) => match inquiry.heeded(wanted, changes(&there.live, &wanted.object, &[])) {
-                same if same.is_empty() => {
-                    answer.equal += 1;
-                    continue;
+            Ok(Some(there)) => {
+                match inquiry.heeded(wanted, changes(&there.live, &wanted.object, &[SECRET])) {
+                    same if same.is_empty() => {
+                        answer.equal += 1;
+                        continue;
+                    }
+                    changes => (DiffState::Differs, changes, None),
                 }
-                changes => (DiffState::Differs, changes, None),
-            },
+            }
             Err(problem) => (DiffState::Unknown, Vec::new(), Some(problem)),
         };
         let found = ObjectDiff { object: wanted.key.clone(), state, changes, problem };
@@ -181,7 +183,7 @@ pub fn adoption(
             Ok(None) => of(AdoptionState::Absent, None),
             Ok(Some(There { ours: true, .. })) => of(AdoptionState::Ours, None),
             Ok(Some(There { live, .. })) => {
-                let changes = inquiry.heeded(wanted, changes(&live, &wanted.object, &[]));
+                let changes = inquiry.heeded(wanted, changes(&live, &wanted.object, &[SECRET]));
                 let state = if changes.is_empty() { AdoptionState::Equal } else { AdoptionState::Differs };
                 ObjectAdoption { changes, managers: managers(&live, ""), ..of(state, None) }
             }

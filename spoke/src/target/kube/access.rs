@@ -3,11 +3,12 @@
 //! In: a verb, a resource, a place. Out: yes or no. Never: tries a thing in order to find out.
 
 use kube::api::PostParams;
-use kube::core::discovery::ApiResource;
 use nave_placement::AppKey;
 use serde_json::{Value, json};
 
+use super::kinds::builtin;
 use super::marks::Marks;
+use super::timings::Timings;
 use super::wire::{Wire, path};
 use crate::target::TargetError;
 
@@ -45,7 +46,7 @@ impl std::fmt::Display for Right {
 /// # Errors
 /// When the API server does not say.
 pub async fn may(client: &kube::Client, right: &Right) -> Result<bool, TargetError> {
-    let wire = Wire::new(client.clone());
+    let wire = Wire::new(client.clone(), Timings::default());
     let body = json!({
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",
@@ -54,13 +55,7 @@ pub async fn may(client: &kube::Client, right: &Right) -> Result<bool, TargetErr
             "namespace": right.namespace, "name": right.name,
         }},
     });
-    let reviews = ApiResource {
-        group: "authorization.k8s.io".to_owned(),
-        version: "v1".to_owned(),
-        api_version: "authorization.k8s.io/v1".to_owned(),
-        kind: "SelfSubjectAccessReview".to_owned(),
-        plural: "selfsubjectaccessreviews".to_owned(),
-    };
+    let reviews = builtin("authorization.k8s.io", "SelfSubjectAccessReview", "selfsubjectaccessreviews");
     let request = path(&reviews, "").create(&PostParams::default(), body.to_string().into_bytes());
     let answer = wire.send(request).await?.body;
     Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())

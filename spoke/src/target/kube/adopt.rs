@@ -90,7 +90,7 @@ impl Shared {
         for change in &mut found {
             change.manager = books::owner(live, &change.path, live);
         }
-        let found = Arc::new(hide(key, found));
+        let found = Arc::new(hide(&work.wanted.object, found));
         self.notes.compare(key, version, content, found.clone());
         Ok(found)
     }

@@ -4,9 +4,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::core::discovery::ApiResource;
 use zeroize::Zeroizing;
 
+use super::kinds::core;
 use super::shared::{Shared, text};
 use crate::target::TargetError;
 
@@ -18,10 +18,7 @@ const KEYS: [&str; 2] = ["/data/age.agekey", "/data/identity"];
 impl Shared {
     /// The identities; `None` where the Secret is absent. A spoke that may not read it has been given none.
     pub async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {
-        let [version, kind, plural] = ["v1", "Secret", "secrets"].map(str::to_owned);
-        let secrets =
-            ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural };
-        let found = match self.wire.get(&secrets, &self.marks.namespace, NAME).await {
+        let found = match self.wire.get(&core("Secret", "secrets"), &self.marks.namespace, NAME).await {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(None),
             Err(problem) if problem.code == 403 => return Ok(None),

@@ -148,8 +148,8 @@ impl Shared {
                 }
                 Err(problem) => problem,
             };
-            if let TargetError::Immutable(why) = &problem.error {
-                return if work.how.recreate { self.recreate(work, why).await } else { Err(stays(key, why)) };
+            if work.how.recreate && matches!(problem.error, TargetError::Immutable(_)) {
+                return Err(problem.error);
             }
             if problem.contested.is_empty() || take {
                 return Err(self.failed(work, problem).await);

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use kube::api::ListParams;
-use kube::core::discovery::ApiResource;
 use nave_placement::fleet::{Fact, Facts, KubernetesVersion};
 use nave_proto::limits::FACT;
 use serde_json::Value;
 
 use self::nodes::{Nodes, data, property, taken, the_one};
 use super::inventory::config_maps;
+use super::kinds::core;
 use super::problem::Problem;
 use super::quantity::Amounts;
 use super::shared::{Shared, text};
@@ -131,12 +131,6 @@ impl Shared {
             listed => listed.map(|()| Some(found)),
         }
     }
-}
-
-/// A kind of the core group.
-fn core(kind: &str, plural: &str) -> ApiResource {
-    let [version, kind, plural] = ["v1", kind, plural].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }
 
 fn fact<T>(known: Option<T>) -> Fact<T> {

@@ -14,6 +14,8 @@ use super::problem::Problem;
 
 /// Requests at once: enough to keep a small API server busy, few enough for the fair share of one client.
 const AT_ONCE: usize = 16;
+/// Lists and watches that nobody waits for, at once beside these: that one group hangs holds up nobody's turn.
+const STREAMS_AT_ONCE: usize = 4;
 /// A server that does not answer is asked again so much later, by whoever comes first.
 const CLOSED_MIN: Duration = Duration::from_millis(250);
 const CLOSED_MAX: Duration = Duration::from_secs(15);
@@ -23,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 
 pub(super) struct Gate {
-    under_way: Semaphore,
+    calls: Semaphore,
+    streams: Semaphore,
     closed: Mutex<Closed>,
 }
 
@@ -31,6 +34,15 @@ struct Closed {
     until: Instant,
     backoff: Backoff,
     why: String,
+}
+
+/// For whom a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// For somebody who waits for the answer.
+    Calls,
+    /// For a stream.
+    Streams,
 }
 
 /// How it stands with the gate.
@@ -45,7 +57,8 @@ impl Default for Gate {
     fn default() -> Self {
         let backoff = Backoff::new(CLOSED_MIN, CLOSED_MAX);
         let closed = Closed { until: Instant::now(), backoff, why: String::new() };
-        Self { under_way: Semaphore::new(AT_ONCE), closed: Mutex::new(closed) }
+        let (calls, streams) = (Semaphore::new(AT_ONCE), Semaphore::new(STREAMS_AT_ONCE));
+        Self { calls, streams, closed: Mutex::new(closed) }
     }
 }
 
@@ -55,8 +68,12 @@ impl Gate {
     }
 
     /// Leave to send one request, held while it is under way.
-    pub async fn enter(&self) -> Result<SemaphorePermit<'_>, Problem> {
-        let permit = self.under_way.acquire().await.map_err(Problem::unanswered)?;
+    pub async fn enter(&self, lane: Lane) -> Result<SemaphorePermit<'_>, Problem> {
+        let lane = match lane {
+            Lane::Calls => &self.calls,
+            Lane::Streams => &self.streams,
+        };
+        let permit = lane.acquire().await.map_err(Problem::unanswered)?;
         loop {
             match self.now(Instant::now()) {
                 Now::Open => return Ok(permit),

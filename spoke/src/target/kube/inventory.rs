@@ -18,7 +18,8 @@ use kube::core::discovery::ApiResource;
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde_json::{Map, Value, json};
 
-use super::marks::{APP, Marks, PART_OF, annotation, app_mark};
+use super::kinds::core;
+use super::marks::{APP, Marks, annotation, app_mark};
 use super::own_namespace;
 use super::problem::Problem;
 use super::shared::{Shared, text};
@@ -100,8 +101,8 @@ impl Shared {
             let inventory = match listed.inventory_of(&app, &parent) {
                 Ok(inventory) => inventory,
                 Err(why) => {
-                    tracing::warn!(%app, why, "a damaged inventory is rebuilt from the app's objects");
-                    self.rebuild(&app, annotation(&parent, KINDS).unwrap_or_default()).await?
+                    tracing::warn!(%app, why, "a damaged inventory is to be rebuilt from the app's objects");
+                    Inventory { partial: true, ..Inventory::default() }
                 }
             };
             let stamp = text(&parent, "/data/stamp").to_owned();
@@ -111,33 +112,6 @@ impl Shared {
         }
         *self.stored.known() = known;
         Ok(found)
-    }
-
-    /// The objects of these kinds that carry the app's marks.
-    async fn rebuild(&self, app: &AppKey, kinds: &str) -> Result<Inventory, TargetError> {
-        let labels = format!("{PART_OF}={}", self.marks.set_id(app));
-        let mut inventory = Inventory::default();
-        for kind in kinds.split(',').filter(|k| !k.is_empty()) {
-            let (kind, group) = kind.split_once('.').unwrap_or((kind, ""));
-            let of = |live: &Value| ObjectKey {
-                group: group.to_owned(),
-                kind: kind.to_owned(),
-                namespace: text(live, "/metadata/namespace").to_owned(),
-                name: text(live, "/metadata/name").to_owned(),
-            };
-            let Some(resource) = self.resource_now(&of(&Value::Null)).await? else { continue };
-            let each = |live: Value| {
-                let key = of(&live);
-                if self.marks.is_ours(&key, &live) {
-                    inventory.objects.insert(key);
-                }
-            };
-            let mut each = each;
-            for namespace in self.everywhere() {
-                self.wire.list(&resource, namespace, Some(&labels), true, &mut each).await?;
-            }
-        }
-        Ok(inventory)
     }
 
     pub async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
@@ -388,8 +362,7 @@ pub(super) fn app_of(parent: &Value) -> Result<AppKey, String> {
 }
 
 pub(super) fn config_maps() -> ApiResource {
-    let [version, kind, plural] = ["v1", "ConfigMap", "configmaps"].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
+    core("ConfigMap", "configmaps")
 }
 
 #[cfg(test)]

@@ -7,15 +7,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use kube::core::discovery::ApiResource;
-use kube::core::discovery::v2::{APIGroupDiscovery, APIGroupDiscoveryList};
+use kube::core::discovery::v2::{ACCEPT_AGGREGATED_DISCOVERY_V2, APIGroupDiscovery, APIGroupDiscoveryList};
+use kube::core::request::Error as BuildError;
 use nave_placement::render::{Scope, Scopes};
 use serde_json::Value;
 
 use super::problem::Problem;
-use super::wire::{Wire, limited};
+use super::wire::Wire;
 
 /// How many discovery documents are asked for at once, where they are not aggregated.
 const AT_ONCE: usize = 4;
+
+/// A kind of the core group, which every API server serves.
+pub fn core(kind: &str, plural: &str) -> ApiResource {
+    builtin("", kind, plural)
+}
+
+/// A kind that every API server serves in v1 of its group.
+pub fn builtin(group: &str, kind: &str, plural: &str) -> ApiResource {
+    let [group, version, kind, plural] = [group, "v1", kind, plural].map(str::to_owned);
+    let api_version = if group.is_empty() { version.clone() } else { format!("{group}/{version}") };
+    ApiResource { group, version, api_version, kind, plural }
+}
 
 /// One kind of a group.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,6 +106,11 @@ impl Kinds {
         self.silent.contains(group)
     }
 
+    /// Groups that are there and could not be asked, or not for all of their kinds.
+    pub fn silent(&self) -> Vec<String> {
+        self.silent.iter().map(|group| group.to_string()).collect()
+    }
+
     /// Groups and kinds that a lower-case plural or kind may mean, the core group first; with `only`, of this group.
     pub fn named(&self, name: &str, only: Option<&str>) -> Vec<(String, String)> {
         let groups = self.groups.iter().filter(|(group, _)| only.is_none_or(|only| only == &***group));
@@ -118,13 +136,13 @@ impl Kinds {
 
     /// `None` where the server has no aggregated documents (before v1.26): it answers with an empty list, or of another kind.
     async fn ask_aggregated(&self, wire: &Wire) -> Result<Option<Self>, Problem> {
-        let groups = match limited(wire.client.list_api_groups_aggregated()).await {
-            Ok(groups) if !groups.items.is_empty() => groups,
+        let groups = match aggregated(wire, "/apis").await {
+            Ok(Some(groups)) if !groups.items.is_empty() => groups,
             Ok(_) => return Ok(None),
             Err(problem) if problem.code == 406 => return Ok(None),
             Err(problem) => return Err(problem),
         };
-        let core: APIGroupDiscoveryList = limited(wire.client.list_core_api_versions_aggregated()).await?;
+        let Some(core) = aggregated(wire, "/api").await? else { return Ok(None) };
         let mut found = Self::default();
         for document in groups.items.into_iter().chain(core.items) {
             let name = document.metadata.as_ref().and_then(|m| m.name.clone()).unwrap_or_default();
@@ -194,6 +212,13 @@ impl Kinds {
             self.groups.insert(name.into(), group);
         }
     }
+}
+
+/// An aggregated document; `None` where the answer is something else.
+async fn aggregated(wire: &Wire, at: &str) -> Result<Option<APIGroupDiscoveryList>, Problem> {
+    let request = http::Request::get(at).header(http::header::ACCEPT, ACCEPT_AGGREGATED_DISCOVERY_V2);
+    let answer = wire.send(request.body(Vec::new()).map_err(BuildError::BuildRequest)).await?;
+    Ok(serde_json::from_value(answer.body).ok())
 }
 
 /// Name and versions of a group, the preferred version first.

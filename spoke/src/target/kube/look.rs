@@ -264,7 +264,7 @@ impl Shared {
         };
         let body = self.marks.marked(app, key, &wanted.object, terms.ignored_fields());
         let told = |differences: &[Difference]| {
-            hide(key, differences.iter().map(|d| told(&body, live, d)).collect())
+            hide(&wanted.object, differences.iter().map(|d| told(&body, live, d)).collect())
         };
         let yields = |d: &Difference| {
             terms.conflicts == Conflicts::Yield

@@ -6,7 +6,8 @@
 //!
 //! | module | in | out |
 //! |---|---|---|
-//! | `wire`, `gate`, `problem` | a request | its answer, or one of four kinds of failure |
+//! | `wire`, `gate`, `problem` | a request | its answer, or which kind of failure |
+//! | `stream`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
@@ -49,7 +50,9 @@ mod sent;
 mod settle;
 mod shared;
 mod sightings;
+mod stream;
 mod survey;
+mod timings;
 mod watch;
 mod wire;
 
@@ -72,15 +75,17 @@ use tokio_util::task::AbortOnDropHandle;
 use zeroize::Zeroizing;
 
 use self::kinds::Kinds;
+pub use self::kinds::{builtin, core};
 use self::marks::Marks;
 use self::settle::Settling;
 use self::shared::{Shared, text};
+pub use self::timings::Timings;
 use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::ask::{Answer, Inquiry, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Free, Inventory, Missing, Owned, Seen, Target, TargetError,
-    Write,
+    Applied, Behalf, Changed, Claims, Deleted, Free, Inventory, Missing, Owned, Rebuilt, Seen, Target,
+    TargetError, Write,
 };
 use crate::pause::Pauses;
 
@@ -94,13 +99,17 @@ pub struct Options {
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig other than its current one.
     pub context: Option<String>,
-    /// The spoke's own namespace; created if absent. No app may touch it.
+    /// The spoke's own namespace. No app may touch it.
     pub namespace: String,
+    /// Whether it is made where it is absent: by who moves in, never by who only looks, or moves out.
+    pub create_namespace: bool,
     /// The only namespaces that it may look at, where its rights do not cover all; empty: all.
     pub namespaces: Vec<String>,
     /// The UID by which the spoke knows the cluster already. Where its own namespace stood for the cluster, it still does,
     /// whoever looks now, and with whatever rights.
     pub uid: Option<String>,
+    /// How long the API server is waited for, and how often it is asked again.
+    pub timings: Timings,
 }
 
 impl Default for Options {
@@ -109,8 +118,10 @@ impl Default for Options {
             kubeconfig: None,
             context: None,
             namespace: DEFAULT_NAMESPACE.to_owned(),
+            create_namespace: true,
             namespaces: Vec::new(),
             uid: None,
+            timings: Timings::default(),
         }
     }
 }
@@ -128,7 +139,7 @@ pub struct KubeTarget {
 }
 
 impl KubeTarget {
-    /// Connects: makes the spoke's namespace where it is absent, learns the cluster's UID and what it serves.
+    /// Connects: makes the spoke's namespace where that is asked for, learns the cluster's UID and what it serves.
     ///
     /// # Errors
     /// [`TargetError::Refused`] when the configuration cannot be used or the cluster denies what a spoke needs;
@@ -138,8 +149,10 @@ impl KubeTarget {
     /// Outside a tokio runtime.
     pub async fn connect(options: Options) -> Result<Self, TargetError> {
         let (client, url) = client(&options).await?;
-        let wire = Wire::new(client);
-        own_namespace(&wire, &options.namespace).await?;
+        let wire = Wire::new(client, options.timings.clone());
+        if options.create_namespace {
+            own_namespace(&wire, &options.namespace).await?;
+        }
         let cluster = cluster_uid(&wire, &options).await?;
         let kinds = Kinds::default().ask(&wire).await?;
         let uid = cluster.clone();
@@ -179,6 +192,13 @@ pub async fn client(options: &Options) -> Result<(Client, String), TargetError> 
         config.proxy_url = None;
     }
     let url = config.cluster_url.to_string();
+    // Said here and without the URL, which has a password at times.
+    if let Some(scheme) = config.proxy_url.as_ref().and_then(http::Uri::scheme_str)
+        && !matches!(scheme, "http" | "https" | "socks5")
+    {
+        let why = format!("the kubeconfig's proxy-url begins with {scheme}; use http, https or socks5");
+        return Err(TargetError::Refused(format!("no client for {url}: {why}")));
+    }
     let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
     Ok((Client::try_from(config).map_err(refused)?, url))
 }
@@ -199,8 +219,7 @@ async fn configuration(options: &Options) -> Result<Config, TargetError> {
 }
 
 fn namespaces() -> ApiResource {
-    let [version, kind, plural] = ["v1", "Namespace", "namespaces"].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
+    core("Namespace", "namespaces")
 }
 
 async fn namespace_uid(wire: &Wire, name: &str) -> Result<String, TargetError> {
@@ -306,7 +325,7 @@ impl Target for KubeTarget {
         self.shared.inventories().await
     }
 
-    async fn rebuild(&self, apps: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    async fn rebuild(&self, apps: &Missing) -> Rebuilt {
         self.shared.search(apps).await
     }
 
@@ -342,6 +361,10 @@ impl Target for KubeTarget {
 
     async fn delete(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<Deleted, TargetError> {
         self.shared.delete(of, key).await
+    }
+
+    async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
+        self.shared.make_way(of, object).await
     }
 
     async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {

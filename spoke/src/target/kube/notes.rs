@@ -100,6 +100,15 @@ impl Notes {
         locked(&self.by_object).remove(&self.at(key));
     }
 
+    /// It is ours no more: nothing of it is needed again.
+    pub fn left(&self, key: &ObjectKey) {
+        let at = self.at(key);
+        locked(&self.by_object).remove(&at);
+        locked(&self.fights).remove(&at);
+        locked(&self.compared).remove(&at);
+        locked(&self.adopted).remove(&at);
+    }
+
     /// A foreign change is put back now.
     pub fn corrected(&self, key: &ObjectKey, drift: Drift, now: Instant) {
         let mut fights = locked(&self.fights);
@@ -160,6 +169,18 @@ mod tests {
 
     fn key() -> ObjectKey {
         ObjectKey { group: String::new(), kind: "ConfigMap".into(), namespace: "d".into(), name: "a".into() }
+    }
+
+    #[test]
+    fn of_what_is_ours_no_more_nothing_is_kept() {
+        let notes = Notes::default();
+        notes.set(&key(), Note { ours: true, ..Note::default() });
+        notes.adopt(&key(), "kubectl");
+        notes.compare(&key(), 1, 1, Arc::default());
+        notes.corrected(&key(), Drift { fields: 1, values: 1 }, Instant::now());
+        notes.left(&key());
+        assert!(locked(&notes.by_object).is_empty() && locked(&notes.fights).is_empty());
+        assert!(locked(&notes.compared).is_empty() && locked(&notes.adopted).is_empty());
     }
 
     #[test]

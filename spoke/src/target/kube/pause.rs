@@ -6,10 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
-use kube::Api;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
 use nave_placement::AppKey;
 use nave_proto::backoff::jittered;
 use serde_json::Value;
@@ -20,8 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::inventory::{SELECTOR, app_of, config_maps};
 use super::marks::annotation;
 use super::namespaces;
-use super::shared::Shared;
-use super::watch::Meta;
+use super::shared::{Shared, text};
+use super::stream::{Event, Stream};
 use crate::pause::{ANNOTATION, Pause, Pauses, REASON};
 use crate::target::TargetError;
 
@@ -29,9 +25,6 @@ use crate::target::TargetError;
 const FRESH: Duration = Duration::from_secs(4);
 /// How often the spoke's namespace is looked at for a pause of everything: one small request.
 const LOOK: Duration = Duration::from_secs(15);
-
-/// Metadata of so many inventories is held at once while they are listed.
-const PAGE: u32 = 50;
 
 /// Apps that are paused, as the last look at the inventories showed, and when that was.
 #[derive(Default)]
@@ -65,19 +58,27 @@ pub(super) fn follow(shared: &Arc<Shared>, runtime: &Handle) -> [AbortOnDropHand
 
 /// The annotations of the inventories, by a watch of their metadata.
 async fn follow_apps(shared: Arc<Shared>) {
-    let own = &shared.marks.namespace;
-    let api: Api<Meta> = Api::namespaced_with(shared.wire.client.clone(), own, &config_maps());
-    let config = watcher::Config::default().labels(SELECTOR).page_size(PAGE);
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+    let maps = Arc::new(config_maps());
+    let mut events = Stream::of(&shared.wire, &maps, &shared.marks.namespace, Some(SELECTOR));
     let mut known: BTreeMap<String, String> = BTreeMap::new();
-    while let Some(event) = events.next().await {
-        let (Ok(Event::Apply(object)) | Ok(Event::InitApply(object))) = event else { continue };
-        let name = object.metadata.name.unwrap_or_default();
-        let said = object.metadata.annotations.and_then(|mut annotations| annotations.remove(ANNOTATION));
-        if known.get(&name) != said.as_ref() {
+    loop {
+        let (object, said) = match events.next().await {
+            Ok(Event::Changed(object) | Event::Listed(object)) => {
+                let said = annotation(&object, ANNOTATION).map(str::to_owned);
+                (object, said)
+            }
+            Ok(Event::Deleted(object)) => (object, None),
+            Ok(Event::Begun | Event::Complete) => continue,
+            Err(problem) => {
+                tracing::debug!(error = %problem.error, "pauses of apps are heard of a little later");
+                continue;
+            }
+        };
+        let name = text(&object, "/metadata/name");
+        if known.get(name) != said.as_ref() {
             match said {
-                Some(said) => drop(known.insert(name, said)),
-                None => drop(known.remove(&name)),
+                Some(said) => drop(known.insert(name.to_owned(), said)),
+                None => drop(known.remove(name)),
             }
             shared.paused.forget();
             shared.tell(|_| {});
@@ -103,12 +104,9 @@ impl Shared {
     /// One request, and now and then a list of the inventories' metadata.
     pub async fn pauses(&self) -> Result<Pauses, TargetError> {
         let own = &self.marks.namespace;
-        let all = match self.wire.get(&namespaces(), "", own).await {
-            Ok(namespace) => namespace.as_ref().and_then(pause_of),
-            // Rights that leave this out leave pausing to the apps' own annotations; `spoke doctor` says so.
-            Err(problem) if problem.code == 403 => None,
-            Err(problem) => return Err(problem.into()),
-        };
+        // Also where it is forbidden: what cannot be seen is not absent, and rights that are away for a moment lift no pause.
+        let namespace = self.wire.get(&namespaces(), "", own).await?;
+        let all = namespace.as_ref().and_then(pause_of);
         if let Some(apps) = self.paused.fresh() {
             return Ok(Pauses { all, apps });
         }

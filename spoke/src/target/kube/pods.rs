@@ -4,9 +4,9 @@
 //! Never: changes the verdict itself, asks for more than one page of pods.
 
 use kube::api::ListParams;
-use kube::core::discovery::ApiResource;
 use serde_json::Value;
 
+use super::kinds::core;
 use super::shared::{Shared, text};
 use super::wire::path;
 use crate::observe::health;
@@ -36,11 +36,8 @@ impl Selected {
 impl Shared {
     /// Adds the worst pod's words to a workload's health; where pods cannot be read, the workload's words stand alone.
     pub async fn explain_by_pods(&self, namespace: &str, selected: &Selected, health: &mut Health) {
-        let kind = ["v1", "", "Pod", "pods"].map(str::to_owned);
-        let [version, group, name, plural] = kind;
-        let pods = ApiResource { group, api_version: version.clone(), version, kind: name, plural };
         let params = ListParams::default().labels(&selected.0).limit(PODS);
-        let answer = match self.wire.send(path(&pods, namespace).list(&params)).await {
+        let answer = match self.wire.send(path(&core("Pod", "pods"), namespace).list(&params)).await {
             Ok(answer) => answer.body,
             Err(problem) => {
                 return tracing::debug!(namespace, error = %problem.error, "pods could not be read");

@@ -1,4 +1,4 @@
-//! Problem: what an API server (or the way to it) answered becomes one of the four ways in which a target fails.
+//! Problem: what an API server (or the way to it) answered becomes one of the ways in which a target fails.
 //!
 //! In: HTTP status and `Status` body, or the error of a request that got no answer. Out: [`Problem`].
 //! Never: retries, and never takes "could not see" for "is not there".
@@ -17,6 +17,10 @@ pub(super) struct Problem {
     pub error: TargetError,
     /// The fields that others own, where a server-side apply met them: the field as the server writes it, and the manager.
     pub contested: Vec<(String, String)>,
+    /// An object of this name is there already.
+    pub name_is_taken: bool,
+    /// An address or a port is somebody's already; of an object that is there, its own.
+    pub is_allocated: bool,
     /// The server said so of exactly the object (or group) that was asked for.
     named: bool,
 }
@@ -30,7 +34,9 @@ impl Problem {
         });
         let named = status.details.as_ref().is_some_and(|d| !d.name.is_empty());
         let contested = contested(&status);
-        Self { code, error: classify(code, &status), contested, named }
+        let name_is_taken = code == 409 && status.reason == "AlreadyExists";
+        let is_allocated = code == 422 && all_causes(&status, |said| said.contains("already allocated"));
+        Self { code, error: classify(code, &status), contested, name_is_taken, is_allocated, named }
     }
 
     /// No answer.
@@ -39,6 +45,8 @@ impl Problem {
             code: 0,
             error: TargetError::Unreachable(what.to_string()),
             contested: Vec::new(),
+            name_is_taken: false,
+            is_allocated: false,
             named: false,
         }
     }
@@ -74,6 +82,9 @@ const AT_FAULT_IS_THE_OBJECT: &[&str] = &[
     "duplicate entries for key",
 ];
 
+/// What the server says when it could not ask a webhook: itself it is well, and so may be all other objects.
+const OF_A_WEBHOOK: &[&str] = &["failed calling webhook", "failed to call webhook", "conversion webhook for"];
+
 fn classify(code: u16, status: &Status) -> TargetError {
     let message = said(code, status);
     match code {
@@ -82,14 +93,16 @@ fn classify(code: u16, status: &Status) -> TargetError {
         }
         404 if status.details.as_ref().is_some_and(|d| !d.name.is_empty()) => TargetError::Refused(message),
         404 => TargetError::NotServed(message),
-        409 if is_immutable(&message) => TargetError::Immutable(message),
         409 => conflict(status).map_or(TargetError::Unreachable(message), TargetError::Conflict),
         // A namespace on its way out; it may be created again once it is gone.
         403 if message.contains("is being terminated") => TargetError::Terminating { message, stuck: false },
         403 if message.contains("cannot ") && message.contains("is forbidden: User") => {
             TargetError::Forbidden(message)
         }
-        400 | 403 | 422 | 500 if is_immutable(&message) => TargetError::Immutable(message),
+        422 if all_causes(status, is_immutable) => TargetError::Immutable(message),
+        500.. if OF_A_WEBHOOK.iter().any(|known| message.contains(known)) => {
+            TargetError::WebhookDown(message)
+        }
         500 if AT_FAULT_IS_THE_OBJECT.iter().any(|known| message.contains(known)) => {
             TargetError::Refused(message)
         }
@@ -112,7 +125,7 @@ fn of_namespace(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|d| d.kind == "namespaces" && !d.name.is_empty())
 }
 
-/// What API servers say of a field that cannot be changed, whatever the code.
+/// What API servers say of a field that cannot be changed.
 const IMMUTABLE: &[&str] = &[
     "field is immutable",
     "is immutable after creation",
@@ -130,6 +143,13 @@ const IMMUTABLE: &[&str] = &[
 
 fn is_immutable(message: &str) -> bool {
     IMMUTABLE.iter().any(|known| message.contains(known))
+}
+
+/// Whether causes are given, and this holds for every one of them. An object that is wrong in another way too would not be
+/// taken after it was deleted either.
+fn all_causes(status: &Status, holds: impl Fn(&str) -> bool) -> bool {
+    let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+    !causes.is_empty() && causes.iter().all(|cause| holds(&cause.message))
 }
 
 fn contested(status: &Status) -> Vec<(String, String)> {
@@ -166,6 +186,7 @@ mod tests {
             TargetError::Conflict(m) => format!("Conflict {m}"),
             TargetError::NotServed(m) => format!("NotServed {m}"),
             TargetError::Unreachable(m) => format!("Unreachable {m}"),
+            TargetError::WebhookDown(m) => format!("WebhookDown {m}"),
             TargetError::NotAdopted(m) => format!("NotAdopted {m}"),
             TargetError::Immutable(m) => format!("Immutable {m}"),
             TargetError::Forbidden(m) => format!("Forbidden {m}"),
@@ -174,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_fall_into_four_classes() {
+    fn each_answer_says_in_which_way_it_failed() {
         let conflict = r#"{"message":"Apply failed with 1 conflict","details":{"causes":[{"reason":"FieldManagerConflict","field":".spec.replicas","message":"conflict with \"kubectl\" using apps/v1"}]}}"#;
         let rows = [
             (400, r#"{"message":"bad"}"#, "Refused bad"),
@@ -187,8 +208,24 @@ mod tests {
             ),
             (
                 422,
-                r#"{"message":"spec.selector: Invalid value: 1: field is immutable"}"#,
-                "Immutable spec.selector: Invalid value: 1: field is immutable",
+                r#"{"message":"spec.selector: 1: field is immutable","details":{"causes":[{"field":"spec.selector","message":"Invalid value: 1: field is immutable"}]}}"#,
+                "Immutable spec.selector: 1: field is immutable",
+            ),
+            (
+                422,
+                r#"{"message":"[x: field is immutable, y: bad]","details":{"causes":[{"message":"field is immutable"},{"message":"`selector` does not match template `labels`"}]}}"#,
+                "Refused [x: field is immutable, y: bad]",
+            ),
+            (422, r#"{"message":"x: field is immutable"}"#, "Refused x: field is immutable"),
+            (
+                403,
+                r#"{"message":"admission webhook \"p\" denied the request: image is immutable","details":{"causes":[{"message":"image is immutable"}]}}"#,
+                "Refused admission webhook \"p\" denied the request: image is immutable",
+            ),
+            (
+                500,
+                r#"{"message":"Internal error occurred: failed calling webhook \"p\": connection refused"}"#,
+                "WebhookDown Internal error occurred: failed calling webhook \"p\": connection refused",
             ),
             (
                 403,
@@ -237,6 +274,22 @@ mod tests {
         ];
         for (code, body, expected) in rows {
             assert_eq!(class(&Problem::answered(code, body.as_bytes()).error), expected, "{code} {body}");
+        }
+    }
+
+    #[test]
+    fn a_creation_that_pretends_says_whether_only_the_object_itself_is_in_its_way() {
+        let allocated = r#""details":{"causes":[{"field":"spec.clusterIPs","message":"Invalid value: provided IP is already allocated"}]}"#;
+        let rows = [
+            (409, r#"{"reason":"AlreadyExists","message":"it exists"}"#.to_owned(), (true, false)),
+            (409, r#"{"reason":"Conflict","message":"it was modified"}"#.to_owned(), (false, false)),
+            (422, format!("{{{allocated}}}"), (false, true)),
+            (422, r#"{"details":{"causes":[{"message":"Required value"}]}}"#.to_owned(), (false, false)),
+            (403, r#"{"message":"already exists, already allocated"}"#.to_owned(), (false, false)),
+        ];
+        for (code, body, expected) in rows {
+            let problem = Problem::answered(code, body.as_bytes());
+            assert_eq!((problem.name_is_taken, problem.is_allocated), expected, "{code} {body}");
         }
     }
 

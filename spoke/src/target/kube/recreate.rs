@@ -1,61 +1,56 @@
-//! Recreate: an object whose fields cannot be changed is deleted and made anew.
+//! Recreate: an object whose fields cannot be changed makes way for itself, so that it can be made anew.
 //!
-//! In: an object of ours that the server refused to change. Out: [`Applied`], or why it is not made anew (now).
-//! Never: deletes what does not carry all of our marks, or is there in another version than the one that was looked at.
+//! In: an object of ours that the server refused to change. Out: [`Deleted`], or why it stays.
+//! Never: deletes before the server said that it would take the object as it is wanted now; deletes what does not carry
+//! all of our marks, or is there in another version than the one that was looked at.
 //!
-//! Killed between the two writes, the object is absent and still listed and wanted: the next round creates it.
+//! Once it is gone it is absent and still listed and wanted: this round creates it, or the next.
 
-use std::time::Duration;
-
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::PostParams;
+use nave_placement::render::Resolved;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 use super::apply::Work;
+use super::marks::MANAGER;
 use super::shared::{Shared, text};
 use super::wire::path;
-use crate::target::{Applied, TargetError};
-
-/// Objects without finalizers are gone at once, workloads with their grace; a round is not held up for longer.
-const GONE: Duration = Duration::from_secs(5);
-const GONE_POLL: Duration = Duration::from_millis(100);
+use crate::target::{Behalf, Deleted, TargetError, Write};
 
 impl Shared {
-    pub async fn recreate(&self, work: &Work<'_>, why: &str) -> Result<Applied, TargetError> {
+    pub async fn make_way(&self, of: Behalf<'_>, wanted: &Resolved) -> Result<Deleted, TargetError> {
+        let work = self.work(of, wanted, Write::default())?;
+        let key = &wanted.key;
+        let Some(live) = self.live(&work).await? else { return Ok(Deleted::Absent) };
+        if let Some(not) = self.marks.not_ours(of.app, key, &live) {
+            return Ok(Deleted::NotOurs(not));
+        }
+        self.would_be_taken(&work).await?;
+        let deleted = self.delete_exactly(of, &work.wire, &work.resource, key, &live).await?;
+        tracing::info!(app = %of.app, object = %key, ?deleted, "deleted in order to be made anew");
+        Ok(deleted)
+    }
+
+    /// Whether the server would create the object if it were not there: it validates a creation, and asks webhooks and
+    /// policies about it, before it looks whether the name is taken. What cannot be told is not taken for a yes.
+    async fn would_be_taken(&self, work: &Work<'_>) -> Result<(), TargetError> {
         let key = &work.wanted.key;
-        let Some(live) = self.live(work).await? else { return Box::pin(self.create(work)).await };
-        if let Some(not) = self.marks.not_ours(work.of.app, key, &live) {
-            return Err(TargetError::Immutable(format!("{why}; it is not made anew: {not}")));
-        }
-        self.notes.forget(key);
-        if live.pointer("/metadata/deletionTimestamp").is_none() {
-            let field = |name: &str| Some(text(&live, &format!("/metadata/{name}")).to_owned());
-            let exactly = Preconditions { uid: field("uid"), resource_version: field("resourceVersion") };
-            let params = DeleteParams::background().preconditions(exactly);
-            let request = path(&work.resource, &key.namespace).delete(&key.name, &params);
-            match work.wire.send(request).await {
-                Ok(_) => {}
-                Err(problem) if problem.is_absent() => {}
-                Err(problem) => return Err(problem.into()),
+        let body = self.body(work, &[]).to_string().into_bytes();
+        let params = PostParams { dry_run: true, field_manager: Some(MANAGER.to_owned()) };
+        match work.wire.send(path(&work.resource, &key.namespace).create(&params, body)).await {
+            Ok(_) => Ok(()),
+            Err(problem) if problem.name_is_taken || problem.is_allocated => Ok(()),
+            Err(problem) => {
+                let kept = format!(
+                    "it is not deleted in order to be made anew, since it would not be taken: {}",
+                    problem.error
+                );
+                Err(match problem.error {
+                    TargetError::Unreachable(_) | TargetError::WebhookDown(_) => problem.error,
+                    TargetError::Forbidden(_) => TargetError::Forbidden(kept),
+                    _ => TargetError::Refused(kept),
+                })
             }
-            tracing::info!(app = %work.of.app, object = %key, why, "deleted in order to be made anew");
         }
-        let until = Instant::now() + GONE;
-        while let Some(live) = self.live(work).await? {
-            // Somebody else was faster.
-            if text(&live, "/metadata/deletionTimestamp").is_empty() {
-                return Err(TargetError::Unreachable(format!("{key} was made anew by somebody else")));
-            }
-            if Instant::now() >= until {
-                let message = format!("it is made anew once it is gone; {}", waits_for(&live));
-                return Err(TargetError::Terminating {
-                    message,
-                    stuck: is_stuck(&live, work.of.treatment.timeout.0),
-                });
-            }
-            sleep(GONE_POLL).await;
-        }
-        Box::pin(self.create(work)).await
     }
 }
 

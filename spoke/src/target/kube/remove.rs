@@ -5,25 +5,18 @@
 //! (namespaces, definitions) or data (volumes and their claims).
 
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::discovery::ApiResource;
 use nave_placement::ObjectKey;
+use serde_json::Value;
 
 use super::marks::{self, Marks};
+use super::problem::Problem;
+use super::recreate::{is_stuck, waits_for};
 use super::shared::{Shared, text};
-use super::wire::path;
+use super::wire::{Wire, path};
+use crate::plan::is_kept;
 use crate::plan::terms::PRUNE;
 use crate::target::{Behalf, Deleted, TargetError};
-
-/// What is kept unless it says `nave.dev/prune: "true"`, and why: deleting one of these deletes what no inventory lists.
-const KEPT: &[(&str, &str, &str)] = &[
-    ("", "Namespace", "deleting a Namespace deletes everything in it"),
-    (
-        "apiextensions.k8s.io",
-        "CustomResourceDefinition",
-        "deleting a CustomResourceDefinition deletes all its objects",
-    ),
-    ("", "PersistentVolumeClaim", "deleting a PersistentVolumeClaim may delete its data"),
-    ("", "PersistentVolume", "deleting a PersistentVolume may delete its data"),
-];
 
 /// How often a deletion is tried when the object changes between the look and the deletion.
 const TRIES: usize = 3;
@@ -36,10 +29,13 @@ impl Shared {
         let mut last = None;
         for _ in 0..TRIES {
             // Somebody may look the kind up for the first time here: a kind that is not served has no objects.
-            let Some(resource) = self.resource_now(key).await? else { return Ok(Deleted::Gone) };
+            let Some(resource) = self.resource_now(key).await? else { return Ok(Deleted::Absent) };
             let live = match wire.get(&resource, &key.namespace, &key.name).await {
                 Ok(Some(live)) => live,
-                Ok(None) => return Ok(self.gone(key)),
+                Ok(None) => {
+                    self.left(key);
+                    return Ok(Deleted::Absent);
+                }
                 Err(problem) if problem.is_not_served() => {
                     self.discover_group(&key.group).await?;
                     last = Some(problem);
@@ -47,11 +43,9 @@ impl Shared {
                 }
                 Err(problem) => return Err(problem.into()),
             };
-            if let Some((_, _, why)) =
-                KEPT.iter().find(|(group, kind, _)| *group == key.group && *kind == key.kind)
-                && marks::annotation(&live, PRUNE) != Some("true")
-            {
-                return Ok(Deleted::NotOurs(format!("kept: {why}")));
+            if is_kept(key) && marks::annotation(&live, PRUNE) != Some("true") {
+                let kind = &key.kind;
+                return Ok(Deleted::NotOurs(format!("kept: with a {kind} goes what is in it, or its data")));
             }
             if marks::annotation(&live, PRUNE) == Some("false") {
                 self.orphan(of, key).await?;
@@ -60,31 +54,50 @@ impl Shared {
             if let Some(why) = self.marks.not_ours(app, key, &live) {
                 return Ok(Deleted::NotOurs(why));
             }
-            if live.pointer("/metadata/deletionTimestamp").is_some() {
-                return Ok(Deleted::Terminating);
-            }
-            let field = |name: &str| Some(text(&live, &format!("/metadata/{name}")).to_owned());
-            let exactly = Preconditions { uid: field("uid"), resource_version: field("resourceVersion") };
-            let params = DeleteParams::background().preconditions(exactly);
-            match wire.send(path(&resource, &key.namespace).delete(&key.name, &params)).await {
-                // Without finalizers or grace the answer is a `Status`, or the object as it last was.
-                Ok(answer) if answer.body.pointer("/metadata/deletionTimestamp").is_some() => {
-                    self.notes.forget(key);
-                    return Ok(Deleted::Terminating);
-                }
-                Ok(_) => return Ok(self.gone(key)),
-                Err(problem) if problem.is_absent() => return Ok(self.gone(key)),
+            match self.delete_exactly(of, &wire, &resource, key, &live).await {
                 Err(problem) if problem.code == 409 => last = Some(problem),
-                Err(problem) => return Err(problem.into()),
+                done => return Ok(done?),
             }
         }
         let why = last.map(|problem| problem.error.to_string()).unwrap_or_default();
         Err(TargetError::Unreachable(format!("{key} could not be deleted in {TRIES} tries: {why}")))
     }
 
-    fn gone(&self, key: &ObjectKey) -> Deleted {
-        self.notes.forget(key);
-        Deleted::Gone
+    /// Deletes an object that is still just so.
+    pub async fn delete_exactly(
+        &self,
+        of: Behalf<'_>,
+        wire: &Wire,
+        resource: &ApiResource,
+        key: &ObjectKey,
+        live: &Value,
+    ) -> Result<Deleted, Problem> {
+        let terminating = |live: &Value| Deleted::Terminating {
+            message: waits_for(live),
+            stuck: is_stuck(live, of.treatment.timeout.0),
+        };
+        if live.pointer("/metadata/deletionTimestamp").is_some() {
+            return Ok(terminating(live));
+        }
+        let field = |name: &str| Some(text(live, &format!("/metadata/{name}")).to_owned());
+        let exactly = Preconditions { uid: field("uid"), resource_version: field("resourceVersion") };
+        let params = DeleteParams::background().preconditions(exactly);
+        let answer = wire.send(path(resource, &key.namespace).delete(&key.name, &params)).await;
+        self.left(key);
+        match answer {
+            // Without finalizers or grace the answer is a `Status`, or the object as it last was.
+            Ok(answer) if answer.body.pointer("/metadata/deletionTimestamp").is_some() => {
+                Ok(terminating(&answer.body))
+            }
+            Ok(_) => Ok(Deleted::Gone),
+            Err(problem) if problem.is_absent() => Ok(Deleted::Absent),
+            Err(problem) => Err(problem),
+        }
+    }
+
+    fn left(&self, key: &ObjectKey) {
+        self.notes.left(key);
+        self.sightings.left(key);
     }
 
     pub async fn orphan(&self, of: Behalf<'_>, key: &ObjectKey) -> Result<(), TargetError> {
@@ -102,7 +115,7 @@ impl Shared {
         patch["metadata"]["resourceVersion"] = text(&live, "/metadata/resourceVersion").into();
         let request =
             path(&resource, &key.namespace).patch(&key.name, &PatchParams::default(), &Patch::Merge(patch));
-        self.notes.forget(key);
+        self.left(key);
         match wire.send(request).await {
             Ok(_) => Ok(()),
             Err(problem) if problem.is_absent() => Ok(()),

@@ -1,22 +1,23 @@
-//! Search: the objects of apps whose inventories are gone, found by their marks.
+//! Search: the objects of apps whose inventories are gone or damaged, found by their marks.
 //!
-//! In: apps without an inventory. Out: their inventories, as the objects themselves tell.
+//! In: apps without a whole inventory. Out: their inventories, as the objects themselves tell, and whether that is all.
 //! Never: looks through a cluster without a reason: once when a process begins, when an inventory is missing that was
-//! there, and before such an app counts as gone; a kind that cannot be listed for good is passed over, one that does not answer is an error.
+//! there, and before such an app counts as gone; takes what is refused, or does not answer, for what is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt;
+use kube::core::discovery::ApiResource;
+use nave_placement::render::{Scope, Scopes as _};
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 
 use super::marks::{self, PART_OF};
-use super::problem::Problem;
 use super::shared::{Shared, text};
 use crate::plan::terms::PRUNE;
-use crate::target::{Inventory, Missing, TargetError};
+use crate::target::{Missing, Rebuilt, TargetError};
 
 /// Lists at once.
 const AT_ONCE: usize = 4;
@@ -52,46 +53,127 @@ impl Searched {
     }
 }
 
+/// An object of ours: the mark of its app, its key, and what it says of its end.
+type Ours = (String, ObjectKey, Option<String>);
+
+/// What listing a kind in all places came to.
+enum Listed {
+    /// It was listed.
+    Whole,
+    /// Nobody can list it (reviews), or it is not served any more: it has no objects of ours.
+    Never,
+    /// We may not list it in any place. What we may not list we could not have applied, as long as our rights are what
+    /// they were.
+    Refused(TargetError),
+    /// It may have more.
+    Unknown(TargetError),
+}
+
 impl Shared {
-    pub async fn search(&self, missing: &Missing) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
+    pub async fn search(&self, missing: &Missing) -> Rebuilt {
         let apps = self.searched.wanted(missing);
-        let mut found = BTreeMap::<AppKey, Inventory>::new();
+        let mut found = Rebuilt::default();
         if !apps.is_empty() {
             let by_mark: BTreeMap<String, &AppKey> =
                 apps.iter().map(|app| (marks::app_mark(app), app)).collect();
-            let kinds = self.kinds().all();
-            let lists = kinds.into_iter().map(|kind| async move {
-                let mut ours = Vec::new();
-                let each = |live: Value| ours.extend(self.listed(&kind.group, &kind.kind, &live));
-                let listed = self.wire.list(&kind, "", Some(PART_OF), true, each).await;
-                listed.map(|()| ours).or_else(|problem| passed_over(problem).map(|()| Vec::new()))
-            });
-            let mut answers = futures::stream::iter(lists).buffer_unordered(AT_ONCE);
-            while let Some(objects) = answers.next().await {
-                for (mark, key, prune) in objects? {
-                    let Some(app) = by_mark.get(&mark) else { continue };
-                    let inventory = found.entry((*app).clone()).or_default();
-                    match prune.as_deref() {
-                        Some("false") => drop(inventory.kept.insert(key.clone())),
-                        Some("true") => drop(inventory.expendable.insert(key.clone())),
-                        _ => {}
+            let (ours, unknown) = self.marked().await;
+            for (mark, key, prune) in ours {
+                let Some(app) = by_mark.get(&mark) else { continue };
+                let inventory = found.inventories.entry((*app).clone()).or_default();
+                match prune.as_deref() {
+                    Some("false") => drop(inventory.kept.insert(key.clone())),
+                    Some("true") => drop(inventory.expendable.insert(key.clone())),
+                    _ => {}
+                }
+                inventory.objects.insert(key);
+            }
+            found.unknown = unknown;
+        }
+        for (app, inventory) in &found.inventories {
+            tracing::warn!(%app, objects = inventory.objects.len(), "an inventory was lost, and is rebuilt from the app's objects");
+        }
+        if found.unknown.is_none() {
+            self.searched.begun.store(true, Ordering::Relaxed);
+            for app in missing.leaving.iter().filter(|app| !found.inventories.contains_key(*app)) {
+                self.searched.known(app, true);
+            }
+        }
+        found
+    }
+
+    /// All that has our marks, and why there may be more.
+    async fn marked(&self) -> (Vec<Ours>, Option<TargetError>) {
+        let mut unknown = None;
+        for group in self.kinds().silent() {
+            if let Err(problem) = self.discover_group(&group).await {
+                let why = format!("the API group {group:?} does not answer: {}", problem.error);
+                unknown = Some(TargetError::Unreachable(why));
+            }
+        }
+        let (mut ours, mut refused, mut whole) = (Vec::new(), Vec::new(), None);
+        for (kind, found, listed) in self.list_all(self.kinds().all()).await {
+            ours.extend(found);
+            match listed {
+                Listed::Whole => whole = Some(kind),
+                Listed::Never => {}
+                Listed::Refused(error) => refused.push((kind, error)),
+                Listed::Unknown(error) => unknown = Some(error),
+            }
+        }
+        // Rights that are away for a moment (a binding is replaced, a server has just started) refuse everything, or what
+        // was asked for until they were back. So one kind that was listed must still be, when the others are asked again.
+        match (refused.pop(), whole) {
+            (None, _) => {}
+            (Some((_, error)), None) => unknown = Some(error),
+            (Some((last, _)), Some(witness)) => {
+                let again = refused.into_iter().map(|(kind, _)| kind).chain([last, witness.clone()]);
+                for (kind, found, listed) in self.list_all(again.collect()).await {
+                    ours.extend(found);
+                    match listed {
+                        Listed::Refused(error) if kind == witness => unknown = Some(error),
+                        Listed::Unknown(error) => unknown = Some(error),
+                        Listed::Whole | Listed::Never | Listed::Refused(_) => {}
                     }
-                    inventory.objects.insert(key);
                 }
             }
         }
-        self.searched.begun.store(true, Ordering::Relaxed);
-        for app in missing.leaving.iter().filter(|app| !found.contains_key(*app)) {
-            self.searched.known(app, true);
+        (ours, unknown)
+    }
+
+    async fn list_all(&self, kinds: Vec<ApiResource>) -> Vec<(ApiResource, Vec<Ours>, Listed)> {
+        let lists = kinds.into_iter().map(|kind| async move {
+            let (ours, listed) = self.list_marked(&kind).await;
+            (kind, ours, listed)
+        });
+        futures::stream::iter(lists).buffer_unordered(AT_ONCE).collect().await
+    }
+
+    /// The objects of a kind that have our marks, in all places that we look at.
+    async fn list_marked(&self, kind: &ApiResource) -> (Vec<Ours>, Listed) {
+        let namespaced = self.kinds().scope(&kind.group, &kind.kind) == Some(Scope::Namespaced);
+        let places = if namespaced { self.everywhere() } else { vec![""] };
+        let (mut ours, mut refused, mut seen) = (Vec::new(), None, false);
+        for place in places {
+            let each = |live: Value| ours.extend(self.listed(&kind.group, &kind.kind, &live));
+            match self.wire.list(kind, place, Some(PART_OF), true, each).await {
+                Ok(()) => seen = true,
+                Err(problem) => match problem.code {
+                    404 | 405 => return (ours, Listed::Never),
+                    403 => refused = Some(problem.error),
+                    _ => return (ours, Listed::Unknown(problem.error)),
+                },
+            }
         }
-        for (app, inventory) in &found {
-            tracing::warn!(%app, objects = inventory.objects.len(), "an inventory was lost, and is rebuilt from the app's objects");
-        }
-        Ok(found)
+        let listed = match refused {
+            None => Listed::Whole,
+            Some(error) if seen => Listed::Unknown(error),
+            Some(error) => Listed::Refused(error),
+        };
+        (ours, listed)
     }
 
     /// Whose the object is, its key, and what it says of its end; `None` for what is not ours, copies included.
-    fn listed(&self, group: &str, kind: &str, live: &Value) -> Option<(String, ObjectKey, Option<String>)> {
+    fn listed(&self, group: &str, kind: &str, live: &Value) -> Option<Ours> {
         let key = ObjectKey {
             group: group.to_owned(),
             kind: kind.to_owned(),
@@ -104,10 +186,4 @@ impl Shared {
             marks::part_of(live) == Some(&self.marks.set_id(&parsed)) && self.marks.is_ours(&key, live);
         is_its.then(|| (app, key, marks::annotation(live, PRUNE).map(str::to_owned)))
     }
-}
-
-/// Kinds that nobody can list (reviews), or that are not served any more, have none of our objects; what we may not list
-/// we could not have applied.
-fn passed_over(problem: Problem) -> Result<(), Problem> {
-    if matches!(problem.code, 403..=405) { Ok(()) } else { Err(problem) }
 }

@@ -27,6 +27,9 @@ use crate::target::{Changed, TargetError};
 /// Where more objects changed than this at once, all is looked at.
 const MANY_CHANGED: usize = 2_000;
 
+/// Where more was listed anew before somebody asked, all is looked at: some 200 bytes an object.
+const MANY_LISTED: usize = 50_000;
+
 pub(super) struct Shared {
     pub wire: Wire,
     pub marks: Marks,
@@ -142,7 +145,13 @@ impl Shared {
 
     /// Something may have changed.
     pub fn tell(&self, what: impl FnOnce(&mut Changed)) {
-        what(&mut self.pending().changed);
+        let mut pending = self.pending();
+        what(&mut pending.changed);
+        let listed: usize = pending.changed.relisted.iter().map(|list| list.present.len() + 1).sum();
+        if listed > MANY_LISTED {
+            *pending = Pending { changed: Changed::anything(), ..Pending::default() };
+        }
+        drop(pending);
         self.changed.send_modify(|n| *n += 1);
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Sightings {
 #[derive(Default)]
 struct Known {
     seen: HashMap<ObjectKey, (Instant, Digest, Seen)>,
+    /// When those that nobody asked for in time were last dropped.
+    swept: Option<Instant>,
     /// By object, hashed: at this resource version it was at rest as this was wanted; both hashed.
     calm: HashMap<u64, (u64, u64)>,
     /// Objects that a list showed to be at rest still, hashed, and when.
@@ -42,7 +44,16 @@ impl Sightings {
 
     /// Somebody will ask soon.
     pub fn put(&self, key: &ObjectKey, wanted: Digest, seen: Seen) {
-        self.known().seen.insert(key.clone(), (Instant::now(), wanted, seen));
+        self.put_at(Instant::now(), key, wanted, seen);
+    }
+
+    fn put_at(&self, now: Instant, key: &ObjectKey, wanted: Digest, seen: Seen) {
+        let mut known = self.known();
+        if known.swept.is_none_or(|swept| now.duration_since(swept) >= FRESH) {
+            known.seen.retain(|_, (at, ..)| now.duration_since(*at) < FRESH);
+            known.swept = Some(now);
+        }
+        known.seen.insert(key.clone(), (now, wanted, seen));
     }
 
     /// What was seen of an object that is wanted just so.
@@ -74,6 +85,12 @@ impl Sightings {
         let mut known = self.known();
         known.seen.remove(key);
         known.confirmed.remove(&self.seed.hash_one(key));
+    }
+
+    /// It is ours no more.
+    pub fn left(&self, key: &ObjectKey) {
+        self.forget(key);
+        self.known().calm.remove(&self.seed.hash_one(key));
     }
 
     /// A list shows that the object is at rest still.
@@ -126,4 +143,24 @@ impl Shared {
 fn is_calm(seen: &Seen) -> bool {
     matches!(seen, Seen::Ours { differs: false, drifted: false, health, found }
         if health.state == HealthState::Healthy && *found == Found::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_asks_for_in_time_is_dropped_by_the_next_that_is_put() {
+        let sightings = Sightings::default();
+        let key = |name: usize| ObjectKey {
+            group: String::new(),
+            kind: "ConfigMap".into(),
+            namespace: "d".into(),
+            name: name.to_string(),
+        };
+        let start = Instant::now();
+        (0..100).for_each(|n| sightings.put_at(start, &key(n), Digest::default(), Seen::Absent));
+        sightings.put_at(start + FRESH, &key(100), Digest::default(), Seen::Absent);
+        assert_eq!(sightings.known().seen.keys().collect::<Vec<_>>(), [&key(100)]);
+    }
 }

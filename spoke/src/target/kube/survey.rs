@@ -90,8 +90,8 @@ impl Shared {
     ) -> Result<(), Problem> {
         let mut from = None;
         loop {
-            let (page, more) = self.wire.page(resource, "", Some(PART_OF), false, from).await?;
-            for live in page {
+            let page = self.wire.page(resource, "", Some(PART_OF), false, from).await?;
+            for live in page.items {
                 let Some(object) = of(objects, &live).filter(|object| !known.contains(&object.key)) else {
                     continue;
                 };
@@ -114,7 +114,7 @@ impl Shared {
                     known.insert(&object.key);
                 }
             }
-            match more {
+            match page.more {
                 Some(more) => from = Some(more),
                 None => return Ok(()),
             }

@@ -1,39 +1,36 @@
 //! Watch: changes of what is ours are told.
 //!
 //! In: which kinds we own, and where. Out: which objects may have changed.
-//! Never: keeps objects; asks for more than their metadata; misses a change: after every new list, what differs from what
-//! was last seen is told.
+//! Never: keeps objects; asks for more than their metadata; takes what is refused once for what is refused for good: after
+//! every new list, what differs from what was last seen is told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt, select_all};
-use kube::Api;
-use kube::api::{DynamicObject, ObjectMeta, PartialObjectMeta};
+use futures::future::{AbortHandle, abortable};
+use futures::stream::FuturesUnordered;
 use kube::core::discovery::ApiResource;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
 use nave_placement::ObjectKey;
 use nave_placement::render::{Scope, Scopes as _};
+use nave_proto::backoff::Backoff;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::marks::PART_OF;
-use super::shared::Shared;
+use super::problem::Problem;
+use super::shared::{Shared, text};
+use super::stream::{Event, Stream};
 use crate::target::{Owned, Relisted};
 
-/// Metadata of this many objects is held at once while a list is read.
-const PAGE: u32 = 50;
 /// Between two attempts at a kind that the server did not know: a definition that is replaced is back within seconds.
 const PAUSE_MS: std::ops::Range<u64> = 1_000..5_000;
-/// Between two attempts at what is forbidden: rights change rarely, and by hand.
-pub(super) const FORBIDDEN_MS: std::ops::Range<u64> = 240_000..360_000;
-
-pub(super) type Meta = PartialObjectMeta<DynamicObject>;
+/// What could be watched for so long was not forbidden.
+const PROVEN: Duration = Duration::from_secs(60);
 
 /// The running watches; they end with it.
 #[derive(Default)]
@@ -68,10 +65,21 @@ impl Watches {
 }
 
 /// Why a watch ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     NotServed,
     Forbidden,
+}
+
+impl End {
+    /// Whether a failure is an end: the kind is not served, or we may not watch it. All others pass.
+    pub fn of(problem: &Problem) -> Option<Self> {
+        match problem.code {
+            404 => Some(Self::NotServed),
+            403 => Some(Self::Forbidden),
+            _ => None,
+        }
+    }
 }
 
 /// Follows a kind for as long as it is owned: while it is not served, waits for a discovery that finds it.
@@ -83,7 +91,7 @@ async fn follow(
 ) {
     let mut discovered = shared.discovered.subscribe();
     loop {
-        let Some(resource) = shared.kinds().preferred(&group, &kind) else {
+        let Some(resource) = shared.kinds().preferred(&group, &kind).map(Arc::new) else {
             // The sender lives in `shared`: this waits, and does not fail.
             if discovered.changed().await.is_err() {
                 return;
@@ -92,118 +100,167 @@ async fn follow(
         };
         let namespaced = shared.kinds().scope(&group, &kind) == Some(Scope::Namespaced);
         // A kind of the cluster is looked at as a whole, whatever namespaces are chosen.
-        let mut end = if namespaced && !shared.namespaces.is_empty() {
-            End::Forbidden
+        if namespaced && !shared.namespaces.is_empty() {
+            follow_narrowly(&shared, &resource, &mut namespaces).await;
         } else {
-            follow_in(&shared, &resource, "").await
-        };
-        if end == End::Forbidden {
-            // Narrow rights: where our objects are, and nowhere else.
-            end = follow_narrowly(&shared, &resource, &mut namespaces).await;
+            follow_widely(&shared, &resource, &mut namespaces).await;
         }
-        if end == End::NotServed {
-            // Its objects are gone with it, which is news.
-            if let Err(problem) = shared.discover_group(&group).await {
-                tracing::debug!(kind, group, error = %problem.error, "discovery failed");
-            }
-            shared.tell(|changed| changed.kinds.extend([(group.clone(), kind.clone())]));
+        // Its objects are gone with it, which is news.
+        if let Err(problem) = shared.discover_group(&group).await {
+            tracing::debug!(kind, group, error = %problem.error, "discovery failed");
         }
-        sleep(Duration::from_millis(fastrand::u64(PAUSE_MS))).await;
+        shared.tell(|changed| changed.kinds.extend([kind_of(&resource)]));
+        sleep(rest()).await;
     }
 }
 
-/// Follows a kind in the namespaces where we have objects of it.
+fn rest() -> Duration {
+    Duration::from_millis(fastrand::u64(PAUSE_MS))
+}
+
+/// Follows a kind everywhere until it is not served. Where that is refused twice in a row, it is followed where our objects
+/// are, until it is not refused any more.
+async fn follow_widely(
+    shared: &Shared,
+    resource: &Arc<ApiResource>,
+    namespaces: &mut watch::Receiver<BTreeSet<String>>,
+) {
+    let mut pause = shared.wire.timings.refused();
+    let mut refused = false;
+    loop {
+        let began = Instant::now();
+        if follow_in(shared, resource, "").await == End::NotServed {
+            return;
+        }
+        if began.elapsed() > PROVEN {
+            refused = false;
+            pause.reset();
+        }
+        if !std::mem::replace(&mut refused, true) {
+            sleep(pause.after_failure(fastrand::f64())).await;
+            continue;
+        }
+        tokio::select! {
+            () = follow_narrowly(shared, resource, namespaces) => return,
+            () = until_allowed(shared, resource, &mut pause) => {}
+        }
+    }
+}
+
+/// Returns when the kind may be listed everywhere; asks more and more rarely.
+async fn until_allowed(shared: &Shared, resource: &ApiResource, pause: &mut Backoff) {
+    loop {
+        sleep(pause.after_failure(fastrand::f64())).await;
+        if shared.wire.for_streams().page(resource, "", Some(PART_OF), true, None).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Follows a kind in the namespaces where we have objects of it, until it is not served.
 async fn follow_narrowly(
     shared: &Shared,
-    resource: &ApiResource,
+    resource: &Arc<ApiResource>,
     namespaces: &mut watch::Receiver<BTreeSet<String>>,
-) -> End {
+) {
+    let mut running: BTreeMap<String, AbortHandle> = BTreeMap::new();
+    let mut all = FuturesUnordered::new();
     loop {
-        let names: Vec<String> =
-            namespaces.borrow_and_update().iter().filter(|name| !name.is_empty()).cloned().collect();
-        let each = names.iter().map(|name| -> BoxFuture<'_, End> {
-            async move {
-                loop {
-                    match follow_in(shared, resource, name).await {
-                        End::NotServed => return End::NotServed,
-                        End::Forbidden => sleep(Duration::from_millis(fastrand::u64(FORBIDDEN_MS))).await,
-                    }
-                }
+        let names = namespaces.borrow_and_update().clone();
+        running.retain(|name, task| {
+            let wanted = names.contains(name);
+            if !wanted {
+                task.abort();
             }
-            .boxed()
+            wanted
         });
-        let never: BoxFuture<'_, End> = std::future::pending().boxed();
-        let all = select_all(each.chain([never]));
-        tokio::select! {
-            (end, ..) = all => return end,
-            changed = namespaces.changed() => if changed.is_err() { return End::NotServed },
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            if !running.contains_key(&name) {
+                let (task, handle) = abortable(follow_one(shared, resource, name.clone()));
+                running.insert(name, handle);
+                all.push(task);
+            }
         }
+        tokio::select! {
+            Some(ended) = all.next() => if ended.is_ok() { return },
+            changed = namespaces.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Follows a kind in one namespace until it is not served.
+async fn follow_one(shared: &Shared, resource: &Arc<ApiResource>, namespace: String) {
+    let mut pause = shared.wire.timings.refused();
+    loop {
+        let began = Instant::now();
+        if follow_in(shared, resource, &namespace).await == End::NotServed {
+            return;
+        }
+        if began.elapsed() > PROVEN {
+            pause.reset();
+        }
+        sleep(pause.after_failure(fastrand::f64())).await;
     }
 }
 
 /// Tells of events of a kind, everywhere (`""`) or in one namespace, until the server no longer knows the kind or refuses.
-async fn follow_in(shared: &Shared, resource: &ApiResource, namespace: &str) -> End {
-    let client = shared.wire.client.clone();
-    let api: Api<Meta> = match namespace {
-        "" => Api::all_with(client, resource),
-        namespace => Api::namespaced_with(client, namespace, resource),
-    };
-    let config = watcher::Config::default().labels(PART_OF).page_size(PAGE);
-    let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-    let (mut failed, mut lost) = (0, false);
+async fn follow_in(shared: &Shared, resource: &Arc<ApiResource>, namespace: &str) -> End {
+    let mut events = Stream::of(&shared.wire, resource, namespace, Some(PART_OF));
+    let mut failed = 0;
     // What a new list has shown so far.
     let mut listed: BTreeSet<ObjectKey> = BTreeSet::new();
-    while let Some(event) = events.next().await {
-        match event {
+    loop {
+        match events.next().await {
             Ok(event) => {
-                failed = 0;
-                let is_back = matches!(event, Event::InitDone) && std::mem::take(&mut lost);
+                let is_back = !matches!(event, Event::Begun | Event::Listed(_))
+                    && std::mem::take(&mut failed) >= OUTAGE;
                 take(shared, resource, namespace, event, &mut listed);
                 if is_back {
                     // Who could not look meanwhile shall not wait for his turn.
                     shared.tell(|changed| changed.kinds.extend([kind_of(resource)]));
                 }
             }
-            Err(error) => match ended(&error) {
-                Some(end) => return end,
-                None => {
-                    failed += 1;
-                    // Once for each outage: the stream retries with a growing, jittered delay.
-                    if failed == 2 {
-                        tracing::warn!(kind = resource.kind, error = %error, "watch interrupted; it is taken up again");
-                        // Nothing is known of the kind for now, and that shall be said.
-                        lost = true;
-                        shared.tell(|changed| changed.kinds.extend([kind_of(resource)]));
-                    }
+            Err(problem) => {
+                if let Some(end) = End::of(&problem) {
+                    return end;
                 }
-            },
+                failed += 1;
+                // Once for each outage.
+                if failed == OUTAGE {
+                    tracing::warn!(kind = resource.kind, error = %problem.error, "watch interrupted; it is taken up again");
+                    // Nothing is known of the kind for now, and that shall be said.
+                    shared.tell(|changed| changed.kinds.extend([kind_of(resource)]));
+                }
+            }
         }
     }
-    End::NotServed
 }
+
+/// So many failures in a row are an outage; a single one is a stream that was cut.
+const OUTAGE: u32 = 2;
 
 fn take(
     shared: &Shared,
     resource: &ApiResource,
     namespace: &str,
-    event: Event<Meta>,
+    event: Event,
     listed: &mut BTreeSet<ObjectKey>,
 ) {
     match event {
-        Event::Init => listed.clear(),
-        Event::InitApply(object) => {
-            let key = key(resource, &object.metadata);
-            tell(shared, &key, &object.metadata);
+        Event::Begun => listed.clear(),
+        Event::Listed(object) => {
+            let key = key(resource, &object);
+            tell(shared, &key, &object);
             listed.insert(key);
         }
-        Event::InitDone => {
+        Event::Complete => {
             // What is ours and not in the list is gone, or lost its label: whoever knows what is ours can tell.
-            let (group, kind) = (resource.group.clone(), resource.kind.clone());
+            let (group, kind) = kind_of(resource);
             let (namespace, present) = (namespace.to_owned(), std::mem::take(listed));
             shared.tell(|changed| changed.relisted.push(Relisted { group, kind, namespace, present }));
         }
-        Event::Apply(object) => tell(shared, &key(resource, &object.metadata), &object.metadata),
-        Event::Delete(object) => shared.tell_of(key(resource, &object.metadata), None),
+        Event::Changed(object) => tell(shared, &key(resource, &object), &object),
+        Event::Deleted(object) => shared.tell_of(key(resource, &object), None),
     }
 }
 
@@ -211,34 +268,16 @@ fn kind_of(resource: &ApiResource) -> (String, String) {
     (resource.group.clone(), resource.kind.clone())
 }
 
-fn key(resource: &ApiResource, metadata: &ObjectMeta) -> ObjectKey {
-    ObjectKey {
-        group: resource.group.clone(),
-        kind: resource.kind.clone(),
-        namespace: metadata.namespace.clone().unwrap_or_default(),
-        name: metadata.name.clone().unwrap_or_default(),
-    }
+fn key(resource: &ApiResource, object: &Value) -> ObjectKey {
+    let (group, kind) = kind_of(resource);
+    let of = |field: &str| text(object, field).to_owned();
+    ObjectKey { group, kind, namespace: of("/metadata/namespace"), name: of("/metadata/name") }
 }
 
 /// All is news but what we saw already, and the trace of our own last write.
-fn tell(shared: &Shared, key: &ObjectKey, metadata: &ObjectMeta) {
-    let version = shared.notes.version(metadata.resource_version.as_deref().unwrap_or_default());
+fn tell(shared: &Shared, key: &ObjectKey, object: &Value) {
+    let version = shared.notes.version(text(object, "/metadata/resourceVersion"));
     if shared.notes.is_news(key, version) {
         shared.tell_of(key.clone(), Some(version));
-    }
-}
-
-/// Whether this error ends a watch: the kind is not served, or we may not watch it.
-pub(super) fn ended(error: &watcher::Error) -> Option<End> {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => status,
-        _ => return None,
-    };
-    match status.code {
-        404 => Some(End::NotServed),
-        403 => Some(End::Forbidden),
-        _ => None,
     }
 }

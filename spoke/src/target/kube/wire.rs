@@ -1,25 +1,29 @@
-//! Wire: one request to the API server, with its time limit; the only place where answers are read.
+//! Wire: one request to the API server, with its time limit. Whatever the target asks goes through here; log lines, which
+//! are no JSON, are read where they are asked for, under the same limit.
 //!
-//! In: a request as `kube` builds it. Out: status and JSON, or a [`Problem`].
-//! Never: waits without a limit, retries (the next pass of the spoke is the retry).
+//! In: a request as `kube` builds it. Out: status and JSON, the events of a watch that has begun, or a [`Problem`].
+//! Never: waits without a limit, retries (the next pass of the spoke is the retry; a watch's is `stream`'s).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::api::{DynamicObject, GetParams, ListParams};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::api::{DynamicObject, GetParams, ListParams, WatchEvent, WatchParams};
 use kube::client::Body;
+use kube::core::Status;
 use kube::core::discovery::ApiResource;
 use kube::core::request::{Error as BuildError, Request};
 use kube::{Client, Resource};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::gate::Gate;
+use super::gate::{Gate, Lane};
 use super::problem::Problem;
+use super::shared::text;
+use super::timings::Timings;
 use crate::target::Behalf;
 
-/// An API server gives up a request after 60 s; one that has not answered in half of that is in trouble.
-const TIMEOUT: Duration = Duration::from_secs(30);
 /// Objects a page: with managed fields some 5 KiB each, so that a page is half a MiB. Read as JSON it is some four times
 /// that, for as long as it is looked through.
 const PAGE: u32 = 100;
@@ -28,9 +32,23 @@ const PAGE: u32 = 100;
 #[derive(Clone)]
 pub(super) struct Wire {
     pub client: Client,
+    pub timings: Arc<Timings>,
     gate: Arc<Gate>,
+    lane: Lane,
     /// As whom requests are made, when not as the spoke itself: a service account's user name.
     pub account: Option<Arc<str>>,
+}
+
+/// The events of a watch.
+pub(super) type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
+
+/// A page of a list.
+pub(super) struct Page {
+    pub items: Vec<Value>,
+    /// Where the next one begins.
+    pub more: Option<String>,
+    /// The version of the whole list.
+    pub version: String,
 }
 
 /// An answer below 400.
@@ -47,15 +65,21 @@ pub(super) fn path(kind: &ApiResource, namespace: &str) -> Request {
 
 impl Wire {
     /// A way that is open.
-    pub fn new(client: Client) -> Self {
-        Self { client, gate: Arc::default(), account: None }
+    pub fn new(client: Client, timings: Timings) -> Self {
+        let timings = Arc::new(timings);
+        Self { client, timings, gate: Arc::default(), lane: Lane::Calls, account: None }
+    }
+
+    /// The same way, for lists and watches that nobody waits for.
+    pub fn for_streams(&self) -> Self {
+        Self { lane: Lane::Streams, ..self.clone() }
     }
 
     /// The same way, taken as the service account that an app is treated with, where it has one.
     pub fn on_behalf(&self, of: Behalf<'_>) -> Self {
         let account = of.treatment.service_account.as_ref().and_then(|account| account.split_once('/'));
         let account = account.map(|(ns, name)| Arc::from(format!("system:serviceaccount:{ns}:{name}")));
-        Self { client: self.client.clone(), gate: self.gate.clone(), account }
+        Self { account, ..self.clone() }
     }
 
     /// Sends what `kube` built.
@@ -66,31 +90,33 @@ impl Wire {
                 .map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
             request.headers_mut().insert("Impersonate-User", name);
         }
-        let permit = self.gate.enter().await?;
+        let permit = self.gate.enter(self.lane).await?;
         let exchange = async {
             let response = self.client.send(request.map(Body::from)).await?;
             let (code, after) = (response.status().as_u16(), retry_after(&response));
             Ok((code, after, response.into_body().collect_bytes().await?))
         };
-        let (code, after, bytes) = match limited(exchange).await {
-            Ok(answer) => answer,
-            Err(problem) => {
-                if problem.code == 0 {
-                    self.gate.unanswered(Instant::now(), &problem.error.to_string());
-                }
-                return Err(problem);
-            }
-        };
+        let answer = self.limited(exchange).await;
         drop(permit);
-        let busy = matches!(code, 429 | 503).then(|| Problem::answered(code, &bytes).error.to_string());
-        let after = after.filter(|_| busy.is_some());
-        self.gate.answered(Instant::now(), after, busy.as_deref().unwrap_or_default());
+        let (code, after, bytes) = answer.inspect_err(|problem| self.tell(problem, None))?;
         if code >= 400 {
-            return Err(Problem::answered(code, &bytes));
+            let problem = Problem::answered(code, &bytes);
+            self.tell(&problem, after);
+            return Err(problem);
         }
+        self.gate.answered(Instant::now(), None, "");
         let body = serde_json::from_slice(&bytes)
             .map_err(|e| Problem::unanswered(format!("the API server's answer is no JSON: {e}")))?;
         Ok(Answer { code, body })
+    }
+
+    /// The gate learns that a request failed, and for how long the server asks to be left alone.
+    fn tell(&self, problem: &Problem, after: Option<Duration>) {
+        let (now, why) = (Instant::now(), problem.error.to_string());
+        match problem.code {
+            0 => self.gate.unanswered(now, &why),
+            code => self.gate.answered(now, after.filter(|_| matches!(code, 429 | 503)), &why),
+        }
     }
 
     /// One object; `None` when the server says that it is not there.
@@ -136,16 +162,16 @@ impl Wire {
         mut each: impl FnMut(Value) + Send,
     ) -> Result<(), Problem> {
         loop {
-            let (page, more) = self.part(kind, namespace, metadata, &params).await?;
-            page.into_iter().for_each(&mut each);
-            match more {
+            let page = self.part(kind, namespace, metadata, &params).await?;
+            page.items.into_iter().for_each(&mut each);
+            match page.more {
                 Some(more) => params.continue_token = Some(more),
                 None => return Ok(()),
             }
         }
     }
 
-    /// One page of a list, and where the next begins.
+    /// One page of a list.
     pub async fn page(
         &self,
         kind: &ApiResource,
@@ -153,7 +179,7 @@ impl Wire {
         labels: Option<&str>,
         metadata: bool,
         from: Option<String>,
-    ) -> Result<(Vec<Value>, Option<String>), Problem> {
+    ) -> Result<Page, Problem> {
         let (label_selector, limit) = (labels.map(str::to_owned), Some(PAGE));
         let params = ListParams { label_selector, limit, continue_token: from, ..Default::default() };
         self.part(kind, namespace, metadata, &params).await
@@ -165,7 +191,7 @@ impl Wire {
         namespace: &str,
         metadata: bool,
         params: &ListParams,
-    ) -> Result<(Vec<Value>, Option<String>), Problem> {
+    ) -> Result<Page, Problem> {
         let at = path(kind, namespace);
         let mut page =
             self.send(if metadata { at.list_metadata(params) } else { at.list(params) }).await?.body;
@@ -179,8 +205,60 @@ impl Wire {
             fields.insert("apiVersion".into(), kind.api_version.clone().into());
             fields.insert("kind".into(), kind.kind.clone().into());
         }
-        let more = page.pointer("/metadata/continue").and_then(Value::as_str).filter(|c| !c.is_empty());
-        Ok((items, more.map(str::to_owned)))
+        let more = Some(text(&page, "/metadata/continue")).filter(|c| !c.is_empty()).map(str::to_owned);
+        let version = text(&page, "/metadata/resourceVersion").to_owned();
+        Ok(Page { items, more, version })
+    }
+
+    /// What happens to the metadata of objects after a version. The server is asked to end it after so many seconds;
+    /// whoever listens limits how long.
+    pub async fn watch(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        labels: Option<&str>,
+        version: &str,
+        seconds: u32,
+    ) -> Result<Events, Problem> {
+        let label_selector = labels.map(str::to_owned);
+        let params = WatchParams { label_selector, timeout: Some(seconds), ..Default::default() };
+        let request = path(kind, namespace).watch_metadata(&params, version);
+        let request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
+        let permit = self.gate.enter(self.lane).await?;
+        let mut after = None;
+        let begun = async {
+            let begun = self.client.request_events(request).await;
+            if let Err(kube::Error::Api(status)) = &begun {
+                let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+                after = Some(Duration::from_secs(seconds.into())).filter(|after| !after.is_zero());
+            }
+            begun
+        };
+        let begun = self.limited(begun).await;
+        drop(permit);
+        let events = begun.inspect_err(|problem| self.tell(problem, after))?;
+        self.gate.answered(Instant::now(), None, "");
+        Ok(events.boxed())
+    }
+
+    /// Puts the time limit on an exchange, and words for its failures.
+    pub async fn limited<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, kube::Error>> + Send,
+    ) -> Result<T, Problem> {
+        let limit = self.timings.answer;
+        match tokio::time::timeout(limit, exchange).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(kube::Error::Api(status))) => Err(told(&status)),
+            Ok(Err(kube::Error::Service(error))) => {
+                Err(Problem::unanswered(format!("the API server cannot be reached: {}", chain(&*error))))
+            }
+            Ok(Err(error)) => Err(Problem::unanswered(chain(&error))),
+            Err(_) => Err(Problem::unanswered(format!(
+                "the API server did not answer within {} s",
+                limit.as_secs_f32()
+            ))),
+        }
     }
 }
 
@@ -192,28 +270,13 @@ fn retry_after(response: &http::Response<Body>) -> Option<Duration> {
 
 pub(super) type HttpRequest = http::Request<Vec<u8>>;
 
-/// Puts the time limit on an exchange, and words for its failures.
-pub(super) async fn limited<T>(
-    exchange: impl Future<Output = Result<T, kube::Error>> + Send,
-) -> Result<T, Problem> {
-    match tokio::time::timeout(TIMEOUT, exchange).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) => {
-            let body = serde_json::to_vec(&status).unwrap_or_default();
-            Err(Problem::answered(status.code, &body))
-        }
-        Ok(Err(kube::Error::Service(error))) => {
-            Err(Problem::unanswered(format!("the API server cannot be reached: {}", chain(&*error))))
-        }
-        Ok(Err(error)) => Err(Problem::unanswered(chain(&error))),
-        Err(_) => {
-            Err(Problem::unanswered(format!("the API server did not answer within {} s", TIMEOUT.as_secs())))
-        }
-    }
+/// What a `Status` says that did not come as an answer of its own.
+pub(super) fn told(status: &Status) -> Problem {
+    Problem::answered(status.code, &serde_json::to_vec(status).unwrap_or_default())
 }
 
 /// An error with its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -61,7 +61,8 @@ impl Held {
 
     /// What is seen of it by an app that wants it so.
     pub(super) fn seen(&self, app: &AppKey, wanted: &Resolved, terms: &Terms, corrections: u32) -> Seen {
-        let differing = hide(&wanted.key, self.differing(&without(&wanted.object, terms.ignored_fields())));
+        let differing =
+            hide(&wanted.object, self.differing(&without(&wanted.object, terms.ignored_fields())));
         let Some(owner) = &self.app else {
             let mut managers: Vec<_> = self.others.values().cloned().collect();
             managers.sort();
@@ -110,7 +111,7 @@ impl Held {
         let wanted = without(&object.object, terms.ignored_fields());
         let differing = self.differing(&wanted);
         if self.app.is_none() {
-            may_adopt(terms, how, &hide(&object.key, differing))?;
+            may_adopt(terms, how, &hide(&object.object, differing))?;
             return Ok(self.become_so(app, object, leaves(&wanted)));
         }
         let is_theirs =
@@ -119,7 +120,7 @@ impl Held {
         let mut ours = leaves(&wanted);
         match terms.conflicts {
             Conflicts::Fail if !theirs.is_empty() && !how.take => {
-                return Err(TargetError::Conflict(told(&hide(&object.key, theirs))));
+                return Err(TargetError::Conflict(told(&hide(&object.object, theirs))));
             }
             Conflicts::Yield => theirs.iter().for_each(|change| drop(ours.remove(&change.path))),
             Conflicts::Fail | Conflicts::Force => {}

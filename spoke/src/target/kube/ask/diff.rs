@@ -6,7 +6,7 @@
 use futures::StreamExt as _;
 use kube::api::{Patch, PatchParams};
 use nave_placement::AppKey;
-use nave_placement::render::Resolved;
+use nave_placement::render::{Resolved, SECRET};
 use serde_json::Value;
 
 use super::super::autoscale::REPLICAS;
@@ -26,7 +26,7 @@ use crate::target::ask::{Answer, Budget, Inquiry, Refusal};
 use crate::target::{Behalf, TargetError};
 
 /// Our marks are no content.
-const BOOKKEEPING: &[&str] = &[PART_OF, APP, APPLIED, CREATED, FIELDS];
+const BOOKKEEPING: &[&str] = &[PART_OF, APP, APPLIED, CREATED, FIELDS, SECRET];
 
 /// A live object next to what it would be.
 struct Compared {

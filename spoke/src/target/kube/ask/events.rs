@@ -4,9 +4,9 @@
 //! Never: more than one page of them.
 
 use kube::api::ListParams;
-use kube::core::discovery::ApiResource;
 use serde_json::Value;
 
+use super::super::kinds::core;
 use super::super::shared::{Shared, text};
 use super::super::wire::path;
 use crate::target::ask::answers::{Event, EventsAnswer};
@@ -22,9 +22,7 @@ impl Shared {
             return Err(Refusal("events are about one object: name it, and its namespace".into()));
         }
         let namespace = meant.place(&about.namespace);
-        let [version, kind, plural] = ["v1", "Event", "events"].map(str::to_owned);
-        let events =
-            ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural };
+        let events = core("Event", "events");
         let fields =
             format!("involvedObject.kind={},involvedObject.name={}", meant.resource.kind, about.name);
         let params = ListParams::default().fields(&fields).limit(LOOKED_AT);

@@ -5,13 +5,13 @@
 
 use futures::{AsyncReadExt as _, StreamExt as _};
 use kube::api::ListParams;
-use kube::core::discovery::ApiResource;
 use kube::core::subresource::LogParams;
 use serde_json::Value;
 
+use super::super::kinds::core;
 use super::super::pods::selector;
 use super::super::shared::{Shared, text};
-use super::super::wire::{limited, path};
+use super::super::wire::path;
 use super::AT_ONCE;
 use crate::target::ask::answers::{ContainerLog, LogsAnswer};
 use crate::target::ask::{Answer, Budget, LINES, Logs, Refusal};
@@ -61,7 +61,7 @@ impl Shared {
         };
         let mut log =
             ContainerLog { pod: pod.to_owned(), container: container.to_owned(), ..ContainerLog::default() };
-        let request = match path(&pods(), &asked.about.namespace).logs(pod, &params) {
+        let request = match path(&core("Pod", "pods"), &asked.about.namespace).logs(pod, &params) {
             Ok(request) => request,
             Err(error) => {
                 log.problem = Some(error.to_string());
@@ -81,7 +81,7 @@ impl Shared {
                 }
             }
         };
-        match limited(exchange).await {
+        match self.wire.limited(exchange).await {
             Ok(tail) => {
                 log.lines = tail.lines();
                 (log, tail.cut)
@@ -115,7 +115,7 @@ impl Shared {
         });
         let labels = labels.ok_or_else(|| Refusal(format!("{what} selects no pods")))?;
         let params = ListParams::default().labels(&labels).limit(PODS);
-        let listed = self.wire.send(path(&pods(), &about.namespace).list(&params)).await;
+        let listed = self.wire.send(path(&core("Pod", "pods"), &about.namespace).list(&params)).await;
         let mut listed = listed.map_err(|problem| Refusal::from(problem.error))?.body;
         let more = !text(&listed, "/metadata/continue").is_empty();
         match listed.get_mut("items").map(Value::take) {
@@ -128,11 +128,6 @@ impl Shared {
 struct Pods {
     items: Vec<Value>,
     more: bool,
-}
-
-fn pods() -> ApiResource {
-    let [version, kind, plural] = ["v1", "Pod", "pods"].map(str::to_owned);
-    ApiResource { group: String::new(), api_version: version.clone(), version, kind, plural }
 }
 
 /// The names of a pod's containers; those that only begin it where one is asked for by name.

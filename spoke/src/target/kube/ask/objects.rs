@@ -4,6 +4,7 @@
 //! Never: more than a page in memory beside the answer; the values of Secrets.
 
 use kube::api::{GetParams, ListParams};
+use nave_placement::render::SECRET;
 use serde_json::Value;
 
 use super::super::problem::Problem;
@@ -13,7 +14,7 @@ use super::kind::Meant;
 use super::{accepting, is_secret};
 use crate::target::ask::answers::{Column, ObjectsAnswer, Row};
 use crate::target::ask::redact::redact;
-use crate::target::ask::{Answer, Asker, Budget, MOST_OBJECTS, Objects, Refusal};
+use crate::target::ask::{Answer, Asker, Budget, HIDDEN, MOST_OBJECTS, Objects, Refusal};
 
 /// What kubectl asks for.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -135,7 +136,13 @@ impl Collected {
         }
         let Some(Value::Array(rows)) = table.get_mut("rows").map(Value::take) else { return true };
         rows.into_iter().all(|mut row| {
-            let cells = row.get_mut("cells").map(Value::take);
+            let marked =
+                row.pointer("/object/metadata/annotations").is_some_and(|all| all.get(SECRET).is_some());
+            let mut cells = row.get_mut("cells").map(Value::take);
+            if let Some(Value::Array(cells)) = cells.as_mut().filter(|_| marked) {
+                // The first is its name; a definition may show any field in the others.
+                cells.iter_mut().skip(1).for_each(|cell| *cell = HIDDEN.into());
+            }
             let row = Row {
                 namespace: text(&row, "/object/metadata/namespace").to_owned(),
                 name: text(&row, "/object/metadata/name").to_owned(),
