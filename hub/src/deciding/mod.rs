@@ -10,3 +10,6 @@ mod bundles;
 pub mod core;
 pub mod revision;
 pub mod run;
+
+#[cfg(test)]
+mod tests;

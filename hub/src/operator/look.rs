@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::Told;
-use nave_placement::catalog::CommitId;
+use nave_placement::catalog::{CommitId, Kind, Problem};
+use nave_placement::decide::judge;
 use nave_placement::explain::{Verdict, explain};
 use nave_placement::fleet::{self, Candidate};
+use nave_placement::overrides;
 use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName};
 
 use super::views::{
-    AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView,
-    RecipientRow, StatusView, WhyView,
+    AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, OverrideView, Phase,
+    PlacementView, RecipientRow, StatusView, WhyView,
 };
+use crate::deciding::core::Revision;
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
 use crate::sessions::core::Alarm;
@@ -179,9 +182,15 @@ impl Look<'_> {
             ..StatusView::default()
         };
         let mut groups: BTreeMap<(Phase, AppKey, String, Option<String>), Group> = BTreeMap::new();
+        let about = |app: &AppKey| selection.app.as_ref().is_none_or(|selected| selected == app);
+        let lacking = self.picture.lacking.iter().filter(|lacking| about(&lacking.app));
+        let lacking: BTreeSet<&ClusterName> = lacking.map(|lacking| &lacking.cluster).collect();
         for cluster in self.selected(selection) {
             let connected = self.live.contains_key(cluster);
             let counts = include_offline || connected;
+            if counts && lacking.contains(cluster) {
+                view.converged = false;
+            }
             if counts && !self.settled(cluster) {
                 view.converged = false;
             }
@@ -230,7 +239,7 @@ impl Look<'_> {
     /// `hub cluster list`.
     pub fn clusters(&self, selector: &Selector) -> Vec<ClusterRow> {
         let declared = self.picture.revision.iter().flat_map(|r| r.catalog.objects.values());
-        let declared = declared.filter(|e| e.object.id.kind == nave_placement::catalog::Kind::Cluster);
+        let declared = declared.filter(|e| e.object.id.kind == Kind::Cluster);
         let mut names: BTreeSet<ClusterName> =
             declared.filter_map(|e| e.object.id.name.parse().ok()).collect();
         names.extend(self.state.members.keys().cloned());
@@ -324,12 +333,9 @@ impl Look<'_> {
     /// A row of `hub app list`.
     pub fn app_row(&self, app: &AppKey) -> AppRow {
         let entries = self.app_entries(app);
-        let form = self.picture.revision.as_ref().and_then(|r| r.forms.get(app));
-        let broken = self
-            .picture
-            .problems
-            .iter()
-            .any(|p| p.object.as_ref().is_some_and(|o| names(o, app)) && p.is_error());
+        let forms = self.picture.revision.as_ref().and_then(|r| r.forms.get(app));
+        let form = forms.and_then(|variants| variants.values().next());
+        let broken = self.picture.problems.iter().any(|p| self.concerns(p, app) && p.is_error());
         let worst = entries.iter().map(|e| e.phase).min().unwrap_or(Phase::Converged);
         AppRow {
             app: app.clone(),
@@ -353,10 +359,7 @@ impl Look<'_> {
             row: self.app_row(app),
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             entries: self.app_entries(app),
-            problems: problems
-                .filter(|p| p.object.as_ref().is_some_and(|o| names(o, app)))
-                .cloned()
-                .collect(),
+            problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),
         })
     }
 
@@ -376,10 +379,49 @@ impl Look<'_> {
             reason: verdict.reason,
         };
         let placements: Vec<PlacementView> = verdicts.into_iter().map(view).collect();
+        let overrides = self.overrides(app, cluster, &candidate);
         let entry = self.entries(cluster).into_iter().find(|e| e.app == *app);
         let obstacles = self.obstacles(app, cluster, entry.as_ref());
         let remedy = remedy(app, cluster, wanted, &placements, &obstacles);
-        WhyView { app: app.clone(), cluster: cluster.clone(), wanted, placements, obstacles, entry, remedy }
+        WhyView {
+            app: app.clone(),
+            cluster: cluster.clone(),
+            wanted,
+            placements,
+            overrides,
+            obstacles,
+            entry,
+            remedy,
+        }
+    }
+
+    /// What each override of an app says of a cluster, the weakest first.
+    fn overrides(&self, app: &AppKey, cluster: &ClusterName, candidate: &Candidate) -> Vec<OverrideView> {
+        let catalog = self.picture.revision.as_ref().map(|r| &r.catalog);
+        let named = catalog.map(|catalog| overrides::of_app(catalog, app)).unwrap_or_default();
+        let view = |(object, spec): overrides::Named<'_>| {
+            let reason = judge(&spec.clusters, cluster, candidate);
+            OverrideView {
+                name: object.object.id.name.to_string(),
+                priority: spec.priority,
+                message: reason.to_string(),
+                reason,
+            }
+        };
+        named.into_iter().map(view).collect()
+    }
+
+    /// Whether a problem is one of an app: of its object, its files, or an override that selects it.
+    pub fn concerns(&self, problem: &Problem, app: &AppKey) -> bool {
+        let Some(object) = &problem.object else { return false };
+        match object.kind {
+            Kind::App => *object.name == *app.name(),
+            Kind::Override => self.picture.revision.as_ref().is_some_and(|revision| {
+                let named = overrides::of_app(&revision.catalog, app);
+                named.iter().any(|(effective, _)| effective.object.id == *object)
+            }),
+            _ => false,
+        }
     }
 
     fn obstacles(&self, app: &AppKey, cluster: &ClusterName, entry: Option<&EntryView>) -> Vec<String> {
@@ -397,6 +439,11 @@ impl Look<'_> {
             obstacles.push(format!(
                 "app {app} could not be rendered yet; see its problems in `hub app show {app}`"
             ));
+        } else if let Some(revision) = revision
+            && self.picture.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
+            && self.picture.shapes.get(app, cluster).is_none()
+        {
+            obstacles.extend(self.shapeless(revision, app, cluster));
         }
         if let Some(doubt) = &self.state.doubt {
             obstacles.push(format!(
@@ -426,14 +473,29 @@ impl Look<'_> {
         obstacles
     }
 
+    /// Why it is not known what an app is on a cluster.
+    fn shapeless(&self, revision: &Revision, app: &AppKey, cluster: &ClusterName) -> Vec<String> {
+        let here = self.picture.lacking.iter().filter(|l| l.app == *app && l.cluster == *cluster);
+        let lacks: Vec<String> = here.map(|l| format!("{}; it stays as it was", l.lack)).collect();
+        if !lacks.is_empty() {
+            return lacks;
+        }
+        let of_app = overrides::of_app(&revision.catalog, app);
+        let applying = overrides::applying(&of_app, cluster, &self.candidate(cluster));
+        let names: Vec<&str> = applying.iter().map(|(effective, _)| &*effective.object.id.name).collect();
+        let with = match names.as_slice() {
+            [] => String::new(),
+            names => format!(" with the overrides that apply here, {}", names.join(", ")),
+        };
+        vec![format!(
+            "app {app} could not be rendered{with}; it stays as it was: see its problems in `hub app show {app}`"
+        )]
+    }
+
     /// Whether the commit in effect is the one that is looked for.
     pub fn commit(&self) -> Option<CommitId> {
         self.picture.revision.as_ref().map(|r| r.catalog.commit.clone())
     }
-}
-
-fn names(object: &nave_placement::catalog::ObjectId, app: &AppKey) -> bool {
-    object.kind == nave_placement::catalog::Kind::App && *object.name == *app.name()
 }
 
 /// What an entry's trouble is, on one line.

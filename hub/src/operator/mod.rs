@@ -5,6 +5,7 @@
 
 mod asking;
 mod look;
+mod render;
 mod roles;
 mod service;
 pub mod views;

@@ -10,12 +10,13 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, paths, treat};
+use super::{Kind, override_fields, paths, treat};
 use crate::ClusterName;
+use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
-const APP_LATER: &[&str] = &["parameters", "substitute", "protect", "dependsOn", "group", "rollout"];
-const APP: &[&str] = &["source", "namespace", "prune", "onRemove", "formerly"];
+const APP_LATER: &[&str] = &["protect", "dependsOn", "group", "rollout"];
+const APP: &[&str] = &["source", "parameters", "substitute", "namespace", "prune", "onRemove", "formerly"];
 
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
 pub(super) fn decode(
@@ -28,17 +29,18 @@ pub(super) fn decode(
     let app_fields = [APP, treat::FIELDS].concat();
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
-        Kind::Cluster => (&["set"], &["timezone", "taints", "cordoned", "parameters", "protect"]),
-        Kind::ClusterSet => (&[], &["windows", "freeze", "parameters"]),
+        Kind::Cluster => (&["set", "parameters"], &["timezone", "taints", "cordoned", "protect"]),
+        Kind::ClusterSet => (&["parameters"], &["windows", "freeze"]),
         Kind::App => (&app_fields, APP_LATER),
         Kind::Placement => (&["apps", "clusters"], &["tolerations", "pick", "replicas"]),
+        Kind::Override => (override_fields::FIELDS, &[]),
     };
     let Some(spec) = spec else {
         return match kind {
             Kind::Fleet => Some(Spec::Fleet(Fleet::default())),
             Kind::Cluster => Some(Spec::Cluster(Cluster::default())),
-            Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
-            Kind::App | Kind::Placement => {
+            Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet::default())),
+            Kind::App | Kind::Placement | Kind::Override => {
                 reader.missing(at, "spec", &format!("give it {}", valid.join(", ")));
                 None
             }
@@ -48,7 +50,11 @@ pub(super) fn decode(
     match kind {
         Kind::Fleet => Some(Spec::Fleet(fleet(reader, &fields))),
         Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
-        Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
+        Kind::ClusterSet => {
+            let parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
+            Some(Spec::ClusterSet(ClusterSet { parameters }))
+        }
+        Kind::Override => Some(Spec::Override(override_fields::overriding(reader, references, &fields))),
         Kind::App => app(reader, references, &fields).map(Spec::App),
         Kind::Placement => Some(Spec::Placement(placement(reader, references, &fields))),
     }
@@ -64,12 +70,7 @@ fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
             depends_on: defaults.get("dependsOn").map(|f| depends_on(reader, &f)).unwrap_or_default(),
         };
     }
-    if let Some(parameters) = fields.get("parameters")
-        && reader.fields_of_any_name(&parameters)
-        && let serde_json::Value::Object(map) = reader.json(&parameters)
-    {
-        fleet.parameters = map;
-    }
+    fleet.parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
     let names = ["fleet", "app", "cluster", "objects"];
     if let Some(guard) = fields.get("guard").and_then(|f| reader.fields(&f, &names, &[])) {
         let mut limit = |name: &str| guard.get(name).map(|f| guard_limit(reader, &f)).unwrap_or_default();
@@ -77,6 +78,17 @@ fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
         fleet.guard = GuardLimits { fleet: fleet_limit, app, cluster, objects };
     }
     fleet
+}
+
+/// A layer of parameters.
+pub(super) fn parameters(reader: &mut Reader<'_>, field: &Field<'_>) -> Parameters {
+    if !reader.fields_of_any_name(field) {
+        return Parameters::new();
+    }
+    match reader.json(field) {
+        serde_json::Value::Object(map) => map,
+        _ => Parameters::new(),
+    }
 }
 
 fn depends_on(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Selector> {
@@ -110,7 +122,8 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
     if let (Some(field), Some(set)) = (field, &set) {
         references.add(Reference::Set(set.clone()), field.node.position);
     }
-    Cluster { set }
+    let parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
+    Cluster { set, parameters }
 }
 
 fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<App> {
@@ -136,6 +149,8 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
     }
     Some(App {
         source: source?,
+        parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
+        substitute: fields.get("substitute").and_then(|f| reader.flag(&f)).unwrap_or(false),
         namespace,
         prune: fields.get("prune").and_then(|f| reader.flag(&f)).unwrap_or(true),
         on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
@@ -144,7 +159,11 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
     })
 }
 
-fn source(reader: &mut Reader<'_>, references: &mut References, field: &Field<'_>) -> Option<Source> {
+pub(super) fn source(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    field: &Field<'_>,
+) -> Option<Source> {
     let fields = reader.fields(field, &["path"], &["git", "helm", "kustomize", "directories"])?;
     let Some(path) = fields.get("path") else {
         reader.missing(
@@ -193,6 +212,15 @@ fn namespace(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<NamespaceOpti
 }
 
 fn placement(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Placement {
+    let apps = app_selection(reader, references, fields);
+    Placement { apps, clusters: clusters(reader, references, fields) }
+}
+
+pub(super) fn app_selection(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    fields: &Fields<'_>,
+) -> AppSelection {
     let mut apps = AppSelection::default();
     let given = fields.get("apps");
     let at = given.as_ref().map_or(fields.position, |f| f.node.position);
@@ -209,10 +237,14 @@ fn placement(reader: &mut Reader<'_>, references: &mut References, fields: &Fiel
     } else if fields.get("apps").is_none() {
         reader.missing(at, "spec.apps", "give it names, or a selector");
     }
-    Placement { apps, clusters: clusters(reader, references, fields) }
+    apps
 }
 
-fn clusters(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> ClusterSelection {
+pub(super) fn clusters(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    fields: &Fields<'_>,
+) -> ClusterSelection {
     const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
     let mut selection = ClusterSelection::default();
     let Some(given) = fields.get("clusters") else {

@@ -110,6 +110,17 @@ impl Reader<'_> {
         count
     }
 
+    pub fn integer(&mut self, field: &Field<'_>) -> Option<i64> {
+        let integer = match &field.node.value {
+            Value::Number(number, _) => number.as_i64(),
+            _ => None,
+        };
+        if integer.is_none() {
+            self.mismatch(field, "a whole number");
+        }
+        integer
+    }
+
     pub fn percent(&mut self, field: &Field<'_>) -> Option<Percent> {
         let digits = field.node.text().and_then(|text| text.strip_suffix('%'));
         let percent = digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok());

@@ -9,6 +9,9 @@ mod candidates;
 mod decode;
 mod fields;
 mod objects;
+mod overlaps;
+mod override_fields;
+mod overriding;
 mod parse;
 mod paths;
 mod problems;
@@ -30,6 +33,7 @@ pub use objects::{
     App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
     NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
 };
+pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
 pub use problems::{Position, Problem, Severity};
 pub(crate) use suggest::did_you_mean;
@@ -115,6 +119,8 @@ pub enum Kind {
     App,
     /// A rule: these apps on those clusters.
     Placement,
+    /// A change of apps on some clusters.
+    Override,
 }
 
 impl fmt::Display for Kind {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Treatment;
+use super::{Override, Treatment};
 use crate::ClusterName;
+use crate::overrides::Parameters;
 use crate::select::Selector;
 
 /// The specification of one object.
@@ -23,6 +24,8 @@ pub enum Spec {
     App(App),
     /// A rule.
     Placement(Placement),
+    /// What differs on some clusters.
+    Override(Override),
 }
 
 /// Defaults, parameters and guard of the whole fleet.
@@ -31,7 +34,7 @@ pub struct Fleet {
     /// What apps do that say nothing themselves.
     pub defaults: Defaults,
     /// Lowest layer of every app's parameters.
-    pub parameters: serde_json::Map<String, serde_json::Value>,
+    pub parameters: Parameters,
     /// Limits of what one change may remove.
     pub guard: GuardLimits,
 }
@@ -97,17 +100,26 @@ impl fmt::Display for Percent {
 pub struct Cluster {
     /// The set that it belongs to.
     pub set: Option<String>,
+    /// Highest layer of the parameters of every app on it.
+    pub parameters: Parameters,
 }
 
 /// A named group of clusters.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClusterSet {}
+pub struct ClusterSet {
+    /// A layer of the parameters of every app on its clusters.
+    pub parameters: Parameters,
+}
 
 /// A deployable unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct App {
     /// Where its manifests come from.
     pub source: Source,
+    /// A layer of its parameters.
+    pub parameters: Parameters,
+    /// Whether `${…}` in its manifests are filled in.
+    pub substitute: bool,
     /// The namespace of namespaced objects that name none.
     pub namespace: Option<NamespaceOptions>,
     /// Whether objects that left the app are deleted.

@@ -80,6 +80,7 @@ fn assignment(generation: u64, value: &str) -> (v1::Assignment, Digest, Vec<u8>)
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment: nave_placement::catalog::Treatment::default(),
     };
     let entry = Entry {

@@ -150,7 +150,7 @@ impl Hub {
         let objects = GuardLimit { max: None, at_most: Some(1) };
         let limits = GuardLimits { objects, ..GuardLimits::default() };
         let decided = step(&state, &revision, waiting.as_ref(), limits, &codec, now_ms);
-        oracle.decided(&state, &decided, &revision.forms, &codec);
+        oracle.decided(&state, &decided, &codec);
         let mut writes = decided.writes;
         if self.mutation == Mutation::HubForgetsLeaving {
             writes.iter_mut().for_each(forget_leaving);
@@ -164,7 +164,7 @@ impl Hub {
             previous: &previous,
             next: &next,
             wanted: &decided.wanted,
-            forms: &revision.forms,
+            forms: &decided.shapes,
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,

@@ -50,7 +50,7 @@ fn a_broken_object_keeps_its_last_good_form() {
         &["App/db@1", "App/web@1"],
         &[
             "web.yaml:4:7: error: App/web: spec.source is missing; say where the manifests are: source: {path: ./manifests}",
-            "web.yaml:4:8: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, namespace, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
+            "web.yaml:4:8: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
         ],
     );
     check(

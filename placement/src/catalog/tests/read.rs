@@ -16,6 +16,8 @@ fn an_app_has_the_defaults_of_the_design() {
     assert_eq!(object.labels, BTreeMap::from([("tier".to_owned(), "web".to_owned())]));
     let expected = App {
         source: Source::Path("x".into()),
+        parameters: Default::default(),
+        substitute: false,
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
@@ -108,10 +110,10 @@ fn fleet_cluster_and_set_are_read() {
     assert_eq!(fleet.defaults.depends_on[0].to_string(), "tier=base");
     let cluster =
         only(&document("kind: Cluster\nmetadata: {name: fra-1, labels: {env: prod}}\nspec: {set: prod}\n"));
-    assert_eq!(cluster.spec, Spec::Cluster(Cluster { set: Some("prod".into()) }));
+    assert_eq!(cluster.spec, Spec::Cluster(Cluster { set: Some("prod".into()), ..Cluster::default() }));
     assert_eq!(
         only(&document("kind: ClusterSet\nmetadata: {name: prod}\n")).spec,
-        Spec::ClusterSet(ClusterSet {})
+        Spec::ClusterSet(ClusterSet::default())
     );
 }
 
