@@ -3,7 +3,7 @@
 //! In: members as the hub records them, what the catalog says of them. Out: [`Candidate`]s with merged labels.
 //! Never: takes a label from an agent; an agent reports [`Facts`] only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,8 +41,36 @@ pub struct Facts {
     pub kubernetes: Fact<KubernetesVersion>,
     /// Number of nodes.
     pub nodes: Fact<u32>,
+    /// Architectures of the nodes, e.g. `amd64`.
+    pub architectures: Fact<BTreeSet<String>>,
+    /// What the nodes can hold together.
+    pub capacity: Fact<Resources>,
+    /// The provider that the nodes' `providerID` names, e.g. `aws`.
+    pub provider: Fact<String>,
+    /// The region that the nodes are in, where all are in one.
+    pub region: Fact<String>,
+    /// The zones that the nodes are in.
+    pub zones: Fact<BTreeSet<String>>,
+    /// Kinds that are served, as `GROUP/VERSION/KIND`; of the core group `v1/KIND`.
+    pub apis: Fact<BTreeSet<String>>,
+    /// The cluster's `ClusterProperty` objects (`about.k8s.io`), by name.
+    pub properties: Fact<BTreeMap<String, String>>,
+    /// The data of the ConfigMap `nave-facts` in the spoke's namespace.
+    pub custom: Fact<BTreeMap<String, String>>,
     /// The age recipient to which secrets for this cluster are encrypted.
     pub recipient: Fact<String>,
+}
+
+/// Amounts of resources: what there is of each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resources {
+    /// Processors, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Everything else by its resource name, e.g. `nvidia.com/gpu`, rounded down to a whole number.
+    pub other: BTreeMap<String, u64>,
 }
 
 /// A Kubernetes server's version.
@@ -57,6 +85,55 @@ pub struct KubernetesVersion {
     pub minor: u32,
 }
 
+/// Keeps placements that do not tolerate it away from a cluster, as a taint of a Kubernetes node does with pods.
+///
+/// A cluster has at most one taint for each pair of key and effect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taint {
+    /// Its key, written as a label's.
+    pub key: String,
+    /// Its value; none is the same as an empty one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What it does.
+    pub effect: Effect,
+}
+
+/// What a taint does to placements that do not tolerate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Effect {
+    /// Nothing new is placed.
+    NoSchedule,
+    /// Something new is placed only where no other cluster will do.
+    PreferNoSchedule,
+    /// Nothing new is placed, and what was placed moves away.
+    NoExecute,
+}
+
+impl std::fmt::Display for Taint {
+    /// As `kubectl taint` writes it: `KEY=VALUE:EFFECT`, or `KEY:EFFECT`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.value.as_deref().filter(|value| !value.is_empty()) {
+            Some(value) => write!(f, "{}={value}:{:?}", self.key, self.effect),
+            None => write!(f, "{}:{:?}", self.key, self.effect),
+        }
+    }
+}
+
+impl std::str::FromStr for Effect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "NoSchedule" => Ok(Self::NoSchedule),
+            "PreferNoSchedule" => Ok(Self::PreferNoSchedule),
+            "NoExecute" => Ok(Self::NoExecute),
+            _ => Err(format!("{text:?} is no effect: use NoSchedule, PreferNoSchedule or NoExecute")),
+        }
+    }
+}
+
 /// A member as the hub records it: what operators said of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -67,6 +144,36 @@ pub struct Membership {
     /// The set that an operator put it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
+    /// Taints that an operator put on it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub taints: BTreeSet<Taint>,
+    /// Nothing new is placed on it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cordoned: bool,
+    /// What `pick` placed on it moves away. A cluster that is drained is cordoned too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
+    /// It is being worked on: its assignment does not change, it raises no alarms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+}
+
+/// A time in which a cluster is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Maintenance {
+    /// Until when, Unix milliseconds.
+    pub until_ms: u64,
+    /// Why, as far as it was said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Membership {
+    /// The maintenance that the cluster is in at a time.
+    pub fn maintained(&self, now_ms: u64) -> Option<&Maintenance> {
+        self.maintenance.as_ref().filter(|m| now_ms < m.until_ms)
+    }
 }
 
 /// A cluster that placements may choose: a member that has enrolled, with everything merged.

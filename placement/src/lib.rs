@@ -41,4 +41,6 @@ pub use digest::{Digest, Digester, ParseDigestError};
 pub use duration::{DurationError, duration};
 pub use fingerprints::Fingerprints;
 pub(crate) use names::check as check_name;
-pub use names::{AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG};
+pub use names::{
+    AppKey, CatalogName, ClusterName, NameError, ObjectKey, ROOT_CATALOG, is_label_key, is_label_value,
+};

@@ -34,6 +34,25 @@ pub(crate) fn check(what: &'static str, name: &str) -> Result<(), NameError> {
     if ok { Ok(()) } else { Err(NameError { what, name: name.to_owned() }) }
 }
 
+/// Whether a label, or a taint, may have this key: `[DOMAIN/]NAME`.
+pub fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    is_qualified(name) && prefix.is_none_or(|prefix| check("label prefix", prefix).is_ok())
+}
+
+/// Whether a label, or a taint, may have this value.
+pub fn is_label_value(value: &str) -> bool {
+    value.is_empty() || is_qualified(value)
+}
+
+/// The characters of a label's name or value.
+fn is_qualified(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let bytes = text.as_bytes();
+    let ends = [bytes.first(), bytes.last()].into_iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric));
+    bytes.len() <= 63 && ends && bytes.iter().all(|b| inner(*b))
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {
         $(#[$doc])*

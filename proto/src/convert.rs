@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Assignment, EncodedEntry, Epoch, Generation, Leaving};
-use nave_placement::fleet::{Fact, Facts, KubernetesVersion};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport, Report};
 use nave_placement::{AppKey, CatalogName, Digest, Fingerprints, ObjectKey};
 
@@ -154,49 +153,6 @@ pub fn assignment_from_proto(message: v1::Assignment, base: &Assignment) -> Resu
         Ok(assignment)
     } else {
         Err(ConvertError("digest of an assignment"))
-    }
-}
-
-/// Facts; what is unknown is left out.
-pub fn facts_to_proto(facts: &Facts) -> v1::Facts {
-    use v1::facts::{Kubernetes, Number, Text};
-    v1::Facts {
-        kubernetes: match &facts.kubernetes {
-            Fact::Unknown => None,
-            Fact::Absent => Some(Kubernetes { present: None }),
-            Fact::Present(k) => Some(Kubernetes {
-                present: Some(v1::KubernetesVersion {
-                    version: k.version.clone(),
-                    major: k.major,
-                    minor: k.minor,
-                }),
-            }),
-        },
-        nodes: match facts.nodes {
-            Fact::Unknown => None,
-            Fact::Absent => Some(Number { present: None }),
-            Fact::Present(n) => Some(Number { present: Some(n.into()) }),
-        },
-        recipient: match &facts.recipient {
-            Fact::Unknown => None,
-            Fact::Absent => Some(Text { present: None }),
-            Fact::Present(recipient) => Some(Text { present: Some(recipient.clone()) }),
-        },
-    }
-}
-
-/// Facts.
-pub fn facts_from_proto(facts: &v1::Facts) -> Facts {
-    fn fact<W, T>(wire: Option<&W>, present: impl Fn(&W) -> Option<T>) -> Fact<T> {
-        wire.map_or(Fact::Unknown, |w| present(w).map_or(Fact::Absent, Fact::Present))
-    }
-    Facts {
-        kubernetes: fact(facts.kubernetes.as_ref(), |k| {
-            let k = k.present.as_ref()?;
-            Some(KubernetesVersion { version: k.version.clone(), major: k.major, minor: k.minor })
-        }),
-        nodes: fact(facts.nodes.as_ref(), |n| n.present.map(|n| u32::try_from(n).unwrap_or(u32::MAX))),
-        recipient: fact(facts.recipient.as_ref(), |text| text.present.clone()),
     }
 }
 

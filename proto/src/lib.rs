@@ -6,6 +6,7 @@
 pub mod backoff;
 mod convert;
 mod entry;
+mod facts;
 pub mod limits;
 pub mod spiffe;
 pub mod tls;
@@ -21,7 +22,7 @@ pub mod v1 {
 
 pub use convert::{
     ConvertError, app_from_proto, app_to_proto, assignment_from_proto, assignment_to_proto, change_to_proto,
-    digest, facts_from_proto, facts_to_proto, leaving_from_proto, leaving_to_proto, report_from_proto,
-    report_to_proto,
+    digest, leaving_from_proto, leaving_to_proto, report_from_proto, report_to_proto,
 };
 pub use entry::{decode_entry, encode_entry};
+pub use facts::{facts_from_proto, facts_to_proto, fits_fact, free_from_proto, free_to_proto};

@@ -16,6 +16,9 @@ pub const CHUNK: usize = 256 << 10;
 pub const MESSAGE: usize = 16 << 20;
 /// Most bytes of the JSON of one answer to a question; a question about more is answered in part.
 pub const ANSWER: usize = 512 << 10;
+/// Most bytes of the texts of one fact that is a list or a map. All six of them are below 1 MiB together, which is what a
+/// record of the hub's store may have; a cluster of 1,500 kinds names them in some 80 KiB.
+pub const FACT: usize = 128 << 10;
 /// Most bundles that one `Content.Fetch` may name.
 pub const FETCH_PARTS: usize = 256;
 

@@ -117,6 +117,34 @@ fn report() -> v1::Report {
     }
 }
 
+fn resources() -> v1::Resources {
+    v1::Resources { cpu_millis: 12_000, memory: 64 << 30, other: [("nvidia.com/gpu".to_owned(), 8)].into() }
+}
+
+fn all_facts() -> v1::Facts {
+    use v1::facts::{Amounts, Map, Set, Table, Text, Texts};
+    let set = |items: &[&str]| {
+        let items = items.iter().map(|item| (*item).to_owned()).collect();
+        Some(Set { present: Some(Texts { items }) })
+    };
+    let map = |key: &str, value: &str| {
+        Some(Map { present: Some(Table { items: [(key.to_owned(), value.to_owned())].into() }) })
+    };
+    v1::Facts {
+        kubernetes: Some(v1::facts::Kubernetes { present: None }),
+        nodes: Some(v1::facts::Number { present: None }),
+        recipient: None,
+        architectures: set(&["amd64", "arm64"]),
+        capacity: Some(Amounts { present: Some(resources()) }),
+        provider: Some(Text { present: Some("aws".into()) }),
+        region: Some(Text { present: None }),
+        zones: set(&[]),
+        apis: set(&["apps/v1/Deployment", "v1/Pod"]),
+        properties: map("cluster.clusterset.k8s.io", "fra-1"),
+        custom: map("store", "0417"),
+    }
+}
+
 #[test]
 fn messages_of_a_spoke_read_as_they_were_recorded() {
     let message = |message| v1::FromSpoke { message: Some(message) };
@@ -137,7 +165,7 @@ fn messages_of_a_spoke_read_as_they_were_recorded() {
     let facts = v1::Facts {
         kubernetes: Some(v1::facts::Kubernetes { present: Some(version) }),
         nodes: Some(v1::facts::Number { present: Some(3) }),
-        recipient: None,
+        ..v1::Facts::default()
     };
     check("facts.bin", &message(from_spoke::Message::Facts(facts)));
     check("report.bin", &message(from_spoke::Message::Report(report())));
@@ -157,6 +185,9 @@ fn messages_of_a_spoke_read_as_they_were_recorded() {
         ..v1::Facts::default()
     };
     check("facts-recipient.bin", &message(from_spoke::Message::Facts(facts)));
+    check("facts-all.bin", &message(from_spoke::Message::Facts(all_facts())));
+    check("free.bin", &message(from_spoke::Message::Free(v1::Free { amounts: Some(resources()) })));
+    check("free-unknown.bin", &message(from_spoke::Message::Free(v1::Free { amounts: None })));
     let mut noted = report();
     noted.entries[0].drifted = 1;
     noted.entries[0].notes = noted.entries[0].unhealthy.clone();

@@ -1,13 +1,13 @@
 //! Facts: what the cluster says of itself, asked now and then.
 //!
-//! In: a target, its age identities. Out: the latest facts. Never: takes an answer that did not come for one that says no.
+//! In: a target, its age identities. Out: the latest facts, sooner where other kinds came to be served.
+//! Never: takes an answer that did not come for one that says no.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use nave_placement::fleet::Facts;
+use nave_placement::fleet::{Fact, Facts};
 use nave_proto::backoff::jittered;
-use nave_proto::limits::REQUEST_TIMEOUT;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,11 +15,17 @@ use tokio_util::sync::CancellationToken;
 use crate::secrets::Secrets;
 use crate::target::Target;
 
-/// Between two looks: versions and numbers of nodes change slowly.
+/// Between two looks: versions and nodes change slowly.
 const PERIOD: Duration = Duration::from_secs(300);
 
-/// While the key could not be looked at.
-const KEYLESS: Duration = Duration::from_secs(10);
+/// While the key could not be looked at, or the cluster did not even say its version, which everybody may ask.
+const SOON: Duration = Duration::from_secs(10);
+
+/// After new kinds were discovered: whoever installs one installs more.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Each request of a look has its own limit; this one is for the pages of the largest cluster, 5,000 nodes.
+const LOOK: Duration = Duration::from_secs(300);
 
 /// Asks until cancelled.
 pub async fn run(
@@ -28,10 +34,14 @@ pub async fn run(
     facts: watch::Sender<Facts>,
     cancel: CancellationToken,
 ) {
-    loop {
-        let look = async {
+    let mut discoveries = target.discoveries();
+    let ask = async {
+        loop {
+            discoveries.mark_unchanged();
             secrets.refresh(&*target).await;
-            if let Ok(mut seen) = timeout(REQUEST_TIMEOUT, target.facts()).await {
+            let mut answered = false;
+            if let Ok(mut seen) = timeout(LOOK, target.facts()).await {
+                answered = seen.kubernetes != Fact::Unknown;
                 seen.recipient = secrets.recipient();
                 facts.send_if_modified(|last| {
                     let news = *last != seen;
@@ -39,12 +49,21 @@ pub async fn run(
                     news
                 });
             }
-            let known = secrets.recipient().present().is_some();
-            sleep(jittered(if known { PERIOD } else { KEYLESS }, fastrand::f64())).await;
-        };
-        tokio::select! {
-            () = cancel.cancelled() => return,
-            () = look => {}
+            let known = answered && secrets.recipient().present().is_some();
+            let discovered = async {
+                if discoveries.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+                sleep(jittered(SETTLE, fastrand::f64())).await;
+            };
+            tokio::select! {
+                () = sleep(jittered(if known { PERIOD } else { SOON }, fastrand::f64())) => {}
+                () = discovered => {}
+            }
         }
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = ask => {}
     }
 }

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod content;
 pub mod enforce;
 pub mod facts;
+pub mod free;
 pub mod gate;
 pub mod identity;
 pub mod link;

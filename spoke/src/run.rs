@@ -11,6 +11,7 @@
 //! | `content` | accepted assignment, channel | bundles | with the process |
 //! | `renewal` | the time | certificates | with the process |
 //! | `facts` | the target | facts | with the process |
+//! | `free` | the target | what it has left, rounded | with the process |
 //! | `status` | all of these | what `spoke status` shows | last of all |
 //!
 //! A task that panics ends the process: a supervisor starts it again, and what was accepted is stored. The order of
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::content::Content;
 use crate::enforce::Enforcer;
 use crate::facts;
+use crate::free;
 use crate::gate::Gate;
 use crate::identity::{EnrolError, Enrolling, Identity, Membership, enrol};
 use crate::link::{Connector, HubClock};
@@ -247,6 +249,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         connection: watch::Sender::new(Connection::default()),
     };
     let (reports, facts) = (watch::Sender::new(None), watch::Sender::new(Facts::default()));
+    let free = watch::Sender::new(None);
     let (arrived, missed) = (watch::Sender::new(0), watch::Sender::new(0));
     let paused = watch::Sender::new(None);
     let stop = cancel.child_token();
@@ -300,6 +303,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         orders,
     };
     tasks.spawn(answering.run(stop.clone()));
+    tasks.spawn(free::run(options.target.clone(), free.clone(), stop.clone()));
     tasks.spawn(facts::run(options.target, secrets, facts.clone(), stop.clone()));
     let renewal = (membership.clone(), stop.clone());
     tasks.spawn(async move { renewal.0.keep_fresh(renewal.1).await });
@@ -310,6 +314,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         state,
         reports: reports.subscribe(),
         facts: facts.subscribe(),
+        free: free.subscribe(),
         questions: asked,
         told,
     };

@@ -9,6 +9,7 @@ mod conflicts;
 mod definitions;
 mod demo;
 mod drift;
+mod facts;
 mod fake_api;
 mod faults;
 mod fighting;

@@ -40,6 +40,12 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
     let join = v1::ClusterJoinRequest { cluster: "intruder".to_owned(), ..v1::ClusterJoinRequest::default() };
     let label =
         v1::ClusterLabelRequest { cluster: "nobody".to_owned(), ..v1::ClusterLabelRequest::default() };
+    let members = || Some(v1::Members { clusters: vec!["nobody".to_owned()], ..v1::Members::default() });
+    let taint = v1::ClusterTaintRequest { members: members(), ..v1::ClusterTaintRequest::default() };
+    let order = v1::cluster_cordon_request::Order::Cordon.into();
+    let cordon = v1::ClusterCordonRequest { members: members(), order, ..Default::default() };
+    let maintain = v1::ClusterMaintainRequest { members: members(), for_ms: 1, ..Default::default() };
+    let replace = v1::ClusterReplaceRequest { cluster: "nobody".to_owned(), ..Default::default() };
     let remove =
         v1::ClusterRemoveRequest { cluster: "nobody".to_owned(), ..v1::ClusterRemoveRequest::default() };
     let app = v1::AppRequest { app: "web".to_owned() };
@@ -72,6 +78,11 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("HoldApprove", c.hold_approve(approve).await.map(drop)),
         ("AcceptRestore", c.accept_restore(v1::AcceptRestoreRequest::default()).await.map(drop)),
         ("AuditList", c.audit_list(v1::AuditListRequest::default()).await.map(drop)),
+        ("ClusterTaint", c.cluster_taint(taint).await.map(drop)),
+        ("ClusterCordon", c.cluster_cordon(cordon).await.map(drop)),
+        ("ClusterMaintain", c.cluster_maintain(maintain).await.map(drop)),
+        ("ClusterReplace", c.cluster_replace(replace).await.map(drop)),
+        ("ClusterExport", c.cluster_export(v1::ClusterExportRequest::default()).await.map(drop)),
         ("Ask", c.ask(objects("pods")).await.map(drop)),
         ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
         ("Ask for logs", c.ask(logs).await.map(drop)),
@@ -196,9 +207,18 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "HoldList",
         "HoldShow",
         "AuditList",
+        "ClusterExport",
         "Ask",
     ];
-    let operates = ["ClusterLabel", "HoldApprove", "Ask for Secrets", "Ask for logs"];
+    let operates = [
+        "ClusterLabel",
+        "ClusterTaint",
+        "ClusterCordon",
+        "ClusterMaintain",
+        "HoldApprove",
+        "Ask for Secrets",
+        "Ask for logs",
+    ];
     for (credentials, operator) in keys.iter().zip([false, true]) {
         for (call, answer) in operator_calls(&stage.channel(Some(credentials)).await).await {
             let may = looks.contains(&call) || (operator && operates.contains(&call));

@@ -9,4 +9,5 @@ mod enrolment;
 mod given;
 mod leaving;
 mod man_in_the_middle;
+mod orders;
 mod sessions;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nave_placement::CatalogName;
+use nave_placement::fleet::Effect;
 use nave_proto::v1;
 
 /// Reads `30s`, `5m`, `1h30m`, `250ms`, `2d`.
@@ -73,6 +74,40 @@ pub fn label_change(text: &str) -> Result<LabelChange, String> {
     label(text).map(|(key, value)| LabelChange::Set(key, value)).map_err(wrong)
 }
 
+/// What happens to a taint.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaintChange {
+    /// It is put on.
+    Add(v1::Taint),
+    /// It is taken away; without an effect, all of its key are.
+    Remove(v1::Taint),
+}
+
+/// Reads `KEY=VALUE:EFFECT`, `KEY:EFFECT`, `KEY:EFFECT-` or `KEY-`, as `kubectl taint` does.
+pub fn taint_change(text: &str) -> Result<TaintChange, String> {
+    let wrong = || {
+        format!(
+            "{text:?} is no change of a taint; write KEY=VALUE:EFFECT or KEY:EFFECT to put it on, KEY:EFFECT- or KEY- to take it away"
+        )
+    };
+    let (taint, removes) = text.strip_suffix('-').map_or((text, false), |taint| (taint, true));
+    let (named, effect) = match taint.rsplit_once(':') {
+        Some((named, effect)) => (named, effect),
+        None if removes => (taint, ""),
+        None => return Err(wrong()),
+    };
+    let (key, value) = named.split_once('=').map_or((named, None), |(key, value)| (key, Some(value)));
+    if key.is_empty() || (effect.is_empty() && (taint != named || value.is_some())) {
+        return Err(wrong());
+    }
+    if !effect.is_empty() {
+        effect.parse::<Effect>()?;
+    }
+    let value = value.filter(|value| !value.is_empty()).map(str::to_owned);
+    let taint = v1::Taint { key: key.to_owned(), value, effect: effect.to_owned() };
+    Ok(if removes { TaintChange::Remove(taint) } else { TaintChange::Add(taint) })
+}
+
 /// Which entries of the fleet are meant; several terms narrow each other.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Selecting {
@@ -134,5 +169,33 @@ mod tests {
         assert_eq!(label_change("tier-"), Ok(LabelChange::Remove("tier".into())));
         assert_eq!(label_change("tier=x-"), Ok(LabelChange::Set("tier".into(), "x-".into())));
         assert!(label_change("-").is_err());
+    }
+
+    #[test]
+    fn taints_are_put_on_and_taken_away_as_kubectl_does_it() {
+        let taint = |key: &str, value: Option<&str>, effect: &str| v1::Taint {
+            key: key.into(),
+            value: value.map(Into::into),
+            effect: effect.into(),
+        };
+        let rows = [
+            ("gpu=a100:NoSchedule", TaintChange::Add(taint("gpu", Some("a100"), "NoSchedule"))),
+            ("gpu:NoExecute", TaintChange::Add(taint("gpu", None, "NoExecute"))),
+            ("gpu=:PreferNoSchedule", TaintChange::Add(taint("gpu", None, "PreferNoSchedule"))),
+            (
+                "example.com/gpu:NoSchedule-",
+                TaintChange::Remove(taint("example.com/gpu", None, "NoSchedule")),
+            ),
+            ("gpu=a:NoSchedule-", TaintChange::Remove(taint("gpu", Some("a"), "NoSchedule"))),
+            ("gpu-", TaintChange::Remove(taint("gpu", None, ""))),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(taint_change(text), Ok(expected), "{text}");
+        }
+        for bad in
+            ["gpu", "gpu=a", "gpu=a-", "gpu:", "gpu:-", ":NoSchedule", "=a:NoSchedule", "gpu:Never", "-", ""]
+        {
+            assert!(taint_change(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::client::{Client, Hub, document, request};
 use super::output::{Document, Format, Output, Style, View, print, time};
 use super::table::{Cell, Colour, Table};
 use crate::operator::views::{CatalogView, Group, StatusView};
+use crate::operator::worked_on;
 use crate::sessions::core::Alarm;
 
 /// Lines of problems, of groups and of left-over apps that one screen has room for, each.
@@ -92,6 +93,10 @@ impl View for StatusView {
         let alarms =
             self.alarms.iter().map(|(cluster, alarm)| format!("ALARM: cluster {cluster}: {}", told(*alarm)));
         paragraph(&mut text, &lines(alarms, style));
+        let maintained = self.maintained.iter().map(|(cluster, maintenance)| {
+            format!("MAINTAINED: cluster {cluster} is {}", worked_on(maintenance))
+        });
+        paragraph(&mut text, &lines(maintained, style));
         paragraph(&mut text, &lines(self.problems.iter().map(ToString::to_string), style));
         paragraph(&mut text, &groups(&self.groups, style));
         let unassigned = self.unassigned.iter().map(|(cluster, apps)| {

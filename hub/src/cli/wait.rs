@@ -29,7 +29,7 @@ pub struct Arguments {
     /// How long
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = duration)]
     timeout: Duration,
-    /// Wait for spokes that are not connected, too; the one that --cluster names is waited for anyway
+    /// Wait for clusters that are not connected, or maintained, too; the one that --cluster names is waited for anyway
     #[arg(long)]
     include_offline: bool,
     #[command(flatten)]
@@ -62,8 +62,8 @@ impl View for WaitView {
             WaitOutcome::Converged => {
                 let commit = self.status.catalog.commit.as_ref().map_or("?", |commit| commit.short());
                 let entries = count(self.status.entries, "entry", "entries");
-                let passed =
-                    if self.status.offline.is_empty() { String::new() } else { format!("; {message}") };
+                let all = self.status.offline.is_empty() && self.status.maintained.is_empty();
+                let passed = if all { String::new() } else { format!("; {message}") };
                 format!("converged at commit {commit}: {entries}{passed}\n")
             }
             WaitOutcome::Held => format!("held: {message}\n"),

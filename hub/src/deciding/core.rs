@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
 use nave_placement::decide::{self, Decision, Wanted};
-use nave_placement::fleet::{self, Fleet};
+use nave_placement::fleet::{self, Fleet, Maintenance};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::{AppKey, ClusterName};
 
@@ -123,7 +123,10 @@ pub fn step(
         approvals: &approvals,
         allowances: if new { &revision.allowances } else { &[] },
     });
-    let next = assign::assign(&inputs, &survey, &verdict);
+    let mut next = assign::assign(&inputs, &survey, &verdict);
+    // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
+    // count with those of the others, and what was approved for it stays approved.
+    next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
     let mut writes = take_head(state, revision, &verdict, previous, now_ms);
     writes.extend(forms(state, revision));
     let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
@@ -132,6 +135,18 @@ pub fn step(
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
     Decided { fleet, decisions, wanted, too_large, writes }
+}
+
+/// The maintenance that a member is in. Whoever is ordered out goes, worked on or not.
+pub fn maintained<'a>(state: &'a State, cluster: &ClusterName, now_ms: u64) -> Option<&'a Maintenance> {
+    let member = state.members.get(cluster).filter(|m| m.standing == Standing::Member)?;
+    member.membership.maintained(now_ms)
+}
+
+/// When the next maintenance ends, and assignments may change that could not before; Unix milliseconds.
+pub fn next_end(state: &State, now_ms: u64) -> Option<u64> {
+    let ends = state.members.keys().filter_map(|cluster| maintained(state, cluster, now_ms));
+    ends.map(|maintenance| maintenance.until_ms).min()
 }
 
 fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
@@ -303,4 +318,41 @@ fn emptied(state: &State) -> Vec<Write> {
 
 pub(crate) fn json(record: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(record).expect("a record always serializes")
+}
+
+#[cfg(test)]
+mod tests {
+    use nave_placement::fleet::Membership;
+
+    use super::*;
+    use crate::state::Versioned;
+    use crate::store::Version;
+
+    #[test]
+    fn a_maintenance_ends_by_itself_and_never_holds_up_who_is_ordered_out() {
+        let member = |until_ms: Option<u64>, standing| {
+            let maintenance = until_ms.map(|until_ms| Maintenance { until_ms, reason: String::new() });
+            let membership = Membership { maintenance, ..Membership::default() };
+            let record = MemberRecord { membership, standing, ..MemberRecord::default() };
+            Versioned { record: Arc::new(record), version: Version(1) }
+        };
+        let name = |name: &str| name.parse::<ClusterName>().expect("valid");
+        let mut state = State::default();
+        state.members.insert(name("none"), member(None, Standing::Member));
+        state.members.insert(name("short"), member(Some(100), Standing::Member));
+        state.members.insert(name("long"), member(Some(200), Standing::Member));
+        state.members.insert(name("leaves"), member(Some(50), Standing::Emptying));
+        // (now, maintained, the next end)
+        let rows: [(u64, &[&str], Option<u64>); 3] =
+            [(0, &["long", "short"], Some(100)), (100, &["long"], Some(200)), (200, &[], None)];
+        for (now_ms, expected, end) in rows {
+            let seen: Vec<_> = state
+                .members
+                .keys()
+                .filter(|cluster| maintained(&state, cluster, now_ms).is_some())
+                .collect();
+            assert_eq!(seen.iter().map(|c| c.as_str()).collect::<Vec<_>>(), expected, "{now_ms}");
+            assert_eq!(next_end(&state, now_ms), end, "{now_ms}");
+        }
+    }
 }

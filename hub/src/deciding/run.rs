@@ -146,12 +146,21 @@ impl Deciding {
                     None => std::future::pending().await,
                 }
             };
+            let now_ms = self.ledger.now_ms();
+            let end = core::next_end(&self.ledger.state(), now_ms);
+            let maintenance = async {
+                match end {
+                    Some(end) => tokio::time::sleep(Duration::from_millis(end - now_ms)).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = observations.changed() => if changed.is_err() { return },
                 changed = inputs.changed() => if changed.is_err() { return },
                 Ok(()) = gone.changed() => {}
                 () = pause => {}
+                () = maintenance => {}
             }
         }
     }

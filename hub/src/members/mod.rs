@@ -3,6 +3,7 @@
 //! In: join tokens, certificate requests, operators' orders. Out: member records, certificates.
 //! Never: takes a name from a request, forgets a token before the member is durable.
 
+mod membership;
 mod orders;
 pub mod service;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use nave_proto::spiffe::{CertificateFacts, Role, SpiffeId};
 use nave_proto::v1;
 use subtle::ConstantTimeEq as _;
 
+pub use self::membership::{Order, Ordered};
 use crate::deciding::core::json;
 use crate::pki::{Authority, AuthorityError, Issued, random};
 use crate::state::records::{MemberRecord, Standing, TokenRecord, key};
@@ -92,6 +94,21 @@ impl Members {
         if known.is_some_and(|standing| standing != Standing::Revoked) {
             return Err(MemberError::Exists(cluster));
         }
+        let batch = self.expired_tokens().fold(Batch::new(), |batch, id| batch.delete(id));
+        let (token, expires_ms, batch) = self.new_token(&cluster, membership, valid_ms, batch);
+        let audit = Audit { what: "Joined", subject: format!("cluster {cluster}"), ..operator.clone() };
+        self.ledger.commit_audited(Step::TokenIssued, batch, &[audit]).await?;
+        Ok((token, expires_ms))
+    }
+
+    /// A join token, until when it is valid, and the batch with its record.
+    fn new_token(
+        &self,
+        cluster: &ClusterName,
+        membership: Membership,
+        valid_ms: u64,
+        batch: Batch,
+    ) -> (v1::JoinToken, u64, Batch) {
         let (id, secret) = (hex(&random::<8>()), random::<32>());
         let life = if valid_ms == 0 { TOKEN_LIFE_MS } else { valid_ms };
         let expires_ms = self.ledger.now_ms() + life;
@@ -103,10 +120,7 @@ impl Members {
             bound_to: None,
         };
         let key = key::token(&id);
-        let batch = self.expired_tokens().fold(Batch::new(), |batch, id| batch.delete(id));
         let batch = batch.require_absent(key.clone()).put(key, json(&record));
-        let audit = Audit { what: "Joined", subject: format!("cluster {cluster}"), ..operator.clone() };
-        self.ledger.commit_audited(Step::TokenIssued, batch, &[audit]).await?;
         let token = v1::JoinToken {
             hub_addresses: self.addresses.to_vec(),
             ca_sha256: self.authority.digest().0.to_vec(),
@@ -114,7 +128,7 @@ impl Members {
             secret: secret.to_vec(),
             fleet: self.authority.fleet().to_owned(),
         };
-        Ok((token, expires_ms))
+        (token, expires_ms, batch)
     }
 
     /// Tokens that nobody can use any more; as many as go into the batch that issues the next.
@@ -157,7 +171,7 @@ impl Members {
         }
         let member = self.ledger.state().members.get(&cluster).cloned();
         let same = member.as_ref().is_some_and(|m| m.public_key == public_key);
-        if member.as_ref().is_some_and(|m| !same && m.standing != Standing::Revoked) {
+        if member.as_ref().is_some_and(|m| !same && m.standing != Standing::Revoked && !m.is_vacant()) {
             return Err(MemberError::Token);
         }
         let bound = TokenRecord { bound_to: Some(public_key.clone()), ..(*token.record).clone() };
@@ -168,7 +182,11 @@ impl Members {
             }
             Some(_) => return Err(MemberError::Token),
             None => MemberRecord {
-                membership: token.membership.clone(),
+                // A rebuilt cluster is what operators said of its name, also since the token was made.
+                membership: match member.as_ref().filter(|m| m.is_vacant()) {
+                    Some(m) => m.membership.clone(),
+                    None => token.membership.clone(),
+                },
                 cluster_uid: request.cluster_uid.clone(),
                 public_key,
                 enrolled_ms: now_ms,
@@ -270,8 +288,8 @@ impl Members {
         }
     }
 
-    /// The member whose certificate this is, if it may still speak.
-    pub fn authenticate(&self, certificate: &[u8]) -> Option<ClusterName> {
+    /// The member whose certificate this is, if it may still speak, and its public key.
+    pub fn authenticate(&self, certificate: &[u8]) -> Option<(ClusterName, String)> {
         let id =
             SpiffeId::of_certificate(certificate).ok().filter(|id| id.fleet == self.authority.fleet())?;
         let Role::Spoke(name) = id.role else { return None };
@@ -279,8 +297,8 @@ impl Members {
         let facts = CertificateFacts::read(certificate).ok()?;
         let state = self.ledger.state();
         let member = state.members.get(&cluster)?;
-        (member.standing != Standing::Revoked && member.public_key == hex(&facts.public_key))
-            .then_some(cluster)
+        let key = hex(&facts.public_key);
+        (member.standing != Standing::Revoked && member.public_key == key).then_some((cluster, key))
     }
 }
 

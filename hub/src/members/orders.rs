@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::ClusterName;
+use nave_proto::v1;
 
 use super::{MemberError, Members, TOKENS_PER_BATCH};
 use crate::deciding::core::json;
@@ -11,41 +12,11 @@ use crate::state::{Audit, Step, Versioned};
 use crate::store::Batch;
 
 impl Members {
-    fn member(&self, cluster: &ClusterName) -> Result<Versioned<std::sync::Arc<MemberRecord>>, MemberError> {
-        self.ledger.state().members.get(cluster).cloned().ok_or_else(|| MemberError::Unknown(cluster.clone()))
-    }
-
-    /// Sets and removes labels. Those that the catalog sets are the catalog's; `catalog` are these.
-    ///
-    /// # Errors
-    /// When there is no such member, or the catalog sets one of the labels.
-    pub async fn label(
+    pub(super) fn member(
         &self,
         cluster: &ClusterName,
-        set: &BTreeMap<String, String>,
-        remove: &[String],
-        catalog: &BTreeMap<String, String>,
-        operator: &Audit,
-    ) -> Result<BTreeMap<String, String>, MemberError> {
-        if let Some(key) = set.keys().chain(remove).find(|key| catalog.contains_key(*key)) {
-            return Err(MemberError::Refused(format!(
-                "label {key} of cluster {cluster} is set in the catalog, which wins; change it there"
-            )));
-        }
-        let member = self.member(cluster)?;
-        let mut record = (*member.record).clone();
-        record.membership.labels.extend(set.clone());
-        record.membership.labels.retain(|key, _| !remove.contains(key));
-        let labels = record.membership.labels.clone();
-        let said = set.iter().map(|(k, v)| format!("{k}={v}")).chain(remove.iter().map(|k| format!("{k}-")));
-        let audit = Audit {
-            what: "Labelled",
-            subject: format!("cluster {cluster}"),
-            details: BTreeMap::from([("labels".to_owned(), said.collect::<Vec<_>>().join(","))]),
-            ..operator.clone()
-        };
-        self.write(Step::MemberLabelled, cluster, &member, &record, audit).await?;
-        Ok(labels)
+    ) -> Result<Versioned<std::sync::Arc<MemberRecord>>, MemberError> {
+        self.ledger.state().members.get(cluster).cloned().ok_or_else(|| MemberError::Unknown(cluster.clone()))
     }
 
     /// Orders a member out: detached (what runs stays), or first emptied.
@@ -85,6 +56,38 @@ impl Members {
         let record = MemberRecord { standing: Standing::Revoked, ..(*member.record).clone() };
         let audit = Audit { what: "Revoked", subject: format!("cluster {cluster}"), ..operator.clone() };
         self.write(Step::MemberRevoked, cluster, &member, &record, audit).await
+    }
+
+    /// Gives a member's name, with all that is decided and said of it, to a rebuilt cluster: makes a token for that, and
+    /// refuses from now on whoever had the name. What the old cluster reported and said of itself goes with it.
+    ///
+    /// # Errors
+    /// When there is no such member, or it is on its way out.
+    pub async fn replace(
+        &self,
+        cluster: &ClusterName,
+        valid_ms: u64,
+        operator: &Audit,
+    ) -> Result<(v1::JoinToken, u64), MemberError> {
+        let member = self.member(cluster)?;
+        if matches!(member.standing, Standing::Emptying | Standing::Detaching) {
+            return Err(MemberError::Refused(format!(
+                "cluster {cluster} is on its way out; revoke it first (`hub cluster revoke {cluster}`), or wait until it has left and let it join"
+            )));
+        }
+        let membership = member.membership.clone();
+        let record = MemberRecord { membership: membership.clone(), ..MemberRecord::default() };
+        // A token that the old cluster may still have would bring it back.
+        let batch = self.without_tokens(cluster).await?;
+        let (token, expires_ms, batch) = self.new_token(cluster, membership, valid_ms, batch);
+        let batch = batch
+            .require_at(key::member(cluster), member.version)
+            .put(key::member(cluster), json(&record))
+            .delete(key::report(cluster))
+            .delete(key::facts(cluster));
+        let audit = Audit { what: "Replaced", subject: format!("cluster {cluster}"), ..operator.clone() };
+        self.ledger.commit_audited(Step::MemberRevoked, batch, &[audit]).await?;
+        Ok((token, expires_ms))
     }
 
     /// The spoke of a member that was ordered out has detached: the hub forgets it, and its certificate with it.

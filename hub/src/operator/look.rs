@@ -6,22 +6,22 @@ use std::sync::Arc;
 use nave_placement::assign::Told;
 use nave_placement::catalog::CommitId;
 use nave_placement::explain::{Verdict, explain};
-use nave_placement::fleet::{self, Candidate};
+use nave_placement::fleet::{self, Candidate, Maintenance};
 use nave_placement::guard::{Hold, HoldCause};
 use nave_placement::report::{EntryReason, EntryState, Report, WOULD_PRUNE};
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, ObjectKey};
 
 use super::views::{
-    AppRow, AppView, CatalogView, ClusterRow, ClusterView, EntryView, Group, HoldView, Phase, PlacementView,
-    RecipientRow, StatusView, WhyView,
+    AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, PlacementView, StatusView, WhyView,
 };
+use crate::deciding::core::maintained;
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
 use crate::sessions::core::Alarm;
 use crate::sessions::service::Live;
-use crate::state::State;
 use crate::state::records::{MemberRecord, Standing};
+use crate::state::{State, rfc3339};
 
 /// Which entries are looked at.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,10 @@ pub struct Look<'a> {
     pub seen: &'a BTreeMap<ClusterName, u64>,
     /// The catalog's name and URL.
     pub catalog: (&'a str, &'a str),
+    /// When the hub began to serve, Unix milliseconds.
+    pub since_ms: u64,
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
     /// How many changes deciding has to have looked at ([`crate::state::Ledger::inputs`]).
     pub inputs: u64,
 }
@@ -70,7 +74,7 @@ impl Look<'_> {
             .map(|(n, m)| (n, &*m.record))
     }
 
-    fn selected<'b>(&'b self, selection: &'b Selection) -> impl Iterator<Item = &'b ClusterName> {
+    pub(super) fn selected<'b>(&'b self, selection: &'b Selection) -> impl Iterator<Item = &'b ClusterName> {
         self.members().map(|(name, _)| name).filter(|name| {
             selection.cluster.as_ref().is_none_or(|c| c == *name)
                 && (selection.selector.0.is_empty()
@@ -145,7 +149,7 @@ impl Look<'_> {
     }
 
     /// Whether a cluster has nothing under way: its spoke holds and reports the newest assignment, nothing leaves.
-    fn settled(&self, cluster: &ClusterName) -> bool {
+    pub(super) fn settled(&self, cluster: &ClusterName) -> bool {
         let told = self.state.told(cluster);
         let nothing = told.assignment.generation.0 == 0;
         let report = self.state.reports.get(cluster);
@@ -174,20 +178,27 @@ impl Look<'_> {
             holds: self.holds(),
             problems: self.picture.problems.clone(),
             alarms: self.alarms.clone(),
+            maintained: self.maintained(selection),
             clusters: self.members().count(),
             connected: self.members().filter(|(name, _)| self.live.contains_key(*name)).count(),
             converged: self.state.doubt.is_none() && self.decided(),
             ..StatusView::default()
         };
         let mut groups: BTreeMap<(Phase, AppKey, String, Option<String>), Group> = BTreeMap::new();
-        // Who is offline is passed over, unless it was named, or nobody would be left to look at.
+        view.alarms.retain(|cluster, _| maintained(self.state, cluster, self.now_ms).is_none());
+        // Who is offline, or worked on, is passed over, unless it was named, or nobody would be left to look at.
         let named = include_offline || selection.cluster.is_some();
-        let offline = |cluster: &&ClusterName| !self.live.contains_key(*cluster);
+        let offline = |cluster: &&ClusterName| {
+            !self.live.contains_key(*cluster) && !view.maintained.contains_key(*cluster)
+        };
         view.offline = self.selected(selection).filter(offline).cloned().collect();
-        view.converged &= view.offline.is_empty() || view.offline.len() < self.selected(selection).count();
+        let passed_over = view.offline.len() + view.maintained.len();
+        view.converged &= passed_over == 0 || passed_over < self.selected(selection).count();
         for cluster in self.selected(selection) {
-            let counts = named || !view.offline.contains(cluster);
-            if counts && (!self.settled(cluster) || view.offline.contains(cluster)) {
+            let is_maintained = view.maintained.contains_key(cluster);
+            let is_passed_over = is_maintained || view.offline.contains(cluster);
+            let counts = named || !is_passed_over;
+            if counts && (is_passed_over || !self.settled(cluster)) {
                 view.converged = false;
             }
             if let Some(report) = self.state.reports.get(cluster).filter(|r| !r.unassigned.is_empty()) {
@@ -203,11 +214,18 @@ impl Look<'_> {
                     continue;
                 }
                 view.converged &= !counts;
-                add(&mut groups, entry);
+                if !is_maintained {
+                    add(&mut groups, entry);
+                }
             }
         }
         view.groups = groups.into_values().collect();
         view
+    }
+
+    fn maintained(&self, selection: &Selection) -> BTreeMap<ClusterName, Maintenance> {
+        let of = |name: &ClusterName| maintained(self.state, name, self.now_ms).cloned();
+        self.selected(selection).filter_map(|name| Some((name.clone(), of(name)?))).collect()
     }
 
     fn catalog_view(&self) -> CatalogView {
@@ -242,83 +260,6 @@ impl Look<'_> {
         let said = report.and_then(|r| r.entries.get(app).or_else(|| r.leaving.get(app)));
         let notes = said.into_iter().flat_map(|entry| &entry.notes).filter(|note| note.reason == WOULD_PRUNE);
         notes.map(|note| note.key.clone()).collect()
-    }
-
-    /// `hub cluster list`.
-    pub fn clusters(&self, selector: &Selector) -> Vec<ClusterRow> {
-        let declared = self.picture.revision.iter().flat_map(|r| r.catalog.objects.values());
-        let declared = declared.filter(|e| e.object.id.kind == nave_placement::catalog::Kind::Cluster);
-        let mut names: BTreeSet<ClusterName> =
-            declared.filter_map(|e| e.object.id.name.parse().ok()).collect();
-        names.extend(self.state.members.keys().cloned());
-        let rows = names.iter().map(|name| self.cluster_row(name));
-        let mut rows: Vec<_> =
-            rows.filter(|row| selector.0.is_empty() || selector.matches(&row.labels)).collect();
-        rows.sort_by(|a, b| {
-            (a.phase.unwrap_or(Phase::Converged), &a.name)
-                .cmp(&(b.phase.unwrap_or(Phase::Converged), &b.name))
-        });
-        rows
-    }
-
-    fn cluster_row(&self, name: &ClusterName) -> ClusterRow {
-        let member = self.state.members.get(name);
-        let candidate = self.candidate(name);
-        let entries = self.entries(name);
-        let connected = self.live.contains_key(name);
-        let worst = entries.iter().map(|e| e.phase).min();
-        let unsettled = if self.settled(name) { Phase::Converged } else { Phase::Behind };
-        let own = if connected { unsettled } else { Phase::Offline };
-        ClusterRow {
-            name: name.clone(),
-            phase: member.map(|_| worst.map_or(own, |w| w.min(own))),
-            connected,
-            seen_ms: self.live.get(name).map(|l| l.since_ms).or_else(|| self.seen.get(name).copied()),
-            standing: member.map(|m| m.standing),
-            set: candidate.set,
-            labels: candidate.labels,
-            converged: entries.iter().filter(|e| e.phase == Phase::Converged).count(),
-            entries: entries.len(),
-            facts: self.state.facts.get(name).map(|f| (*f.record).clone()).unwrap_or_default(),
-        }
-    }
-
-    /// `hub secret recipients`: from the store, so that a cluster that is offline has one too.
-    pub fn recipients(&self, selection: &Selection) -> Vec<RecipientRow> {
-        let rows = self.selected(selection).map(|name| {
-            let facts = self.state.facts.get(name);
-            let recipient = facts.and_then(|facts| facts.record.recipient.present().cloned());
-            RecipientRow { cluster: name.clone(), recipient }
-        });
-        rows.collect()
-    }
-
-    /// `hub cluster show`.
-    pub fn cluster(&self, name: &ClusterName) -> Option<ClusterView> {
-        let catalog = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
-        let member = self.state.members.get(name);
-        if member.is_none() && catalog.is_none() {
-            return None;
-        }
-        let told = self.state.told(name);
-        let mut apps = self.entries(name);
-        apps.sort_by(|a, b| (a.phase, &a.app).cmp(&(b.phase, &b.app)));
-        let live = self.live.get(name);
-        let report = self.state.reports.get(name);
-        Some(ClusterView {
-            row: self.cluster_row(name),
-            operator_labels: member.map(|m| m.membership.labels.clone()).unwrap_or_default(),
-            catalog_labels: catalog.map(|(object, _)| object.object.labels.clone()).unwrap_or_default(),
-            address: live.map(|l| l.address.clone()),
-            certificate_until_ms: member.map_or(0, |m| m.certificate_until_ms),
-            epoch: told.assignment.epoch,
-            generation: told.assignment.generation,
-            accepted: live.and_then(|l| l.accepted).or_else(|| report.map(|r| (r.epoch, r.generation))),
-            apps,
-            leaving: told.assignment.leaving.keys().cloned().collect(),
-            unassigned: report.map(|r| r.unassigned.clone()).unwrap_or_default(),
-            alarm: self.alarms.get(name).copied(),
-        })
     }
 
     /// Every app that the catalog has or somebody runs.
@@ -426,6 +367,12 @@ impl Look<'_> {
         {
             obstacles.push(format!("hold {}: {}", hold.record.hold.id, hold.message));
         }
+        if let Some(maintenance) = maintained(self.state, cluster, self.now_ms) {
+            obstacles.push(format!(
+                "cluster {cluster} is {}: its assignment does not change before",
+                worked_on(maintenance)
+            ));
+        }
         if let Some(obstacle) = &self.picture.obstacle {
             obstacles.push(obstacle.clone());
         }
@@ -454,6 +401,13 @@ impl Look<'_> {
     pub fn commit(&self) -> Option<CommitId> {
         self.picture.revision.as_ref().map(|r| r.catalog.commit.clone())
     }
+}
+
+/// What a maintenance is, for people.
+pub fn worked_on(maintenance: &Maintenance) -> String {
+    let Maintenance { until_ms, reason } = maintenance;
+    let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    format!("maintained until {}{because}", rfc3339(*until_ms))
 }
 
 fn names(object: &nave_placement::catalog::ObjectId, app: &AppKey) -> bool {

@@ -5,10 +5,12 @@
 
 mod asking;
 mod look;
+mod members;
+mod ordering;
 mod roles;
 mod service;
 pub mod views;
 mod wait;
 
-pub use look::{Look, Selection};
+pub use look::{Look, Selection, worked_on};
 pub use service::{OperatorService, Rooms};

@@ -29,6 +29,11 @@ const ROLES: &[(&str, OperatorRole)] = &[
     // Some questions need more: see `needs`.
     ("Ask", OperatorRole::Viewer),
     ("SecretRecipients", OperatorRole::Viewer),
+    ("ClusterTaint", OperatorRole::Operator),
+    ("ClusterCordon", OperatorRole::Operator),
+    ("ClusterMaintain", OperatorRole::Operator),
+    ("ClusterReplace", OperatorRole::Admin),
+    ("ClusterExport", OperatorRole::Viewer),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

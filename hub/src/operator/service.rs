@@ -7,7 +7,7 @@ use std::time::Duration;
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::select::Selector;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, ClusterName, is_label_key, is_label_value};
 use nave_proto::v1::{self, operator_server};
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
@@ -15,8 +15,9 @@ use tonic::{Request, Response, Status};
 
 use super::asking::Answers;
 use super::look::{Look, Selection};
+use super::ordering::joining;
 use super::roles::{allow, allow_question};
-use super::views::{AuditView, CommitView, DoneView, JoinView};
+use super::views::{AuditView, CommitView, DoneView};
 use super::wait::Wait;
 use crate::deciding::core::json;
 use crate::deciding::run::{Picture, chain};
@@ -60,17 +61,17 @@ pub struct OperatorService {
     pub(super) rooms: Arc<Rooms>,
 }
 
-type Answer = Result<Response<v1::Document>, Status>;
+pub(super) type Answer = Result<Response<v1::Document>, Status>;
 
-fn document(view: &impl Serialize) -> Answer {
+pub(super) fn document(view: &impl Serialize) -> Answer {
     Ok(Response::new(v1::Document { json: json(view) }))
 }
 
-fn argument(error: impl std::fmt::Display) -> Status {
+pub(super) fn argument(error: impl std::fmt::Display) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn member_status(error: &MemberError) -> Status {
+pub(super) fn member_status(error: &MemberError) -> Status {
     match error {
         MemberError::Unknown(_) => Status::not_found(error.to_string()),
         MemberError::Commit(error) => commit_status(error),
@@ -115,6 +116,8 @@ impl OperatorService {
             live: &live,
             alarms: &alarms,
             seen: &seen,
+            since_ms: self.rooms.sessions.since_ms(),
+            now_ms: self.rooms.ledger.now_ms(),
             catalog: (&self.rooms.catalog, &url),
             inputs,
         })
@@ -140,7 +143,7 @@ impl OperatorService {
         Ok((Selection { app, cluster, selector }, filter.commit))
     }
 
-    fn known(&self, cluster: &ClusterName) -> Result<(), Status> {
+    pub(super) fn known(&self, cluster: &ClusterName) -> Result<(), Status> {
         let unknown = || Status::not_found(MemberError::Unknown(cluster.clone()).to_string());
         self.rooms.ledger.state().members.contains_key(cluster).then_some(()).ok_or_else(unknown)
     }
@@ -197,37 +200,18 @@ impl operator_server::Operator for OperatorService {
         let request = request.into_inner();
         let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
         let set = (!request.set.is_empty()).then_some(request.set);
-        let membership = Membership { labels: request.labels, set };
-        let joined = self.rooms.members.join(cluster.clone(), membership, request.valid_ms, &audit).await;
-        let (token, expires_ms) = joined.map_err(|e| member_status(&e))?;
-        let token = token.to_text();
-        let expires =
-            i64::try_from(expires_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-        let command = format!("spoke run --join {token} --state-dir /var/lib/nave/spoke");
-        document(&JoinView {
-            cluster,
-            token,
-            expires: expires.map(|t| t.to_string()).unwrap_or_default(),
-            command,
-        })
+        let membership = Membership { labels: request.labels, set, ..Membership::default() };
+        if let Some((key, value)) =
+            membership.labels.iter().find(|(key, value)| !is_label_key(key) || !is_label_value(value))
+        {
+            return Err(argument(format!("{key}={value} is not a valid label")));
+        }
+        joining(cluster.clone(), self.rooms.members.join(cluster, membership, request.valid_ms, &audit).await)
     }
 
     async fn cluster_label(&self, request: Request<v1::ClusterLabelRequest>) -> Answer {
         let audit = self.allow(&request, "ClusterLabel")?;
-        let request = request.into_inner();
-        let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
-        let catalog = self.look(|look| {
-            let revision = look.picture.revision.as_ref();
-            let declared = revision.and_then(|r| r.catalog.cluster(&cluster));
-            declared.map(|(object, _)| object.object.labels.clone()).unwrap_or_default()
-        });
-        let labels =
-            self.rooms.members.label(&cluster, &request.set, &request.remove, &catalog, &audit).await;
-        let labels = labels.map_err(|e| member_status(&e))?;
-        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-        document(&DoneView {
-            message: format!("cluster {cluster} has operator labels: {}", labels.join(", ")),
-        })
+        self.label(request.into_inner(), audit).await
     }
 
     async fn cluster_remove(&self, request: Request<v1::ClusterRemoveRequest>) -> Answer {
@@ -344,6 +328,31 @@ impl operator_server::Operator for OperatorService {
         self.allow(&request, "SecretRecipients")?;
         let (selection, _) = self.selection(request.into_inner().filter)?;
         document(&self.look(|look| look.recipients(&selection)))
+    }
+
+    async fn cluster_taint(&self, request: Request<v1::ClusterTaintRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterTaint")?;
+        self.taint(request.into_inner(), audit).await
+    }
+
+    async fn cluster_cordon(&self, request: Request<v1::ClusterCordonRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterCordon")?;
+        self.cordon(request.into_inner(), audit).await
+    }
+
+    async fn cluster_maintain(&self, request: Request<v1::ClusterMaintainRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterMaintain")?;
+        self.maintain(request.into_inner(), audit).await
+    }
+
+    async fn cluster_replace(&self, request: Request<v1::ClusterReplaceRequest>) -> Answer {
+        let audit = self.allow(&request, "ClusterReplace")?;
+        self.replace(request.into_inner(), audit).await
+    }
+
+    async fn cluster_export(&self, request: Request<v1::ClusterExportRequest>) -> Answer {
+        self.allow(&request, "ClusterExport")?;
+        self.export(request.into_inner())
     }
 
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {

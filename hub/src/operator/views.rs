@@ -1,15 +1,18 @@
 //! The documents that operators get: the JSON of `-o json`, of the API and of the page. Fields are added, never renamed.
 
+mod members;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::decide::Reason;
-use nave_placement::fleet::Facts;
+use nave_placement::fleet::{Maintenance, Taint};
 use nave_placement::report::{EntryReason, ObjectReport};
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
+pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
 use crate::sessions::core::Alarm;
 use crate::state::records::{AuditRecord, HoldRecord, Standing};
 
@@ -110,11 +113,15 @@ pub struct StatusView {
     pub problems: Vec<Problem>,
     /// What is wrong with single spokes.
     pub alarms: BTreeMap<ClusterName, Alarm>,
+    /// Clusters of the selection that are worked on: their assignments do not change, they raise no alarms.
+    #[serde(default)]
+    pub maintained: BTreeMap<ClusterName, Maintenance>,
     /// Members.
     pub clusters: usize,
     /// Of these, connected.
     pub connected: usize,
-    /// Clusters of the selection that are not connected. `converged` speaks of the others, and is false where there is none.
+    /// Clusters of the selection that are not connected, and not maintained. `converged` speaks of those that are in neither
+    /// list, and is false where there is none.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub offline: BTreeSet<ClusterName>,
     /// Entries of the selection.
@@ -215,12 +222,30 @@ pub struct ClusterRow {
     pub set: Option<String>,
     /// Effective labels.
     pub labels: BTreeMap<String, String>,
+    /// Labels that an operator set and the catalog sets otherwise: the catalog wins.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hidden_labels: BTreeMap<String, String>,
+    /// Taints that operators put on it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub taints: BTreeSet<Taint>,
+    /// Nothing new is placed on it.
+    #[serde(default)]
+    pub cordoned: bool,
+    /// What `pick` placed on it moves away.
+    #[serde(default)]
+    pub draining: bool,
+    /// It is worked on: its assignment does not change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+    /// Its name waits for the cluster that replaces the last one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_replacement: bool,
     /// Entries.
     pub entries: usize,
     /// Of these, converged.
     pub converged: usize,
     /// Facts.
-    pub facts: Facts,
+    pub facts: FactsView,
 }
 
 /// `hub secret recipients`.

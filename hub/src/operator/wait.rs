@@ -1,6 +1,5 @@
 //! `hub wait`: until what was asked for is so, or can no longer become so.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nave_placement::ClusterName;
@@ -8,7 +7,7 @@ use nave_placement::catalog::CommitId;
 use nave_placement::guard::{Hold, HoldCause};
 use tokio::time::{Instant, timeout_at};
 
-use super::look::Selection;
+use super::look::{Selection, worked_on};
 use super::service::OperatorService;
 use super::views::{Phase, StatusView, WaitOutcome, WaitView};
 use crate::deciding::run::chain;
@@ -91,15 +90,8 @@ impl OperatorService {
             return view(WaitOutcome::TimedOut, why, status);
         }
         match (reached && decided, status.converged) {
-            (true, true) if status.offline.is_empty() => {
-                view(WaitOutcome::Converged, "converged".to_owned(), status)
-            }
             (true, true) => {
-                let message = format!(
-                    "{} not connected, passed over: {}",
-                    status.offline.len(),
-                    listed(&status.offline)
-                );
+                let message = passed_over(&status).unwrap_or_else(|| "converged".to_owned());
                 view(WaitOutcome::Converged, message, status)
             }
             (false, _) => {
@@ -176,14 +168,40 @@ fn pending(status: &StatusView) -> String {
                 if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
             format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
         }
-        None if status.offline.is_empty() => "assignments are under way".to_owned(),
-        None => format!("not connected: {}", listed(&status.offline)),
+        None => absent(status).unwrap_or_else(|| "assignments are under way".to_owned()),
     }
 }
 
-/// The first few names.
-fn listed(clusters: &BTreeSet<ClusterName>) -> String {
-    let names: Vec<&str> = clusters.iter().take(3).map(|c| c.as_str()).collect();
-    let more = if clusters.len() > names.len() { ", …" } else { "" };
+/// Who is not there to be waited for, and why.
+fn absent(status: &StatusView) -> Option<String> {
+    let maintained = status.maintained.iter().next();
+    let maintained =
+        maintained.map(|(cluster, maintenance)| format!("cluster {cluster} is {}", worked_on(maintenance)));
+    let offline = Some(&status.offline).filter(|offline| !offline.is_empty());
+    let offline = offline.map(|offline| format!("not connected: {}", listed(offline.len(), offline)));
+    joined([maintained, offline])
+}
+
+/// Who was not waited for.
+fn passed_over(status: &StatusView) -> Option<String> {
+    let StatusView { offline, maintained, .. } = status;
+    let of = |what: &str, number: usize, names: String| {
+        (number > 0).then(|| format!("{number} {what}, passed over: {names}"))
+    };
+    joined([
+        of("not connected", offline.len(), listed(offline.len(), offline)),
+        of("maintained", maintained.len(), listed(maintained.len(), maintained.keys())),
+    ])
+}
+
+fn joined(parts: [Option<String>; 2]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// The first few of so many names.
+fn listed<'a>(number: usize, clusters: impl IntoIterator<Item = &'a ClusterName>) -> String {
+    let names: Vec<&str> = clusters.into_iter().take(3).map(|c| c.as_str()).collect();
+    let more = if number > names.len() { ", …" } else { "" };
     format!("{}{more}", names.join(", "))
 }

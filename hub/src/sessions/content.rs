@@ -25,7 +25,7 @@ impl content_server::Content for ContentService {
     type FetchStream = BoxStream<'static, Result<v1::Chunk, Status>>;
 
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        let (cluster, _) = self.sessions.caller(&request)?;
+        let cluster = self.sessions.caller(&request)?.cluster;
         let parts = request.into_inner().parts;
         if parts.len() > FETCH_PARTS {
             return Err(Status::invalid_argument(format!("at most {FETCH_PARTS} bundles in one request")));

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use nave_placement::Digest;
 use nave_placement::assign::{Assignment, Epoch, Generation, Known, Told};
-use nave_placement::fleet::Facts;
+use nave_placement::fleet::{Facts, Resources};
 use nave_placement::report::Report;
 use nave_proto::v1::{self, answer, from_spoke, question, to_spoke};
 use nave_proto::{
-    assignment_from_proto, assignment_to_proto, change_to_proto, facts_from_proto, limits, report_from_proto,
+    assignment_from_proto, assignment_to_proto, change_to_proto, facts_from_proto, free_from_proto, limits,
+    report_from_proto,
 };
 
 use crate::pki::MacKey;
@@ -40,8 +41,10 @@ pub enum Action {
     Send(v1::ToSpoke),
     /// Store the report, unless the stored one has the same digest.
     Report(Report),
-    /// Keep the facts.
+    /// Store the facts, unless the stored ones are the same.
     Facts(Facts),
+    /// Keep in memory what the cluster has left; `None`: it is not known any more.
+    Free(Option<Resources>),
     /// The spoke has stored this assignment.
     Accepted(Epoch, Generation),
     /// The spoke holds, with a valid MAC, what this hub's state does not know: the state is older than what was sent.
@@ -128,7 +131,8 @@ impl Core {
         match received.message {
             Some(from_spoke::Message::Hello(hello)) if !self.greeted => self.on_hello(&hello, view),
             _ if !self.greeted => vec![Action::Close("a session begins with hello".into())],
-            Some(from_spoke::Message::Facts(facts)) => vec![Action::Facts(facts_from_proto(&facts))],
+            Some(from_spoke::Message::Facts(facts)) => vec![Action::Facts(facts_from_proto(facts))],
+            Some(from_spoke::Message::Free(free)) => vec![Action::Free(free_from_proto(free))],
             Some(from_spoke::Message::Report(report)) => self.on_report(report, view),
             Some(from_spoke::Message::Accepted(accepted)) => self.on_accepted(&accepted, view),
             Some(from_spoke::Message::Answer(answer)) => self.on_answer(answer),

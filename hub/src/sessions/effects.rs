@@ -39,11 +39,18 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
             if state.facts.get(cluster).is_some_and(|held| *held.record == *facts) {
                 return Vec::new();
             }
-            plain(Step::FactsTaken, Batch::new().put(key::facts(cluster), json(facts)))
+            let record = json(facts);
+            // Escapes make JSON of what the protocol's limit let through: the last facts stay, and no session fails by it.
+            if record.len() > MAX_BATCH_BYTES / 2 {
+                tracing::warn!(%cluster, bytes = record.len(), "its facts are larger than the store takes");
+                return Vec::new();
+            }
+            plain(Step::FactsTaken, Batch::new().put(key::facts(cluster), record))
         }
         Action::LostState(epoch, generation) => return doubt(state, cluster, *epoch, *generation, now_ms),
         Action::Seed(held) => return seed(state, cluster, held),
         Action::Send(_)
+        | Action::Free(_)
         | Action::Accepted(..)
         | Action::Answered(_)
         | Action::Detached
@@ -198,10 +205,45 @@ fn again(told: &Told, epoch: Epoch) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::store::StoreError;
+    use std::sync::Arc;
+
+    use nave_placement::fleet::{Fact, Facts, Resources};
     use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport};
     use nave_placement::{Digest, ObjectKey};
+
+    use super::*;
+    use crate::state::Ledger;
+    use crate::store::StoreError;
+    use crate::store::memory::Memory;
+
+    #[tokio::test]
+    async fn facts_are_written_when_they_change_and_what_is_free_never() {
+        let ledger = Ledger::load(Arc::new(Memory::new()), Arc::new(|| 1)).await.expect("an empty store");
+        let cluster: ClusterName = "fra-1".parse().expect("valid");
+        let nodes = |count| Action::Facts(Facts { nodes: Fact::Present(count), ..Facts::default() });
+        let free = |cpu_millis| Action::Free(Some(Resources { cpu_millis, ..Resources::default() }));
+        let custom = BTreeMap::from([("a".to_owned(), "\u{1}".repeat(MAX_BATCH_BYTES / 6))]);
+        let huge = Action::Facts(Facts { custom: Fact::Present(custom), ..Facts::default() });
+        // (what is said, commits since the beginning)
+        let rows = [
+            (nodes(3), 1),
+            (nodes(3), 1),
+            (free(1_000), 1),
+            (free(2_000), 1),
+            (nodes(4), 2),
+            (huge, 2),
+            (nodes(4), 2),
+        ];
+        let commits = ledger.changes();
+        for (said, expected) in rows {
+            let writes = effects(&ledger.state(), &cluster, &said, 1);
+            for write in writes {
+                ledger.commit_audited(write.step, write.batch, &write.audits).await.expect("committed");
+            }
+            assert_eq!(*commits.borrow(), expected, "{said:?}");
+        }
+        assert_eq!(ledger.state().facts[&cluster].record.nodes, Fact::Present(4));
+    }
 
     fn entry(details: usize, text: usize) -> EntryReport {
         let object = |number: usize| ObjectReport {

@@ -9,3 +9,4 @@ pub mod content;
 pub mod core;
 pub mod effects;
 pub mod service;
+pub mod stale;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::Stream;
 use futures::stream::{self, BoxStream};
 use nave_placement::assign::{Epoch, Generation};
+use nave_placement::fleet::Resources;
 use nave_placement::{ClusterName, Digest};
 use nave_proto::limits::{CONNECT_TIMEOUT, INLINE_BUNDLE, INLINE_TOTAL};
 use nave_proto::v1::{self, session_server, to_spoke};
@@ -43,6 +44,8 @@ pub struct Live {
     pub address: String,
     /// What the spoke has stored, as far as it said.
     pub accepted: Option<(Epoch, Generation)>,
+    /// What the cluster has left, and when its spoke said so; it ends with the session.
+    pub free: Option<(Arc<Resources>, u64)>,
 }
 
 /// All sessions, and what they need.
@@ -54,6 +57,8 @@ pub struct Sessions {
     addresses: Arc<[String]>,
     live: Mutex<BTreeMap<ClusterName, Live>>,
     alarms: Mutex<Alarms>,
+    /// When this hub began to serve; Unix milliseconds.
+    since_ms: u64,
     /// When each cluster was seen last, since this hub started; Unix milliseconds.
     seen: Mutex<BTreeMap<ClusterName, u64>>,
     next: AtomicU64,
@@ -77,6 +82,7 @@ impl Sessions {
         closing: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
+            since_ms: ledger.now_ms(),
             ledger,
             members,
             mac,
@@ -100,7 +106,9 @@ impl Sessions {
     pub fn alarms(&self) -> BTreeMap<ClusterName, Alarm> {
         let state = self.ledger.state();
         let enrolled = |cluster: &ClusterName| {
-            let member = state.members.get(cluster).filter(|m| m.standing != Standing::Revoked);
+            let member = state.members.get(cluster);
+            // A name that waits for its next cluster is nobody's.
+            let member = member.filter(|m| m.standing != Standing::Revoked && !m.is_vacant());
             member.map(|m| m.enrolled_ms)
         };
         lock(&self.alarms).said(enrolled, self.ledger.now_ms())
@@ -111,14 +119,24 @@ impl Sessions {
         lock(&self.seen).clone()
     }
 
+    /// When this hub began to serve, before which it has seen nobody; Unix milliseconds.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms
+    }
+
     /// Counts sessions that began or ended, and acceptances.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    fn view(&self, cluster: &ClusterName) -> Option<View> {
+    /// What is known of a member, as long as it is this key.
+    fn view(&self, cluster: &ClusterName, key: &str) -> Option<View> {
         let state = self.ledger.state();
         let member = state.members.get(cluster).filter(|m| m.standing != Standing::Revoked)?;
+        // Another cluster may have got the name since the session began.
+        if member.public_key != key {
+            return None;
+        }
         Some(View {
             told: state.told(cluster),
             report: state.reports.get(cluster).map(|r| r.record.clone()),
@@ -140,6 +158,7 @@ impl Sessions {
             since_ms: now_ms,
             address: session.address.clone(),
             accepted: None,
+            free: None,
         };
         let older = lock(&self.live).insert(session.cluster.clone(), live);
         lock(&self.alarms).begun(&session.cluster, older.is_some(), now_ms);
@@ -171,6 +190,12 @@ impl Sessions {
         self.changed.send_modify(|n| *n += 1);
     }
 
+    fn free(&self, cluster: &ClusterName, id: u64, free: Option<Resources>) {
+        if let Some(live) = lock(&self.live).get_mut(cluster).filter(|l| l.id == id) {
+            live.free = free.map(|free| (Arc::new(free), self.ledger.now_ms()));
+        }
+    }
+
     /// Puts small bundles that the spoke may lack into an assignment.
     fn inline(&self, assignment: &mut v1::Assignment) {
         let mut total = 0;
@@ -195,24 +220,36 @@ impl Sessions {
         entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).map(|e| e.bundle).collect()
     }
 
-    /// The cluster at the other end of a request, if its certificate is a member's.
-    pub(crate) fn caller<T>(&self, request: &Request<T>) -> Result<(ClusterName, String), Status> {
+    /// Who is at the other end of a request, if their certificate is a member's.
+    pub(crate) fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
         let peer = request.extensions().get::<Peer>();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no connection"))?;
         let certificate = peer.certificate.as_ref();
         let certificate =
             certificate.ok_or_else(|| Status::unauthenticated("a client certificate is required"))?;
-        let cluster = self.members.authenticate(certificate);
-        let cluster =
-            cluster.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
-        Ok((cluster, peer.address.clone()))
+        let member = self.members.authenticate(certificate);
+        let (cluster, key) =
+            member.ok_or_else(|| Status::permission_denied("this certificate is no member's (any more)"))?;
+        Ok(Caller { cluster, key, address: peer.address.clone() })
     }
+}
+
+/// A member that calls.
+pub(crate) struct Caller {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Its public key, in hex: the member is this key.
+    key: String,
+    /// From where.
+    address: String,
 }
 
 /// One open session. Its stream does all the work when tonic polls it, so that a session costs no task of its own.
 struct Session {
     sessions: Arc<Sessions>,
     cluster: ClusterName,
+    /// The member's public key, as its certificate has it.
+    key: String,
     id: u64,
     cancel: CancellationToken,
     core: Core,
@@ -282,7 +319,7 @@ impl Session {
     }
 
     async fn received(&mut self, message: v1::FromSpoke) -> Result<(), CommitError> {
-        let Some(view) = self.sessions.view(&self.cluster) else { return self.revoked() };
+        let Some(view) = self.sessions.view(&self.cluster, &self.key) else { return self.revoked() };
         let actions = self.core.on_message(message, &view);
         if self.core.has_greeted()
             && let Some(way) = self.way.take()
@@ -294,7 +331,7 @@ impl Session {
     }
 
     async fn offer(&mut self) -> Result<(), CommitError> {
-        let Some(view) = self.sessions.view(&self.cluster) else { return self.revoked() };
+        let Some(view) = self.sessions.view(&self.cluster, &self.key) else { return self.revoked() };
         let actions = self.core.offer(&view);
         self.carry_out(actions).await
     }
@@ -346,9 +383,10 @@ impl Session {
                 Action::Accepted(epoch, generation) => {
                     self.sessions.accepted(&self.cluster, self.id, (epoch, generation));
                 }
+                Action::Free(free) => self.sessions.free(&self.cluster, self.id, free),
                 Action::Answered(answer) => self.desk.answered(answer),
                 Action::Seed(_) => {
-                    if let Some(view) = self.sessions.view(&self.cluster) {
+                    if let Some(view) = self.sessions.view(&self.cluster, &self.key) {
                         actions.extend(self.core.seeded(&view));
                     }
                 }
@@ -390,7 +428,7 @@ impl session_server::Session for SessionService {
         &self,
         request: Request<Streaming<v1::FromSpoke>>,
     ) -> Result<Response<Self::OpenStream>, Status> {
-        let (cluster, address) = self.0.caller(&request)?;
+        let Caller { cluster, key, address } = self.0.caller(&request)?;
         let changes = self.0.ledger.changes_of(&cluster);
         let (way, desk) = desk();
         let session = Box::new(Session {
@@ -401,6 +439,7 @@ impl session_server::Session for SessionService {
             hello_by: Instant::now() + CONNECT_TIMEOUT,
             desk,
             cluster,
+            key,
             id: self.0.next.fetch_add(1, Ordering::Relaxed),
             cancel: self.0.closing.child_token(),
             inbound: request.into_inner(),

@@ -24,6 +24,12 @@ pub struct Audit {
     pub details: BTreeMap<String, String>,
 }
 
+/// A time of Unix milliseconds as RFC 3339 writes it; empty beyond the calendar.
+pub fn rfc3339(ms: u64) -> String {
+    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map(|time| time.to_string()).unwrap_or_default()
+}
+
 /// The end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tail {

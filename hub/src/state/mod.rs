@@ -18,7 +18,7 @@ use nave_placement::guard::{Approval, PastLoss};
 use nave_placement::report::Report;
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
-pub use audit::{Audit, verify_chain};
+pub use audit::{Audit, rfc3339, verify_chain};
 #[cfg(feature = "failpoints")]
 pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};

@@ -126,7 +126,8 @@ pub struct MemberRecord {
     pub membership: Membership,
     /// The UID of the cluster that enrolled.
     pub cluster_uid: String,
-    /// The public key that enrolled (SubjectPublicKeyInfo, DER, hex): the member *is* this key.
+    /// The public key that enrolled (SubjectPublicKeyInfo, DER, hex): the member *is* this key. Empty while a name waits for
+    /// the cluster that is to replace its last one.
     pub public_key: String,
     /// When it enrolled, Unix milliseconds.
     pub enrolled_ms: u64,
@@ -137,6 +138,13 @@ pub struct MemberRecord {
     /// Who ordered it out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordered_by: Option<String>,
+}
+
+impl MemberRecord {
+    /// Whether the name waits for the cluster that is to replace its last one.
+    pub fn is_vacant(&self) -> bool {
+        self.public_key.is_empty()
+    }
 }
 
 /// A join token; its secret is kept hashed.

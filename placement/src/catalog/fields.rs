@@ -207,9 +207,7 @@ impl Reader<'_> {
     }
 
     pub fn label_key(&mut self, key: &str, at: Position, path: &str) {
-        let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-        let prefix_is_valid = prefix.is_none_or(|p| crate::check_name("label prefix", p).is_ok());
-        if name.is_empty() || !is_qualified(name) || !prefix_is_valid {
+        if !crate::is_label_key(key) {
             self.error(
                 at,
                 format!(
@@ -220,7 +218,7 @@ impl Reader<'_> {
     }
 
     pub fn label_value(&mut self, value: &str, at: Position, path: &str) {
-        if !value.is_empty() && !is_qualified(value) {
+        if !crate::is_label_value(value) {
             self.error(
                 at,
                 format!(
@@ -296,12 +294,4 @@ impl Reader<'_> {
 /// Only the names of a list of names.
 pub(super) fn only_names(names: &BTreeMap<String, Position>) -> BTreeSet<String> {
     names.keys().cloned().collect()
-}
-
-/// The characters of a label's name or value.
-fn is_qualified(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    let bytes = text.as_bytes();
-    let ends = [bytes.first(), bytes.last()].into_iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric));
-    bytes.len() <= 63 && ends && bytes.iter().all(|b| inner(*b))
 }

@@ -1309,7 +1309,7 @@ pub struct VersionRange {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FromSpoke {
-    #[prost(oneof = "from_spoke::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "from_spoke::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<from_spoke::Message>,
 }
 /// Nested message and enum types in `FromSpoke`.
@@ -1328,6 +1328,8 @@ pub mod from_spoke {
         Answer(super::Answer),
         #[prost(message, tag = "6")]
         Detached(super::Detached),
+        #[prost(message, tag = "7")]
+        Free(super::Free),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1394,7 +1396,7 @@ pub struct KubernetesVersion {
     pub minor: u32,
 }
 /// A fact that is not listed is unknown.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Facts {
     #[prost(message, optional, tag = "1")]
     pub kubernetes: ::core::option::Option<facts::Kubernetes>,
@@ -1403,6 +1405,24 @@ pub struct Facts {
     /// age recipient to which secrets for this cluster are encrypted
     #[prost(message, optional, tag = "3")]
     pub recipient: ::core::option::Option<facts::Text>,
+    #[prost(message, optional, tag = "4")]
+    pub architectures: ::core::option::Option<facts::Set>,
+    /// allocatable of all nodes
+    #[prost(message, optional, tag = "5")]
+    pub capacity: ::core::option::Option<facts::Amounts>,
+    #[prost(message, optional, tag = "6")]
+    pub provider: ::core::option::Option<facts::Text>,
+    #[prost(message, optional, tag = "7")]
+    pub region: ::core::option::Option<facts::Text>,
+    #[prost(message, optional, tag = "8")]
+    pub zones: ::core::option::Option<facts::Set>,
+    /// GROUP/VERSION/KIND
+    #[prost(message, optional, tag = "9")]
+    pub apis: ::core::option::Option<facts::Set>,
+    #[prost(message, optional, tag = "10")]
+    pub properties: ::core::option::Option<facts::Map>,
+    #[prost(message, optional, tag = "11")]
+    pub custom: ::core::option::Option<facts::Map>,
 }
 /// Nested message and enum types in `Facts`.
 pub mod facts {
@@ -1421,6 +1441,54 @@ pub mod facts {
         #[prost(string, optional, tag = "1")]
         pub present: ::core::option::Option<::prost::alloc::string::String>,
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Texts {
+        #[prost(string, repeated, tag = "1")]
+        pub items: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Set {
+        #[prost(message, optional, tag = "1")]
+        pub present: ::core::option::Option<Texts>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Table {
+        #[prost(btree_map = "string, string", tag = "1")]
+        pub items: ::prost::alloc::collections::BTreeMap<
+            ::prost::alloc::string::String,
+            ::prost::alloc::string::String,
+        >,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Map {
+        #[prost(message, optional, tag = "1")]
+        pub present: ::core::option::Option<Table>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Amounts {
+        #[prost(message, optional, tag = "1")]
+        pub present: ::core::option::Option<super::Resources>,
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Resources {
+    #[prost(uint64, tag = "1")]
+    pub cpu_millis: u64,
+    /// bytes
+    #[prost(uint64, tag = "2")]
+    pub memory: u64,
+    #[prost(btree_map = "string, uint64", tag = "3")]
+    pub other: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        u64,
+    >,
+}
+/// What is free now; never stored. Sent at most once a minute, rounded by the spoke.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Free {
+    /// unset: not known any more
+    #[prost(message, optional, tag = "1")]
+    pub amounts: ::core::option::Option<Resources>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ObjectReport {
@@ -2087,8 +2155,18 @@ pub struct ClusterJoinRequest {
     #[prost(uint64, tag = "4")]
     pub valid_ms: u64,
 }
+/// Members that an order is for: those that are named, or those that the selector means.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Members {
+    #[prost(string, repeated, tag = "1")]
+    pub clusters: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// as kubectl -l; with it no cluster is named
+    #[prost(string, tag = "2")]
+    pub selector: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ClusterLabelRequest {
+    /// as one more of `members.clusters`
     #[prost(string, tag = "1")]
     pub cluster: ::prost::alloc::string::String,
     #[prost(btree_map = "string, string", tag = "2")]
@@ -2098,6 +2176,118 @@ pub struct ClusterLabelRequest {
     >,
     #[prost(string, repeated, tag = "3")]
     pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(message, optional, tag = "4")]
+    pub members: ::core::option::Option<Members>,
+    /// a label that has another value is set all the same
+    #[prost(bool, tag = "5")]
+    pub overwrite: bool,
+    #[prost(string, tag = "6")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Taint {
+    #[prost(string, tag = "1")]
+    pub key: ::prost::alloc::string::String,
+    #[prost(string, optional, tag = "2")]
+    pub value: ::core::option::Option<::prost::alloc::string::String>,
+    /// NoSchedule | PreferNoSchedule | NoExecute; to remove: empty means all
+    #[prost(string, tag = "3")]
+    pub effect: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ClusterTaintRequest {
+    #[prost(message, optional, tag = "1")]
+    pub members: ::core::option::Option<Members>,
+    #[prost(message, repeated, tag = "2")]
+    pub add: ::prost::alloc::vec::Vec<Taint>,
+    /// by key and effect
+    #[prost(message, repeated, tag = "3")]
+    pub remove: ::prost::alloc::vec::Vec<Taint>,
+    /// a taint that has another value gets this one
+    #[prost(bool, tag = "4")]
+    pub overwrite: bool,
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterCordonRequest {
+    #[prost(message, optional, tag = "1")]
+    pub members: ::core::option::Option<Members>,
+    #[prost(enumeration = "cluster_cordon_request::Order", tag = "2")]
+    pub order: i32,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `ClusterCordonRequest`.
+pub mod cluster_cordon_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Order {
+        Unspecified = 0,
+        Cordon = 1,
+        Drain = 2,
+        /// ends a drain too
+        Uncordon = 3,
+    }
+    impl Order {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ORDER_UNSPECIFIED",
+                Self::Cordon => "CORDON",
+                Self::Drain => "DRAIN",
+                Self::Uncordon => "UNCORDON",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+                "CORDON" => Some(Self::Cordon),
+                "DRAIN" => Some(Self::Drain),
+                "UNCORDON" => Some(Self::Uncordon),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterMaintainRequest {
+    #[prost(message, optional, tag = "1")]
+    pub members: ::core::option::Option<Members>,
+    /// from now; 0 ends it
+    #[prost(uint64, tag = "2")]
+    pub for_ms: u64,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterReplaceRequest {
+    #[prost(string, tag = "1")]
+    pub cluster: ::prost::alloc::string::String,
+    /// 0: the hub's default
+    #[prost(uint64, tag = "2")]
+    pub valid_ms: u64,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClusterExportRequest {
+    #[prost(message, optional, tag = "1")]
+    pub members: ::core::option::Option<Members>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterRemoveRequest {
@@ -2639,6 +2829,111 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("nave.v1.Operator", "SecretRecipients"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn cluster_taint(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterTaintRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/ClusterTaint",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "ClusterTaint"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn cluster_cordon(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterCordonRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/ClusterCordon",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "ClusterCordon"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn cluster_maintain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterMaintainRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/ClusterMaintain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "ClusterMaintain"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn cluster_replace(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterReplaceRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/ClusterReplace",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "ClusterReplace"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn cluster_export(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ClusterExportRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/ClusterExport",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "ClusterExport"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -2731,6 +3026,26 @@ pub mod operator_server {
         async fn secret_recipients(
             &self,
             request: tonic::Request<super::SecretRecipientsRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn cluster_taint(
+            &self,
+            request: tonic::Request<super::ClusterTaintRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn cluster_cordon(
+            &self,
+            request: tonic::Request<super::ClusterCordonRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn cluster_maintain(
+            &self,
+            request: tonic::Request<super::ClusterMaintainRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn cluster_replace(
+            &self,
+            request: tonic::Request<super::ClusterReplaceRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn cluster_export(
+            &self,
+            request: tonic::Request<super::ClusterExportRequest>,
         ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -3587,6 +3902,231 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SecretRecipientsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/ClusterTaint" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterTaintSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ClusterTaintRequest>
+                    for ClusterTaintSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterTaintRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::cluster_taint(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterTaintSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/ClusterCordon" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterCordonSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ClusterCordonRequest>
+                    for ClusterCordonSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterCordonRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::cluster_cordon(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterCordonSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/ClusterMaintain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterMaintainSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ClusterMaintainRequest>
+                    for ClusterMaintainSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterMaintainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::cluster_maintain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterMaintainSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/ClusterReplace" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterReplaceSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ClusterReplaceRequest>
+                    for ClusterReplaceSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterReplaceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::cluster_replace(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterReplaceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/ClusterExport" => {
+                    #[allow(non_camel_case_types)]
+                    struct ClusterExportSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::ClusterExportRequest>
+                    for ClusterExportSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ClusterExportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::cluster_export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ClusterExportSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nave_placement::fleet::Facts;
+use nave_placement::fleet::{Facts, Resources};
 use nave_placement::report::Report;
 use nave_proto::backoff::{Backoff, jittered};
 use nave_proto::limits::{CONNECT_TIMEOUT, MESSAGE, REQUEST_TIMEOUT};
@@ -76,6 +76,8 @@ pub struct Client {
     pub reports: watch::Receiver<Option<Report>>,
     /// The latest facts.
     pub facts: watch::Receiver<Facts>,
+    /// The latest of what the cluster has left.
+    pub free: watch::Receiver<Option<Resources>>,
     /// Where questions are answered.
     pub questions: mpsc::Sender<Order>,
     /// What the rest is told.
@@ -212,6 +214,8 @@ impl Client {
         self.observed();
         let facts = self.facts.borrow_and_update().clone();
         self.core.facts(facts);
+        let free = self.free.borrow_and_update().clone();
+        self.core.free(free);
         // Before the stream is opened: the hub may answer only after it has read the hello.
         for action in self.core.connected() {
             if let Some(end) = self.execute(action, &mut stream).await? {
@@ -236,6 +240,10 @@ impl Client {
                 Ok(()) = self.facts.changed() => {
                     let facts = self.facts.borrow_and_update().clone();
                     self.core.facts(facts)
+                }
+                Ok(()) = self.free.changed() => {
+                    let free = self.free.borrow_and_update().clone();
+                    self.core.free(free)
                 }
                 () = stream.asking.deliver(&stream.outbox) => Vec::new(),
             };

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use nave_placement::Digest;
 use nave_placement::assign::{Assignment, Epoch, Generation};
-use nave_placement::fleet::Facts;
+use nave_placement::fleet::{Facts, Resources};
 use nave_placement::report::Report;
 use nave_proto::v1::{self, answer, from_spoke, question, to_spoke};
-use nave_proto::{assignment_from_proto, assignment_to_proto, facts_to_proto, limits, report_to_proto};
+use nave_proto::{
+    assignment_from_proto, assignment_to_proto, facts_to_proto, free_to_proto, limits, report_to_proto,
+};
 
 /// The assignment that the spoke has accepted, with the hub's MAC as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub struct Core {
     /// The report that the hub has as far as this session tells: the base of the next change. `None`: send a whole one.
     told: Option<Arc<Report>>,
     facts: Facts,
+    /// What the cluster has left, as far as known.
+    free: Option<Resources>,
     welcomed: bool,
     /// The order of the assignment that this session's hello named.
     said: Option<(Epoch, Generation)>,
@@ -88,6 +92,7 @@ impl Core {
             report: Arc::new(report),
             told: None,
             facts: Facts::default(),
+            free: None,
             welcomed: false,
             said: None,
         }
@@ -164,6 +169,8 @@ impl Core {
             Action::Remember { time_ms: welcome.time_ms, addresses: welcome.hub_addresses },
             Action::Send(message(from_spoke::Message::Facts(facts_to_proto(&self.facts)))),
         ];
+        // The hub forgot it with the last session.
+        actions.extend(self.free.is_some().then(|| self.send_free()));
         if self.said != Some(self.held.assignment.order()) {
             // Something reached the disk after the hello.
             actions.push(self.accepted());
@@ -272,6 +279,19 @@ impl Core {
         self.facts = facts;
         let send = Action::Send(message(from_spoke::Message::Facts(facts_to_proto(&self.facts))));
         if self.welcomed { vec![send] } else { Vec::new() }
+    }
+
+    /// The cluster has more or less left.
+    pub fn free(&mut self, free: Option<Resources>) -> Vec<Action> {
+        if free == self.free {
+            return Vec::new();
+        }
+        self.free = free;
+        if self.welcomed { vec![self.send_free()] } else { Vec::new() }
+    }
+
+    fn send_free(&self) -> Action {
+        Action::Send(message(from_spoke::Message::Free(free_to_proto(self.free.as_ref()))))
     }
 }
 

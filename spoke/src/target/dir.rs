@@ -255,8 +255,20 @@ impl Target for DirTarget {
     }
 
     async fn facts(&self) -> Facts {
-        // Observed: a directory has neither a version nor nodes.
-        Facts { kubernetes: Fact::Absent, nodes: Fact::Absent, ..Facts::default() }
+        // Observed: a directory has neither a version nor nodes, and nothing that nodes or an API server would say.
+        Facts {
+            kubernetes: Fact::Absent,
+            nodes: Fact::Absent,
+            architectures: Fact::Absent,
+            capacity: Fact::Absent,
+            provider: Fact::Absent,
+            region: Fact::Absent,
+            zones: Fact::Absent,
+            apis: Fact::Absent,
+            properties: Fact::Absent,
+            custom: Fact::Absent,
+            recipient: Fact::Unknown,
+        }
     }
 
     fn key_digests(&self, key: &[u8; 32]) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::catalog::Treatment;
-use nave_placement::fleet::Facts;
+use nave_placement::fleet::{Facts, Resources};
 use nave_placement::render::{Resolved, Scopes};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
@@ -358,6 +358,15 @@ pub struct Behalf<'a> {
     pub treatment: &'a Treatment,
 }
 
+/// What a target has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Free {
+    /// As it is, not rounded.
+    pub amounts: Resources,
+    /// How many objects were looked at to tell: what it costs to ask.
+    pub objects: usize,
+}
+
 /// The place where objects live.
 #[async_trait]
 pub trait Target: Send + Sync + 'static {
@@ -369,6 +378,16 @@ pub trait Target: Send + Sync + 'static {
 
     /// What it says of itself.
     async fn facts(&self) -> Facts;
+
+    /// What it has left now; `None` where that cannot be told.
+    async fn free(&self) -> Option<Free> {
+        None
+    }
+
+    /// Counts when other kinds came to be served, which facts tell.
+    fn discoveries(&self) -> watch::Receiver<u64> {
+        watch::Sender::new(0).subscribe()
+    }
 
     /// The age identities that the cluster itself gives its spoke, as `age-keygen` writes them; `None` where it gives none.
     async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {

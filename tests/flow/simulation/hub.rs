@@ -255,7 +255,7 @@ impl Hub {
                 Action::Close(_) => return None,
                 Action::Alarm(alarm) => oracle.fail(format!("{cluster}: alarm {alarm:?}")),
                 Action::Detached => forget(running, cluster, oracle),
-                Action::Accepted(..) | Action::Answered(_) | Action::Facts(_) => {}
+                Action::Accepted(..) | Action::Answered(_) | Action::Facts(_) | Action::Free(_) => {}
                 Action::Report(_) | Action::LostState(..) | Action::Seed(_) => {
                     let writes = effects(&running.ledger.state(), cluster, &action, now_ms);
                     for write in writes {

@@ -1,6 +1,6 @@
-//! `hub cluster join`: a token, and what starts a spoke with it.
+//! `hub cluster join` and `replace`: a token, and what starts a spoke with it.
 //!
-//! In: a name, labels, how the spoke is to be installed. Out: a command, a manifest, or the token for a script.
+//! In: a name, perhaps labels, how the spoke is to be installed. Out: a command, a manifest, or the token for a script.
 //! Never: makes a token for something that cannot be installed.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use nave_proto::v1;
 
 use super::super::arguments::{interval, label, millis};
 use super::super::client::{Client, document, request};
-use super::super::output::{Output, print};
+use super::super::output::{Document, Output, print};
 use super::install::Install;
 use super::manifest::manifest;
 use crate::operator::views::JoinView;
@@ -32,6 +32,24 @@ pub(super) struct Arguments {
     /// How long the token is valid
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
     valid: Duration,
+    /// How to print it
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
+    output: Form,
+    #[command(flatten)]
+    install: Install,
+}
+
+/// Arguments of `replace`.
+#[derive(Args)]
+pub(super) struct Replacing {
+    /// The cluster's name
+    name: String,
+    /// How long the token is valid
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = interval)]
+    valid: Duration,
+    /// Why, for the audit log
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
     /// How to print it
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: Form,
@@ -67,11 +85,24 @@ impl Arguments {
         if !self.set.is_empty() {
             command += &format!(" --set {}", quoted(&self.set));
         }
-        if self.valid != DEFAULT_VALID {
-            command += &format!(" --valid {}ms", millis(self.valid));
-        }
-        command + " -o manifest"
+        command + &for_a_manifest(self.valid)
     }
+}
+
+impl Replacing {
+    /// The same order, but for a manifest: the token that it makes takes the place of the one that this makes.
+    fn manifest_command(&self) -> String {
+        let mut command = format!("hub cluster replace {}", self.name);
+        if !self.reason.is_empty() {
+            command += &format!(" --reason {}", quoted(&self.reason));
+        }
+        command + &for_a_manifest(self.valid)
+    }
+}
+
+fn for_a_manifest(valid: Duration) -> String {
+    let valid = if valid == DEFAULT_VALID { String::new() } else { format!(" --valid {}ms", millis(valid)) };
+    valid + " -o manifest"
 }
 
 /// One word for a shell.
@@ -89,6 +120,28 @@ pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Re
     let labels = label.into_iter().collect();
     let asked = v1::ClusterJoinRequest { cluster: name, labels, set, valid_ms: millis(valid) };
     let answer = document(client.cluster_join(request(asked)).await)?;
+    show(&answer, output, &install, policy.as_deref(), &manifest_command)
+}
+
+/// Makes the token for the cluster that replaces one.
+pub(super) async fn replace(client: &mut Client, arguments: Replacing) -> anyhow::Result<()> {
+    let manifest_command = arguments.manifest_command();
+    let Replacing { name, valid, reason, output, install } = arguments;
+    install.check(output == Form::Manifest)?;
+    let policy = install.policy()?;
+    let asked = v1::ClusterReplaceRequest { cluster: name, valid_ms: millis(valid), reason };
+    let answer = document(client.cluster_replace(request(asked)).await)?;
+    show(&answer, output, &install, policy.as_deref(), &manifest_command)
+}
+
+/// Prints the token in its form; for people, with the command that makes a manifest.
+fn show(
+    answer: &Document,
+    output: Form,
+    install: &Install,
+    policy: Option<&str>,
+    manifest_command: &str,
+) -> anyhow::Result<()> {
     let form = match output {
         Form::Manifest => {
             let view: JoinView = answer.view()?;
@@ -98,7 +151,7 @@ pub(super) async fn run(client: &mut Client, arguments: Arguments) -> anyhow::Re
                 view.expires,
                 install.image()
             );
-            return print(&manifest(&install, policy.as_deref(), &view.token)?);
+            return print(&manifest(install, policy, &view.token)?);
         }
         Form::Table | Form::Wide => {
             let view: JoinView = answer.view()?;
@@ -147,6 +200,25 @@ mod tests {
             let again = Command::parse_from(words.map(|word| word.replace('\u{1}', "'")));
             assert_eq!(again.join.label, command.join.label);
             assert_eq!((again.join.set, again.join.valid), (command.join.set, command.join.valid));
+        }
+    }
+
+    #[test]
+    fn the_hint_for_a_replacement_replaces() {
+        #[derive(Parser)]
+        struct Command {
+            #[command(flatten)]
+            replace: Replacing,
+        }
+        let rows: [(&[&str], &str); 2] = [
+            (&["replace", "fra-1"], "hub cluster replace fra-1 -o manifest"),
+            (
+                &["replace", "fra-1", "--reason", "new disks", "--valid", "2m"],
+                "hub cluster replace fra-1 --reason 'new disks' --valid 120000ms -o manifest",
+            ),
+        ];
+        for (typed, hint) in rows {
+            assert_eq!(Command::parse_from(typed).replace.manifest_command(), hint);
         }
     }
 }

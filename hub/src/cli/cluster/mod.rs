@@ -1,19 +1,21 @@
-//! `hub cluster`: members join, are labelled, leave.
+//! `hub cluster`: members join, are labelled, tainted, worked on, replaced; they leave.
 //!
 //! In: orders. Out: what came of them; `join` prints what starts the spoke.
 //! Never: says that a cluster is gone before its spoke or the hub's record says so.
 
+mod facts;
 mod install;
 mod join;
 mod manifest;
+mod orders;
 mod remove;
 mod text;
 
 use clap::{Args, Subcommand, ValueEnum};
 use nave_proto::v1;
+use nave_proto::v1::cluster_cordon_request::Order as Cordon;
 
 use super::Outcome;
-use super::arguments::{LabelChange, label_change};
 use super::client::{Hub, document, request};
 use super::output::{Format, Output};
 use crate::operator::views::{ClusterRow, ClusterView, DoneView};
@@ -48,15 +50,37 @@ enum Order {
         #[command(flatten)]
         format: Format,
     },
-    /// Set and remove labels; those that the catalog sets are changed there
-    #[command(after_help = "Example: hub cluster label eu-1 tier=gold canary-")]
-    Label {
-        /// The cluster
-        name: String,
-        /// KEY=VALUE sets a label, KEY- removes it
-        #[arg(value_name = "CHANGE", required = true, value_parser = label_change)]
-        changes: Vec<LabelChange>,
-    },
+    /// Set and remove labels, as kubectl does; those that the catalog sets are changed there
+    #[command(after_help = "Examples:\n  hub cluster label eu-1 eu-2 tier=gold canary-\n  \
+                      hub cluster label -l env=prod tier=gold --overwrite\n\n\
+                      KEY=VALUE sets a label, KEY- removes it.")]
+    Label(orders::Changing),
+    /// Put taints on clusters and take them away, as kubectl does with nodes
+    #[command(after_help = "Examples:\n  hub cluster taint eu-1 gpu=a100:NoSchedule\n  \
+                      hub cluster taint eu-1 gpu:NoSchedule-\n\n\
+                      KEY=VALUE:EFFECT or KEY:EFFECT puts a taint on, KEY:EFFECT- takes it away, KEY- all of the key.\n\
+                      Effects: NoSchedule, PreferNoSchedule, NoExecute.")]
+    Taint(orders::Changing),
+    /// Place nothing new on clusters
+    #[command(after_help = "Example: hub cluster cordon eu-1 --reason 'disk is slow'")]
+    Cordon(orders::Ordering),
+    /// End a cordon, and a drain
+    #[command(after_help = "Example: hub cluster uncordon eu-1")]
+    Uncordon(orders::Ordering),
+    /// Place nothing new on clusters, and let what was picked for them move away; what runs everywhere stays
+    #[command(after_help = "Example: hub cluster drain eu-1 --reason 'is being retired'\n\n\
+                      `hub cluster uncordon` ends it.")]
+    Drain(orders::Ordering),
+    /// Change nothing on clusters that are worked on, and raise no alarms for them
+    #[command(after_help = "Examples:\n  hub cluster maintain eu-1 --for 2h --reason 'new disks'\n  \
+                      hub cluster maintain eu-1 --end")]
+    Maintain(orders::Maintaining),
+    /// Give a cluster's name, with its decisions, to a rebuilt one: a new token; the old spoke is refused from now on
+    #[command(after_help = "Example: hub cluster replace eu-1 -o manifest | kubectl apply -f -")]
+    Replace(Box<join::Replacing>),
+    /// Print what operators said of clusters as documents for Git
+    #[command(after_help = "Example: hub cluster export > clusters.yaml")]
+    Export(orders::Exporting),
     /// Let a cluster go: its spoke detaches, then its certificate is refused
     #[command(
         after_help = "Example: hub cluster remove eu-1 --workloads keep --reason 'moved to another fleet'"
@@ -106,17 +130,14 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
             let answer = document(client.cluster_show(request(asked)).await)?;
             answer.print::<ClusterView>(format.output)?;
         }
-        Order::Label { name, changes } => {
-            let mut asked = v1::ClusterLabelRequest { cluster: name, ..v1::ClusterLabelRequest::default() };
-            for change in changes {
-                match change {
-                    LabelChange::Set(key, value) => drop(asked.set.insert(key, value)),
-                    LabelChange::Remove(key) => asked.remove.push(key),
-                }
-            }
-            let answer = document(client.cluster_label(request(asked)).await)?;
-            answer.print::<DoneView>(Output::Table)?;
-        }
+        Order::Label(changing) => orders::label(&mut client, changing).await?,
+        Order::Taint(changing) => orders::taint(&mut client, changing).await?,
+        Order::Cordon(ordering) => orders::cordon(&mut client, Cordon::Cordon, ordering).await?,
+        Order::Uncordon(ordering) => orders::cordon(&mut client, Cordon::Uncordon, ordering).await?,
+        Order::Drain(ordering) => orders::cordon(&mut client, Cordon::Drain, ordering).await?,
+        Order::Maintain(maintaining) => orders::maintain(&mut client, maintaining).await?,
+        Order::Replace(arguments) => join::replace(&mut client, *arguments).await?,
+        Order::Export(exporting) => orders::export(&mut client, exporting).await?,
         Order::Remove { name, workloads, reason } => {
             return remove::run(&mut client, name, workloads == Workloads::Delete, reason).await;
         }

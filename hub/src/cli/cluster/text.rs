@@ -1,15 +1,14 @@
 //! Clusters as text.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-
-use nave_placement::fleet::Fact;
 
 use super::super::app::entries;
 use super::super::output::{Style, View, time};
 use super::super::status::told;
-use super::super::table::{Cell, Table};
+use super::super::table::{Cell, Table, one_line};
+use super::facts::{self, fact, pairs};
 use crate::operator::views::{ClusterRow, ClusterView, EntryView, JoinView};
+use crate::operator::worked_on;
 use crate::state::records::Standing;
 
 impl View for JoinView {
@@ -22,25 +21,33 @@ impl View for JoinView {
     }
 }
 
-/// `Unknown` is not `Absent`, also for people: a question mark, and nothing.
-fn fact<T>(fact: &Fact<T>, text: impl FnOnce(&T) -> String) -> String {
-    match fact {
-        Fact::Unknown => "?".to_owned(),
-        Fact::Absent => String::new(),
-        Fact::Present(value) => text(value),
-    }
+/// Effective labels; where the catalog hides an operator's, that too.
+fn labels(row: &ClusterRow) -> String {
+    let label = |(key, value): (&String, &String)| match row.hidden_labels.get(key) {
+        Some(hidden) => format!("{key}={value} (an operator said {hidden:?})"),
+        None => format!("{key}={value}"),
+    };
+    row.labels.iter().map(label).collect::<Vec<_>>().join(",")
 }
 
-fn labels(labels: &BTreeMap<String, String>) -> String {
-    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+fn taints(row: &ClusterRow) -> String {
+    row.taints.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// As `kubectl get nodes` shows it: how it stands, then what operators ordered.
 fn state(row: &ClusterRow) -> String {
-    match (row.standing, row.phase) {
+    let stands = match (row.standing, row.phase) {
         (None, _) => "NotJoined".to_owned(),
+        _ if row.awaits_replacement => "AwaitsReplacement".to_owned(),
         (Some(Standing::Member), Some(phase)) => format!("{phase:?}"),
         (Some(standing), _) => format!("{standing:?}"),
-    }
+    };
+    let ordered = [
+        (row.cordoned && !row.draining, ",Cordoned"),
+        (row.draining, ",Draining"),
+        (row.maintenance.is_some(), ",Maintained"),
+    ];
+    ordered.into_iter().filter(|(is, _)| *is).fold(stands, |text, (_, word)| text + word)
 }
 
 impl View for Vec<ClusterRow> {
@@ -58,6 +65,8 @@ impl View for Vec<ClusterRow> {
             "SET",
             "VERSION",
             "NODES",
+            "TAINTS",
+            "MAINTAINED UNTIL",
             "LABELS",
         ]);
         for row in self {
@@ -68,10 +77,14 @@ impl View for Vec<ClusterRow> {
             let set: Cell = row.set.clone().unwrap_or_default().into();
             let kubernetes: Cell = fact(&row.facts.kubernetes, |k| k.version.clone()).into();
             let nodes: Cell = fact(&row.facts.nodes, ToString::to_string).into();
-            let labels: Cell = labels(&row.labels).into();
+            let labels: Cell = labels(row).into();
             if style.is_wide {
                 let seen = row.seen_ms.map(time).unwrap_or_default().into();
-                wide.row([name, state, connected, seen, converged, set, kubernetes, nodes, labels]);
+                let until = row.maintenance.as_ref().map(|m| time(m.until_ms)).unwrap_or_default().into();
+                let taints = taints(row).into();
+                wide.row([
+                    name, state, connected, seen, converged, set, kubernetes, nodes, taints, until, labels,
+                ]);
             } else {
                 table.row([name, state, connected, converged, set, kubernetes, labels]);
             }
@@ -87,11 +100,30 @@ impl View for Vec<ClusterRow> {
 impl View for ClusterView {
     fn text(&self, style: Style) -> String {
         let row = &self.row;
+        let hidden = match row.hidden_labels.is_empty() {
+            true => String::new(),
+            false => format!("{}: the catalog says otherwise, and wins", pairs(&row.hidden_labels)),
+        };
+        let mut ordered = Vec::new();
+        if row.draining {
+            ordered.push("draining: what was picked for it moves away, nothing new is placed".to_owned());
+        } else if row.cordoned {
+            ordered.push("cordoned: nothing new is placed".to_owned());
+        }
+        if let Some(maintenance) = &row.maintenance {
+            ordered.push(format!("{}: its assignment does not change before", worked_on(maintenance)));
+        }
+        if row.awaits_replacement {
+            ordered.push("its name waits for the cluster that replaces it".to_owned());
+        }
         let mut lines = vec![
             ("State", Cell::from(state(row)).paint(row.phase.and_then(|phase| style.of(phase))).to_string()),
             ("Set", row.set.clone().unwrap_or_default()),
-            ("Labels", labels(&self.operator_labels)),
-            ("Catalog labels", labels(&self.catalog_labels)),
+            ("Labels", pairs(&self.operator_labels)),
+            ("Catalog labels", pairs(&self.catalog_labels)),
+            ("Hidden labels", hidden),
+            ("Taints", taints(row)),
+            ("Ordered", one_line(&ordered.join("; "))),
         ];
         let connected = match (&self.address, row.seen_ms) {
             (Some(address), Some(since)) => format!("from {address} since {}", time(since)),
@@ -107,8 +139,7 @@ impl View for ClusterView {
                 None => "nothing accepted yet".to_owned(),
             };
             lines.push(("Assignment", format!("{}.{}, {accepted}", self.epoch.0, self.generation.0)));
-            lines.push(("Kubernetes", fact(&row.facts.kubernetes, |k| k.version.clone())));
-            lines.push(("Nodes", fact(&row.facts.nodes, ToString::to_string)));
+            lines.extend(facts::lines(&row.facts, style));
         }
         if let Some(alarm) = self.alarm {
             lines.push(("Alarm", format!("{alarm:?}: {}", told(alarm))));

@@ -1,46 +1,162 @@
-//! Facts: what the cluster says of itself.
+//! Facts: what the cluster says of itself, and what it has left.
 //!
-//! In: the API server's answers. Out: [`Facts`]; a question without an answer is unknown.
-//! Never: says absent, or an old number, when it could not ask.
+//! In: the API server's answers, page by page. Out: [`Facts`], [`Free`]; a question without an answer is unknown.
+//! Never: says absent, or an old number, when it could not ask; keeps nodes or pods, of which only sums are made; lets a part
+//! that fails take the others with it.
+
+mod nodes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use kube::api::ListParams;
 use nave_placement::fleet::{Fact, Facts, KubernetesVersion};
+use nave_proto::limits::FACT;
 use serde_json::Value;
 
+use self::nodes::{Nodes, data, property, taken, the_one};
+use super::inventory::config_maps;
 use super::kinds::core;
 use super::problem::Problem;
+use super::quantity::Amounts;
 use super::shared::{Shared, text};
-use super::wire::path;
+use crate::target::Free;
 
-impl Shared {
-    pub async fn facts(&self) -> Facts {
-        let version = self.wire.document("", "version").await;
-        let kubernetes =
-            known("version", version).and_then(|v| version_of(&v)).map_or(Fact::Unknown, Fact::Present);
-        let nodes = known("nodes", self.count_nodes().await).map_or(Fact::Unknown, Fact::Present);
-        Facts { kubernetes, nodes, ..Facts::default() }
-    }
+/// The ConfigMap of the spoke's own namespace in which a cluster says what it likes of itself.
+const CUSTOM: &str = "nave-facts";
+/// Where `ClusterProperty` belongs.
+const ABOUT: &str = "about.k8s.io";
+/// Nodes of a page. One names the images that it has: 30 KiB each are not rare.
+const NODES: u32 = 25;
+/// Pods of a page, some 8 KiB each.
+const PODS: u32 = 100;
+/// Pods that are over have given back what they took.
+const PODS_NOT_OVER: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
-    /// One node's metadata and the number of those that remain: one small answer, whatever the size of the cluster.
-    async fn count_nodes(&self) -> Result<u32, Problem> {
-        let nodes = core("Node", "nodes");
-        let page =
-            self.wire.send(path(&nodes, "").list_metadata(&ListParams::default().limit(1))).await?.body;
-        let here = page.get("items").and_then(Value::as_array).map_or(0, Vec::len);
-        let more = page.pointer("/metadata/remainingItemCount").and_then(Value::as_u64);
-        if more.is_none() && !text(&page, "/metadata/continue").is_empty() {
-            let mut all = 0;
-            self.wire.list(&nodes, "", None, true, |_| all += 1).await?;
-            return Ok(all);
+/// What may not be asked: each is told once, until it may be asked again.
+#[derive(Default)]
+pub(super) struct Denied(Mutex<BTreeSet<&'static str>>);
+
+impl Denied {
+    /// The answer, if there is one; why not is told.
+    fn answered<T>(&self, fact: &'static str, answer: Result<T, Problem>) -> Option<T> {
+        let mut denied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Ok(answer) => {
+                denied.remove(fact);
+                return Some(answer);
+            }
+            Err(problem) if matches!(problem.code, 401 | 403) => {
+                if denied.insert(fact) {
+                    tracing::info!(fact, error = %problem.error, "a fact is unknown: the spoke may not ask for it");
+                }
+            }
+            Err(problem) => tracing::debug!(fact, error = %problem.error, "a fact is unknown"),
         }
-        Ok(u32::try_from(here as u64 + more.unwrap_or_default()).unwrap_or(u32::MAX))
+        None
     }
 }
 
-fn known<T>(what: &str, answer: Result<T, Problem>) -> Option<T> {
-    answer
-        .inspect_err(|problem| tracing::debug!(fact = what, error = %problem.error, "a fact is unknown"))
-        .ok()
+impl Shared {
+    pub async fn facts(&self) -> Facts {
+        let kind = config_maps();
+        let (version, nodes, properties, custom) = tokio::join!(
+            self.wire.document("", "version"),
+            self.nodes(),
+            self.properties(),
+            self.wire.get(&kind, &self.marks.namespace, CUSTOM),
+        );
+        let version = self.denied.answered("kubernetes", version);
+        let mut facts = Facts {
+            kubernetes: fact(version.and_then(|v| version_of(&v))),
+            apis: fact(self.kinds().apis().filter(|apis| fits("apis", apis.iter().map(String::len)))),
+            properties: bounded("properties", self.denied.answered("properties", properties)),
+            custom: bounded("custom", self.denied.answered("custom", custom).map(|c| c.map(|c| data(&c)))),
+            ..Facts::default()
+        };
+        if let Some(nodes) = self.denied.answered("nodes", nodes) {
+            facts.nodes = Fact::Present(nodes.count);
+            facts.capacity = fact(nodes.capacity.map(|capacity| capacity.resources()));
+            facts.provider = the_one(&nodes.providers);
+            facts.region = the_one(&nodes.regions);
+            facts.zones = Fact::Present(nodes.zones);
+            facts.architectures = Fact::Present(nodes.architectures);
+        }
+        facts
+    }
+
+    /// What nodes that take pods have left. Pods are counted after the nodes, so that those of a node that came meanwhile are
+    /// not missed from the others.
+    pub async fn free(&self) -> Option<Free> {
+        let nodes = self.denied.answered("nodes", self.nodes().await)?;
+        let (mut pods, mut sum) = (0usize, Some(Amounts::default()));
+        let params = ListParams::default().limit(PODS).fields(PODS_NOT_OVER);
+        let each = |pod: Value| {
+            pods += 1;
+            let over = ["Succeeded", "Failed"].contains(&text(&pod, "/status/phase"));
+            if !over && nodes.taking.contains(text(&pod, "/spec/nodeName")) {
+                sum = sum.take().zip(taken(&pod)).map(|(mut sum, more)| {
+                    sum.add(&more);
+                    sum
+                });
+            }
+        };
+        self.denied.answered("free", self.wire.walk(&core("Pod", "pods"), "", false, params, each).await)?;
+        let mut left = nodes.open?;
+        left.without(&sum?);
+        Some(Free { amounts: left.resources(), objects: pods + nodes.count as usize })
+    }
+
+    async fn nodes(&self) -> Result<Nodes, Problem> {
+        let mut nodes = Nodes::none();
+        let params = ListParams::default().limit(NODES);
+        self.wire.walk(&core("Node", "nodes"), "", false, params, |node| nodes.add(&node)).await?;
+        Ok(nodes)
+    }
+
+    /// `None` where the kind is not served.
+    async fn properties(&self) -> Result<Option<BTreeMap<String, String>>, Problem> {
+        let kinds = self.kinds();
+        let Some(kind) = kinds.preferred(ABOUT, "ClusterProperty") else {
+            return match kinds.is_silent(ABOUT) {
+                true => Err(Problem::unanswered(format!("{ABOUT} does not answer"))),
+                false => Ok(None),
+            };
+        };
+        let mut found = BTreeMap::new();
+        let each = |object: Value| found.extend(property(&object));
+        match self.wire.list(&kind, "", None, false, each).await {
+            // It went away since it was discovered.
+            Err(problem) if problem.is_not_served() => Ok(None),
+            listed => listed.map(|()| Some(found)),
+        }
+    }
+}
+
+fn fact<T>(known: Option<T>) -> Fact<T> {
+    known.map_or(Fact::Unknown, Fact::Present)
+}
+
+/// What was answered: not there, or there and not larger than a hub keeps.
+fn bounded(
+    name: &'static str,
+    answer: Option<Option<BTreeMap<String, String>>>,
+) -> Fact<BTreeMap<String, String>> {
+    match answer {
+        None => Fact::Unknown,
+        Some(None) => Fact::Absent,
+        Some(Some(map)) => {
+            fact(Some(map).filter(|map| fits(name, map.iter().map(|(k, v)| k.len() + v.len()))))
+        }
+    }
+}
+
+fn fits(fact: &'static str, lengths: impl Iterator<Item = usize>) -> bool {
+    let fits = nave_proto::fits_fact(lengths);
+    if !fits {
+        tracing::warn!(fact, most = FACT, "a fact is unknown: it has more bytes than a hub keeps of one");
+    }
+    fits
 }
 
 /// Providers write a minor version as `20+`.
@@ -65,5 +181,15 @@ mod tests {
         assert_eq!(version("20+").map(|v| (v.major, v.minor)), Some((1, 20)));
         assert_eq!(version("31").map(|v| v.minor), Some(31));
         assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn what_is_not_there_is_absent_and_what_could_not_be_asked_is_unknown() {
+        let map = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+        assert_eq!(bounded("custom", None), Fact::Unknown);
+        assert_eq!(bounded("custom", Some(None)), Fact::Absent);
+        assert_eq!(bounded("custom", Some(Some(map.clone()))), Fact::Present(map));
+        let large = BTreeMap::from([("a".to_owned(), "b".repeat(FACT))]);
+        assert_eq!(bounded("custom", Some(Some(large))), Fact::Unknown);
     }
 }

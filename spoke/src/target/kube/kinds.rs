@@ -48,6 +48,8 @@ pub(super) struct Kinds {
     groups: BTreeMap<Box<str>, Group>,
     /// Groups that are there and whose documents could not be read, or not all of them.
     silent: BTreeSet<Box<str>>,
+    /// Those of them that were never read whole.
+    unread: BTreeSet<Box<str>>,
 }
 
 impl Scopes for Kinds {
@@ -62,6 +64,29 @@ impl Kinds {
     pub fn all(&self) -> Vec<ApiResource> {
         let kinds = self.groups.iter().flat_map(|(group, kinds)| kinds.keys().map(move |kind| (group, kind)));
         kinds.filter_map(|(group, kind)| self.preferred(group, kind)).collect()
+    }
+
+    /// Every kind in every version that is served, as `GROUP/VERSION/KIND`; `None` while a group is there that was never read:
+    /// what is not in the list would then not be absent. Of a group that was read before, what was read stands.
+    pub fn apis(&self) -> Option<BTreeSet<String>> {
+        let named = self.groups.iter().flat_map(|(group, kinds)| {
+            let prefix = if group.is_empty() { String::new() } else { format!("{group}/") };
+            kinds.iter().flat_map(move |(kind, known)| {
+                let prefix = prefix.clone();
+                known.versions.iter().map(move |version| format!("{prefix}{version}/{kind}"))
+            })
+        });
+        self.unread.is_empty().then(|| named.collect())
+    }
+
+    /// A group answered, or did not. Whoever was read once is known.
+    fn heard(&mut self, group: &str, whole: bool, before: &Self) {
+        if !whole {
+            self.silent.insert(group.into());
+            if !before.groups.contains_key(group) || before.unread.contains(group) {
+                self.unread.insert(group.into());
+            }
+        }
     }
 
     /// The preferred version of a kind.
@@ -122,7 +147,7 @@ impl Kinds {
         for document in groups.items.into_iter().chain(core.items) {
             let name = document.metadata.as_ref().and_then(|m| m.name.clone()).unwrap_or_default();
             let (group, stale) = read_aggregated(document);
-            found.silent.extend(stale.then(|| name.as_str().into()));
+            found.heard(&name, !stale, self);
             found.insert(&name, group, self.groups.get(name.as_str()).filter(|_| stale));
         }
         Ok(Some(found))
@@ -147,7 +172,7 @@ impl Kinds {
             match partial {
                 Some(problem) if name.is_empty() && self.groups.is_empty() => return Err(problem),
                 partial => {
-                    found.silent.extend(partial.is_some().then(|| name.as_str().into()));
+                    found.heard(&name, partial.is_none(), self);
                     found.insert(&name, group, self.groups.get(name.as_str()).filter(|_| partial.is_some()))
                 }
             }
@@ -172,6 +197,7 @@ impl Kinds {
             return Err(problem);
         }
         kinds.silent.remove(name);
+        kinds.unread.remove(name);
         kinds.groups.remove(name);
         kinds.insert(name, group, None);
         Ok(kinds)
@@ -295,6 +321,23 @@ mod tests {
         let mut gone = Kinds::default();
         gone.insert("metrics.k8s.io", Group::new(), None);
         assert_eq!(gone.scope("metrics.k8s.io", "PodMetrics"), None);
+    }
+
+    #[test]
+    fn kinds_are_listed_in_every_version_unless_a_group_was_never_read() {
+        let mut known = kinds(&[
+            ("", "pods", "Pod", true, "v1"),
+            ("apps", "deployments", "Deployment", true, "v1"),
+            ("apps", "deployments", "Deployment", true, "v1beta1"),
+        ]);
+        let listed = ["apps/v1/Deployment", "apps/v1beta1/Deployment", "v1/Pod"].map(str::to_owned);
+        assert_eq!(known.apis(), Some(BTreeSet::from(listed.clone())));
+        let before = known.clone();
+        known.heard("apps", false, &before);
+        assert_eq!(known.apis(), Some(BTreeSet::from(listed)), "what was read before stands");
+        let before = known.clone();
+        known.heard("metrics.k8s.io", false, &before);
+        assert_eq!(known.apis(), None);
     }
 
     #[test]

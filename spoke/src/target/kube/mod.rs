@@ -18,7 +18,8 @@
 //! | `autoscale` | a namespace | what is scaled there by others |
 //! | `age_keys` | the Secret `nave-age` | identities that secrets are encrypted to |
 //! | `ask` | a question | what kubectl would show, a dry-run's changes |
-//! | `inventory`, `search`, `facts`, `watch`, `settle` | | what apps have, what the cluster is, that something changed |
+//! | `facts`, `quantity` | nodes, pods, properties, page by page | what the cluster is, what it has left |
+//! | `inventory`, `search`, `watch`, `settle` | | what apps have, that something changed |
 
 pub mod access;
 mod adopt;
@@ -41,6 +42,7 @@ mod pause;
 mod places;
 mod pods;
 mod problem;
+mod quantity;
 mod recreate;
 mod remove;
 mod search;
@@ -82,8 +84,8 @@ use self::watch::Watches;
 use self::wire::{Wire, path};
 use super::ask::{Answer, Inquiry, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Inventory, Missing, Owned, Rebuilt, Seen, Target, TargetError,
-    Write,
+    Applied, Behalf, Changed, Claims, Deleted, Free, Inventory, Missing, Owned, Rebuilt, Seen, Target,
+    TargetError, Write,
 };
 use crate::pause::Pauses;
 
@@ -289,6 +291,14 @@ impl Target for KubeTarget {
 
     async fn facts(&self) -> Facts {
         self.shared.facts().await
+    }
+
+    async fn free(&self) -> Option<Free> {
+        self.shared.free().await
+    }
+
+    fn discoveries(&self) -> Receiver<u64> {
+        self.shared.discovered.subscribe()
     }
 
     async fn age_keys(&self) -> Result<Option<Zeroizing<String>>, TargetError> {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::autoscale::Autoscaled;
+use super::facts::Denied;
 use super::inventory::Stored;
 use super::kinds::Kinds;
 use super::marks::Marks;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     /// What may have, until it is asked for.
     what: Mutex<Pending>,
     pub stored: Stored,
+    /// Facts that may not be asked for.
+    pub denied: Denied,
     /// Counts discoveries that found something new, for those who wait for a kind.
     pub discovered: watch::Sender<u64>,
     kinds: RwLock<Arc<Kinds>>,
@@ -66,6 +69,7 @@ impl Shared {
             changed,
             what: Mutex::default(),
             stored: Stored::default(),
+            denied: Denied::default(),
             discovered,
             kinds,
         }

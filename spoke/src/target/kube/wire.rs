@@ -145,14 +145,27 @@ impl Wire {
         namespace: &str,
         labels: Option<&str>,
         metadata: bool,
+        each: impl FnMut(Value) + Send,
+    ) -> Result<(), Problem> {
+        let params =
+            ListParams { label_selector: labels.map(str::to_owned), limit: Some(PAGE), ..Default::default() };
+        self.walk(kind, namespace, metadata, params, each).await
+    }
+
+    /// As [`Wire::list`], with other terms: what is selected by fields, the size of a page.
+    pub async fn walk(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        metadata: bool,
+        mut params: ListParams,
         mut each: impl FnMut(Value) + Send,
     ) -> Result<(), Problem> {
-        let mut from = None;
         loop {
-            let page = self.page(kind, namespace, labels, metadata, from).await?;
+            let page = self.part(kind, namespace, metadata, &params).await?;
             page.items.into_iter().for_each(&mut each);
             match page.more {
-                Some(more) => from = Some(more),
+                Some(more) => params.continue_token = Some(more),
                 None => return Ok(()),
             }
         }
@@ -169,9 +182,19 @@ impl Wire {
     ) -> Result<Page, Problem> {
         let (label_selector, limit) = (labels.map(str::to_owned), Some(PAGE));
         let params = ListParams { label_selector, limit, continue_token: from, ..Default::default() };
+        self.part(kind, namespace, metadata, &params).await
+    }
+
+    async fn part(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        metadata: bool,
+        params: &ListParams,
+    ) -> Result<Page, Problem> {
         let at = path(kind, namespace);
         let mut page =
-            self.send(if metadata { at.list_metadata(&params) } else { at.list(&params) }).await?.body;
+            self.send(if metadata { at.list_metadata(params) } else { at.list(params) }).await?.body;
         let mut items = match page.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => items,
             Some(Value::Null) => Vec::new(),

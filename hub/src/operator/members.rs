@@ -1,0 +1,159 @@
+//! Members: clusters as they are shown, and as Git would say what operators said of them.
+//!
+//! In: a [`Look`]. Out: views. Never: says of a cluster that is away more than was last observed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_placement::ClusterName;
+use nave_placement::catalog::{API_VERSION, Kind};
+use nave_placement::fleet::{Fact, Facts};
+use nave_placement::select::Selector;
+
+use super::look::{Look, Selection};
+use super::views::{
+    ClusterDocument, ClusterMetadata, ClusterRow, ClusterSpec, ClusterView, ExportView, FactsView, Phase,
+    RecipientRow,
+};
+use crate::deciding::core::maintained;
+use crate::sessions::stale::is_stale;
+use crate::state::records::Standing;
+
+impl Look<'_> {
+    /// `hub cluster list`.
+    pub fn clusters(&self, selector: &Selector) -> Vec<ClusterRow> {
+        let declared = self.picture.revision.iter().flat_map(|r| r.catalog.objects.values());
+        let declared = declared.filter(|e| e.object.id.kind == Kind::Cluster);
+        let mut names: BTreeSet<ClusterName> =
+            declared.filter_map(|e| e.object.id.name.parse().ok()).collect();
+        names.extend(self.state.members.keys().cloned());
+        let rows = names.iter().map(|name| self.cluster_row(name));
+        let mut rows: Vec<_> =
+            rows.filter(|row| selector.0.is_empty() || selector.matches(&row.labels)).collect();
+        rows.sort_by(|a, b| {
+            (a.phase.unwrap_or(Phase::Converged), &a.name)
+                .cmp(&(b.phase.unwrap_or(Phase::Converged), &b.name))
+        });
+        rows
+    }
+
+    fn cluster_row(&self, name: &ClusterName) -> ClusterRow {
+        let member = self.state.members.get(name);
+        let said = member.map(|m| &m.membership);
+        let candidate = self.candidate(name);
+        let entries = self.entries(name);
+        let connected = self.live.contains_key(name);
+        let worst = entries.iter().map(|e| e.phase).min();
+        let unsettled = if self.settled(name) { Phase::Converged } else { Phase::Behind };
+        let own = if connected { unsettled } else { Phase::Offline };
+        ClusterRow {
+            name: name.clone(),
+            phase: member.map(|_| worst.map_or(own, |w| w.min(own))),
+            connected,
+            seen_ms: self.live.get(name).map(|l| l.since_ms).or_else(|| self.seen.get(name).copied()),
+            standing: member.map(|m| m.standing),
+            set: candidate.set,
+            hidden_labels: self.hidden_labels(name),
+            labels: candidate.labels,
+            taints: said.map(|m| m.taints.clone()).unwrap_or_default(),
+            cordoned: said.is_some_and(|m| m.cordoned),
+            draining: said.is_some_and(|m| m.draining),
+            maintenance: maintained(self.state, name, self.now_ms).cloned(),
+            awaits_replacement: member.is_some_and(|m| m.standing == Standing::Member && m.is_vacant()),
+            converged: entries.iter().filter(|e| e.phase == Phase::Converged).count(),
+            entries: entries.len(),
+            facts: self.facts(name, FactsView::brief),
+        }
+    }
+
+    /// Labels that an operator set and the catalog sets otherwise.
+    fn hidden_labels(&self, name: &ClusterName) -> BTreeMap<String, String> {
+        let declared = self.declared_labels(name);
+        let own = self.state.members.get(name).map(|m| &m.membership.labels).into_iter().flatten();
+        let hidden = own.filter(|(key, value)| declared.get(*key).is_some_and(|theirs| theirs != *value));
+        hidden.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Labels that the catalog sets.
+    pub fn declared_labels(&self, name: &ClusterName) -> BTreeMap<String, String> {
+        let declared = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
+        declared.map(|(object, _)| object.object.labels.clone()).unwrap_or_default()
+    }
+
+    /// What a cluster said of itself, as `of` shows it, and what it has left.
+    fn facts(&self, name: &ClusterName, of: fn(&Facts) -> FactsView) -> FactsView {
+        let live = self.live.get(name);
+        let free = live.and_then(|live| live.free.as_ref());
+        let facts = self.state.facts.get(name);
+        FactsView {
+            free: free.map_or(Fact::Unknown, |(free, _)| Fact::Present((**free).clone())),
+            free_ms: free.map(|(_, at)| *at),
+            stale: facts.is_some()
+                && is_stale(live.is_some(), self.seen.get(name).copied(), self.since_ms, self.now_ms),
+            ..facts.map_or_else(FactsView::default, |facts| of(&facts.record))
+        }
+    }
+
+    /// `hub cluster export`: what operators said of clusters and Git does not say yet.
+    pub fn export(&self, clusters: &BTreeSet<ClusterName>) -> Vec<ExportView> {
+        let document = |name: &ClusterName| {
+            let said = &self.state.members.get(name)?.membership;
+            let declared = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
+            let in_git = self.declared_labels(name);
+            let labels = said.labels.iter().filter(|(key, _)| !in_git.contains_key(*key));
+            let labels: BTreeMap<_, _> = labels.map(|(key, value)| (key.clone(), value.clone())).collect();
+            let set_in_git = declared.is_some_and(|(_, cluster)| cluster.set.is_some());
+            let spec =
+                ClusterSpec { set: said.set.clone().filter(|_| !set_in_git), taints: said.taints.clone() };
+            if labels.is_empty() && spec == ClusterSpec::default() {
+                return None;
+            }
+            let file = declared.map(|(object, _)| object.object.origin.file.to_string());
+            let document = ClusterDocument {
+                api_version: API_VERSION.to_owned(),
+                kind: Kind::Cluster.to_string(),
+                metadata: ClusterMetadata { name: name.clone(), labels },
+                spec,
+            };
+            Some(ExportView { file, document })
+        };
+        clusters.iter().filter_map(document).collect()
+    }
+
+    /// `hub secret recipients`: from the store, so that a cluster that is offline has one too.
+    pub fn recipients(&self, selection: &Selection) -> Vec<RecipientRow> {
+        let rows = self.selected(selection).map(|name| {
+            let facts = self.state.facts.get(name);
+            let recipient = facts.and_then(|facts| facts.record.recipient.present().cloned());
+            RecipientRow { cluster: name.clone(), recipient }
+        });
+        rows.collect()
+    }
+
+    /// `hub cluster show`.
+    pub fn cluster(&self, name: &ClusterName) -> Option<ClusterView> {
+        let catalog = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
+        let member = self.state.members.get(name);
+        if member.is_none() && catalog.is_none() {
+            return None;
+        }
+        let told = self.state.told(name);
+        let mut apps = self.entries(name);
+        apps.sort_by(|a, b| (a.phase, &a.app).cmp(&(b.phase, &b.app)));
+        let live = self.live.get(name);
+        let report = self.state.reports.get(name);
+        Some(ClusterView {
+            row: ClusterRow { facts: self.facts(name, FactsView::of), ..self.cluster_row(name) },
+            operator_labels: member.map(|m| m.membership.labels.clone()).unwrap_or_default(),
+            catalog_labels: self.declared_labels(name),
+            address: live.map(|l| l.address.clone()),
+            certificate_until_ms: member.map_or(0, |m| m.certificate_until_ms),
+            epoch: told.assignment.epoch,
+            generation: told.assignment.generation,
+            accepted: live.and_then(|l| l.accepted).or_else(|| report.map(|r| (r.epoch, r.generation))),
+            apps,
+            leaving: told.assignment.leaving.keys().cloned().collect(),
+            unassigned: report.map(|r| r.unassigned.clone()).unwrap_or_default(),
+            alarm: self.alarms.get(name).copied(),
+        })
+    }
+}
