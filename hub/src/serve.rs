@@ -235,7 +235,10 @@ pub async fn serve(
                 .max_decoding_message_size(MESSAGE)
                 .max_encoding_message_size(MESSAGE),
         )
-        .add_service(ContentServer::new(ContentService { sessions, bundles: bundles.clone() }))
+        .add_service(ContentServer::new(ContentService {
+            sessions: sessions.clone(),
+            bundles: bundles.clone(),
+        }))
         .add_service(OperatorServer::new(operator.clone()).max_encoding_message_size(MESSAGE))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), servers_end.clone().cancelled_owned());
     tasks.spawn(named("gRPC", server));
@@ -249,7 +252,7 @@ pub async fn serve(
         });
     tasks.spawn(named("the Git poller", polling));
     let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
-    let deciding = Deciding::new(ledger, repository, place, bundles, picture);
+    let deciding = Deciding::new(ledger, sessions, repository, place, bundles, picture);
     tasks.spawn(named("deciding", deciding.run(observations, servers_end.clone())));
     tasks.spawn(named(
         "the certificate's renewal",

@@ -5,6 +5,7 @@
 //!
 //! The cost is that of one look at every entry of the clusters that change, so that a hub can afford it before each commit.
 
+mod decisions;
 mod leftovers;
 mod limits;
 mod objects;
@@ -18,6 +19,8 @@ use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, HoldCause, PastLoss};
 use crate::report::Report;
 use crate::{AppKey, ClusterName};
+
+pub use decisions::{DecisionStep, DecisionViolation, decision};
 
 /// A step from what clusters were told to what they are told next, and everything that justifies it.
 #[derive(Clone, Copy)]

@@ -93,9 +93,9 @@ pub struct KubernetesVersion {
 pub struct Taint {
     /// Its key, written as a label's.
     pub key: String,
-    /// Its value; none is the same as an empty one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub value: Option<String>,
+    /// Its value; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub value: String,
     /// What it does.
     pub effect: Effect,
 }
@@ -114,10 +114,11 @@ pub enum Effect {
 impl std::fmt::Display for Taint {
     /// As `kubectl taint` writes it: `KEY=VALUE:EFFECT`, or `KEY:EFFECT`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.value.as_deref().filter(|value| !value.is_empty()) {
-            Some(value) => write!(f, "{}={value}:{:?}", self.key, self.effect),
-            None => write!(f, "{}:{:?}", self.key, self.effect),
+        f.write_str(&self.key)?;
+        if !self.value.is_empty() {
+            write!(f, "={}", self.value)?;
         }
+        write!(f, ":{:?}", self.effect)
     }
 }
 
@@ -144,7 +145,7 @@ pub struct Membership {
     /// The set that an operator put it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
-    /// Taints that an operator put on it.
+    /// Taints that an operator put on it; the catalog wins per key and effect.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub taints: BTreeSet<Taint>,
     /// Nothing new is placed on it.
@@ -176,23 +177,73 @@ impl Membership {
     }
 }
 
-/// A cluster that placements may choose: a member that has enrolled, with everything merged.
+/// A cluster that placements may choose: a member, with everything merged that is known of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
     /// Effective labels: the catalog wins per key over the operator.
     pub labels: BTreeMap<String, String>,
     /// Effective set: the catalog wins over the operator.
     pub set: Option<String>,
+    /// Taints, and since when each is there (Unix milliseconds), as far as that is known.
+    pub taints: BTreeMap<Taint, Option<u64>>,
+    /// Nothing new is placed.
+    pub cordoned: bool,
+    /// What `pick` placed moves away.
+    pub draining: bool,
+    /// Under maintenance: nothing changes here, and it counts as away.
+    pub maintained: bool,
+    /// Slow facts.
+    pub facts: Facts,
+    /// What is free, less what decisions took since it was reported: for `pick` alone.
+    pub free: Fact<Resources>,
+    /// Whether its spoke is heard.
+    pub contact: Contact,
+}
+
+/// Whether a cluster's spoke is heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Contact {
+    /// It never was.
+    #[default]
+    Never,
+    /// It is.
+    Connected,
+    /// It was, and is not any more.
+    Silent {
+        /// Since then, in Unix milliseconds.
+        since_ms: u64,
+    },
 }
 
 /// The clusters that placements may choose, by name.
 pub type Fleet = BTreeMap<ClusterName, Candidate>;
 
-/// Merges what the catalog says of a cluster over what operators said.
-pub fn candidate(catalog: Option<&Catalog>, name: &ClusterName, member: &Membership) -> Candidate {
-    let mut merged = Candidate { labels: member.labels.clone(), set: member.set.clone() };
+/// Merges what the catalog says of a cluster over what operators said. A member has enrolled, so it was heard; what is known
+/// of its spoke beyond that, the caller adds.
+pub fn candidate(
+    catalog: Option<&Catalog>,
+    name: &ClusterName,
+    member: &Membership,
+    now_ms: u64,
+) -> Candidate {
+    let mut merged = Candidate {
+        labels: member.labels.clone(),
+        set: member.set.clone(),
+        taints: member.taints.iter().map(|taint| (taint.clone(), None)).collect(),
+        cordoned: member.cordoned,
+        draining: member.draining,
+        maintained: member.maintained(now_ms).is_some(),
+        contact: Contact::Connected,
+        ..Candidate::default()
+    };
     if let Some((object, cluster)) = catalog.and_then(|c| c.cluster(name)) {
         merged.labels.extend(object.object.labels.clone());
+        for taint in &cluster.taints {
+            let hides = |theirs: &Taint| (&theirs.key, theirs.effect) == (&taint.key, taint.effect);
+            merged.taints.retain(|theirs, _| !hides(theirs));
+            merged.taints.insert(taint.clone(), None);
+        }
+        merged.cordoned |= cluster.cordoned;
         if cluster.set.is_some() {
             merged.set.clone_from(&cluster.set);
         }

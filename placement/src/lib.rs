@@ -10,13 +10,14 @@
 //! |---|---|---|
 //! | [`catalog`] | files of one commit | a [`catalog::Catalog`] and its problems |
 //! | [`fleet`] | members, labels, facts | what placements may look at |
-//! | [`select`] | selectors, a cluster | whether it matches, and which term did not |
-//! | [`decide`] | catalog, fleet | [`decide::Decision`]s with reasons |
+//! | [`select`] | selectors, conditions, taints, a cluster | whether it matches, and which term did not |
+//! | [`decide`] | catalog, fleet, what was decided before | [`decide::Decision`]s with reasons |
 //! | [`render`] | an app's files | [`render::Needs`], then a [`render::Bundle`]; on the spoke, objects |
 //! | [`claims`] | forms, what is wanted | objects that two apps of a cluster define |
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
 //! | [`explain`] | all of it | the path between Git and one cluster |
+//! | [`offline`] | a fleet as people write it | decisions without a hub |
 //! | [`expression`] | a CEL expression, values | true, false, or why neither |
 //! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
 
@@ -33,6 +34,7 @@ mod fingerprints;
 pub mod fleet;
 pub mod guard;
 mod names;
+pub mod offline;
 pub mod render;
 pub mod report;
 pub mod select;

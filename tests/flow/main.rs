@@ -1,5 +1,6 @@
-//! The whole path in one process: real cores, simulated world.
+//! The whole path: real cores in a simulated world, and what placements pick with real processes.
 
+mod placing;
 mod simulation;
 
 use std::time::Instant;

@@ -92,8 +92,9 @@ fn clashes(catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
     let declared = catalog.objects.keys().filter(|id| id.kind == Kind::Cluster);
     let names = declared.filter_map(|id| ClusterName::new(&id.name).ok());
     let member = Membership::default();
-    let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member))).collect();
-    let wanted = decide::wanted(&decide::decide(catalog, &fleet));
+    let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member, 0))).collect();
+    let wanted =
+        decide::wanted(&decide::decide(catalog, &fleet, &decide::Memory::new(), decide::Moment::at(0)));
     let objects = |digest: &Digest| {
         rendered.bundles.iter().find(|bundle| bundle.digest == *digest).map(|bundle| bundle.objects.clone())
     };

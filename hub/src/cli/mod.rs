@@ -12,6 +12,7 @@ mod audit;
 mod catalog;
 pub mod client;
 mod cluster;
+mod decide;
 mod demo;
 mod directory;
 mod drift;
@@ -109,6 +110,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed
     Catalog(catalog::Arguments),
+    /// Tell what placements choose for a given fleet, and why
+    Decide(decide::Arguments),
     /// Judge the health of objects in a file, as a spoke would
     Health(health::Arguments),
     /// List where a test can end the process
@@ -154,6 +157,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Decide(arguments) => decide::run(arguments).await,
         Command::Health(arguments) => health::run(&arguments),
         Command::Failpoints => failpoints::run(),
         Command::Version(arguments) => version::run(&arguments),

@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use nave_placement::decide::Reason;
 use nave_proto::v1;
 
 use super::Outcome;
@@ -69,7 +68,7 @@ fn told(view: &WhyView, style: Style) -> String {
         text.push_str("  ✗ there is no placement\n");
     }
     for placement in placements {
-        let mark = match placement.selects_app && placement.reason == Reason::Matches {
+        let mark = match placement.selects_app && placement.chosen {
             true => Cell::from("✓").paint(style.colour(Colour::Green)),
             false => Cell::from("✗").paint(style.colour(Colour::Red)),
         };
@@ -84,6 +83,8 @@ fn told(view: &WhyView, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nave_placement::decide::Reason;
+
     use super::*;
     use crate::operator::views::PlacementView;
 
@@ -92,7 +93,13 @@ mod tests {
         let placement = |name: &str, selects_app, reason: Reason, message: &str| PlacementView {
             placement: name.to_owned(),
             selects_app,
-            reason,
+            chosen: false,
+            reasons: vec![reason],
+            checks: Vec::new(),
+            rank: None,
+            score: 0,
+            parts: Vec::new(),
+            remedies: Vec::new(),
             message: message.to_owned(),
         };
         let requirement = || "env=prod".to_owned();

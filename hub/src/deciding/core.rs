@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs};
-use nave_placement::catalog::{Catalog, CommitId, GuardLimits};
-use nave_placement::decide::{self, Decision, Wanted};
-use nave_placement::fleet::{self, Fleet, Maintenance};
+use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
+use nave_placement::decide::{self, Decision, Engine, Moment, Settling, Wanted};
+use nave_placement::fleet::{Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::{AppKey, ClusterName};
 
-use super::assignments;
+use super::hearing::{Hearing, candidates};
+use super::{assignments, decisions};
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
 use crate::store::Batch;
@@ -49,8 +50,16 @@ pub struct Decided {
     pub fleet: Fleet,
     /// What each placement chose.
     pub decisions: Vec<Decision>,
+    /// Decisions that the checker objects to: these placements keep what they had.
+    pub refused: Vec<Problem>,
     /// What every cluster shall run, and by which placements.
     pub wanted: Wanted,
+    /// What was taken of what is free.
+    pub taken: BTreeMap<ClusterName, Resources>,
+    /// When the time alone changes a decision, Unix milliseconds.
+    pub due_ms: Option<u64>,
+    /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
+    pub open: bool,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
     pub too_large: BTreeSet<ClusterName>,
     /// What has to be written, in order. Empty: nothing changes.
@@ -82,15 +91,6 @@ pub fn admit(
     Ok(())
 }
 
-/// The members that placements may choose, with everything merged.
-pub fn candidates(state: &State, catalog: &Catalog) -> Fleet {
-    let enrolled = state.members.iter().filter(|(_, m)| m.standing == Standing::Member);
-    let merged = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
-        (name.clone(), fleet::candidate(Some(catalog), name, &m.membership))
-    };
-    enrolled.map(merged).collect()
-}
-
 /// Decides. `previous` are the guard's limits of the revision before; `waiting` is the hold of a newer commit, if one waits.
 pub fn step(
     state: &State,
@@ -98,11 +98,17 @@ pub fn step(
     waiting: Option<&Hold>,
     previous: GuardLimits,
     codec: &dyn Codec,
+    hearing: &Hearing,
     now_ms: u64,
 ) -> Decided {
     let catalog = &revision.catalog;
-    let fleet = candidates(state, catalog);
-    let decisions = decide::decide(catalog, &fleet);
+    let fleet = candidates(state, catalog, hearing, now_ms);
+    let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
+    let moment = Moment { now_ms, hub_since_ms: hearing.since_ms, healthy: &healthy };
+    let remembered = decisions::remembered(state, catalog);
+    let mut engine = Engine::of(catalog, &fleet, &remembered);
+    let Settling { taken, due_ms, open, .. } = engine.settle(moment);
+    let (decisions, refused) = decisions::checked(catalog, &fleet, &remembered, engine.decisions(), moment);
     let wanted = decide::wanted(&decisions);
     let members = members(state);
     let head = state.heads.get(&catalog.name).map(|h| &h.commit);
@@ -129,12 +135,13 @@ pub fn step(
     next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
     let mut writes = take_head(state, revision, &verdict, previous, now_ms);
     writes.extend(forms(state, revision));
+    writes.extend(decisions::records(state, catalog, &decisions));
     let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
     writes.extend(assigned);
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
-    Decided { fleet, decisions, wanted, too_large, writes }
+    Decided { fleet, decisions, refused, wanted, too_large, taken, due_ms, open, writes }
 }
 
 /// The maintenance that a member is in. Whoever is ordered out goes, worked on or not.
@@ -234,7 +241,7 @@ fn forms(state: &State, revision: &Revision) -> Vec<Write> {
     chunked(Step::FormsTaken, operations)
 }
 
-fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write> {
+pub(super) fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write> {
     let batch = |chunk: &[(String, Option<Vec<u8>>)]| {
         let add = |batch: Batch, (key, value): &(String, Option<Vec<u8>>)| match value {
             Some(value) => batch.put(key.clone(), value.clone()),

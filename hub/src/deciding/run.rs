@@ -19,13 +19,18 @@ use tracing::{error, info, warn};
 
 use super::bundles::BundleObjects;
 use super::core::{self, Revision};
+use super::hearing::Claims;
 use super::revision::{Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
+use crate::sessions::service::Sessions;
 use crate::state::{CommitError, Ledger, WireCodec};
 use crate::store::bundles::{BundleError, Bundles};
 
 /// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
 const STEPS: usize = 64;
+
+/// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What the rest of the hub sees of deciding; replaced whole.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +49,8 @@ pub struct Picture {
     pub too_large: BTreeSet<ClusterName>,
     /// Of these, the objects that two apps of one cluster define.
     pub clashes: Vec<Problem>,
+    /// Of these, decisions that the checker objects to.
+    pub refused: Vec<Problem>,
     /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
     pub settled: Option<CommitId>,
     /// Why the newest commit is not in effect, if it is not.
@@ -70,6 +77,7 @@ enum DecideError {
 /// The task and what it needs.
 pub struct Deciding {
     ledger: Arc<Ledger>,
+    sessions: Arc<Sessions>,
     repository: Repository,
     place: Place,
     bundles: Arc<Bundles>,
@@ -87,12 +95,19 @@ pub struct Deciding {
     unread: BTreeSet<ObjectId>,
     /// Bundles that are gone and that nothing gives again, as far as this revision's apps are tried.
     hopeless: BTreeSet<Digest>,
+    /// What decisions took of what is free.
+    claims: Claims,
+    /// When the time alone changes a decision, Unix milliseconds.
+    due_ms: Option<u64>,
+    /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
+    open: bool,
 }
 
 impl Deciding {
     /// Over these rooms; `picture` is where the outcome is shown.
     pub fn new(
         ledger: Arc<Ledger>,
+        sessions: Arc<Sessions>,
         repository: Repository,
         place: Place,
         bundles: Arc<Bundles>,
@@ -101,6 +116,7 @@ impl Deciding {
         let objects = Arc::new(BundleObjects::new(bundles.clone()));
         Self {
             ledger,
+            sessions,
             repository,
             place,
             bundles,
@@ -114,6 +130,9 @@ impl Deciding {
             waiting: None,
             unread: BTreeSet::new(),
             hopeless: BTreeSet::new(),
+            claims: Claims::default(),
+            due_ms: None,
+            open: false,
         }
     }
 
@@ -121,9 +140,14 @@ impl Deciding {
     pub async fn run(mut self, mut observations: watch::Receiver<Observation>, cancel: CancellationToken) {
         let mut inputs = self.ledger.inputs();
         let mut gone = self.bundles.gone();
+        let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
+        let mut changes = self.ledger.changes();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
+            contacts.mark_unchanged();
+            freed.mark_unchanged();
+            changes.mark_unchanged();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
@@ -147,12 +171,27 @@ impl Deciding {
                 }
             };
             let now_ms = self.ledger.now_ms();
-            let end = core::next_end(&self.ledger.state(), now_ms);
-            let maintenance = async {
+            // What failed is tried again after its pause, not whenever something is still due.
+            let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms).min();
+            let end = end.filter(|_| retry.is_none());
+            let due = async {
                 match end {
-                    Some(end) => tokio::time::sleep(Duration::from_millis(end - now_ms)).await,
+                    Some(due) => {
+                        tokio::time::sleep(Duration::from_millis(due.saturating_sub(now_ms).max(1))).await
+                    }
                     None => std::future::pending().await,
                 }
+            };
+            // Placements that take all that match take silent clusters too, whatever these have free.
+            let (picks, open) = (self.picks(), self.open);
+            let heard = async {
+                tokio::select! {
+                    Ok(()) = contacts.changed(), if picks => {}
+                    Ok(()) = freed.changed(), if open => {}
+                    Ok(()) = changes.changed(), if open => {}
+                    else => std::future::pending().await,
+                }
+                tokio::time::sleep(TOGETHER).await;
             };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -160,7 +199,8 @@ impl Deciding {
                 changed = inputs.changed() => if changed.is_err() { return },
                 Ok(()) = gone.changed() => {}
                 () = pause => {}
-                () = maintenance => {}
+                () = due => {}
+                () = heard => {}
             }
         }
     }
@@ -220,6 +260,12 @@ impl Deciding {
         let store = self.bundles.clone();
         let kept = tokio::task::spawn_blocking(move || store.put(bundle.digest, &bundle.bytes)).await;
         kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Whether a placement picks: then it matters who is heard.
+    fn picks(&self) -> bool {
+        let catalog = self.revision.as_ref().map(|revision| &revision.catalog);
+        catalog.is_some_and(|catalog| catalog.placements().any(|(_, placement)| placement.pick.is_some()))
     }
 
     fn taken(&self) -> Option<CommitId> {
@@ -375,10 +421,19 @@ impl Deciding {
         let Some(revision) = self.revision.clone() else { return Ok(false) };
         let objects = self.objects.clone();
         let codec = WireCodec(move |digest: &Digest| objects.of(digest));
+        let now_ms = self.ledger.now_ms();
+        let mut hearing = self.sessions.hearing();
+        hearing.claims = self.claims.clone();
+        hearing.remember(&self.picture.borrow().fleet);
         let decided = {
             let state = self.ledger.state();
-            core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, self.ledger.now_ms())
+            core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, &hearing, now_ms)
         };
+        for problem in
+            decided.refused.iter().filter(|problem| !self.picture.borrow().refused.contains(problem))
+        {
+            error!(catalog = %self.place.name, "{problem}");
+        }
         let wrote = !decided.writes.is_empty();
         for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {
             error!(%cluster, "its assignment is larger than the store takes; it keeps what it has: run fewer apps there");
@@ -387,10 +442,13 @@ impl Deciding {
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
         }
+        self.claims.add(decided.taken, now_ms);
+        (self.due_ms, self.open) = (decided.due_ms, decided.open);
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.fleet = decided.fleet;
             next.decisions = decided.decisions;
+            next.refused = decided.refused;
             next.wanted = decided.wanted;
             next.clashes = clashes;
             next.too_large = decided.too_large;
@@ -421,7 +479,7 @@ impl Deciding {
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.revision.clone_from(&self.revision);
-            next.problems = self.problems.iter().chain(&next.clashes).cloned().collect();
+            next.problems = self.problems.iter().chain(&next.clashes).chain(&next.refused).cloned().collect();
             next.problems.sort();
             next.settled = head.cloned();
             next.inputs = inputs;

@@ -95,7 +95,7 @@ impl Order {
         };
         let values: Vec<&String> = match self {
             Self::Label { set, .. } => set.values().collect(),
-            Self::Taint { add, .. } => add.iter().filter_map(|t| t.value.as_ref()).collect(),
+            Self::Taint { add, .. } => add.iter().map(|t| &t.value).collect(),
             _ => Vec::new(),
         };
         if let Some(key) = keys.into_iter().find(|key| !is_label_key(key)) {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     fn taint(key: &str, value: Option<&str>, effect: Effect) -> Taint {
-        Taint { key: key.to_owned(), value: value.map(str::to_owned), effect }
+        Taint { key: key.to_owned(), value: value.unwrap_or_default().to_owned(), effect }
     }
 
     fn label(set: &[(&str, &str)], remove: &[&str], overwrite: bool) -> Order {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use nave_placement::assign::Told;
 use nave_placement::catalog::CommitId;
-use nave_placement::explain::{Verdict, explain};
+use nave_placement::decide::{Memory, Moment};
+use nave_placement::explain::{Explainer, Verdict};
 use nave_placement::fleet::{self, Candidate, Maintenance};
 use nave_placement::guard::{Hold, HoldCause};
 use nave_placement::report::{EntryReason, EntryState, Report, WOULD_PRUNE};
@@ -16,6 +17,7 @@ use super::views::{
     AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, PlacementView, StatusView, WhyView,
 };
 use crate::deciding::core::maintained;
+use crate::deciding::decisions::is_healthy;
 use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
 use crate::sessions::core::Alarm;
@@ -63,7 +65,7 @@ impl Look<'_> {
     pub fn candidate(&self, name: &ClusterName) -> Candidate {
         let membership = self.state.members.get(name).map(|m| m.membership.clone()).unwrap_or_default();
         let catalog = self.picture.revision.as_ref().map(|r| &*r.catalog);
-        fleet::candidate(catalog, name, &membership)
+        fleet::candidate(catalog, name, &membership, self.now_ms)
     }
 
     fn members(&self) -> impl Iterator<Item = (&ClusterName, &MemberRecord)> {
@@ -318,20 +320,41 @@ impl Look<'_> {
         })
     }
 
-    /// `hub why APP CLUSTER`.
-    pub fn why(&self, app: &AppKey, cluster: &ClusterName) -> WhyView {
-        let candidate = self.candidate(cluster);
+    /// `hub why APP [CLUSTER]`: one answer for each of these clusters.
+    pub fn why(&self, app: &AppKey, clusters: &[ClusterName]) -> Vec<WhyView> {
+        let decided: Memory =
+            self.picture.decisions.iter().map(|d| (d.placement.clone(), d.settled.clone())).collect();
+        let healthy = |cluster: &ClusterName, app: &AppKey| is_healthy(self.state, cluster, app);
+        let moment = Moment { now_ms: self.now_ms, hub_since_ms: self.since_ms, healthy: &healthy };
+        // A cluster that is no member is asked about as if it were one.
+        let mut fleet = self.picture.fleet.clone();
+        for cluster in clusters {
+            fleet.entry(cluster.clone()).or_insert_with(|| self.candidate(cluster));
+        }
         let revision = self.picture.revision.as_ref();
-        let verdicts = revision.map(|r| explain(&r.catalog, app, cluster, &candidate)).unwrap_or_default();
+        let explainer = revision.map(|r| Explainer::new(&r.catalog, app, &fleet, &decided, moment));
+        let verdicts = |cluster: &ClusterName| {
+            explainer.as_ref().map(|explainer| explainer.verdicts(cluster)).unwrap_or_default()
+        };
+        clusters.iter().map(|cluster| self.why_of(app, cluster, verdicts(cluster))).collect()
+    }
+
+    fn why_of(&self, app: &AppKey, cluster: &ClusterName, verdicts: Vec<Verdict>) -> WhyView {
         let wanted = verdicts.iter().any(Verdict::chooses);
         let view = |verdict: Verdict| PlacementView {
             message: match verdict.selects_app {
-                true => verdict.reason.to_string(),
+                true => verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
                 false => format!("it does not select app {app}"),
             },
+            remedies: verdict.remedies(),
             placement: verdict.placement.to_string(),
             selects_app: verdict.selects_app,
-            reason: verdict.reason,
+            chosen: verdict.chosen,
+            reasons: verdict.reasons,
+            checks: verdict.checks,
+            rank: verdict.rank,
+            score: verdict.score,
+            parts: verdict.parts,
         };
         let placements: Vec<PlacementView> = verdicts.into_iter().map(view).collect();
         let entry = self.entries(cluster).into_iter().find(|e| e.app == *app);
@@ -461,6 +484,12 @@ fn remedy(
     }
     match placements.iter().find(|p| p.selects_app) {
         None => format!("a placement that selects app {app} and cluster {cluster} would bring it there"),
-        Some(p) => format!("placement {} would choose it if this were not so: {}", p.placement, p.message),
+        Some(p) => {
+            let PlacementView { placement, message, remedies, .. } = p;
+            let how = remedies.join("; ");
+            format!(
+                "placement {placement} would choose it if this were not so: {message} (to change it: {how})"
+            )
+        }
     }
 }

@@ -38,7 +38,6 @@ impl Look<'_> {
 
     fn cluster_row(&self, name: &ClusterName) -> ClusterRow {
         let member = self.state.members.get(name);
-        let said = member.map(|m| &m.membership);
         let candidate = self.candidate(name);
         let entries = self.entries(name);
         let connected = self.live.contains_key(name);
@@ -54,9 +53,9 @@ impl Look<'_> {
             set: candidate.set,
             hidden_labels: self.hidden_labels(name),
             labels: candidate.labels,
-            taints: said.map(|m| m.taints.clone()).unwrap_or_default(),
-            cordoned: said.is_some_and(|m| m.cordoned),
-            draining: said.is_some_and(|m| m.draining),
+            taints: candidate.taints.into_keys().collect(),
+            cordoned: candidate.cordoned,
+            draining: candidate.draining,
             maintenance: maintained(self.state, name, self.now_ms).cloned(),
             awaits_replacement: member.is_some_and(|m| m.standing == Standing::Member && m.is_vacant()),
             converged: entries.iter().filter(|e| e.phase == Phase::Converged).count(),

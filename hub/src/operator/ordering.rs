@@ -68,7 +68,7 @@ impl OperatorService {
         let clusters = self.meant(members.unwrap_or_default(), String::new())?;
         let add = add.into_iter().map(|taint| {
             let effect: Effect = taint.effect.parse().map_err(argument)?;
-            Ok(Taint { key: taint.key, value: taint.value.filter(|v| !v.is_empty()), effect })
+            Ok(Taint { key: taint.key, value: taint.value.unwrap_or_default(), effect })
         });
         let remove = remove.into_iter().map(|taint| match taint.effect.as_str() {
             "" => Ok((taint.key, None)),

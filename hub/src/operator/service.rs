@@ -259,11 +259,11 @@ impl operator_server::Operator for OperatorService {
         let app: AppKey = request.app.parse().map_err(argument)?;
         if !request.cluster.is_empty() {
             let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
-            return document(&vec![self.look(|look| look.why(&app, &cluster))]);
+            return document(&self.look(|look| look.why(&app, std::slice::from_ref(&cluster))));
         }
         let mut views = self.look(|look| {
             let clusters = look.clusters(&Selector::default());
-            clusters.iter().map(|row| look.why(&app, &row.name)).collect::<Vec<_>>()
+            look.why(&app, &clusters.into_iter().map(|row| row.name).collect::<Vec<_>>())
         });
         // Wanted but not there first, neither wanted nor there last; between them worst first.
         views.sort_by_key(|v| (v.entry.is_none() && !v.wanted, v.entry.as_ref().map(|e| e.phase)));

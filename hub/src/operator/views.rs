@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::catalog::{CommitId, Problem};
-use nave_placement::decide::Reason;
+use nave_placement::decide::{Check, Part, Reason};
 use nave_placement::fleet::{Maintenance, Taint};
 use nave_placement::report::{EntryReason, ObjectReport};
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
@@ -225,7 +225,7 @@ pub struct ClusterRow {
     /// Labels that an operator set and the catalog sets otherwise: the catalog wins.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hidden_labels: BTreeMap<String, String>,
-    /// Taints that operators put on it.
+    /// Taints that Git or operators put on it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub taints: BTreeSet<Taint>,
     /// Nothing new is placed on it.
@@ -352,8 +352,24 @@ pub struct PlacementView {
     pub placement: String,
     /// Whether it selects the app.
     pub selects_app: bool,
-    /// The first term that failed, or that all hold.
-    pub reason: Reason,
+    /// Whether it chose the cluster.
+    pub chosen: bool,
+    /// Why it did, or everything that speaks against it.
+    pub reasons: Vec<Reason>,
+    /// Every predicate with what it saw, those that hold too.
+    pub checks: Vec<Check>,
+    /// The cluster's rank among those that could be chosen, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
+    /// Its score, and what that is made of.
+    #[serde(default)]
+    pub score: u64,
+    /// The parts of the score.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// What would change what it says, one thing for each reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remedies: Vec<String>,
     /// For people.
     pub message: String,
 }

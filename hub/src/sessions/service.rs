@@ -21,6 +21,7 @@ use super::alarms::Alarms;
 use super::asking::{Desk, Way, desk};
 use super::core::{Action, Alarm, Core, View};
 use super::effects::effects;
+use crate::deciding::hearing::Hearing;
 use crate::listener::Peer;
 use crate::members::{MemberError, Members};
 use crate::pki::MacKey;
@@ -64,6 +65,10 @@ pub struct Sessions {
     next: AtomicU64,
     /// Counts sessions that began or ended, and acceptances.
     changed: watch::Sender<u64>,
+    /// Counts sessions that began or ended.
+    contacts: watch::Sender<u64>,
+    /// Counts what was said to be free.
+    freed: watch::Sender<u64>,
     closing: CancellationToken,
 }
 
@@ -93,6 +98,8 @@ impl Sessions {
             seen: Mutex::default(),
             next: AtomicU64::new(1),
             changed: watch::Sender::new(0),
+            contacts: watch::Sender::new(0),
+            freed: watch::Sender::new(0),
             closing,
         })
     }
@@ -127,6 +134,23 @@ impl Sessions {
     /// Counts sessions that began or ended, and acceptances.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Counts sessions that began or ended.
+    pub fn contacts(&self) -> watch::Receiver<u64> {
+        self.contacts.subscribe()
+    }
+
+    /// Counts what was said to be free.
+    pub fn freed(&self) -> watch::Receiver<u64> {
+        self.freed.subscribe()
+    }
+
+    /// What deciding may know of members. Who is connected is looked at first: whoever ends in between was seen.
+    pub fn hearing(&self) -> Hearing {
+        let connected =
+            lock(&self.live).iter().map(|(name, live)| (name.clone(), live.free.clone())).collect();
+        Hearing { since_ms: self.since_ms, connected, seen: self.seen(), ..Hearing::default() }
     }
 
     /// What is known of a member, as long as it is this key.
@@ -165,6 +189,7 @@ impl Sessions {
         if let Some(older) = older {
             older.cancel.cancel();
         }
+        self.contacts.send_modify(|n| *n += 1);
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -180,6 +205,7 @@ impl Sessions {
             lock(&self.seen).insert(cluster.clone(), self.ledger.now_ms());
         }
         drop(live);
+        self.contacts.send_modify(|n| *n += 1);
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -194,6 +220,7 @@ impl Sessions {
         if let Some(live) = lock(&self.live).get_mut(cluster).filter(|l| l.id == id) {
             live.free = free.map(|free| (Arc::new(free), self.ledger.now_ms()));
         }
+        self.freed.send_modify(|n| *n += 1);
     }
 
     /// Puts small bundles that the spoke may lack into an assignment.

@@ -49,6 +49,7 @@ impl Step {
             | Self::MemberRevoked
             | Self::HoldApproved
             | Self::ReportHeeded
+            | Self::FactsTaken
             | Self::RestoreAccepted
             | Self::SeedTaken => true,
             Self::FleetMade
@@ -60,7 +61,6 @@ impl Step {
             | Self::AssignmentsMade
             | Self::HoldsShown
             | Self::ReportTaken
-            | Self::FactsTaken
             | Self::DoubtRaised => false,
         }
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use nave_placement::assign::{Epoch, Told};
 use nave_placement::catalog::Kind;
+use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
 use nave_placement::report::Report;
@@ -78,6 +79,8 @@ pub struct State {
     pub good: Records<(CatalogName, String, String), GoodRecord>,
     /// Forms of apps that are in effect.
     pub forms: Records<AppKey, FormRecord>,
+    /// What placements decided that pick, by catalog and name.
+    pub decisions: Records<(CatalogName, String), Settled>,
     /// What clusters were told.
     pub told: Records<ClusterName, Told>,
     /// What clusters reported.
@@ -126,6 +129,7 @@ impl State {
             "head" => catalog(rest).and_then(|n| many(&mut self.heads, n, version, value, json)),
             "good" => good(rest).and_then(|k| many(&mut self.good, k, version, value, json)),
             "form" => app(rest).and_then(|k| many(&mut self.forms, k, version, value, json)),
+            "decision" => decision(rest).and_then(|k| many(&mut self.decisions, k, version, value, json)),
             "assignment" => {
                 name(rest).and_then(|n| many(&mut self.told, n, version, value, wire::told_from_bytes))
             }
@@ -199,6 +203,11 @@ fn catalog(text: &str) -> Result<CatalogName, Box<dyn std::error::Error + Send +
 fn app(text: &str) -> Result<AppKey, Box<dyn std::error::Error + Send + Sync>> {
     let (catalog_name, app_name) = text.split_once('/').ok_or("an app's key has two parts")?;
     Ok(AppKey::new(catalog(catalog_name)?, app_name)?)
+}
+
+fn decision(text: &str) -> Result<(CatalogName, String), Box<dyn std::error::Error + Send + Sync>> {
+    let (owner, name) = text.split_once('/').ok_or("a decision's key has two parts")?;
+    Ok((catalog(owner)?, name.to_owned()))
 }
 
 fn good(text: &str) -> Result<(CatalogName, String, String), Box<dyn std::error::Error + Send + Sync>> {

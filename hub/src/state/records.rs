@@ -46,6 +46,10 @@ pub mod key {
     pub fn form(app: &AppKey) -> String {
         format!("form/{}/{}", app.catalog, app.name())
     }
+    /// What a placement decided.
+    pub fn decision(catalog: &CatalogName, placement: &str) -> String {
+        format!("decision/{catalog}/{placement}")
+    }
     /// What a cluster was told.
     pub fn assignment(cluster: &ClusterName) -> String {
         format!("assignment/{cluster}")

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::problems::{Position, Problem};
 use super::{
-    Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree, paths,
-    references,
+    Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree,
+    divisions, paths, references,
 };
 use crate::CatalogName;
 
@@ -56,6 +56,7 @@ pub fn assemble(
     assembly.take(&others);
     assembly.keep_absent(&ours, |id| id.kind != Kind::App);
     assembly.one_fleet();
+    assembly.one_division();
     assembly.finish(name.clone(), ours.is_empty())
 }
 
@@ -241,6 +242,17 @@ impl<'a> Assembly<'a> {
         }
         if let Some(before) = fleets.iter().find(|id| self.last_good.contains_key(*id)) {
             self.keep(before);
+        }
+    }
+
+    /// Placements that divide the replicas of one app differently: all of them stay as they were before.
+    fn one_division(&mut self) {
+        for (id, message) in divisions::contradictions(&self.objects) {
+            let origin = self.objects[&id].object.origin.clone();
+            self.problems.push(Problem::at(&origin, message).of(Some(&id)));
+            self.objects.remove(&id);
+            self.taken.retain(|d| d.id.as_ref() != Some(&id));
+            self.keep(&id);
         }
     }
 

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use super::fields::{Field, Fields, Reader, only_names};
 use super::objects::{
-    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
-    NamespaceOptions, OnRemove, Placement, Source, Spec,
+    App, Cluster, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits, NamespaceOptions, OnRemove, Source,
+    Spec,
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, paths, treat};
-use crate::ClusterName;
+use super::{Kind, paths, place, treat};
 use crate::select::{Operator, Requirement, Selector};
 
 const APP_LATER: &[&str] = &["parameters", "substitute", "protect", "dependsOn", "group", "rollout"];
@@ -28,10 +27,10 @@ pub(super) fn decode(
     let app_fields = [APP, treat::FIELDS].concat();
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
-        Kind::Cluster => (&["set"], &["timezone", "taints", "cordoned", "parameters", "protect"]),
+        Kind::Cluster => (&["set", "taints", "cordoned", "timezone"], &["parameters", "protect"]),
         Kind::ClusterSet => (&[], &["windows", "freeze", "parameters"]),
         Kind::App => (&app_fields, APP_LATER),
-        Kind::Placement => (&["apps", "clusters"], &["tolerations", "pick", "replicas"]),
+        Kind::Placement => (place::FIELDS, &[]),
     };
     let Some(spec) = spec else {
         return match kind {
@@ -50,7 +49,7 @@ pub(super) fn decode(
         Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
         Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
         Kind::App => app(reader, references, &fields).map(Spec::App),
-        Kind::Placement => Some(Spec::Placement(placement(reader, references, &fields))),
+        Kind::Placement => Some(Spec::Placement(Box::new(place::placement(reader, references, &fields)))),
     }
 }
 
@@ -110,7 +109,26 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
     if let (Some(field), Some(set)) = (field, &set) {
         references.add(Reference::Set(set.clone()), field.node.position);
     }
-    Cluster { set }
+    Cluster {
+        set,
+        taints: place::taints(reader, fields),
+        cordoned: fields.get("cordoned").and_then(|f| reader.flag(&f)).unwrap_or(false),
+        timezone: fields.get("timezone").and_then(|f| timezone(reader, &f)),
+    }
+}
+
+/// An IANA name. Whether there is such a zone, the spoke knows, which has the table.
+fn timezone(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let given = reader.text(field)?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || "_+-".contains(c);
+    let part = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(legal);
+    let valid = given.len() <= 64 && given.split('/').count() <= 3 && given.split('/').all(part);
+    if !valid {
+        let message =
+            format!("{}: {given:?} is no time zone; write its IANA name, e.g. Europe/Berlin", field.path);
+        reader.error(field.node.position, message);
+    }
+    valid.then_some(given)
 }
 
 fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<App> {
@@ -192,65 +210,8 @@ fn namespace(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<NamespaceOpti
     })
 }
 
-fn placement(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Placement {
-    let mut apps = AppSelection::default();
-    let given = fields.get("apps");
-    let at = given.as_ref().map_or(fields.position, |f| f.node.position);
-    if let Some(fields) = given.and_then(|f| reader.fields(&f, &["names", "selector"], &[])) {
-        let names = fields.get("names").and_then(|f| reader.names(&f, "app name"));
-        for (name, position) in names.iter().flatten() {
-            references.add(Reference::App(name.clone()), *position);
-        }
-        apps.names = names.as_ref().map(only_names);
-        apps.selector = fields.get("selector").map(|f| selector(reader, &f));
-        if apps == AppSelection::default() {
-            reader.error(at, "spec.apps names no app; give it names, or a selector");
-        }
-    } else if fields.get("apps").is_none() {
-        reader.missing(at, "spec.apps", "give it names, or a selector");
-    }
-    Placement { apps, clusters: clusters(reader, references, fields) }
-}
-
-fn clusters(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> ClusterSelection {
-    const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
-    let mut selection = ClusterSelection::default();
-    let Some(given) = fields.get("clusters") else {
-        reader.missing(fields.position, "spec.clusters", HOW);
-        return selection;
-    };
-    let valid = ["selector", "sets", "names", "exclude"];
-    let Some(fields) = reader.fields(&given, &valid, &["where"]) else {
-        return selection;
-    };
-    let sets = fields.get("sets").and_then(|f| reader.names(&f, "cluster set name"));
-    for (name, position) in sets.iter().flatten() {
-        references.add(Reference::Set(name.clone()), *position);
-    }
-    selection.sets = sets.as_ref().map(only_names);
-    selection.selector = fields.get("selector").map(|f| selector(reader, &f));
-    selection.names = fields.get("names").and_then(|f| cluster_names(reader, &f));
-    selection.exclude = fields.get("exclude").and_then(|f| cluster_names(reader, &f)).unwrap_or_default();
-    // `where` alone is a term too, if one that is refused for another reason.
-    if ["selector", "sets", "names"].iter().all(|n| is_absent(&fields, n)) && fields.get("where").is_none() {
-        reader.error(given.node.position, format!("spec.clusters has no term that chooses clusters; {HOW}"));
-    }
-    selection
-}
-
-/// An empty list chooses nothing and excludes nothing: it is as if it were absent.
-fn is_absent(fields: &Fields<'_>, name: &str) -> bool {
-    fields
-        .get(name)
-        .is_none_or(|f| matches!(&f.node.value, super::yaml::Value::List(items) if items.is_empty()))
-}
-
-fn cluster_names(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<BTreeSet<ClusterName>> {
-    let names = reader.names(field, "cluster name")?;
-    Some(names.keys().filter_map(|name| ClusterName::new(name).ok()).collect())
-}
-
-fn selector(reader: &mut Reader<'_>, field: &Field<'_>) -> Selector {
+/// Reads a selector of labels.
+pub(super) fn selector(reader: &mut Reader<'_>, field: &Field<'_>) -> Selector {
     let mut requirements = Vec::new();
     let Some(fields) = reader.fields(field, &["matchLabels", "matchExpressions"], &[]) else {
         return Selector::default();
@@ -284,7 +245,7 @@ fn expression(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Requirement>
     }
     let words = [("In", 0), ("NotIn", 1), ("Exists", 2), ("DoesNotExist", 3)];
     let choice = reader.choice(&operator, &words)?;
-    let empty = is_absent(&fields, "values");
+    let empty = place::is_absent(&fields, "values");
     if (choice < 2) == empty {
         let at = given.as_ref().map_or(fields.position, |f| f.node.position);
         let how = if empty { "needs values" } else { "takes no values; remove them" };

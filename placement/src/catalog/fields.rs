@@ -114,6 +114,27 @@ impl Reader<'_> {
         count
     }
 
+    pub fn whole(&mut self, field: &Field<'_>) -> Option<i64> {
+        let whole = match &field.node.value {
+            Value::Number(number, _) => number.as_i64(),
+            _ => None,
+        };
+        if whole.is_none() {
+            self.mismatch(field, "a whole number");
+        }
+        whole
+    }
+
+    /// A word that only says that it is there.
+    pub fn affirmed(&mut self, field: &Field<'_>) -> Option<()> {
+        let given = matches!(field.node.value, Value::Bool(true, _));
+        if !given {
+            let message = format!("{}: write true, or remove it", field.path);
+            self.error(field.node.position, message);
+        }
+        given.then_some(())
+    }
+
     pub fn percent(&mut self, field: &Field<'_>) -> Option<Percent> {
         let digits = field.node.text().and_then(|text| text.strip_suffix('%'));
         let percent = digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit())).and_then(|d| d.parse().ok());

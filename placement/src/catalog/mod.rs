@@ -7,10 +7,13 @@
 mod assemble;
 mod candidates;
 mod decode;
+mod divisions;
 mod fields;
 mod objects;
 mod parse;
 mod paths;
+mod pick;
+mod place;
 mod problems;
 mod references;
 pub mod suggest;
@@ -31,6 +34,7 @@ pub use objects::{
     NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
 };
 pub use parse::{Document, ParsedFile, parse_file};
+pub use pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
 pub use problems::{Position, Problem, Severity};
 pub(crate) use suggest::did_you_mean;
 pub use treatment::{
@@ -223,7 +227,7 @@ impl Catalog {
     /// All placements in order of name.
     pub fn placements(&self) -> impl Iterator<Item = (&Effective, &Placement)> {
         self.objects.values().filter_map(|e| match &e.object.spec {
-            Spec::Placement(placement) => Some((e, placement)),
+            Spec::Placement(placement) => Some((e, &**placement)),
             _ => None,
         })
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Treatment;
+use super::{Pick, Replicas, Treatment};
 use crate::ClusterName;
-use crate::select::Selector;
+use crate::fleet::Taint;
+use crate::select::{Condition, Selector, Toleration};
 
 /// The specification of one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +23,7 @@ pub enum Spec {
     /// A deployable unit.
     App(App),
     /// A rule.
-    Placement(Placement),
+    Placement(Box<Placement>),
 }
 
 /// Defaults, parameters and guard of the whole fleet.
@@ -80,6 +81,19 @@ impl Percent {
         if value <= 100 { Some(Self(value)) } else { None }
     }
 
+    /// 0%.
+    pub const NONE: Self = Self(0);
+
+    /// The number before the sign.
+    pub const fn value(self) -> u8 {
+        self.0
+    }
+
+    /// The share of `of`, rounded up.
+    pub fn ceil_of(self, of: usize) -> usize {
+        (of * usize::from(self.0)).div_ceil(100)
+    }
+
     /// The share of `of`, rounded down.
     pub fn floor_of(self, of: usize) -> usize {
         of * usize::from(self.0) / 100
@@ -97,6 +111,12 @@ impl fmt::Display for Percent {
 pub struct Cluster {
     /// The set that it belongs to.
     pub set: Option<String>,
+    /// What it puts before what does not tolerate it.
+    pub taints: Vec<Taint>,
+    /// Nothing new is placed on it.
+    pub cordoned: bool,
+    /// Its IANA time zone, for windows.
+    pub timezone: Option<String>,
 }
 
 /// A named group of clusters.
@@ -152,12 +172,18 @@ pub enum OnRemove {
 }
 
 /// A rule: these apps, on those clusters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Placement {
     /// Which apps of the same catalog.
     pub apps: AppSelection,
     /// Which clusters.
     pub clusters: ClusterSelection,
+    /// The taints that it puts up with.
+    pub tolerations: Vec<Toleration>,
+    /// How it chooses among them; absent: all.
+    pub pick: Option<Pick>,
+    /// Replicas that are divided over those that are chosen.
+    pub replicas: Option<Replicas>,
 }
 
 /// Which apps: by name, by labels, or both (all given terms must hold).
@@ -174,6 +200,8 @@ pub struct AppSelection {
 pub struct ClusterSelection {
     /// By labels; `{}` is every cluster.
     pub selector: Option<Selector>,
+    /// By labels and slow facts (`where`).
+    pub condition: Option<Condition>,
     /// By set.
     pub sets: Option<BTreeSet<String>>,
     /// By name.

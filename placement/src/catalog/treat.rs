@@ -112,7 +112,7 @@ fn expression(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
 }
 
 /// A target names at least a kind: without one, a rule would mean things that its author never saw.
-fn target(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<ObjectTarget> {
+pub(super) fn target(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<ObjectTarget> {
     let Some(field) = fields.get("target") else {
         reader.missing(
             fields.position,
@@ -146,6 +146,16 @@ fn service_account(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String>
 }
 
 fn timeout(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Timeout> {
+    milliseconds(reader, field, 1, "1ms").map(Timeout)
+}
+
+/// A duration from `least`, which people write `written`, to a week.
+pub(super) fn milliseconds(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    least: u64,
+    written: &str,
+) -> Option<u64> {
     let given = reader.text(field)?;
     let limit = match crate::duration(&given) {
         Ok(limit) => u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
@@ -154,9 +164,10 @@ fn timeout(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Timeout> {
             return None;
         }
     };
-    if limit == 0 || limit > MOST_TIMEOUT_MS {
-        reader.error(field.node.position, format!("{}: {given} is not between 1ms and 7d", field.path));
+    if !(least..=MOST_TIMEOUT_MS).contains(&limit) {
+        let message = format!("{}: {given} is not between {written} and 7d", field.path);
+        reader.error(field.node.position, message);
         return None;
     }
-    Some(Timeout(limit))
+    Some(limit)
 }

@@ -15,6 +15,7 @@
 mod check;
 mod cost;
 mod functions;
+mod parts;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -97,6 +98,18 @@ impl Expression {
     /// The variables that it uses.
     pub fn references(&self) -> &BTreeSet<String> {
         &self.references
+    }
+
+    /// The fields that it reads, each as far as it is written out, the variable first.
+    pub fn paths(&self) -> BTreeSet<Vec<String>> {
+        parts::paths(&self.root)
+    }
+
+    /// Itself and, of its logical operators, every operand: so that a test with values reaches those too that are not
+    /// looked at once the outcome is known.
+    pub fn conditions(&self) -> Vec<Self> {
+        let part = |root: &cel::IdedExpr| Self { root: root.clone(), ..self.clone() };
+        parts::conditions(&self.root).into_iter().map(part).collect()
     }
 
     /// Whether it holds for these values.

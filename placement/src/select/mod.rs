@@ -1,16 +1,34 @@
-//! Select: whether labels match, with Kubernetes' exact semantics.
+//! Select: what rules say of a cluster: labels, conditions, taints, each with the exact semantics of Kubernetes.
 //!
-//! In: a [`Selector`] and a map of labels. Out: yes, or the first term that did not hold.
-//! Never: looks at anything but labels (facts cannot attract work).
+//! In: a [`Selector`] and a map of labels; a condition, a toleration and a cluster. Out: yes, or what did not hold.
+//! Never: takes what is unknown for what is absent. A selector looks at labels alone: facts cannot attract work.
+//!
+//! | file | what it judges |
+//! |---|---|
+//! | here | labels |
+//! | `condition` | CEL over `cluster`, `labels`, `facts` |
+//! | `facts` | one fact, or one label, as text or number |
+//! | `taints` | taints and tolerations |
+//! | `amount` | numbers with units |
 //!
 //! The rules are those of `k8s.io/apimachinery/pkg/labels`: `In` and `Exists` need the key, `NotIn` and `DoesNotExist`
 //! hold where it is absent.
+
+mod amount;
+mod condition;
+mod facts;
+mod taints;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use amount::{AmountError, Shown, thousandths};
+pub use condition::{Condition, ConditionError, Reads, Truth, values};
+pub use facts::{FACTS, FactName, Look, LookError, UnknownFact};
+pub use taints::{Tolerance, Toleration, tolerance};
 
 /// A set of requirements, all of which must hold. An empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +196,43 @@ mod tests {
             ("env notin (prod,test)", &[], true),
             ("!gpu", &[], true),
             ("!gpu", &[("gpu", "a100")], false),
+            // Several terms all have to hold.
+            ("x=y,z=w", &[("x", "y"), ("z", "w")], true),
+            ("x=y,z=w", &[("x", "z"), ("z", "w")], false),
+            ("x=y,z=w", &[("x", "y")], false),
+            ("x!=y,z!=w", &[("x", "z"), ("z", "a")], true),
+            ("x!=y,z!=w", &[("x", "z"), ("z", "w")], false),
+            ("notin=in", &[("notin", "in")], true),
+            ("x", &[("x", "z")], true),
+            ("x", &[("x", "")], true),
+            ("x", &[("y", "z")], false),
+            ("!x", &[("y", "z")], true),
+            ("!x", &[("x", "")], false),
+            // An empty value is a value.
+            ("x=", &[("x", "")], true),
+            ("x=", &[("x", "a")], false),
+            ("x=", &[], false),
+            ("x!=", &[("x", "")], false),
+            ("x!=", &[("x", "a")], true),
+            ("x!=", &[], true),
+            ("x in (,a)", &[("x", "")], true),
+            ("x in (a)", &[("x", "")], false),
+            // Values and keys are compared as they are written.
+            ("x=Y", &[("x", "y")], false),
+            ("X=y", &[("x", "y")], false),
+            ("x in (a,b,c)", &[("x", "c")], true),
+            ("x in (a,b,c)", &[("x", "ab")], false),
+            ("x notin (a,b,c)", &[("x", "c")], false),
+            ("x notin (a,b,c)", &[("x", "d")], true),
+            // One key in several terms.
+            ("x in (a,b),x!=a", &[("x", "b")], true),
+            ("x in (a,b),x!=a", &[("x", "a")], false),
+            ("x,!x", &[("x", "a")], false),
+            ("x,!x", &[], false),
+            ("x=a,x=b", &[("x", "a")], false),
+            ("example.com/role=web", &[("example.com/role", "web")], true),
+            ("example.com/role=web", &[("role", "web")], false),
+            ("a-b_c.d=1", &[("a-b_c.d", "1")], true),
         ];
         for (selector, given, expected) in rows {
             let parsed: Selector = selector.parse().expect(selector);

@@ -255,8 +255,9 @@ fn placement(name: &str, model: &Model) -> Spec {
     let operator = Operator::In(BTreeSet::from([model.env.clone()]));
     let requirement = Requirement { key: "env".into(), operator };
     let selector = Selector(if model.env.is_empty() { Vec::new() } else { vec![requirement] });
-    Spec::Placement(Placement {
+    Spec::Placement(Box::new(Placement {
         apps: AppSelection { names: Some(BTreeSet::from([name.to_owned()])), selector: None },
         clusters: ClusterSelection { selector: Some(selector), ..ClusterSelection::default() },
-    })
+        ..Placement::default()
+    }))
 }

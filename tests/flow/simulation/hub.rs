@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nave_hub::deciding::core::{Write, admit, step};
+use nave_hub::deciding::hearing::Hearing;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
 use nave_hub::sessions::effects::{accept_restore, effects};
@@ -149,7 +150,13 @@ impl Hub {
         // Tighter than built in, so that these small apps come to it.
         let objects = GuardLimit { max: None, at_most: Some(1) };
         let limits = GuardLimits { objects, ..GuardLimits::default() };
-        let decided = step(&state, &revision, waiting.as_ref(), limits, &codec, now_ms);
+        // Whoever is cut off for a moment is not yet silent.
+        let connected = state.members.keys().map(|name| (name.clone(), None)).collect();
+        let hearing = Hearing { connected, ..Hearing::default() };
+        let decided = step(&state, &revision, waiting.as_ref(), limits, &codec, &hearing, now_ms);
+        for refused in &decided.refused {
+            oracle.fail(format!("the checker objects: {refused}"));
+        }
         oracle.decided(&state, &decided, &revision.forms, &codec);
         let mut writes = decided.writes;
         if self.mutation == Mutation::HubForgetsLeaving {

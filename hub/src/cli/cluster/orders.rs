@@ -302,7 +302,7 @@ mod tests {
                     set: Some("prod".to_owned()),
                     taints: BTreeSet::from([Taint {
                         key: "gpu".to_owned(),
-                        value: None,
+                        value: String::new(),
                         effect: Effect::NoSchedule,
                     }]),
                 },

@@ -171,13 +171,6 @@ fn what_other_versions_know() {
             "a.yaml:6:3: error: App/web: spec.dependsOn is not supported by this version of Nave; remove it",
         ],
     );
-    check_placement(
-        "  apps: {names: [web]}\n  clusters: {where: \"true\"}\n  pick: {count: 3}",
-        &[
-            "a.yaml:6:14: error: Placement/p: spec.clusters.where is not supported by this version of Nave; remove it",
-            "a.yaml:7:3: error: Placement/p: spec.pick is not supported by this version of Nave; remove it",
-        ],
-    );
     for kind in ["Override", "Rollout", "Catalog"] {
         let expected = format!(
             "a.yaml:2:7: error: kind {kind} is not supported by this version of Nave; remove the document"
@@ -402,4 +395,150 @@ fn rules_of_health_are_read_when_they_are_committed() {
 fn app_of(spec: &str) -> String {
     let indented: String = spec.lines().map(|line| format!("  {line}\n")).collect();
     document(&format!("kind: App\nmetadata: {{name: web}}\nspec:\n{indented}"))
+}
+
+#[test]
+fn what_a_placement_says_that_cannot_be_meant() {
+    let rows = [
+        ("pick: {count: 0}", "spec.pick.count: 0 chooses nothing; write at least 1, or remove the placement"),
+        (
+            "pick: {count: 0%}",
+            "spec.pick.count: 0% chooses nothing; write at least 1, or remove the placement",
+        ),
+        ("pick: {count: 101%}", "spec.pick.count: \"101%\" is not a whole percentage from 0% to 100%"),
+        ("pick: {count: 2, min: 3}", "spec.pick.min: 3 is above count, 2; lower it, or raise count"),
+        (
+            "pick: {per: region}",
+            "spec.pick.per: \"region\" is neither labels.KEY nor facts.NAME; write e.g. labels.region or facts.provider",
+        ),
+        (
+            "pick: {per: facts.free.cpu}",
+            "spec.pick.per: facts.free.cpu changes all the time; name a label, or a slow fact",
+        ),
+        ("pick: {fits: {cpu: many}}", "spec.pick.fits.cpu: \"many\" is no amount; write 8, 500m, 1.5 or 4Gi"),
+        (
+            "pick: {spread: [{maxSkew: 1}]}",
+            "spec.pick.spread[0].topologyKey is missing; say over what, e.g. topologyKey: labels.region",
+        ),
+        (
+            "pick: {spread: [{topologyKey: labels.a, maxSkew: 0}]}",
+            "spec.pick.spread[0].maxSkew: 0 is not allowed; write at least 1",
+        ),
+        (
+            "pick: {spread: [{topologyKey: labels.a, minDomains: 2, whenUnsatisfiable: Prefer}]}",
+            "spec.pick.spread[0].minDomains: it has no effect with whenUnsatisfiable: Prefer; remove it",
+        ),
+        (
+            "pick: {spread: [{topologyKey: labels.a, whenUnsatisfiable: DoNotSchedule}]}",
+            "spec.pick.spread[0].whenUnsatisfiable: \"DoNotSchedule\" is none of Refuse, Prefer",
+        ),
+        (
+            "pick: {prefer: [{weight: 0, balance: true}]}",
+            "spec.pick.prefer[0].weight: 0 is not between 1 and 100",
+        ),
+        (
+            "pick: {prefer: [{weight: 101, balance: true}]}",
+            "spec.pick.prefer[0].weight: 101 is not between 1 and 100",
+        ),
+        (
+            "pick: {prefer: [{weight: 1}]}",
+            "spec.pick.prefer[0] needs one of selector, cel, most, least, balance, 0 are given",
+        ),
+        (
+            "pick: {prefer: [{weight: 1, most: facts.kubernetes}]}",
+            "spec.pick.prefer[0].most: facts.kubernetes has no single value; name one of it, e.g. facts.kubernetes.minor",
+        ),
+        (
+            "pick: {failover: {unreachable: 5s}}",
+            "spec.pick.failover.unreachable: 5s is not between 30s and 7d",
+        ),
+        (
+            "pick: {failover: {onReturn: Stay}}",
+            "spec.pick.failover.onReturn: \"Stay\" is none of Keep, Return",
+        ),
+        (
+            "tolerations: [{effect: NoExecute}]",
+            "spec.tolerations[0]: without a key it tolerates every taint; say so with operator: Exists, or name the key",
+        ),
+        (
+            "tolerations: [{key: gpu, operator: Exists, value: x}]",
+            "spec.tolerations[0]: operator Exists takes no value; remove it, or write operator: Equal",
+        ),
+        (
+            "tolerations: [{key: gpu, effect: NoSchedule, tolerationSeconds: 3}]",
+            "spec.tolerations[0]: tolerationSeconds is for effect NoExecute alone; remove it, or the effect",
+        ),
+        (
+            "replicas: {target: {kind: Deployment}}",
+            "spec.replicas.total is missing; say how many replicas there are in all",
+        ),
+        (
+            "replicas: {total: 3}",
+            "spec.replicas.target is missing; say of which objects: target: {kind: Deployment}",
+        ),
+        ("clusters: {where: facts.free.cpu > 1.0}", "spec.clusters.where: facts.free changes all the time"),
+        (
+            "clusters: {where: facts.regoin == 'x'}",
+            "spec.clusters.where: facts.regoin is no known fact; did you mean region?",
+        ),
+        ("clusters: {where: facts.nodes > 'x'}", "spec.clusters.where: "),
+        (
+            "clusters: {where: 'facts.apis.all(a, facts.apis.all(b, a + b != a))'}",
+            "spec.clusters.where: it could take",
+        ),
+    ];
+    for (line, expected) in rows {
+        let clusters = if line.starts_with("clusters") { "" } else { "  clusters: {selector: {}}\n" };
+        let text = document(&format!(
+            "kind: Placement\nmetadata: {{name: p}}\nspec:\n  apps: {{names: [web]}}\n{clusters}  {line}\n---\n{WEB}"
+        ));
+        let catalog = assembled("1", &[("a.yaml", &text), ("web/c.yaml", MANIFEST)], &LastGood::new());
+        let problems = shown(&catalog.problems);
+        assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+        assert!(problems[0].contains(expected), "{line}: {}", problems[0]);
+    }
+}
+
+#[test]
+fn what_a_cluster_says_that_cannot_be_meant() {
+    let rows = [
+        (
+            "taints: [{key: gpu}]",
+            "spec.taints[0].effect is missing; write e.g. {key: gpu, effect: NoSchedule}",
+        ),
+        (
+            "taints: [{key: gpu, effect: NoSchedule}, {key: gpu, value: x, effect: NoSchedule}]",
+            "spec.taints[1]: gpu=x:NoSchedule stands there twice; remove one of them",
+        ),
+        (
+            "timezone: CET+1 h",
+            "spec.timezone: \"CET+1 h\" is no time zone; write its IANA name, e.g. Europe/Berlin",
+        ),
+        ("parameters: {a: 1}", "spec.parameters is not supported by this version of Nave; remove it"),
+    ];
+    for (line, expected) in rows {
+        let text = document(&format!("kind: Cluster\nmetadata: {{name: c}}\nspec:\n  {line}\n"));
+        let problems = shown(&assembled("1", &[("a.yaml", &text)], &LastGood::new()).problems);
+        assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+        assert!(problems[0].contains(expected), "{line}: {}", problems[0]);
+    }
+}
+
+#[test]
+fn two_placements_that_divide_the_replicas_of_one_app_differently_change_nothing() {
+    let placement = |name: &str, total: u32| {
+        document(&format!(
+            "kind: Placement\nmetadata: {{name: {name}}}\nspec:\n  apps: {{names: [web]}}\n  clusters: {{selector: {{}}}}\n  replicas: {{target: {{kind: Deployment}}, total: {total}}}\n"
+        ))
+    };
+    let read = |texts: &[String], before: &LastGood| {
+        let text = texts.join("---\n") + "---\n" + WEB;
+        assembled("1", &[("a.yaml", &text), ("web/c.yaml", MANIFEST)], before)
+    };
+    let same = read(&[placement("a", 3), placement("b", 3)], &LastGood::new());
+    assert_eq!(shown(&same.problems), Vec::<String>::new());
+    let differs = read(&[placement("a", 3), placement("b", 4)], &same.objects);
+    assert_eq!(differs.problems.len(), 2, "{:?}", shown(&differs.problems));
+    assert!(differs.problems[0].message.contains("Placement/b divides the replicas of App/web otherwise"));
+    assert!(differs.placements().all(|(_, p)| p.replicas.as_ref().is_some_and(|r| r.total == 3)));
 }

@@ -85,10 +85,13 @@ fn a_placement_says_all_that_this_version_knows() {
             "kind: Placement\nmetadata: {name: p}\nspec: {apps: {names: [web]}, clusters: {selector: {}}}\n"
         ))
         .spec
-        .eq(&Spec::Placement(Placement {
+        .eq(&Spec::Placement(Box::new(Placement {
             apps: AppSelection { names: Some(["web".to_owned()].into()), selector: None },
             clusters: ClusterSelection { selector: Some(Default::default()), ..Default::default() },
-        }))
+            tolerations: Vec::new(),
+            pick: None,
+            replicas: None,
+        })))
     );
 }
 
@@ -108,7 +111,7 @@ fn fleet_cluster_and_set_are_read() {
     assert_eq!(fleet.defaults.depends_on[0].to_string(), "tier=base");
     let cluster =
         only(&document("kind: Cluster\nmetadata: {name: fra-1, labels: {env: prod}}\nspec: {set: prod}\n"));
-    assert_eq!(cluster.spec, Spec::Cluster(Cluster { set: Some("prod".into()) }));
+    assert_eq!(cluster.spec, Spec::Cluster(Cluster { set: Some("prod".into()), ..Cluster::default() }));
     assert_eq!(
         only(&document("kind: ClusterSet\nmetadata: {name: prod}\n")).spec,
         Spec::ClusterSet(ClusterSet {})

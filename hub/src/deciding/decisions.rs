@@ -1,0 +1,120 @@
+//! What is remembered of decisions between steps.
+//!
+//! In: the state, a catalog. Out: the decisions that the next ones begin with; the records of new ones.
+//! Never: keeps a record for a placement that takes all that match: for it, what clusters were told is the record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nave_placement::catalog::{Catalog, Placement, Problem};
+use nave_placement::check::{self, DecisionStep};
+use nave_placement::decide::{Decision, Memory, Moment, Numbers, Place, Settled, apps};
+use nave_placement::fleet::Fleet;
+use nave_placement::report::EntryState;
+use nave_placement::{AppKey, ClusterName};
+
+use super::core::{Write, chunked, json};
+use crate::state::records::key;
+use crate::state::{State, Step};
+
+/// Whether a placement's decision is more than the clusters that run its apps.
+fn is_recorded(placement: &Placement) -> bool {
+    placement.pick.is_some() || placement.replicas.is_some()
+}
+
+/// What was decided before. A placement without a record chose the clusters that were told to run one of its apps.
+pub fn remembered(state: &State, catalog: &Catalog) -> Memory {
+    let mut memory = Memory::new();
+    let mut by_app: BTreeMap<AppKey, Vec<Arc<str>>> = BTreeMap::new();
+    for (object, placement) in catalog.placements() {
+        let name = &object.object.id.name;
+        let record = state.decisions.get(&(catalog.name.clone(), name.to_string()));
+        if let Some(record) = record.filter(|_| is_recorded(placement)) {
+            memory.insert(name.clone(), Settled::clone(&record.record));
+            continue;
+        }
+        memory.insert(name.clone(), Settled { numbers: Some(Numbers::default()), ..Settled::default() });
+        for app in apps(catalog, &placement.apps) {
+            by_app.entry(app).or_default().push(name.clone());
+        }
+    }
+    for (cluster, told) in &state.told {
+        let running = told.assignment.entries.keys().filter_map(|app| by_app.get(app));
+        for placement in running.flatten() {
+            if let Some(settled) = memory.get_mut(placement) {
+                settled.chosen.entry(cluster.clone()).or_insert_with(Place::default);
+            }
+        }
+    }
+    memory
+}
+
+/// Whether an app is healthy on a cluster, as its spoke reported last of what it is told to run now.
+pub fn is_healthy(state: &State, cluster: &ClusterName, app: &AppKey) -> bool {
+    let (Some(report), Some(told)) = (state.reports.get(cluster), state.told.get(cluster)) else {
+        return false;
+    };
+    let current = (report.epoch, report.generation) == told.assignment.order();
+    let assigned = told.assignment.entries.contains_key(app);
+    let healthy = report.entries.get(app).is_some_and(|entry| entry.state == EntryState::Healthy);
+    current && assigned && healthy
+}
+
+/// Has the checker look at each decision that changed. What breaks a rule is not carried out: such a placement keeps what it
+/// had, and a problem tells so.
+pub fn checked(
+    catalog: &Catalog,
+    fleet: &Fleet,
+    remembered: &Memory,
+    mut decisions: Vec<Decision>,
+    moment: Moment<'_>,
+) -> (Vec<Decision>, Vec<Problem>) {
+    let placements: BTreeMap<&str, _> = catalog
+        .placements()
+        .map(|(object, placement)| (&*object.object.id.name, (object, placement)))
+        .collect();
+    let nothing = Settled::default();
+    let mut refused = Vec::new();
+    for decision in &mut decisions {
+        let previous = remembered.get(&decision.placement).unwrap_or(&nothing);
+        let next = &decision.settled;
+        let Some((object, placement)) = placements.get(&*decision.placement) else { continue };
+        if (&previous.chosen, &previous.shares) == (&next.chosen, &next.shares) {
+            continue;
+        }
+        let apps = &decision.apps;
+        let step = DecisionStep { placement, apps, fleet, previous, next, moment };
+        if let Some(violation) = check::decision(&step).first() {
+            let message = format!(
+                "nothing of it changes, since what was decided breaks its rules: {violation}; this is a fault of Nave, please report it"
+            );
+            refused.push(Problem::at(&object.object.origin, message).of(Some(&object.object.id)));
+            decision.settled = previous.clone();
+        }
+    }
+    (decisions, refused)
+}
+
+/// The records that differ from what was decided now.
+pub fn records(state: &State, catalog: &Catalog, decisions: &[Decision]) -> Vec<Write> {
+    let recorded: BTreeMap<&str, &Placement> = catalog
+        .placements()
+        .filter(|(_, placement)| is_recorded(placement))
+        .map(|(object, placement)| (&*object.object.id.name, placement))
+        .collect();
+    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    for decision in decisions.iter().filter(|decision| recorded.contains_key(&*decision.placement)) {
+        let held = state.decisions.get(&(catalog.name.clone(), decision.placement.to_string()));
+        if held.is_none_or(|held| *held.record != decision.settled) {
+            let key = key::decision(&catalog.name, &decision.placement);
+            operations.push((key, Some(json(&decision.settled))));
+        }
+    }
+    let stale = |(owner, name): &&(nave_placement::CatalogName, String)| {
+        *owner == catalog.name && !recorded.contains_key(name.as_str())
+    };
+    let stale = state.decisions.keys().filter(stale);
+    operations.extend(stale.map(|(owner, name)| (key::decision(owner, name), None)));
+    // With the assignments that follow from them: whoever is cut off in between decides the same again.
+    chunked(Step::AssignmentsMade, operations)
+}

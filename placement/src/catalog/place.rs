@@ -1,0 +1,360 @@
+//! Reading the fields of a `Placement`, and the taints of a `Cluster`.
+//!
+//! In: the fields of its `spec`. Out: [`Placement`]. Never: takes a number that contradicts another one beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decode::selector;
+use super::fields::{Field, Fields, Reader, only_names};
+use super::objects::{AppSelection, ClusterSelection, Placement};
+use super::pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
+use super::references::{Reference, References};
+use super::yaml::Value;
+use super::{Percent, treat};
+use crate::ClusterName;
+use crate::fleet::{Effect, Taint};
+use crate::select::{Condition, Look, Toleration, thousandths};
+
+/// The fields.
+pub(super) const FIELDS: &[&str] = &["apps", "clusters", "tolerations", "pick", "replicas"];
+
+/// What a weight may be: with a value of at most 100 and a few preferences, a score stays readable.
+const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=100;
+/// From a silent spoke to another cluster in its place, where `failover` does not say.
+const UNREACHABLE_MS: u64 = 5 * 60_000;
+/// A shorter period would take every restart of a spoke for a loss.
+const LEAST_UNREACHABLE_MS: u64 = 30_000;
+/// Of the members that are silent, where `failover` does not say.
+const SUSPEND_ABOVE: Percent = Percent::new(20).expect("below 100");
+/// A placement that spreads over more would be a puzzle.
+const MOST_SPREADS: usize = 8;
+
+/// Reads a placement.
+pub(super) fn placement(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    fields: &Fields<'_>,
+) -> Placement {
+    Placement {
+        apps: apps(reader, references, fields),
+        clusters: clusters(reader, references, fields),
+        tolerations: each(reader, fields, "tolerations", toleration),
+        pick: fields.get("pick").and_then(|f| pick(reader, &f)),
+        replicas: fields.get("replicas").and_then(|f| replicas(reader, &f)),
+    }
+}
+
+fn apps(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> AppSelection {
+    let mut apps = AppSelection::default();
+    let given = fields.get("apps");
+    let at = given.as_ref().map_or(fields.position, |f| f.node.position);
+    if let Some(fields) = given.and_then(|f| reader.fields(&f, &["names", "selector"], &[])) {
+        let names = fields.get("names").and_then(|f| reader.names(&f, "app name"));
+        for (name, position) in names.iter().flatten() {
+            references.add(Reference::App(name.clone()), *position);
+        }
+        apps.names = names.as_ref().map(only_names);
+        apps.selector = fields.get("selector").map(|f| selector(reader, &f));
+        if apps == AppSelection::default() {
+            reader.error(at, "spec.apps names no app; give it names, or a selector");
+        }
+    } else if fields.get("apps").is_none() {
+        reader.missing(at, "spec.apps", "give it names, or a selector");
+    }
+    apps
+}
+
+fn clusters(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> ClusterSelection {
+    const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
+    let mut selection = ClusterSelection::default();
+    let Some(given) = fields.get("clusters") else {
+        reader.missing(fields.position, "spec.clusters", HOW);
+        return selection;
+    };
+    let valid = ["selector", "where", "sets", "names", "exclude"];
+    let Some(fields) = reader.fields(&given, &valid, &[]) else {
+        return selection;
+    };
+    let sets = fields.get("sets").and_then(|f| reader.names(&f, "cluster set name"));
+    for (name, position) in sets.iter().flatten() {
+        references.add(Reference::Set(name.clone()), *position);
+    }
+    selection.sets = sets.as_ref().map(only_names);
+    selection.selector = fields.get("selector").map(|f| selector(reader, &f));
+    selection.condition = fields.get("where").and_then(|f| condition(reader, &f, false));
+    selection.names = fields.get("names").and_then(|f| cluster_names(reader, &f));
+    selection.exclude = fields.get("exclude").and_then(|f| cluster_names(reader, &f)).unwrap_or_default();
+    let absent = |name: &&str| is_absent(&fields, name);
+    if ["selector", "where", "sets", "names"].iter().all(absent) {
+        reader.error(given.node.position, format!("spec.clusters has no term that chooses clusters; {HOW}"));
+    }
+    selection
+}
+
+/// An empty list chooses nothing and excludes nothing: it is as if it were absent.
+pub(super) fn is_absent(fields: &Fields<'_>, name: &str) -> bool {
+    fields.get(name).is_none_or(|f| matches!(&f.node.value, Value::List(items) if items.is_empty()))
+}
+
+fn cluster_names(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<BTreeSet<ClusterName>> {
+    let names = reader.names(field, "cluster name")?;
+    Some(names.keys().filter_map(|name| ClusterName::new(name).ok()).collect())
+}
+
+fn condition(reader: &mut Reader<'_>, field: &Field<'_>, volatile: bool) -> Option<Condition> {
+    let text = reader.text(field)?;
+    told(reader, field, Condition::parse(&text, volatile))
+}
+
+fn look(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Look> {
+    let text = reader.text(field)?;
+    told(reader, field, text.parse())
+}
+
+/// The value, or a problem at the field.
+fn told<T, E: std::fmt::Display>(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    read: Result<T, E>,
+) -> Option<T> {
+    let wrong = |error: &E| reader.error(field.node.position, format!("{}: {error}", field.path));
+    read.inspect_err(wrong).ok()
+}
+
+fn each<T>(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    name: &str,
+    read: impl Fn(&mut Reader<'_>, &Field<'_>) -> Option<T>,
+) -> Vec<T> {
+    let items = fields.get(name).map(|f| reader.list(&f)).unwrap_or_default();
+    items.iter().filter_map(|item| read(reader, item)).collect()
+}
+
+const EFFECTS: [(&str, Effect); 3] = [
+    ("NoSchedule", Effect::NoSchedule),
+    ("PreferNoSchedule", Effect::PreferNoSchedule),
+    ("NoExecute", Effect::NoExecute),
+];
+
+/// The taints of a `Cluster`.
+pub(super) fn taints(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<Taint> {
+    let mut taints: Vec<Taint> = Vec::new();
+    for item in fields.get("taints").map(|f| reader.list(&f)).unwrap_or_default() {
+        let Some(taint) = taint(reader, &item) else { continue };
+        if taints.iter().any(|t| (&t.key, t.effect) == (&taint.key, taint.effect)) {
+            let message = format!("{}: {taint} stands there twice; remove one of them", item.path);
+            reader.error(item.node.position, message);
+        }
+        taints.push(taint);
+    }
+    taints
+}
+
+fn taint(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Taint> {
+    let fields = reader.fields(field, &["key", "value", "effect"], &[])?;
+    let key = fields.get("key").and_then(|f| label_key(reader, &f));
+    let value = fields.get("value").and_then(|f| label_value(reader, &f)).unwrap_or_default();
+    let effect = fields.get("effect").and_then(|f| reader.choice(&f, &EFFECTS));
+    for name in ["key", "effect"] {
+        if fields.get(name).is_none() {
+            let how = "write e.g. {key: gpu, effect: NoSchedule}";
+            reader.missing(fields.position, &fields.path_of(name), how);
+        }
+    }
+    Some(Taint { key: key?, value, effect: effect? })
+}
+
+fn label_key(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let key = reader.text(field)?;
+    reader.label_key(&key, field.node.position, &field.path);
+    Some(key)
+}
+
+fn label_value(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+    let value = reader.text(field)?;
+    reader.label_value(&value, field.node.position, &field.path);
+    Some(value)
+}
+
+fn toleration(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Toleration> {
+    let valid = ["key", "operator", "value", "effect", "tolerationSeconds"];
+    let fields = reader.fields(field, &valid, &[])?;
+    let key = fields.get("key").and_then(|f| label_key(reader, &f)).unwrap_or_default();
+    let operators = [("Equal", false), ("Exists", true)];
+    let exists = fields.get("operator").and_then(|f| reader.choice(&f, &operators)).unwrap_or_default();
+    let value = fields.get("value").and_then(|f| label_value(reader, &f)).unwrap_or_default();
+    let effect = fields.get("effect").and_then(|f| reader.choice(&f, &EFFECTS));
+    let seconds = fields.get("tolerationSeconds").and_then(|f| reader.whole(&f));
+    let mut wrong = |message: &str| {
+        reader.error(fields.position, format!("{}: {message}", field.path));
+    };
+    if key.is_empty() && !exists {
+        wrong("without a key it tolerates every taint; say so with operator: Exists, or name the key");
+    }
+    if exists && !value.is_empty() {
+        wrong("operator Exists takes no value; remove it, or write operator: Equal");
+    }
+    if seconds.is_some() && effect.is_some_and(|effect| effect != Effect::NoExecute) {
+        wrong("tolerationSeconds is for effect NoExecute alone; remove it, or the effect");
+    }
+    Some(Toleration { key, value: (!exists).then_some(value), effect, seconds })
+}
+
+fn pick(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Pick> {
+    let valid = ["count", "per", "min", "fits", "spread", "prefer", "failover"];
+    let fields = reader.fields(field, &valid, &[])?;
+    let count = fields.get("count").and_then(|f| count(reader, &f));
+    let min = fields.get("min").and_then(|f| reader.count(&f)).unwrap_or(0);
+    if let (Some(Count::Clusters(count)), Some(given)) = (count, fields.get("min"))
+        && min > count
+    {
+        let message = format!("{}: {min} is above count, {count}; lower it, or raise count", given.path);
+        reader.error(given.node.position, message);
+    }
+    let spread = each(reader, &fields, "spread", spread);
+    if let Some(given) = fields.get("spread").filter(|_| spread.len() > MOST_SPREADS) {
+        let message = format!("{}: {} are given, {MOST_SPREADS} are allowed", given.path, spread.len());
+        reader.error(given.node.position, message);
+    }
+    Some(Pick {
+        count,
+        per: fields.get("per").and_then(|f| look(reader, &f)).and_then(|l| slow(reader, &fields, "per", l)),
+        min,
+        fits: fields.get("fits").map(|f| fits(reader, &f)).unwrap_or_default(),
+        spread,
+        prefer: each(reader, &fields, "prefer", preference),
+        failover: fields.get("failover").and_then(|f| failover(reader, &f)),
+    })
+}
+
+/// What groups are made of must not change all the time.
+fn slow(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str, look: Look) -> Option<Look> {
+    if !matches!(look, Look::Fact(crate::select::FactName::Free, _)) {
+        return Some(look);
+    }
+    let field = fields.get(name)?;
+    let message = format!("{}: {look} changes all the time; name a label, or a slow fact", field.path);
+    reader.error(field.node.position, message);
+    None
+}
+
+fn count(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Count> {
+    let count = match &field.node.value {
+        Value::Text(_) => Count::Share(reader.percent(field)?),
+        _ => Count::Clusters(reader.count(field)?),
+    };
+    let none = count == Count::Clusters(0) || count == Count::Share(Percent::NONE);
+    if none {
+        let message =
+            format!("{}: {count} chooses nothing; write at least 1, or remove the placement", field.path);
+        reader.error(field.node.position, message);
+    }
+    (!none).then_some(count)
+}
+
+fn fits(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, u64> {
+    let mut fits = BTreeMap::new();
+    for entry in field.node.map().map(|map| &*map.0).unwrap_or_default() {
+        let item = Field { node: &entry.node, path: format!("{}.{}", field.path, entry.key) };
+        let text = match &entry.node.value {
+            Value::Number(number, _) => number.to_string(),
+            Value::Text(text) => text.clone(),
+            _ => String::new(),
+        };
+        fits.extend(told(reader, &item, thousandths(&text)).map(|amount| (entry.key.clone(), amount)));
+    }
+    if field.node.map().is_none() {
+        reader.error(field.node.position, format!("{} is no mapping; write e.g. {{cpu: 2}}", field.path));
+    }
+    fits
+}
+
+fn spread(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Spread> {
+    let valid = ["topologyKey", "maxSkew", "minDomains", "whenUnsatisfiable"];
+    let fields = reader.fields(field, &valid, &[])?;
+    let Some(key) = fields.get("topologyKey") else {
+        let how = "say over what, e.g. topologyKey: labels.region";
+        reader.missing(fields.position, &fields.path_of("topologyKey"), how);
+        return None;
+    };
+    let choices = [("Refuse", false), ("Prefer", true)];
+    let soft = fields.get("whenUnsatisfiable").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default();
+    let max_skew = fields.get("maxSkew").and_then(|f| at_least_one(reader, &f)).unwrap_or(1);
+    let min_domains = fields.get("minDomains").and_then(|f| at_least_one(reader, &f));
+    if let Some(given) = fields.get("minDomains").filter(|_| soft) {
+        let message = format!("{}: it has no effect with whenUnsatisfiable: Prefer; remove it", given.path);
+        reader.error(given.node.position, message);
+    }
+    let topology = look(reader, &key)?;
+    let topology = slow(reader, &fields, "topologyKey", topology)?;
+    Some(Spread { topology, max_skew, min_domains, soft })
+}
+
+fn at_least_one(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<u32> {
+    let count = reader.count(field)?;
+    if count == 0 {
+        reader.error(field.node.position, format!("{}: 0 is not allowed; write at least 1", field.path));
+    }
+    (count > 0).then_some(count)
+}
+
+fn preference(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Preference> {
+    const KINDS: [&str; 5] = ["selector", "cel", "most", "least", "balance"];
+    let fields = reader.fields(field, &[&["weight"], &KINDS[..]].concat(), &[])?;
+    let weight = fields.get("weight").and_then(|f| {
+        let weight = reader.count(&f)?;
+        let valid = WEIGHTS.contains(&weight);
+        if !valid {
+            let (least, most) = (WEIGHTS.start(), WEIGHTS.end());
+            let message = format!("{}: {weight} is not between {least} and {most}", f.path);
+            reader.error(f.node.position, message);
+        }
+        valid.then_some(weight)
+    });
+    if fields.get("weight").is_none() {
+        reader.missing(fields.position, &fields.path_of("weight"), "say how much it counts, 1 to 100");
+    }
+    let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.get(kind).is_some()).collect();
+    let [kind] = given[..] else {
+        let kinds = KINDS.join(", ");
+        let message = format!("{} needs one of {kinds}, {} are given", field.path, given.len());
+        reader.error(fields.position, message);
+        return None;
+    };
+    let value = fields.get(kind)?;
+    let what = match kind {
+        "selector" => Preferred::Selector(selector(reader, &value)),
+        "cel" => Preferred::Cel(condition(reader, &value, true)?),
+        "most" => Preferred::Most(look(reader, &value)?),
+        "least" => Preferred::Least(look(reader, &value)?),
+        _ => reader.affirmed(&value).map(|()| Preferred::Balance)?,
+    };
+    Some(Preference { weight: weight?, what })
+}
+
+fn failover(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Failover> {
+    let fields = reader.fields(field, &["unreachable", "suspendAbove", "onReturn"], &[])?;
+    let choices = [("Keep", OnReturn::Keep), ("Return", OnReturn::Return)];
+    let unreachable_ms = match fields.get("unreachable") {
+        Some(field) => treat::milliseconds(reader, &field, LEAST_UNREACHABLE_MS, "30s")?,
+        None => UNREACHABLE_MS,
+    };
+    Some(Failover {
+        unreachable_ms,
+        suspend_above: fields.get("suspendAbove").and_then(|f| reader.percent(&f)).unwrap_or(SUSPEND_ABOVE),
+        on_return: fields.get("onReturn").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
+    })
+}
+
+fn replicas(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Replicas> {
+    let fields = reader.fields(field, &["target", "total", "divide"], &[])?;
+    let choices = [("Even", Divide::Even), ("Weighted", Divide::Weighted), ("Free", Divide::Free)];
+    let target = treat::target(reader, &fields);
+    let total = fields.get("total").and_then(|f| reader.count(&f));
+    if fields.get("total").is_none() {
+        reader.missing(fields.position, &fields.path_of("total"), "say how many replicas there are in all");
+    }
+    let divide = fields.get("divide").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default();
+    Some(Replicas { target: target?, total: total?, divide })
+}

@@ -1,0 +1,155 @@
+//! How much is looked at when something changes: counters of work, which do not depend on the machine.
+
+use super::*;
+use crate::catalog::{ClusterSelection, Placement};
+use crate::fleet::{Candidate, Contact, Fact, Resources};
+use crate::select::{Condition, Selector};
+
+fn cluster(labels: &str) -> Candidate {
+    let labels = labels.split(',').filter_map(|pair| pair.split_once('='));
+    Candidate {
+        labels: labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        contact: Contact::Connected,
+        ..Candidate::default()
+    }
+}
+
+fn placement(selector: &str) -> Placement {
+    let selector: Selector = selector.parse().expect("a selector");
+    Placement {
+        apps: AppSelection::default(),
+        clusters: ClusterSelection { selector: Some(selector), ..ClusterSelection::default() },
+        tolerations: Vec::new(),
+        pick: None,
+        replicas: None,
+    }
+}
+
+fn name(n: usize) -> ClusterName {
+    format!("c{n}").parse().expect("a name")
+}
+
+/// Ten rules on each of ten values of ten keys, a hundred clusters.
+fn hundred() -> (Engine, Fleet) {
+    let labels =
+        |n: usize| (0..10).map(|key| format!("k{key}={}", (n + key) % 10)).collect::<Vec<_>>().join(",");
+    let fleet: Fleet = (0..100).map(|n| (name(n), cluster(&labels(n)))).collect();
+    let mut engine = Engine::new(&fleet);
+    for n in 0..100 {
+        set(&mut engine, &format!("r{n}"), placement(&format!("k{}={}", n / 10, n % 10)));
+    }
+    engine.settle(Moment::at(0));
+    (engine, fleet)
+}
+
+fn set(engine: &mut Engine, name: &str, placement: Placement) {
+    engine.set_rule(&name.into(), Arc::new(placement), BTreeSet::new(), Settled::default());
+}
+
+fn since(engine: &Engine, before: Work) -> Work {
+    let now = engine.work();
+    Work {
+        rules: now.rules - before.rules,
+        words: now.words - before.words,
+        pairs: now.pairs - before.pairs,
+        pool: now.pool - before.pool,
+        evaluations: now.evaluations - before.evaluations,
+    }
+}
+
+#[test]
+fn a_changed_label_looks_only_at_rules_that_name_it() {
+    let (mut engine, mut fleet) = hundred();
+    let before = engine.work();
+    let changed = fleet.get_mut(&name(7)).expect("a cluster");
+    changed.labels.insert("k3".into(), "5".into());
+    engine.set_cluster(&name(7), Some(changed.clone()));
+    let settling = engine.settle(Moment::at(0));
+    // It left what k3=0 says and came to what k3=5 says.
+    assert_eq!(settling.changed, BTreeSet::from(["r30".into(), "r35".into()]));
+    assert_eq!(since(&engine, before), Work { pairs: 2, ..Work::default() });
+
+    let before = engine.work();
+    changed.labels.insert("nobody-names".into(), "this".into());
+    engine.set_cluster(&name(7), Some(changed.clone()));
+    engine.settle(Moment::at(0));
+    assert_eq!(since(&engine, before), Work::default());
+}
+
+#[test]
+fn a_changed_rule_looks_only_at_itself() {
+    let (mut engine, _) = hundred();
+    let before = engine.work();
+    set(&mut engine, "r30", placement("k3=1,k4!=2"));
+    let settling = engine.settle(Moment::at(0));
+    assert_eq!(settling.changed, BTreeSet::from(["r30".into()]));
+    let work = since(&engine, before);
+    assert_eq!((work.rules, work.pairs), (1, 0));
+    assert!(work.words <= 2 * 100_u64.div_ceil(64), "{work:?}");
+    engine.remove_rule(&"r30".into());
+    assert_eq!(engine.settle(Moment::at(0)).changed, BTreeSet::from(["r30".into()]));
+    assert_eq!(since(&engine, before).rules, 1);
+}
+
+#[test]
+fn an_expression_is_evaluated_once_for_each_cluster_however_many_rules_use_it() {
+    let (mut engine, mut fleet) = hundred();
+    let condition = Condition::parse("facts.nodes > 2 && labels.k0 != '1'", false).expect("a condition");
+    let before = engine.work();
+    for n in 0..20 {
+        let mut rule = placement("");
+        rule.clusters.condition = Some(condition.clone());
+        set(&mut engine, &format!("w{n}"), rule);
+    }
+    engine.settle(Moment::at(0));
+    assert_eq!(since(&engine, before).evaluations, 100);
+
+    let before = engine.work();
+    let changed = fleet.get_mut(&name(7)).expect("a cluster");
+    changed.facts.nodes = Fact::Present(3);
+    engine.set_cluster(&name(7), Some(changed.clone()));
+    assert_eq!(engine.settle(Moment::at(0)).changed.len(), 20);
+    assert_eq!(since(&engine, before), Work { pairs: 20, evaluations: 1, ..Work::default() });
+
+    let before = engine.work();
+    changed.facts.provider = Fact::Present("aws".into());
+    changed.free = Fact::Present(Resources::default());
+    engine.set_cluster(&name(7), Some(changed.clone()));
+    engine.settle(Moment::at(0));
+    assert_eq!(since(&engine, before), Work::default(), "nobody looks at these");
+}
+
+#[test]
+fn time_alone_wakes_only_who_waits_for_it() {
+    let (mut engine, mut fleet) = hundred();
+    let changed = fleet.get_mut(&name(7)).expect("a cluster");
+    let taint = crate::fleet::Taint {
+        key: "x".into(),
+        value: String::new(),
+        effect: crate::fleet::Effect::NoExecute,
+    };
+    changed.taints.insert(taint, Some(0));
+    let mut patient = placement("k0=7");
+    patient.tolerations =
+        vec![crate::select::Toleration { key: "x".into(), seconds: Some(60), ..Default::default() }];
+    set(&mut engine, "patient", patient);
+    engine.settle(Moment::at(0));
+    engine.set_cluster(&name(7), Some(changed.clone()));
+    let settling = engine.settle(Moment::at(1_000));
+    assert!(!settling.changed.contains("patient"));
+    assert_eq!(settling.due_ms, Some(60_000));
+    let before = engine.work();
+    assert!(engine.settle(Moment::at(59_999)).changed.is_empty());
+    assert_eq!(since(&engine, before), Work::default());
+    assert_eq!(engine.settle(Moment::at(60_000)).changed, BTreeSet::from(["patient".into()]));
+    assert_eq!(since(&engine, before).rules, 1);
+}
+
+#[test]
+fn ties_are_broken_by_a_number_that_never_changes() {
+    let lots: Vec<u64> =
+        ["a", "b"].iter().map(|cluster| lot("web", &cluster.parse().expect("a name"))).collect();
+    assert_eq!(lots, [lot("web", &"a".parse().expect("a name")), lot("web", &"b".parse().expect("a name"))]);
+    assert_ne!(lots[0], lots[1]);
+    assert_ne!(lot("web", &"a".parse().expect("a name")), lot("db", &"a".parse().expect("a name")));
+}
