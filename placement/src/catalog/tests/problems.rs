@@ -56,7 +56,7 @@ fn a_field_that_is_misspelt_is_not_missing_as_well() {
     check_placement(
         "  apps: {names: [web]}\n  cluster: {selector: {}}",
         &[
-            "a.yaml:6:3: error: Placement/p: spec.cluster is no known field; did you mean clusters? (valid fields are apps, clusters)",
+            "a.yaml:6:3: error: Placement/p: spec.cluster is no known field; did you mean clusters? (valid fields are apps, clusters, tolerations, pick, replicas)",
         ],
     );
 }
