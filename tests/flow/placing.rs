@@ -16,10 +16,10 @@ const CLUSTERS: [&str; 3] = ["fra-1", "fra-2", "fra-3"];
 const WHERE: &str = "{selector: {}, where: '!has(facts.nodes)'}";
 const PICK: &str = "  pick: {count: 1, failover: {unreachable: 30s, suspendAbove: 60%}}\n";
 
-/// The clusters on which app `web` is.
+/// The clusters on which app `web` is. Its namespace stays where others might live in it.
 fn holders(fleet: &Fleet) -> Vec<&'static str> {
     let holds = |cluster: &&str| {
-        fleet.files(cluster).is_ok_and(|files| files.keys().any(|name| name.contains("web")))
+        fleet.files(cluster).is_ok_and(|files| files.keys().any(|name| name == "configmap--web--web.yaml"))
     };
     CLUSTERS.into_iter().filter(holds).collect()
 }
