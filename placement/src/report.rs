@@ -132,7 +132,7 @@ pub struct EntryReport {
     /// Objects with foreign changes that stay: `drift: Report`, `mode: Observe`, a lost fight.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub drifted: u32,
-    /// What is worth saying of objects that are well, at most [`MAX_NOTES`]: `Adopted`, `Yielded`, `Drifted`, `Kept`,
+    /// What is worth saying of objects that are well, at most [`MAX_NOTES`]: `Adopted`, `Yielded`, `Drifted`, `Corrected`, `Kept`,
     /// `WouldPrune`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<ObjectReport>,

@@ -72,6 +72,9 @@ pub struct Status {
     pub omitted: usize,
     /// The process that wrote this.
     pub pid: u32,
+    /// When it was written, Unix milliseconds: at the last change, however long ago that was.
+    #[serde(default)]
+    pub written_ms: u64,
 }
 
 /// How an app stands.
@@ -130,10 +133,11 @@ impl Writer {
                 status.hub = None;
                 status.problem = "the spoke was stopped".to_owned();
             }
-            let json = status.document();
+            let json = status.clone().document();
             let mut again = None;
             if json != shown {
-                match keep.show(&json).await {
+                status.written_ms = (self.clock)();
+                match keep.show(&status.document()).await {
                     Ok(()) => {
                         shown = json;
                         backoff.reset();
@@ -183,6 +187,7 @@ impl Writer {
             apps: report.as_ref().map(apps).unwrap_or_default(),
             omitted: 0,
             pid: std::process::id(),
+            written_ms: 0,
         }
     }
 }
@@ -255,14 +260,23 @@ impl Status {
         json(&self)
     }
 
-    /// For people, on one screen.
-    pub fn table(&self) -> String {
+    /// For people, on one screen; with whether the agent runs, where that is known.
+    pub fn table(&self, runs: Option<bool>) -> String {
         let mut text = String::new();
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "{name:<13}{value}");
         };
         line("Cluster", format!("{} (fleet {})", self.cluster, self.fleet));
         line("Target", self.target.clone());
+        let written = time(self.written_ms);
+        line(
+            "Agent",
+            match runs {
+                Some(true) => format!("runs; the last change was at {written}"),
+                Some(false) => format!("does not run; the rest is as of {written}"),
+                None => format!("the rest is as of {written}"),
+            },
+        );
         line(
             "Hub",
             match &self.hub {
@@ -334,7 +348,7 @@ mod tests {
             let read: Status = serde_json::from_slice(&document).expect("whole JSON");
             assert_eq!((read.apps.len() + read.omitted, read.omitted == 0), (apps, all));
             assert!(all || document.len() > LONGEST - 10_000, "as much as there is room for");
-            assert_eq!(read.table().contains(&format!("and {} more", read.omitted)), !all);
+            assert_eq!(read.table(None).contains(&format!("and {} more", read.omitted)), !all);
         }
     }
 

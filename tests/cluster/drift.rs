@@ -36,6 +36,10 @@ async fn what_somebody_changes_or_deletes_by_hand_is_put_back() {
         Ok(())
     })
     .await;
+    let shown = stage.fleet.hub(&["app", "show", "web"]).await.unwrap().stdout;
+    for word in ["ConfigMap web/web", "Corrected", "/data/value", "theirs", "kubectl"] {
+        assert!(shown.contains(word), "who changed what is told: {word}\n{shown}");
+    }
 
     fra.kubectl(&["delete", "-n", "web", "configmap/web"]).await.unwrap();
     stage.value("fra-1", "web/web", "ours").await;

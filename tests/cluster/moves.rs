@@ -80,3 +80,43 @@ async fn what_is_renamed_or_changes_its_app_is_never_deleted_in_between() {
     assert!(!fra.has("shared", "configmap/goes").await, "b had taken it over");
     assert!(fra.has("shared", "configmap/stays").await && fra.has("shared", "configmap/was").await);
 }
+
+#[tokio::test]
+async fn an_app_that_cannot_leave_says_at_the_hub_what_it_waits_for() {
+    let files = [
+        ("web.yaml", app("web")),
+        ("manifests/web/web.yaml", config_map("web", "one")),
+        ("web-placement.yaml", placement("web", &["web"], "{selector: {}}")),
+        ("stays.yaml", app("stays")),
+        ("manifests/stays/stays.yaml", config_map("stays", "one")),
+        ("placement.yaml", placement("stays", &["stays"], "{selector: {}}")),
+    ];
+    let stage = Stage::start(&files, &[("fra-1", &[])]).await;
+    let fra = stage.cluster("fra-1");
+    stage.converge().await;
+    let finalizers = |list: &str| format!(r#"{{"metadata":{{"finalizers":{list}}}}}"#);
+    let hold = finalizers(r#"["example.com/hold"]"#);
+    fra.kubectl(&["patch", "-n", "web", "configmap/web", "--type=merge", "-p", &hold]).await.unwrap();
+
+    let catalog = &stage.fleet.catalog;
+    catalog.remove("web.yaml").unwrap();
+    catalog.remove("web-placement.yaml").unwrap();
+    catalog.commit("Remove web\n\nNave-Allow-Removal: app/web=1").unwrap();
+    let group = stage.group("web is leaving", "web", |group| {
+        group["phase"] == "Leaving" && group["message"].to_string().contains("example.com/hold")
+    });
+    assert_eq!(group.await["reason"], "Terminating");
+    let (code, said) = stage.wait(&["--timeout", "2s"]).await;
+    assert!(code != 0 && said.contains("web") && said.contains("example.com/hold"), "{code} {said}");
+    for order in [&["app", "show", "web"] as &[&str], &["why", "web", "fra-1"]] {
+        let shown = stage.fleet.hub(order).await.unwrap().stdout;
+        assert!(shown.contains("Leaving") && shown.contains("example.com/hold"), "{order:?}\n{shown}");
+    }
+
+    let free = finalizers("[]");
+    fra.kubectl(&["patch", "-n", "web", "configmap/web", "--type=merge", "-p", &free]).await.unwrap();
+    stage.converge().await;
+    assert!(!fra.has("web", "configmap/web").await && fra.has("stays", "configmap/stays").await);
+    let shown = stage.fleet.hub(&["app", "show", "web"]).await.unwrap();
+    assert!(shown.code != 0, "nothing of it is left: {}", shown.stdout);
+}

@@ -225,7 +225,7 @@ a        x          b     1/1
 b        x          c            5m
 ";
         assert_eq!(all.text(Style::default()), expected);
-        assert!(all.text(Style { is_wide: true, is_coloured: false }).contains("IMAGES"));
+        assert!(all.text(Style { is_wide: true, ..Style::default() }).contains("IMAGES"));
         assert_eq!(all.names(), ["a deployment.apps/a", "a deployment.apps/b", "b deployment.apps/c"]);
     }
 }

@@ -49,6 +49,8 @@ pub struct Style {
     pub is_wide: bool,
     /// With colours.
     pub is_coloured: bool,
+    /// No terminal: a program reads it, and long lines do no harm.
+    pub is_piped: bool,
 }
 
 impl Style {
@@ -69,7 +71,7 @@ impl Style {
     /// A message, shortened where there is no room.
     pub fn message(self, text: &str) -> String {
         let text = one_line(text);
-        if self.is_wide || text.chars().count() <= MESSAGE {
+        if self.is_wide || self.is_piped || text.chars().count() <= MESSAGE {
             return text;
         }
         text.chars().take(MESSAGE - 1).chain(['…']).collect()
@@ -134,7 +136,9 @@ impl Document {
             Output::Yaml => serde_saphyr::to_string(&self.0).context("cannot write it as YAML")?,
             Output::Name => self.view::<V>()?.names().iter().map(|name| format!("{name}\n")).collect(),
             Output::Table | Output::Wide => {
-                self.view::<V>()?.text(Style { is_wide: output == Output::Wide, is_coloured: is_coloured() })
+                let is_piped = !io::stdout().is_terminal();
+                let (is_wide, is_coloured) = (output == Output::Wide, is_coloured());
+                self.view::<V>()?.text(Style { is_wide, is_coloured, is_piped })
             }
         })
     }
@@ -182,7 +186,7 @@ mod tests {
     fn names_of_clusters_are_shortened_to_what_fits() {
         let names: Vec<ClusterName> =
             ["a", "b", "c", "d", "e"].iter().map(|n| n.parse().expect("a name")).collect();
-        let (narrow, wide) = (Style::default(), Style { is_wide: true, is_coloured: false });
+        let (narrow, wide) = (Style::default(), Style { is_wide: true, ..Style::default() });
         assert_eq!(narrow.clusters(&names), "a, b, +3");
         assert_eq!(narrow.clusters(&names[..3]), "a, b, c");
         assert_eq!(narrow.clusters(&names[..1]), "a");

@@ -102,6 +102,42 @@ impl Look<'_> {
         entries.map(|app| self.entry(app, cluster, &told, report.as_ref(), held.contains(app))).collect()
     }
 
+    /// Apps on their way out of a cluster, and what they wait for.
+    fn leaving(&self, cluster: &ClusterName) -> Vec<EntryView> {
+        let told = self.state.told(cluster);
+        let assignment = &told.assignment;
+        let report = self.state.reports.get(cluster).map(|r| &r.record);
+        let current = report.filter(|r| (r.epoch, r.generation) == assignment.order());
+        let held = self.held(cluster);
+        let view = |app: &AppKey| {
+            let said = current.and_then(|r| r.leaving.get(app));
+            let phase = match said.map(|s| s.state) {
+                _ if held.contains(app) => Phase::Held,
+                _ if !self.live.contains_key(cluster) => Phase::Offline,
+                Some(EntryState::Failed) => Phase::Failed,
+                Some(EntryState::Degraded) => Phase::Degraded,
+                _ => Phase::Leaving,
+            };
+            EntryView {
+                app: app.clone(),
+                cluster: cluster.clone(),
+                phase,
+                reason: said.map_or(EntryReason::None, |s| s.reason),
+                message: said.map(|s| s.message.clone()).unwrap_or_default(),
+                version: None,
+                running: said.and_then(|s| s.version),
+                commit: None,
+                objects: said.map_or(assignment.leaving[app].objects, |s| s.objects),
+                healthy: 0,
+                unhealthy: said.map(|s| s.unhealthy.clone()).unwrap_or_default(),
+                corrected: said.map_or(0, |s| s.corrected),
+                drifted: 0,
+                notes: said.map(|s| s.notes.clone()).unwrap_or_default(),
+            }
+        };
+        assignment.leaving.keys().filter(|app| !assignment.entries.contains_key(*app)).map(view).collect()
+    }
+
     /// Apps of which something on a cluster waits for approval before it goes.
     fn held(&self, cluster: &ClusterName) -> BTreeSet<&AppKey> {
         let entries = self.state.holds.values().flat_map(|h| &h.hold.entries);
@@ -220,6 +256,13 @@ impl Look<'_> {
                     add(&mut groups, entry);
                 }
             }
+            for entry in self.leaving(cluster) {
+                if selection.app.as_ref().is_some_and(|app| *app != entry.app) {
+                    continue;
+                }
+                *view.phases.entry(entry.phase).or_default() += 1;
+                add(&mut groups, entry);
+            }
         }
         view.groups = groups.into_values().collect();
         view
@@ -266,7 +309,8 @@ impl Look<'_> {
 
     /// Every app that the catalog has or somebody runs.
     pub fn app_keys(&self) -> BTreeSet<AppKey> {
-        let told = self.state.told.values().flat_map(|t| t.assignment.entries.keys().cloned());
+        let told = self.state.told.values().map(|t| &t.assignment);
+        let told = told.flat_map(|a| a.entries.keys().chain(a.leaving.keys()).cloned());
         let catalog = self.picture.revision.iter().flat_map(|r| {
             r.catalog.apps().filter_map(|(e, _)| AppKey::new(r.catalog.name.clone(), &e.object.id.name).ok())
         });
@@ -275,7 +319,10 @@ impl Look<'_> {
 
     fn app_entries(&self, app: &AppKey) -> Vec<EntryView> {
         let clusters = self.members().map(|(name, _)| name);
-        let entries = clusters.flat_map(|name| self.entries(name)).filter(|e| e.app == *app);
+        let entries = clusters
+            .flat_map(|name| [self.entries(name), self.leaving(name)])
+            .flatten()
+            .filter(|e| e.app == *app);
         let mut entries: Vec<EntryView> = entries.collect();
         entries.sort_by(|a, b| (a.phase, &a.cluster).cmp(&(b.phase, &b.cluster)));
         entries
@@ -357,7 +404,8 @@ impl Look<'_> {
             parts: verdict.parts,
         };
         let placements: Vec<PlacementView> = verdicts.into_iter().map(view).collect();
-        let entry = self.entries(cluster).into_iter().find(|e| e.app == *app);
+        let mut entries = self.entries(cluster).into_iter().chain(self.leaving(cluster));
+        let entry = entries.find(|e| e.app == *app);
         let obstacles = self.obstacles(app, cluster, entry.as_ref());
         let remedy = remedy(app, cluster, wanted, &placements, &obstacles);
         WhyView { app: app.clone(), cluster: cluster.clone(), wanted, placements, obstacles, entry, remedy }
@@ -441,20 +489,24 @@ fn names(object: &nave_placement::catalog::ObjectId, app: &AppKey) -> bool {
 fn describe(entry: &EntryView) -> String {
     match entry.unhealthy.first() {
         Some(object) => format!("{}: {}: {}", object.key, object.reason, object.message),
+        None if entry.message.is_empty() && entry.phase == Phase::Leaving => {
+            "the spoke is removing it".to_owned()
+        }
         None if entry.message.is_empty() => "the spoke has not reported on it yet".to_owned(),
         None => entry.message.clone(),
     }
 }
 
 fn add(groups: &mut BTreeMap<(Phase, AppKey, String, Option<String>), Group>, entry: EntryView) {
-    // The worst object tells more than that one is not well; any other reason of the app explains the object too.
+    // The worst object tells more than that one is not well; any other reason is told by the object that it is about.
     let of_object = matches!(entry.reason, EntryReason::None | EntryReason::ObjectUnhealthy);
-    let worst = entry.unhealthy.first().filter(|_| of_object);
+    let why = format!("{:?}", entry.reason);
+    let worst = entry.unhealthy.iter().find(|object| of_object || object.reason == why);
     let object = worst.map(|o| o.key.to_string());
     let reason = match worst.map(|o| o.reason.clone()).filter(|r| !r.is_empty()) {
         Some(reason) => reason,
         None if entry.reason == EntryReason::None => String::new(),
-        None => format!("{:?}", entry.reason),
+        None => why,
     };
     let message = worst.map_or_else(|| entry.message.clone(), |o| o.message.clone());
     let key = (entry.phase, entry.app.clone(), reason.clone(), object.clone());

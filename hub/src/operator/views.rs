@@ -70,7 +70,7 @@ pub struct EntryView {
     /// Objects with foreign changes that stay.
     #[serde(default)]
     pub drifted: u32,
-    /// What is worth saying of objects that are well: `Adopted`, `Yielded`, `Drifted`, `Mutated`.
+    /// What is worth saying of objects that are well: `Adopted`, `Yielded`, `Drifted`, `Corrected`, `Mutated`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<ObjectReport>,
 }

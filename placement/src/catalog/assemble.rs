@@ -257,9 +257,11 @@ impl<'a> Assembly<'a> {
     }
 
     fn finish(self, name: CatalogName, empty: bool) -> Catalog {
-        let Self { commit, root, tree, objects, taken, mut problems, .. } = self;
+        let Self { commit, root, tree, files, objects, taken, mut problems, .. } = self;
+        let documents = files.values().flat_map(|file| &file.documents).filter(|document| document.ours);
+        let defined = documents.filter_map(|document| document.id.as_ref()).collect();
         let mut catalog = Catalog { name, commit: commit.clone(), objects, problems: Vec::new(), empty };
-        problems.extend(references::check(&catalog, &taken, root, tree));
+        problems.extend(references::check(&catalog, &taken, &defined, root, tree));
         problems.sort();
         problems.dedup();
         catalog.problems = problems;

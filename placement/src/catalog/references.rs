@@ -31,16 +31,24 @@ impl References {
 }
 
 /// Checks what the documents that are in effect name. A dangling reference has no effect; the rest of the object has.
-pub(super) fn check(catalog: &Catalog, taken: &[&Document], root: bool, tree: &Tree) -> Vec<Problem> {
+/// What is defined and not in effect has a problem of its own.
+pub(super) fn check(
+    catalog: &Catalog,
+    taken: &[&Document],
+    defined: &BTreeSet<&ObjectId>,
+    root: bool,
+    tree: &Tree,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     let successors = successors(taken);
+    let missing = |kind, name: &str| missing(catalog, defined, kind, name);
     for document in taken {
         let Some(object) = &document.object else { continue };
         for (reference, at) in &document.references.0 {
             let wrong = match reference {
-                Reference::App(name) => missing(catalog, Kind::App, name),
+                Reference::App(name) => missing(Kind::App, name),
                 // Sets are the root catalog's alone; another catalog cannot tell whether one is missing.
-                Reference::Set(name) => root.then(|| missing(catalog, Kind::ClusterSet, name)).flatten(),
+                Reference::Set(name) => root.then(|| missing(Kind::ClusterSet, name)).flatten(),
                 Reference::Source => source(object, tree),
                 Reference::Formerly(name) => formerly(catalog, &successors, object, name),
             };
@@ -51,9 +59,9 @@ pub(super) fn check(catalog: &Catalog, taken: &[&Document], root: bool, tree: &T
     problems
 }
 
-fn missing(catalog: &Catalog, kind: Kind, name: &str) -> Option<String> {
+fn missing(catalog: &Catalog, defined: &BTreeSet<&ObjectId>, kind: Kind, name: &str) -> Option<String> {
     let id = ObjectId { kind, name: name.into() };
-    if catalog.objects.contains_key(&id) {
+    if catalog.objects.contains_key(&id) || defined.contains(&id) {
         return None;
     }
     let names = catalog.objects.keys().filter(|id| id.kind == kind).map(|id| &*id.name);

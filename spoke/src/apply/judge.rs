@@ -12,9 +12,14 @@ use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
 use super::Desired;
 use super::round::Progress;
 use crate::observe::changes::told;
-use crate::plan::{Ignored, Observed, Terms, Unresolved, Wanted, is_given};
+use crate::plan::{AppPlan, Ignored, Observed, Step, Terms, Unresolved, Wanted, is_given};
 use crate::report::{Outcome, Reason, cut, pending};
 use crate::target::{Foreign, Found, Health, HealthState, Inventory, Seen, TargetError};
+
+/// The reason of a note that tells what was put back.
+const CORRECTED: &str = "Corrected";
+/// So many are remembered of an app.
+const MOST_CORRECTIONS: usize = 5;
 
 /// The outcome of a round that could not even begin. The versions that are known stay: what was applied still is.
 pub(super) fn unreachable(
@@ -184,6 +189,34 @@ fn ask(report: &mut EntryReport, reasons: &[Reason]) {
         let notes = first.iter().map(|key| object_report((key.clone(), note(WOULD_PRUNE, message.clone()))));
         report.notes.splice(0..0, notes);
     }
+}
+
+/// What a plan puts back: who changed what, of an app's first objects.
+pub(super) fn corrections(steps: &AppPlan, seen: &Observed) -> Vec<ObjectReport> {
+    let corrected = |step: &Step| {
+        let Step::Apply { object, how } = step else { return None };
+        if !how.corrects {
+            return None;
+        }
+        let message = match seen.get(&object.key)?.as_ref().ok()? {
+            Seen::Absent => "it was deleted, and is made anew".to_owned(),
+            Seen::Ours { found, .. } if found.changes.is_empty() => {
+                "it was changed, and is put back".to_owned()
+            }
+            Seen::Ours { found, .. } => format!("found and put back: {}", told(&found.changes)),
+            _ => return None,
+        };
+        Some(object_report((object.key.clone(), note(CORRECTED, message))))
+    };
+    steps.raise.iter().filter_map(corrected).take(MOST_CORRECTIONS).collect()
+}
+
+/// Adds what was put back to what is to be said of objects that are well: the newest first, of each object the last.
+pub(super) fn remember(report: &mut EntryReport, new: Vec<ObjectReport>, before: Option<&EntryReport>) {
+    let old = before.into_iter().flat_map(|before| &before.notes).filter(|note| note.reason == CORRECTED);
+    let old: Vec<_> = old.filter(|old| new.iter().all(|new| new.key != old.key)).cloned().collect();
+    let room = MAX_NOTES.saturating_sub(report.notes.len()).min(MOST_CORRECTIONS);
+    report.notes.extend(new.into_iter().chain(old).take(room));
 }
 
 fn note(reason: &str, message: String) -> Health {

@@ -121,8 +121,9 @@ impl Keeping {
             others: reasons.iter().any(|r| matches!(r, Reason::Refused { .. } | Reason::NotSeen { .. })),
         };
         // Two passes of one round are one round to the reader.
-        let before = self.apps.get(&app).map_or(0, |kept| kept.report.corrected);
-        report.corrected = before + u64::from(progress.corrected);
+        let before = self.apps.get(&app).map(|kept| &kept.report);
+        report.corrected = before.map_or(0, |report| report.corrected) + u64::from(progress.corrected);
+        judge::remember(&mut report, progress.corrections, before);
         let wanted = desired.entries.get(&app).and_then(|e| e.as_ref().ok()).map(|entry| entry.version);
         let observes = steps.treatment.mode == Mode::Observe;
         report.version = if observes && reasons.is_empty() {

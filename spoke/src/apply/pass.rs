@@ -42,6 +42,7 @@ impl Pass<'_> {
         let mut seen = self.round.observe(app, &wanted).await;
         let wanted = BTreeMap::from([(app.clone(), wanted)]);
         let mut steps = self.planned(app, &wanted, &mut seen);
+        let corrections = judge::corrections(&steps, &seen);
         let mut progress = Progress::default();
         let mut raised = self.round.raise(app, &steps, &mut progress).await;
         let wanted = &wanted[app];
@@ -53,6 +54,8 @@ impl Pass<'_> {
                 self.round.take(app, key);
             }
         }
+        progress.corrections = corrections;
+        progress.corrections.retain(|note| progress.applied.contains(&note.key));
         let (report, reasons) = judge::entry(wanted, &seen, &steps.blocked, &progress);
         steps.raise = Vec::new();
         if raised.is_ok() && !steps.hands_over() {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::StreamExt as _;
 use futures::stream::iter;
 use nave_placement::render::Resolved;
+use nave_placement::report::ObjectReport;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
 use super::Interrupt;
@@ -33,6 +34,8 @@ pub struct Progress {
     pub kept: Vec<ObjectKey>,
     /// Foreign changes put back.
     pub corrected: u32,
+    /// Which, of which objects, and by whom.
+    pub corrections: Vec<ObjectReport>,
     /// All its steps had their turn.
     pub finished: bool,
     /// A namespace or a definition came into being or was changed: others may have waited for it.

@@ -7,7 +7,7 @@ mod versions;
 use std::collections::BTreeSet;
 
 use nave_placement::catalog::{NamespaceOptions, OnRemove};
-use nave_placement::report::{EntryReason, EntryState};
+use nave_placement::report::{EntryReason, EntryReport, EntryState};
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::json;
 
@@ -37,8 +37,18 @@ async fn a_foreign_change_and_a_foreign_deletion_are_put_back_and_counted() {
     target.edit(&config_map_key("a"), config_map("a", "changed by hand"));
     target.remove(&config_map_key("b"));
     let outcome = wish.reconcile(&target).await;
-    assert_eq!(outcome.apps[&app("web")].corrected, 2);
+    let web = &outcome.apps[&app("web")];
+    assert_eq!(web.corrected, 2);
+    let told = |report: &EntryReport| {
+        let notes = report.notes.iter().filter(|note| note.reason == "Corrected");
+        notes.map(|note| (note.key.name.clone(), note.message.contains("deleted"))).collect::<Vec<_>>()
+    };
+    assert_eq!(told(web), [("a".to_owned(), false), ("b".to_owned(), true)]);
     assert_eq!(target.objects(), as_wanted);
+    target.edit(&config_map_key("b"), config_map("b", "changed by hand"));
+    let outcome = wish.reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    assert_eq!((web.corrected, told(web)), (1, vec![("b".to_owned(), false)]), "a new engine knows no more");
 }
 
 #[tokio::test]

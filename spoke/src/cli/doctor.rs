@@ -82,6 +82,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         hub(&identity, &mut found).await;
     }
     match super::status::read(place).await {
+        Ok(_) if super::status::runs(place).await == Some(false) => found.broken(
+            "agent",
+            "it does not run; nothing is corrected, and nothing new is applied",
+            "start it: `spoke run`, or its Deployment",
+        ),
         Ok(status) => match (&status.hub, &status.paused) {
             (_, Some(pause)) => found.well("agent", pause),
             (Some(address), None) => {

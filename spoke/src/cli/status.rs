@@ -2,8 +2,11 @@
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use nave_spoke::state::secrets::shelf::ClusterShelf;
+use nave_spoke::state::files::Files;
+use nave_spoke::state::secrets::owner;
+use nave_spoke::state::secrets::shelf::{ClusterShelf, Pod};
 use nave_spoke::status::{self, Status};
+use serde::Serialize;
 
 use super::place::Place;
 
@@ -40,12 +43,32 @@ pub async fn read(place: &Place) -> anyhow::Result<Status> {
     }
 }
 
+/// Whether the agent of this place runs; `None` where that cannot be told.
+pub async fn runs(place: &Place) -> Option<bool> {
+    if let Some(dir) = &place.state_dir {
+        return Files::is_in_use(dir);
+    }
+    let shelf = ClusterShelf::new(place.client().await.ok()?, &place.namespace);
+    let (_, pod) = owner::holder(&shelf).await.ok()??;
+    pod.map(|pod| pod != Pod::Ended)
+}
+
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    /// Whether the agent runs; absent where that cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    running: Option<bool>,
+}
+
 /// Shows it.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let status = read(&arguments.place).await?;
+    let place = &arguments.place;
+    let (status, running) = (read(place).await?, runs(place).await);
     match arguments.output {
-        Output::Table => print!("{}", status.table()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Output::Table => print!("{}", status.table(running)),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&Shown { status, running })?),
     }
     Ok(())
 }

@@ -80,6 +80,15 @@ impl Files {
         Ok(left)
     }
 
+    /// Whether a spoke runs with a directory; `None` where that cannot be told.
+    pub fn is_in_use(dir: &Path) -> Option<bool> {
+        match File::open(dir.join("lock")).ok()?.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(fs::TryLockError::WouldBlock) => Some(true),
+            Err(fs::TryLockError::Error(_)) => None,
+        }
+    }
+
     /// The directory as it is, to look at beside a running spoke.
     pub fn to_look_at(dir: &Path) -> Self {
         Self { dir: dir.to_owned(), _lock: None }

@@ -30,7 +30,7 @@
 
 mod bundles;
 pub mod contract;
-mod files;
+pub mod files;
 mod keep;
 mod sealed;
 pub mod secrets;

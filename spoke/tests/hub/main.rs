@@ -350,7 +350,11 @@ async fn a_spoke_that_the_hub_refuses_keeps_what_runs_and_says_so() {
     })
     .await;
     let status = nave_spoke::status::read(dir.path()).unwrap();
-    assert!(status.table().contains("Assignment   generation 1 (epoch 1)"), "{}", status.table());
+    assert!(
+        status.table(Some(true)).contains("Assignment   generation 1 (epoch 1)"),
+        "{}",
+        status.table(Some(true))
+    );
     spoke.stop().await;
 }
 

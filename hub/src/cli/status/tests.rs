@@ -126,6 +126,6 @@ fn a_screen_has_an_end() {
     let status = StatusView { problems: (1..=30).map(problem).collect(), ..view() };
     let text = status.text(Style::default());
     assert!(text.contains("a.yaml:20:1: error: bad\n… and 10 more; `-o wide` shows them\n"), "{text}");
-    let wide = status.text(Style { is_wide: true, is_coloured: false });
+    let wide = status.text(Style { is_wide: true, ..Style::default() });
     assert!(wide.contains("a.yaml:30:1"), "{wide}");
 }

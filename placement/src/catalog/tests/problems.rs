@@ -265,6 +265,17 @@ fn a_placement_says_which_clusters() {
 }
 
 #[test]
+fn a_name_of_what_is_defined_and_not_valid_is_no_second_problem() {
+    let text = document(&format!(
+        "kind: Placement\nmetadata: {{name: p}}\nspec:\n  apps: {{names: [web]}}\n  clusters: {{selector: {{}}}}\n---\n{}",
+        document("kind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}, tmeout: 1m}\n")
+    ));
+    let catalog = assembled("1", &[("a.yaml", &text), ("web/c.yaml", MANIFEST)], &LastGood::new());
+    let problems = shown(&catalog.problems);
+    assert!(problems.len() == 1 && problems[0].contains("App/web: spec.tmeout"), "{problems:?}");
+}
+
+#[test]
 fn names_that_lead_nowhere_have_no_effect_and_the_rest_has() {
     let text = document(&format!(
         "kind: Placement\nmetadata: {{name: p}}\nspec:\n  apps:\n    names: [web, wbe]\n  clusters: {{sets: [prod], selector: {{}}}}\n---\n{WEB}---\n{}",

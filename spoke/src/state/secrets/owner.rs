@@ -65,6 +65,13 @@ impl Holder {
         }
     }
 
+    /// Whether it was a process of this machine, and is none any more.
+    fn has_ended_here(&self) -> bool {
+        let this = Self::this_process(None);
+        let here = !self.machine.is_empty() && self.machine == this.machine;
+        here && started(self.pid).is_none_or(|started| started != self.started)
+    }
+
     /// For people.
     pub fn describe(&self) -> String {
         let since = i64::try_from(self.since_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -178,7 +185,10 @@ pub async fn holder(shelf: &dyn Shelf) -> Result<Option<(Holder, Option<Pod>)>, 
             let pod = see(shelf, &holder.pod).await?;
             Some((holder, Some(pod)))
         }
-        holder => holder.map(|holder| (holder, None)),
+        holder => holder.map(|holder| {
+            let ended = holder.has_ended_here().then_some(Pod::Ended);
+            (holder, ended)
+        }),
     })
 }
 

@@ -28,6 +28,7 @@ use super::problem::Problem;
 use super::recreate::{is_stuck, waits_for};
 use super::sent::sent;
 use super::shared::{Shared, text};
+use super::sightings::Since;
 use super::wire::{Answer, Wire, path};
 use crate::observe::health;
 use crate::plan::{Terms, is_kept};
@@ -48,6 +49,8 @@ pub(super) struct Work<'a> {
     pub resource: ApiResource,
     pub terms: Terms,
     pub how: Write,
+    /// When it began.
+    pub since: Since,
 }
 
 impl Shared {
@@ -69,7 +72,8 @@ impl Shared {
         self.permitted(&wanted.key)?;
         let terms = Terms::of(of.treatment, wanted).map_err(TargetError::Refused)?;
         let resource = self.resource_of(&wanted.key, &wanted.object)?;
-        Ok(Work { of, wire: self.wire.on_behalf(of), wanted, resource, terms, how })
+        let since = self.sightings.begin();
+        Ok(Work { of, wire: self.wire.on_behalf(of), wanted, resource, terms, how, since })
     }
 
     /// The object as it is now.
@@ -310,7 +314,7 @@ impl Shared {
             answer.body = self.rewrite(work, &answer.body, books).await?;
         }
         let applied = self.settle(key, before, &work.wanted.object, body, &answer);
-        self.sighted(work.of, work.wanted, &answer.body);
+        self.sighted(work.since, work.of, work.wanted, &answer.body);
         if key.group == "apiextensions.k8s.io" && key.kind == "CustomResourceDefinition" {
             self.established(&work.resource, &answer.body, applied == Applied::Unchanged).await?;
         }
@@ -333,7 +337,8 @@ impl Shared {
         let unchanged = before.ours && before.version == version;
         let written = if unchanged { before.written } else { version };
         let applied = if unchanged { before.applied } else { Some(std::time::Instant::now()) };
-        self.notes.set(key, Note { ours: true, version, written, settled, applied, drift: None });
+        self.notes
+            .set(key, Note { ours: true, version, written, settled, applied, open: false, drift: None });
         match answer.code {
             201 => Applied::Created,
             _ if unchanged => Applied::Unchanged,

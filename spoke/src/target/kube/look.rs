@@ -212,7 +212,7 @@ impl Shared {
         let known = self.notes.get(key).filter(|note| note.ours).unwrap_or_default();
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         let (differs, drifted, found, drift) = self.differs(of.app, wanted, &terms, live, known);
-        self.notes.set(key, Note { ours: true, version, drift, ..known });
+        self.notes.set(key, Note { ours: true, version, open: differs && !observes, drift, ..known });
         let applied = known.applied.map(|at| at.elapsed());
         let given = Given { rules: Some(&look.rules), applied, now: Some(jiff::Timestamp::now()) };
         let health = health::judge(live, &given);
@@ -323,12 +323,12 @@ impl Shared {
                 work.terms.ignore(REPLICAS);
                 let (differs, drifted, found, drift) =
                     self.differs(of.app, wanted, &work.terms, live, *known);
-                if let Some(note) = self.notes.get(&wanted.key) {
-                    self.notes.set(&wanted.key, Note { drift, ..note });
-                }
                 // What only has to be let go can wait until something is written.
                 let differs =
                     differs && !(found.changes.is_empty() && books::taken_over(live).is_none() && !drifted);
+                if let Some(note) = self.notes.get(&wanted.key) {
+                    self.notes.set(&wanted.key, Note { open: differs, drift, ..note });
+                }
                 Ok(Seen::Ours { differs, drifted, health, found })
             }
             seen => Ok(seen),

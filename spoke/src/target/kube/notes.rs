@@ -35,6 +35,8 @@ pub(super) struct Note {
     pub settled: Option<u64>,
     /// When our last write that changed it was answered; `None` where that was another process.
     pub applied: Option<std::time::Instant>,
+    /// It was not as wanted when last seen: who saw it may have been too late to do something about it.
+    pub open: bool,
     /// The foreign change that was seen last.
     pub drift: Option<Drift>,
 }
@@ -85,9 +87,9 @@ impl Notes {
         locked(&self.by_object).get(&self.at(key)).copied()
     }
 
-    /// Whether an object of this version is another than was last seen or written.
+    /// Whether an object of this version is another than was last written, or seen to be as wanted.
     pub fn is_news(&self, key: &ObjectKey, version: u64) -> bool {
-        self.get(key).is_none_or(|note| note.written != version && note.version != version)
+        self.get(key).is_none_or(|note| note.open || (note.written != version && note.version != version))
     }
 
     /// Remembers.
@@ -181,6 +183,19 @@ mod tests {
         notes.left(&key());
         assert!(locked(&notes.by_object).is_empty() && locked(&notes.fights).is_empty());
         assert!(locked(&notes.compared).is_empty() && locked(&notes.adopted).is_empty());
+    }
+
+    #[test]
+    fn an_event_of_what_was_seen_is_news_for_as_long_as_something_is_to_be_done() {
+        let notes = Notes::default();
+        let seen = Note { ours: true, version: 7, open: true, ..Note::default() };
+        assert!(notes.is_news(&key(), 7));
+        notes.set(&key(), seen);
+        assert!(notes.is_news(&key(), 7), "the look that saw it may have come after the writes of its round");
+        notes.set(&key(), Note { open: false, ..seen });
+        assert!(!notes.is_news(&key(), 7) && notes.is_news(&key(), 8));
+        notes.set(&key(), Note { written: 9, open: false, ..seen });
+        assert!(!notes.is_news(&key(), 9));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Shared {
 
     /// An object was changed, and has this version now; `None`: it is gone.
     pub fn tell_of(&self, key: ObjectKey, version: Option<u64>) {
-        self.sightings.forget(&key);
+        self.sightings.happened(&key, version);
         let mut pending = self.pending();
         pending.objects.insert(key, version);
         if pending.objects.len() > MANY_CHANGED {

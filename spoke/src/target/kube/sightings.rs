@@ -1,7 +1,7 @@
 //! Sightings: what is known of objects before anybody asks: from a list of many, or from the answer to a write.
 //!
 //! In: what was seen. Out: the same to the next who asks, once; and which objects are known to be at rest.
-//! Never: outlives an event of the object, or half a minute.
+//! Never: outlives an event of the object, even one that came while the object was being looked at, or half a minute.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,12 +13,19 @@ use nave_placement::{Digest, ObjectKey};
 use serde_json::Value;
 
 use super::look::Look;
-use super::shared::Shared;
+use super::shared::{Shared, text};
 use crate::plan::digest;
 use crate::target::{Behalf, Found, Health, HealthState, Seen};
 
 /// A round over a thousand apps takes so long; events take a sighting away sooner.
 const FRESH: Duration = Duration::from_secs(30);
+
+/// So many events are told apart; what began to be looked at before that is not kept.
+const EVENTS: usize = 1_024;
+
+/// When a look began, counted in events.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since(u64);
 
 #[derive(Default)]
 pub(super) struct Sightings {
@@ -35,6 +42,20 @@ struct Known {
     calm: HashMap<u64, (u64, u64)>,
     /// Objects that a list showed to be at rest still, hashed, and when.
     confirmed: HashMap<u64, Instant>,
+    /// How many events there were.
+    count: u64,
+    /// The last event of each object, hashed: which it was, and the version that it told of, hashed.
+    events: HashMap<u64, (u64, Option<u64>)>,
+    /// Events up to this one are no longer told apart.
+    forgotten: u64,
+}
+
+impl Known {
+    /// Whether a look that began then saw nothing older than what an event told since; it may have told of what was seen.
+    fn is_true(&self, since: Since, at: u64, may_tell: impl Fn(Option<u64>) -> bool) -> bool {
+        let event = self.events.get(&at).filter(|(number, _)| *number > since.0);
+        since.0 >= self.forgotten && event.is_none_or(|(_, told)| may_tell(*told))
+    }
 }
 
 impl Sightings {
@@ -42,9 +63,16 @@ impl Sightings {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Somebody will ask soon.
-    pub fn put(&self, key: &ObjectKey, wanted: Digest, seen: Seen) {
-        self.put_at(Instant::now(), key, wanted, seen);
+    /// A look begins.
+    pub fn begin(&self) -> Since {
+        Since(self.known().count)
+    }
+
+    /// What a look saw, at this version, hashed: somebody will ask soon.
+    pub fn put(&self, since: Since, key: &ObjectKey, version: Option<u64>, wanted: Digest, seen: Seen) {
+        if self.known().is_true(since, self.seed.hash_one(key), |told| told == version) {
+            self.put_at(Instant::now(), key, wanted, seen);
+        }
     }
 
     fn put_at(&self, now: Instant, key: &ObjectKey, wanted: Digest, seen: Seen) {
@@ -80,22 +108,34 @@ impl Sightings {
         (at.elapsed() < FRESH && of == wanted()).then_some(seen)
     }
 
-    /// Something happened to the object.
-    pub fn forget(&self, key: &ObjectKey) {
+    /// Something happened to the object: it has this version now, hashed, or is gone.
+    pub fn happened(&self, key: &ObjectKey, version: Option<u64>) {
+        let at = self.seed.hash_one(key);
         let mut known = self.known();
         known.seen.remove(key);
-        known.confirmed.remove(&self.seed.hash_one(key));
+        known.confirmed.remove(&at);
+        known.count += 1;
+        if known.events.len() >= EVENTS {
+            known.events = HashMap::new();
+            known.forgotten = known.count;
+        }
+        let event = (known.count, version);
+        known.events.insert(at, event);
     }
 
     /// It is ours no more.
     pub fn left(&self, key: &ObjectKey) {
-        self.forget(key);
+        self.happened(key, None);
         self.known().calm.remove(&self.seed.hash_one(key));
     }
 
-    /// A list shows that the object is at rest still.
-    pub fn confirm(&self, key: &ObjectKey) {
-        self.known().confirmed.insert(self.seed.hash_one(key), Instant::now());
+    /// A list that began then shows that the object is at rest still.
+    pub fn confirm(&self, since: Since, key: &ObjectKey) {
+        let at = self.seed.hash_one(key);
+        let mut known = self.known();
+        if known.is_true(since, at, |_| false) {
+            known.confirmed.insert(at, Instant::now());
+        }
     }
 
     /// What was put and nobody asked for.
@@ -131,11 +171,12 @@ impl Sightings {
 
 impl Shared {
     /// The answer to a write shows the object: who asks for it next needs no request.
-    pub fn sighted(&self, of: Behalf<'_>, wanted: &Resolved, live: &Value) {
+    pub fn sighted(&self, since: Since, of: Behalf<'_>, wanted: &Resolved, live: &Value) {
         let mut look = Look::under(of);
         self.judge(of, wanted, live, &mut look);
         if let Some(Ok(seen)) = look.seen.remove(&wanted.key).filter(|_| !look.is_open()) {
-            self.sightings.put(&wanted.key, digest(&wanted.object), seen);
+            let version = self.notes.version(text(live, "/metadata/resourceVersion"));
+            self.sightings.put(since, &wanted.key, Some(version), digest(&wanted.object), seen);
         }
     }
 }
@@ -149,15 +190,56 @@ fn is_calm(seen: &Seen) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_nobody_asks_for_in_time_is_dropped_by_the_next_that_is_put() {
-        let sightings = Sightings::default();
-        let key = |name: usize| ObjectKey {
+    fn key(name: usize) -> ObjectKey {
+        ObjectKey {
             group: String::new(),
             kind: "ConfigMap".into(),
             namespace: "d".into(),
             name: name.to_string(),
+        }
+    }
+
+    fn calm() -> Seen {
+        let (health, found) = (Health::healthy(), Found::default());
+        Seen::Ours { differs: false, drifted: false, health, found }
+    }
+
+    #[test]
+    fn what_was_seen_before_an_event_is_not_taken_for_true_after_it() {
+        let sightings = Sightings::default();
+        let wanted = Digest::default;
+        sightings.judged(&key(0), "1", &wanted(), &calm());
+        let taken = |event: Option<Option<u64>>, version: Option<u64>| {
+            let since = sightings.begin();
+            event.into_iter().for_each(|told| sightings.happened(&key(0), told));
+            sightings.put(since, &key(0), version, wanted(), calm());
+            sightings.take(&key(0), wanted).is_some()
         };
+        assert!(taken(None, Some(1)));
+        assert!(taken(Some(Some(1)), Some(1)), "the event of what was seen");
+        assert!(!taken(Some(Some(2)), Some(1)), "a foreign write between the look and its end");
+        assert!(!taken(Some(None), Some(1)), "a deletion");
+        let confirmed = |event: Option<Option<u64>>| {
+            let since = sightings.begin();
+            event.into_iter().for_each(|told| sightings.happened(&key(0), told));
+            sightings.confirm(since, &key(0));
+            sightings.take(&key(0), wanted).is_some()
+        };
+        assert!(confirmed(None) && !confirmed(Some(Some(2))) && !confirmed(Some(None)));
+
+        let since = sightings.begin();
+        (1..=EVENTS).for_each(|n| sightings.happened(&key(n), None));
+        assert!(sightings.known().events.len() <= EVENTS);
+        sightings.put(since, &key(0), Some(1), wanted(), calm());
+        assert!(sightings.take(&key(0), wanted).is_none(), "among more events than are told apart");
+        let since = sightings.begin();
+        sightings.put(since, &key(0), Some(1), wanted(), calm());
+        assert!(sightings.take(&key(0), wanted).is_some());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_in_time_is_dropped_by_the_next_that_is_put() {
+        let sightings = Sightings::default();
         let start = Instant::now();
         (0..100).for_each(|n| sightings.put_at(start, &key(n), Digest::default(), Seen::Absent));
         sightings.put_at(start + FRESH, &key(100), Digest::default(), Seen::Absent);

@@ -181,7 +181,8 @@ impl Stream {
 
     async fn page(&mut self, from: Option<String>) -> Result<At, Problem> {
         let page = self.wire.page(&self.kind, &self.namespace, self.labels, true, from).await?;
-        let (more, version, page) = (page.more, page.version, page.items.into());
+        let objects = page.objects()?.collect::<Result<_, _>>()?;
+        let (more, version, page) = (page.more, page.version, objects);
         Ok(if more.is_some() { At::List { page, more } } else { At::LastPage { page, version } })
     }
 

@@ -58,6 +58,7 @@ impl Shared {
         calm: &mut BTreeSet<ObjectKey>,
     ) -> Result<(), Problem> {
         let mut known: HashSet<&ObjectKey> = HashSet::new();
+        let since = self.sightings.begin();
         if self.sightings.knows_any() {
             // What has not changed since it was last judged needs no second judgement: its version tells.
             let each = |live: Value| {
@@ -68,7 +69,7 @@ impl Shared {
                 }
             };
             self.wire.list(resource, "", Some(PART_OF), true, each).await?;
-            known.iter().for_each(|key| self.sightings.confirm(key));
+            known.iter().for_each(|key| self.sightings.confirm(since, key));
             calm.extend(known.iter().map(|key| (*key).clone()));
         }
         if objects.len() - known.len() > MANY {
@@ -89,9 +90,12 @@ impl Shared {
         known: &mut HashSet<&'o ObjectKey>,
     ) -> Result<(), Problem> {
         let mut from = None;
+        // One for all pages: they show the state of one moment.
+        let since = self.sightings.begin();
         loop {
             let page = self.wire.page(resource, "", Some(PART_OF), false, from).await?;
-            for live in page.items {
+            for live in page.objects()? {
+                let live = live?;
                 let Some(object) = of(objects, &live).filter(|object| !known.contains(&object.key)) else {
                     continue;
                 };
@@ -110,7 +114,8 @@ impl Shared {
                     // What lacks pods is asked about its pods by who asks for it.
                     && !look.is_open()
                 {
-                    self.sightings.put(&object.key, object.digest, seen);
+                    let version = self.notes.version(version(&live));
+                    self.sightings.put(since, &object.key, Some(version), object.digest, seen);
                     known.insert(&object.key);
                 }
             }
@@ -129,11 +134,12 @@ impl Shared {
         known: &HashSet<&ObjectKey>,
     ) -> Result<(), Problem> {
         let mut there: HashSet<&ObjectKey> = HashSet::new();
+        let since = self.sightings.begin();
         let each = |live: Value| there.extend(of(objects, &live).map(|object| &object.key));
         self.wire.list(resource, "", None, true, each).await?;
         for object in objects.values().filter(|o| !known.contains(&o.key) && !there.contains(&o.key)) {
             self.notes.set(&object.key, Note::default());
-            self.sightings.put(&object.key, object.digest, Seen::Absent);
+            self.sightings.put(since, &object.key, None, object.digest, Seen::Absent);
         }
         Ok(())
     }

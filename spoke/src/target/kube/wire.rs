@@ -7,25 +7,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::{DynamicObject, GetParams, ListParams, WatchEvent, WatchParams};
 use kube::client::Body;
 use kube::core::Status;
 use kube::core::discovery::ApiResource;
 use kube::core::request::{Error as BuildError, Request};
 use kube::{Client, Resource};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::gate::{Gate, Lane};
 use super::problem::Problem;
-use super::shared::text;
 use super::timings::Timings;
 use crate::target::Behalf;
 
-/// Objects a page: with managed fields some 5 KiB each, so that a page is half a MiB. Read as JSON it is some four times
-/// that, for as long as it is looked through.
+/// Objects a page: with managed fields some 5 KiB each, so that a page is half a MiB. An object that is read is some four
+/// times as large, so they are read one by one.
 const PAGE: u32 = 100;
 
 /// The way to the API server.
@@ -42,13 +45,59 @@ pub(super) struct Wire {
 /// The events of a watch.
 pub(super) type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
 
-/// A page of a list.
+/// A page of a list, whose objects are read one by one.
 pub(super) struct Page {
-    pub items: Vec<Value>,
+    bytes: Bytes,
+    api_version: String,
+    kind: String,
     /// Where the next one begins.
     pub more: Option<String>,
     /// The version of the whole list.
     pub version: String,
+}
+
+/// How a page begins.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(default)]
+    metadata: ListMeta,
+}
+
+/// What is in it. An answer without items is no list, and no empty one either.
+#[derive(Deserialize)]
+struct Items<'a> {
+    #[serde(borrow)]
+    items: &'a RawValue,
+}
+
+impl Page {
+    fn new(bytes: Bytes, kind: &ApiResource) -> Result<Self, serde_json::Error> {
+        let Head { metadata } = serde_json::from_slice(&bytes)?;
+        let more = metadata.continue_.filter(|token| !token.is_empty());
+        let version = metadata.resource_version.unwrap_or_default();
+        let (api_version, kind) = (kind.api_version.clone(), kind.kind.clone());
+        Ok(Self { bytes, api_version, kind, more, version })
+    }
+
+    /// Its objects.
+    pub fn objects(&self) -> Result<impl Iterator<Item = Result<Value, Problem>>, Problem> {
+        let items: Items<'_> = serde_json::from_slice(&self.bytes).map_err(unread)?;
+        // Go writes an empty list as null.
+        let items: Option<Vec<&RawValue>> = serde_json::from_str(items.items.get()).map_err(unread)?;
+        Ok(items.unwrap_or_default().into_iter().map(|item| {
+            let mut object: Value = serde_json::from_str(item.get()).map_err(unread)?;
+            if let Some(fields) = object.as_object_mut() {
+                // The items of a list do not repeat what the list is of.
+                fields.insert("apiVersion".into(), self.api_version.clone().into());
+                fields.insert("kind".into(), self.kind.clone().into());
+            }
+            Ok(object)
+        }))
+    }
+}
+
+fn unread(error: serde_json::Error) -> Problem {
+    Problem::unanswered(format!("the API server's list cannot be read: {error}"))
 }
 
 /// An answer below 400.
@@ -84,6 +133,14 @@ impl Wire {
 
     /// Sends what `kube` built.
     pub async fn send(&self, request: Result<HttpRequest, BuildError>) -> Result<Answer, Problem> {
+        let (code, bytes) = self.exchange(request).await?;
+        let body = serde_json::from_slice(&bytes)
+            .map_err(|e| Problem::unanswered(format!("the API server's answer is no JSON: {e}")))?;
+        Ok(Answer { code, body })
+    }
+
+    /// Sends it, and gives the answer as it came: below 400.
+    async fn exchange(&self, request: Result<HttpRequest, BuildError>) -> Result<(u16, Bytes), Problem> {
         let mut request = request.map_err(|e| Problem::answered(400, e.to_string().as_bytes()))?;
         if let Some(account) = &self.account {
             let name = http::HeaderValue::from_str(account)
@@ -105,9 +162,7 @@ impl Wire {
             return Err(problem);
         }
         self.gate.answered(Instant::now(), None, "");
-        let body = serde_json::from_slice(&bytes)
-            .map_err(|e| Problem::unanswered(format!("the API server's answer is no JSON: {e}")))?;
-        Ok(Answer { code, body })
+        Ok((code, bytes))
     }
 
     /// The gate learns that a request failed, and for how long the server asks to be left alone.
@@ -163,7 +218,9 @@ impl Wire {
     ) -> Result<(), Problem> {
         loop {
             let page = self.part(kind, namespace, metadata, &params).await?;
-            page.items.into_iter().for_each(&mut each);
+            for object in page.objects()? {
+                each(object?);
+            }
             match page.more {
                 Some(more) => params.continue_token = Some(more),
                 None => return Ok(()),
@@ -193,21 +250,9 @@ impl Wire {
         params: &ListParams,
     ) -> Result<Page, Problem> {
         let at = path(kind, namespace);
-        let mut page =
-            self.send(if metadata { at.list_metadata(params) } else { at.list(params) }).await?.body;
-        let mut items = match page.get_mut("items").map(Value::take) {
-            Some(Value::Array(items)) => items,
-            Some(Value::Null) => Vec::new(),
-            _ => return Err(Problem::unanswered("the API server's list has no items")),
-        };
-        for fields in items.iter_mut().filter_map(Value::as_object_mut) {
-            // The items of a list do not repeat what the list is of.
-            fields.insert("apiVersion".into(), kind.api_version.clone().into());
-            fields.insert("kind".into(), kind.kind.clone().into());
-        }
-        let more = Some(text(&page, "/metadata/continue")).filter(|c| !c.is_empty()).map(str::to_owned);
-        let version = text(&page, "/metadata/resourceVersion").to_owned();
-        Ok(Page { items, more, version })
+        let request = if metadata { at.list_metadata(params) } else { at.list(params) };
+        let (_, bytes) = self.exchange(request).await?;
+        Page::new(bytes, kind).map_err(unread)
     }
 
     /// What happens to the metadata of objects after a version. The server is asked to end it after so many seconds;
@@ -288,4 +333,27 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shared::text;
+    use super::*;
+
+    #[test]
+    fn an_answer_without_items_is_no_empty_list() {
+        let kind = super::super::namespaces();
+        let names = |body: &str| -> Result<Vec<String>, Problem> {
+            let page = Page::new(Bytes::copy_from_slice(body.as_bytes()), &kind).map_err(unread)?;
+            let name =
+                |object: Value| format!("{} {}", text(&object, "/kind"), text(&object, "/metadata/name"));
+            page.objects()?.map(|object| object.map(name)).collect()
+        };
+        assert!(names("{}").is_err() && names(r#"{"metadata":{}}"#).is_err() && names("[]").is_err());
+        assert!(names(r#"{"items":[{"metadata":{"name":"a"}},"#).is_err(), "cut off");
+        assert_eq!(names(r#"{"items":null}"#).ok(), Some(Vec::new()));
+        let two =
+            r#"{"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}],"metadata":{"continue":"x"}}"#;
+        assert_eq!(names(two).ok(), Some(vec!["Namespace a".to_owned(), "Namespace b".to_owned()]));
+    }
 }
