@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nave_placement::AppKey;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
+use nave_placement::{AppKey, Digest};
 use nave_proto::backoff::Backoff;
 use nave_proto::tls::Clock;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ impl Writer {
     /// Writes at every change, until cancelled; the last thing it writes is that the spoke stopped.
     pub async fn run(mut self, keep: Arc<dyn Keep>, cancel: CancellationToken) {
         let mut since = (None, (self.clock)());
-        let mut shown = Vec::new();
+        let mut shown = None;
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         let debounce = if keep.is_shared() { SHARED_DEBOUNCE } else { DEBOUNCE };
         loop {
@@ -133,13 +133,13 @@ impl Writer {
                 status.hub = None;
                 status.problem = "the spoke was stopped".to_owned();
             }
-            let json = status.clone().document();
+            let news = Digest::of(&serde_json::to_vec(&status).expect("a status always serializes"));
             let mut again = None;
-            if json != shown {
+            if shown != Some(news) {
                 status.written_ms = (self.clock)();
                 match keep.show(&status.document()).await {
                     Ok(()) => {
-                        shown = json;
+                        shown = Some(news);
                         backoff.reset();
                     }
                     Err(error) => {

@@ -51,10 +51,10 @@ struct Known {
 }
 
 impl Known {
-    /// Whether a look that began then saw nothing older than what an event told since; it may have told of what was seen.
-    fn is_true(&self, since: Since, at: u64, may_tell: impl Fn(Option<u64>) -> bool) -> bool {
+    /// Whether a look that began then, and saw this version, saw nothing older than what an event told since.
+    fn is_true(&self, since: Since, at: u64, version: Option<u64>) -> bool {
         let event = self.events.get(&at).filter(|(number, _)| *number > since.0);
-        since.0 >= self.forgotten && event.is_none_or(|(_, told)| may_tell(*told))
+        since.0 >= self.forgotten && event.is_none_or(|(_, told)| *told == version)
     }
 }
 
@@ -70,13 +70,28 @@ impl Sightings {
 
     /// What a look saw, at this version, hashed: somebody will ask soon.
     pub fn put(&self, since: Since, key: &ObjectKey, version: Option<u64>, wanted: Digest, seen: Seen) {
-        if self.known().is_true(since, self.seed.hash_one(key), |told| told == version) {
-            self.put_at(Instant::now(), key, wanted, seen);
-        }
+        self.put_at(Instant::now(), since, key, version, wanted, seen);
     }
 
-    fn put_at(&self, now: Instant, key: &ObjectKey, wanted: Digest, seen: Seen) {
+    fn put_at(
+        &self,
+        now: Instant,
+        since: Since,
+        key: &ObjectKey,
+        version: Option<u64>,
+        wanted: Digest,
+        seen: Seen,
+    ) {
+        let at = self.seed.hash_one(key);
         let mut known = self.known();
+        if !known.is_true(since, at, version) {
+            return;
+        }
+        // Nearly all are at rest, and that takes no more than a few words to remember.
+        if is_calm(&seen) && known.calm.get(&at).is_some_and(|rest| rest.1 == self.seed.hash_one(wanted)) {
+            known.confirmed.insert(at, now);
+            return;
+        }
         if known.swept.is_none_or(|swept| now.duration_since(swept) >= FRESH) {
             known.seen.retain(|_, (at, ..)| now.duration_since(*at) < FRESH);
             known.swept = Some(now);
@@ -129,11 +144,11 @@ impl Sightings {
         self.known().calm.remove(&self.seed.hash_one(key));
     }
 
-    /// A list that began then shows that the object is at rest still.
-    pub fn confirm(&self, since: Since, key: &ObjectKey) {
+    /// A list that began then shows that the object is at rest still, at this version, hashed.
+    pub fn confirm(&self, since: Since, key: &ObjectKey, version: u64) {
         let at = self.seed.hash_one(key);
         let mut known = self.known();
-        if known.is_true(since, at, |_| false) {
+        if known.is_true(since, at, Some(version)) {
             known.confirmed.insert(at, Instant::now());
         }
     }
@@ -141,9 +156,7 @@ impl Sightings {
     /// What was put and nobody asked for.
     pub fn clear(&self) {
         let mut known = self.known();
-        known.seen.clear();
-        known.seen.shrink_to_fit();
-        known.confirmed.clear();
+        (known.seen, known.confirmed) = <_>::default();
     }
 
     /// Remembers whether the object, at this version, is as wanted and well.
@@ -222,10 +235,11 @@ mod tests {
         let confirmed = |event: Option<Option<u64>>| {
             let since = sightings.begin();
             event.into_iter().for_each(|told| sightings.happened(&key(0), told));
-            sightings.confirm(since, &key(0));
+            sightings.confirm(since, &key(0), 1);
             sightings.take(&key(0), wanted).is_some()
         };
-        assert!(confirmed(None) && !confirmed(Some(Some(2))) && !confirmed(Some(None)));
+        assert!(confirmed(None) && confirmed(Some(Some(1))));
+        assert!(!confirmed(Some(Some(2))) && !confirmed(Some(None)));
 
         let since = sightings.begin();
         (1..=EVENTS).for_each(|n| sightings.happened(&key(n), None));
@@ -241,8 +255,11 @@ mod tests {
     fn what_nobody_asks_for_in_time_is_dropped_by_the_next_that_is_put() {
         let sightings = Sightings::default();
         let start = Instant::now();
-        (0..100).for_each(|n| sightings.put_at(start, &key(n), Digest::default(), Seen::Absent));
-        sightings.put_at(start + FRESH, &key(100), Digest::default(), Seen::Absent);
+        let put = |now, n| {
+            sightings.put_at(now, sightings.begin(), &key(n), None, Digest::default(), Seen::Absent);
+        };
+        (0..100).for_each(|n| put(start, n));
+        put(start + FRESH, 100);
         assert_eq!(sightings.known().seen.keys().collect::<Vec<_>>(), [&key(100)]);
     }
 }

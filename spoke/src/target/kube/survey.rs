@@ -58,6 +58,7 @@ impl Shared {
         calm: &mut BTreeSet<ObjectKey>,
     ) -> Result<(), Problem> {
         let mut known: HashSet<&ObjectKey> = HashSet::new();
+        let mut versions = Vec::new();
         let since = self.sightings.begin();
         if self.sightings.knows_any() {
             // What has not changed since it was last judged needs no second judgement: its version tells.
@@ -66,10 +67,11 @@ impl Shared {
                     && self.sightings.is_calm(&object.key, version(&live), &object.digest)
                 {
                     known.insert(&object.key);
+                    versions.push((&object.key, self.notes.version(version(&live))));
                 }
             };
             self.wire.list(resource, "", Some(PART_OF), true, each).await?;
-            known.iter().for_each(|key| self.sightings.confirm(since, key));
+            versions.into_iter().for_each(|(key, version)| self.sightings.confirm(since, key, version));
             calm.extend(known.iter().map(|key| (*key).clone()));
         }
         if objects.len() - known.len() > MANY {
