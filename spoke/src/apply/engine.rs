@@ -21,8 +21,12 @@ use crate::plan::{Claimed, Claims, Index, Rank, rank};
 use crate::report::{Outcome, Reason};
 use crate::target::{Changed, Inventory, Missing, Owned, Target};
 
-/// Apps that are worked on at once. Each writes the objects of one rank at once; the target bounds its requests.
-const APPS_AT_ONCE: usize = 8;
+/// Apps that are worked on at once, so many small ones. Each writes the objects of one rank at once; the target bounds its
+/// requests.
+const APPS_AT_ONCE: usize = 16;
+/// Objects of all of them together, which are held meanwhile; but a few apps have their turn whatever their size.
+const OBJECTS_AT_ONCE: usize = 128;
+const A_FEW: usize = 4;
 /// From so many apps on, the target is asked for a look at all of their objects at once.
 const MANY_APPS: usize = 8;
 /// Completed versions that are stored by one write while a long round goes on.
@@ -332,13 +336,22 @@ impl Engine {
         };
         // Who defines kinds goes first: others may need them.
         let mut queue = focus.iter().filter(defines).chain(focus.iter().filter(|app| !defines(app)));
+        let size = |app: &AppKey| {
+            let objects = self.index.get(app).and_then(|claimed| claimed.objects.as_ref());
+            objects.map_or(1, Vec::len)
+        };
         let mut running = FuturesUnordered::new();
+        let mut held = 0;
         loop {
-            while running.len() < APPS_AT_ONCE && !round.stopped() {
+            let has_room =
+                |apps: usize, held: usize| apps < A_FEW || (apps < APPS_AT_ONCE && held < OBJECTS_AT_ONCE);
+            while has_room(running.len(), held) && !round.stopped() {
                 let Some(app) = queue.next() else { break };
+                held += size(app);
                 running.push(pass.entry(app));
             }
             let Some(app) = running.next().await else { break };
+            held -= size(&app.app);
             if app.steps.hands_over() {
                 deferred.push(app)
             } else {
