@@ -13,7 +13,9 @@ mod objects;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::assign::{AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, Told};
+use crate::assign::{
+    AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, ShareOut, Told,
+};
 use crate::catalog::GuardLimits;
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, HoldCause, PastLoss};
@@ -33,6 +35,8 @@ pub struct Change<'a> {
     pub wanted: &'a Wanted,
     /// The forms in effect.
     pub forms: &'a BTreeMap<AppKey, AppForm>,
+    /// Replicas that placements divide.
+    pub shares: &'a ShareOut,
     /// What clusters reported last.
     pub reports: &'a BTreeMap<ClusterName, &'a Report>,
     /// Clusters that an operator ordered to be emptied, and who did.
@@ -202,11 +206,13 @@ impl Step<'_> {
                 found.push(Violation::AddedUnwanted { cluster, app });
                 continue;
             }
+            let share = self.change.shares.get(&cluster).and_then(|shares| shares.get(&app)).cloned();
             let is_form = |entry: &Entry, form: &AppForm| {
                 // Former names that a spoke has not confirmed may be added.
                 let formerly = form.options.formerly.union(&entry.options.formerly).cloned().collect();
-                let options = Options { formerly, ..form.options.clone() };
-                (entry.bundle, entry.version, &entry.options) == (form.bundle, form.version, &options)
+                let options = Options { formerly, share: share.clone(), ..form.options.clone() };
+                let same_version = entry.version == form.version;
+                (entry.bundle, &entry.options) == (form.bundle, &options) && same_version == share.is_none()
             };
             let form = self.change.forms.get(&app);
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {

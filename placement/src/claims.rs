@@ -132,6 +132,7 @@ mod tests {
                 namespace,
                 prune: true,
                 on_remove: OnRemove::Delete,
+                share: None,
                 formerly: BTreeSet::new(),
                 treatment: Treatment::default(),
             };

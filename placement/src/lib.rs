@@ -21,6 +21,7 @@
 //! | [`expression`] | a CEL expression, values | true, false, or why neither |
 //! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
 
+pub mod aims;
 pub mod assign;
 pub mod catalog;
 pub mod check;

@@ -1,13 +1,13 @@
 //! The entry's one encoding. Deterministic: fields in order of number, lists in order of name.
 
-use nave_placement::assign::{Cause, EncodedEntry, Entry, Options};
+use nave_placement::assign::{Cause, EncodedEntry, Entry, Options, Share};
 use nave_placement::catalog::{CommitId, NamespaceOptions, OnRemove};
 use prost::Message as _;
 
 use crate::convert::{
     ConvertError, app_from_proto, app_to_proto, digest, fingerprints_from_proto, fingerprints_to_proto,
 };
-use crate::treatment::{treatment_from_proto, treatment_to_proto};
+use crate::treatment::{target_from_proto, target_to_proto, treatment_from_proto, treatment_to_proto};
 use crate::v1;
 
 /// Encodes an entry, once and for all.
@@ -63,6 +63,10 @@ fn options_to_proto(options: &Options) -> v1::Options {
         on_remove: on_remove_to_proto(options.on_remove),
         formerly: options.formerly.iter().map(app_to_proto).collect(),
         treatment: treatment_to_proto(&options.treatment),
+        share: options.share.as_ref().map(|share| v1::Share {
+            target: Some(target_to_proto(&share.target)),
+            replicas: share.replicas,
+        }),
     }
 }
 
@@ -78,6 +82,9 @@ fn options_from_proto(options: v1::Options) -> Result<Options, ConvertError> {
         on_remove: on_remove_from_proto(options.on_remove)?,
         formerly: options.formerly.iter().map(app_from_proto).collect::<Result<_, _>>()?,
         treatment: treatment_from_proto(options.treatment)?,
+        share: options
+            .share
+            .map(|share| Share { target: target_from_proto(share.target), replicas: share.replicas }),
     })
 }
 

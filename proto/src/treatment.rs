@@ -101,12 +101,12 @@ pub(crate) fn treatment_from_proto(message: Option<v1::Treatment>) -> Result<Tre
     })
 }
 
-fn target_to_proto(target: &ObjectTarget) -> v1::ObjectTarget {
+pub(crate) fn target_to_proto(target: &ObjectTarget) -> v1::ObjectTarget {
     let ObjectTarget { group, kind, namespace, name } = target.clone();
     v1::ObjectTarget { group, kind, namespace, name }
 }
 
-fn target_from_proto(target: Option<v1::ObjectTarget>) -> ObjectTarget {
+pub(crate) fn target_from_proto(target: Option<v1::ObjectTarget>) -> ObjectTarget {
     let v1::ObjectTarget { group, kind, namespace, name } = target.unwrap_or_default();
     ObjectTarget { group, kind, namespace, name }
 }

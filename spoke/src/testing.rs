@@ -65,6 +65,7 @@ impl Wish {
             namespace: None,
             prune: true,
             on_remove: OnRemove::Delete,
+            share: None,
             formerly: BTreeSet::new(),
             treatment: nave_placement::catalog::Treatment::default(),
         };

@@ -40,6 +40,7 @@ impl Wish {
             namespace: None,
             prune: true,
             on_remove: OnRemove::Delete,
+            share: None,
             formerly: BTreeSet::new(),
             treatment: Treatment::default(),
         };

@@ -64,3 +64,51 @@ async fn what_was_picked_leaves_a_drained_cluster_and_a_silent_one_once_another_
     fleet.start_spoke(second, None, &Target::Directory).unwrap();
     until(&fleet, "the silent one is left once it is heard again", |holders| holders == [third]).await;
 }
+
+#[tokio::test]
+async fn replicas_are_divided_over_the_chosen_clusters_and_divided_anew_with_them() {
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: web}\nspec:\n  replicas: 1\n  \
+                      selector: {matchLabels: {app: web}}\n  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, \
+                      image: example.com/web}]}}\n";
+    let divided = |target: &str| {
+        let rule = documents::placement("web", &["web"], "{selector: {matchLabels: {web: here}}}");
+        rule + &format!("  replicas: {{target: {{kind: Deployment, name: {target}}}, total: 30}}\n")
+    };
+    let files = [
+        ("apps/web.yaml", documents::app("web")),
+        ("apps/manifests/web/web.yaml", deployment.to_owned()),
+        ("web.yaml", divided("web")),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let mut fleet = Fleet::start(Repository::with("catalog", &files).unwrap()).await.unwrap();
+    for (cluster, labels) in CLUSTERS.into_iter().zip([&["web=here"][..], &["web=here"], &[]]) {
+        fleet.join(cluster, labels, &Target::Directory).await.unwrap();
+    }
+    let shares = |fleet: &Fleet| {
+        let share = |cluster: &str| {
+            let files = fleet.files(cluster).unwrap_or_default();
+            let text = files.get("deployment--web--web.yaml")?;
+            let line = text.lines().find(|line| line.trim_start().starts_with("replicas:"))?;
+            line.rsplit(' ').next()?.parse::<u32>().ok()
+        };
+        CLUSTERS.map(share)
+    };
+    let reach = async |fleet: &Fleet, wanted: [Option<u32>; 3]| {
+        wait::until("replicas are divided", LIMIT, async || {
+            let shares = shares(fleet);
+            ensure!(shares == wanted, "{shares:?}, not {wanted:?}\n{}", fleet.tails());
+            Ok(())
+        })
+        .await;
+    };
+    reach(&fleet, [Some(15), Some(15), None]).await;
+    let labelled = fleet.hub(&["cluster", "label", "fra-3", "web=here"]).await.unwrap();
+    assert_eq!(labelled.code, 0, "{}{}", labelled.stdout, labelled.stderr);
+    reach(&fleet, [Some(10), Some(10), Some(10)]).await;
+
+    // What is not there cannot be divided, and that is said.
+    let commit = fleet.catalog.commit_file("web.yaml", &divided("wbe")).unwrap();
+    let waited = fleet.hub(&["wait", "--commit", &commit, "--timeout", "30s"]).await.unwrap();
+    let said = waited.stdout + &waited.stderr;
+    assert!(waited.code == 1 && said.contains("spec.replicas.target is no object of App/web"), "{said}");
+}

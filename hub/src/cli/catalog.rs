@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use clap::{Args, Subcommand};
+use nave_placement::aims;
 use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
 use nave_placement::claims::{Clash, Shared};
 use nave_placement::fleet::{Membership, candidate};
@@ -87,7 +88,8 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
 }
 
-/// Objects that two apps define, on the clusters that the catalog itself names.
+/// Objects that two apps define, on the clusters that the catalog itself names, and those whose replicas are divided and that are not
+/// there.
 fn clashes(catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
     let declared = catalog.objects.keys().filter(|id| id.kind == Kind::Cluster);
     let names = declared.filter_map(|id| ClusterName::new(&id.name).ok());
@@ -102,7 +104,13 @@ fn clashes(catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
         let object = &catalog.app(clash.other.name())?.0.object;
         Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
     };
-    Shared::of(&rendered.forms, objects).clashes(&wanted).into_iter().filter_map(problem).collect()
+    let missed = aims::missed(catalog, &rendered.forms, objects);
+    Shared::of(&rendered.forms, objects)
+        .clashes(&wanted)
+        .into_iter()
+        .filter_map(problem)
+        .chain(missed)
+        .collect()
 }
 
 impl CheckView {

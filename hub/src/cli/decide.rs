@@ -71,7 +71,7 @@ async fn catalog(dir: &Path, path: &str) -> anyhow::Result<Catalog> {
     let tree = directory.tree()?;
     let place = Place { name: CatalogName::root(), directory: path.to_owned() };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
-    Ok(Loader::only_shows().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await)
+    Ok(Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await)
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

@@ -116,7 +116,15 @@ pub fn step(
         true => Cause::Labels,
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
-    let inputs = Inputs { wanted: &wanted, apps: &revision.forms, members: &members, cause: &cause, codec };
+    let shares = decide::share_out(&decisions);
+    let inputs = Inputs {
+        wanted: &wanted,
+        apps: &revision.forms,
+        shares: &shares,
+        members: &members,
+        cause: &cause,
+        codec,
+    };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);

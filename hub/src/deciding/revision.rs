@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use nave_placement::assign::{AppForm, Entry, Options};
 use nave_placement::catalog::{
     self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
-    Spec, Tree,
+    Tree,
 };
 use nave_placement::render::{self, Bundle, MAX_BUNDLE_BYTES, Needs};
 use nave_placement::{AppKey, CatalogName};
@@ -49,16 +49,9 @@ pub struct Loader {
     parsed: HashMap<(Arc<str>, BlobId), Parsed>,
     /// Files parsed since the start: a work counter.
     pub files_parsed: u64,
-    /// Nothing is carried out: what this version only decides is not refused.
-    only_shows: bool,
 }
 
 impl Loader {
-    /// For who shows what would be decided and carries nothing out.
-    pub fn only_shows() -> Self {
-        Self { only_shows: true, ..Self::default() }
-    }
-
     /// The catalog of a commit, with what was good before kept where the commit's text is not.
     pub async fn catalog(
         &mut self,
@@ -98,10 +91,8 @@ impl Loader {
                     continue;
                 }
             };
-            let parsed = (held.contains(&path) || catalog::may_hold_documents(&text)).then(|| {
-                let parsed = catalog::parse_file(&path, &text);
-                Arc::new(if self.only_shows { parsed } else { refuse(parsed) })
-            });
+            let parsed = (held.contains(&path) || catalog::may_hold_documents(&text))
+                .then(|| Arc::new(catalog::parse_file(&path, &text)));
             self.files_parsed += u64::from(parsed.is_some());
             if let Some(parsed) = &parsed {
                 files.insert(path.clone(), parsed.clone());
@@ -132,19 +123,6 @@ impl Loader {
         let found = parsed.documents.iter().find(|d| d.id.as_ref() == Some(id));
         found.and_then(|d| d.object.clone())
     }
-}
-
-/// Refuses what this version decides and does not carry out: its last good form stays, and nobody waits for it.
-fn refuse(mut parsed: ParsedFile) -> ParsedFile {
-    let divides =
-        |object: &mut Arc<Object>| matches!(&object.spec, Spec::Placement(rule) if rule.replicas.is_some());
-    for document in &mut parsed.documents {
-        if let Some(object) = document.object.take_if(divides) {
-            let message = "spec.replicas is not supported by this version of Nave, which does not put shares into manifests yet; remove it (`hub decide` shows what they would be)";
-            parsed.problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
-        }
-    }
-    parsed
 }
 
 type Texts = Vec<(Arc<str>, Result<Arc<[u8]>, String>)>;
@@ -241,36 +219,8 @@ fn options(catalog: &CatalogName, app: &App) -> Options {
         namespace: app.namespace.clone(),
         prune: app.prune,
         on_remove: app.on_remove,
+        share: None,
         formerly: former.collect(),
         treatment: app.treatment.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rule_that_divides_replicas_is_refused_and_its_neighbours_stand() {
-        let rule = |name: &str, more: &str| {
-            format!(
-                "---\napiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec:\n  \
-                 apps: {{names: [web]}}\n  clusters: {{selector: {{}}}}\n{more}"
-            )
-        };
-        let divides = "  replicas: {target: {kind: Deployment, name: web}, total: 30, divide: Even}\n";
-        let picks = "  pick: {count: 1, failover: {unreachable: 5m}}\n";
-        let text = rule("divides", divides) + &rule("picks", picks);
-        let parsed = catalog::parse_file("rules.yaml", text.as_bytes());
-        assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
-        let refused = refuse(parsed);
-        let stands: Vec<bool> = refused.documents.iter().map(|document| document.object.is_some()).collect();
-        assert_eq!(stands, [false, true]);
-        assert!(refused.documents[0].id.is_some(), "it is not taken for removed");
-        let problem = refused.problems[0].to_string();
-        assert!(
-            problem.contains("error: Placement/divides: spec.replicas is not supported by this version"),
-            "{problem}"
-        );
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nave_placement::aims;
 use nave_placement::assign::AppForm;
 use nave_placement::catalog::{CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
@@ -47,7 +48,7 @@ pub struct Picture {
     pub problems: Vec<Problem>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
     pub too_large: BTreeSet<ClusterName>,
-    /// Of these, the objects that two apps of one cluster define.
+    /// Of these, the objects that two apps of one cluster define, and those that are not there to have their replicas divided.
     pub clashes: Vec<Problem>,
     /// Of these, decisions that the checker objects to.
     pub refused: Vec<Problem>,
@@ -457,7 +458,8 @@ impl Deciding {
         Ok(wrote)
     }
 
-    /// Objects that two apps of one cluster define, as problems of the app that does not get them.
+    /// Objects that two apps of one cluster define, as problems of the app that does not get them; and those whose replicas
+    /// are divided and that are not there.
     fn clashes(&mut self, revision: &Revision, wanted: &Wanted) -> Vec<Problem> {
         let objects = &self.objects;
         let shared =
@@ -467,7 +469,8 @@ impl Deciding {
             let object = &effective.object;
             Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
         };
-        let clashes: Vec<Problem> = shared.clashes(wanted).into_iter().filter_map(problem).collect();
+        let mut clashes: Vec<Problem> = shared.clashes(wanted).into_iter().filter_map(problem).collect();
+        clashes.extend(aims::missed(&revision.catalog, &revision.forms, |digest| objects.of(digest)));
         let told = &self.picture.borrow().clashes;
         for problem in clashes.iter().filter(|problem| !told.contains(problem)) {
             warn!(catalog = %self.place.name, "{problem}");

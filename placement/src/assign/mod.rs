@@ -13,8 +13,8 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{CommitId, NamespaceOptions, OnRemove, Treatment};
-use crate::{AppKey, Digest, Digester, Fingerprints};
+use crate::catalog::{CommitId, NamespaceOptions, ObjectTarget, OnRemove, Treatment};
+use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,7 +40,23 @@ pub struct Options {
     /// How its objects are applied and watched over.
     #[serde(flatten)]
     pub treatment: Treatment,
+    /// The cluster's share of replicas that a placement divides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<Share>,
 }
+
+/// How many replicas some objects of an app have on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// Which objects.
+    pub target: ObjectTarget,
+    /// So many.
+    pub replicas: u32,
+}
+
+/// The shares of clusters, by app.
+pub type ShareOut = BTreeMap<ClusterName, BTreeMap<AppKey, Share>>;
 
 /// One app on one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

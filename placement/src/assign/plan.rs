@@ -3,16 +3,19 @@
 //! Two steps, with the guard between them: [`survey`] finds what would be lost, [`assign`] makes the assignments with what the
 //! guard lets go.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Assignment, Cause, EncodedEntry, Entry, Generation, Leaving, Options, PAST, TRAIL, Told};
+use super::{
+    Assignment, Cause, EncodedEntry, Entry, Generation, Leaving, Options, PAST, Share, ShareOut, TRAIL, Told,
+};
 use crate::catalog::CommitId;
 use crate::decide::Wanted;
 use crate::guard::{Counts, Losses, Verdict};
 use crate::render::effective_objects;
 use crate::report::{EntryReason, EntryReport, EntryState, Report};
-use crate::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey};
+use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints, ObjectKey};
 
 /// The form of an app that is in effect: its newest that could be rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,16 @@ pub struct AppForm {
     pub version: Digest,
     /// The commit that gave it this version.
     pub commit: CommitId,
+}
+
+impl AppForm {
+    /// The form on a cluster that has a share of the app's replicas: another share is another version.
+    fn with(&self, share: &Share) -> Self {
+        let share_bytes = super::json(share);
+        let version = Digester::new("nave.share.v1").field(&self.version.0).field(&share_bytes).finish();
+        let options = Options { share: Some(share.clone()), ..self.options.clone() };
+        Self { version, options, ..self.clone() }
+    }
 }
 
 /// A member, as far as the planner looks at it.
@@ -55,6 +68,8 @@ pub struct Inputs<'a> {
     pub wanted: &'a Wanted,
     /// The form of every app that is in effect.
     pub apps: &'a BTreeMap<AppKey, AppForm>,
+    /// Replicas that placements divide.
+    pub shares: &'a ShareOut,
     /// The members that have enrolled.
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// Why entries that are not wanted any more would go.
@@ -129,7 +144,7 @@ struct Next<'a> {
     cluster: &'a ClusterName,
     member: &'a Member<'a>,
     /// Apps that it shall run and that have a form.
-    wanted: BTreeMap<&'a AppKey, &'a AppForm>,
+    wanted: BTreeMap<&'a AppKey, Cow<'a, AppForm>>,
     /// Apps that it shall run, rendered or not.
     named: BTreeSet<&'a AppKey>,
     /// Former names, and the app that each is now.
@@ -140,12 +155,17 @@ impl<'a> Next<'a> {
     fn of(inputs: &'a Inputs<'a>, cluster: &'a ClusterName, member: &'a Member<'a>) -> Self {
         let apps = inputs.wanted.get(cluster).filter(|_| member.emptied_by.is_none());
         let named: BTreeSet<&AppKey> = apps.into_iter().flat_map(|apps| apps.keys()).collect();
-        let wanted: BTreeMap<&AppKey, &AppForm> =
-            named.iter().filter_map(|app| Some((*app, inputs.apps.get(*app)?))).collect();
+        let share = |app: &AppKey| inputs.shares.get(cluster)?.get(app);
+        let form = |app: &&'a AppKey| {
+            let form = inputs.apps.get(*app)?;
+            let form = share(app).map_or(Cow::Borrowed(form), |share| Cow::Owned(form.with(share)));
+            Some((*app, form))
+        };
+        let wanted: BTreeMap<&AppKey, Cow<'_, AppForm>> = named.iter().filter_map(form).collect();
         let told = &member.told.assignment;
         let is_here = |old: &AppKey| told.entries.contains_key(old) || told.leaving.contains_key(old);
-        let former =
-            wanted.iter().flat_map(|(app, form)| form.options.formerly.iter().map(|old| (old, *app)));
+        let forms = named.iter().filter_map(|app| Some((*app, inputs.apps.get(*app)?)));
+        let former = forms.flat_map(|(app, form)| form.options.formerly.iter().map(move |old| (old, app)));
         let renamed = former.filter(|(old, _)| is_here(old) && !named.contains(*old)).collect();
         Self { inputs, cluster, member, wanted, named, renamed }
     }

@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::assign::{Share, ShareOut};
 use crate::catalog::{AppSelection, Catalog, Count, Pick};
 use crate::fleet::Fleet;
 use crate::select::Look;
@@ -179,6 +180,30 @@ pub fn wanted(decisions: &[Decision]) -> Wanted {
         }
     }
     wanted
+}
+
+/// How the replicas of apps are divided: what every cluster has of them. Placements that divide the same app agree on
+/// how; of two that chose one cluster the larger share counts.
+pub fn share_out(decisions: &[Decision]) -> ShareOut {
+    let mut out = ShareOut::new();
+    for decision in decisions {
+        let Some(shares) = &decision.settled.shares else { continue };
+        for cluster in decision.settled.chosen.keys() {
+            let Some(count) = decision.settled.replicas(cluster) else { continue };
+            for app in &decision.apps {
+                let share = Share { target: shares.of.target.clone(), replicas: count };
+                let known = out
+                    .entry(cluster.clone())
+                    .or_default()
+                    .entry(app.clone())
+                    .or_insert_with(|| share.clone());
+                if known.replicas < count {
+                    *known = share;
+                }
+            }
+        }
+    }
+    out
 }
 
 /// The apps of the catalog that a selection means.

@@ -153,3 +153,29 @@ fn ties_are_broken_by_a_number_that_never_changes() {
     assert_ne!(lots[0], lots[1]);
     assert_ne!(lot("web", &"a".parse().expect("a name")), lot("db", &"a".parse().expect("a name")));
 }
+
+#[test]
+fn every_chosen_cluster_has_a_share_of_every_app_and_the_larger_of_two() {
+    let names = [name(1), name(2)];
+    let shares = |replicas: [u32; 2]| {
+        let target = crate::catalog::ObjectTarget { kind: Some("Deployment".into()), ..Default::default() };
+        let total = replicas.iter().sum();
+        let of = crate::catalog::Replicas { target, total, divide: crate::catalog::Divide::Even };
+        Shares { of, by: names.iter().cloned().zip(replicas).collect() }
+    };
+    let app: AppKey = "web".parse().expect("an app");
+    let decision = |placement: &str, shares| Decision {
+        placement: placement.into(),
+        apps: [app.clone()].into(),
+        settled: Settled {
+            chosen: names.iter().map(|name| (name.clone(), Place::default())).collect(),
+            shares,
+            ..Settled::default()
+        },
+    };
+    let none = share_out(&[decision("all", None)]);
+    assert!(none.is_empty());
+    let out = share_out(&[decision("a", Some(shares([3, 1]))), decision("b", Some(shares([2, 2])))]);
+    let counts: Vec<u32> = out.values().map(|shares| shares[&app].replicas).collect();
+    assert_eq!(counts, [3, 2]);
+}

@@ -8,7 +8,7 @@ use super::finish::strip;
 use super::sealed::mark;
 use super::{Bundle, Sealed};
 use crate::ObjectKey;
-use crate::assign::Entry;
+use crate::assign::{Entry, Share};
 use crate::catalog::NamespaceOptions;
 
 /// Whether a kind's objects live in namespaces. Only the cluster knows for kinds that are not built in.
@@ -116,7 +116,21 @@ pub fn resolve_opened(
             push(&mut objects, &mut resolved, manifest, namespace, scopes)?;
         }
     }
+    if let Some(share) = &entry.options.share {
+        objects.iter_mut().filter(|object| share.target.matches(&object.key)).for_each(|o| o.take(share));
+    }
     Ok(objects)
+}
+
+impl Resolved {
+    /// Has so many replicas. What is still encrypted waits for being opened.
+    fn take(&mut self, share: &Share) {
+        let fields = self.object.as_object_mut().filter(|_| self.sealed.is_none());
+        let spec = fields.map(|fields| fields.entry("spec").or_insert_with(|| Value::Object(Map::new())));
+        if let Some(spec) = spec.and_then(Value::as_object_mut) {
+            spec.insert("replicas".into(), share.replicas.into());
+        }
+    }
 }
 
 /// An object of a bundle, or the head of one that is still encrypted.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::Digest;
-use crate::assign::{Entry, Options};
-use crate::catalog::{BlobId, CommitId, NamespaceOptions, OnRemove, Treatment};
+use crate::assign::{Entry, Options, Share};
+use crate::catalog::{BlobId, CommitId, NamespaceOptions, ObjectTarget, OnRemove, Treatment};
 use crate::render::{Bundle, Engine, Resolved, Scope, Scopes, finish, resolve, resolve_opened};
 
 const AGE: &str = "  age: [{recipient: age1x, enc: \"-----BEGIN\"}]\n";
@@ -108,6 +108,7 @@ fn entry() -> Entry {
             namespace: Some(namespace),
             prune: true,
             on_remove: OnRemove::Delete,
+            share: None,
             formerly: BTreeSet::new(),
             treatment: Treatment::default(),
         },
@@ -185,4 +186,20 @@ fn a_secret_in_plain_text_is_a_warning_and_stops_nothing() {
     let text = document("a", "ENC[m]");
     let content = [("a.yaml".into(), Arc::from(text.as_bytes()))].into();
     assert_eq!(plain_secrets(&needs("a.yaml"), &content), []);
+}
+
+#[test]
+fn a_share_is_put_into_what_it_means_and_nothing_else() {
+    let line = |kind: &str, name: &str| {
+        let object = json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": {"replicas": 1}});
+        format!("{object}\n")
+    };
+    let bundle = line("Deployment", "web") + &line("Deployment", "db") + &line("StatefulSet", "web");
+    let mut entry = entry();
+    let target =
+        ObjectTarget { kind: Some("Deployment".into()), name: Some("web".into()), ..ObjectTarget::default() };
+    entry.options.share = Some(Share { target, replicas: 7 });
+    let objects = resolve(bundle.as_bytes(), &entry, &Everything).expect("objects");
+    let counts: Vec<_> = objects.iter().map(|object| object.object["spec"]["replicas"].clone()).collect();
+    assert_eq!(counts, [json!(7), json!(1), json!(1)]);
 }

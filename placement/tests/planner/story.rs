@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use nave_placement::assign::{
-    AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Inputs, Member, Options, Told, assign, survey,
+    AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Inputs, Member, Options, ShareOut, Told, assign,
+    survey,
 };
 use nave_placement::catalog::{CommitId, GuardLimits, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
@@ -59,6 +60,7 @@ pub struct World {
     pub books: Books,
     pub told: BTreeMap<ClusterName, Arc<Told>>,
     pub reports: BTreeMap<ClusterName, Report>,
+    pub shares: ShareOut,
     window: Vec<PastLoss>,
     holds: Vec<Hold>,
     approvals: Vec<Approval>,
@@ -79,6 +81,7 @@ pub struct Made {
     pub window: Vec<PastLoss>,
     pub now_ms: u64,
     pub books: Books,
+    pub shares: ShareOut,
 }
 
 impl Made {
@@ -89,6 +92,7 @@ impl Made {
             next: &self.next,
             wanted: &self.wanted,
             forms: &self.forms,
+            shares: &self.shares,
             reports: &self.reports.iter().map(|(name, report)| (name.clone(), report)).collect(),
             emptied: &self.emptied,
             approvals: &self.approvals,
@@ -263,6 +267,7 @@ impl World {
                 on_remove,
                 formerly,
                 treatment: Treatment::default(),
+                share: None,
             };
             let version = Entry::recipe(bundle, &BTreeMap::new(), &options);
             if self.forms.get(name).is_none_or(|form| form.version != version) {
@@ -309,8 +314,14 @@ impl World {
         let members = previous.iter().map(member).collect();
         let cause = Cause::Revision { commit: CommitId(self.commit.as_str().into()) };
         let books = self.books.clone();
-        let inputs =
-            Inputs { wanted: &wanted, apps: &self.forms, members: &members, cause: &cause, codec: &books };
+        let inputs = Inputs {
+            wanted: &wanted,
+            apps: &self.forms,
+            shares: &self.shares,
+            members: &members,
+            cause: &cause,
+            codec: &books,
+        };
         let survey = survey(&inputs);
         let verdict = judge(&Question {
             losses: &survey.losses,
@@ -328,6 +339,7 @@ impl World {
             previous,
             next,
             wanted,
+            shares: self.shares.clone(),
             forms: self.forms.clone(),
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),

@@ -34,6 +34,17 @@ pub struct Options {
     /// unset: all defaults
     #[prost(message, optional, tag = "5")]
     pub treatment: ::core::option::Option<Treatment>,
+    /// unset: replicas are as the manifests say
+    #[prost(message, optional, tag = "6")]
+    pub share: ::core::option::Option<Share>,
+}
+/// How many replicas some objects have on this cluster.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Share {
+    #[prost(message, optional, tag = "1")]
+    pub target: ::core::option::Option<ObjectTarget>,
+    #[prost(uint32, tag = "2")]
+    pub replicas: u32,
 }
 /// How the app's objects are applied and watched over. The zero of each enum is the default; a value that a receiver does
 /// not know makes the entry unreadable to it, which deletes and changes nothing.

@@ -15,6 +15,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
+        share: None,
         formerly: BTreeSet::new(),
         treatment: nave_placement::catalog::Treatment::default(),
     };

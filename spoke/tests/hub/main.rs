@@ -83,6 +83,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
+        share: None,
         formerly: BTreeSet::new(),
         treatment,
     };

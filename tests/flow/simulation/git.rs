@@ -223,6 +223,7 @@ impl Git {
             namespace: None,
             prune: true,
             on_remove: on_remove(model),
+            share: None,
             formerly: model.formerly.iter().map(|name| key(name)).collect(),
             treatment: Treatment::default(),
         };

@@ -172,6 +172,7 @@ impl Hub {
             next: &next,
             wanted: &decided.wanted,
             forms: &revision.forms,
+            shares: &nave_placement::decide::share_out(&decided.decisions),
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,

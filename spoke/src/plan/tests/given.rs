@@ -34,6 +34,7 @@ pub(super) fn entry(version: &str) -> Entry {
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
+        share: None,
         formerly: BTreeSet::new(),
         treatment: Treatment::default(),
     };
