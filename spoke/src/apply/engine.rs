@@ -342,6 +342,7 @@ impl Engine {
         };
         let mut running = FuturesUnordered::new();
         let mut held = 0;
+        let mut completing = None;
         loop {
             let has_room =
                 |apps: usize, held: usize| apps < A_FEW || (apps < APPS_AT_ONCE && held < OBJECTS_AT_ONCE);
@@ -350,18 +351,36 @@ impl Engine {
                 held += size(app);
                 running.push(pass.entry(app));
             }
-            let Some(app) = running.next().await else { break };
-            held -= size(&app.app);
-            if app.steps.hands_over() {
-                deferred.push(app)
-            } else {
-                done.push(app)
+            if completing.is_none() && round.completed() >= COMPLETED_AT_ONCE {
+                completing = Some(Box::pin(round.complete()));
             }
-            if round.completed() >= COMPLETED_AT_ONCE {
-                unstored.extend(round.complete().await);
+            // All of them share the target's room: whoever is not polled keeps what room it has from the others.
+            let stored = async {
+                match &mut completing {
+                    Some(storing) => storing.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                app = running.next() => {
+                    let Some(app) = app else { break };
+                    held -= size(&app.app);
+                    if app.steps.hands_over() {
+                        deferred.push(app)
+                    } else {
+                        done.push(app)
+                    }
+                }
+                why = stored => {
+                    completing = None;
+                    unstored.extend(why);
+                }
             }
         }
         drop(running);
+        if let Some(storing) = completing {
+            unstored.extend(storing.await);
+        }
         let not_looked_at: Vec<_> = queue.cloned().collect();
         deferred.extend(pass.others(&focus, look, &self.kept.leaving));
         let mut waiting = deferred.into_iter();

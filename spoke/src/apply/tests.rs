@@ -421,3 +421,19 @@ async fn a_look_at_everything_passes_over_the_apps_that_are_known_to_be_at_rest(
     assert_eq!(wish.reconcile(&target).await.writes, 0);
     assert_eq!(target.calls().observe - before, 20);
 }
+
+#[tokio::test]
+async fn a_target_with_little_room_is_no_reason_to_stand_still() {
+    let target = MemoryTarget::new("t");
+    target.dawdle(Some(7));
+    // More than are completed by one write, and more writes at once than there is room for.
+    let apps = (0..600).map(|n| {
+        let objects = [0, 1, 2, 3].map(|object| config_map(&format!("{n}-{object}"), "1"));
+        (format!("app-{n}"), objects)
+    });
+    let wish = apps.fold(Wish::none(), |wish, (name, objects)| wish.app(&name, &objects));
+    let round = tokio::time::timeout(std::time::Duration::from_secs(60), wish.reconcile(&target)).await;
+    let outcome = round.expect("it comes to its end");
+    assert!(outcome.apps.values().all(|report| report.state == EntryState::Healthy));
+    assert_eq!(outcome.apps.len(), 600);
+}

@@ -12,7 +12,7 @@ use nave_placement::fleet::Facts;
 use nave_placement::render::{Resolved, Scope, Scopes};
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
@@ -24,6 +24,9 @@ use crate::pause::Pauses;
 use crate::plan::{ClaimedObject, Terms, digest};
 
 mod owned;
+
+/// Answers that are on their way at once while it dawdles.
+const ROOM: usize = 4;
 
 /// An object in memory.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +108,7 @@ struct State {
 pub struct MemoryTarget {
     uid: String,
     state: Mutex<State>,
+    room: Semaphore,
     changes: watch::Sender<u64>,
     /// Questions get no answer while this is set.
     silent: watch::Sender<bool>,
@@ -114,7 +118,7 @@ impl MemoryTarget {
     /// An empty one.
     pub fn new(uid: impl Into<String>) -> Self {
         let (changes, silent) = (watch::Sender::new(0), watch::Sender::new(false));
-        Self { uid: uid.into(), state: Mutex::default(), changes, silent }
+        Self { uid: uid.into(), state: Mutex::default(), room: Semaphore::new(ROOM), changes, silent }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,13 +136,16 @@ impl MemoryTarget {
         self.tell(|changed| changed.objects.extend([key.clone()]));
     }
 
-    /// From now on answers to looks and writes of objects come in an order that chance decides; `None` ends it.
+    /// From now on answers come in an order that chance decides, a few at once, as a server with little room gives them;
+    /// `None` ends it.
     pub fn dawdle(&self, seed: Option<u64>) {
         self.state().dawdle = seed.map(Rng::with_seed);
     }
 
     async fn take_time(&self) {
-        let turns = self.state().dawdle.as_mut().map_or(0, |rng| rng.u32(0..4));
+        let Some(turns) = self.state().dawdle.as_mut().map(|rng| rng.u32(0..4)) else { return };
+        // It is never closed.
+        let _room = self.room.acquire().await;
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
@@ -409,6 +416,7 @@ impl Target for MemoryTarget {
     }
 
     async fn store_inventory(&self, app: &AppKey, inventory: &Inventory) -> Result<(), TargetError> {
+        self.take_time().await;
         let mut state = self.state();
         state.calls.inventory_writes += 1;
         state.reached()?;
