@@ -17,6 +17,7 @@ use crate::assign::{AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generatio
 use crate::catalog::GuardLimits;
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, HoldCause, PastLoss};
+use crate::overrides::Shapes;
 use crate::report::Report;
 use crate::{AppKey, ClusterName};
 
@@ -31,8 +32,8 @@ pub struct Change<'a> {
     pub next: &'a BTreeMap<ClusterName, Told>,
     /// What every cluster shall run.
     pub wanted: &'a Wanted,
-    /// The forms in effect.
-    pub forms: &'a BTreeMap<AppKey, AppForm>,
+    /// The forms in effect, by cluster.
+    pub forms: &'a Shapes,
     /// What clusters reported last.
     pub reports: &'a BTreeMap<ClusterName, &'a Report>,
     /// Clusters that an operator ordered to be emptied, and who did.
@@ -152,7 +153,7 @@ impl Step<'_> {
         for app in &self.wanted {
             let there = self.next.assignment.entries.contains_key(*app);
             let ran = self.previous.assignment.entries.contains_key(*app);
-            if !there && (ran || self.change.forms.contains_key(*app)) {
+            if !there && (ran || self.change.forms.get(app, self.cluster).is_some()) {
                 found.push(Violation::WantedMissing { cluster: self.cluster.clone(), app: (*app).clone() });
             }
         }
@@ -206,9 +207,10 @@ impl Step<'_> {
                 // Former names that a spoke has not confirmed may be added.
                 let formerly = form.options.formerly.union(&entry.options.formerly).cloned().collect();
                 let options = Options { formerly, ..form.options.clone() };
-                (entry.bundle, entry.version, &entry.options) == (form.bundle, form.version, &options)
+                (entry.bundle, entry.version, &entry.options, &entry.values)
+                    == (form.bundle, form.version, &options, &form.values)
             };
-            let form = self.change.forms.get(&app);
+            let form = self.change.forms.get(&app, self.cluster);
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {
                 found.push(Violation::NotTheForm { cluster, app });
             }

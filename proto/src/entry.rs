@@ -63,6 +63,7 @@ fn options_to_proto(options: &Options) -> v1::Options {
         on_remove: on_remove_to_proto(options.on_remove),
         formerly: options.formerly.iter().map(app_to_proto).collect(),
         treatment: treatment_to_proto(&options.treatment),
+        substitute: options.substitute,
     }
 }
 
@@ -78,6 +79,7 @@ fn options_from_proto(options: v1::Options) -> Result<Options, ConvertError> {
         on_remove: on_remove_from_proto(options.on_remove)?,
         formerly: options.formerly.iter().map(app_from_proto).collect::<Result<_, _>>()?,
         treatment: treatment_from_proto(options.treatment)?,
+        substitute: options.substitute,
     })
 }
 

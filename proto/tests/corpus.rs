@@ -45,6 +45,7 @@ fn entry() -> v1::Entry {
             on_remove: v1::OnRemove::Delete.into(),
             formerly: vec![former],
             treatment: None,
+            substitute: false,
         }),
         objects: 3,
         drops: 1,

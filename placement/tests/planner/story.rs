@@ -12,6 +12,7 @@ use nave_placement::assign::{
 use nave_placement::catalog::{CommitId, GuardLimits, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Approval, Hold, PastLoss, Question, judge};
+use nave_placement::overrides::Shapes;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey, check};
 
@@ -71,7 +72,7 @@ pub struct Made {
     pub previous: BTreeMap<ClusterName, Arc<Told>>,
     pub next: BTreeMap<ClusterName, Told>,
     pub wanted: Wanted,
-    pub forms: BTreeMap<AppKey, AppForm>,
+    pub forms: Shapes,
     pub reports: BTreeMap<ClusterName, Report>,
     pub emptied: BTreeMap<ClusterName, String>,
     pub approvals: Vec<Approval>,
@@ -262,11 +263,13 @@ impl World {
                 prune: true,
                 on_remove,
                 formerly,
+                substitute: false,
                 treatment: Treatment::default(),
             };
             let version = Entry::recipe(bundle, &BTreeMap::new(), &options);
             if self.forms.get(name).is_none_or(|form| form.version != version) {
-                let form = AppForm { bundle, options, version, commit: commit.clone() };
+                let form =
+                    AppForm { bundle, options, version, commit: commit.clone(), values: BTreeMap::new() };
                 self.forms.insert(name.clone(), form);
             }
         }
@@ -309,8 +312,9 @@ impl World {
         let members = previous.iter().map(member).collect();
         let cause = Cause::Revision { commit: CommitId(self.commit.as_str().into()) };
         let books = self.books.clone();
+        let forms: Shapes = self.forms.clone().into_iter().collect();
         let inputs =
-            Inputs { wanted: &wanted, apps: &self.forms, members: &members, cause: &cause, codec: &books };
+            Inputs { wanted: &wanted, apps: &forms, members: &members, cause: &cause, codec: &books };
         let survey = survey(&inputs);
         let verdict = judge(&Question {
             losses: &survey.losses,
@@ -328,7 +332,7 @@ impl World {
             previous,
             next,
             wanted,
-            forms: self.forms.clone(),
+            forms,
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),
             approvals: self.approvals.clone(),

@@ -16,6 +16,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment: nave_placement::catalog::Treatment::default(),
     };
     encode_entry(&Entry {

@@ -84,6 +84,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment,
     };
     let entry = Entry {

@@ -35,6 +35,7 @@ pub(super) fn entry(version: &str) -> Entry {
         prune: true,
         on_remove: OnRemove::Delete,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment: Treatment::default(),
     };
     Entry {
