@@ -311,10 +311,12 @@ impl Group<'_, '_> {
         let count = match pick.count {
             None => usize::MAX,
             Some(Count::Clusters(count)) => count as usize,
-            // Who is a candidate and does not fit is not told here, so a share has a lower bound alone.
+            // Who is a candidate and does not fit is not told here, so a share has a lower bound alone; where others may have
+            // taken what is free, not even that.
             Some(Count::Share(percent)) => {
                 let least = percent.ceil_of(places + open.len());
                 if places < least
+                    && pick.fits.is_empty()
                     && pick.spread.is_empty()
                     && pick.min == 0
                     && let Some(open) = open.first()

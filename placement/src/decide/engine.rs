@@ -207,15 +207,21 @@ impl Engine {
             std::mem::take(&mut self.dirty).into_iter().filter_map(|at| self.rules[at].take()).collect();
         ordered.sort_by(|a, b| a.name.cmp(&b.name));
         let mut buffers = Buffers::default();
+        let mut again = Vec::new();
         for mut rule in ordered {
             let due = rule.due_ms;
             if self.evaluate(&mut rule, moment, &mut settling.taken, &mut buffers) {
                 settling.changed.insert(rule.name.clone());
+                // A stand-in may be healthy already, where another rule runs the app: nothing would tell.
+                let at = self.by_name.get(&rule.name).filter(|_| rule.has_stand_ins());
+                again.extend(at.copied());
             }
             self.put_back(rule, due);
         }
+        let now = (!again.is_empty()).then_some(moment.now_ms);
+        self.dirty.extend(again);
         settling.taken.iter().for_each(|(name, taken)| self.index.take(name, taken));
-        settling.due_ms = self.timed.first().map(|(due, _)| *due);
+        settling.due_ms = now.or(self.timed.first().map(|(due, _)| *due));
         settling.open = !self.open.is_empty();
         settling
     }

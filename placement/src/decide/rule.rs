@@ -82,6 +82,11 @@ impl Rule {
         }
     }
 
+    /// Whether a cluster stands in for another.
+    pub fn has_stand_ins(&self) -> bool {
+        self.settled.chosen.values().any(|place| place.stands_in.is_some())
+    }
+
     /// What is settled.
     pub fn settled(&self, index: &Index) -> Settled {
         match self.pick {
