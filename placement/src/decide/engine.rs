@@ -65,6 +65,8 @@ pub struct Engine {
     dirty: BTreeSet<usize>,
     /// Rules that do not pick, and a cluster that they have to look at.
     pairs: Vec<(usize, u32)>,
+    /// What rules had settled that do not pick any more, until they are settled themselves: the rule may change once more.
+    unsettled: BTreeMap<usize, Settled>,
     /// By cluster, how many rules picked it.
     load: Vec<u64>,
     /// Decisions that are new without having been settled: rules that are gone.
@@ -103,6 +105,9 @@ impl Engine {
             None => self.rules.iter().position(Option::is_none).unwrap_or(self.rules.len()),
         };
         let previous = known.map_or(previous, |(_, settled)| settled);
+        if placement.pick.is_none() && !previous.is_plain() {
+            self.unsettled.insert(at, previous.clone());
+        }
         let rule = Rule::new(name, placement, apps, previous, &mut self.index);
         if at == self.rules.len() {
             self.rules.push(None);
@@ -152,7 +157,8 @@ impl Engine {
         if rule.pick.is_some() {
             carry(&mut self.load, &rule.chosen, false);
         }
-        Some((at, rule.settled(&self.index)))
+        let settled = self.unsettled.remove(&at).unwrap_or_else(|| rule.settled(&self.index));
+        Some((at, settled))
     }
 
     /// A cluster is new, has changed, or is gone.
@@ -218,6 +224,7 @@ impl Engine {
             }
             self.put_back(rule, due);
         }
+        self.unsettled.clear();
         let now = (!again.is_empty()).then_some(moment.now_ms);
         self.dirty.extend(again);
         settling.taken.iter().for_each(|(name, taken)| self.index.take(name, taken));

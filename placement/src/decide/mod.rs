@@ -74,6 +74,14 @@ pub struct Settled {
 }
 
 impl Settled {
+    /// Whether it says no more than which clusters were chosen.
+    fn is_plain(&self) -> bool {
+        let stands_in = |place: &Place| place.stands_in.is_some();
+        self.numbers == Some(Numbers::default())
+            && self.shares.is_none()
+            && !self.chosen.values().any(stands_in)
+    }
+
     /// The clusters that do not stand in for another.
     pub fn places(&self) -> impl Iterator<Item = &ClusterName> {
         self.chosen.iter().filter(|(_, place)| place.stands_in.is_none()).map(|(name, _)| name)
