@@ -1,7 +1,9 @@
-//! `hub catalog check`: what the hub would say of a catalog, before it is pushed.
+//! `hub catalog check`: what the hub would say of a catalog, before it is pushed; `schema` and `explain` are its reference.
 //!
 //! In: a directory. Out: every problem as `FILE:LINE:COLUMN: error: …`, and a summary; exit code 1 with an error.
 //! Never: asks the hub, needs Git or a network.
+
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -42,6 +44,12 @@ enum Order {
         #[command(flatten)]
         format: Format,
     },
+    /// Print the JSON Schema of the catalog's kinds, for editors and CI
+    #[command(after_help = "Example: hub catalog schema > nave.schema.json")]
+    Schema(schema::Schema),
+    /// Tell what a field of the catalog says, as kubectl explain does
+    #[command(after_help = "Example: hub catalog explain Placement.spec.pick")]
+    Explain(schema::Explain),
 }
 
 /// What was found.
@@ -58,9 +66,13 @@ struct CheckView {
     problems: Vec<Problem>,
 }
 
-/// Checks.
+/// Does it.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
-    let Order::Check { dir, path, format } = arguments.order;
+    let (dir, path, format) = match arguments.order {
+        Order::Check { dir, path, format } => (dir, path, format),
+        Order::Schema(arguments) => return schema::schema(&arguments),
+        Order::Explain(arguments) => return schema::explain(&arguments),
+    };
     let view = check(dir, &path).await?;
     Document::of(&view)?.print::<CheckView>(format.output)?;
     Ok(if view.is_good() { Outcome::Done } else { Outcome::Failed })

@@ -108,8 +108,10 @@ enum Command {
     AcceptRestore(restore::Arguments),
     /// Show or verify the audit log
     Audit(audit::Arguments),
-    /// Check a catalog before it is pushed
+    /// Check a catalog before it is pushed; its schema, and what its fields say
     Catalog(catalog::Arguments),
+    /// Tell what a field of the catalog says: hub catalog explain, in short
+    Explain(catalog::schema::Explain),
     /// Tell what placements choose for a given fleet, and why
     Decide(decide::Arguments),
     /// Judge the health of objects in a file, as a spoke would
@@ -157,6 +159,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
+        Command::Explain(arguments) => catalog::schema::explain(&arguments),
         Command::Decide(arguments) => decide::run(arguments).await,
         Command::Health(arguments) => health::run(&arguments),
         Command::Failpoints => failpoints::run(),

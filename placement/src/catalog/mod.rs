@@ -16,6 +16,7 @@ mod pick;
 mod place;
 mod problems;
 mod references;
+pub mod schema;
 pub mod suggest;
 mod treat;
 mod treatment;

@@ -19,8 +19,9 @@ use super::{API_VERSION, Kind, MAX_FILE_BYTES, Object, ObjectId, Origin};
 /// The group of our API, with the separator.
 const GROUP: &str = "nave.dev/";
 /// Kinds of the design that this version does not have.
-const LATER_KINDS: [&str; 3] = ["Override", "Rollout", "Catalog"];
-const KINDS: [Kind; 5] = [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Placement];
+pub(super) const LATER_KINDS: [&str; 3] = ["Override", "Rollout", "Catalog"];
+pub(super) const KINDS: [Kind; 5] =
+    [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Placement];
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,134 @@
+//! The fields of `App`.
+
+use super::common::{NAME, TARGET};
+use super::{Fields, Form, Needs, Rule, Shape, around};
+
+pub(super) const APP: Rule = Rule::new(
+    "App",
+    Shape::Object(&APP_DOCUMENT),
+    "A deployable unit: where its manifests come from, and how they are treated.",
+);
+
+const APP_DOCUMENT: Fields = Fields { rules: &APP_FIELDS, needs: Needs::Nothing };
+const APP_FIELDS: [Rule; 4] = around("App", SPEC);
+
+const SPEC: Rule = Rule::new("spec", Shape::Object(&SPEC_FIELDS), "What is deployed, and how.").required();
+
+const SPEC_FIELDS: Fields = Fields { rules: &[
+        Rule::new("source", Shape::Object(&SOURCE), "Where its manifests come from.").required(),
+        Rule::new(
+            "namespace",
+            Shape::Object(&NAMESPACE),
+            "The namespace of namespaced objects that name none.",
+        ),
+        Rule::new(
+            "serviceAccount",
+            Shape::Text(Form::ServiceAccount),
+            "The service account as which it is applied: NAME in its namespace, or NAMESPACE/NAME.",
+        ),
+        Rule::new("mode", Shape::Choice(&["Apply", "Observe"]), "Observe: compare and report, never write.")
+            .or("\"Apply\""),
+        Rule::new("formerly", Shape::List(&NAME), "Names that it had before; what they own is handed over."),
+        Rule::new(
+            "adopt",
+            Shape::Choice(&["Never", "IfEqual", "Always"]),
+            "Whether objects that exist and are not ours become ours; IfEqual: if applying would change nothing.",
+        )
+        .or("\"IfEqual\""),
+        Rule::new(
+            "onImmutable",
+            Shape::Choice(&["Fail", "Recreate"]),
+            "Where a field cannot be changed: name it, or delete the object and make it anew.",
+        )
+        .or("\"Fail\""),
+        Rule::new("prune", Shape::Flag, "Objects that left the app are deleted.").or("true"),
+        Rule::new(
+            "onRemove",
+            Shape::Choice(&["Delete", "Orphan"]),
+            "What happens to its objects when the app leaves a cluster; Orphan: they stay, and are ours no longer.",
+        )
+        .or("\"Delete\""),
+        Rule::new(
+            "conflicts",
+            Shape::Choice(&["Fail", "Force", "Yield"]),
+            "Fields that another manager owns and we never owned: name them, take them, or leave them.",
+        )
+        .or("\"Fail\""),
+        Rule::new(
+            "drift",
+            Shape::Choice(&["Correct", "Report"]),
+            "Foreign changes of fields that are ours: put them back, or only tell of them.",
+        )
+        .or("\"Correct\""),
+        Rule::new(
+            "ignore",
+            Shape::List(&Shape::Object(&IGNORE)),
+            "Fields that are left to others: written when the object is made, and no drift.",
+        ),
+        Rule::new(
+            "health",
+            Shape::List(&Shape::Object(&HEALTH)),
+            "How objects are judged whose kinds say it in their own way; the first rule that matches decides.",
+        ),
+        Rule::new(
+            "timeout",
+            Shape::Text(Form::Duration),
+            "From apply until it counts as failed; 7d at most.",
+        )
+        .or("\"10m\""),
+    ], needs: Needs::Nothing };
+
+const SOURCE: Fields = Fields {
+    rules: &[Rule::new(
+        "path",
+        Shape::Text(Form::Path),
+        "A directory or a file of this repository, relative to this file.",
+    )
+    .required()],
+    needs: Needs::Nothing,
+};
+
+const NAMESPACE: Fields = Fields {
+    rules: &[
+        Rule::new("name", Shape::Text(Form::Namespace), "Its name.").required(),
+        Rule::new("labels", Shape::Labels, "Labels of the namespace, where Nave creates it."),
+        Rule::new("create", Shape::Flag, "Whether it is created when it is absent.").or("true"),
+        Rule::new(
+            "force",
+            Shape::Flag,
+            "Whether it is put on all namespaced objects, also those that name another.",
+        )
+        .or("false"),
+    ],
+    needs: Needs::Nothing,
+};
+
+const IGNORE: Fields = Fields {
+    rules: &[
+        Rule::new("target", Shape::Object(&TARGET), "Of which objects.").required(),
+        Rule::new(
+            "fields",
+            Shape::List(&Shape::Text(Form::Pointer)),
+            "The fields as JSON pointers, e.g. /spec/replicas.",
+        )
+        .required(),
+    ],
+    needs: Needs::Nothing,
+};
+
+const HEALTH: Fields = Fields {
+    rules: &[
+        Rule::new("target", Shape::Object(&TARGET), "Of which objects.").required(),
+        Rule::new(
+            "healthy",
+            Shape::Text(Form::Cel),
+            "True: it is healthy. Otherwise, unless it has failed, it is on its way. CEL over object.",
+        ),
+        Rule::new(
+            "failed",
+            Shape::Text(Form::Cel),
+            "True: it has failed, whatever healthy says. CEL over object.",
+        ),
+    ],
+    needs: Needs::Some(&["healthy", "failed"]),
+};

@@ -1,0 +1,84 @@
+//! Forms of text: what people call them, and the pattern that an editor can check.
+
+/// A form of text. The parser knows more than a pattern can say: whether an expression holds together, for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Any.
+    Any,
+    /// A name: a DNS-1123 subdomain.
+    Name,
+    /// The name of a namespace: a DNS-1123 label.
+    Namespace,
+    /// The key of a label or of a taint.
+    LabelKey,
+    /// The value of a label or of a taint.
+    LabelValue,
+    /// A path, relative to the file that it stands in.
+    Path,
+    /// An expression in CEL.
+    Cel,
+    /// A JSON pointer.
+    Pointer,
+    /// A duration.
+    Duration,
+    /// A percentage.
+    Percent,
+    /// One thing of a cluster: a label, or a fact.
+    Look,
+    /// A service account.
+    ServiceAccount,
+    /// A time zone.
+    TimeZone,
+}
+
+/// An amount of a resource.
+pub(super) const AMOUNT: &str = r"^([0-9]+\.?[0-9]*|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|m|k|M|G|T|P|E)?$";
+
+impl Form {
+    /// What people call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "string",
+            Self::Name => "name",
+            Self::Namespace => "namespace",
+            Self::LabelKey => "label key",
+            Self::LabelValue => "label value",
+            Self::Path => "path",
+            Self::Cel => "CEL expression",
+            Self::Pointer => "JSON pointer",
+            Self::Duration => "duration",
+            Self::Percent => "percentage",
+            Self::Look => "label or fact",
+            Self::ServiceAccount => "service account",
+            Self::TimeZone => "time zone",
+        }
+    }
+
+    /// A pattern that all such text has, in the regular expressions of JSON Schema.
+    pub(super) fn pattern(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Any | Self::Cel => return None,
+            Self::Name => r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+            Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            Self::LabelKey => "^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+            Self::LabelValue => "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
+            Self::Path => r"^[^/\\][^\\]*$",
+            Self::Pointer => "^/.",
+            Self::Duration => "^([0-9]+(ms|s|m|h|d))+$",
+            Self::Percent => "^0*([0-9]|[1-9][0-9]|100)%$",
+            Self::Look => r"^(labels|facts)[.\[].",
+            Self::ServiceAccount => "^([a-z0-9.-]+/)?[a-z0-9.-]+$",
+            Self::TimeZone => "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z][A-Za-z0-9_+-]*){0,2}$",
+        })
+    }
+
+    /// The most characters that it has.
+    pub(super) fn longest(self) -> Option<u32> {
+        match self {
+            Self::Name => Some(253),
+            Self::Namespace | Self::LabelValue => Some(63),
+            Self::TimeZone => Some(64),
+            _ => None,
+        }
+    }
+}
