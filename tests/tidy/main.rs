@@ -1,5 +1,6 @@
 //! The rules of this repository that no other tool checks. Each is a test; a breach is shown as `file:line: why`.
 
+mod samples;
 mod tree;
 
 use std::fs;
