@@ -211,6 +211,7 @@ pub async fn serve(
         members: members.clone(),
         sessions: sessions.clone(),
         repository: repository.clone(),
+        bundles: bundles.clone(),
         catalog: options.catalog.to_string(),
         observations: observations.clone(),
         poke: poke.clone(),

@@ -19,6 +19,7 @@ use crate::assign::{
 use crate::catalog::GuardLimits;
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, HoldCause, PastLoss};
+use crate::overrides::Shapes;
 use crate::report::Report;
 use crate::{AppKey, ClusterName};
 
@@ -33,8 +34,8 @@ pub struct Change<'a> {
     pub next: &'a BTreeMap<ClusterName, Told>,
     /// What every cluster shall run.
     pub wanted: &'a Wanted,
-    /// The forms in effect.
-    pub forms: &'a BTreeMap<AppKey, AppForm>,
+    /// The forms in effect, by cluster.
+    pub forms: &'a Shapes,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
     /// What clusters reported last.
@@ -156,7 +157,7 @@ impl Step<'_> {
         for app in &self.wanted {
             let there = self.next.assignment.entries.contains_key(*app);
             let ran = self.previous.assignment.entries.contains_key(*app);
-            if !there && (ran || self.change.forms.contains_key(*app)) {
+            if !there && (ran || self.change.forms.get(app, self.cluster).is_some()) {
                 found.push(Violation::WantedMissing { cluster: self.cluster.clone(), app: (*app).clone() });
             }
         }
@@ -212,9 +213,10 @@ impl Step<'_> {
                 let formerly = form.options.formerly.union(&entry.options.formerly).cloned().collect();
                 let options = Options { formerly, share: share.clone(), ..form.options.clone() };
                 let same_version = entry.version == form.version;
-                (entry.bundle, &entry.options) == (form.bundle, &options) && same_version == share.is_none()
+                (entry.bundle, &entry.options, &entry.values) == (form.bundle, &options, &form.values)
+                    && same_version == share.is_none()
             };
-            let form = self.change.forms.get(&app);
+            let form = self.change.forms.get(&app, self.cluster);
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {
                 found.push(Violation::NotTheForm { cluster, app });
             }

@@ -7,14 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::assign::AppForm;
 use crate::decide::Wanted;
+use crate::overrides::template::Values;
+use crate::overrides::{Forms, Shapes};
 use crate::render::effective_objects;
 use crate::{AppKey, ClusterName, Digest, ObjectKey};
 
-/// Objects that more than one app defines, with these apps. Made once per revision: it looks at every object.
+/// Objects that more than one app defines, with the bundles of these apps that have them. Made once per revision: it looks at
+/// every object. A name with a `${…}` in it is compared as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shared(BTreeMap<ObjectKey, BTreeSet<AppKey>>);
+pub struct Shared(BTreeMap<ObjectKey, Definers>);
+
+/// Apps, each with the bundles in which it defines an object.
+type Definers = BTreeMap<AppKey, BTreeSet<Digest>>;
 
 /// Two apps that define the same objects and meet on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,21 +37,19 @@ pub struct Clash {
 impl Shared {
     /// Looks for objects with more than one app. A namespace that apps only live in is no clash; an app whose bundle is not
     /// at hand is passed over.
-    pub fn of(
-        forms: &BTreeMap<AppKey, AppForm>,
-        objects: impl Fn(&Digest) -> Option<Arc<BTreeSet<ObjectKey>>>,
-    ) -> Self {
-        let mut apps: BTreeMap<ObjectKey, BTreeSet<AppKey>> = BTreeMap::new();
+    pub fn of(forms: &Forms, objects: impl Fn(&Digest) -> Option<Arc<BTreeSet<ObjectKey>>>) -> Self {
+        let mut apps: BTreeMap<ObjectKey, Definers> = BTreeMap::new();
+        let forms = forms.iter().flat_map(|(app, variants)| variants.values().map(move |form| (app, form)));
         for (app, form) in forms {
             let Some(bundle) = objects(&form.bundle) else { continue };
             let created = form.options.namespace.as_ref().filter(|n| n.create).map(|n| n.name.as_str());
-            for key in effective_objects(&bundle, &form.options) {
+            for key in effective_objects(&bundle, &form.options, &Values::new()) {
                 let is_home = key.group.is_empty()
                     && key.kind == "Namespace"
                     && created == Some(key.name.as_str())
                     && !bundle.contains(&key);
                 if !is_home {
-                    apps.entry(key).or_default().insert(app.clone());
+                    apps.entry(key).or_default().entry(app.clone()).or_default().insert(form.bundle);
                 }
             }
         }
@@ -55,24 +58,40 @@ impl Shared {
     }
 
     /// The pairs that meet on a cluster.
-    pub fn clashes(&self, wanted: &Wanted) -> Vec<Clash> {
-        let mut pairs: BTreeMap<(&AppKey, &AppKey), BTreeSet<ObjectKey>> = BTreeMap::new();
+    pub fn clashes(&self, wanted: &Wanted, shapes: &Shapes) -> Vec<Clash> {
+        type Bundles<'a> = (&'a BTreeSet<Digest>, &'a BTreeSet<Digest>);
+        let mut pairs: BTreeMap<(&AppKey, &AppKey, Bundles<'_>), BTreeSet<ObjectKey>> = BTreeMap::new();
         for (key, apps) in &self.0 {
             let mut apps = apps.iter();
-            while let Some(holder) = apps.next() {
-                for other in apps.clone() {
-                    pairs.entry((holder, other)).or_default().insert(key.clone());
+            while let Some((holder, held)) = apps.next() {
+                for (other, defined) in apps.clone() {
+                    pairs.entry((holder, other, (held, defined))).or_default().insert(key.clone());
                 }
             }
         }
-        let clash = |((holder, other), objects): ((&AppKey, &AppKey), BTreeSet<ObjectKey>)| {
-            let meets =
-                wanted.iter().filter(|(_, apps)| apps.contains_key(holder) && apps.contains_key(other));
+        let mut clashes: Vec<Clash> = Vec::new();
+        for ((holder, other, (held, defined)), objects) in pairs {
+            let has = |app: &AppKey, cluster: &ClusterName, bundles: &BTreeSet<Digest>| {
+                shapes.get(app, cluster).is_some_and(|form| bundles.contains(&form.bundle))
+            };
+            let meets = wanted.iter().filter(|(cluster, apps)| {
+                apps.contains_key(holder)
+                    && apps.contains_key(other)
+                    && has(holder, cluster, held)
+                    && has(other, cluster, defined)
+            });
             let clusters: BTreeSet<ClusterName> = meets.map(|(cluster, _)| cluster.clone()).collect();
-            let clash = Clash { holder: holder.clone(), other: other.clone(), objects, clusters };
-            (!clash.clusters.is_empty()).then_some(clash)
-        };
-        pairs.into_iter().filter_map(clash).collect()
+            match clashes.last_mut() {
+                _ if clusters.is_empty() => {}
+                // Objects of other variants of the same two apps.
+                Some(clash) if (&clash.holder, &clash.other) == (holder, other) => {
+                    clash.objects.extend(objects);
+                    clash.clusters.extend(clusters);
+                }
+                _ => clashes.push(Clash { holder: holder.clone(), other: other.clone(), objects, clusters }),
+            }
+        }
+        clashes
     }
 }
 
@@ -103,6 +122,7 @@ mod tests {
     use super::*;
     use crate::assign::Options;
     use crate::catalog::{CommitId, NamespaceOptions, OnRemove, Treatment};
+    use crate::overrides::{Form, Variant};
 
     fn app(name: &str) -> AppKey {
         name.parse().expect("valid")
@@ -115,7 +135,7 @@ mod tests {
 
     /// Apps as `NAME[@NAMESPACE]: Kind/name …`, clusters as `NAME: app …`.
     fn found(apps: &[&str], clusters: &[&str]) -> Vec<String> {
-        let mut forms = BTreeMap::new();
+        let mut forms = Forms::new();
         let mut bundles: BTreeMap<Digest, Arc<BTreeSet<ObjectKey>>> = BTreeMap::new();
         for line in apps {
             let (name, objects) = line.split_once(": ").expect("NAME: objects");
@@ -134,10 +154,20 @@ mod tests {
                 on_remove: OnRemove::Delete,
                 share: None,
                 formerly: BTreeSet::new(),
+                substitute: false,
                 treatment: Treatment::default(),
             };
-            let form = AppForm { bundle, options, version: bundle, commit: CommitId("c".into()) };
-            forms.insert(app(name), form);
+            let commit = CommitId("c".into());
+            let form = Form {
+                bundle,
+                options,
+                source: bundle,
+                version: bundle,
+                commit,
+                uses: Default::default(),
+                is_stale: false,
+            };
+            forms.insert(app(name), BTreeMap::from([(Variant::default(), form)]));
         }
         let mut wanted = Wanted::new();
         for line in clusters {
@@ -146,7 +176,11 @@ mod tests {
             wanted.insert(name.parse().expect("valid"), apps);
         }
         let shared = Shared::of(&forms, |digest| bundles.get(digest).cloned());
-        shared.clashes(&wanted).iter().map(ToString::to_string).collect()
+        let shape = |(app, variants): (&AppKey, &BTreeMap<Variant, Form>)| {
+            let form = &variants[&Variant::default()];
+            (app.clone(), form.with(Values::new(), form.commit.clone()))
+        };
+        shared.clashes(&wanted, &forms.iter().map(shape).collect()).iter().map(ToString::to_string).collect()
     }
 
     #[test]

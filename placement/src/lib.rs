@@ -13,6 +13,7 @@
 //! | [`select`] | selectors, conditions, taints, a cluster | whether it matches, and which term did not |
 //! | [`decide`] | catalog, fleet, what was decided before | [`decide::Decision`]s with reasons |
 //! | [`render`] | an app's files | [`render::Needs`], then a [`render::Bundle`]; on the spoke, objects |
+//! | [`overrides`] | catalog, fleet, forms | what differs from cluster to cluster of one app |
 //! | [`claims`] | forms, what is wanted | objects that two apps of a cluster define |
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
@@ -36,6 +37,7 @@ pub mod fleet;
 pub mod guard;
 mod names;
 pub mod offline;
+pub mod overrides;
 pub mod render;
 pub mod report;
 pub mod select;

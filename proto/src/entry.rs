@@ -67,6 +67,7 @@ fn options_to_proto(options: &Options) -> v1::Options {
             target: Some(target_to_proto(&share.target)),
             replicas: share.replicas,
         }),
+        substitute: options.substitute,
     }
 }
 
@@ -85,6 +86,7 @@ fn options_from_proto(options: v1::Options) -> Result<Options, ConvertError> {
         share: options
             .share
             .map(|share| Share { target: target_from_proto(share.target), replicas: share.replicas }),
+        substitute: options.substitute,
     })
 }
 

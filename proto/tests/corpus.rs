@@ -46,6 +46,7 @@ fn entry() -> v1::Entry {
             formerly: vec![former],
             treatment: None,
             share: None,
+            substitute: false,
         }),
         objects: 3,
         drops: 1,

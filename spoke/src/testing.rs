@@ -67,6 +67,7 @@ impl Wish {
             on_remove: OnRemove::Delete,
             share: None,
             formerly: BTreeSet::new(),
+            substitute: false,
             treatment: nave_placement::catalog::Treatment::default(),
         };
         let entry = Entry {

@@ -23,6 +23,7 @@ mod moves;
 mod observe;
 mod on_the_spot;
 mod outages;
+mod overriding;
 mod packages;
 mod placement;
 mod questions;

@@ -42,6 +42,7 @@ impl Wish {
             on_remove: OnRemove::Delete,
             share: None,
             formerly: BTreeSet::new(),
+            substitute: false,
             treatment: Treatment::default(),
         };
         let entry = Entry {

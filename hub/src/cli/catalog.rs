@@ -14,7 +14,9 @@ use clap::{Args, Subcommand};
 use nave_placement::aims;
 use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
 use nave_placement::claims::{Clash, Shared};
-use nave_placement::fleet::{Membership, candidate};
+use nave_placement::decide::Wanted;
+use nave_placement::fleet::{Fleet, Membership, candidate};
+use nave_placement::overrides::{self, Forms, Lack, Lacking, Variant};
 use nave_placement::{CatalogName, ClusterName, Digest, decide};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +24,8 @@ use super::Outcome;
 use super::directory::Directory;
 use super::output::{Document, Format, Style, View};
 use super::status::count;
-use crate::deciding::revision::{Loader, Place, Rendered, render};
+use crate::deciding::revision::{Asked, Loader, Place, Rendered, render};
+use crate::deciding::run::lacks;
 
 /// Its arguments.
 #[derive(Args)]
@@ -87,42 +90,72 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     let place = Place { name: CatalogName::root(), directory: path.to_owned() };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
     let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
-    let rendered = render(&directory, &catalog, &tree, &BTreeMap::new(), &|_| false).await;
+    let declared = Declared::of(&catalog);
+    let asked = declared.variants(&catalog);
+    let rendered = render(&directory, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
     let mut objects = BTreeMap::new();
     for id in catalog.objects.keys() {
         *objects.entry(id.kind).or_default() += 1;
     }
     let mut problems = catalog.problems.clone();
     problems.extend(rendered.problems.iter().cloned());
-    problems.extend(clashes(&catalog, &rendered));
+    problems.extend(declared.problems(&catalog, &rendered));
     problems.sort();
     problems.dedup();
     Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
 }
 
-/// Objects that two apps define, on the clusters that the catalog itself names, and those whose replicas are divided and that are not
-/// there.
-fn clashes(catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
-    let declared = catalog.objects.keys().filter(|id| id.kind == Kind::Cluster);
-    let names = declared.filter_map(|id| ClusterName::new(&id.name).ok());
-    let member = Membership::default();
-    let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member, 0))).collect();
-    let wanted =
-        decide::wanted(&decide::decide(catalog, &fleet, &decide::Memory::new(), decide::Moment::at(0)));
-    let objects = |digest: &Digest| {
-        rendered.bundles.iter().find(|bundle| bundle.digest == *digest).map(|bundle| bundle.objects.clone())
-    };
-    let problem = |clash: Clash| {
-        let object = &catalog.app(clash.other.name())?.0.object;
-        Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
-    };
-    let missed = aims::missed(catalog, &rendered.forms, objects);
-    Shared::of(&rendered.forms, objects)
-        .clashes(&wanted)
-        .into_iter()
-        .filter_map(problem)
-        .chain(missed)
-        .collect()
+/// The clusters that the catalog itself names, and what they shall run.
+struct Declared {
+    fleet: Fleet,
+    wanted: Wanted,
+}
+
+impl Declared {
+    fn of(catalog: &Catalog) -> Self {
+        let declared = catalog.objects.keys().filter(|id| id.kind == Kind::Cluster);
+        let names = declared.filter_map(|id| ClusterName::new(&id.name).ok());
+        let member = Membership::default();
+        let fleet = names.map(|name| (name.clone(), candidate(Some(catalog), &name, &member, 0))).collect();
+        let decisions = decide::decide(catalog, &fleet, &decide::Memory::new(), decide::Moment::at(0));
+        let wanted = decide::wanted(&decisions);
+        Self { fleet, wanted }
+    }
+
+    /// The variants of these clusters; and every override by itself that none of them has: it has to fit as well.
+    fn variants(&self, catalog: &Catalog) -> Asked {
+        let mut asked = overrides::needed(catalog, &self.fleet, &self.wanted);
+        for (app, variants) in &mut asked {
+            for named in overrides::of_app(catalog, app) {
+                let alone = overrides::variant(&[named]);
+                let has = |variant: &Variant| variant.names().any(|name| *name == *named.0.object.id.name);
+                if !variants.iter().any(has) {
+                    variants.insert(alone);
+                }
+            }
+        }
+        asked
+    }
+
+    /// Objects that two apps define on one of them, objects whose replicas are divided and that are not there, and parameters
+    /// that nobody sets. What operators and spokes would say of them is not known here.
+    fn problems(&self, catalog: &Catalog, rendered: &Rendered) -> Vec<Problem> {
+        let objects = |digest: &Digest| {
+            let bundle = rendered.bundles.iter().find(|bundle| bundle.digest == *digest);
+            bundle.map(|bundle| bundle.objects.clone())
+        };
+        let (shapes, lacking) = overrides::shapes(catalog, &self.fleet, &self.wanted, &rendered.forms);
+        let problem = |clash: Clash| {
+            let object = &catalog.app(clash.other.name())?.0.object;
+            Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
+        };
+        let clashes = Shared::of(&rendered.forms, objects).clashes(&self.wanted, &shapes);
+        let of_git = |lacking: &Lacking| matches!(&lacking.lack, Lack::NoValue(name) | Lack::NoText(name) if name.starts_with("parameters."));
+        let lacking = lacking.into_iter().filter(of_git).collect();
+        let lacks = lacks(catalog, &lacking).into_iter().map(Problem::warning);
+        let missed = aims::missed(catalog, &rendered.forms, objects);
+        clashes.into_iter().filter_map(problem).chain(lacks).chain(missed).collect()
+    }
 }
 
 impl CheckView {

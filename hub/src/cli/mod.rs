@@ -23,6 +23,7 @@ mod hold;
 mod init;
 mod logs;
 mod output;
+mod render;
 mod restore;
 mod secret;
 mod serve;
@@ -92,6 +93,8 @@ enum Command {
     App(app::Arguments),
     /// Tell why an app runs on a cluster, or does not
     Why(why::Arguments),
+    /// Show the manifests that a spoke gets, and who set each value
+    Render(render::Arguments),
     /// Show live objects of all clusters, as kubectl shows those of one
     Get(get::Arguments),
     /// Show the last lines of logs of pods on any cluster
@@ -150,6 +153,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Cluster(arguments) => cluster::run(arguments, hub).await,
         Command::App(arguments) => app::run(arguments, hub).await,
         Command::Why(arguments) => why::run(arguments, hub).await,
+        Command::Render(arguments) => render::run(arguments, hub).await,
         Command::Get(arguments) => get::run(arguments, hub).await,
         Command::Logs(arguments) => logs::run(arguments, hub).await,
         Command::Drift(arguments) => drift::run(arguments, hub).await,

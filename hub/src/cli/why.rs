@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use nave_placement::decide::Reason;
 use nave_proto::v1;
 
 use super::Outcome;
@@ -53,7 +54,7 @@ fn painted(phase: Phase, style: Style) -> Cell {
 }
 
 fn told(view: &WhyView, style: Style) -> String {
-    let WhyView { app, cluster, wanted, placements, obstacles, entry, remedy } = view;
+    let WhyView { app, cluster, wanted, placements, overrides, obstacles, entry, remedy } = view;
     let verdict = match (entry, wanted) {
         (Some(entry), true) if entry.phase == Phase::Converged => "runs, as the catalog says".to_owned(),
         (Some(entry), true) => format!("is assigned, and {}", painted(entry.phase, style)),
@@ -74,6 +75,16 @@ fn told(view: &WhyView, style: Style) -> String {
         };
         let _ = writeln!(text, "  {mark} placement {}: {}", placement.placement, placement.message);
     }
+    for over in overrides {
+        let mark = match over.reason {
+            Reason::Matches => Cell::from("✓").paint(style.colour(Colour::Green)),
+            Reason::FactUnknown { .. } | Reason::ConditionUndecided { .. } => {
+                Cell::from("?").paint(style.colour(Colour::Yellow))
+            }
+            _ => Cell::from("✗").paint(style.colour(Colour::Red)),
+        };
+        let _ = writeln!(text, "  {mark} override {} ({}): {}", over.name, over.priority, over.message);
+    }
     for obstacle in obstacles {
         let _ = writeln!(text, "  ! {}", super::table::one_line(obstacle));
     }
@@ -83,10 +94,8 @@ fn told(view: &WhyView, style: Style) -> String {
 
 #[cfg(test)]
 mod tests {
-    use nave_placement::decide::Reason;
-
     use super::*;
-    use crate::operator::views::PlacementView;
+    use crate::operator::views::{OverrideView, PlacementView};
 
     #[test]
     fn an_answer_names_every_placement_and_what_would_change_it() {
@@ -117,6 +126,12 @@ mod tests {
                 ),
                 placement("other", false, Reason::Matches, "it does not select app web"),
             ],
+            overrides: vec![OverrideView {
+                name: "big".to_owned(),
+                priority: 10,
+                reason: Reason::Matches,
+                message: "all terms hold".to_owned(),
+            }],
             obstacles: vec!["the spoke of eu-1 is not connected; it keeps what it has".to_owned()],
             entry: None,
             remedy: "placement prod would choose it if this were not so: …".to_owned(),
@@ -125,6 +140,7 @@ mod tests {
 app web on cluster eu-1: does not run, as the catalog says
   ✗ placement prod: its label env is \"test\", clusters.selector wants env=prod
   ✗ placement other: it does not select app web
+  ✓ override big (10): all terms hold
   ! the spoke of eu-1 is not connected; it keeps what it has
   placement prod would choose it if this were not so: …
 ";

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, AppForm, Cause, Codec, Inputs};
+use nave_placement::assign::{self, Cause, Codec, Inputs};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
 use nave_placement::decide::{self, Decision, Engine, Moment, Settling, Wanted};
 use nave_placement::fleet::{Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
+use nave_placement::overrides::{self, Forms, Lacking, Shapes, Variant};
 use nave_placement::{AppKey, ClusterName};
 
 use super::hearing::{Hearing, candidates};
@@ -24,8 +25,8 @@ const RECORDS_PER_BATCH: usize = 100;
 pub struct Revision {
     /// Its objects.
     pub catalog: Arc<Catalog>,
-    /// The form of each of its apps that is in effect.
-    pub forms: BTreeMap<AppKey, AppForm>,
+    /// The forms of its apps that are in effect, as far as somebody asked for them.
+    pub forms: Forms,
     /// What trailers of its new commits allow.
     pub allowances: Vec<Allowance>,
     /// Who wrote its newest commit, for the audit log.
@@ -60,6 +61,12 @@ pub struct Decided {
     pub due_ms: Option<u64>,
     /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
     pub open: bool,
+    /// Variants that some cluster shall run and that have no form: they have to be rendered before anything is written.
+    pub missing: BTreeMap<AppKey, BTreeSet<Variant>>,
+    /// What every app is on every cluster.
+    pub shapes: Shapes,
+    /// Where a value lacks.
+    pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
     pub too_large: BTreeSet<ClusterName>,
     /// What has to be written, in order. Empty: nothing changes.
@@ -116,15 +123,10 @@ pub fn step(
         true => Cause::Labels,
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
+    let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms);
     let shares = decide::share_out(&decisions);
-    let inputs = Inputs {
-        wanted: &wanted,
-        apps: &revision.forms,
-        shares: &shares,
-        members: &members,
-        cause: &cause,
-        codec,
-    };
+    let inputs =
+        Inputs { wanted: &wanted, apps: &shapes, shares: &shares, members: &members, cause: &cause, codec };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
@@ -149,7 +151,31 @@ pub fn step(
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
-    Decided { fleet, decisions, refused, wanted, too_large, taken, due_ms, open, writes }
+    let missing = missing(revision, &fleet, &wanted);
+    Decided {
+        fleet,
+        decisions,
+        refused,
+        wanted,
+        missing,
+        shapes,
+        lacking,
+        too_large,
+        taken,
+        due_ms,
+        open,
+        writes,
+    }
+}
+
+fn missing(revision: &Revision, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<AppKey, BTreeSet<Variant>> {
+    let mut needed = overrides::needed(&revision.catalog, fleet, wanted);
+    for (app, variants) in &mut needed {
+        let there = revision.forms.get(app);
+        variants.retain(|variant| there.is_none_or(|forms| !forms.contains_key(variant)));
+    }
+    needed.retain(|_, variants| !variants.is_empty());
+    needed
 }
 
 /// The maintenance that a member is in. Whoever is ordered out goes, worked on or not.
@@ -235,17 +261,27 @@ fn good_records(state: &State, catalog: &Catalog) -> Vec<Write> {
     chunked(Step::HeadTaken, operations)
 }
 
-/// Records of apps' forms. The form of an app that left the catalog goes; what runs of it is in its entries.
+/// Records of apps' forms. The form of an app that left the catalog, or of a variant that no cluster has at a new commit, goes;
+/// what runs of it is in its entries.
 fn forms(state: &State, revision: &Revision) -> Vec<Write> {
     let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
-    for (app, form) in &revision.forms {
-        let record = FormRecord::from(form);
-        if state.forms.get(app).is_none_or(|held| *held.record != record) {
-            operations.push((key::form(app), Some(json(&record))));
+    for (app, variants) in &revision.forms {
+        for (variant, form) in variants {
+            let record = FormRecord::from(form);
+            let held = state.forms.get(&(app.clone(), variant.clone()));
+            if held.is_none_or(|held| *held.record != record) {
+                operations.push((key::form(app, variant), Some(json(&record))));
+            }
         }
     }
-    let ours = |app: &&AppKey| app.catalog == revision.catalog.name && !revision.forms.contains_key(*app);
-    operations.extend(state.forms.keys().filter(ours).map(|app| (key::form(app), None)));
+    let stays = |app: &AppKey, variant: &Variant| {
+        revision.forms.get(app).is_some_and(|variants| variants.contains_key(variant))
+    };
+    let gone = state
+        .forms
+        .keys()
+        .filter(|(app, variant)| app.catalog == revision.catalog.name && !stays(app, variant));
+    operations.extend(gone.map(|(app, variant)| (key::form(app, variant), None)));
     chunked(Step::FormsTaken, operations)
 }
 

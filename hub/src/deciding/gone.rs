@@ -6,29 +6,50 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use nave_placement::catalog::{Catalog, CommitId, LastGood, Tree};
+use nave_placement::fleet::Fleet;
+use nave_placement::overrides::{self, Variant};
 use nave_placement::render::Bundle;
-use nave_placement::{AppKey, Digest};
+use nave_placement::{AppKey, ClusterName, Digest};
 
-use super::revision::{Loader, Place, render_app};
+use super::revision::{Loader, Place, Recipe};
 use crate::git::{ReadError, Repository};
 use crate::state::State;
 
-/// A bundle and the commit that gave it to an app.
-type Source = (Digest, AppKey, CommitId);
+/// A bundle, and the commit that gave it to an app.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Source {
+    pub bundle: Digest,
+    pub app: AppKey,
+    commit: CommitId,
+    of: Of,
+}
+
+/// Which variant of the app it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Of {
+    Variant(Variant),
+    /// The one that this cluster had, by overrides of that commit.
+    Cluster(ClusterName),
+}
 
 /// What each of these bundles was rendered from, as far as a form or an entry says.
 pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source> {
-    let forms = state.forms.iter();
-    let forms = forms.map(|(app, form)| (form.bundle, app.clone(), form.commit.clone()));
-    let mut sources: BTreeSet<Source> = forms.filter(|(bundle, _, _)| gone.contains(bundle)).collect();
+    let mut sources = BTreeSet::new();
+    for ((app, variant), form) in state.forms.iter().filter(|(_, form)| gone.contains(&form.bundle)) {
+        let (app, of) = (app.clone(), Of::Variant(variant.clone()));
+        sources.insert(Source { bundle: form.bundle, app, commit: form.commit.clone(), of });
+    }
     // Clusters share entries: each is read once.
     let mut seen = HashSet::new();
-    for (app, entry) in state.told.values().flat_map(|told| &told.assignment.entries) {
-        if seen.insert((app, entry.digest))
-            && let Ok(entry) = nave_proto::decode_entry(&entry.bytes)
-            && gone.contains(&entry.bundle)
-        {
-            sources.insert((entry.bundle, app.clone(), entry.commit));
+    for (cluster, told) in state.told.iter() {
+        for (app, entry) in &told.assignment.entries {
+            if seen.insert((app, entry.digest))
+                && let Ok(entry) = nave_proto::decode_entry(&entry.bytes)
+                && gone.contains(&entry.bundle)
+            {
+                let (app, of) = (app.clone(), Of::Cluster(cluster.clone()));
+                sources.insert(Source { bundle: entry.bundle, app, commit: entry.commit, of });
+            }
         }
     }
     sources
@@ -39,33 +60,55 @@ pub(super) async fn again(
     repository: &Repository,
     place: &Place,
     in_effect: &Catalog,
+    fleet: &Fleet,
     sources: &BTreeSet<Source>,
 ) -> Vec<Bundle> {
-    let mut by_commit: BTreeMap<&CommitId, Vec<(&AppKey, Digest)>> = BTreeMap::new();
-    for (digest, app, commit) in sources {
-        for commit in [commit, &in_effect.commit] {
-            by_commit.entry(commit).or_default().push((app, *digest));
+    let mut by_commit: BTreeMap<&CommitId, Vec<&Source>> = BTreeMap::new();
+    for source in sources {
+        for commit in [&source.commit, &in_effect.commit] {
+            by_commit.entry(commit).or_default().push(source);
         }
     }
     let mut found: BTreeMap<Digest, Bundle> = BTreeMap::new();
-    for (commit, apps) in by_commit {
+    for (commit, sources) in by_commit {
         let read = match commit == &in_effect.commit {
             true => repository.tree(commit).await.map(|tree| (tree, in_effect.clone())),
             false => read(repository, place, commit).await,
         };
         // A commit that is not here any more renders nothing.
         let Ok((tree, catalog)) = read else { continue };
-        for (app, digest) in apps {
-            let Some((effective, spec)) = catalog.app(app.name()).filter(|_| !found.contains_key(&digest))
-            else {
-                continue;
-            };
-            let rendered = render_app(repository, &catalog, &tree, effective, spec, None).await;
-            let bundle = rendered.ok().and_then(|(_, bundle, _)| bundle);
-            found.extend(bundle.filter(|bundle| bundle.digest == digest).map(|bundle| (digest, bundle)));
+        let mut tried: BTreeSet<(&AppKey, Variant)> = BTreeSet::new();
+        for source in sources {
+            let Some((effective, spec)) = catalog.app(source.app.name()) else { continue };
+            for variant in variants(&catalog, fleet, source) {
+                if found.contains_key(&source.bundle) || !tried.insert((&source.app, variant.clone())) {
+                    continue;
+                }
+                let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
+                let rendered = recipe.render(repository, &tree, None).await;
+                found.extend(
+                    rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
+                );
+            }
         }
     }
-    found.into_values().collect()
+    let wanted = |digest: &Digest| sources.iter().any(|source| source.bundle == *digest);
+    found.into_iter().filter(|(digest, _)| wanted(digest)).map(|(_, bundle)| bundle).collect()
+}
+
+/// The variants that a bundle may be, by a commit's catalog. The labels of its cluster may have changed since, so that all single
+/// overrides are tried too.
+fn variants(catalog: &Catalog, fleet: &Fleet, source: &Source) -> Vec<Variant> {
+    let cluster = match &source.of {
+        Of::Variant(variant) => return vec![variant.clone()],
+        Of::Cluster(cluster) => cluster,
+    };
+    let of_app = overrides::of_app(catalog, &source.app);
+    let here = fleet.get(cluster).and_then(|candidate| overrides::applying(&of_app, cluster, candidate).ok());
+    let mut variants: Vec<Variant> = here.iter().map(|applying| overrides::variant(applying)).collect();
+    variants.push(Variant::default());
+    variants.extend(of_app.iter().map(|named| overrides::variant(&[*named])));
+    variants
 }
 
 async fn read(

@@ -13,3 +13,6 @@ mod gone;
 pub mod hearing;
 pub mod revision;
 pub mod run;
+
+#[cfg(test)]
+mod tests;

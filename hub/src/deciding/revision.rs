@@ -1,18 +1,20 @@
-//! Brings a revision: reads exactly the files that are needed, parses what changed, renders the apps whose recipe changed.
+//! Brings a revision: reads exactly the files that are needed, parses what changed, renders the variants whose recipe changed.
 //!
 //! In: a tree and a [`Content`] to read blobs from (a Git repository, or a directory for `hub catalog check`).
-//! Out: the [`Catalog`] in effect and the form of each app.
-//! Never: parses a file twice, renders an app whose recipe is as it was.
+//! Out: the [`Catalog`] in effect and the forms of its apps.
+//! Never: parses a file twice, renders a variant whose recipe is as it was, or for each cluster anew.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nave_placement::assign::{AppForm, Entry, Options};
+use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
     self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
     Tree,
 };
+use nave_placement::overrides::template::Uses;
+use nave_placement::overrides::{self, Amendments, Form, Forms, Variant};
 use nave_placement::render::{self, Bundle, MAX_BUNDLE_BYTES, Needs};
 use nave_placement::{AppKey, CatalogName};
 
@@ -135,80 +137,143 @@ async fn read_files(content: &dyn Content, tree: &Tree, paths: impl IntoIterator
     paths.into_iter().zip(texts).collect()
 }
 
-/// What came of rendering a catalog's apps.
+/// The variants of apps that are asked for.
+pub type Asked = BTreeMap<AppKey, BTreeSet<Variant>>;
+
+/// What came of rendering variants.
 #[derive(Debug, Default)]
 pub struct Rendered {
-    /// The form of each app that is in effect.
-    pub forms: BTreeMap<AppKey, AppForm>,
+    /// The form of each variant that is in effect.
+    pub forms: Forms,
     /// Bundles that are new.
     pub bundles: Vec<Bundle>,
-    /// Why apps could not be rendered; they stay in their last good form. And warnings about those that were rendered now.
+    /// Why variants could not be rendered; they stay in their last good form. And warnings about those that were rendered now.
     pub problems: Vec<Problem>,
-    /// Apps that were rendered: a work counter.
-    pub apps_rendered: u64,
+    /// Variants that were rendered: a work counter.
+    pub variants_rendered: u64,
 }
 
-/// Renders the apps whose recipe differs from the form in effect, or whose bundle is not at hand.
+/// Renders the variants whose recipe differs from the form in effect, or whose bundle is not at hand.
 pub async fn render(
     content: &dyn Content,
     catalog: &Catalog,
     tree: &Tree,
-    in_effect: &BTreeMap<AppKey, AppForm>,
-    at_hand: &(dyn Fn(&AppForm) -> bool + Sync),
+    asked: &Asked,
+    in_effect: &Forms,
+    at_hand: &(dyn Fn(&Form) -> bool + Sync),
 ) -> Rendered {
     let mut rendered = Rendered::default();
-    for (effective, app) in catalog.apps() {
-        let Ok(key) = AppKey::new(catalog.name.clone(), &effective.object.id.name) else { continue };
-        let before = in_effect.get(&key);
-        match render_app(content, catalog, tree, effective, app, before.filter(|f| at_hand(f))).await {
-            Ok((form, bundle, warnings)) => {
-                rendered.problems.extend(warnings);
-                rendered.apps_rendered += u64::from(bundle.is_some());
-                rendered.bundles.extend(bundle);
-                rendered.forms.insert(key, form);
-            }
-            Err(problems) => {
-                rendered.problems.extend(problems);
-                rendered.forms.extend(before.map(|form| (key, form.clone())));
+    for (key, variants) in asked {
+        let Some((effective, app)) = catalog.app(key.name()) else { continue };
+        for variant in variants {
+            let before = in_effect.get(key).and_then(|variants| variants.get(variant));
+            let recipe = Recipe::of(catalog, key, effective, app, variant);
+            let form = match recipe.render(content, tree, before.filter(|form| at_hand(form))).await {
+                Ok((form, bundle, warnings)) => {
+                    rendered.problems.extend(warnings);
+                    rendered.variants_rendered += u64::from(bundle.is_some());
+                    rendered.bundles.extend(bundle);
+                    Some(form)
+                }
+                Err(problems) => {
+                    rendered.problems.extend(problems);
+                    before.map(|form| Form { is_stale: true, ..form.clone() })
+                }
+            };
+            if let Some(form) = form {
+                rendered.forms.entry(key.clone()).or_default().insert(variant.clone(), form);
             }
         }
     }
     rendered
 }
 
-pub(super) async fn render_app(
-    content: &dyn Content,
-    catalog: &Catalog,
-    tree: &Tree,
-    effective: &Effective,
-    app: &App,
-    before: Option<&AppForm>,
-) -> Result<(AppForm, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
-    let object = &effective.object;
-    let problem = |message: String| vec![Problem::at(&object.origin, message).of(Some(&object.id))];
-    // The catalog tells it at `source.path`, where the text of this commit is in effect.
-    let told = |error: &str| {
-        catalog.problems.iter().any(|p| p.object.as_ref() == Some(&object.id) && p.message.contains(error))
-    };
-    let needs = render::needs(&app.source, tree).map_err(|e| {
-        let message = e.to_string();
-        if told(&message) { Vec::new() } else { problem(message) }
-    })?;
-    let options = options(&catalog.name, app);
-    let version = Entry::recipe(needs.digest(), &BTreeMap::new(), &options);
-    if let Some(before) = before.filter(|before| before.version == version) {
-        return Ok((before.clone(), None, Vec::new()));
-    }
-    let files = read_needs(content, &needs).await.map_err(problem)?;
-    let bundle = render::finish(&needs, &files)
-        .map_err(|e| e.0.into_iter().map(|p| p.of(Some(&object.id))).collect::<Vec<_>>())?;
-    let form = AppForm { bundle: bundle.digest, options, version, commit: catalog.commit.clone() };
-    let warnings =
-        render::plain_secrets(&needs, &files).into_iter().map(|p| p.of(Some(&object.id))).collect();
-    Ok((form, Some(bundle), warnings))
+/// What one variant of an app is made of.
+pub struct Recipe<'a> {
+    catalog: &'a Catalog,
+    object: &'a Object,
+    app: &'a App,
+    /// What its overrides do.
+    pub amendments: Amendments,
 }
 
-async fn read_needs(content: &dyn Content, needs: &Needs) -> Result<BTreeMap<Arc<str>, Arc<[u8]>>, String> {
+impl<'a> Recipe<'a> {
+    /// Of a variant.
+    pub fn of(
+        catalog: &'a Catalog,
+        key: &AppKey,
+        effective: &'a Effective,
+        app: &'a App,
+        variant: &Variant,
+    ) -> Self {
+        let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
+        Self { catalog, object: &effective.object, app, amendments }
+    }
+
+    fn problem(&self, message: String) -> Vec<Problem> {
+        vec![Problem::at(&self.object.origin, message).of(Some(&self.object.id))]
+    }
+
+    /// The files that it is made of.
+    ///
+    /// # Errors
+    /// What is wrong with its source; nothing, where the catalog tells it already, at the place of the path.
+    pub fn needs(&self, tree: &Tree) -> Result<Needs, Vec<Problem>> {
+        let source = self.amendments.source.as_ref().unwrap_or(&self.app.source);
+        render::needs(source, tree).map_err(|error| {
+            let message = error.to_string();
+            match self.catalog.problems.iter().any(|problem| problem.message.contains(&message)) {
+                true => Vec::new(),
+                false => self.problem(message),
+            }
+        })
+    }
+
+    /// The content of these files.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub async fn files(&self, content: &dyn Content, needs: &Needs) -> Result<Contents, Vec<Problem>> {
+        read_needs(content, needs).await.map_err(|message| self.problem(message))
+    }
+
+    /// The form, and the bundle if it had to be made; warnings.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn render(
+        &self,
+        content: &dyn Content,
+        tree: &Tree,
+        before: Option<&Form>,
+    ) -> Result<(Form, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
+        let Self { catalog, object, app, amendments } = self;
+        let needs = self.needs(tree)?;
+        let options = options(&catalog.name, app);
+        let source = amendments.digest(needs.digest());
+        let version = Entry::recipe(source, &BTreeMap::new(), &options);
+        if let Some(before) = before.filter(|before| before.version == version) {
+            return Ok((before.clone(), None, Vec::new()));
+        }
+        let files = self.files(content, &needs).await?;
+        let of_app = |problems: Vec<Problem>| -> Vec<Problem> {
+            problems.into_iter().map(|problem| problem.of(Some(&object.id))).collect()
+        };
+        let bundle = render::finish(&needs, &files, app.substitute).map_err(|error| of_app(error.0))?;
+        let (bundle, mut warnings) =
+            render::amend(&object.id.name, bundle, amendments, app.substitute).map_err(|error| error.0)?;
+        warnings.extend(of_app(render::plain_secrets(&needs, &files)));
+        let uses = if app.substitute { bundle.uses() } else { Uses::new() };
+        let commit = catalog.commit.clone();
+        let form = Form { bundle: bundle.digest, options, source, version, commit, uses, is_stale: false };
+        Ok((form, Some(bundle), warnings))
+    }
+}
+
+/// Files by their path relative to the source.
+pub type Contents = BTreeMap<Arc<str>, Arc<[u8]>>;
+
+async fn read_needs(content: &dyn Content, needs: &Needs) -> Result<Contents, String> {
     let texts = content.read_all(needs.files.values().cloned().collect(), MAX_BUNDLE_BYTES as u64).await;
     needs.files.keys().cloned().zip(texts).map(|(path, text)| Ok((path, text?))).collect()
 }
@@ -221,6 +286,7 @@ fn options(catalog: &CatalogName, app: &App) -> Options {
         on_remove: app.on_remove,
         share: None,
         formerly: former.collect(),
+        substitute: app.substitute,
         treatment: app.treatment.clone(),
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::aims;
-use nave_placement::assign::AppForm;
-use nave_placement::catalog::{CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
+use nave_placement::catalog::{Catalog, CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
+use nave_placement::overrides::{Form, Forms, Lack, Lacking, Shapes, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::backoff::Backoff;
@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 use super::bundles::BundleObjects;
 use super::core::{self, Revision};
 use super::hearing::Claims;
-use super::revision::{Loader, Place, Rendered, render};
+use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
 use crate::state::{CommitError, Ledger, WireCodec};
@@ -44,11 +44,16 @@ pub struct Picture {
     pub decisions: Vec<Decision>,
     /// What every cluster shall run, and by which placements.
     pub wanted: Wanted,
+    /// What every app is on every cluster.
+    pub shapes: Arc<Shapes>,
+    /// Where a value lacks, so that an entry stays as it was.
+    pub lacking: BTreeSet<Lacking>,
     /// What is wrong with the catalog.
     pub problems: Vec<Problem>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
     pub too_large: BTreeSet<ClusterName>,
-    /// Of these, the objects that two apps of one cluster define, and those that are not there to have their replicas divided.
+    /// Of these, those that are of clusters: objects that two apps of one define, values that lack, objects that are not there
+    /// to have their replicas divided.
     pub clashes: Vec<Problem>,
     /// Of these, decisions that the checker objects to.
     pub refused: Vec<Problem>,
@@ -86,6 +91,10 @@ pub struct Deciding {
     loader: Loader,
     picture: watch::Sender<Arc<Picture>>,
     revision: Option<Revision>,
+    /// The files of its commit.
+    tree: Tree,
+    /// Variants of it that were rendered, or could not be.
+    tried: BTreeSet<(AppKey, Variant)>,
     problems: Vec<Problem>,
     /// Objects that several apps of the revision define; made anew with each revision.
     shared: Option<Shared>,
@@ -125,6 +134,8 @@ impl Deciding {
             loader: Loader::default(),
             picture,
             revision: None,
+            tree: Tree::new(),
+            tried: BTreeSet::new(),
             problems: Vec::new(),
             shared: None,
             limits: GuardLimits::default(),
@@ -216,7 +227,7 @@ impl Deciding {
                 self.ledger.state().heads.get(&self.place.name).map(|h| h.limits).unwrap_or_default();
             let last_good = self.last_good().await;
             match self.load(taken, &last_good).await {
-                Ok((revision, problems)) => self.replace(revision, problems),
+                Ok((revision, tree)) => self.replace(revision, tree),
                 // It is not at hand before Git answers; what the spokes were told stays.
                 Err(error) => {
                     warn!(commit = %taken, error = chain(&error), "the commit in effect cannot be read now")
@@ -244,15 +255,17 @@ impl Deciding {
             self.bundles.gone().borrow().difference(&self.hopeless).copied().collect();
         let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
         let sources = super::gone::sources(&self.ledger.state(), &gone);
-        let again = super::gone::again(&self.repository, &self.place, &revision.catalog, &sources).await;
+        let fleet = self.picture.borrow().fleet.clone();
+        let again =
+            super::gone::again(&self.repository, &self.place, &revision.catalog, &fleet, &sources).await;
         self.hopeless.extend(gone);
         for bundle in again {
             info!(bundle = %bundle.digest, "rendered again what was gone");
             self.hopeless.remove(&bundle.digest);
             self.keep(bundle).await?;
         }
-        for (bundle, app, _) in sources.iter().filter(|(bundle, _, _)| self.hopeless.contains(bundle)) {
-            error!(%bundle, %app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+        for source in sources.iter().filter(|source| self.hopeless.contains(&source.bundle)) {
+            error!(bundle = %source.bundle, app = %source.app, "a bundle is gone, and its source does not give it again; change the app to replace it");
         }
         Ok(())
     }
@@ -289,7 +302,7 @@ impl Deciding {
             },
         };
         // Nothing of a branch that was rewritten counts as known to be a removal, before somebody approved it.
-        let (mut revision, problems) = self.load(head, &last_good).await?;
+        let (mut revision, tree) = self.load(head, &last_good).await?;
         let approved = |id: &str| self.ledger.state().approvals.contains_key(id);
         match core::admit(taken, head, revision.catalog.empty, descends, approved) {
             Err(hold) => {
@@ -300,25 +313,34 @@ impl Deciding {
             Ok(()) => {
                 revision.allowances = self.allowances(taken, head).await;
                 self.repository.pin(head).await?;
-                info!(commit = %head, problems = problems.len(), "taking the commit");
+                info!(commit = %head, problems = revision.catalog.problems.len(), "taking the commit");
                 self.waiting = None;
-                self.replace(revision, problems);
+                self.replace(revision, tree);
                 Ok(())
             }
         }
     }
 
-    fn replace(&mut self, revision: Revision, problems: Vec<Problem>) {
-        for problem in &problems {
-            warn!(catalog = %self.place.name, "{problem}");
-        }
+    fn replace(&mut self, revision: Revision, tree: Tree) {
+        self.problems.clear();
+        self.add_problems(revision.catalog.problems.clone());
+        self.tree = tree;
+        self.tried.clear();
         if let Some(before) = self.revision.replace(revision) {
             self.limits = before.catalog.fleet().map(|f| f.guard).unwrap_or_default();
         }
-        self.problems = problems;
         self.shared = None;
         self.unread.clear();
         self.hopeless.clear();
+    }
+
+    fn add_problems(&mut self, problems: Vec<Problem>) {
+        for problem in &problems {
+            warn!(catalog = %self.place.name, "{problem}");
+        }
+        self.problems.extend(problems);
+        self.problems.sort();
+        self.problems.dedup();
     }
 
     /// What trailers of the new commits on the main line allow.
@@ -345,43 +367,59 @@ impl Deciding {
         allowances
     }
 
-    /// A commit's catalog and its apps' forms; bundles are on disk when this returns.
+    /// A commit's catalog and its files. Nothing of it is rendered yet: that waits until it may be taken.
     async fn load(
         &mut self,
         commit: &CommitId,
         last_good: &LastGood,
-    ) -> Result<(Revision, Vec<Problem>), DecideError> {
+    ) -> Result<(Revision, Tree), DecideError> {
         let tree = self.repository.tree(commit).await?;
         let catalog = self.loader.catalog(&self.repository, &self.place, commit, &tree, last_good).await;
         if let Some(id) = self.unread.iter().find(|id| !catalog.objects.contains_key(id)) {
             return Err(DecideError::LastGood(id.clone()));
         }
-        let in_effect = self.forms();
-        let bundles = self.bundles.clone();
-        let at_hand = move |form: &AppForm| bundles.contains(form.bundle);
-        let Rendered { forms, bundles, problems, .. } =
-            render(&self.repository, &catalog, &tree, &in_effect, &at_hand).await;
-        for bundle in bundles {
-            self.keep(bundle).await?;
-        }
         let author = match self.repository.commit_info(commit).await {
             Ok(info) => format!("{} <{}>: {}", info.author, info.email, info.subject),
             Err(_) => String::new(),
         };
-        let mut all = catalog.problems.clone();
-        all.extend(problems);
-        all.sort();
-        all.dedup();
-        Ok((Revision { catalog: Arc::new(catalog), forms, allowances: Vec::new(), author }, all))
+        let catalog = Arc::new(catalog);
+        Ok((Revision { catalog, forms: Forms::new(), allowances: Vec::new(), author }, tree))
     }
 
-    fn forms(&self) -> BTreeMap<AppKey, AppForm> {
-        self.ledger
-            .state()
-            .forms
-            .iter()
-            .map(|(app, record)| (app.clone(), AppForm::from(&*record.record)))
-            .collect()
+    /// Renders variants of the revision; their bundles are on disk when this returns.
+    async fn render(&mut self, asked: Asked) -> Result<(), DecideError> {
+        let Some(catalog) = self.revision.as_ref().map(|revision| revision.catalog.clone()) else {
+            return Ok(());
+        };
+        let in_effect = self.forms();
+        let bundles = self.bundles.clone();
+        let at_hand = move |form: &Form| bundles.contains(form.bundle);
+        let Rendered { forms, bundles, problems, .. } =
+            render(&self.repository, &catalog, &self.tree, &asked, &in_effect, &at_hand).await;
+        for bundle in bundles {
+            self.keep(bundle).await?;
+        }
+        self.add_problems(problems);
+        let asked = asked
+            .into_iter()
+            .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
+        self.tried.extend(asked);
+        if let Some(revision) = &mut self.revision {
+            for (app, variants) in forms {
+                revision.forms.entry(app).or_default().extend(variants);
+            }
+        }
+        self.shared = None;
+        Ok(())
+    }
+
+    /// Every form that is in effect.
+    fn forms(&self) -> Forms {
+        let mut forms = Forms::new();
+        for ((app, variant), record) in &self.ledger.state().forms {
+            forms.entry(app.clone()).or_default().insert(variant.clone(), Form::from(&*record.record));
+        }
+        forms
     }
 
     /// The last good form of every object, read again from the commits that the store names.
@@ -430,6 +468,15 @@ impl Deciding {
             let state = self.ledger.state();
             core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, &hearing, now_ms)
         };
+        let mut missing = decided.missing;
+        for (app, variants) in &mut missing {
+            variants.retain(|variant| !self.tried.contains(&(app.clone(), variant.clone())));
+        }
+        missing.retain(|_, variants| !variants.is_empty());
+        if !missing.is_empty() {
+            self.render(missing).await?;
+            return Ok(true);
+        }
         for problem in
             decided.refused.iter().filter(|problem| !self.picture.borrow().refused.contains(problem))
         {
@@ -439,7 +486,8 @@ impl Deciding {
         for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {
             error!(%cluster, "its assignment is larger than the store takes; it keeps what it has: run fewer apps there");
         }
-        let clashes = self.clashes(&revision, &decided.wanted);
+        let mut clashes = self.clashes(&revision, &decided.wanted, &decided.shapes);
+        clashes.extend(lacks(&revision.catalog, &decided.lacking));
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
         }
@@ -452,6 +500,8 @@ impl Deciding {
             next.refused = decided.refused;
             next.wanted = decided.wanted;
             next.clashes = clashes;
+            next.shapes = Arc::new(decided.shapes);
+            next.lacking = decided.lacking;
             next.too_large = decided.too_large;
             *picture = Arc::new(next);
         });
@@ -460,7 +510,7 @@ impl Deciding {
 
     /// Objects that two apps of one cluster define, as problems of the app that does not get them; and those whose replicas
     /// are divided and that are not there.
-    fn clashes(&mut self, revision: &Revision, wanted: &Wanted) -> Vec<Problem> {
+    fn clashes(&mut self, revision: &Revision, wanted: &Wanted, shapes: &Shapes) -> Vec<Problem> {
         let objects = &self.objects;
         let shared =
             self.shared.get_or_insert_with(|| Shared::of(&revision.forms, |digest| objects.of(digest)));
@@ -469,7 +519,8 @@ impl Deciding {
             let object = &effective.object;
             Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
         };
-        let mut clashes: Vec<Problem> = shared.clashes(wanted).into_iter().filter_map(problem).collect();
+        let mut clashes: Vec<Problem> =
+            shared.clashes(wanted, shapes).into_iter().filter_map(problem).collect();
         clashes.extend(aims::missed(&revision.catalog, &revision.forms, |digest| objects.of(digest)));
         let told = &self.picture.borrow().clashes;
         for problem in clashes.iter().filter(|problem| !told.contains(problem)) {
@@ -490,6 +541,27 @@ impl Deciding {
             *picture = Arc::new(next);
         });
     }
+}
+
+/// Values that lack, as problems of the app: one for each name, with the clusters.
+pub fn lacks(catalog: &Catalog, lacking: &BTreeSet<Lacking>) -> Vec<Problem> {
+    let mut clusters: BTreeMap<_, Vec<&ClusterName>> = BTreeMap::new();
+    for Lacking { app, lack, cluster } in lacking {
+        clusters.entry((app, lack)).or_default().push(cluster);
+    }
+    let problem = |((app, lack), clusters): ((&AppKey, &Lack), Vec<&ClusterName>)| {
+        let object = &catalog.app(app.name())?.0.object;
+        let named: Vec<&str> = clusters.iter().take(3).map(|cluster| cluster.as_str()).collect();
+        let more = match clusters.len() {
+            0..=3 => String::new(),
+            all => format!(" and {} more", all - 3),
+        };
+        let message = format!("on {}{more}: {lack}. There it stays as it was", named.join(", "));
+        let problem = Problem::at(&object.origin, message).of(Some(&object.id));
+        // Facts come with the spoke's next report: that is waiting, not an error.
+        Some(if lack.passes() { problem.warning() } else { problem })
+    };
+    clusters.into_iter().filter_map(problem).collect()
 }
 
 /// An error and what it came from, on one line.

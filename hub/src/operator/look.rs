@@ -4,21 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::Told;
-use nave_placement::catalog::CommitId;
-use nave_placement::decide::{Memory, Moment};
-use nave_placement::explain::{Explainer, Verdict};
+use nave_placement::catalog::{CommitId, Kind, Problem};
 use nave_placement::fleet::{self, Candidate, Maintenance};
 use nave_placement::guard::{Hold, HoldCause};
+use nave_placement::overrides::{self, Lacking};
 use nave_placement::report::{EntryReason, EntryState, Report, WOULD_PRUNE};
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, ObjectKey};
 
-use super::views::{
-    AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, PlacementView, StatusView, WhyView,
-};
+use super::views::{AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, StatusView};
 use crate::deciding::core::maintained;
-use crate::deciding::decisions::is_healthy;
-use crate::deciding::run::Picture;
+use crate::deciding::run::{Picture, lacks};
 use crate::git::poller::Observation;
 use crate::sessions::core::Alarm;
 use crate::sessions::service::Live;
@@ -68,6 +64,13 @@ impl Look<'_> {
         fleet::candidate(catalog, name, &membership, self.now_ms)
     }
 
+    /// What rules looked at in a cluster; of one that is no member, what is known of it.
+    pub fn judged(&self, name: &ClusterName) -> Candidate {
+        let facts = || self.state.facts.get(name).map(|facts| (*facts.record).clone()).unwrap_or_default();
+        let outside = || Candidate { facts: facts(), ..self.candidate(name) };
+        self.picture.fleet.get(name).cloned().unwrap_or_else(outside)
+    }
+
     fn members(&self) -> impl Iterator<Item = (&ClusterName, &MemberRecord)> {
         self.state
             .members
@@ -103,7 +106,7 @@ impl Look<'_> {
     }
 
     /// Apps on their way out of a cluster, and what they wait for.
-    fn leaving(&self, cluster: &ClusterName) -> Vec<EntryView> {
+    pub(super) fn leaving(&self, cluster: &ClusterName) -> Vec<EntryView> {
         let told = self.state.told(cluster);
         let assignment = &told.assignment;
         let report = self.state.reports.get(cluster).map(|r| &r.record);
@@ -232,11 +235,14 @@ impl Look<'_> {
         view.offline = self.selected(selection).filter(offline).cloned().collect();
         let passed_over = view.offline.len() + view.maintained.len();
         view.converged &= passed_over == 0 || passed_over < self.selected(selection).count();
+        let about = |app: &AppKey| selection.app.as_ref().is_none_or(|selected| selected == app);
+        let lacking = self.picture.lacking.iter().filter(|lacking| about(&lacking.app));
+        let lacking: BTreeSet<&ClusterName> = lacking.map(|lacking| &lacking.cluster).collect();
         for cluster in self.selected(selection) {
             let is_maintained = view.maintained.contains_key(cluster);
             let is_passed_over = is_maintained || view.offline.contains(cluster);
             let counts = named || !is_passed_over;
-            if counts && (is_passed_over || !self.settled(cluster)) {
+            if counts && (is_passed_over || lacking.contains(cluster) || !self.settled(cluster)) {
                 view.converged = false;
             }
             if let Some(report) = self.state.reports.get(cluster).filter(|r| !r.unassigned.is_empty()) {
@@ -331,12 +337,9 @@ impl Look<'_> {
     /// A row of `hub app list`.
     pub fn app_row(&self, app: &AppKey) -> AppRow {
         let entries = self.app_entries(app);
-        let form = self.picture.revision.as_ref().and_then(|r| r.forms.get(app));
-        let broken = self
-            .picture
-            .problems
-            .iter()
-            .any(|p| p.object.as_ref().is_some_and(|o| names(o, app)) && p.is_error());
+        let forms = self.picture.revision.as_ref().and_then(|r| r.forms.get(app));
+        let form = forms.and_then(|variants| variants.values().next());
+        let broken = self.picture.problems.iter().any(|p| self.concerns(p, app) && p.is_error());
         let worst = entries.iter().map(|e| e.phase).min().unwrap_or(Phase::Converged);
         AppRow {
             app: app.clone(),
@@ -360,112 +363,34 @@ impl Look<'_> {
             row: self.app_row(app),
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             entries: self.app_entries(app),
-            problems: problems
-                .filter(|p| p.object.as_ref().is_some_and(|o| names(o, app)))
-                .cloned()
-                .collect(),
+            problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),
         })
     }
 
-    /// `hub why APP [CLUSTER]`: one answer for each of these clusters.
-    pub fn why(&self, app: &AppKey, clusters: &[ClusterName]) -> Vec<WhyView> {
-        let decided: Memory =
-            self.picture.decisions.iter().map(|d| (d.placement.clone(), d.settled.clone())).collect();
-        let healthy = |cluster: &ClusterName, app: &AppKey| is_healthy(self.state, cluster, app);
-        let moment = Moment { now_ms: self.now_ms, hub_since_ms: self.since_ms, healthy: &healthy };
-        // A cluster that is no member is asked about as if it were one.
-        let mut fleet = self.picture.fleet.clone();
-        for cluster in clusters {
-            fleet.entry(cluster.clone()).or_insert_with(|| self.candidate(cluster));
-        }
-        let revision = self.picture.revision.as_ref();
-        let explainer = revision.map(|r| Explainer::new(&r.catalog, app, &fleet, &decided, moment));
-        let verdicts = |cluster: &ClusterName| {
-            explainer.as_ref().map(|explainer| explainer.verdicts(cluster)).unwrap_or_default()
+    /// What is wrong with the catalog. That a value lacks concerns the clusters where it does, and nobody else.
+    pub fn problems_of(&self, selection: &Selection) -> Vec<Problem> {
+        let lacks = |lacking: &BTreeSet<Lacking>| {
+            let revision = self.picture.revision.as_ref();
+            revision.map(|revision| lacks(&revision.catalog, lacking)).unwrap_or_default()
         };
-        clusters.iter().map(|cluster| self.why_of(app, cluster, verdicts(cluster))).collect()
+        let selected: BTreeSet<&ClusterName> = self.selected(selection).collect();
+        let here = self.picture.lacking.iter().filter(|lacking| selected.contains(&lacking.cluster));
+        let (all, here) = (lacks(&self.picture.lacking), lacks(&here.cloned().collect()));
+        let problems = self.picture.problems.iter().filter(|problem| !all.contains(problem)).cloned();
+        problems.chain(here).collect()
     }
 
-    fn why_of(&self, app: &AppKey, cluster: &ClusterName, verdicts: Vec<Verdict>) -> WhyView {
-        let wanted = verdicts.iter().any(Verdict::chooses);
-        let view = |verdict: Verdict| PlacementView {
-            message: match verdict.selects_app {
-                true => verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
-                false => format!("it does not select app {app}"),
-            },
-            remedies: verdict.remedies(),
-            placement: verdict.placement.to_string(),
-            selects_app: verdict.selects_app,
-            chosen: verdict.chosen,
-            reasons: verdict.reasons,
-            checks: verdict.checks,
-            rank: verdict.rank,
-            score: verdict.score,
-            parts: verdict.parts,
-        };
-        let placements: Vec<PlacementView> = verdicts.into_iter().map(view).collect();
-        let mut entries = self.entries(cluster).into_iter().chain(self.leaving(cluster));
-        let entry = entries.find(|e| e.app == *app);
-        let obstacles = self.obstacles(app, cluster, entry.as_ref());
-        let remedy = remedy(app, cluster, wanted, &placements, &obstacles);
-        WhyView { app: app.clone(), cluster: cluster.clone(), wanted, placements, obstacles, entry, remedy }
-    }
-
-    fn obstacles(&self, app: &AppKey, cluster: &ClusterName, entry: Option<&EntryView>) -> Vec<String> {
-        let mut obstacles = Vec::new();
-        let revision = self.picture.revision.as_ref();
-        match self.state.members.get(cluster).map(|m| m.standing) {
-            None => obstacles
-                .push(format!("cluster {cluster} is no member; `hub cluster join {cluster}` makes it one")),
-            Some(Standing::Member) => {}
-            Some(standing) => obstacles.push(format!("cluster {cluster} is on its way out ({standing:?})")),
+    /// Whether a problem is one of an app: of its object, its files, or an override that selects it.
+    pub fn concerns(&self, problem: &Problem, app: &AppKey) -> bool {
+        let Some(object) = &problem.object else { return false };
+        match object.kind {
+            Kind::App => *object.name == *app.name(),
+            Kind::Override => self.picture.revision.as_ref().is_some_and(|revision| {
+                let named = overrides::of_app(&revision.catalog, app);
+                named.iter().any(|(effective, _)| effective.object.id == *object)
+            }),
+            _ => false,
         }
-        if revision.is_none_or(|r| app.catalog != r.catalog.name || r.catalog.app(app.name()).is_none()) {
-            obstacles.push(format!("the catalog has no app {app}"));
-        } else if revision.is_some_and(|r| !r.forms.contains_key(app)) {
-            obstacles.push(format!(
-                "app {app} could not be rendered yet; see its problems in `hub app show {app}`"
-            ));
-        }
-        if let Some(doubt) = &self.state.doubt {
-            obstacles.push(format!(
-                "nothing is sent to anybody: cluster {} proved that the hub lost state",
-                doubt.cluster
-            ));
-        }
-        for hold in
-            self.holds().iter().filter(|h| h.record.hold.entries.contains(&(app.clone(), cluster.clone())))
-        {
-            obstacles.push(format!("hold {}: {}", hold.record.hold.id, hold.message));
-        }
-        if let Some(maintenance) = maintained(self.state, cluster, self.now_ms) {
-            obstacles.push(format!(
-                "cluster {cluster} is {}: its assignment does not change before",
-                worked_on(maintenance)
-            ));
-        }
-        if let Some(obstacle) = &self.picture.obstacle {
-            obstacles.push(obstacle.clone());
-        }
-        let heard = self.live.contains_key(cluster);
-        // An hour after a copy of its identity was turned away, the spoke itself is told everything.
-        let told_nothing = |alarm: &&Alarm| match alarm {
-            Alarm::ForeignAssignment | Alarm::AssignmentTooLarge => true,
-            Alarm::ClusterChanged => !heard,
-            Alarm::IdentityShared => false,
-        };
-        if let Some(alarm) = self.alarms.get(cluster).filter(told_nothing) {
-            obstacles.push(format!("this spoke is told nothing: {alarm:?}"));
-        }
-        if self.state.members.contains_key(cluster) && !self.live.contains_key(cluster) {
-            obstacles.push(format!("the spoke of {cluster} is not connected; it keeps what it has"));
-        }
-        if let Some(entry) =
-            entry.filter(|e| !matches!(e.phase, Phase::Converged | Phase::Held | Phase::Offline))
-        {
-            obstacles.push(format!("{:?}: {}", entry.phase, describe(entry)));
-        }
-        obstacles
     }
 
     /// Whether the commit in effect is the one that is looked for.
@@ -479,22 +404,6 @@ pub fn worked_on(maintenance: &Maintenance) -> String {
     let Maintenance { until_ms, reason } = maintenance;
     let because = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     format!("maintained until {}{because}", rfc3339(*until_ms))
-}
-
-fn names(object: &nave_placement::catalog::ObjectId, app: &AppKey) -> bool {
-    object.kind == nave_placement::catalog::Kind::App && *object.name == *app.name()
-}
-
-/// What an entry's trouble is, on one line.
-fn describe(entry: &EntryView) -> String {
-    match entry.unhealthy.first() {
-        Some(object) => format!("{}: {}: {}", object.key, object.reason, object.message),
-        None if entry.message.is_empty() && entry.phase == Phase::Leaving => {
-            "the spoke is removing it".to_owned()
-        }
-        None if entry.message.is_empty() => "the spoke has not reported on it yet".to_owned(),
-        None => entry.message.clone(),
-    }
 }
 
 fn add(groups: &mut BTreeMap<(Phase, AppKey, String, Option<String>), Group>, entry: EntryView) {
@@ -519,29 +428,4 @@ fn add(groups: &mut BTreeMap<(Phase, AppKey, String, Option<String>), Group>, en
         clusters: Vec::new(),
     });
     group.clusters.push(entry.cluster);
-}
-
-fn remedy(
-    app: &AppKey,
-    cluster: &ClusterName,
-    wanted: bool,
-    placements: &[PlacementView],
-    obstacles: &[String],
-) -> String {
-    if wanted {
-        return match obstacles.first() {
-            None => format!("it runs there; it would leave if no placement chose {cluster} for it any more"),
-            Some(obstacle) => format!("it would be as the catalog says once this is solved: {obstacle}"),
-        };
-    }
-    match placements.iter().find(|p| p.selects_app) {
-        None => format!("a placement that selects app {app} and cluster {cluster} would bring it there"),
-        Some(p) => {
-            let PlacementView { placement, message, remedies, .. } = p;
-            let how = remedies.join("; ");
-            format!(
-                "placement {placement} would choose it if this were not so: {message} (to change it: {how})"
-            )
-        }
-    }
 }

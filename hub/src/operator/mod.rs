@@ -7,10 +7,12 @@ mod asking;
 mod look;
 mod members;
 mod ordering;
+mod render;
 mod roles;
 mod service;
 pub mod views;
 mod wait;
+mod why;
 
 pub use look::{Look, Selection, worked_on};
 pub use service::{OperatorService, Rooms};

@@ -21,6 +21,7 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("AppList", OperatorRole::Viewer),
     ("AppShow", OperatorRole::Viewer),
     ("Why", OperatorRole::Viewer),
+    ("Render", OperatorRole::Viewer),
     ("HoldList", OperatorRole::Viewer),
     ("HoldShow", OperatorRole::Viewer),
     ("HoldApprove", OperatorRole::Operator),

@@ -29,6 +29,7 @@ use crate::sessions::service::Sessions;
 use crate::state::records::{AuditRecord, key};
 use crate::state::{Audit, CommitError, Ledger, Step};
 use crate::store::Batch;
+use crate::store::bundles::Bundles;
 
 /// Most audit lines in one answer.
 const AUDIT_LINES: usize = 1000;
@@ -43,6 +44,8 @@ pub struct Rooms {
     pub sessions: Arc<Sessions>,
     /// The catalog's repository.
     pub repository: Repository,
+    /// Rendered manifests.
+    pub bundles: Arc<Bundles>,
     /// The catalog's name.
     pub catalog: String,
     /// What Git says.
@@ -268,6 +271,20 @@ impl operator_server::Operator for OperatorService {
         // Wanted but not there first, neither wanted nor there last; between them worst first.
         views.sort_by_key(|v| (v.entry.is_none() && !v.wanted, v.entry.as_ref().map(|e| e.phase)));
         document(&views)
+    }
+
+    async fn render(&self, request: Request<v1::RenderRequest>) -> Answer {
+        self.allow(&request, "Render")?;
+        let v1::RenderRequest { app, cluster, provenance } = request.into_inner();
+        let app: AppKey = app.parse().map_err(argument)?;
+        let cluster = match cluster.as_str() {
+            "" => None,
+            name => Some(name.parse::<ClusterName>().map_err(argument)?),
+        };
+        if let Some(cluster) = &cluster {
+            self.known(cluster)?;
+        }
+        document(&self.rendered(&app, cluster.as_ref(), provenance).await?)
     }
 
     async fn hold_list(&self, request: Request<v1::HoldListRequest>) -> Answer {

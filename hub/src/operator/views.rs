@@ -8,6 +8,7 @@ use nave_placement::assign::{Epoch, Generation};
 use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::decide::{Check, Part, Reason};
 use nave_placement::fleet::{Maintenance, Taint};
+use nave_placement::overrides::Provenance;
 use nave_placement::report::{EntryReason, ObjectReport};
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
@@ -336,6 +337,9 @@ pub struct WhyView {
     pub wanted: bool,
     /// What each placement says; one that chose it suffices.
     pub placements: Vec<PlacementView>,
+    /// The app's overrides, the weakest first; those that match apply here.
+    #[serde(default)]
+    pub overrides: Vec<OverrideView>,
     /// Why it is not what the catalog says, as far as the hub knows: not a member, not rendered, held, …
     pub obstacles: Vec<String>,
     /// How it stands there.
@@ -372,6 +376,47 @@ pub struct PlacementView {
     pub remedies: Vec<String>,
     /// For people.
     pub message: String,
+}
+
+/// What an override of an app says of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverrideView {
+    /// The override.
+    pub name: String,
+    /// Its priority.
+    pub priority: i64,
+    /// The first term that failed, or that all hold.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+/// `hub render`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenderView {
+    /// The app.
+    pub app: AppKey,
+    /// The cluster, if one was named.
+    pub cluster: Option<ClusterName>,
+    /// The overrides that apply, the weakest first.
+    pub overrides: Vec<String>,
+    /// Its version there.
+    pub version: Digest,
+    /// The bundle that it is made of.
+    pub bundle: Digest,
+    /// The commit that changed it last.
+    pub commit: CommitId,
+    /// The values of its `${…}`.
+    pub values: BTreeMap<String, serde_json::Value>,
+    /// The objects, without the values of Secrets.
+    pub objects: Vec<serde_json::Value>,
+    /// Those of which only the head is known here.
+    pub encrypted: Vec<ObjectKey>,
+    /// Who set each value, if that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provenance: Vec<Provenance>,
 }
 
 /// `hub cluster join`.

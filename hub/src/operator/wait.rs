@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use nave_placement::ClusterName;
-use nave_placement::catalog::CommitId;
+use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::guard::{Hold, HoldCause};
+use nave_placement::{AppKey, ClusterName};
 use tokio::time::{Instant, timeout_at};
 
-use super::look::{Selection, worked_on};
+use super::look::{Look, Selection, worked_on};
 use super::service::OperatorService;
 use super::views::{Phase, StatusView, WaitOutcome, WaitView};
 use crate::deciding::run::chain;
@@ -63,7 +63,7 @@ impl OperatorService {
 
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
-        let (status, commit, decided, absent) = self.look(|look| {
+        let (status, commit, decided, absent, problem) = self.look(|look| {
             let app = wait.selection.app.as_ref();
             let app =
                 app.filter(|app| !look.app_keys().contains(*app)).map(|app| format!("there is no app {app}"));
@@ -73,7 +73,9 @@ impl OperatorService {
             let cluster = wait.selection.cluster.as_ref();
             let absent = cluster.filter(|cluster| !look.state.members.contains_key(*cluster));
             let absent = absent.map(|cluster| format!("cluster {cluster} has not joined")).or(app).or(git);
-            (status, look.commit(), look.decided(), absent)
+            let problems = look.problems_of(&wait.selection);
+            let problem = problems.iter().find(|problem| fails(look, problem, &wait.selection));
+            (status, look.commit(), look.decided(), absent, problem.map(ToString::to_string))
         });
         let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
         // A hold that was just approved is still shown until it is decided again.
@@ -82,7 +84,7 @@ impl OperatorService {
             let message = format!("hold {}: {}", hold.record.hold.id, hold.message);
             return view(WaitOutcome::Held, message, status);
         }
-        if let (true, true, Some(failure)) = (decided, reached, failure(&status, &wait.selection)) {
+        if let (true, true, Some(failure)) = (decided, reached, problem.or_else(|| failure(&status))) {
             return view(WaitOutcome::Failed, failure, status);
         }
         // Nothing is wrong where there is nothing yet, or where nothing could be read, and nothing is as it should be either.
@@ -133,18 +135,15 @@ fn concerns(hold: &Hold, selection: &Selection) -> bool {
     }
 }
 
-/// What failed, if anything of the selection did.
-fn failure(status: &StatusView, selection: &Selection) -> Option<String> {
-    let concerns = |p: &&nave_placement::catalog::Problem| {
-        let of_app = p
-            .object
-            .as_ref()
-            .is_some_and(|o| selection.app.as_ref().is_none_or(|app| *o.name == *app.name()));
-        p.is_error() && (p.object.is_none() || of_app)
-    };
-    if let Some(problem) = status.problems.iter().find(concerns) {
-        return Some(problem.to_string());
-    }
+/// Whether a problem keeps the selection from being as the catalog says.
+fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection) -> bool {
+    let named = |app: &AppKey| problem.object.as_ref().is_none_or(|object| *object.name == *app.name());
+    let about = |app: &AppKey| named(app) || look.concerns(problem, app);
+    problem.is_error() && selection.app.as_ref().is_none_or(about)
+}
+
+/// What failed on a cluster of the selection, if anything did.
+fn failure(status: &StatusView) -> Option<String> {
     let failed = status.groups.iter().find(|g| matches!(g.phase, Phase::Failed | Phase::Degraded))?;
     let clusters: Vec<&str> = failed.clusters.iter().take(3).map(|c| c.as_str()).collect();
     let object = failed.object.as_ref().map(|o| format!("{o}: ")).unwrap_or_default();

@@ -16,6 +16,7 @@ use nave_placement::catalog::Kind;
 use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
+use nave_placement::overrides::Variant;
 use nave_placement::report::Report;
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
@@ -77,8 +78,8 @@ pub struct State {
     pub heads: Records<CatalogName, HeadRecord>,
     /// Last good forms by catalog, kind and name.
     pub good: Records<(CatalogName, String, String), GoodRecord>,
-    /// Forms of apps that are in effect.
-    pub forms: Records<AppKey, FormRecord>,
+    /// Forms of variants of apps that are in effect.
+    pub forms: Records<(AppKey, Variant), FormRecord>,
     /// What placements decided that pick, by catalog and name.
     pub decisions: Records<(CatalogName, String), Settled>,
     /// What clusters were told.
@@ -128,7 +129,7 @@ impl State {
             "operator" => many(&mut self.operators, rest.to_owned(), version, value, json),
             "head" => catalog(rest).and_then(|n| many(&mut self.heads, n, version, value, json)),
             "good" => good(rest).and_then(|k| many(&mut self.good, k, version, value, json)),
-            "form" => app(rest).and_then(|k| many(&mut self.forms, k, version, value, json)),
+            "form" => form(rest).and_then(|k| many(&mut self.forms, k, version, value, json)),
             "decision" => decision(rest).and_then(|k| many(&mut self.decisions, k, version, value, json)),
             "assignment" => {
                 name(rest).and_then(|n| many(&mut self.told, n, version, value, wire::told_from_bytes))
@@ -200,9 +201,11 @@ fn catalog(text: &str) -> Result<CatalogName, Box<dyn std::error::Error + Send +
     Ok(text.parse()?)
 }
 
-fn app(text: &str) -> Result<AppKey, Box<dyn std::error::Error + Send + Sync>> {
-    let (catalog_name, app_name) = text.split_once('/').ok_or("an app's key has two parts")?;
-    Ok(AppKey::new(catalog(catalog_name)?, app_name)?)
+/// `CATALOG/APP`, or `CATALOG/APP/VARIANT`.
+fn form(text: &str) -> Result<(AppKey, Variant), Box<dyn std::error::Error + Send + Sync>> {
+    let (catalog_name, rest) = text.split_once('/').ok_or("the key of a form has at least two parts")?;
+    let (app_name, variant) = rest.split_once('/').unwrap_or((rest, ""));
+    Ok((AppKey::new(catalog(catalog_name)?, app_name)?, Variant::of([variant])))
 }
 
 fn decision(text: &str) -> Result<(CatalogName, String), Box<dyn std::error::Error + Send + Sync>> {

@@ -4,16 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use nave_placement::assign::{AppForm, Epoch, Generation, Options};
+use nave_placement::assign::{Epoch, Generation, Options};
 use nave_placement::catalog::{CommitId, GuardLimits, Kind};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::PastLoss;
+use nave_placement::overrides::template::Uses;
+use nave_placement::overrides::{Form, Variant};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
 /// Keys: the first word is the kind of record.
 pub mod key {
-    use super::{AppKey, CatalogName, ClusterName, CommitId, Kind};
+    use super::{AppKey, CatalogName, ClusterName, CommitId, Kind, Variant};
 
     /// The fleet itself.
     pub const FLEET: &str = "fleet";
@@ -42,9 +44,10 @@ pub mod key {
     pub fn good(catalog: &CatalogName, kind: Kind, name: &str) -> String {
         format!("good/{catalog}/{kind}/{name}")
     }
-    /// The form of an app that is in effect.
-    pub fn form(app: &AppKey) -> String {
-        format!("form/{}/{}", app.catalog, app.name())
+    /// The form of a variant of an app that is in effect. Without overrides the key has two parts, as it always had.
+    pub fn form(app: &AppKey, variant: &Variant) -> String {
+        let app = format!("form/{}/{}", app.catalog, app.name());
+        if *variant == Variant::default() { app } else { format!("{app}/{variant}") }
     }
     /// What a placement decided.
     pub fn decision(catalog: &CatalogName, placement: &str) -> String {
@@ -213,7 +216,7 @@ pub struct GoodRecord {
     pub file: String,
 }
 
-/// The form of an app that is in effect.
+/// The form of a variant of an app that is in effect.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FormRecord {
@@ -221,21 +224,30 @@ pub struct FormRecord {
     pub bundle: Digest,
     /// How it is treated.
     pub options: Options,
-    /// The recipe digest.
+    /// The digest of its source and of what overrides change. Zeros in a record from before there were values: then it uses
+    /// none, and nobody asks.
+    #[serde(default)]
+    pub source: Digest,
+    /// The recipe digest without values.
     pub version: Digest,
     /// The commit that gave it this version.
     pub commit: CommitId,
+    /// The names that its `${…}` use.
+    #[serde(default, skip_serializing_if = "Uses::is_empty")]
+    pub uses: Uses,
 }
 
-impl From<&FormRecord> for AppForm {
+impl From<&FormRecord> for Form {
     fn from(r: &FormRecord) -> Self {
-        Self { bundle: r.bundle, options: r.options.clone(), version: r.version, commit: r.commit.clone() }
+        let FormRecord { bundle, options, source, version, commit, uses } = r.clone();
+        Self { bundle, options, source, version, commit, uses, is_stale: false }
     }
 }
 
-impl From<&AppForm> for FormRecord {
-    fn from(f: &AppForm) -> Self {
-        Self { bundle: f.bundle, options: f.options.clone(), version: f.version, commit: f.commit.clone() }
+impl From<&Form> for FormRecord {
+    fn from(f: &Form) -> Self {
+        let Form { bundle, options, source, version, commit, uses, is_stale: _ } = f.clone();
+        Self { bundle, options, source, version, commit, uses }
     }
 }
 
@@ -288,4 +300,38 @@ pub struct AuditRecord {
     pub previous: Digest,
     /// The hash of this line: SHA-256 over all fields above.
     pub hash: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+    use crate::store::Version;
+
+    #[test]
+    fn a_form_from_before_there_were_overrides_is_read_and_keeps_its_key() {
+        let digest = Digest::of(b"x");
+        let before = serde_json::json!({
+            "bundle": digest,
+            "options": {"namespace": null, "prune": true, "on_remove": "Delete", "formerly": []},
+            "version": digest,
+            "commit": "c",
+        });
+        let app: AppKey = "web".parse().expect("a name");
+        let (none, some) = (Variant::default(), Variant::of(["a", "b"]));
+        assert_eq!(key::form(&app, &none), "form/main/web");
+        assert_eq!(key::form(&app, &some), "form/main/web/a+b");
+        let mut state = State::default();
+        for variant in [&none, &some] {
+            let value = serde_json::to_vec(&before).expect("JSON").into();
+            state.fold(&key::form(&app, variant), Version(1), Some(&value)).expect("it can be read");
+            let record = &state.forms[&(app.clone(), variant.clone())];
+            assert_eq!(
+                (record.record.version, record.options.substitute, record.uses.len()),
+                (digest, false, 0)
+            );
+        }
+        let names: Vec<String> = some.names().map(str::to_owned).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
 }

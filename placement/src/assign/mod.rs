@@ -37,6 +37,9 @@ pub struct Options {
     pub on_remove: OnRemove,
     /// Former names whose objects are handed over to this app.
     pub formerly: BTreeSet<AppKey>,
+    /// Whether `${…}` in its manifests are filled in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub substitute: bool,
     /// How its objects are applied and watched over.
     #[serde(flatten)]
     pub treatment: Treatment,
@@ -82,7 +85,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The recipe digest of an app's source and options.
+    /// The recipe digest of an app's source (with what overrides change of it), values and options.
     pub fn recipe(source: Digest, values: &BTreeMap<String, serde_json::Value>, options: &Options) -> Digest {
         Digester::new("nave.recipe.v1").field(&source.0).field(&json(values)).field(&json(options)).finish()
     }

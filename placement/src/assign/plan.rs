@@ -13,11 +13,13 @@ use super::{
 use crate::catalog::CommitId;
 use crate::decide::Wanted;
 use crate::guard::{Counts, Losses, Verdict};
+use crate::overrides::Shapes;
+use crate::overrides::template::Values;
 use crate::render::effective_objects;
 use crate::report::{EntryReason, EntryReport, EntryState, Report};
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints, ObjectKey};
 
-/// The form of an app that is in effect: its newest that could be rendered.
+/// The form of an app that is in effect on some clusters: its newest that could be rendered, with their values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppForm {
     /// The rendered manifests.
@@ -28,6 +30,8 @@ pub struct AppForm {
     pub version: Digest,
     /// The commit that gave it this version.
     pub commit: CommitId,
+    /// Values for the bundle's `${…}`.
+    pub values: Values,
 }
 
 impl AppForm {
@@ -66,8 +70,8 @@ pub trait Codec {
 pub struct Inputs<'a> {
     /// What every cluster shall run.
     pub wanted: &'a Wanted,
-    /// The form of every app that is in effect.
-    pub apps: &'a BTreeMap<AppKey, AppForm>,
+    /// The form of every app that is in effect, by cluster.
+    pub apps: &'a Shapes,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
     /// The members that have enrolled.
@@ -149,6 +153,8 @@ struct Next<'a> {
     named: BTreeSet<&'a AppKey>,
     /// Former names, and the app that each is now.
     renamed: BTreeMap<&'a AppKey, &'a AppKey>,
+    /// Former names of apps that it shall run and of which it is not known yet what they are: they stay until it is.
+    awaiting: BTreeSet<&'a AppKey>,
 }
 
 impl<'a> Next<'a> {
@@ -157,22 +163,26 @@ impl<'a> Next<'a> {
         let named: BTreeSet<&AppKey> = apps.into_iter().flat_map(|apps| apps.keys()).collect();
         let share = |app: &AppKey| inputs.shares.get(cluster)?.get(app);
         let form = |app: &&'a AppKey| {
-            let form = inputs.apps.get(*app)?;
+            let form = inputs.apps.get(app, cluster)?;
             let form = share(app).map_or(Cow::Borrowed(form), |share| Cow::Owned(form.with(share)));
             Some((*app, form))
         };
         let wanted: BTreeMap<&AppKey, Cow<'_, AppForm>> = named.iter().filter_map(form).collect();
         let told = &member.told.assignment;
         let is_here = |old: &AppKey| told.entries.contains_key(old) || told.leaving.contains_key(old);
-        let forms = named.iter().filter_map(|app| Some((*app, inputs.apps.get(*app)?)));
+        let forms = named.iter().filter_map(|app| Some((*app, inputs.apps.get(app, cluster)?)));
         let former = forms.flat_map(|(app, form)| form.options.formerly.iter().map(move |old| (old, app)));
         let renamed = former.filter(|(old, _)| is_here(old) && !named.contains(*old)).collect();
-        Self { inputs, cluster, member, wanted, named, renamed }
+        let formless = named.iter().filter(|app| !wanted.contains_key(*app));
+        let awaiting = formless.flat_map(|app| inputs.apps.former(app)).filter(|old| !named.contains(old));
+        let awaiting = awaiting.filter(|old| !wanted.values().any(|f| f.options.formerly.contains(old)));
+        let awaiting = awaiting.collect();
+        Self { inputs, cluster, member, wanted, named, renamed, awaiting }
     }
 
     /// Whether an entry is not wanted any more, under this name or another.
     fn leaves(&self, app: &AppKey) -> bool {
-        !self.named.contains(app) && !self.renamed.contains_key(app)
+        !self.named.contains(app) && !self.renamed.contains_key(app) && !self.awaiting.contains(app)
     }
 
     /// Earlier entries of an app, its former names' included, whose objects may be on the cluster.
@@ -263,24 +273,28 @@ impl<'a> Next<'a> {
 
     fn objects_of(&self, entry: &EncodedEntry) -> Option<BTreeSet<ObjectKey>> {
         let entry = self.inputs.codec.decode(entry)?;
-        self.objects(&entry.bundle, &entry.options)
+        self.objects(&entry.bundle, &entry.options, &entry.values)
     }
 
     /// `None` while the bundle is not at hand.
-    fn objects(&self, bundle: &Digest, options: &Options) -> Option<BTreeSet<ObjectKey>> {
-        self.inputs.codec.objects(bundle).map(|objects| effective_objects(&objects, options))
+    fn objects(&self, bundle: &Digest, options: &Options, values: &Values) -> Option<BTreeSet<ObjectKey>> {
+        self.inputs.codec.objects(bundle).map(|objects| effective_objects(&objects, options, values))
+    }
+
+    fn objects_of_form(&self, form: &AppForm) -> Option<BTreeSet<ObjectKey>> {
+        self.objects(&form.bundle, &form.options, &form.values)
     }
 
     /// Objects that would go with the app's next form: those that no app of this cluster claims any more. None, while it
     /// is not known what one of them claims.
     fn dropped(&self, app: &AppKey, form: &AppForm, before: &BTreeSet<ObjectKey>) -> BTreeSet<ObjectKey> {
-        let Some(now) = self.objects(&form.bundle, &form.options) else { return BTreeSet::new() };
+        let Some(now) = self.objects_of_form(form) else { return BTreeSet::new() };
         let mut lost: BTreeSet<ObjectKey> = before.difference(&now).cloned().collect();
         for (_, form) in self.wanted.iter().filter(|(other, _)| **other != app) {
             if lost.is_empty() {
                 break;
             }
-            let Some(claimed) = self.objects(&form.bundle, &form.options) else { return BTreeSet::new() };
+            let Some(claimed) = self.objects_of_form(form) else { return BTreeSet::new() };
             lost.retain(|key| !claimed.contains(key));
         }
         lost
@@ -291,7 +305,9 @@ impl<'a> Next<'a> {
         let goes = |app: &AppKey| verdict.entries.contains_key(&(app.clone(), self.cluster.clone()));
         let stays = |app: &AppKey| match self.leaves(app) {
             true => !goes(app),
-            false => self.named.contains(app) && !self.wanted.contains_key(app),
+            false => {
+                self.awaiting.contains(app) || self.named.contains(app) && !self.wanted.contains_key(app)
+            }
         };
         let member: &'a Member<'a> = self.member;
         member.told.assignment.entries.iter().filter(|(app, _)| stays(app)).collect()
@@ -371,7 +387,7 @@ impl<'a> Next<'a> {
         {
             return (old.clone(), self.member.told.trail.get(app).cloned().unwrap_or_default());
         }
-        let objects = self.objects(&form.bundle, &form.options).map_or(0, |objects| objects.len());
+        let objects = self.objects_of_form(form).map_or(0, |objects| objects.len());
         let fresh = || {
             let mut options = form.options.clone();
             options.formerly.extend(self.unconfirmed_names(app));
@@ -381,7 +397,7 @@ impl<'a> Next<'a> {
         let (options, commit) = same.map_or_else(fresh, |told| (told.options, told.commit));
         let entry = Entry {
             bundle: form.bundle,
-            values: BTreeMap::new(),
+            values: form.values.clone(),
             options,
             version: form.version,
             commit,

@@ -10,11 +10,12 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, paths, place, treat};
+use super::{Kind, override_fields, paths, place, treat};
+use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
-const APP_LATER: &[&str] = &["parameters", "substitute", "protect", "dependsOn", "group", "rollout"];
-const APP: &[&str] = &["source", "namespace", "prune", "onRemove", "formerly"];
+const APP_LATER: &[&str] = &["protect", "dependsOn", "group", "rollout"];
+const APP: &[&str] = &["source", "parameters", "substitute", "namespace", "prune", "onRemove", "formerly"];
 
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
 pub(super) fn decode(
@@ -27,17 +28,18 @@ pub(super) fn decode(
     let app_fields = [APP, treat::FIELDS].concat();
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
-        Kind::Cluster => (&["set", "taints", "cordoned", "timezone"], &["parameters", "protect"]),
-        Kind::ClusterSet => (&[], &["windows", "freeze", "parameters"]),
+        Kind::Cluster => (&["set", "taints", "cordoned", "timezone", "parameters"], &["protect"]),
+        Kind::ClusterSet => (&["parameters"], &["windows", "freeze"]),
         Kind::App => (&app_fields, APP_LATER),
         Kind::Placement => (place::FIELDS, &[]),
+        Kind::Override => (override_fields::FIELDS, &[]),
     };
     let Some(spec) = spec else {
         return match kind {
             Kind::Fleet => Some(Spec::Fleet(Fleet::default())),
             Kind::Cluster => Some(Spec::Cluster(Cluster::default())),
-            Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
-            Kind::App | Kind::Placement => {
+            Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet::default())),
+            Kind::App | Kind::Placement | Kind::Override => {
                 reader.missing(at, "spec", &format!("give it {}", valid.join(", ")));
                 None
             }
@@ -47,7 +49,11 @@ pub(super) fn decode(
     match kind {
         Kind::Fleet => Some(Spec::Fleet(fleet(reader, &fields))),
         Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
-        Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet {})),
+        Kind::ClusterSet => {
+            let parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
+            Some(Spec::ClusterSet(ClusterSet { parameters }))
+        }
+        Kind::Override => Some(Spec::Override(override_fields::overriding(reader, references, &fields))),
         Kind::App => app(reader, references, &fields).map(Spec::App),
         Kind::Placement => Some(Spec::Placement(Box::new(place::placement(reader, references, &fields)))),
     }
@@ -63,12 +69,7 @@ fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
             depends_on: defaults.get("dependsOn").map(|f| depends_on(reader, &f)).unwrap_or_default(),
         };
     }
-    if let Some(parameters) = fields.get("parameters")
-        && reader.fields_of_any_name(&parameters)
-        && let serde_json::Value::Object(map) = reader.json(&parameters)
-    {
-        fleet.parameters = map;
-    }
+    fleet.parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
     let names = ["fleet", "app", "cluster", "objects"];
     if let Some(guard) = fields.get("guard").and_then(|f| reader.fields(&f, &names, &[])) {
         let mut limit = |name: &str| guard.get(name).map(|f| guard_limit(reader, &f)).unwrap_or_default();
@@ -76,6 +77,17 @@ fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
         fleet.guard = GuardLimits { fleet: fleet_limit, app, cluster, objects };
     }
     fleet
+}
+
+/// A layer of parameters.
+pub(super) fn parameters(reader: &mut Reader<'_>, field: &Field<'_>) -> Parameters {
+    if !reader.fields_of_any_name(field) {
+        return Parameters::new();
+    }
+    match reader.json(field) {
+        serde_json::Value::Object(map) => map,
+        _ => Parameters::new(),
+    }
 }
 
 fn depends_on(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Selector> {
@@ -114,6 +126,7 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
         taints: place::taints(reader, fields),
         cordoned: fields.get("cordoned").and_then(|f| reader.flag(&f)).unwrap_or(false),
         timezone: fields.get("timezone").and_then(|f| timezone(reader, &f)),
+        parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
     }
 }
 
@@ -154,6 +167,8 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
     }
     Some(App {
         source: source?,
+        parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
+        substitute: fields.get("substitute").and_then(|f| reader.flag(&f)).unwrap_or(false),
         namespace,
         prune: fields.get("prune").and_then(|f| reader.flag(&f)).unwrap_or(true),
         on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
@@ -162,7 +177,11 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
     })
 }
 
-fn source(reader: &mut Reader<'_>, references: &mut References, field: &Field<'_>) -> Option<Source> {
+pub(super) fn source(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    field: &Field<'_>,
+) -> Option<Source> {
     let fields = reader.fields(field, &["path"], &["git", "helm", "kustomize", "directories"])?;
     let Some(path) = fields.get("path") else {
         reader.missing(

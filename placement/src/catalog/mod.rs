@@ -10,6 +10,9 @@ mod decode;
 mod divisions;
 mod fields;
 mod objects;
+mod overlaps;
+mod override_fields;
+mod overriding;
 mod parse;
 mod paths;
 mod pick;
@@ -34,6 +37,7 @@ pub use objects::{
     App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
     NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
 };
+pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
 pub use pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
 pub use problems::{Position, Problem, Severity};
@@ -120,6 +124,8 @@ pub enum Kind {
     App,
     /// A rule: these apps on those clusters.
     Placement,
+    /// A change of apps on some clusters.
+    Override,
 }
 
 impl fmt::Display for Kind {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pick, Replicas, Treatment};
+use super::{Override, Pick, Replicas, Treatment};
 use crate::ClusterName;
 use crate::fleet::Taint;
+use crate::overrides::Parameters;
 use crate::select::{Condition, Selector, Toleration};
 
 /// The specification of one object.
@@ -24,6 +25,8 @@ pub enum Spec {
     App(App),
     /// A rule.
     Placement(Box<Placement>),
+    /// What differs on some clusters.
+    Override(Override),
 }
 
 /// Defaults, parameters and guard of the whole fleet.
@@ -32,7 +35,7 @@ pub struct Fleet {
     /// What apps do that say nothing themselves.
     pub defaults: Defaults,
     /// Lowest layer of every app's parameters.
-    pub parameters: serde_json::Map<String, serde_json::Value>,
+    pub parameters: Parameters,
     /// Limits of what one change may remove.
     pub guard: GuardLimits,
 }
@@ -117,17 +120,26 @@ pub struct Cluster {
     pub cordoned: bool,
     /// Its IANA time zone, for windows.
     pub timezone: Option<String>,
+    /// Highest layer of the parameters of every app on it.
+    pub parameters: Parameters,
 }
 
 /// A named group of clusters.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClusterSet {}
+pub struct ClusterSet {
+    /// A layer of the parameters of every app on its clusters.
+    pub parameters: Parameters,
+}
 
 /// A deployable unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct App {
     /// Where its manifests come from.
     pub source: Source,
+    /// A layer of its parameters.
+    pub parameters: Parameters,
+    /// Whether `${…}` in its manifests are filled in.
+    pub substitute: bool,
     /// The namespace of namespaced objects that name none.
     pub namespace: Option<NamespaceOptions>,
     /// Whether objects that left the app are deleted.

@@ -19,9 +19,9 @@ use super::{API_VERSION, Kind, MAX_FILE_BYTES, Object, ObjectId, Origin};
 /// The group of our API, with the separator.
 const GROUP: &str = "nave.dev/";
 /// Kinds of the design that this version does not have.
-pub(super) const LATER_KINDS: [&str; 3] = ["Override", "Rollout", "Catalog"];
-pub(super) const KINDS: [Kind; 5] =
-    [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Placement];
+pub(super) const LATER_KINDS: [&str; 2] = ["Rollout", "Catalog"];
+pub(super) const KINDS: [Kind; 6] =
+    [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Override, Kind::Placement];
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -217,5 +217,6 @@ fn what(kind: Kind) -> &'static str {
         Kind::ClusterSet => "cluster set name",
         Kind::App => "app name",
         Kind::Placement => "placement name",
+        Kind::Override => "override name",
     }
 }

@@ -44,7 +44,11 @@ pub(super) fn placement(
     }
 }
 
-fn apps(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> AppSelection {
+pub(super) fn apps(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    fields: &Fields<'_>,
+) -> AppSelection {
     let mut apps = AppSelection::default();
     let given = fields.get("apps");
     let at = given.as_ref().map_or(fields.position, |f| f.node.position);
@@ -64,7 +68,11 @@ fn apps(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_
     apps
 }
 
-fn clusters(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> ClusterSelection {
+pub(super) fn clusters(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    fields: &Fields<'_>,
+) -> ClusterSelection {
     const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
     let mut selection = ClusterSelection::default();
     let Some(given) = fields.get("clusters") else {

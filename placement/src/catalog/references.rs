@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
-use super::{Catalog, Document, FileKind, Kind, Object, ObjectId, Spec, Tree, paths};
+use super::{Catalog, Document, FileKind, Kind, Object, ObjectId, Spec, Tree, overlaps, paths};
 use crate::render::{NeedsError, needs};
 
 /// Something that an object names.
@@ -56,6 +56,7 @@ pub(super) fn check(
             problems.extend(wrong.map(problem));
         }
     }
+    problems.extend(overlaps::check(catalog, taken));
     problems
 }
 
@@ -70,12 +71,16 @@ fn missing(catalog: &Catalog, defined: &BTreeSet<&ObjectId>, kind: Kind, name: &
 }
 
 fn source(object: &Object, tree: &Tree) -> Option<String> {
-    let Spec::App(app) = &object.spec else { return None };
-    let super::Source::Path(path) = &app.source;
+    let source = match &object.spec {
+        Spec::App(app) => &app.source,
+        Spec::Override(spec) => spec.source.as_ref()?,
+        _ => return None,
+    };
+    let super::Source::Path(path) = source;
     let link = |p: &&str| tree.get(*p).is_some_and(|e| e.kind == FileKind::Symlink);
     let error = match paths::ancestors(path).find(link) {
         Some(link) => NeedsError::Symlink(link.into()),
-        None => needs(&app.source, tree).err()?,
+        None => needs(source, tree).err()?,
     };
     Some(format!("spec.source.path: {error}"))
 }

@@ -106,7 +106,7 @@ fn objects(change: &Change<'_>, entry: &EncodedEntry) -> BTreeSet<ObjectKey> {
     let read = change.codec.decode(entry);
     let objects = read.and_then(|entry| {
         let objects = change.codec.objects(&entry.bundle)?;
-        Some(effective_objects(&objects, &entry.options))
+        Some(effective_objects(&objects, &entry.options, &entry.values))
     });
     objects.unwrap_or_default()
 }

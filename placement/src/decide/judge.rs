@@ -102,7 +102,8 @@ fn check(predicate: impl Into<String>, saw: Option<String>, broken: Option<(Outc
     Check { predicate: predicate.into(), saw, outcome, reason }
 }
 
-fn terms(selection: &ClusterSelection, name: &ClusterName, cluster: &Candidate) -> Vec<Check> {
+/// What the terms of a selection say of a cluster: these alone choose for an override.
+pub fn terms(selection: &ClusterSelection, name: &ClusterName, cluster: &Candidate) -> Vec<Check> {
     let breaks = |holds: bool, reason: Reason| (!holds).then_some((Outcome::Breaks, reason));
     let mut checks = Vec::new();
     if !selection.exclude.is_empty() {

@@ -10,6 +10,7 @@ use super::sealed::{self, Group};
 use super::{Bundle, Engine, Format, MAX_BUNDLE_BYTES, MAX_OBJECTS, Needs};
 use crate::catalog::yaml::{self, Node};
 use crate::catalog::{Position, Problem};
+use crate::overrides::template::{self, Uses};
 use crate::{Digest, ObjectKey};
 
 /// Why an app's files do not make a bundle.
@@ -17,14 +18,18 @@ use crate::{Digest, ObjectKey};
 #[error("{}", .0.first().map(ToString::to_string).unwrap_or_default())]
 pub struct FinishError(pub Vec<Problem>);
 
-/// Reads manifests and makes the bundle of them.
+/// Reads manifests and makes the bundle of them. `substitute`: their `${…}` will be filled in.
 ///
 /// # Errors
 /// Every document that cannot be read or is no Kubernetes object, with its position; then there is no bundle at all,
 /// since one that lacks an object would remove it.
-pub fn finish(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bundle, FinishError> {
-    let mut manifests =
-        Manifests { verbatim: matches!(needs.engine, Engine::Manifests), ..Manifests::default() };
+pub fn finish(
+    needs: &Needs,
+    files: &BTreeMap<Arc<str>, Arc<[u8]>>,
+    substitute: bool,
+) -> Result<Bundle, FinishError> {
+    let verbatim = matches!(needs.engine, Engine::Manifests);
+    let mut manifests = Manifests { verbatim, substitute, ..Manifests::default() };
     for relative in needs.files.keys() {
         let file = path_of(needs, relative);
         match files.get(relative) {
@@ -43,7 +48,7 @@ pub fn finish(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Result<Bu
 }
 
 /// The path of a file from the repository's root: a source is a directory, or the file itself.
-pub(super) fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
+pub(crate) fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
     let source = &*needs.source;
     let is_itself = needs.files.len() == 1 && source.rsplit('/').next() == Some(relative);
     match source {
@@ -62,6 +67,8 @@ struct Manifests {
     is_full: bool,
     /// The files are as they stand in Git, so that the MAC of a SOPS document still fits.
     verbatim: bool,
+    /// `${…}` will be filled in.
+    substitute: bool,
 }
 
 impl Manifests {
@@ -124,6 +131,11 @@ impl Manifests {
             return None;
         }
         let head = sealed::head(root);
+        if self.substitute && head.to_string().contains("${") {
+            let message = "an encrypted document is not filled in; write the value itself, or take it apart";
+            self.problem(file, root.position, message);
+            return None;
+        }
         let key = object_key(&head).expect("check found apiVersion, kind and name");
         self.enter(key, file, root.position).then_some(head)
     }
@@ -155,7 +167,7 @@ impl Manifests {
             }
             return;
         }
-        match check(root) {
+        match check(root).and_then(|()| self.templates(root)) {
             Ok(()) if sealed::is_sealed(root) => {
                 let message = "an encrypted object stands in a List; make it a document of its own";
                 self.problem(file, root.position, message);
@@ -163,6 +175,20 @@ impl Manifests {
             Ok(()) => self.object(file, root),
             Err((position, message)) => self.problem(file, position, message),
         }
+    }
+
+    /// Whether its `${…}` can be filled in. What kind of object it is, the hub has to know.
+    fn templates(&self, root: &Node) -> Result<(), (Position, String)> {
+        if !self.substitute {
+            return Ok(());
+        }
+        for key in ["apiVersion", "kind"] {
+            let node = root.map().and_then(|map| map.get(key));
+            if let Some(node) = node.filter(|node| node.text().is_some_and(|text| text.contains("${"))) {
+                return Err((node.position, format!("{key} cannot be filled in; write it out")));
+            }
+        }
+        templates(root)
     }
 
     fn object(&mut self, file: &Arc<str>, root: &Node) {
@@ -213,7 +239,7 @@ impl Manifests {
 }
 
 /// Whether a document is the catalog's, which may stand beside an app's manifests.
-fn is_catalogs(root: &Node) -> bool {
+pub(crate) fn is_catalogs(root: &Node) -> bool {
     let version = root.map().and_then(|map| map.get("apiVersion")).and_then(Node::text);
     version.is_some_and(|version| version.starts_with("nave.dev/"))
 }
@@ -267,8 +293,23 @@ fn text_wanted(node: &Node, path: &str) -> String {
     }
 }
 
+/// The first text that is no template.
+fn templates(node: &Node) -> Result<(), (Position, String)> {
+    let told = |at: Position| move |error: template::TemplateError| (at, error.to_string());
+    let mut uses = Uses::new();
+    match &node.value {
+        yaml::Value::Text(text) => template::uses_of_text(text, &mut uses).map_err(told(node.position)),
+        yaml::Value::List(items) => items.iter().try_for_each(templates),
+        yaml::Value::Map(map) => map.0.iter().try_for_each(|entry| {
+            template::uses_of_key(&entry.key, &mut uses).map_err(told(entry.position))?;
+            templates(&entry.node)
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Drops what a dump of a live object carries and nobody may apply.
-pub(super) fn strip(object: &mut Value) {
+pub(crate) fn strip(object: &mut Value) {
     let Some(map) = object.as_object_mut() else { return };
     map.remove("status");
     if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut)

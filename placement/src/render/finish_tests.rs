@@ -8,7 +8,7 @@ fn finished(source: &str, files: &[(&str, &[u8])]) -> Result<Bundle, Vec<String>
     let named = files.iter().map(|(path, _)| ((*path).into(), BlobId("0".into()))).collect();
     let needs = Needs { engine: Engine::Manifests, files: named, source: source.into() };
     let content = files.iter().map(|(path, bytes)| ((*path).into(), Arc::from(*bytes))).collect();
-    finish(&needs, &content).map_err(|error| error.0.iter().map(ToString::to_string).collect())
+    finish(&needs, &content, false).map_err(|error| error.0.iter().map(ToString::to_string).collect())
 }
 
 /// Checks the lines of the bundle of one file.

@@ -7,6 +7,7 @@
 //!
 //! [`Tree`]: crate::catalog::Tree
 
+mod amend;
 mod finish;
 mod live;
 mod needs;
@@ -16,14 +17,19 @@ mod sealed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use amend::amend;
 pub use finish::{FinishError, finish};
+pub(crate) use finish::{is_catalogs, path_of, strip};
 pub use live::live_objects;
 pub(crate) use needs::is_manifest;
 pub use needs::{NeedsError, needs};
+pub(crate) use resolve::object_key;
 pub use resolve::{Open, ResolveError, Resolved, Scope, Scopes, resolve, resolve_opened};
+pub(crate) use sealed::is_sealed;
 pub use sealed::{Format, SECRET, Sealed, Tree, is_secret, plain_secrets};
 
 use crate::catalog::BlobId;
+use crate::overrides::template::{self, Values};
 use crate::{Digest, ObjectKey};
 
 /// Most bytes in one bundle, uncompressed.
@@ -77,17 +83,27 @@ pub struct Bundle {
 }
 
 /// The objects of an app as they will stand on a cluster, as far as that can be told without knowing the scopes of its
-/// kinds: an object that names no namespace counts under the app's.
+/// kinds: an object that names no namespace counts under the app's. Values fill the `${…}` of names; without a value one
+/// stays as it is written.
 pub fn effective_objects(
     objects: &BTreeSet<ObjectKey>,
     options: &crate::assign::Options,
+    values: &Values,
 ) -> BTreeSet<ObjectKey> {
-    let Some(namespace) = &options.namespace else { return objects.clone() };
-    let put_on = |key: &ObjectKey| match namespace.force || key.namespace.is_empty() {
-        true if key.kind != "Namespace" => ObjectKey { namespace: namespace.name.clone(), ..key.clone() },
-        _ => key.clone(),
+    let fill = |text: &String| {
+        let filled = template::text(text, values).map(std::borrow::Cow::into_owned);
+        filled.unwrap_or_else(|_| text.clone())
     };
-    let mut effective: BTreeSet<ObjectKey> = objects.iter().map(put_on).collect();
+    let filled = |key: &ObjectKey| match options.substitute {
+        true => ObjectKey { name: fill(&key.name), namespace: fill(&key.namespace), ..key.clone() },
+        false => key.clone(),
+    };
+    let Some(namespace) = &options.namespace else { return objects.iter().map(filled).collect() };
+    let put_on = |key: ObjectKey| match namespace.force || key.namespace.is_empty() {
+        true if key.kind != "Namespace" => ObjectKey { namespace: namespace.name.clone(), ..key },
+        _ => key,
+    };
+    let mut effective: BTreeSet<ObjectKey> = objects.iter().map(filled).map(put_on).collect();
     if namespace.create {
         let name = namespace.name.clone();
         let namespace =

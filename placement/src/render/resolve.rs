@@ -10,6 +10,7 @@ use super::{Bundle, Sealed};
 use crate::ObjectKey;
 use crate::assign::{Entry, Share};
 use crate::catalog::NamespaceOptions;
+use crate::overrides::template::{self, SubstituteError, Values, substitute};
 
 /// Whether a kind's objects live in namespaces. Only the cluster knows for kinds that are not built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,19 +76,27 @@ pub enum ResolveError {
         /// The app's namespace.
         namespace: String,
     },
+    /// A `${…}` has no value: the hub made this entry with others than its bundle names.
+    #[error("{key} cannot be filled in: {source}; the hub sends an entry with all values of its bundle")]
+    Values {
+        /// The object, as the manifest names it.
+        key: Box<ObjectKey>,
+        /// What is missing.
+        source: SubstituteError,
+    },
 }
 
-/// Puts the entry's options on a bundle's objects; encrypted ones stay so.
+/// Puts the entry's values and options on a bundle's objects; encrypted ones stay so.
 ///
 /// # Errors
-/// When the bundle is damaged, or two of its objects fall together.
+/// When the bundle is damaged, a value is missing, or two of its objects fall together.
 pub fn resolve(bundle: &[u8], entry: &Entry, scopes: &dyn Scopes) -> Result<Vec<Resolved>, ResolveError> {
     resolve_opened(bundle, entry, scopes, &|_| {
         Err("it is encrypted, and opened on its cluster only".to_owned())
     })
 }
 
-/// Puts the entry's options on a bundle's objects, after the encrypted ones were opened.
+/// Puts the entry's values and options on a bundle's objects, after the encrypted ones were opened.
 ///
 /// # Errors
 /// As [`resolve`]. What cannot be opened is no error: the object says so itself.
@@ -106,7 +115,15 @@ pub fn resolve_opened(
     }
     for (line, text) in lines(bundle) {
         let damaged = || ResolveError::Damaged { bundle: entry.bundle.to_string(), line };
-        for manifest in Line::read(text).ok_or_else(damaged)?.manifests(open) {
+        let line = Line::read(text).ok_or_else(damaged)?;
+        let is_open = matches!(line, Line::Object(_));
+        for mut manifest in line.manifests(open) {
+            // What an encrypted document says is its author's secret, `${` and all.
+            if entry.options.substitute && is_open {
+                let key = object_key(&manifest.object).ok_or_else(damaged)?;
+                fill(&mut manifest.object, &entry.values)
+                    .map_err(|source| ResolveError::Values { key: Box::new(key), source })?;
+            }
             let key = object_key(&manifest.object).ok_or_else(damaged)?;
             // A manifest of the app's own namespace replaces the one that the option would create.
             if let Some(at) = resolved.get(&key).copied().filter(|_| is_created_namespace(&key, namespace)) {
@@ -133,6 +150,23 @@ impl Resolved {
     }
 }
 
+/// Fills an object. Name and namespace stay text, whatever type their value has.
+fn fill(object: &mut Value, values: &Values) -> Result<(), SubstituteError> {
+    for field in IDENTITY {
+        if let Some(Value::String(name)) = object.get_mut("metadata").and_then(|m| m.get_mut(field)) {
+            // What was `$${` is `${` now, and must not be filled a second time.
+            if name.contains("${") {
+                let filled = template::text(name, values)?.into_owned();
+                *name = filled.replace("${", "$${");
+            }
+        }
+    }
+    substitute(object, values)
+}
+
+/// The texts by which an object is known.
+pub(super) const IDENTITY: [&str; 2] = ["name", "namespace"];
+
 /// An object of a bundle, or the head of one that is still encrypted.
 struct Manifest {
     object: Value,
@@ -156,7 +190,7 @@ impl Line {
     }
 
     /// What identifies each of its objects.
-    fn heads(&self) -> &[Value] {
+    pub fn heads(&self) -> &[Value] {
         match self {
             Self::Object(object) => std::slice::from_ref(object),
             Self::Sealed(sealed) => &sealed.objects,
@@ -179,6 +213,9 @@ impl Line {
         let keys = |objects: &[Value]| objects.iter().map(object_key).collect::<Vec<_>>();
         if keys(&opened) != keys(&sealed.objects) {
             return still("its apiVersion, kind and metadata are not what the hub read in them");
+        }
+        if let Err(why) = sealed.amend(&mut opened) {
+            return still(&why);
         }
         for object in &mut opened {
             strip(object);

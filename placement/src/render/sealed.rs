@@ -19,16 +19,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, json};
 
 use super::Needs;
+use super::amend::sorted;
 use super::finish::path_of;
 use crate::catalog::yaml::{self, Entry, Map, Node};
 use crate::catalog::{Position, Problem};
+use crate::overrides::Change;
 
 /// How to mend a document that hides what it is.
 const IN_CLEAR: &str =
     "a cluster has to know which object it is; in .sops.yaml set encrypted_regex: ^(data|stringData)$";
 
 /// SOPS documents of one MAC.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sealed {
     /// How the text is written.
     pub format: Format,
@@ -36,6 +38,18 @@ pub struct Sealed {
     pub objects: Vec<serde_json::Value>,
     /// The documents, as they stand in Git.
     pub text: Arc<str>,
+    /// What overrides change in them, in order, once they are opened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Later>,
+}
+
+/// A change that waits until an object is opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Later {
+    /// Which of the objects, from 0.
+    pub object: usize,
+    /// The change.
+    pub change: Change,
 }
 
 /// The text is as public as the repository it comes from, and as long.
@@ -99,6 +113,10 @@ pub(super) fn mark(object: &mut serde_json::Value) {
 impl Sealed {
     /// The one key of its line.
     pub(super) const KEY: &'static str = "nave.dev/sops";
+
+    pub(super) fn line(&self) -> serde_json::Value {
+        json!({Self::KEY: sorted(json!(self))})
+    }
 
     pub(super) fn read(line: &serde_json::Value) -> Option<Self> {
         Self::deserialize(line.get(Self::KEY)?).ok().filter(|sealed| !sealed.objects.is_empty())
@@ -176,7 +194,7 @@ fn text<'a>(map: &'a Map, key: &str) -> Option<&'a str> {
 }
 
 /// Whether SOPS wrote this document.
-pub(super) fn is_sealed(root: &Node) -> bool {
+pub(crate) fn is_sealed(root: &Node) -> bool {
     let marks = ["mac", "lastmodified", "version", "age", "pgp", "kms", "key_groups"];
     metadata_of(root).is_some_and(|(_, sops)| marks.iter().any(|mark| sops.get(mark).is_some()))
 }

@@ -17,7 +17,7 @@ fn needs(path: &str) -> Needs {
 
 fn finished(path: &str, text: &str) -> Result<Bundle, Vec<String>> {
     let content = [(path.into(), Arc::from(text.as_bytes()))].into();
-    finish(&needs(path), &content).map_err(|error| error.0.iter().map(ToString::to_string).collect())
+    finish(&needs(path), &content, false).map_err(|error| error.0.iter().map(ToString::to_string).collect())
 }
 
 fn document(name: &str, mac: &str) -> String {
@@ -110,6 +110,7 @@ fn entry() -> Entry {
             on_remove: OnRemove::Delete,
             share: None,
             formerly: BTreeSet::new(),
+            substitute: false,
             treatment: Treatment::default(),
         },
         version: Digest::default(),

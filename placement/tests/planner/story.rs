@@ -13,6 +13,7 @@ use nave_placement::assign::{
 use nave_placement::catalog::{CommitId, GuardLimits, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Approval, Hold, PastLoss, Question, judge};
+use nave_placement::overrides::Shapes;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey, check};
 
@@ -73,7 +74,7 @@ pub struct Made {
     pub previous: BTreeMap<ClusterName, Arc<Told>>,
     pub next: BTreeMap<ClusterName, Told>,
     pub wanted: Wanted,
-    pub forms: BTreeMap<AppKey, AppForm>,
+    pub forms: Shapes,
     pub reports: BTreeMap<ClusterName, Report>,
     pub emptied: BTreeMap<ClusterName, String>,
     pub approvals: Vec<Approval>,
@@ -266,12 +267,14 @@ impl World {
                 prune: true,
                 on_remove,
                 formerly,
+                substitute: false,
                 treatment: Treatment::default(),
                 share: None,
             };
             let version = Entry::recipe(bundle, &BTreeMap::new(), &options);
             if self.forms.get(name).is_none_or(|form| form.version != version) {
-                let form = AppForm { bundle, options, version, commit: commit.clone() };
+                let form =
+                    AppForm { bundle, options, version, commit: commit.clone(), values: BTreeMap::new() };
                 self.forms.insert(name.clone(), form);
             }
         }
@@ -314,9 +317,10 @@ impl World {
         let members = previous.iter().map(member).collect();
         let cause = Cause::Revision { commit: CommitId(self.commit.as_str().into()) };
         let books = self.books.clone();
+        let forms: Shapes = self.forms.clone().into_iter().collect();
         let inputs = Inputs {
             wanted: &wanted,
-            apps: &self.forms,
+            apps: &forms,
             shares: &self.shares,
             members: &members,
             cause: &cause,
@@ -340,7 +344,7 @@ impl World {
             next,
             wanted,
             shares: self.shares.clone(),
-            forms: self.forms.clone(),
+            forms,
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),
             approvals: self.approvals.clone(),

@@ -37,6 +37,9 @@ pub struct Options {
     /// unset: replicas are as the manifests say
     #[prost(message, optional, tag = "6")]
     pub share: ::core::option::Option<Share>,
+    /// fill `${…}` in with the entry's values
+    #[prost(bool, tag = "7")]
+    pub substitute: bool,
 }
 /// How many replicas some objects have on this cluster.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2323,6 +2326,15 @@ pub struct WhyRequest {
     #[prost(string, tag = "2")]
     pub cluster: ::prost::alloc::string::String,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenderRequest {
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub cluster: ::prost::alloc::string::String,
+    #[prost(bool, tag = "3")]
+    pub provenance: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldListRequest {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2695,6 +2707,24 @@ pub mod operator_client {
             req.extensions_mut().insert(GrpcMethod::new("nave.v1.Operator", "Why"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn render(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenderRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/nave.v1.Operator/Render");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Operator", "Render"));
+            self.inner.unary(req, path, codec).await
+        }
         pub async fn hold_list(
             &mut self,
             request: impl tonic::IntoRequest<super::HoldListRequest>,
@@ -3003,6 +3033,10 @@ pub mod operator_server {
         async fn why(
             &self,
             request: tonic::Request<super::WhyRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn render(
+            &self,
+            request: tonic::Request<super::RenderRequest>,
         ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
         async fn hold_list(
             &self,
@@ -3601,6 +3635,49 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = WhySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/Render" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenderSvc<T: Operator>(pub Arc<T>);
+                    impl<T: Operator> tonic::server::UnaryService<super::RenderRequest>
+                    for RenderSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::render(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenderSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -97,6 +97,9 @@ impl Desired<'_> {
                     Bundle::read(bytes.to_vec()).ok().map(|b| (*b.objects).clone());
                 Err(unresolved(entry, Reason::DefinedTwice { message: error.to_string() }, claims))
             }
+            Err(error @ ResolveError::Values { .. }) => {
+                Err(unresolved(entry, Reason::EntryUnreadable { message: error.to_string() }, None))
+            }
             Err(error) => Err(unresolved(entry, Reason::BundleDamaged { message: error.to_string() }, None)),
         }
     }

@@ -33,7 +33,7 @@ fn keys() -> [Identity; 2] {
 }
 
 fn sealed(text: &str, format: Format, documents: usize) -> Sealed {
-    Sealed { format, objects: vec![Value::Null; documents], text: text.into() }
+    Sealed { format, objects: vec![Value::Null; documents], text: text.into(), changes: Vec::new() }
 }
 
 fn opened(row: &Row, text: &str) -> Result<Vec<Value>, OpenError> {

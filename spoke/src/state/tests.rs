@@ -17,6 +17,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         on_remove: OnRemove::Delete,
         share: None,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment: nave_placement::catalog::Treatment::default(),
     };
     encode_entry(&Entry {

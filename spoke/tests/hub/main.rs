@@ -85,6 +85,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         on_remove: OnRemove::Delete,
         share: None,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment,
     };
     let entry = Entry {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use fastrand::Rng;
 use nave_hub::deciding::core::Revision;
 use nave_hub::state::State;
-use nave_placement::assign::{AppForm, Entry, Options};
+use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
     App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove,
     Origin, Placement, Source, Spec, Treatment,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
+use nave_placement::overrides::{Form, Forms, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::select::{Operator, Requirement, Selector};
 use nave_placement::{AppKey, CatalogName, Digest, ObjectKey};
@@ -185,7 +186,7 @@ impl Git {
     pub fn revision(&mut self, commit: usize, state: &State) -> Revision {
         let commit = self.commits[commit].clone();
         let mut objects = BTreeMap::new();
-        let mut forms = BTreeMap::new();
+        let mut forms = Forms::new();
         for (name, model) in &commit.apps {
             for (kind, spec) in [(Kind::App, app(model)), (Kind::Placement, placement(name, model))] {
                 let id = ObjectId { kind, name: name.as_str().into() };
@@ -193,9 +194,10 @@ impl Git {
                 let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec };
                 objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
             }
-            let in_effect = state.forms.get(&key(name)).map(|record| AppForm::from(&*record.record));
+            let in_effect = state.forms.get(&(key(name), Variant::default()));
+            let in_effect = in_effect.map(|record| Form::from(&*record.record));
             let form = if model.broken { in_effect } else { Some(self.render(&commit.id, model, in_effect)) };
-            forms.extend(form.map(|form| (key(name), form)));
+            forms.extend(form.map(|form| (key(name), BTreeMap::from([(Variant::default(), form)]))));
         }
         let catalog = Catalog {
             name: CatalogName::root(),
@@ -209,7 +211,7 @@ impl Git {
         Revision { catalog: Arc::new(catalog), forms, allowances, author: "ann".into() }
     }
 
-    fn render(&mut self, commit: &CommitId, model: &Model, in_effect: Option<AppForm>) -> AppForm {
+    fn render(&mut self, commit: &CommitId, model: &Model, in_effect: Option<Form>) -> Form {
         let lines = model.objects.iter().map(|(name, value)| {
             format!(
                 r#"{{"apiVersion":"v1","data":{{"value":"{value}"}},"kind":"ConfigMap","metadata":{{"name":"{name}","namespace":"default"}}}}"#
@@ -225,11 +227,20 @@ impl Git {
             on_remove: on_remove(model),
             share: None,
             formerly: model.formerly.iter().map(|name| key(name)).collect(),
+            substitute: false,
             treatment: Treatment::default(),
         };
         let version = Entry::recipe(digest, &BTreeMap::new(), &options);
         let unchanged = in_effect.filter(|form| form.version == version);
-        unchanged.unwrap_or(AppForm { bundle: digest, options, version, commit: commit.clone() })
+        unchanged.unwrap_or(Form {
+            bundle: digest,
+            options,
+            source: digest,
+            version,
+            commit: commit.clone(),
+            uses: BTreeMap::new(),
+            is_stale: false,
+        })
     }
 }
 
@@ -244,10 +255,12 @@ fn on_remove(model: &Model) -> OnRemove {
 fn app(model: &Model) -> Spec {
     Spec::App(App {
         source: Source::Path("app".into()),
+        parameters: Default::default(),
         namespace: None,
         prune: true,
         on_remove: on_remove(model),
         formerly: model.formerly.clone(),
+        substitute: false,
         treatment: Treatment::default(),
     })
 }

@@ -157,7 +157,7 @@ impl Hub {
         for refused in &decided.refused {
             oracle.fail(format!("the checker objects: {refused}"));
         }
-        oracle.decided(&state, &decided, &revision.forms, &codec);
+        oracle.decided(&state, &decided, &codec);
         let mut writes = decided.writes;
         if self.mutation == Mutation::HubForgetsLeaving {
             writes.iter_mut().for_each(forget_leaving);
@@ -171,7 +171,7 @@ impl Hub {
             previous: &previous,
             next: &next,
             wanted: &decided.wanted,
-            forms: &revision.forms,
+            forms: &decided.shapes,
             shares: &nave_placement::decide::share_out(&decided.decisions),
             reports: &reports,
             emptied: &emptied(&state),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_hub::deciding::core::Decided;
 use nave_hub::state::records::Standing;
 use nave_hub::state::{State, Step};
-use nave_placement::assign::{AppForm, Assignment, Codec, Epoch, Generation};
+use nave_placement::assign::{Assignment, Codec, Epoch, Generation};
 use nave_placement::catalog::OnRemove;
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use nave_proto::v1::{self, to_spoke};
@@ -52,17 +52,11 @@ impl Oracle {
     }
 
     /// The hub decided: what it does not want any more on a cluster may go from there.
-    pub fn decided(
-        &mut self,
-        state: &State,
-        decided: &Decided,
-        forms: &BTreeMap<AppKey, AppForm>,
-        codec: &dyn Codec,
-    ) {
+    pub fn decided(&mut self, state: &State, decided: &Decided, codec: &dyn Codec) {
         for (cluster, member) in &state.members {
             let emptied = member.standing == Standing::Emptying;
             let apps = decided.wanted.get(cluster).filter(|_| !emptied);
-            let forms = apps.into_iter().flatten().filter_map(|(app, _)| forms.get(app));
+            let forms = apps.into_iter().flatten().filter_map(|(app, _)| decided.shapes.get(app, cluster));
             let objects = forms.filter_map(|form| codec.objects(&form.bundle));
             let now: BTreeSet<ObjectKey> = objects.flat_map(|objects| (*objects).clone()).collect();
             let wanted = self.wanted.entry(cluster.clone()).or_default();

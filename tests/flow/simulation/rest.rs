@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_hub::state::State;
 use nave_placement::assign::Generation;
 use nave_placement::catalog::OnRemove;
+use nave_placement::overrides::Variant;
 use nave_placement::render::Bundle;
 use nave_placement::report::EntryReason;
 use nave_placement::{AppKey, CatalogName, ObjectKey};
@@ -109,7 +110,7 @@ impl World {
             .map(|(name, model)| (git::key(name), model))
             .collect();
         for (app, model) in &wanted {
-            let form = state.forms.get(app);
+            let form = state.forms.get(&((*app).clone(), Variant::default()));
             let entry = entries.get(app).and_then(|entry| entry.as_ref().ok());
             if form.is_some() && entry.is_none() || form.is_none() && !model.broken {
                 let (form, entry) = (form.is_some(), entry.is_some());

@@ -78,9 +78,6 @@ fn text(found: &Found) -> String {
 }
 
 fn table(fields: &Fields) -> String {
-    if fields.rules.is_empty() {
-        return "It has no fields.\n".to_owned();
-    }
     let mut table = Table::new(["FIELD", "TYPE", "DEFAULT", "DESCRIPTION"]);
     for rule in fields.rules {
         let type_ = rule.shape.words().map_or_else(|| rule.shape.word(), |words| words.join("|"));
@@ -133,7 +130,6 @@ mod tests {
              \n\
              At least one of names, selector is needed.\n"
         );
-        assert!(explained("ClusterSet.spec").ends_with("\nIt has no fields.\n"));
     }
 
     #[test]

@@ -42,6 +42,42 @@ async fn a_directory_without_documents_is_an_error() {
     assert!(check(dir.path().to_owned(), "nowhere").await.is_err());
 }
 
+#[tokio::test]
+async fn overrides_are_tried_though_no_cluster_has_them_and_values_that_lack_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path();
+    write(root, "web.yaml", app("web", "src").replace("source:", "substitute: true\n  source:"));
+    write(
+        root,
+        "src/a.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {n: \"${parameters.n}\", z: \"${labels.zone}\"}\n",
+    );
+    write(
+        root,
+        "override.yaml",
+        format!(
+            "{HEAD}kind: Override\nmetadata: {{name: big}}\nspec:\n  apps: {{names: [web]}}\n  clusters: {{sets: [none]}}\n  patches:\n  - {{target: {{kind: ConfigMap, name: b}}, patch: {{data: {{n: x}}}}}}\n---\n{HEAD}kind: ClusterSet\nmetadata: {{name: none}}\n"
+        ),
+    );
+    write(
+        root,
+        "clusters.yaml",
+        format!(
+            "{HEAD}kind: Cluster\nmetadata: {{name: c-1}}\n---\n{HEAD}kind: Placement\nmetadata: {{name: p}}\nspec: {{apps: {{names: [web]}}, clusters: {{selector: {{}}}}}}\n"
+        ),
+    );
+    let view = check(root.to_owned(), "").await.expect("it can be read");
+    let told: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "override.yaml:8:5: error: Override/big: app web has no object that the patch targets, ConfigMap b; did you mean a?; it stays as it was where this override applies: correct the target, or remove the patch",
+            "web.yaml:1:1: warning: App/web: on c-1: ${parameters.n} has no value; set it in the parameters of the Fleet, the App, the ClusterSet, an Override or the Cluster, or write ${parameters.n:-DEFAULT}. There it stays as it was",
+        ],
+        "a label may be an operator's, and is not asked for here"
+    );
+}
+
 /// Every kind of bad input, each of which has to be told with its place and the rest of the catalog read.
 #[tokio::test]
 async fn every_bad_input_is_told_with_its_place() {

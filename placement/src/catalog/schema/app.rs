@@ -17,6 +17,17 @@ const SPEC: Rule = Rule::new("spec", Shape::Object(&SPEC_FIELDS), "What is deplo
 const SPEC_FIELDS: Fields = Fields { rules: &[
         Rule::new("source", Shape::Object(&SOURCE), "Where its manifests come from.").required(),
         Rule::new(
+            "parameters",
+            Shape::Any,
+            "A layer of its parameters, above the fleet's; maps are merged, all else replaces, null deletes.",
+        ),
+        Rule::new(
+            "substitute",
+            Shape::Flag,
+            "Whether ${…} in its manifests is filled in: parameters.NAME, labels.KEY, facts.NAME, cluster.name.",
+        )
+        .or("false"),
+        Rule::new(
             "namespace",
             Shape::Object(&NAMESPACE),
             "The namespace of namespaced objects that name none.",
@@ -78,7 +89,7 @@ const SPEC_FIELDS: Fields = Fields { rules: &[
         .or("\"10m\""),
     ], needs: Needs::Nothing };
 
-const SOURCE: Fields = Fields {
+pub(super) const SOURCE: Fields = Fields {
     rules: &[Rule::new(
         "path",
         Shape::Text(Form::Path),

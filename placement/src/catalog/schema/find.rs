@@ -87,7 +87,7 @@ fn unknown(kind: Kind, parent: String, given: &str, fields: &Fields) -> NotFound
         Some(path) if slip.is_empty() => format!("; did you mean {path}?"),
         _ => slip,
     };
-    let valid = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let valid = names.join(", ");
     NotFound::Field { parent, given: given.to_owned(), hint, valid }
 }
 

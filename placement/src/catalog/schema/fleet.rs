@@ -86,6 +86,7 @@ const CLUSTER_SPEC_FIELDS: Fields = Fields {
         ),
         Rule::new("cordoned", Shape::Flag, "Nothing new is placed on it; what runs stays.").or("false"),
         Rule::new("timezone", Shape::Text(Form::TimeZone), "Its IANA time zone, e.g. Europe/Berlin."),
+        Rule::new("parameters", Shape::Any, "The highest layer of the parameters of every app on it."),
     ],
     needs: Needs::Nothing,
 };
@@ -113,7 +114,10 @@ const CLUSTER_SET_FIELDS: [Rule; 4] = around("ClusterSet", CLUSTER_SET_SPEC);
 const CLUSTER_SET_SPEC: Rule = Rule::new(
     "spec",
     Shape::Object(&CLUSTER_SET_SPEC_FIELDS),
-    "Nothing yet: a set is its name and its clusters.",
+    "What is said of the set; it may say nothing.",
 );
 
-const CLUSTER_SET_SPEC_FIELDS: Fields = Fields { rules: &[], needs: Needs::Nothing };
+const CLUSTER_SET_SPEC_FIELDS: Fields = Fields {
+    rules: &[Rule::new("parameters", Shape::Any, "A layer of the parameters of every app on its clusters.")],
+    needs: Needs::Nothing,
+};

@@ -19,6 +19,12 @@ pub enum Form {
     Cel,
     /// A JSON pointer.
     Pointer,
+    /// A label selector in a line.
+    Selector,
+    /// The name of an image.
+    Image,
+    /// The digest of an image.
+    Digest,
     /// A duration.
     Duration,
     /// A percentage.
@@ -46,6 +52,9 @@ impl Form {
             Self::Path => "path",
             Self::Cel => "CEL expression",
             Self::Pointer => "JSON pointer",
+            Self::Selector => "label selector",
+            Self::Image => "image name",
+            Self::Digest => "digest",
             Self::Duration => "duration",
             Self::Percent => "percentage",
             Self::Look => "label or fact",
@@ -57,13 +66,15 @@ impl Form {
     /// A pattern that all such text has, in the regular expressions of JSON Schema.
     pub(super) fn pattern(self) -> Option<&'static str> {
         Some(match self {
-            Self::Any | Self::Cel => return None,
+            Self::Any | Self::Cel | Self::Selector => return None,
             Self::Name => r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
             Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
             Self::LabelKey => "^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
             Self::LabelValue => "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
             Self::Path => r"^[^/\\][^\\]*$",
             Self::Pointer => "^/.",
+            Self::Image => "^([^@]*/|[^@/:])[^@/:]*$",
+            Self::Digest => "^[^:]+:.{32,}$",
             Self::Duration => "^([0-9]+(ms|s|m|h|d))+$",
             Self::Percent => "^0*([0-9]|[1-9][0-9]|100)%$",
             Self::Look => r"^(labels|facts)[.\[].",

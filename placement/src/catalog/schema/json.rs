@@ -101,6 +101,9 @@ fn value(shape: Shape) -> Value {
         }),
         Shape::Strings => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Shape::Any => json!({"type": "object"}),
+        Shape::Patch => json!({
+            "type": ["array", "object", "string"], "items": {"type": "object"}, "minItems": 1, "minProperties": 1,
+        }),
         Shape::Object(fields) => object(fields),
         Shape::List(item) => json!({"type": "array", "items": value(*item)}),
     }

@@ -10,6 +10,7 @@ mod find;
 mod fleet;
 mod form;
 mod json;
+mod overriding;
 mod placement;
 
 use super::{API_VERSION, Kind};
@@ -58,6 +59,8 @@ pub enum Shape {
     Strings,
     /// A mapping of anything.
     Any,
+    /// Operations, or a part of a manifest.
+    Patch,
     /// Fields of its own.
     Object(&'static Fields),
     /// Any number of these.
@@ -125,6 +128,7 @@ impl Shape {
             Self::Labels => "labels".to_owned(),
             Self::Strings => "mapping of strings".to_owned(),
             Self::Any => "mapping of anything".to_owned(),
+            Self::Patch => "list of operations, or part of a manifest".to_owned(),
             Self::Object(_) => "object".to_owned(),
             Self::List(item) => format!("list of {}", item.word()),
         }
@@ -156,6 +160,7 @@ pub fn document(kind: Kind) -> &'static Rule {
         Kind::Cluster => &fleet::CLUSTER,
         Kind::ClusterSet => &fleet::CLUSTER_SET,
         Kind::App => &app::APP,
+        Kind::Override => &overriding::OVERRIDE,
         Kind::Placement => &placement::PLACEMENT,
     }
 }

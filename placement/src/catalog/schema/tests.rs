@@ -27,6 +27,9 @@ fn example(shape: Shape) -> Value {
         Shape::Labels => json!({"example.com/tier": "gold"}),
         Shape::Strings => json!({"note": "hello"}),
         Shape::Any => json!({"a": {"b": [1, null]}}),
+        Shape::Patch => {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"a": "b"}})
+        }
         Shape::Object(fields) => with(fields, None),
         Shape::List(item) => json!([example(*item)]),
     }
@@ -42,6 +45,9 @@ fn text(form: Form) -> &'static str {
         Form::Path => "../web",
         Form::Cel => "true",
         Form::Pointer => "/spec/replicas",
+        Form::Selector => "tier in (web, api), !canary",
+        Form::Image => "registry.example:5000/shop/web",
+        Form::Digest => "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         Form::Duration => "1h30m",
         Form::Percent => "50%",
         Form::Look => "labels.region",
@@ -349,13 +355,13 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         (
             "Ap",
             Err(
-                "\"Ap\" is no known kind; did you mean App? (kinds are App, Cluster, ClusterSet, Fleet, Placement)",
+                "\"Ap\" is no known kind; did you mean App? (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)",
             ),
         ),
         (
             "rollout",
             Err(
-                "kind Rollout is not supported by this version of Nave (kinds are App, Cluster, ClusterSet, Fleet, Placement)",
+                "kind Rollout is not supported by this version of Nave (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)",
             ),
         ),
         (
@@ -368,9 +374,9 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
                 "App has no field onRemove; did you mean App.spec.onRemove? (fields are apiVersion, kind, metadata, spec)",
             ),
         ),
-        ("ClusterSet.spec.x", Err("ClusterSet.spec has no field x (fields are none)")),
+        ("ClusterSet.spec.x", Err("ClusterSet.spec has no field x (fields are parameters)")),
         ("App.spec.adopt.x", Err("App.spec.adopt has no fields: it is a word")),
-        ("", Err("\"\" is no known kind (kinds are App, Cluster, ClusterSet, Fleet, Placement)")),
+        ("", Err("\"\" is no known kind (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)")),
     ];
     for (asked, expected) in rows {
         let found = find(asked);

@@ -2,6 +2,7 @@
 
 mod last_good;
 mod mutations;
+mod overriding;
 mod problems;
 mod read;
 

@@ -139,19 +139,21 @@ fn fields_and_kinds_that_nobody_knows() {
     check_app(
         "sorce: {path: ./web}\nsource: {path: ./web, url: x}\n",
         &[
-            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, namespace, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
+            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
             "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path)",
         ],
     );
     check(
         &document("kind: Aps\nmetadata: {name: web}\n"),
         &[
-            "a.yaml:2:7: error: \"Aps\" is no known kind; did you mean App? (valid kinds are App, Cluster, ClusterSet, Fleet, Placement)",
+            "a.yaml:2:7: error: \"Aps\" is no known kind; did you mean App? (valid kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)",
         ],
     );
     check(
         &document("metadata: {name: web}\n"),
-        &["a.yaml:1:1: error: kind is missing; write one of App, Cluster, ClusterSet, Fleet, Placement"],
+        &[
+            "a.yaml:1:1: error: kind is missing; write one of App, Cluster, ClusterSet, Fleet, Override, Placement",
+        ],
     );
     check(
         &document("kind: ClusterSet\nmetadata: {name: s, namespace: x}\nstatus: {}\n"),
@@ -171,7 +173,7 @@ fn what_other_versions_know() {
             "a.yaml:6:3: error: App/web: spec.dependsOn is not supported by this version of Nave; remove it",
         ],
     );
-    for kind in ["Override", "Rollout", "Catalog"] {
+    for kind in ["Rollout", "Catalog"] {
         let expected = format!(
             "a.yaml:2:7: error: kind {kind} is not supported by this version of Nave; remove the document"
         );
@@ -525,7 +527,7 @@ fn what_a_cluster_says_that_cannot_be_meant() {
             "timezone: CET+1 h",
             "spec.timezone: \"CET+1 h\" is no time zone; write its IANA name, e.g. Europe/Berlin",
         ),
-        ("parameters: {a: 1}", "spec.parameters is not supported by this version of Nave; remove it"),
+        ("protect: true", "spec.protect is not supported by this version of Nave; remove it"),
     ];
     for (line, expected) in rows {
         let text = document(&format!("kind: Cluster\nmetadata: {{name: c}}\nspec:\n  {line}\n"));

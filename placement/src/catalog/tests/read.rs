@@ -16,6 +16,8 @@ fn an_app_has_the_defaults_of_the_design() {
     assert_eq!(object.labels, BTreeMap::from([("tier".to_owned(), "web".to_owned())]));
     let expected = App {
         source: Source::Path("x".into()),
+        parameters: Default::default(),
+        substitute: false,
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
@@ -114,7 +116,7 @@ fn fleet_cluster_and_set_are_read() {
     assert_eq!(cluster.spec, Spec::Cluster(Cluster { set: Some("prod".into()), ..Cluster::default() }));
     assert_eq!(
         only(&document("kind: ClusterSet\nmetadata: {name: prod}\n")).spec,
-        Spec::ClusterSet(ClusterSet {})
+        Spec::ClusterSet(ClusterSet::default())
     );
 }
 

@@ -36,6 +36,7 @@ pub(super) fn entry(version: &str) -> Entry {
         on_remove: OnRemove::Delete,
         share: None,
         formerly: BTreeSet::new(),
+        substitute: false,
         treatment: Treatment::default(),
     };
     Entry {

@@ -1,0 +1,290 @@
+//! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nave_placement::assign::Entry;
+use nave_placement::catalog::{BlobId, CommitId, FileKind, GuardLimits, LastGood, Tree, TreeEntry};
+use nave_placement::fleet::{Fact, Facts};
+use nave_placement::overrides::Forms;
+use nave_placement::render::Bundle;
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
+
+use super::core::{Decided, Revision, json, step};
+use super::hearing::Hearing;
+use super::revision::{Content, Loader, Place, render};
+use crate::state::records::MemberRecord;
+use crate::state::{State, WireCodec};
+use crate::store::Version;
+
+const APPS: &str = "\
+apiVersion: nave.dev/v1alpha1
+kind: App
+metadata: {name: web}
+spec: {source: {path: ./web}, substitute: true}
+---
+apiVersion: nave.dev/v1alpha1
+kind: Placement
+metadata: {name: web}
+spec: {apps: {names: [web]}, clusters: {selector: {}}}
+---
+apiVersion: nave.dev/v1alpha1
+kind: Override
+metadata: {name: big}
+spec: {apps: {names: [web]}, clusters: {selector: {matchLabels: {size: big}}}, patches: [{target: {kind: ConfigMap, name: web}, patch: {data: {size: big}}}]}
+";
+
+fn config_map(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{on: \"${{cluster.name}}\", owner: \"${{labels.owner:-none}}\"}}\n"
+    )
+}
+
+#[derive(Default)]
+struct World {
+    files: BTreeMap<String, String>,
+    state: State,
+    revision: Option<Revision>,
+    tree: Tree,
+    bundles: BTreeMap<Digest, Bundle>,
+    version: u64,
+    rendered: u64,
+    problems: Vec<String>,
+}
+
+struct Files(BTreeMap<BlobId, Arc<[u8]>>);
+
+#[async_trait]
+impl Content for Files {
+    async fn read_all(&self, blobs: Vec<BlobId>, _: u64) -> Vec<Result<Arc<[u8]>, String>> {
+        blobs.iter().map(|blob| self.0.get(blob).cloned().ok_or_else(|| "it is gone".to_owned())).collect()
+    }
+}
+
+fn blob(text: &str) -> BlobId {
+    BlobId(Digest::of(text.as_bytes()).to_string().into())
+}
+
+impl World {
+    fn content(&self) -> Files {
+        Files(self.files.values().map(|text| (blob(text), Arc::from(text.as_bytes()))).collect())
+    }
+
+    fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
+        self.version += 1;
+        let value = value.map(Into::into);
+        self.state.fold(&key.to_owned(), Version(self.version), value.as_ref()).expect("a record");
+    }
+
+    fn member(&mut self, name: &str, labels: &[(&str, &str)]) {
+        let mut record = MemberRecord::default();
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        record.membership.labels = labels.collect();
+        self.fold(&format!("member/{name}"), Some(json(&record)));
+    }
+
+    async fn commit(&mut self, id: &str) {
+        let entry = |(path, text): (&String, &String)| {
+            let entry = TreeEntry { kind: FileKind::File, blob: blob(text), size: text.len() as u64 };
+            (Arc::from(path.as_str()), entry)
+        };
+        self.tree = self.files.iter().map(entry).collect();
+        let place = Place { name: CatalogName::root(), directory: String::new() };
+        let last_good =
+            self.revision.take().map_or_else(LastGood::new, |revision| revision.catalog.objects.clone());
+        let commit = CommitId(id.into());
+        let catalog =
+            Loader::default().catalog(&self.content(), &place, &commit, &self.tree, &last_good).await;
+        self.problems = catalog.problems.iter().map(ToString::to_string).collect();
+        self.revision = Some(Revision {
+            catalog: Arc::new(catalog),
+            forms: Forms::new(),
+            allowances: Vec::new(),
+            author: String::new(),
+        });
+        self.decide().await;
+    }
+
+    fn step(&self) -> Decided {
+        let codec = WireCodec(|digest: &Digest| self.bundles.get(digest).map(|b| b.objects.clone()));
+        let revision = self.revision.as_ref().expect("a commit was made");
+        step(&self.state, revision, None, GuardLimits::default(), &codec, &Hearing::default(), 1_000)
+    }
+
+    /// Renders what is missing, then writes until there is nothing to write.
+    async fn decide(&mut self) -> Decided {
+        let missing = self.step().missing;
+        let mut in_effect = Forms::new();
+        for ((app, variant), record) in &self.state.forms {
+            in_effect.entry(app.clone()).or_default().insert(variant.clone(), (&*record.record).into());
+        }
+        let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
+        let content = self.content();
+        let rendered = render(&content, &catalog, &self.tree, &missing, &in_effect, &|_| true).await;
+        self.rendered += rendered.variants_rendered;
+        self.problems.extend(rendered.problems.iter().map(ToString::to_string));
+        self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
+        let forms = &mut self.revision.as_mut().expect("a commit was made").forms;
+        for (app, variants) in rendered.forms {
+            forms.entry(app).or_default().extend(variants);
+        }
+        loop {
+            let decided = self.step();
+            if decided.writes.is_empty() {
+                return decided;
+            }
+            for write in decided.writes {
+                for (key, value) in write.batch.checked().expect("within the limits").writes() {
+                    self.fold(key, value.as_ref().map(|value| value.to_vec()));
+                }
+            }
+        }
+    }
+
+    /// The entry of the only app.
+    fn entry(&self, cluster: &str) -> Option<Entry> {
+        let cluster: ClusterName = cluster.parse().expect("a name");
+        let app: AppKey = "web".parse().expect("a name");
+        let told = self.state.told(&cluster);
+        let entry = told.assignment.entries.get(&app)?;
+        Some(nave_proto::decode_entry(&entry.bytes).expect("ours"))
+    }
+}
+
+#[tokio::test]
+async fn overrides_reach_the_clusters_that_they_select_and_what_cannot_be_rendered_stays() {
+    let mut world = World::default();
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    for number in 0..30 {
+        world.member(&format!("small-{number}"), &[]);
+    }
+    world.member("big-1", &[("size", "big")]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    assert_eq!((world.problems.clone(), world.rendered), (Vec::new(), 2), "each variant is rendered once");
+    let (big, small) = (world.entry("big-1").expect("it runs"), world.entry("small-1").expect("it runs"));
+    assert_ne!(big.bundle, small.bundle);
+    assert_eq!(world.entry("small-29").expect("it runs").bundle, small.bundle);
+    assert_eq!(small.values, [("cluster.name".to_owned(), "small-1".into())].into());
+    let records: Vec<String> =
+        world.state.forms.keys().map(|(app, variant)| format!("{app} {variant}")).collect();
+    assert_eq!(records, ["web ", "web big"]);
+
+    // A label without a commit: one that is named changes the values, one that selects the override the variant.
+    world.member("small-1", &[("owner", "ann"), ("color", "red")]);
+    world.member("small-2", &[("size", "big")]);
+    world.decide().await;
+    let owned = world.entry("small-1").expect("it runs");
+    assert_eq!((owned.bundle, owned.values["labels.owner"].clone()), (small.bundle, "ann".into()));
+    let told = world.state.told(&"small-1".parse().expect("a name"));
+    world.member("small-1", &[("owner", "ann"), ("color", "blue")]);
+    world.decide().await;
+    assert_eq!(world.state.told(&"small-1".parse().expect("a name")), told, "nothing names that label");
+    assert_eq!(world.entry("small-2").expect("it runs").bundle, big.bundle);
+    assert_eq!(world.rendered, 2);
+
+    // The patch loses its target: the override's clusters keep what they have, also after the hub forgot all but its records.
+    world.files.insert("web/web.yaml".into(), config_map("other"));
+    world.commit("2222222222222222222222222222222222222222").await;
+    assert_eq!(world.problems.len(), 1, "{:?}", world.problems);
+    assert!(world.problems[0].contains("Override/big: app web has no object"), "{:?}", world.problems);
+    assert_eq!(world.entry("big-1"), Some(big.clone()));
+    assert_ne!(world.entry("small-3").expect("it runs").bundle, small.bundle);
+
+    // Mended, everybody has the newest.
+    world.files.insert("apps.yaml".into(), APPS.replace("name: web}, patch", "name: other}, patch"));
+    world.commit("3333333333333333333333333333333333333333").await;
+    assert_eq!(world.problems, Vec::<String>::new());
+    assert_ne!(world.entry("big-1").expect("it runs").bundle, big.bundle);
+}
+
+#[tokio::test]
+async fn a_value_that_lacks_keeps_one_entry_and_no_other() {
+    let mut world = World::default();
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    for name in ["a", "b", "c"] {
+        world.member(name, &[("zone", "z")]);
+    }
+    world.commit("1111111111111111111111111111111111111111").await;
+    let before = world.entry("b");
+    world.files.insert("web/web.yaml".into(), config_map("web").replace("cluster.name", "labels.zone"));
+    world.member("b", &[]);
+    world.commit("2222222222222222222222222222222222222222").await;
+    let decided = world.decide().await;
+    assert_eq!(world.entry("b"), before);
+    assert_eq!(world.entry("a").expect("it runs").values["labels.zone"], "z");
+    let lacks: Vec<String> = decided.lacking.iter().map(|l| format!("{}: {}", l.cluster, l.lack)).collect();
+    assert_eq!(
+        lacks,
+        ["b: ${labels.zone} has no value; give the cluster the label, or write ${labels.zone:-DEFAULT}"]
+    );
+    world.member("b", &[("zone", "y")]);
+    world.decide().await;
+    assert_eq!(world.entry("b").expect("it runs").values["labels.zone"], "y");
+}
+
+#[tokio::test]
+async fn a_renamed_app_that_cannot_be_rendered_loses_nothing() {
+    let mut world = World::default();
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    world.member("a", &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    let before = world.entry("a");
+    let renamed = APPS.replace("name: web}\nspec: {source", "name: shop}\nspec: {formerly: [web], source");
+    world.files.insert("apps.yaml".into(), renamed.replace("names: [web]", "names: [shop]"));
+    world.files.insert("web/web.yaml".into(), config_map("web").replace("cluster.name", "labels.zone"));
+    world.commit("2222222222222222222222222222222222222222").await;
+    let told = world.state.told(&"a".parse().expect("a name"));
+    assert_eq!((world.entry("a"), told.assignment.leaving.len()), (before, 0), "{:?}", world.problems);
+    world.member("a", &[("zone", "z")]);
+    world.decide().await;
+    let told = world.state.told(&"a".parse().expect("a name"));
+    let apps: Vec<String> = told.assignment.entries.keys().map(ToString::to_string).collect();
+    assert_eq!((apps, told.assignment.leaving.len()), (vec!["shop".to_owned()], 0));
+}
+
+#[tokio::test]
+async fn whether_an_override_applies_is_not_guessed_while_a_fact_is_unknown() {
+    let facts = |nodes: Fact<u32>| json(&Facts { nodes, ..Facts::default() });
+    let mut world = World::default();
+    let apps = APPS.replace("selector: {matchLabels: {size: big}}", "where: facts.nodes > 3");
+    world.files.insert("apps.yaml".into(), apps);
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    for (name, nodes) in [("large", Fact::Present(9)), ("small", Fact::Present(2)), ("silent", Fact::Unknown)]
+    {
+        world.member(name, &[]);
+        world.fold(&format!("facts/{name}"), Some(facts(nodes)));
+    }
+    world.commit("1111111111111111111111111111111111111111").await;
+    assert_eq!((world.problems.clone(), world.rendered), (Vec::new(), 2));
+    let bundle = |world: &World, name: &str| world.entry(name).map(|entry| entry.bundle);
+    assert_ne!(bundle(&world, "large"), bundle(&world, "small"));
+    assert_eq!(world.entry("silent"), None, "unknown never adds");
+    let decided = world.decide().await;
+    let lacks: Vec<String> = decided.lacking.iter().map(|l| format!("{}: {}", l.cluster, l.lack)).collect();
+    assert_eq!(
+        lacks,
+        [
+            "silent: whether Override/big applies is not known: facts.nodes is not known, so the answer stays what it was; clusters.where is facts.nodes > 3"
+        ]
+    );
+    assert!(
+        super::run::lacks(&world.revision.as_ref().expect("a commit was made").catalog, &decided.lacking)
+            .iter()
+            .all(|problem| !problem.is_error())
+    );
+
+    world.fold("facts/silent", Some(facts(Fact::Present(4))));
+    world.decide().await;
+    assert_eq!(bundle(&world, "silent"), bundle(&world, "large"));
+    let before = world.entry("large");
+    world.fold("facts/large", Some(facts(Fact::Unknown)));
+    world.decide().await;
+    assert_eq!(world.entry("large"), before, "it stays as it was");
+    world.fold("facts/large", Some(facts(Fact::Absent)));
+    world.decide().await;
+    assert_eq!((bundle(&world, "large"), world.rendered), (bundle(&world, "small"), 2));
+}

@@ -1,0 +1,102 @@
+//! Amendments: what the overrides of one variant do to an app's manifests.
+//!
+//! In: an app's overrides, in order. Out: one list of changes with their origins, which is part of the recipe.
+//! Never: has an order of its own: overrides by priority, in each the patches as they are written; images last, as in kustomize.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::variants::Named;
+use super::{Change, Image};
+use crate::Digest;
+use crate::catalog::{Catalog, ObjectId, Origin, Patch, PatchTarget, Source};
+use crate::digest::Digester;
+
+/// One change, for the objects that it targets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Amendment {
+    /// The override.
+    pub by: ObjectId,
+    /// Where it stands.
+    pub origin: Origin,
+    /// Which objects.
+    pub target: PatchTarget,
+    /// What is done.
+    pub change: Change,
+    /// The override means this app alone, so a change that finds nothing to change is an error.
+    pub is_meant: bool,
+}
+
+/// All changes of one variant, in order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Amendments {
+    /// Where the manifests come from, if an override says so.
+    pub source: Option<Source>,
+    /// The changes.
+    pub changes: Vec<Amendment>,
+    /// The overrides whose rules about images are in effect, by the name of the image.
+    pub images: BTreeMap<String, (ObjectId, Origin, Image)>,
+}
+
+/// What the recipe has of a change: not where it stands.
+#[derive(Serialize)]
+struct Ingredient<'a> {
+    target: &'a PatchTarget,
+    change: &'a Change,
+}
+
+impl Amendments {
+    /// The source's digest with what is done to it.
+    pub fn digest(&self, source: Digest) -> Digest {
+        if self.changes.is_empty() && self.images.is_empty() {
+            return source;
+        }
+        let changes: Vec<Ingredient<'_>> =
+            self.changes.iter().map(|a| Ingredient { target: &a.target, change: &a.change }).collect();
+        let json = serde_json::to_vec(&changes).expect("changes always serialize");
+        let images = serde_json::to_vec(&self.image_rules()).expect("images always serialize");
+        Digester::new("nave.amended.v1").field(&source.0).field(&json).field(&images).finish()
+    }
+
+    /// The rules about images.
+    pub fn image_rules(&self) -> Vec<Image> {
+        self.images.values().map(|(_, _, image)| image.clone()).collect()
+    }
+}
+
+/// What some overrides, the weakest first, do to an app.
+pub fn amendments(catalog: &Catalog, overrides: &[Named<'_>]) -> Amendments {
+    let mut all = Amendments::default();
+    for (effective, spec) in overrides {
+        let object = &effective.object;
+        let is_meant = catalog.apps().filter(|(app, _)| spec.apps.selects(&app.object)).count() == 1;
+        if spec.source.is_some() {
+            all.source.clone_from(&spec.source);
+        }
+        all.changes.extend(spec.patches.iter().map(|Patch { target, change, position }| Amendment {
+            by: object.id.clone(),
+            origin: Origin { file: object.origin.file.clone(), line: position.line, column: position.column },
+            target: target.clone(),
+            change: change.clone(),
+            is_meant,
+        }));
+        for image in &spec.images {
+            let rule = stacked(all.images.get(&image.name).map(|(_, _, below)| below), image);
+            all.images.insert(image.name.clone(), (object.id.clone(), object.origin.clone(), rule));
+        }
+    }
+    all
+}
+
+/// A rule over a weaker one: a tag or a digest replaces both, a name that is not given stays.
+fn stacked(below: Option<&Image>, image: &Image) -> Image {
+    let Some(below) = below else { return image.clone() };
+    let mut rule = image.clone();
+    rule.new_name = rule.new_name.or_else(|| below.new_name.clone());
+    if rule.new_tag.is_none() && rule.digest.is_none() {
+        rule.new_tag.clone_from(&below.new_tag);
+        rule.digest.clone_from(&below.digest);
+    }
+    rule
+}

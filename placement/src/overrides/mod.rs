@@ -1,0 +1,29 @@
+//! Overrides: what differs from cluster to cluster of one app.
+//!
+//! In: the catalog's `Override`s and parameters, a cluster's labels and facts. Out: which overrides apply where
+//! ([`variants`]), what they do to a bundle ([`Amendments`]), the values of its `${…}` ([`values`]), and with these the form
+//! of every app on every cluster ([`shapes`]).
+//! Never: makes a bundle for each cluster. What concerns many clusters is in the bundle, which they share; what concerns
+//! one is in the values of its entry.
+//!
+//! [`values`]: values::values
+
+mod amendments;
+mod change;
+mod merge_keys;
+mod parameters;
+mod provenance;
+mod shapes;
+mod strategic;
+pub mod template;
+mod values;
+mod variants;
+
+pub use amendments::{Amendment, Amendments, amendments};
+pub use change::{Change, ChangeError, Image};
+pub use parameters::{Parameters, merge, merged};
+pub use provenance::{Filled, Provenance, Setter, fillers, provenance};
+pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes};
+pub use strategic::Merged;
+pub use values::{Lack, Scope, values};
+pub use variants::{Named, Variant, applies, applying, needed, of_app, of_variant, variant};

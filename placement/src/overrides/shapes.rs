@@ -1,0 +1,244 @@
+//! Shapes: what every app is on every cluster.
+//!
+//! In: the forms of variants, parameters, labels, facts. Out: an [`AppForm`] for each entry there shall be, or what it lacks.
+//! Never: gives a cluster a value that its bundle does not name, so that nothing else changes an entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::template::{Uses, Values};
+use super::variants::{Named, applying, of_app, variant};
+use super::{Lack, Parameters, Scope, Variant, merge, merged, values};
+use crate::assign::{AppForm, Entry, Options};
+use crate::catalog::{App, Catalog, CommitId, Effective, Kind, ObjectId, Spec};
+use crate::decide::Wanted;
+use crate::fleet::{Candidate, Fleet};
+use crate::{AppKey, ClusterName, Digest};
+
+/// One variant of an app, rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The rendered manifests.
+    pub bundle: Digest,
+    /// How it is treated.
+    pub options: Options,
+    /// The digest of its source and of what overrides change: with values and options, the recipe.
+    pub source: Digest,
+    /// The recipe digest without values.
+    pub version: Digest,
+    /// The commit that gave it this version.
+    pub commit: CommitId,
+    /// The names that its `${…}` use.
+    pub uses: Uses,
+    /// The newest manifests cannot be rendered, so that these are older than the parameters of the catalog.
+    pub is_stale: bool,
+}
+
+impl Form {
+    /// What it is with these values.
+    pub fn with(&self, values: Values, commit: CommitId) -> AppForm {
+        let version = match values.is_empty() {
+            true => self.version,
+            false => Entry::recipe(self.source, &values, &self.options),
+        };
+        AppForm { bundle: self.bundle, options: self.options.clone(), version, commit, values }
+    }
+}
+
+/// The forms in effect: of every app, its variants.
+pub type Forms = BTreeMap<AppKey, BTreeMap<Variant, Form>>;
+
+/// What every app is on every cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Shapes {
+    /// Apps that are the same everywhere.
+    everywhere: BTreeMap<AppKey, Arc<AppForm>>,
+    /// All others.
+    on: BTreeMap<AppKey, BTreeMap<ClusterName, Arc<AppForm>>>,
+    /// Former names of apps, whether they have a form or not.
+    former: BTreeMap<AppKey, BTreeSet<AppKey>>,
+}
+
+impl Shapes {
+    /// What an app is on a cluster; `None` where that is not known: then its entry stays as it is.
+    pub fn get(&self, app: &AppKey, cluster: &ClusterName) -> Option<&AppForm> {
+        let own = self.on.get(app).map(|clusters| clusters.get(cluster));
+        own.unwrap_or_else(|| self.everywhere.get(app)).map(|form| &**form)
+    }
+
+    /// The former names of an app: where it is not known what the app is, they stay too.
+    pub fn former(&self, app: &AppKey) -> impl Iterator<Item = &AppKey> {
+        self.former.get(app).into_iter().flatten()
+    }
+
+    /// The same for all that share it with this cluster.
+    fn put(&mut self, app: &AppKey, cluster: &ClusterName, form: Arc<AppForm>) {
+        self.on.entry(app.clone()).or_default().insert(cluster.clone(), form);
+    }
+}
+
+impl FromIterator<(AppKey, AppForm)> for Shapes {
+    /// Apps that are the same everywhere.
+    fn from_iter<I: IntoIterator<Item = (AppKey, AppForm)>>(forms: I) -> Self {
+        let everywhere = forms.into_iter().map(|(app, form)| (app, Arc::new(form))).collect();
+        Self { everywhere, ..Self::default() }
+    }
+}
+
+/// An app on a cluster for whose `${…}` something lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lacking {
+    /// The app.
+    pub app: AppKey,
+    /// What lacks.
+    pub lack: Lack,
+    /// The cluster.
+    pub cluster: ClusterName,
+}
+
+/// Finds what every app is on every cluster that shall run it.
+pub fn shapes(
+    catalog: &Catalog,
+    fleet: &Fleet,
+    wanted: &Wanted,
+    forms: &Forms,
+) -> (Shapes, BTreeSet<Lacking>) {
+    let mut shapes = Shapes { former: former(catalog), ..Shapes::default() };
+    let mut lacking = BTreeSet::new();
+    for (app, forms) in forms {
+        let overrides = of_app(catalog, app);
+        let alone =
+            forms.get(&Variant::default()).filter(|form| form.uses.is_empty() && overrides.is_empty());
+        if let Some(form) = alone {
+            let form = form.with(Values::new(), form.commit.clone());
+            shapes.everywhere.insert(app.clone(), Arc::new(form));
+            continue;
+        }
+        shapes.on.insert(app.clone(), BTreeMap::new());
+        let layers = Layers::of(catalog, app);
+        let mut plain: BTreeMap<&Variant, Arc<AppForm>> = BTreeMap::new();
+        for (cluster, _) in wanted.iter().filter(|(_, apps)| apps.contains_key(app)) {
+            let Some(candidate) = fleet.get(cluster) else { continue };
+            let lacks = |lack: Lack| Lacking { app: app.clone(), lack, cluster: cluster.clone() };
+            let applying = match applying(&overrides, cluster, candidate) {
+                Ok(applying) => applying,
+                Err(lack) => {
+                    lacking.insert(lacks(lack));
+                    continue;
+                }
+            };
+            let Some((variant, form)) = forms.get_key_value(&variant(&applying)) else { continue };
+            // Old manifests with new values would be half of a commit: entries stay as they are.
+            if form.is_stale && !form.uses.is_empty() {
+                continue;
+            }
+            if form.uses.is_empty() {
+                let shape = || Arc::new(form.with(Values::new(), form.commit.clone()));
+                let shape = plain.entry(variant).or_insert_with(shape).clone();
+                shapes.put(app, cluster, shape);
+                continue;
+            }
+            let (parameters, commit) = layers.on(&applying, cluster, candidate, &form.commit);
+            let scope = Scope {
+                cluster,
+                labels: &candidate.labels,
+                facts: &candidate.facts,
+                parameters: &parameters,
+            };
+            match values(&form.uses, &scope) {
+                Ok(values) => shapes.put(app, cluster, Arc::new(form.with(values, commit))),
+                Err(all) => lacking.extend(all.into_iter().map(lacks)),
+            }
+        }
+    }
+    (shapes, lacking)
+}
+
+fn former(catalog: &Catalog) -> BTreeMap<AppKey, BTreeSet<AppKey>> {
+    let key = |name: &str| AppKey::new(catalog.name.clone(), name).ok();
+    let renamed = catalog.apps().filter(|(_, app)| !app.formerly.is_empty());
+    let names = renamed.filter_map(|(effective, app)| {
+        Some((key(&effective.object.id.name)?, app.formerly.iter().filter_map(|name| key(name)).collect()))
+    });
+    names.collect()
+}
+
+/// The layers of an app's parameters, by the objects that set them.
+pub(super) struct Layers<'a> {
+    catalog: &'a Catalog,
+    /// Fleet and App, merged.
+    base: Parameters,
+    /// Whether the commit in effect changed one of these.
+    base_is_new: bool,
+}
+
+/// The parameters of an app on a cluster, all layers merged.
+pub fn parameters(
+    catalog: &Catalog,
+    app: &AppKey,
+    applying: &[Named<'_>],
+    cluster: &ClusterName,
+    candidate: &Candidate,
+) -> Parameters {
+    let layers = Layers::lower(catalog, app).into_iter();
+    merged(layers.chain(Layers::upper(catalog, applying, cluster, candidate)).map(|(_, layer)| layer))
+}
+
+/// One layer: who set it, and what.
+pub(super) type Layer<'a> = (&'a Effective, &'a Parameters);
+
+impl<'a> Layers<'a> {
+    pub fn of(catalog: &'a Catalog, app: &AppKey) -> Self {
+        let layers = Self::lower(catalog, app);
+        let base = merged(layers.iter().map(|(_, parameters)| *parameters));
+        let base_is_new = layers.iter().any(|(object, _)| object.commit == catalog.commit);
+        Self { catalog, base, base_is_new }
+    }
+
+    /// Fleet, then App.
+    pub fn lower(catalog: &'a Catalog, app: &AppKey) -> Vec<Layer<'a>> {
+        let fleet = catalog.objects.values().find_map(|effective| match &effective.object.spec {
+            Spec::Fleet(fleet) => Some((effective, &fleet.parameters)),
+            _ => None,
+        });
+        let app = catalog.app(app.name()).map(|(effective, app): (_, &App)| (effective, &app.parameters));
+        fleet.into_iter().chain(app).collect()
+    }
+
+    /// ClusterSet, Overrides by priority, Cluster.
+    pub fn upper(
+        catalog: &'a Catalog,
+        applying: &[Named<'a>],
+        cluster: &ClusterName,
+        candidate: &Candidate,
+    ) -> Vec<Layer<'a>> {
+        let set = candidate.set.as_deref().and_then(|set| {
+            let id = ObjectId { kind: Kind::ClusterSet, name: set.into() };
+            let effective = catalog.objects.get(&id)?;
+            match &effective.object.spec {
+                Spec::ClusterSet(set) => Some((effective, &set.parameters)),
+                _ => None,
+            }
+        });
+        let overrides = applying.iter().map(|(effective, spec)| (*effective, &spec.parameters));
+        let own = catalog.cluster(cluster).map(|(effective, cluster)| (effective, &cluster.parameters));
+        set.into_iter().chain(overrides).chain(own).collect()
+    }
+
+    /// All of them, and the commit that changed something last: the one in effect if it changed a layer, else the form's.
+    fn on(
+        &self,
+        applying: &[Named<'a>],
+        cluster: &ClusterName,
+        candidate: &Candidate,
+        form: &CommitId,
+    ) -> (Parameters, CommitId) {
+        let mut parameters = self.base.clone();
+        let mut is_new = self.base_is_new;
+        for (object, layer) in Self::upper(self.catalog, applying, cluster, candidate) {
+            merge(&mut parameters, layer);
+            is_new |= object.commit == self.catalog.commit;
+        }
+        (parameters, if is_new { self.catalog.commit.clone() } else { form.clone() })
+    }
+}

@@ -1,0 +1,134 @@
+//! Variants: which overrides change the manifests of an app on which clusters.
+//!
+//! In: the catalog, the fleet, what every cluster shall run. Out: the distinct lists of overrides that apply somewhere.
+//! Never: tells two clusters apart by parameters; those are in the values.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Lack;
+use crate::catalog::{Catalog, Effective, Override, Spec};
+use crate::decide::{Outcome, Reason, Wanted, terms};
+use crate::fleet::{Candidate, Fleet};
+use crate::{AppKey, ClusterName};
+
+/// The names of the overrides that change the manifests, the weakest first, joined by `+`; empty where there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Variant(Arc<str>);
+
+impl Variant {
+    /// The variant of these overrides, the weakest first.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(names.into_iter().collect::<Vec<_>>().join("+").into())
+    }
+
+    /// Its overrides, the weakest first.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.split('+').filter(|name| !name.is_empty())
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// An override and the object that it is.
+pub type Named<'a> = (&'a Effective, &'a Override);
+
+/// The overrides of an app, the weakest first: by priority, and by name where that is equal.
+pub fn of_app<'a>(catalog: &'a Catalog, app: &AppKey) -> Vec<Named<'a>> {
+    let Some((object, _)) = catalog.app(app.name()).filter(|_| app.catalog == catalog.name) else {
+        return Vec::new();
+    };
+    let mut named: Vec<Named<'_>> = catalog
+        .objects
+        .values()
+        .filter_map(|effective| match &effective.object.spec {
+            Spec::Override(spec) if spec.apps.selects(&object.object) => Some((effective, spec)),
+            _ => None,
+        })
+        .collect();
+    named.sort_by_key(|(effective, spec)| (spec.priority, effective.object.id.name.clone()));
+    named
+}
+
+/// The overrides of an app that make a variant.
+pub fn of_variant<'a>(catalog: &'a Catalog, app: &AppKey, variant: &Variant) -> Vec<Named<'a>> {
+    let named = |(effective, _): &Named<'_>| variant.names().any(|name| *name == *effective.object.id.name);
+    of_app(catalog, app).into_iter().filter(named).collect()
+}
+
+/// Whether an override applies to a cluster, and why it does not, or why that cannot be told.
+pub fn applies(spec: &Override, cluster: &ClusterName, candidate: &Candidate) -> (Outcome, Reason) {
+    let failed = terms(&spec.clusters, cluster, candidate).into_iter();
+    let failed = failed.filter_map(|check| Some((check.outcome, check.reason?)));
+    // The first of the worst: what breaks counts, whatever cannot be told.
+    let worst = failed.rev().max_by_key(|(outcome, _)| *outcome);
+    worst.unwrap_or((Outcome::Holds, Reason::Matches))
+}
+
+/// Those of an app's overrides that apply to a cluster.
+///
+/// # Errors
+/// It cannot be told whether one of them does.
+pub fn applying<'a>(
+    of_app: &[Named<'a>],
+    cluster: &ClusterName,
+    candidate: &Candidate,
+) -> Result<Vec<Named<'a>>, Lack> {
+    let mut applying = Vec::new();
+    for (effective, spec) in of_app {
+        match applies(spec, cluster, candidate) {
+            (Outcome::Holds, _) => applying.push((*effective, *spec)),
+            (Outcome::Unknown, reason) => {
+                return Err(Lack::Undecided(effective.object.id.name.to_string(), reason.to_string()));
+            }
+            (Outcome::Bars | Outcome::Breaks, _) => {}
+        }
+    }
+    Ok(applying)
+}
+
+/// The variant that some overrides make.
+pub fn variant(applying: &[Named<'_>]) -> Variant {
+    let changing = applying.iter().filter(|(_, spec)| spec.changes_manifests());
+    Variant::of(changing.map(|(effective, _)| &*effective.object.id.name))
+}
+
+/// The variants of every app of a catalog that some cluster shall run; of an app that none shall run, the one without overrides.
+pub fn needed(catalog: &Catalog, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<AppKey, BTreeSet<Variant>> {
+    let mut needed: BTreeMap<AppKey, BTreeSet<Variant>> = BTreeMap::new();
+    let mut overridden: BTreeMap<AppKey, Vec<Named<'_>>> = BTreeMap::new();
+    for (effective, _) in catalog.apps() {
+        let Ok(app) = AppKey::new(catalog.name.clone(), &effective.object.id.name) else { continue };
+        let overrides = of_app(catalog, &app);
+        if overrides.is_empty() {
+            needed.insert(app, BTreeSet::from([Variant::default()]));
+        } else {
+            overridden.insert(app, overrides);
+        }
+    }
+    for (app, overrides) in &overridden {
+        let here = wanted.iter().filter(|(_, apps)| apps.contains_key(app));
+        let clusters = here.filter_map(|(cluster, _)| Some((cluster, fleet.get(cluster)?)));
+        let applying =
+            clusters.filter_map(|(cluster, candidate)| applying(overrides, cluster, candidate).ok());
+        let mut variants: BTreeSet<Variant> = applying.map(|applying| variant(&applying)).collect();
+        if variants.is_empty() {
+            variants.insert(Variant::default());
+        }
+        needed.insert(app.clone(), variants);
+    }
+    needed
+}

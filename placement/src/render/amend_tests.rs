@@ -1,0 +1,178 @@
+//! What overrides make of a bundle, and what is said where they cannot.
+
+use serde_json::json;
+
+use super::*;
+use crate::catalog::{Kind, ObjectId, Origin, PatchTarget};
+use crate::overrides::Image;
+use crate::render::{Open, Scope, Scopes, resolve_opened};
+
+fn bundle(lines: &[Value]) -> Bundle {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    Bundle::read(text.into_bytes()).expect("lines of a bundle")
+}
+
+fn config_map(name: &str, data: &Value) -> Value {
+    json!({"apiVersion": "v1", "data": data, "kind": "ConfigMap", "metadata": {"name": name}})
+}
+
+fn amendment(target: PatchTarget, change: Change, is_meant: bool) -> Amendment {
+    Amendment {
+        by: ObjectId { kind: Kind::Override, name: "big".into() },
+        origin: Origin { file: "o.yaml".into(), line: 7, column: 3 },
+        target,
+        change,
+        is_meant,
+    }
+}
+
+fn named(name: &str) -> PatchTarget {
+    PatchTarget { kind: Some("ConfigMap".into()), name: Some(name.into()), ..PatchTarget::default() }
+}
+
+fn changes(changes: Vec<Amendment>) -> Amendments {
+    Amendments { changes, ..Amendments::default() }
+}
+
+/// The lines and warnings, or the errors.
+fn amended(lines: &[Value], amendments: &Amendments) -> Result<(Vec<Value>, Vec<String>), Vec<String>> {
+    let said = |problems: &[Problem]| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (bundle, warnings) = amend("web", bundle(lines), amendments, true).map_err(|error| said(&error.0))?;
+    let text = String::from_utf8(bundle.bytes.to_vec()).expect("JSON");
+    let lines = text.lines().map(|line| serde_json::from_str(line).expect("a line")).collect();
+    Ok((lines, said(&warnings)))
+}
+
+#[test]
+fn patches_change_what_they_target_in_their_order() {
+    let lines = [config_map("a", &json!({"x": "1"})), config_map("b", &json!({"x": "1"}))];
+    let set = |value: &str| Change::Merge(json!({"data": {"x": value}}));
+    let all = PatchTarget { kind: Some("ConfigMap".into()), ..PatchTarget::default() };
+    let amendments = changes(vec![amendment(all, set("2"), true), amendment(named("b"), set("3"), true)]);
+    let (after, warnings) = amended(&lines, &amendments).expect("they can be made");
+    assert_eq!(after, [config_map("a", &json!({"x": "2"})), config_map("b", &json!({"x": "3"}))]);
+    assert_eq!(warnings, Vec::<String>::new());
+}
+
+#[test]
+fn an_object_may_leave_the_bundle_but_not_the_last_one() {
+    let lines = [config_map("a", &json!({})), config_map("b", &json!({}))];
+    let delete = |name| amendment(named(name), Change::Merge(json!({"$patch": "delete"})), true);
+    let (after, _) = amended(&lines, &changes(vec![delete("a")])).expect("it can be made");
+    assert_eq!(after, [config_map("b", &json!({}))]);
+    assert_eq!(
+        amended(&lines, &changes(vec![delete("a"), delete("b")])),
+        Err(vec![
+            "o.yaml:7:3: error: Override/big: the patches leave no object of app web; an app without objects would remove all it has"
+                .to_owned()
+        ])
+    );
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_its_place_and_what_follows() {
+    let lines = [config_map("web", &json!({}))];
+    let set = || Change::Merge(json!({"data": {"x": "1"}}));
+    let test =
+        serde_json::from_value(json!([{"op": "test", "path": "/data/x", "value": 1}])).expect("a patch");
+    let place = "o.yaml:7:3";
+    let rows = [
+        (
+            amendment(named("wbe"), set(), true),
+            Err(format!(
+                "{place}: error: Override/big: app web has no object that the patch targets, ConfigMap wbe; did you mean web?; it stays as it was where this override applies: correct the target, or remove the patch"
+            )),
+        ),
+        (
+            amendment(named("other"), set(), false),
+            Ok(format!(
+                "{place}: warning: Override/big: app web has no object that the patch targets, ConfigMap other; nothing is changed there"
+            )),
+        ),
+        (
+            amendment(named("web"), Change::Json(test), true),
+            Err(format!(
+                "{place}: error: Override/big: ConfigMap web cannot be patched: operation 1 (/data/x) names a place that is not there; app web stays as it was where this override applies"
+            )),
+        ),
+        (
+            amendment(named("web"), Change::Merge(json!({"data": {"x": "${HOME}"}})), true),
+            Err(format!(
+                "{place}: error: Override/big: the patch cannot be filled in: ${{HOME}} is no name that Nave knows (parameters.…, cluster.name, labels.…, facts.…); for a literal ${{ write $${{"
+            )),
+        ),
+    ];
+    for (amendment, expected) in rows {
+        let said = match amended(&lines, &changes(vec![amendment])) {
+            Ok((_, warnings)) => Ok(warnings.join("\n")),
+            Err(errors) => Err(errors.join("\n")),
+        };
+        assert_eq!(said, expected);
+    }
+    let rule = Image { name: "nginx".into(), new_tag: Some("2".into()), ..Image::default() };
+    let by = amendment(named("web"), set(), true);
+    let images = BTreeMap::from([("nginx".to_owned(), (by.by, by.origin, rule))]);
+    let (_, warnings) =
+        amended(&lines, &Amendments { images, ..Amendments::default() }).expect("nothing is wrong");
+    assert_eq!(
+        warnings,
+        [format!(
+            "{place}: warning: Override/big: app web has no image \"nginx\" in a pod or pod template; nothing is changed there: write the name as the manifest does, without its tag"
+        )]
+    );
+}
+
+struct Everywhere;
+
+impl Scopes for Everywhere {
+    fn scope(&self, _: &str, _: &str) -> Option<Scope> {
+        Some(Scope::Namespaced)
+    }
+}
+
+#[test]
+fn a_patch_of_an_encrypted_object_is_made_once_it_is_opened() {
+    let head = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}});
+    let sealed = json!({"nave.dev/sops": {"format": "yaml", "objects": [head], "text": "…"}});
+    let target = PatchTarget { kind: Some("Secret".into()), ..PatchTarget::default() };
+    let label =
+        Change::Merge(json!({"metadata": {"labels": {"a": "b"}}, "stringData": {"user": "${literal}"}}));
+    let before = bundle(std::slice::from_ref(&sealed));
+    let wanted = changes(vec![amendment(target.clone(), label, true)]);
+    let (after, _) = amend("web", before, &wanted, false).expect("it can be made");
+    let entry = crate::assign::Entry {
+        bundle: after.digest,
+        values: BTreeMap::new(),
+        options: crate::assign::Options {
+            namespace: None,
+            prune: true,
+            on_remove: crate::catalog::OnRemove::Delete,
+            formerly: BTreeSet::new(),
+            substitute: true,
+            treatment: Default::default(),
+            share: None,
+        },
+        version: after.digest,
+        commit: crate::catalog::CommitId("c".into()),
+        objects: 1,
+        drops: 0,
+        drops_cause: None,
+        drops_of: None,
+    };
+    let opened = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}, "stringData": {"password": "${x}"}});
+    let open: &Open<'_> = &|_| Ok(vec![opened.clone()]);
+    let objects = resolve_opened(&after.bytes, &entry, &Everywhere, open).expect("objects");
+    assert_eq!(objects[0].object["metadata"]["labels"], json!({"a": "b"}));
+    let data = json!({"password": "${x}", "user": "${literal}"});
+    assert_eq!(objects[0].object["stringData"], data, "an encrypted document is not filled in");
+    let test = serde_json::from_value(json!([{"op": "test", "path": "/stringData/password", "value": "1"}]));
+    let wanted = changes(vec![amendment(target, Change::Json(test.expect("a patch")), true)]);
+    let (after, _) = amend("web", bundle(&[sealed]), &wanted, false).expect("it travels");
+    let objects = resolve_opened(&after.bytes, &entry, &Everywhere, open).expect("objects");
+    assert_eq!(
+        objects[0].sealed.as_deref(),
+        Some(
+            "it was opened, but an override cannot be applied to it: operation 1 (/stringData/password) finds another value than it tests for"
+        )
+    );
+}
