@@ -132,7 +132,7 @@ async fn what_is_rendered_is_what_is_there_and_each_value_has_who_set_it(stage: 
     for (cluster, _) in CLUSTERS {
         let view = rendered(stage, cluster, &["--provenance"]).await;
         let objects = view["objects"].as_array().unwrap();
-        assert_eq!(objects.len(), 2, "{view:#}");
+        assert_eq!(objects.len(), 3, "the namespace, the settings, the template: {view:#}");
         for object in objects {
             let name = object["metadata"]["name"].as_str().unwrap();
             let kind = object["kind"].as_str().unwrap();

@@ -120,7 +120,16 @@ impl World {
                 return Err(format!("{name}: {app} is not at the version in effect"));
             }
         }
-        if let Some(app) = entries.keys().find(|app| !wanted.contains_key(*app) && !held.contains(*app)) {
+        // An app under a new name of which nothing could be rendered yet: under its former name it stays as it is.
+        let formless = |app: &AppKey| !state.forms.contains_key(&(app.clone(), Variant::default()));
+        let awaiting: BTreeSet<AppKey> = wanted
+            .iter()
+            .filter(|(app, _)| formless(app))
+            .flat_map(|(_, model)| model.formerly.iter().map(|old| git::key(old)))
+            .collect();
+        let has_reason =
+            |app: &AppKey| wanted.contains_key(app) || held.contains(app) || awaiting.contains(app);
+        if let Some(app) = entries.keys().find(|app| !has_reason(app)) {
             return Err(format!("{name}: {app} is neither wanted nor held"));
         }
         self.objects(spoke, commit, &wanted, &held)
