@@ -25,6 +25,7 @@ mod on_the_spot;
 mod outages;
 mod overriding;
 mod packages;
+mod picking;
 mod placement;
 mod questions;
 mod rounds;
