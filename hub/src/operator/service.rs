@@ -100,6 +100,17 @@ impl OperatorService {
         allow(&self.rooms.ledger.state(), &self.rooms.fleet, request, call)
     }
 
+    /// That there is no such app, or that it never was valid.
+    fn no_app(&self, app: &AppKey) -> Status {
+        let problem = self.look(|look| {
+            look.picture.problems.iter().find(|problem| look.concerns(problem, app)).map(ToString::to_string)
+        });
+        Status::not_found(match problem {
+            Some(problem) => format!("there is no app {app}, since it is not valid: {problem}"),
+            None => format!("there is no app {app}; `hub app list` shows those that there are"),
+        })
+    }
+
     /// Looks at one moment of the hub.
     pub fn look<T>(&self, with: impl FnOnce(&Look<'_>) -> T) -> T {
         let (live, mut alarms, seen) =
@@ -251,15 +262,16 @@ impl operator_server::Operator for OperatorService {
         self.allow(&request, "AppShow")?;
         let app: AppKey = request.get_ref().app.parse().map_err(argument)?;
         let view = self.look(|look| look.app(&app));
-        let unknown =
-            || Status::not_found(format!("there is no app {app}; `hub app list` shows those that there are"));
-        document(&view.ok_or_else(unknown)?)
+        document(&view.ok_or_else(|| self.no_app(&app))?)
     }
 
     async fn why(&self, request: Request<v1::WhyRequest>) -> Answer {
         self.allow(&request, "Why")?;
         let request = request.into_inner();
         let app: AppKey = request.app.parse().map_err(argument)?;
+        if !self.look(|look| look.app_keys().contains(&app)) {
+            return Err(self.no_app(&app));
+        }
         if !request.cluster.is_empty() {
             let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
             return document(&self.look(|look| look.why(&app, std::slice::from_ref(&cluster))));
