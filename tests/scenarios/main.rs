@@ -15,10 +15,6 @@ use std::process::ExitCode;
 
 /// What is measured elsewhere or not at all so far, and why.
 const NOT_BUILT: &[(&str, &str)] = &[
-    (
-        "2",
-        "the latency up to the durable assignment is not measured yet; 2-matching measures its matching part",
-    ),
     ("4", "10,000 connected spokes need the fleet simulator over sockets, which is not built yet"),
     ("5", "10,000 idle sessions need the fleet simulator over sockets, which is not built yet"),
     ("6", "the return of 10,000 spokes needs the fleet simulator over sockets, which is not built yet"),
@@ -30,7 +26,7 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("15", "50 spokes with 50 apps each are not measured yet"),
 ];
 
-const USAGE: &str = "use: tests/bench 1|2-matching|3|9|10|13|hub-rss [--scale K] [--json]";
+const USAGE: &str = "use: tests/bench 1|2|3|9|10|13|hub-rss [--scale K] [--json]";
 
 fn main() -> ExitCode {
     // `cargo bench` adds --bench.
@@ -55,7 +51,7 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let figures = match scenario.as_str() {
         "1" => matching::evaluation(scale.unwrap_or(10_000)),
-        "2-matching" => matching::one_label(scale.unwrap_or(10_000)),
+        "2" => matching::one_label(scale.unwrap_or(10_000)),
         "3" => runtime.block_on(latency::commit_to_applied(scale.unwrap_or(100))),
         "9" => runtime.block_on(install::many_apps(scale.unwrap_or(1_000))),
         "13" => runtime.block_on(drift::corrected(scale.unwrap_or(200))),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::bits::Bits;
 use super::index::{Flips, Index, Posting};
 use super::pick::{Entry, Member, Situation, choose};
-use super::rule::{Away, Rule};
+use super::rule::{Away, Guard, Rule};
 use super::{Decision, Memory, Moment, Settled, apps, shares};
 use crate::catalog::{Catalog, Placement};
 use crate::fleet::{Candidate, Fleet, Resources};
@@ -45,6 +45,13 @@ pub struct Settling {
     pub open: bool,
 }
 
+/// A rule that makes a statement.
+struct Maker {
+    rule: usize,
+    /// Other statements of the rule of which one has to be true for it to match, whatever becomes of this one.
+    guard: Option<Guard>,
+}
+
 /// Decides.
 #[derive(Default)]
 pub struct Engine {
@@ -52,7 +59,7 @@ pub struct Engine {
     rules: Vec<Option<Rule>>,
     by_name: BTreeMap<Arc<str>, usize>,
     /// By statement, the rules that make it.
-    makers: Vec<Vec<usize>>,
+    makers: Vec<Vec<Maker>>,
     /// By what is looked at, the rules that pick by it.
     pickers: BTreeMap<Reads, BTreeSet<usize>>,
     /// Rules that fail over.
@@ -117,7 +124,8 @@ impl Engine {
             if self.makers.len() <= posting {
                 self.makers.resize_with(posting + 1, Vec::new);
             }
-            self.makers[posting].push(at);
+            let guard = rule.matcher.guard(posting as Posting);
+            self.makers[posting].push(Maker { rule: at, guard });
         }
         for reads in rule.groups_by.iter().chain(&rule.chooses_by) {
             self.pickers.entry(reads.clone()).or_default().insert(at);
@@ -146,7 +154,7 @@ impl Engine {
         let at = *self.by_name.get(name)?;
         let rule = self.rules[at].take()?;
         for posting in rule.matcher.postings() {
-            self.makers[posting as usize].retain(|maker| *maker != at);
+            self.makers[posting as usize].retain(|maker| maker.rule != at);
         }
         self.pickers.values_mut().for_each(|rules| _ = rules.remove(&at));
         for rules in [&mut self.failing_over, &mut self.open, &mut self.dirty] {
@@ -169,7 +177,20 @@ impl Engine {
             true => self.by_name.values().copied().collect(),
             false => {
                 let makers = |posting: &Posting| self.makers.get(*posting as usize);
-                postings.iter().filter_map(makers).flatten().copied().collect()
+                // What does not match before and after, whatever flipped, is not looked at.
+                let may_match = |guard: &Guard| {
+                    guard
+                        .iter()
+                        .any(|posting| self.index.bits(*posting).has(id) || postings.contains(posting))
+                };
+                let concerned = |maker: &&Maker| maker.guard.as_ref().is_none_or(may_match);
+                postings
+                    .iter()
+                    .filter_map(makers)
+                    .flatten()
+                    .filter(concerned)
+                    .map(|maker| maker.rule)
+                    .collect()
             }
         };
         concerned.sort_unstable();

@@ -36,6 +36,9 @@ pub(super) struct Rule {
     pub due_ms: Option<u64>,
 }
 
+/// Statements of which one has to be true; two of them may be the same.
+pub(super) type Guard = [Posting; 2];
+
 /// The terms of `clusters`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matcher {
@@ -160,6 +163,17 @@ impl Matcher {
     pub fn postings(&self) -> impl Iterator<Item = Posting> {
         let condition = self.condition.iter().flat_map(|(holds, unknown)| [*holds, *unknown]);
         self.any.iter().flatten().chain(&self.none).copied().chain(condition)
+    }
+
+    /// A term without this statement by which most clusters are told not to match: one with few statements.
+    pub fn guard(&self, posting: Posting) -> Option<Guard> {
+        let others = self.any.iter().filter(|term| !term.contains(&posting));
+        let guards = others.filter_map(|term| match term[..] {
+            [one] => Some([one, one]),
+            [one, other] => Some([one, other]),
+            _ => None,
+        });
+        guards.min_by_key(|[one, other]| one != other)
     }
 
     /// The clusters that match, and those of which it cannot be told; says how many words it looked at.

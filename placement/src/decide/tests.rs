@@ -77,6 +77,27 @@ fn a_changed_label_looks_only_at_rules_that_name_it() {
 }
 
 #[test]
+fn a_rule_that_does_not_match_before_and_after_is_not_looked_at() {
+    let (mut engine, mut fleet) = hundred();
+    set(&mut engine, "both", placement("k3=5,k4=9"));
+    engine.settle(Moment::at(0));
+    let changed = fleet.get_mut(&name(7)).expect("a cluster");
+    let mut change = |labels: &[(&str, &str)]| {
+        let before = engine.work();
+        changed.labels.extend(labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+        engine.set_cluster(&name(7), Some(changed.clone()));
+        (engine.settle(Moment::at(0)).changed.contains("both"), since(&engine, before).pairs)
+    };
+    // Beside the two that say nothing else: k3=0 and k3=5.
+    assert_eq!(change(&[("k3", "5")]), (false, 2));
+    assert_eq!(change(&[("k4", "9")]), (true, 3));
+    assert_eq!(change(&[("k3", "0")]), (true, 3));
+    // Both at once: each term is the other's guard.
+    assert_eq!(change(&[("k3", "5"), ("k4", "8")]), (false, 5));
+    assert_eq!(change(&[("k3", "4"), ("k4", "9")]), (false, 5));
+}
+
+#[test]
 fn a_changed_rule_looks_only_at_itself() {
     let (mut engine, _) = hundred();
     let before = engine.work();
