@@ -25,6 +25,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::is_label_value;
+
 pub use amount::{AmountError, Shown, thousandths};
 pub use condition::{Condition, ConditionError, Reads, Truth, values};
 pub use facts::{FACTS, FactName, Look, LookError, UnknownFact};
@@ -168,6 +170,11 @@ fn parse_term(term: &str) -> Result<Requirement, ParseSelectorError> {
     if key.is_empty() || !key.chars().all(legal) {
         return Err(wrong());
     }
+    if let Operator::In(values) | Operator::NotIn(values) = &operator
+        && !values.iter().all(|value| is_label_value(value))
+    {
+        return Err(wrong());
+    }
     Ok(Requirement { key: key.to_owned(), operator })
 }
 
@@ -246,7 +253,9 @@ mod tests {
             let parsed: Selector = text.parse().expect(text);
             assert_eq!(parsed.to_string(), text);
         }
-        for bad in ["=x", "a b", "k in x", ","].iter().filter(|b| **b != ",") {
+        for bad in
+            ["=x", "a b", "k in x", "k=x)", "k=a b", "k==a=b", "k notin (a)n (b)", "k in ((a))", "k!=é"]
+        {
             assert!(bad.parse::<Selector>().is_err(), "{bad}");
         }
     }
