@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::operations::{OperationError, operate};
 use super::strategic::{MergeError, Merged, merge};
 use crate::ObjectKey;
 use crate::render::object_key;
@@ -45,30 +46,14 @@ pub struct Image {
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
     /// An operation of RFC 6902 failed.
-    #[error("operation {} ({path}) {}", .operation + 1, failed(.kind))]
-    Operation {
-        /// Which, from 0.
-        operation: usize,
-        /// Where.
-        path: String,
-        /// Why.
-        kind: json_patch::PatchErrorKind,
-    },
+    #[error(transparent)]
+    Operation(#[from] OperationError),
     /// A merge patch failed.
     #[error(transparent)]
     Merge(#[from] MergeError),
     /// It would be another object.
     #[error("it changes apiVersion, kind, name or namespace, and with that which object it is")]
     Identity,
-}
-
-fn failed(kind: &json_patch::PatchErrorKind) -> &'static str {
-    match kind {
-        json_patch::PatchErrorKind::TestFailed => "finds another value than it tests for",
-        json_patch::PatchErrorKind::InvalidFromPointer => "copies or moves from where there is nothing",
-        json_patch::PatchErrorKind::CannotMoveInsideItself => "moves a value into itself",
-        _ => "names a place that is not there",
-    }
 }
 
 impl Change {
@@ -82,11 +67,7 @@ impl Change {
         let mut changed = object.clone();
         let merged = match self {
             Self::Json(patch) => {
-                json_patch::patch(&mut changed, patch).map_err(|error| ChangeError::Operation {
-                    operation: error.operation,
-                    path: error.path.to_string(),
-                    kind: error.kind,
-                })?;
+                operate(&mut changed, patch)?;
                 Merged::Kept
             }
             Self::Merge(patch) => merge(&before.group, &before.kind, &mut changed, &nameless(patch))?,

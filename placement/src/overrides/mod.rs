@@ -11,6 +11,7 @@
 mod amendments;
 mod change;
 mod merge_keys;
+mod operations;
 mod parameters;
 mod provenance;
 mod shapes;
@@ -21,6 +22,7 @@ mod variants;
 
 pub use amendments::{Amendment, Amendments, amendments};
 pub use change::{Change, ChangeError, Image};
+pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, fillers, provenance};
 pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes};

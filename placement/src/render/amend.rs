@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use super::finish::FinishError;
 use super::resolve::{IDENTITY, Line, lines, object_key};
 use super::sealed::Later;
-use super::{Bundle, Sealed};
+use super::{Bundle, MAX_BUNDLE_BYTES, Sealed};
 use crate::ObjectKey;
-use crate::catalog::{Problem, did_you_mean};
+use crate::catalog::{ObjectId, Origin, Problem, did_you_mean};
 use crate::overrides::{Amendment, Amendments, Change, Merged, template};
 
 /// Changes a bundle of an app. `app` is its name, for messages.
@@ -30,26 +30,42 @@ pub fn amend(
         return Ok((bundle, Vec::new()));
     }
     let read = lines(&bundle.bytes).filter_map(|(_, line)| Line::read(line)).collect();
-    let mut amending = Amending { app, lines: read, problems: Vec::new() };
+    let mut amending = Amending { app, lines: read, bytes: bundle.bytes.len(), problems: Vec::new() };
     if substitute {
         amending.templates(&amendments.changes);
     }
     for amendment in &amendments.changes {
         amending.change(amendment);
+        if amending.bytes > MAX_BUNDLE_BYTES {
+            return Err(FinishError(vec![amending.too_large(&amendment.by, &amendment.origin)]));
+        }
     }
     amending.images(amendments);
-    amending.finish(&bundle, amendments.changes.last())
+    let of_images = || amendments.images.values().map(|(by, origin, _)| (by, origin)).next_back();
+    let last = amendments.changes.last().map(|last| (&last.by, &last.origin)).or_else(of_images);
+    amending.finish(&bundle, last)
 }
 
 struct Amending<'a> {
     app: &'a str,
     lines: Vec<Line>,
+    /// Of all lines: what changes make of a few must not fill the memory before somebody counts.
+    bytes: usize,
     problems: Vec<Problem>,
 }
 
 impl Amending<'_> {
     fn problem(&mut self, amendment: &Amendment, message: String) {
         self.problems.push(Problem::at(&amendment.origin, message).of(Some(&amendment.by)));
+    }
+
+    fn too_large(&self, by: &ObjectId, origin: &Origin) -> Problem {
+        let message = format!(
+            "the manifests of app {} are larger than {} MiB with it; it stays as it was where this override applies",
+            self.app,
+            MAX_BUNDLE_BYTES >> 20
+        );
+        Problem::at(origin, message).of(Some(by))
     }
 
     /// What patches bring in has to be fit for filling too.
@@ -74,8 +90,16 @@ impl Amending<'_> {
             Line::Object(object) => {
                 let Some(key) = object_key(object).filter(|key| targets(key, object)) else { return true };
                 found = true;
+                if self.bytes > MAX_BUNDLE_BYTES {
+                    return true;
+                }
+                let before = size(object);
                 match amendment.change.apply(object, &mut used) {
-                    Ok(merged) => merged == Merged::Kept,
+                    Ok(merged) => {
+                        let after = if merged == Merged::Kept { size(object) } else { 0 };
+                        self.bytes = self.bytes.saturating_sub(before) + after;
+                        merged == Merged::Kept
+                    }
                     Err(error) => {
                         errors.push(format!("{key} cannot be patched: {error}"));
                         true
@@ -164,11 +188,12 @@ impl Amending<'_> {
     }
 
     fn finish(
-        self,
+        mut self,
         before: &Bundle,
-        last: Option<&Amendment>,
+        last: Option<(&ObjectId, &Origin)>,
     ) -> Result<(Bundle, Vec<Problem>), FinishError> {
-        let Self { app, lines, mut problems } = self;
+        let (app, lines) = (self.app, std::mem::take(&mut self.lines));
+        let mut problems = std::mem::take(&mut self.problems);
         problems.sort();
         problems.dedup();
         if problems.iter().any(Problem::is_error) {
@@ -183,16 +208,24 @@ impl Amending<'_> {
             serde_json::to_writer(&mut bytes, &line).expect("writing JSON to memory does not fail");
             bytes.push(b'\n');
         }
+        if let (true, Some((by, origin))) = (bytes.len() > MAX_BUNDLE_BYTES, last) {
+            return Err(FinishError(vec![self.too_large(by, origin)]));
+        }
         let bundle = Bundle::read(bytes).expect("lines that were read and changed");
-        if let (true, Some(last)) = (bundle.objects.is_empty(), last) {
+        if let (true, Some((by, origin))) = (bundle.objects.is_empty(), last) {
             let message = format!(
                 "the patches leave no object of app {app}; an app without objects would remove all it has"
             );
-            let problem = Problem::at(&last.origin, message).of(Some(&last.by));
+            let problem = Problem::at(origin, message).of(Some(by));
             return Err(FinishError(vec![problem]));
         }
         Ok((bundle, problems))
     }
+}
+
+/// How long an object is in its line.
+fn size(object: &Value) -> usize {
+    serde_json::to_vec(object).map(|text| text.len()).unwrap_or_default()
 }
 
 /// With sorted keys, whatever order this build's maps have.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::catalog::{Kind, ObjectId, Origin, PatchTarget};
+use crate::catalog::{Kind, PatchTarget};
 use crate::overrides::Image;
 use crate::render::{Open, Scope, Scopes, resolve_opened};
 
@@ -64,6 +64,24 @@ fn an_object_may_leave_the_bundle_but_not_the_last_one() {
         amended(&lines, &changes(vec![delete("a"), delete("b")])),
         Err(vec![
             "o.yaml:7:3: error: Override/big: the patches leave no object of app web; an app without objects would remove all it has"
+                .to_owned()
+        ])
+    );
+}
+
+#[test]
+fn patches_cannot_make_more_than_a_bundle_may_hold() {
+    let lines = ["a", "b", "c"].map(|name| config_map(name, &json!({"x": "1"})));
+    let most = "x".repeat(MAX_BUNDLE_BYTES - 1024);
+    let set = |name, text: &str| amendment(named(name), Change::Merge(json!({"data": {"x": text}})), true);
+    let delete = amendment(named("a"), Change::Merge(json!({"$patch": "delete"})), true);
+    let (after, _) =
+        amended(&lines, &changes(vec![set("a", &most), delete, set("b", &most)])).expect("it fits");
+    assert_eq!(after.len(), 2);
+    assert_eq!(
+        amended(&lines, &changes(vec![set("a", &most), set("b", &most[..1024])])),
+        Err(vec![
+            "o.yaml:7:3: error: Override/big: the manifests of app web are larger than 16 MiB with it; it stays as it was where this override applies"
                 .to_owned()
         ])
     );

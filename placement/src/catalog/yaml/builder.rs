@@ -9,10 +9,10 @@ use super::{Document, Entry, Fault, Map, Node, Value};
 use crate::catalog::problems::Position;
 
 /// Deepest nesting. Bundles are read back by serde_json, which stops at 128.
-const MAX_DEPTH: u32 = 100;
+pub(crate) const MAX_DEPTH: u32 = 100;
 /// Most nodes of one document, and as many again that its aliases and anchors copy; a long scalar counts as one node
 /// for each 32 bytes.
-const MAX_WEIGHT: usize = 1_000_000;
+pub(crate) const MAX_WEIGHT: usize = 1_000_000;
 
 /// A node with what it costs.
 struct Built {

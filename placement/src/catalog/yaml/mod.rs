@@ -13,6 +13,7 @@ use serde_json::Number;
 
 use super::problems::Position;
 use builder::Builder;
+pub(crate) use builder::{MAX_DEPTH, MAX_WEIGHT};
 pub(super) use scalar::has_leading_zero;
 
 /// Something wrong at a position of the text.
