@@ -179,9 +179,7 @@ impl Engine {
                 let makers = |posting: &Posting| self.makers.get(*posting as usize);
                 // What does not match before and after, whatever flipped, is not looked at.
                 let may_match = |guard: &Guard| {
-                    guard
-                        .iter()
-                        .any(|posting| self.index.bits(*posting).has(id) || postings.contains(posting))
+                    guard.iter().any(|posting| self.index.has(id, *posting) || postings.contains(posting))
                 };
                 let concerned = |maker: &&Maker| maker.guard.as_ref().is_none_or(may_match);
                 postings

@@ -67,6 +67,8 @@ pub(super) struct Index {
     candidates: Vec<Option<Candidate>>,
     numbers: BTreeMap<Statement, Posting>,
     postings: Vec<Bits>,
+    /// The same by cluster: the statements that are true of it, in order. Who asks much of one cluster finds it in one place.
+    rows: Vec<Vec<Posting>>,
     conditions: BTreeMap<Arc<str>, Condition>,
     pub states: States,
     /// Evaluations of expressions.
@@ -99,6 +101,11 @@ impl Index {
         &self.postings[posting as usize]
     }
 
+    /// Whether a statement is true of a cluster.
+    pub fn has(&self, id: u32, posting: Posting) -> bool {
+        self.rows[id as usize].binary_search(&posting).is_ok()
+    }
+
     /// Silent members, and all that were ever heard.
     pub fn silent(&self) -> (usize, usize) {
         (self.silent, self.heard)
@@ -126,6 +133,7 @@ impl Index {
         self.ids.insert(name.clone(), id);
         self.names.push(name.clone());
         self.candidates.push(None);
+        self.rows.push(Vec::new());
         id
     }
 
@@ -146,6 +154,8 @@ impl Index {
     fn add(&mut self, statement: Statement, bits: Bits) -> Posting {
         let posting = Posting::try_from(self.postings.len()).expect("there are fewer statements than 2^32");
         self.numbers.insert(statement, posting);
+        // It is the highest number so far.
+        bits.iter().for_each(|id| self.rows[id as usize].push(posting));
         self.postings.push(bits);
         posting
     }
@@ -223,9 +233,15 @@ impl Index {
     }
 
     fn write(&mut self, posting: Posting, id: u32, on: bool, flips: &mut Flips) {
-        if self.postings[posting as usize].set(id, on) {
-            flips.postings.push(posting);
+        if !self.postings[posting as usize].set(id, on) {
+            return;
         }
+        let row = &mut self.rows[id as usize];
+        match row.binary_search(&posting) {
+            Ok(at) => drop(row.remove(at)),
+            Err(at) => row.insert(at, posting),
+        }
+        flips.postings.push(posting);
     }
 
     /// Expressions that read something that changed.

@@ -207,7 +207,7 @@ impl Matcher {
 
     /// Whether one cluster matches; `None` where it cannot be told.
     pub fn one(&self, index: &Index, id: u32) -> Option<bool> {
-        let has = |posting: &Posting| index.bits(*posting).has(id);
+        let has = |posting: &Posting| index.has(id, *posting);
         let terms = index.states.present.has(id)
             && self.any.iter().all(|term| term.iter().any(has))
             && !self.none.iter().any(has);
