@@ -92,9 +92,11 @@ impl Desired<'_> {
                 }
             },
             Err(error @ ResolveError::Twice { .. }) => {
-                // It cannot be applied, but what it claims is known: the rest of the cluster goes on.
-                let claims: Option<BTreeSet<_>> =
-                    Bundle::read(bytes.to_vec()).ok().map(|b| (*b.objects).clone());
+                // It cannot be applied, but what it claims is known by group, kind and name: the rest of the cluster goes on.
+                // Not where names are filled in: then nothing is removed that it may want.
+                let bundle = Some(bytes).filter(|_| !entry.options.substitute);
+                let claims = bundle.and_then(|bytes| Bundle::read(bytes.to_vec()).ok());
+                let claims = claims.map(|bundle| (*bundle.objects).clone());
                 Err(unresolved(entry, Reason::DefinedTwice { message: error.to_string() }, claims))
             }
             Err(error @ ResolveError::Values { .. }) => {

@@ -127,6 +127,21 @@ async fn what_was_gone_already_is_not_counted() {
 }
 
 #[tokio::test]
+async fn nothing_is_removed_that_an_app_may_want_which_defines_an_object_twice() {
+    let target = MemoryTarget::new("t");
+    Wish::none().app("old", &[config_map("web-fra-1", "1")]).reconcile(&target).await;
+    let twice = [config_map("web-${cluster.name}", "1"), config_map("web-fra-1", "2")];
+    let wish = Wish::none().app("web", &twice).leaving("old", OnRemove::Delete).change("web", |entry| {
+        entry.options.substitute = true;
+        entry.values = [("cluster.name".to_owned(), json!("fra-1"))].into();
+    });
+    let outcome = wish.reconcile(&target).await;
+    let web = &outcome.apps[&app("web")];
+    assert!(web.message.contains("is defined twice"), "{web:?}");
+    assert!(target.objects().contains_key(&config_map_key("web-fra-1")), "{outcome:#?}");
+}
+
+#[tokio::test]
 async fn making_anew_is_a_removal_too() {
     for (most, state) in [(1, EntryState::Healthy), (0, EntryState::Failed)] {
         let target = MemoryTarget::new("t");
