@@ -15,7 +15,7 @@ use super::hearing::{Hearing, candidates};
 use super::{assignments, decisions};
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
-use crate::store::Batch;
+use crate::store::{Batch, MAX_BATCH_BYTES};
 
 /// Forms or good records of one batch.
 const RECORDS_PER_BATCH: usize = 100;
@@ -285,15 +285,27 @@ fn forms(state: &State, revision: &Revision) -> Vec<Write> {
     chunked(Step::FormsTaken, operations)
 }
 
+/// The same operations in batches that the store takes.
 pub(super) fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) -> Vec<Write> {
-    let batch = |chunk: &[(String, Option<Vec<u8>>)]| {
-        let add = |batch: Batch, (key, value): &(String, Option<Vec<u8>>)| match value {
-            Some(value) => batch.put(key.clone(), value.clone()),
-            None => batch.delete(key.clone()),
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut count = 0;
+    for (key, value) in operations {
+        let bytes = key.len() + value.as_ref().map_or(0, Vec::len);
+        let last = batches.pop().unwrap_or_default();
+        let batch = if count == RECORDS_PER_BATCH || last.bytes() + bytes > MAX_BATCH_BYTES / 2 {
+            batches.extend((count > 0).then_some(last));
+            count = 0;
+            Batch::new()
+        } else {
+            last
         };
-        Write { step, batch: chunk.iter().fold(Batch::new(), add), audits: Vec::new() }
-    };
-    operations.chunks(RECORDS_PER_BATCH).map(batch).collect()
+        count += 1;
+        batches.push(match value {
+            Some(value) => batch.put(key, value),
+            None => batch.delete(key),
+        });
+    }
+    batches.into_iter().map(|batch| Write { step, batch, audits: Vec::new() }).collect()
 }
 
 /// Shows the holds there are, and takes back those that are no more.
@@ -378,6 +390,25 @@ mod tests {
     use super::*;
     use crate::state::Versioned;
     use crate::store::Version;
+
+    #[test]
+    fn operations_are_cut_by_number_and_by_bytes() {
+        // (number, bytes of each value, batches)
+        let rows = [
+            (0, 1, 0),
+            (1, 1, 1),
+            (100, 1, 1),
+            (101, 1, 2),
+            (3, MAX_BATCH_BYTES / 2 - 2, 3),
+            (8, MAX_BATCH_BYTES / 8, 3),
+        ];
+        for (number, bytes, batches) in rows {
+            let operations = (0..number).map(|n| (format!("{n}"), Some(vec![0; bytes]))).collect();
+            let writes = chunked(Step::FormsTaken, operations);
+            assert_eq!(writes.len(), batches, "{number} of {bytes}");
+            assert!(writes.iter().all(|write| write.batch.bytes() <= MAX_BATCH_BYTES), "{number} of {bytes}");
+        }
+    }
 
     #[test]
     fn a_maintenance_ends_by_itself_and_never_holds_up_who_is_ordered_out() {

@@ -253,7 +253,8 @@ impl<'a> Recipe<'a> {
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
         if let Some(before) = before.filter(|before| before.version == version) {
-            return Ok((before.clone(), None, Vec::new()));
+            // A record from before there were values lacks it.
+            return Ok((Form { source, ..before.clone() }, None, Vec::new()));
         }
         let files = self.files(content, &needs).await?;
         let of_app = |problems: Vec<Problem>| -> Vec<Problem> {

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::assign::{AppForm, Entry};
 use nave_placement::catalog::Catalog;
 use nave_placement::fleet::Candidate;
+use nave_placement::overrides::template::{Uses, uses};
 use nave_placement::overrides::{self, Form, Lack, Named, Provenance, Scope, Variant};
 use nave_placement::render::{Resolved, Scope as KindScope, Scopes, resolve};
-use nave_placement::{AppKey, ClusterName, ObjectKey};
+use nave_placement::{AppKey, ClusterName, ObjectKey, decide};
 use nave_spoke::target::ask::HIDDEN;
-use nave_spoke::target::ask::redact::{may_show, redact};
+use nave_spoke::target::ask::redact::{is_secret, may_show, redact};
 use nave_spoke::target::builtin;
 use serde_json::Value;
 use tonic::Status;
@@ -65,7 +66,14 @@ impl OperatorService {
                 None => self.shape(&found, cluster, candidate)?,
             },
         };
+        let shares = decide::share_out(&picture.decisions);
+        let share = cluster.and_then(|cluster| shares.get(cluster)?.get(app));
+        let shape = share.map_or_else(|| shape.clone(), |share| shape.with(share));
         let objects = self.objects(&shape, cluster.is_some()).await?;
+        let secrets = self.secret_names(&shape).await?;
+        let shown = |(name, value): (&String, &Value)| {
+            (name.clone(), if secrets.contains_key(name) { HIDDEN.into() } else { value.clone() })
+        };
         let provenance = match with_provenance {
             true => self.provenance(&found, candidate, &shape).await?,
             false => Vec::new(),
@@ -83,7 +91,7 @@ impl OperatorService {
             version: shape.version,
             bundle: shape.bundle,
             commit: shape.commit.clone(),
-            values: shape.values.clone(),
+            values: shape.values.iter().map(shown).collect(),
             encrypted: encrypted.map(|object| object.key.clone()).collect(),
             objects: objects.into_iter().map(|object| hidden(object.object)).collect(),
             provenance,
@@ -97,6 +105,13 @@ impl OperatorService {
         cluster: &ClusterName,
         candidate: &Candidate,
     ) -> Result<AppForm, Status> {
+        if found.form.is_stale && !found.form.uses.is_empty() {
+            return Err(Status::failed_precondition(format!(
+                "the manifests in effect are of commit {}, which newer ones could not replace, and are not filled in with newer values: see `hub app show {}`",
+                found.form.commit.short(),
+                found.app
+            )));
+        }
         let parameters = overrides::parameters(found.catalog, found.app, &found.applying, cluster, candidate);
         let facts = &candidate.facts;
         let scope = Scope { cluster, labels: &candidate.labels, facts, parameters: &parameters };
@@ -130,6 +145,19 @@ impl OperatorService {
             drops_of: None,
         };
         resolve(&bytes, &entry, &Assumed).map_err(|error| Status::failed_precondition(error.to_string()))
+    }
+
+    /// The names whose values a Secret has.
+    async fn secret_names(&self, shape: &AppForm) -> Result<Uses, Status> {
+        let mut names = Uses::new();
+        if !shape.values.is_empty() {
+            let unfilled = self.objects(shape, false).await?;
+            for secret in unfilled.iter().filter(|object| is_secret(&object.object)) {
+                // What is no template was refused when the bundle was made.
+                _ = uses(&secret.object, &mut names);
+            }
+        }
+        Ok(names)
     }
 
     async fn provenance(

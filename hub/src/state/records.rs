@@ -224,8 +224,8 @@ pub struct FormRecord {
     pub bundle: Digest,
     /// How it is treated.
     pub options: Options,
-    /// The digest of its source and of what overrides change. Zeros in a record from before there were values: then it uses
-    /// none, and nobody asks.
+    /// The digest of its source and of what overrides change. Zeros in a record from before there were values, until
+    /// its commit is read again.
     #[serde(default)]
     pub source: Digest,
     /// The recipe digest without values.

@@ -36,7 +36,7 @@ pub struct AppForm {
 
 impl AppForm {
     /// The form on a cluster that has a share of the app's replicas: another share is another version.
-    fn with(&self, share: &Share) -> Self {
+    pub fn with(&self, share: &Share) -> Self {
         let share_bytes = super::json(share);
         let version = Digester::new("nave.share.v1").field(&self.version.0).field(&share_bytes).finish();
         let options = Options { share: Some(share.clone()), ..self.options.clone() };
