@@ -3,12 +3,12 @@
 //! An input is Overrides, a line `===`, manifests.
 #![no_main]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use nave_placement::catalog::{BlobId, Spec, parse_file};
-use nave_placement::overrides::{Amendment, Amendments, Change, Merged};
+use nave_placement::catalog::{BlobId, PatchTarget, Spec, parse_file};
+use nave_placement::overrides::{Amendment, Amendments, Change, Images, Merged};
 use nave_placement::render::{Bundle, Engine, MAX_BUNDLE_BYTES, Needs, amend, finish};
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,6 @@ fuzz_target!(|text: &str| {
     for line in bundle.bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let object: Value = serde_json::from_slice(line).expect("a bundle has lines of JSON");
         amendments.changes.iter().for_each(|amendment| check(&amendment.change, &object));
-        check(&Change::Images(amendments.image_rules()), &object);
     }
     if let Ok((amended, _)) = amend("web", bundle, &amendments, true) {
         assert!(amended.bytes.len() <= MAX_BUNDLE_BYTES);
@@ -39,10 +38,13 @@ fn amendments(text: &str) -> Amendments {
             change: patch.change.clone(),
             is_meant: false,
         }));
-        let rules = spec.images.iter();
-        let rules =
-            rules.map(|rule| (rule.name.clone(), (object.id.clone(), object.origin.clone(), rule.clone())));
-        all.images.extend(rules);
+        all.changes.push(Amendment {
+            by: object.id.clone(),
+            origin: object.origin.clone(),
+            target: PatchTarget::default(),
+            change: Change::Images(spec.images.clone()),
+            is_meant: false,
+        });
     }
     all
 }
@@ -59,7 +61,7 @@ fn bundle(text: &str) -> Option<Bundle> {
 
 /// What holds of every change of every object.
 fn check(change: &Change, object: &Value) {
-    let apply = |object: &mut Value| change.apply(object, &mut BTreeSet::new());
+    let apply = |object: &mut Value| change.apply(object, &mut Images::default());
     let mut once = object.clone();
     match apply(&mut once) {
         Err(_) => assert_eq!(once, *object, "a change that fails changes nothing"),

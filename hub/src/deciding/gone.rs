@@ -79,9 +79,15 @@ pub(super) async fn again(
         let Ok((tree, catalog)) = read else { continue };
         let mut tried: BTreeSet<(&AppKey, Variant)> = BTreeSet::new();
         for source in sources {
+            if found.contains_key(&source.bundle) {
+                continue;
+            }
             let Some((effective, spec)) = catalog.app(source.app.name()) else { continue };
             for variant in variants(&catalog, fleet, source) {
-                if found.contains_key(&source.bundle) || !tried.insert((&source.app, variant.clone())) {
+                if found.contains_key(&source.bundle) {
+                    break;
+                }
+                if !tried.insert((&source.app, variant.clone())) {
                     continue;
                 }
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);

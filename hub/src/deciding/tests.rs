@@ -268,7 +268,7 @@ async fn whether_an_override_applies_is_not_guessed_while_a_fact_is_unknown() {
     assert_eq!(
         lacks,
         [
-            "silent: whether Override/big applies is not known: facts.nodes is not known, so the answer stays what it was; clusters.where is facts.nodes > 3"
+            "silent: whether Override/big applies is not known yet: facts.nodes is not known, so the answer stays what it was; clusters.where is facts.nodes > 3"
         ]
     );
     assert!(

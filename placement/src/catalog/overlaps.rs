@@ -2,48 +2,72 @@
 //!
 //! In: the overrides that are in effect. Out: warnings. Never: warns of two that cannot meet: on no app, or on no cluster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::problems::Problem;
 use super::{Catalog, ClusterSelection, Document, Object, Override, PatchTarget, Spec};
-use crate::overrides::{Change, Parameters};
+use crate::overrides::{Change, Parameters, Strategy, strategy_of_kind};
 use crate::select::{Operator, Selector};
 
+/// The places that a patch sets outright, with what it sets there.
+type Places = BTreeMap<String, Value>;
+
+/// An override, with what its patches set.
+struct Setting<'a> {
+    object: &'a Object,
+    spec: &'a Override,
+    patches: Vec<(&'a PatchTarget, Places)>,
+}
+
 pub(super) fn check(catalog: &Catalog, taken: &[&Document]) -> Vec<Problem> {
-    let overrides = taken.iter().filter_map(|document| {
-        let object = document.object.as_ref()?;
-        match &object.spec {
-            Spec::Override(spec) => Some((&**object, spec)),
-            _ => None,
-        }
+    let settings = taken.iter().filter_map(|document| {
+        let object: &Object = document.object.as_ref()?;
+        let Spec::Override(spec) = &object.spec else { return None };
+        let patches = spec.patches.iter().map(|patch| (&patch.target, places(&patch.target, &patch.change)));
+        Some(Setting { object, spec, patches: patches.collect() })
     });
-    let mut overrides: Vec<(&Object, &Override)> = overrides.collect();
-    overrides.sort_by_key(|(object, _)| &object.id);
+    let mut settings: Vec<Setting<'_>> = settings.collect();
+    settings.sort_by_key(|setting| &setting.object.id);
     let mut warnings = Vec::new();
-    for (at, (weaker, below)) in overrides.iter().enumerate() {
-        for (stronger, above) in &overrides[at + 1..] {
-            if below.priority != above.priority || !meet(catalog, below, above) {
-                continue;
-            }
-            for what in both_set(below, above) {
-                let message = format!(
-                    "{what} is set by {} too, differently and with the same priority, {}; {} wins by its name: give them different priorities",
-                    weaker.id, above.priority, stronger.id
-                );
-                warnings.push(Problem::at(&stronger.origin, message).of(Some(&stronger.id)).warning());
-            }
+    for (weaker, stronger) in pairs(catalog, &settings) {
+        let (below, above) = (&settings[weaker], &settings[stronger]);
+        if !may_meet(&below.spec.clusters, &above.spec.clusters) {
+            continue;
+        }
+        for what in both_set(below, above) {
+            let message = format!(
+                "{what} is set by {} too, differently and with the same priority, {}; {} wins by its name: give them different priorities",
+                below.object.id, above.spec.priority, above.object.id
+            );
+            let problem = Problem::at(&above.object.origin, message).of(Some(&above.object.id));
+            warnings.push(problem.warning());
         }
     }
     warnings
 }
 
-/// Whether there is an app that both select, and a cluster may be.
-fn meet(catalog: &Catalog, a: &Override, b: &Override) -> bool {
-    let mut apps = catalog.apps();
-    apps.any(|(app, _)| a.apps.selects(&app.object) && b.apps.selects(&app.object))
-        && may_meet(&a.clusters, &b.clusters)
+/// Those of one priority that an app has both, the weaker first. Each is asked once for each app, and lists that many apps
+/// share are gone through once: most overrides mean few apps, or all.
+fn pairs(catalog: &Catalog, settings: &[Setting<'_>]) -> BTreeSet<(usize, usize)> {
+    let mut together: BTreeSet<Vec<usize>> = BTreeSet::new();
+    for (app, _) in catalog.apps() {
+        let mut by_priority: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for (at, setting) in settings.iter().enumerate() {
+            if setting.spec.apps.selects(&app.object) {
+                by_priority.entry(setting.spec.priority).or_default().push(at);
+            }
+        }
+        together.extend(by_priority.into_values());
+    }
+    let mut pairs = BTreeSet::new();
+    for list in &together {
+        for (at, weaker) in list.iter().enumerate() {
+            pairs.extend(list[at + 1..].iter().map(|stronger| (*weaker, *stronger)));
+        }
+    }
+    pairs
 }
 
 /// Whether a cluster may match both, as far as the selections themselves tell.
@@ -83,29 +107,25 @@ fn exclude_each_other(a: &Selector, b: &Selector) -> bool {
 }
 
 /// What both set, and differently.
-fn both_set(a: &Override, b: &Override) -> Vec<String> {
+fn both_set(a: &Setting<'_>, b: &Setting<'_>) -> BTreeSet<String> {
     let mut both = Vec::new();
-    if a.source.is_some() && b.source.is_some() && a.source != b.source {
+    let (below, above) = (a.spec, b.spec);
+    if below.source.is_some() && above.source.is_some() && below.source != above.source {
         both.push("source".to_owned());
     }
-    parameters(&a.parameters, &b.parameters, "parameters", &mut both);
-    for image in &a.images {
-        if b.images.iter().any(|other| other.name == image.name && other != image) {
+    parameters(&below.parameters, &above.parameters, "parameters", &mut both);
+    for image in &below.images {
+        if above.images.iter().any(|other| other.name == image.name && other != image) {
             both.push(format!("the image {}", image.name));
         }
     }
-    for patch in &a.patches {
-        let same = b.patches.iter().filter(|other| may_target_one(&patch.target, &other.target));
-        let places = |change: &Change| places(change);
-        let here = places(&patch.change);
-        for place in same.flat_map(|other| places(&other.change)) {
-            if here.iter().any(|(at, value)| *at == place.0 && *value != place.1) {
-                both.push(format!("{} of {}", place.0, patch.target));
-            }
+    for (target, here) in &a.patches {
+        for (_, there) in b.patches.iter().filter(|(other, _)| may_target_one(target, other)) {
+            let differs = |(place, value): &(&String, &Value)| there.get(*place).is_some_and(|v| v != *value);
+            both.extend(here.iter().filter(differs).map(|(place, _)| format!("{place} of {target}")));
         }
     }
-    let unique: BTreeSet<String> = both.into_iter().collect();
-    unique.into_iter().collect()
+    both.into_iter().collect()
 }
 
 fn parameters(a: &Parameters, b: &Parameters, path: &str, both: &mut Vec<String>) {
@@ -119,25 +139,24 @@ fn parameters(a: &Parameters, b: &Parameters, path: &str, both: &mut Vec<String>
     }
 }
 
-/// The places that a change sets outright, with what it sets there.
-fn places(change: &Change) -> Vec<(String, Value)> {
-    let mut found = Vec::new();
+fn places(target: &PatchTarget, change: &Change) -> Places {
+    let mut found = Places::new();
     match change {
         Change::Json(patch) => {
             for operation in &patch.0 {
                 match operation {
                     json_patch::PatchOperation::Replace(replace) => {
-                        found.push((replace.path.to_string(), replace.value.clone()));
+                        found.insert(replace.path.to_string(), replace.value.clone());
                     }
                     // At a list's index, two of them make two items.
                     json_patch::PatchOperation::Add(add) if !is_index(&add.path.to_string()) => {
-                        found.push((add.path.to_string(), add.value.clone()));
+                        found.insert(add.path.to_string(), add.value.clone());
                     }
                     _ => {}
                 }
             }
         }
-        Change::Merge(patch) => leaves(patch, String::new(), &mut found),
+        Change::Merge(patch) => Leaves { target, found: &mut found }.of(patch, String::new(), ""),
         Change::Images(_) => {}
     }
     found
@@ -148,19 +167,52 @@ fn is_index(pointer: &str) -> bool {
     last == "-" || last.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Scalars outside lists: what lists become, their merge keys decide.
-fn leaves(value: &Value, path: String, found: &mut Vec<(String, Value)>) {
-    match value {
-        Value::Object(fields) => {
-            let own = ["apiVersion", "kind"].map(|name| format!("/{name}"));
-            for (name, value) in fields.iter().filter(|(name, _)| !name.starts_with('$')) {
-                let path = format!("{path}/{}", name.replace('~', "~0").replace('/', "~1"));
-                if !own.contains(&path) && path != "/metadata/name" && path != "/metadata/namespace" {
-                    leaves(value, path, found);
+/// What a merge patch sets: scalars, and lists that it replaces.
+struct Leaves<'a> {
+    target: &'a PatchTarget,
+    found: &'a mut Places,
+}
+
+impl Leaves<'_> {
+    /// Of the value at a place; `fields` are the names on the way there, joined by dots.
+    fn of(&mut self, value: &Value, place: String, fields: &str) {
+        let own = ["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"];
+        match value {
+            _ if own.contains(&&*place) => {}
+            Value::Object(map) => {
+                for (name, value) in map.iter().filter(|(name, _)| !name.starts_with('$')) {
+                    let place = format!("{place}/{}", name.replace('~', "~0").replace('/', "~1"));
+                    let dot = if fields.is_empty() { "" } else { "." };
+                    self.of(value, place, &format!("{fields}{dot}{name}"));
                 }
             }
+            Value::Array(items) => self.list(items, place, fields),
+            scalar => drop(self.found.insert(place, scalar.clone())),
         }
-        Value::Array(_) => {}
-        scalar => found.push((path, scalar.clone())),
     }
+
+    /// Items that are merged are places of their own, by their keys.
+    fn list(&mut self, items: &[Value], place: String, fields: &str) {
+        let kind = self.target.kind.as_deref().unwrap_or_default();
+        match strategy_of_kind(self.target.group.as_deref(), kind, fields) {
+            // Each adds its own.
+            Some(Strategy::Set) => {}
+            Some(Strategy::Keys(keys)) if items.iter().all(|item| item.get(keys[0]).is_some()) => {
+                for item in items {
+                    self.of(item, format!("{place}[{}]", key(item, keys)), fields);
+                }
+            }
+            _ => drop(self.found.insert(place, Value::Array(items.to_vec()))),
+        }
+    }
+}
+
+/// `containerPort=80,protocol=TCP`: an item by its keys, the second one `TCP` where it is absent.
+fn key(item: &Value, keys: &[&str]) -> String {
+    let text = |key: &&str| match item.get(*key) {
+        Some(Value::String(text)) => format!("{key}={text}"),
+        Some(value) => format!("{key}={value}"),
+        None => format!("{key}=TCP"),
+    };
+    keys.iter().map(text).collect::<Vec<_>>().join(",")
 }

@@ -3,6 +3,8 @@
 //! In: a placement, a cluster, whether it was chosen before, the time. Out: every predicate with the value that it saw.
 //! Never: looks at another cluster. This is the definition that the index has to agree with.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Reason;
@@ -100,6 +102,25 @@ fn check(predicate: impl Into<String>, saw: Option<String>, broken: Option<(Outc
         None => (Outcome::Holds, None),
     };
     Check { predicate: predicate.into(), saw, outcome, reason }
+}
+
+/// The worst that [`terms`] says of a cluster, without the words.
+pub fn outcome(selection: &ClusterSelection, name: &ClusterName, cluster: &Candidate) -> Outcome {
+    let among =
+        |names: &Option<BTreeSet<ClusterName>>| names.as_ref().is_none_or(|names| names.contains(name));
+    let in_set = |sets: &BTreeSet<String>| cluster.set.as_ref().is_some_and(|set| sets.contains(set));
+    let meets = !selection.exclude.contains(name)
+        && among(&selection.names)
+        && selection.sets.as_ref().is_none_or(in_set)
+        && selection.selector.as_ref().is_none_or(|selector| selector.matches(&cluster.labels));
+    if !meets {
+        return Outcome::Breaks;
+    }
+    match selection.condition.as_ref().map(|condition| condition.judge(name, cluster)) {
+        None | Some(Truth::Holds) => Outcome::Holds,
+        Some(Truth::Fails { .. }) => Outcome::Breaks,
+        Some(Truth::Unknown { .. } | Truth::Undecided { .. }) => Outcome::Unknown,
+    }
 }
 
 /// What the terms of a selection say of a cluster: these alone choose for an override.

@@ -41,7 +41,7 @@ use crate::select::Look;
 use crate::{AppKey, ClusterName};
 
 pub use engine::{Engine, Settling, Work};
-pub use judge::{Check, Judgement, Outcome, Standing, judge, terms};
+pub use judge::{Check, Judgement, Outcome, Standing, judge, outcome, terms};
 pub use reasons::{Cause, Reason};
 pub use report::{ChosenReport, DecisionReport, Explanation, RejectedReport};
 pub use score::{Part, Score};

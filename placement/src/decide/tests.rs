@@ -98,6 +98,36 @@ fn a_rule_that_does_not_match_before_and_after_is_not_looked_at() {
 }
 
 #[test]
+fn an_outcome_is_the_worst_of_what_all_terms_say() {
+    let condition = |text: &str| Some(Condition::parse(text, false).expect("a condition"));
+    let names = |name: &str| Some(BTreeSet::from([name.parse().expect("a name")]));
+    let selector = |text: &str| Some(text.parse::<Selector>().expect("a selector"));
+    let all = ClusterSelection { selector: selector(""), ..ClusterSelection::default() };
+    let rows = [
+        (all.clone(), Outcome::Holds),
+        (ClusterSelection { selector: selector("a=2"), ..all.clone() }, Outcome::Breaks),
+        (ClusterSelection { names: names("c1"), ..all.clone() }, Outcome::Holds),
+        (ClusterSelection { names: names("c2"), ..all.clone() }, Outcome::Breaks),
+        (ClusterSelection { exclude: names("c1").unwrap_or_default(), ..all.clone() }, Outcome::Breaks),
+        (ClusterSelection { sets: Some(["s".to_owned()].into()), ..all.clone() }, Outcome::Holds),
+        (ClusterSelection { sets: Some(["t".to_owned()].into()), ..all.clone() }, Outcome::Breaks),
+        (ClusterSelection { condition: condition("labels.a == '1'"), ..all.clone() }, Outcome::Holds),
+        (ClusterSelection { condition: condition("labels.a == '2'"), ..all.clone() }, Outcome::Breaks),
+        (ClusterSelection { condition: condition("facts.nodes > 2"), ..all.clone() }, Outcome::Unknown),
+        (
+            ClusterSelection { condition: condition("facts.nodes > 2"), names: names("c2"), ..all },
+            Outcome::Breaks,
+        ),
+    ];
+    let candidate = Candidate { set: Some("s".into()), ..cluster("a=1") };
+    for (selection, expected) in rows {
+        let worst = terms(&selection, &name(1), &candidate).iter().map(|check| check.outcome).max();
+        assert_eq!(outcome(&selection, &name(1), &candidate), expected, "{selection:?}");
+        assert_eq!(worst.unwrap_or(Outcome::Holds), expected, "{selection:?}");
+    }
+}
+
+#[test]
 fn a_changed_rule_looks_only_at_itself() {
     let (mut engine, _) = hundred();
     let before = engine.work();

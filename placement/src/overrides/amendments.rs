@@ -1,7 +1,7 @@
 //! Amendments: what the overrides of one variant do to an app's manifests.
 //!
 //! In: an app's overrides, in order. Out: one list of changes with their origins, which is part of the recipe.
-//! Never: has an order of its own: overrides by priority, in each the patches as they are written; images last, as in kustomize.
+//! Never: has an order of its own: overrides by priority, in each the patches as they are written, then its images, as in kustomize.
 
 use std::collections::BTreeMap;
 
@@ -33,10 +33,8 @@ pub struct Amendment {
 pub struct Amendments {
     /// Where the manifests come from, if an override says so.
     pub source: Option<Source>,
-    /// The changes.
+    /// The changes. Those of images come behind the patches of their override, and before those of the next.
     pub changes: Vec<Amendment>,
-    /// The overrides whose rules about images are in effect, by the name of the image.
-    pub images: BTreeMap<String, (ObjectId, Origin, Image)>,
 }
 
 /// What the recipe has of a change: not where it stands.
@@ -49,19 +47,13 @@ struct Ingredient<'a> {
 impl Amendments {
     /// The source's digest with what is done to it.
     pub fn digest(&self, source: Digest) -> Digest {
-        if self.changes.is_empty() && self.images.is_empty() {
+        if self.changes.is_empty() {
             return source;
         }
         let changes: Vec<Ingredient<'_>> =
             self.changes.iter().map(|a| Ingredient { target: &a.target, change: &a.change }).collect();
         let json = serde_json::to_vec(&changes).expect("changes always serialize");
-        let images = serde_json::to_vec(&self.image_rules()).expect("images always serialize");
-        Digester::new("nave.amended.v1").field(&source.0).field(&json).field(&images).finish()
-    }
-
-    /// The rules about images.
-    pub fn image_rules(&self) -> Vec<Image> {
-        self.images.values().map(|(_, _, image)| image.clone()).collect()
+        Digester::new("nave.amended.v2").field(&source.0).field(&json).finish()
     }
 }
 
@@ -81,15 +73,28 @@ pub fn amendments(catalog: &Catalog, overrides: &[Named<'_>]) -> Amendments {
             change: change.clone(),
             is_meant,
         }));
-        for image in &spec.images {
-            let rule = stacked(all.images.get(&image.name).map(|(_, _, below)| below), image);
-            all.images.insert(image.name.clone(), (object.id.clone(), object.origin.clone(), rule));
-        }
+        all.changes.extend(images(&spec.images).map(|change| Amendment {
+            by: object.id.clone(),
+            origin: object.origin.clone(),
+            target: PatchTarget::default(),
+            change,
+            is_meant,
+        }));
     }
     all
 }
 
-/// A rule over a weaker one: a tag or a digest replaces both, a name that is not given stays.
+/// The rules of one override, one for each name.
+fn images(images: &[Image]) -> Option<Change> {
+    let mut rules: BTreeMap<&str, Image> = BTreeMap::new();
+    for image in images {
+        let rule = stacked(rules.get(&*image.name), image);
+        rules.insert(&image.name, rule);
+    }
+    (!rules.is_empty()).then(|| Change::Images(rules.into_values().collect()))
+}
+
+/// A rule over an earlier one: a tag or a digest replaces both, a name that is not given stays.
 fn stacked(below: Option<&Image>, image: &Image) -> Image {
     let Some(below) = below else { return image.clone() };
     let mut rule = image.clone();

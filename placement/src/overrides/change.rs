@@ -3,7 +3,7 @@
 //! In: an object, a [`Change`]. Out: the object, changed. Pure, and the same on the hub and, for an encrypted object, on the
 //! spoke after it was opened. Never: changes which object it is; tells a value in an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +42,15 @@ pub struct Image {
     pub digest: Option<String>,
 }
 
+/// What is kept of one object's images from change to change.
+#[derive(Clone, Debug, Default)]
+pub struct Images {
+    /// The names of rules that meant something.
+    pub used: BTreeSet<String>,
+    /// What rules wrote, with the name that the manifest or a patch gave. What a patch writes after them is not here.
+    names: BTreeMap<String, String>,
+}
+
 /// Why a change cannot be made. Names places, never values.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -57,11 +66,11 @@ pub enum ChangeError {
 }
 
 impl Change {
-    /// Makes the change. `used` collects the names of image rules that meant something.
+    /// Makes the change. `seen` is what earlier changes of the same object left.
     ///
     /// # Errors
     /// Why it cannot be made; then the object is as it was.
-    pub fn apply(&self, object: &mut Value, used: &mut BTreeSet<String>) -> Result<Merged, ChangeError> {
+    pub fn apply(&self, object: &mut Value, seen: &mut Images) -> Result<Merged, ChangeError> {
         let Some(before) = object_key(object) else { return Err(ChangeError::Identity) };
         let version = object.get("apiVersion").cloned();
         let mut changed = object.clone();
@@ -72,7 +81,7 @@ impl Change {
             }
             Self::Merge(patch) => merge(&before.group, &before.kind, &mut changed, &nameless(patch))?,
             Self::Images(images) => {
-                set_images(&mut changed, images, used);
+                set_images(&mut changed, images, seen);
                 Merged::Kept
             }
         };
@@ -111,35 +120,44 @@ fn nameless(patch: &Value) -> Value {
 /// Lists of containers in pods and pod templates, wherever they are.
 const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
 
-fn set_images(object: &mut Value, images: &[Image], used: &mut BTreeSet<String>) {
+fn set_images(object: &mut Value, images: &[Image], seen: &mut Images) {
     // Its schema may well have a property of that name.
     if object.get("kind").is_some_and(|kind| kind == "CustomResourceDefinition") {
         return;
     }
-    walk(object, images, used);
+    // Apart from what is written now: two rules may exchange two names.
+    let before = std::mem::take(&mut seen.names);
+    walk(object, images, &before, seen);
 }
 
-fn walk(value: &mut Value, images: &[Image], used: &mut BTreeSet<String>) {
+fn walk(value: &mut Value, images: &[Image], before: &BTreeMap<String, String>, seen: &mut Images) {
     match value {
         Value::Object(fields) => {
             for (key, value) in fields.iter_mut() {
                 if let (true, Value::Array(containers)) = (CONTAINERS.contains(&key.as_str()), &mut *value) {
                     for image in containers.iter_mut().filter_map(|container| container.get_mut("image")) {
-                        set_image(image, images, used);
+                        set_image(image, images, before, seen);
                     }
                 }
-                walk(value, images, used);
+                walk(value, images, before, seen);
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, images, used)),
+        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, images, before, seen)),
         _ => {}
     }
 }
 
-fn set_image(value: &mut Value, images: &[Image], used: &mut BTreeSet<String>) {
-    let Some((name, tag, digest)) = value.as_str().map(split) else { return };
-    let Some(image) = images.iter().find(|image| image.name == name) else { return };
-    used.insert(image.name.clone());
+fn set_image(value: &mut Value, images: &[Image], before: &BTreeMap<String, String>, seen: &mut Images) {
+    let Some(text) = value.as_str() else { return };
+    let (name, tag, digest) = split(text);
+    let given = before.get(text).map_or(name, String::as_str).to_owned();
+    let Some(image) = images.iter().find(|image| image.name == given) else {
+        if before.contains_key(text) {
+            seen.names.insert(text.to_owned(), given);
+        }
+        return;
+    };
+    seen.used.insert(given.clone());
     let name = image.new_name.as_deref().unwrap_or(name);
     let (tag, digest) = match (&image.new_tag, &image.digest) {
         (None, None) => (tag, digest),
@@ -147,7 +165,9 @@ fn set_image(value: &mut Value, images: &[Image], used: &mut BTreeSet<String>) {
     };
     let tag = tag.map(|tag| format!(":{tag}")).unwrap_or_default();
     let digest = digest.map(|digest| format!("@{digest}")).unwrap_or_default();
-    *value = Value::String(format!("{name}{tag}{digest}"));
+    let written = format!("{name}{tag}{digest}");
+    seen.names.insert(written.clone(), given);
+    *value = Value::String(written);
 }
 
 /// Name, tag, digest. A colon before the last slash is that of a registry's port.

@@ -12,7 +12,7 @@ fn object(spec: Value) -> Value {
 fn changed(spec: Value, change: &Change) -> Result<Value, String> {
     let mut object = object(spec);
     let before = object.clone();
-    match change.apply(&mut object, &mut BTreeSet::new()) {
+    match change.apply(&mut object, &mut Images::default()) {
         Ok(_) => Ok(object["spec"].clone()),
         Err(error) => {
             assert_eq!(object, before, "a change that fails changes nothing");
@@ -169,6 +169,6 @@ fn images_are_set_as_kustomize_sets_them() {
     });
     let before = definition.clone();
     let rule = rule("nginx", None, Some("2"), None);
-    Change::Images(vec![rule]).apply(&mut definition, &mut BTreeSet::new()).expect("it can be changed");
+    Change::Images(vec![rule]).apply(&mut definition, &mut Images::default()).expect("it can be changed");
     assert_eq!(definition, before, "a schema has no images");
 }

@@ -120,6 +120,14 @@ pub fn strategy(group: &str, kind: &str, path: &str) -> Option<Strategy> {
     }
 }
 
+/// How a field is patched of a kind of which no more than its name is known: as of the built-in kind of that name.
+pub fn strategy_of_kind(group: Option<&str>, kind: &str, path: &str) -> Option<Strategy> {
+    match group {
+        Some(group) => strategy(group, kind, path),
+        None => BUILT_IN.iter().find_map(|group| strategy(group, kind, path)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +152,7 @@ mod tests {
         for (group, kind, path, expected) in rows {
             assert_eq!(strategy(group, kind, path), expected, "{kind} {path}");
         }
+        let containers = |kind| strategy_of_kind(None, kind, "spec.template.spec.containers");
+        assert_eq!((containers("Deployment"), containers("Shop")), (Some(Keys(&["name"])), None));
     }
 }

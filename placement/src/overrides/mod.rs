@@ -21,7 +21,8 @@ mod values;
 mod variants;
 
 pub use amendments::{Amendment, Amendments, amendments};
-pub use change::{Change, ChangeError, Image};
+pub use change::{Change, ChangeError, Image, Images};
+pub(crate) use merge_keys::{Strategy, strategy_of_kind};
 pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, fillers, provenance};

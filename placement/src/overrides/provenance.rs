@@ -4,7 +4,7 @@
 //! from, the override that changed it last, and the layers that filled its `${…}`.
 //! Never: looks into encrypted documents; is stored, since it is found again whenever somebody asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::shapes::{Layer, Layers};
 use super::template::{Uses, Values, uses_of_text};
 use super::values::at;
-use super::{Amendments, Change, Named};
+use super::{Amendments, Change, Images, Named};
 use crate::catalog::yaml::{self, Node};
 use crate::catalog::{Catalog, Kind, ObjectId};
 use crate::fleet::Candidate;
@@ -91,6 +91,7 @@ enum Marks {
 struct Marked {
     object: Value,
     marks: Marks,
+    images: Images,
 }
 
 /// Who set each value of a variant, object by object in the order of the source. `fill` says by name who gave the values of `${…}`;
@@ -113,27 +114,10 @@ pub fn provenance(
         let setter = setter(&amendment.by, &amendment.origin);
         let target =
             |object: &Value| object_key(object).is_some_and(|key| amendment.target.matches(&key, object));
-        objects.retain_mut(|marked| {
-            !target(&marked.object) || changed(marked, &amendment.change, |_| setter.clone())
-        });
-    }
-    let rules = Change::Images(amendments.image_rules());
-    for marked in &mut objects {
-        // The rule that means an image tells who set it.
-        changed(marked, &rules, |before| {
-            let means = |name: &str| {
-                let rest = before.as_str().and_then(|image| image.strip_prefix(name));
-                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
-            };
-            let rule = amendments.images.iter().find(|(name, _)| means(name));
-            rule.map_or_else(
-                || Setter::File { file: "".into(), line: 0 },
-                |(_, (by, origin, _))| setter(by, origin),
-            )
-        });
+        objects.retain_mut(|marked| !target(&marked.object) || changed(marked, &amendment.change, &setter));
     }
     let mut told = Vec::new();
-    for Marked { object, marks } in &objects {
+    for Marked { object, marks, .. } in &objects {
         if let Some(key) = object_key(object) {
             tell(&key, object, marks, "", fill, &mut told);
         }
@@ -192,7 +176,7 @@ fn read(file: &Arc<str>, node: &Node, objects: &mut Vec<Marked>) {
     }
     let mut object = node.to_json();
     strip(&mut object);
-    objects.push(Marked { object, marks: marks(file, node) });
+    objects.push(Marked { object, marks: marks(file, node), images: Images::default() });
 }
 
 fn marks(file: &Arc<str>, node: &Node) -> Marks {
@@ -208,11 +192,11 @@ fn marks(file: &Arc<str>, node: &Node) -> Marks {
 }
 
 /// Makes a change and marks what is new; false if the object leaves.
-fn changed(marked: &mut Marked, change: &Change, setter: impl Fn(&Value) -> Setter) -> bool {
+fn changed(marked: &mut Marked, change: &Change, setter: &Setter) -> bool {
     let before = marked.object.clone();
-    match change.apply(&mut marked.object, &mut BTreeSet::new()) {
+    match change.apply(&mut marked.object, &mut marked.images) {
         Ok(super::Merged::Kept) => {
-            marked.marks = remark(&marked.object, Some((&before, &marked.marks)), &setter);
+            marked.marks = remark(&marked.object, Some((&before, &marked.marks)), setter);
             true
         }
         Ok(super::Merged::Deleted) => false,
@@ -221,13 +205,12 @@ fn changed(marked: &mut Marked, change: &Change, setter: impl Fn(&Value) -> Sett
 }
 
 /// The marks of a value after a change: what is as it was keeps its mark, wherever in its list it stands now.
-fn remark(now: &Value, before: Option<(&Value, &Marks)>, setter: &impl Fn(&Value) -> Setter) -> Marks {
+fn remark(now: &Value, before: Option<(&Value, &Marks)>, setter: &Setter) -> Marks {
     if let Some((value, marks)) = before
         && value == now
     {
         return marks.clone();
     }
-    let was = before.map(|(value, _)| value).unwrap_or(&Value::Null);
     match now {
         Value::Object(fields) if !fields.is_empty() => {
             let field = |(key, now): (&String, &Value)| {
@@ -256,7 +239,7 @@ fn remark(now: &Value, before: Option<(&Value, &Marks)>, setter: &impl Fn(&Value
             };
             Marks::List(items.iter().enumerate().map(item).collect())
         }
-        _ => Marks::Leaf(setter(was)),
+        _ => Marks::Leaf(setter.clone()),
     }
 }
 
@@ -349,11 +332,14 @@ spec:
             is_meant: true,
         };
         let rule = Image { name: "nginx".into(), new_tag: Some("2".into()), ..Image::default() };
-        let amendments = Amendments {
-            source: None,
-            changes: vec![change],
-            images: [("nginx".to_owned(), (by("tags"), origin(3), rule))].into(),
+        let tags = Amendment {
+            by: by("tags"),
+            origin: origin(3),
+            target: PatchTarget::default(),
+            change: Change::Images(vec![rule]),
+            is_meant: true,
         };
+        let amendments = Amendments { source: None, changes: vec![change, tags] };
         let fill = [("parameters.replicas".to_owned(), "Cluster/fra-1".to_owned())].into();
         let line = |told: &Provenance| {
             let filled: String = told.filled.iter().map(|f| format!(", {} by {}", f.name, f.by)).collect();

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::template::{Uses, Values};
-use super::variants::{Named, applying, of_app, variant};
+use super::variants::{Named, applying, of_app, runners, variant};
 use super::{Lack, Parameters, Scope, Variant, merge, merged, values};
 use crate::assign::{AppForm, Entry, Options};
 use crate::catalog::{App, Catalog, CommitId, Effective, Kind, ObjectId, Spec};
@@ -105,6 +105,7 @@ pub fn shapes(
 ) -> (Shapes, BTreeSet<Lacking>) {
     let mut shapes = Shapes { former: former(catalog), ..Shapes::default() };
     let mut lacking = BTreeSet::new();
+    let mut differing = Vec::new();
     for (app, forms) in forms {
         let overrides = of_app(catalog, app);
         let alone =
@@ -114,10 +115,14 @@ pub fn shapes(
             shapes.everywhere.insert(app.clone(), Arc::new(form));
             continue;
         }
+        differing.push((app, forms, overrides));
+    }
+    let clusters = runners(wanted, differing.iter().map(|(app, _, _)| *app));
+    for (app, forms, overrides) in differing {
         shapes.on.insert(app.clone(), BTreeMap::new());
         let layers = Layers::of(catalog, app);
         let mut plain: BTreeMap<&Variant, Arc<AppForm>> = BTreeMap::new();
-        for (cluster, _) in wanted.iter().filter(|(_, apps)| apps.contains_key(app)) {
+        for cluster in clusters.get(app).into_iter().flatten().copied() {
             let Some(candidate) = fleet.get(cluster) else { continue };
             let lacks = |lack: Lack| Lacking { app: app.clone(), lack, cluster: cluster.clone() };
             let applying = match applying(&overrides, cluster, candidate) {
@@ -197,12 +202,15 @@ impl<'a> Layers<'a> {
 
     /// Fleet, then App.
     pub fn lower(catalog: &'a Catalog, app: &AppKey) -> Vec<Layer<'a>> {
-        let fleet = catalog.objects.values().find_map(|effective| match &effective.object.spec {
+        let first = ObjectId { kind: Kind::Fleet, name: "".into() };
+        let fleet = catalog.objects.range(first..).map(|(_, effective)| effective);
+        let fleet = fleet.map_while(|effective| match &effective.object.spec {
             Spec::Fleet(fleet) => Some((effective, &fleet.parameters)),
             _ => None,
         });
+        let fleet = fleet.take(1);
         let app = catalog.app(app.name()).map(|(effective, app): (_, &App)| (effective, &app.parameters));
-        fleet.into_iter().chain(app).collect()
+        fleet.chain(app).collect()
     }
 
     /// ClusterSet, Overrides by priority, Cluster.

@@ -26,6 +26,9 @@ pub enum MergeError {
     /// An item of a keyed list without its key.
     #[error("{0}: an item lacks {1}, by which the list is merged")]
     NoKey(String, &'static str),
+    /// A directive in a list that is replaced.
+    #[error("{0}: {1} stands in a list that is replaced as a whole, and can do nothing there")]
+    InList(String, String),
 }
 
 /// What becomes of the patched.
@@ -141,16 +144,22 @@ impl Merge<'_> {
         match self.strategy(path) {
             Some(Strategy::Keys(keys)) if !replaced => self.keyed(list, patch, keys, path),
             Some(Strategy::Set) if !replaced => {
+                plain(patch, path)?;
                 let mut list = list;
                 list.extend(patch.iter().filter(|item| !list.contains(item)).cloned().collect::<Vec<_>>());
                 Ok(list)
             }
             // RFC 7386: the items of a list are values, not patches.
-            _ => Ok(patch.iter().filter(|item| !replaces(item)).cloned().collect()),
+            _ => {
+                let items: Vec<Value> = patch.iter().filter(|item| !replaces(item)).cloned().collect();
+                plain(&items, path)?;
+                Ok(items)
+            }
         }
     }
 
-    /// Merges by key. What is new comes first, in the patch's order, as in kustomize.
+    /// Merges by key. What is new comes first, in the patch's order, as in kustomize. A key that the patch names again is merged
+    /// onto what became of it the first time.
     fn keyed(
         &self,
         mut list: Vec<Value>,
@@ -172,14 +181,18 @@ impl Merge<'_> {
             };
             match (directive(fields, path)?, place(&list)) {
                 (Some("delete"), Some(at)) => drop(list.remove(at)),
-                (Some("delete"), None) => {}
+                (Some("delete"), None) => drop(place(&fresh).map(|at| fresh.remove(at))),
                 (_, Some(at)) => {
                     if let Value::Object(target) = &mut list[at] {
                         self.map(target, fields, path)?;
                     }
                 }
                 (_, None) => match place(&fresh) {
-                    Some(at) => fresh[at] = self.clean(item, path)?,
+                    Some(at) => {
+                        if let Value::Object(target) = &mut fresh[at] {
+                            self.map(target, fields, path)?;
+                        }
+                    }
                     None => fresh.push(self.clean(item, path)?),
                 },
             }
@@ -195,6 +208,21 @@ impl Merge<'_> {
         self.map(&mut clean, fields, path)?;
         Ok(Value::Object(clean))
     }
+}
+
+/// Refuses directives in values, however deep: they would get into the object.
+fn plain(values: &[Value], path: &str) -> Result<(), MergeError> {
+    let is_directive = |key: &str| {
+        key == PATCH || key == RETAIN || key.starts_with(ORDER) || key.starts_with(DELETE_PRIMITIVE)
+    };
+    values.iter().try_for_each(|value| match value {
+        Value::Object(fields) => fields.iter().try_for_each(|(key, value)| match is_directive(key) {
+            true => Err(MergeError::InList(shown(path), key.clone())),
+            false => plain(std::slice::from_ref(value), path),
+        }),
+        Value::Array(items) => plain(items, path),
+        _ => Ok(()),
+    })
 }
 
 fn directive<'a>(patch: &'a Fields, path: &str) -> Result<Option<&'a str>, MergeError> {

@@ -115,6 +115,19 @@ fn lists_of_built_in_kinds_merge_by_their_keys() {
             json!({"containers": [{"name": "web", "$patch": "replace", "image": "x"}]}),
             json!({"containers": [{"name": "web", "image": "x"}]}),
         ),
+        // What a patch names twice it merges twice, whether it is there or new.
+        (
+            json!({"containers": [nginx()]}),
+            json!({"containers": [
+                {"name": "web", "args": ["x"]}, {"name": "new", "image": "y"},
+                {"name": "web", "tty": true}, {"name": "new", "tty": true},
+                {"name": "gone", "image": "z"}, {"name": "gone", "$patch": "delete"},
+            ]}),
+            json!({"containers": [
+                {"name": "new", "image": "y", "tty": true},
+                {"name": "web", "image": "nginx", "args": ["x"], "tty": true},
+            ]}),
+        ),
         (
             json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
             json!({"volumes": [{"name": "v", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]}),
@@ -191,6 +204,18 @@ fn what_no_patch_can_mean_is_told_with_its_place() {
         (json!({"spec": {"$patch": "remove"}}), "spec: $patch takes merge, replace or delete"),
         (json!({"spec": {"$retainKeys": "a"}}), "spec: $retainKeys takes a list"),
         (json!({"$retain": []}), "the patch: $retain is no directive of a strategic merge patch"),
+        (
+            json!({"spec": {"template": {"spec": {"tolerations": [{"key": "gpu", "$patch": "delete"}]}}}}),
+            "spec.template.spec.tolerations: $patch stands in a list that is replaced as a whole, and can do nothing there",
+        ),
+        (
+            json!({"metadata": {"finalizers": [{"a": [{"$retainKeys": []}]}]}}),
+            "metadata.finalizers: $retainKeys stands in a list that is replaced as a whole, and can do nothing there",
+        ),
+        (
+            json!({"spec": {"template": {"spec": {"containers": [{"$patch": "replace"}, {"name": "a", "$patch": "delete"}]}}}}),
+            "spec.template.spec.containers: $patch stands in a list that is replaced as a whole, and can do nothing there",
+        ),
     ];
     for (patch, expected) in rows {
         let error = merge("apps", "Deployment", &mut json!({}), &patch).expect_err("it is wrong");

@@ -40,8 +40,11 @@ pub enum Lack {
     )]
     NoText(String),
     /// It cannot be told whether an override applies: which, and why.
-    #[error("whether Override/{0} applies is not known: {1}")]
+    #[error("whether Override/{0} applies is not known yet: {1}")]
     Undecided(String, String),
+    /// Whether an override applies cannot be told, and will not be before somebody mends it: which, and why.
+    #[error("whether Override/{0} applies cannot be told: {1}")]
+    Untold(String, String),
 }
 
 impl Lack {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Lack;
-use crate::catalog::{Catalog, Effective, Override, Spec};
-use crate::decide::{Outcome, Reason, Wanted, terms};
+use crate::catalog::{Catalog, Effective, Kind, ObjectId, Override, Spec};
+use crate::decide::{Outcome, Reason, Wanted, outcome, terms};
 use crate::fleet::{Candidate, Fleet};
 use crate::{AppKey, ClusterName};
 
@@ -51,9 +51,10 @@ pub fn of_app<'a>(catalog: &'a Catalog, app: &AppKey) -> Vec<Named<'a>> {
     let Some((object, _)) = catalog.app(app.name()).filter(|_| app.catalog == catalog.name) else {
         return Vec::new();
     };
-    let mut named: Vec<Named<'_>> = catalog
-        .objects
-        .values()
+    let first = ObjectId { kind: Kind::Override, name: "".into() };
+    let overrides = catalog.objects.range(first..).take_while(|(id, _)| id.kind == Kind::Override);
+    let mut named: Vec<Named<'_>> = overrides
+        .map(|(_, effective)| effective)
         .filter_map(|effective| match &effective.object.spec {
             Spec::Override(spec) if spec.apps.selects(&object.object) => Some((effective, spec)),
             _ => None,
@@ -89,12 +90,17 @@ pub fn applying<'a>(
 ) -> Result<Vec<Named<'a>>, Lack> {
     let mut applying = Vec::new();
     for (effective, spec) in of_app {
-        match applies(spec, cluster, candidate) {
-            (Outcome::Holds, _) => applying.push((*effective, *spec)),
-            (Outcome::Unknown, reason) => {
-                return Err(Lack::Undecided(effective.object.id.name.to_string(), reason.to_string()));
+        match outcome(&spec.clusters, cluster, candidate) {
+            Outcome::Holds => applying.push((*effective, *spec)),
+            Outcome::Unknown => {
+                let name = effective.object.id.name.to_string();
+                let (_, reason) = applies(spec, cluster, candidate);
+                return Err(match reason {
+                    Reason::FactUnknown { .. } => Lack::Undecided(name, reason.to_string()),
+                    _ => Lack::Untold(name, reason.to_string()),
+                });
             }
-            (Outcome::Bars | Outcome::Breaks, _) => {}
+            Outcome::Bars | Outcome::Breaks => {}
         }
     }
     Ok(applying)
@@ -104,6 +110,25 @@ pub fn applying<'a>(
 pub fn variant(applying: &[Named<'_>]) -> Variant {
     let changing = applying.iter().filter(|(_, spec)| spec.changes_manifests());
     Variant::of(changing.map(|(effective, _)| &*effective.object.id.name))
+}
+
+/// The clusters that shall run each of these apps, by one walk over all.
+pub(super) fn runners<'a>(
+    wanted: &'a Wanted,
+    apps: impl Iterator<Item = &'a AppKey>,
+) -> BTreeMap<&'a AppKey, Vec<&'a ClusterName>> {
+    let mut clusters: BTreeMap<&AppKey, Vec<&ClusterName>> = apps.map(|app| (app, Vec::new())).collect();
+    if clusters.is_empty() {
+        return clusters;
+    }
+    for (cluster, apps) in wanted {
+        for app in apps.keys() {
+            if let Some(clusters) = clusters.get_mut(app) {
+                clusters.push(cluster);
+            }
+        }
+    }
+    clusters
 }
 
 /// The variants of every app of a catalog that some cluster shall run; of an app that none shall run, the one without overrides.
@@ -119,11 +144,11 @@ pub fn needed(catalog: &Catalog, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<App
             overridden.insert(app, overrides);
         }
     }
+    let clusters = runners(wanted, overridden.keys());
     for (app, overrides) in &overridden {
-        let here = wanted.iter().filter(|(_, apps)| apps.contains_key(app));
-        let clusters = here.filter_map(|(cluster, _)| Some((cluster, fleet.get(cluster)?)));
-        let applying =
-            clusters.filter_map(|(cluster, candidate)| applying(overrides, cluster, candidate).ok());
+        let here = clusters.get(app).into_iter().flatten();
+        let here = here.filter_map(|cluster| Some((*cluster, fleet.get(*cluster)?)));
+        let applying = here.filter_map(|(cluster, candidate)| applying(overrides, cluster, candidate).ok());
         let mut variants: BTreeSet<Variant> = applying.map(|applying| variant(&applying)).collect();
         if variants.is_empty() {
             variants.insert(Variant::default());

@@ -14,7 +14,7 @@ use super::sealed::Later;
 use super::{Bundle, MAX_BUNDLE_BYTES, Sealed};
 use crate::ObjectKey;
 use crate::catalog::{ObjectId, Origin, Problem, did_you_mean};
-use crate::overrides::{Amendment, Amendments, Change, Merged, template};
+use crate::overrides::{Amendment, Amendments, Change, Image, Images, Merged, template};
 
 /// Changes a bundle of an app. `app` is its name, for messages.
 ///
@@ -26,29 +26,31 @@ pub fn amend(
     amendments: &Amendments,
     substitute: bool,
 ) -> Result<(Bundle, Vec<Problem>), FinishError> {
-    if amendments.changes.is_empty() && amendments.images.is_empty() {
+    if amendments.changes.is_empty() {
         return Ok((bundle, Vec::new()));
     }
-    let read = lines(&bundle.bytes).filter_map(|(_, line)| Line::read(line)).collect();
+    let read = lines(&bundle.bytes).filter_map(|(_, line)| Some((Line::read(line)?, Images::default())));
+    let read = read.collect();
     let mut amending = Amending { app, lines: read, bytes: bundle.bytes.len(), problems: Vec::new() };
     if substitute {
         amending.templates(&amendments.changes);
     }
     for amendment in &amendments.changes {
-        amending.change(amendment);
+        match &amendment.change {
+            Change::Images(rules) => amending.images(amendment, rules),
+            Change::Json(_) | Change::Merge(_) => amending.change(amendment),
+        }
         if amending.bytes > MAX_BUNDLE_BYTES {
             return Err(FinishError(vec![amending.too_large(&amendment.by, &amendment.origin)]));
         }
     }
-    amending.images(amendments);
-    let of_images = || amendments.images.values().map(|(by, origin, _)| (by, origin)).next_back();
-    let last = amendments.changes.last().map(|last| (&last.by, &last.origin)).or_else(of_images);
+    let last = amendments.changes.last().map(|last| (&last.by, &last.origin));
     amending.finish(&bundle, last)
 }
 
 struct Amending<'a> {
     app: &'a str,
-    lines: Vec<Line>,
+    lines: Vec<(Line, Images)>,
     /// Of all lines: what changes make of a few must not fill the memory before somebody counts.
     bytes: usize,
     problems: Vec<Problem>,
@@ -84,9 +86,8 @@ impl Amending<'_> {
 
     fn change(&mut self, amendment: &Amendment) {
         let (mut found, mut errors) = (false, Vec::new());
-        let mut used = BTreeSet::new();
         let targets = |key: &ObjectKey, manifest: &Value| amendment.target.matches(key, manifest);
-        self.lines.retain_mut(|line| match line {
+        self.lines.retain_mut(|(line, seen)| match line {
             Line::Object(object) => {
                 let Some(key) = object_key(object).filter(|key| targets(key, object)) else { return true };
                 found = true;
@@ -94,7 +95,7 @@ impl Amending<'_> {
                     return true;
                 }
                 let before = size(object);
-                match amendment.change.apply(object, &mut used) {
+                match amendment.change.apply(object, seen) {
                     Ok(merged) => {
                         let after = if merged == Merged::Kept { size(object) } else { 0 };
                         self.bytes = self.bytes.saturating_sub(before) + after;
@@ -134,7 +135,7 @@ impl Amending<'_> {
     /// A target that is not there: an error where this app alone was meant.
     fn absent(&mut self, amendment: &Amendment) {
         let Amendment { target, is_meant, .. } = amendment;
-        let heads = self.lines.iter().flat_map(Line::heads);
+        let heads = self.lines.iter().flat_map(|(line, _)| line.heads());
         let alike =
             heads.filter_map(object_key).filter(|key| target.kind.as_ref().is_none_or(|k| *k == key.kind));
         let names: BTreeSet<String> = alike.map(|key| key.name).collect();
@@ -151,38 +152,34 @@ impl Amending<'_> {
         self.problems.push(if *is_meant { problem } else { problem.warning() });
     }
 
-    fn images(&mut self, amendments: &Amendments) {
-        let rules = amendments.image_rules();
-        if rules.is_empty() {
-            return;
-        }
-        let change = Change::Images(rules);
+    fn images(&mut self, amendment: &Amendment, rules: &[Image]) {
         let mut used = BTreeSet::new();
         let mut is_hidden = false;
-        for line in &mut self.lines {
+        for (line, seen) in &mut self.lines {
             match line {
                 Line::Object(object) => {
                     // It changes texts within containers, and so no identity.
-                    _ = change.apply(object, &mut used);
+                    _ = amendment.change.apply(object, seen);
+                    used.append(&mut seen.used);
                 }
                 Line::Sealed(sealed) => {
                     let with_pods =
                         |head: &Value| !matches!(head["kind"].as_str(), Some("Secret" | "ConfigMap"));
                     let objects = (0..sealed.objects.len()).filter(|at| with_pods(&sealed.objects[*at]));
                     let later: Vec<Later> =
-                        objects.map(|object| Later { object, change: change.clone() }).collect();
+                        objects.map(|object| Later { object, change: amendment.change.clone() }).collect();
                     is_hidden |= !later.is_empty();
                     sealed.changes.extend(later);
                 }
             }
         }
-        for (name, (by, origin, _)) in amendments.images.iter().filter(|(name, _)| !used.contains(*name)) {
+        for Image { name, .. } in rules.iter().filter(|rule| !used.contains(&rule.name)) {
             if !is_hidden {
                 let message = format!(
                     "app {} has no image {name:?} in a pod or pod template; nothing is changed there: write the name as the manifest does, without its tag",
                     self.app
                 );
-                self.problems.push(Problem::at(origin, message).of(Some(by)).warning());
+                self.problems.push(Problem::at(&amendment.origin, message).of(Some(&amendment.by)).warning());
             }
         }
     }
@@ -200,7 +197,7 @@ impl Amending<'_> {
             return Err(FinishError(problems));
         }
         let mut bytes = Vec::with_capacity(before.bytes.len());
-        for line in lines {
+        for (line, _) in lines {
             let line = match line {
                 Line::Object(object) => sorted(object),
                 Line::Sealed(sealed) => sealed.line(),
@@ -263,9 +260,10 @@ impl Sealed {
     /// # Errors
     /// Which cannot be made, in words that tell no value.
     pub(super) fn amend(&self, opened: &mut [Value]) -> Result<(), String> {
+        let mut seen = vec![Images::default(); opened.len()];
         for Later { object, change } in &self.changes {
-            let Some(opened) = opened.get_mut(*object) else { continue };
-            change.apply(opened, &mut BTreeSet::new()).map_err(|error| {
+            let Some((opened, seen)) = opened.get_mut(*object).zip(seen.get_mut(*object)) else { continue };
+            change.apply(opened, seen).map_err(|error| {
                 format!("it was opened, but an override cannot be applied to it: {error}")
             })?;
         }

@@ -4,7 +4,6 @@ use serde_json::json;
 
 use super::*;
 use crate::catalog::{Kind, PatchTarget};
-use crate::overrides::Image;
 use crate::render::{Open, Scope, Scopes, resolve_opened};
 
 fn bundle(lines: &[Value]) -> Bundle {
@@ -128,16 +127,68 @@ fn what_cannot_be_done_is_told_with_its_place_and_what_follows() {
         assert_eq!(said, expected);
     }
     let rule = Image { name: "nginx".into(), new_tag: Some("2".into()), ..Image::default() };
-    let by = amendment(named("web"), set(), true);
-    let images = BTreeMap::from([("nginx".to_owned(), (by.by, by.origin, rule))]);
-    let (_, warnings) =
-        amended(&lines, &Amendments { images, ..Amendments::default() }).expect("nothing is wrong");
+    let rules = amendment(PatchTarget::default(), Change::Images(vec![rule]), true);
+    let (_, warnings) = amended(&lines, &changes(vec![rules])).expect("nothing is wrong");
     assert_eq!(
         warnings,
         [format!(
             "{place}: warning: Override/big: app web has no image \"nginx\" in a pod or pod template; nothing is changed there: write the name as the manifest does, without its tag"
         )]
     );
+}
+
+#[test]
+fn images_have_the_place_of_their_override_and_keep_their_name() {
+    let rule = |name: &str, new_name: Option<&str>, new_tag: Option<&str>| {
+        let (new_name, new_tag) = (new_name.map(str::to_owned), new_tag.map(str::to_owned));
+        let rule = Image { name: name.into(), new_name, new_tag, digest: None };
+        amendment(PatchTarget::default(), Change::Images(vec![rule]), true)
+    };
+    let patch = |image: &str| {
+        let target = PatchTarget { kind: Some("Pod".into()), ..PatchTarget::default() };
+        let patch = json!({"spec": {"containers": [{"name": "a", "image": image}]}});
+        amendment(target, Change::Merge(patch), true)
+    };
+    let pod = |image: &str| {
+        let spec = json!({"containers": [{"image": image, "name": "a"}]});
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})
+    };
+    let mirror = || rule("nginx", Some("mirror/nginx"), None);
+    let tag = |tag| rule("nginx", None, Some(tag));
+    // (changes, the image afterwards)
+    let rows = [
+        (vec![mirror(), tag("1.29")], "mirror/nginx:1.29"),
+        (vec![tag("1.29"), mirror()], "mirror/nginx:1.29"),
+        (vec![tag("1.28"), tag("1.29")], "nginx:1.29"),
+        (vec![mirror(), tag("1.28"), tag("1.29")], "mirror/nginx:1.29"),
+        (vec![mirror(), rule("nginx", Some("other/nginx"), None)], "other/nginx:1"),
+        (vec![mirror(), rule("redis", None, Some("7")), tag("1.29")], "mirror/nginx:1.29"),
+        // A patch of a higher override has the last word, and what it writes is meant by its own name.
+        (vec![tag("1.28"), patch("nginx:1.29")], "nginx:1.29"),
+        (vec![mirror(), patch("nginx:1.29")], "nginx:1.29"),
+        (vec![mirror(), patch("redis:6"), rule("redis", None, Some("7"))], "redis:7"),
+        // In one override the images come behind its patches.
+        (vec![patch("nginx:1.28"), tag("1.29")], "nginx:1.29"),
+    ];
+    for (list, expected) in rows {
+        let (after, _) = amended(&[pod("nginx:1")], &changes(list.clone())).expect("they can be made");
+        assert_eq!(after, [pod(expected)], "{list:#?}");
+        // An encrypted one comes to the same when it is opened.
+        let head = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}});
+        let later = list.iter().map(|amendment| Later { object: 0, change: amendment.change.clone() });
+        let sealed = Sealed {
+            format: crate::render::Format::Yaml,
+            objects: vec![head],
+            text: "…".into(),
+            changes: later.collect(),
+        };
+        let mut opened = [pod("nginx:1")];
+        sealed.amend(&mut opened).expect("they can be made");
+        assert_eq!(opened, [pod(expected)], "{list:#?}");
+    }
+    let digest = |list| changes(list).digest(crate::Digest::default());
+    let images_first = digest(vec![tag("1.28"), patch("nginx:1.29")]);
+    assert_ne!(images_first, digest(vec![patch("nginx:1.29"), tag("1.28")]), "the order matters");
 }
 
 struct Everywhere;

@@ -39,7 +39,7 @@ const SPEC_FIELDS: Fields = Fields {
         Rule::new(
             "images",
             Shape::List(&Shape::Object(&IMAGE)),
-            "Images that containers have instead, as in a kustomization; they come after the patches.",
+            "Images that containers have instead, as in a kustomization; they come after the patches of the same override, and before those of the next.",
         ),
         Rule::new(
             "patches",

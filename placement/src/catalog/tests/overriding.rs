@@ -167,7 +167,7 @@ fn two_of_one_priority_that_set_one_thing_are_told() {
         problems.iter().map(told).collect::<Vec<_>>()
     };
     let everywhere = "clusters: {selector: {}}";
-    let rows: [(&str, &str, &[&str]); 10] = [
+    let rows: [(&str, &str, &[&str]); 15] = [
         ("parameters: {a: {b: 1}}", "parameters: {a: {b: 2}}", &["parameters.a.b"]),
         ("parameters: {a: {b: 1}}", "parameters: {a: {b: 1, c: 2}}", &[]),
         ("parameters: {a: 1}, priority: 1", "parameters: {a: 2}", &[]),
@@ -196,6 +196,36 @@ fn two_of_one_priority_that_set_one_thing_are_told() {
             "patches: [{target: {kind: X}, patch: {spec: {a: 2}}}]",
             &["/spec/a of X web"],
         ),
+        // Of one container, by its name; the other one's is another place.
+        (
+            "patches: [{target: {kind: Deployment}, patch: {spec: {template: {spec: {containers: [{name: a, image: x, env: [{name: E, value: '1'}]}]}}}}}]",
+            "patches: [{target: {kind: Deployment}, patch: {spec: {template: {spec: {containers: [{name: b, image: z}, {name: a, image: y, env: [{name: F, value: '1'}, {name: E, value: '2'}]}]}}}}}]",
+            &[
+                "/spec/template/spec/containers[name=a]/env[name=E]/value of Deployment",
+                "/spec/template/spec/containers[name=a]/image of Deployment",
+            ],
+        ),
+        (
+            "patches: [{target: {group: '', kind: Service}, patch: {spec: {ports: [{port: 53, protocol: UDP, nodePort: 1}]}}}]",
+            "patches: [{target: {group: '', kind: Service}, patch: {spec: {ports: [{port: 53, nodePort: 2}]}}}]",
+            &[],
+        ),
+        // A list without keys is one thing.
+        (
+            "patches: [{target: {kind: Deployment}, patch: {spec: {template: {spec: {tolerations: [{key: a}]}}}}}]",
+            "patches: [{target: {kind: Deployment}, patch: {spec: {template: {spec: {tolerations: [{key: b}]}}}}}]",
+            &["/spec/template/spec/tolerations of Deployment"],
+        ),
+        (
+            "patches: [{target: {kind: X}, patch: {spec: {l: [1]}}}]",
+            "patches: [{target: {kind: X}, patch: [{op: replace, path: /spec/l, value: [1]}]}]",
+            &[],
+        ),
+        (
+            "patches: [{target: {kind: Deployment}, patch: {metadata: {finalizers: [a]}}}]",
+            "patches: [{target: {kind: Deployment}, patch: {metadata: {finalizers: [b]}}}]",
+            &[],
+        ),
         ("parameters: {a: null}", "parameters: {a: 2}", &["parameters.a"]),
         ("parameters: {a: {}}", "parameters: {a: 2}", &["parameters.a"]),
     ];
@@ -210,6 +240,23 @@ fn two_of_one_priority_that_set_one_thing_are_told() {
     assert_eq!(both(&env("prod", 1), &env("prod", 2)), ["parameters.a"]);
     let names = |name: &str, a: i32| format!("clusters: {{names: [{name}]}}, parameters: {{a: {a}}}");
     assert_eq!(both(&names("c-1", 1), &names("c-2", 2)), Vec::<String>::new());
+}
+
+#[test]
+fn two_that_meet_on_many_apps_are_told_once() {
+    let one = |name: &str, apps: &str, a: i32| {
+        document(&format!(
+            "kind: Override\nmetadata: {{name: {name}}}\nspec: {{apps: {apps}, clusters: {{selector: {{}}}}, parameters: {{a: {a}}}}}\n---\n"
+        ))
+    };
+    let (all, web, db) = ("{names: [db, web]}", "{names: [web]}", "{names: [db]}");
+    // (apps of a, apps of b, how often)
+    for (of_a, of_b, expected) in [(all, all, 1), (all, web, 1), (web, db, 0)] {
+        let text = format!("{}{}{DB}---\n{WEB}", one("a", of_a, 1), one("b", of_b, 2));
+        let commit: Commit<'_> = &[("a.yaml", &text), ("web/c.yaml", MANIFEST), ("db/c.yaml", MANIFEST)];
+        let problems = shown(&assembled("1", commit, &LastGood::new()).problems);
+        assert_eq!(problems.len(), expected, "{of_a} {of_b}: {problems:#?}");
+    }
 }
 
 #[test]
