@@ -23,10 +23,23 @@ struct Lane {
     values: Vec<Option<String>>,
     /// By rank.
     queue: VecDeque<usize>,
+    /// The last by rank that was taken while a constraint kept better ones of this lane out, and what that said.
+    passed: Option<(usize, Reason)>,
 }
 
 impl<'a> Lanes<'a> {
     pub fn new(choosing: &Choosing<'_, 'a>, members: &[usize]) -> Self {
+        Self::lined_up(choosing, members, false)
+    }
+
+    /// As if nobody were chosen: those that are line up as well, if they could be chosen now.
+    pub fn anew(choosing: &Choosing<'_, 'a>, members: &[usize]) -> Self {
+        let could: Vec<usize> =
+            members.iter().copied().filter(|member| choosing.at.members[*member].anew).collect();
+        Self::lined_up(choosing, &could, true)
+    }
+
+    fn lined_up(choosing: &Choosing<'_, 'a>, members: &[usize], anew: bool) -> Self {
         let pick = choosing.at.pick;
         let mut this = Self {
             lanes: Vec::new(),
@@ -49,6 +62,9 @@ impl<'a> Lanes<'a> {
             }
             this.values.insert(member, values.clone());
             match choosing.chosen.states[member].chosen {
+                // What it has is not free any more, but it has it.
+                true if anew && choosing.counts_as_away(member) => {}
+                true if anew => lanes.entry(values).or_default().push_back(member),
                 true if leaving.contains(&member) => {}
                 true => this.count(member, true),
                 false if choosing.at.members[member].entry == Entry::Open => {
@@ -60,7 +76,7 @@ impl<'a> Lanes<'a> {
                 false => {}
             }
         }
-        this.lanes = lanes.into_iter().map(|(values, queue)| Lane { values, queue }).collect();
+        this.lanes = lanes.into_iter().map(|(values, queue)| Lane { values, queue, passed: None }).collect();
         this
     }
 
@@ -117,6 +133,8 @@ impl<'a> Lanes<'a> {
             chosen: chosen.unwrap_or(0),
             fewest,
             max_skew: spread.max_skew,
+            instead: None,
+            needs: None,
         };
         (!fits).then(reason)
     }
@@ -126,5 +144,39 @@ impl<'a> Lanes<'a> {
         let values = self.values.get(&member)?;
         let hard = (0..self.pick.spread.len()).filter(|at| !self.pick.spread[*at].soft);
         hard.into_iter().find_map(|at| self.broken(at, values[at].as_ref()))
+    }
+
+    /// How many lanes there are.
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Notes what keeps out those that come before the one that is being taken. It is not counted yet.
+    pub fn pass_over(&mut self, order: &[Option<usize>], taken: usize) {
+        for at in 0..self.lanes.len() {
+            let Lane { values, queue, passed } = &self.lanes[at];
+            let ahead = queue.front().is_some_and(|first| order[*first] < order[taken]);
+            let noted = passed.as_ref().is_some_and(|(by, _)| order[*by] > order[taken]);
+            if !ahead || noted {
+                continue;
+            }
+            if let Some(reason) = self.against(values) {
+                self.lanes[at].passed = Some((taken, reason));
+            }
+        }
+    }
+
+    /// What the constraints say against one more cluster with these values, hard ones first.
+    fn against(&self, values: &[Option<String>]) -> Option<Reason> {
+        let mut all: Vec<usize> = (0..self.pick.spread.len()).collect();
+        all.sort_by_key(|at| self.pick.spread[*at].soft);
+        all.into_iter().find_map(|at| self.broken(at, values[at].as_ref()))
+    }
+
+    /// The one of a lower rank that was taken before a cluster, and the constraint that made it so.
+    pub fn passed(&self, order: &[Option<usize>], member: usize) -> Option<(usize, Reason)> {
+        let values = self.values.get(&member)?;
+        let lane = self.lanes.iter().find(|lane| lane.values == *values)?;
+        lane.passed.clone().filter(|(by, _)| order[*by] > order[member])
     }
 }

@@ -9,6 +9,7 @@
 //! | `judge` | what a placement says of one cluster by itself: the definition |
 //! | `index`, `bits`, `rule` | the same for all clusters at once, and for those that change |
 //! | `pick`, `score`, `lanes` | how some of them are chosen and kept |
+//! | `passed_over` | why those were not that could have been |
 //! | `stand_ins`, `shares` | who takes the place of whom, and how replicas are divided |
 //! | `engine` | who has to look again when something changes |
 //! | `reasons` | the words in which all of it is told |
@@ -19,6 +20,7 @@ mod engine;
 mod index;
 mod judge;
 mod lanes;
+mod passed_over;
 mod pick;
 mod reasons;
 mod report;
@@ -42,7 +44,7 @@ use crate::{AppKey, ClusterName};
 
 pub use engine::{Engine, Settling, Work};
 pub use judge::{Check, Judgement, Outcome, Standing, judge, outcome, terms};
-pub use reasons::{Cause, Reason};
+pub use reasons::{Cause, Group, Reason};
 pub use report::{ChosenReport, DecisionReport, Explanation, RejectedReport};
 pub use score::{Part, Score};
 pub use shares::Shares;

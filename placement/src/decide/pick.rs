@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lanes::Lanes;
 use super::score::{Score, Scored, scores};
-use super::{Cause, Moment, Numbers, Place, Reason, Settled, StandIn, lot};
+use super::{Cause, Group, Moment, Numbers, Place, Reason, Settled, StandIn, lot};
 use crate::catalog::{Count, Pick};
 use crate::fleet::{Candidate, Contact, Effect, Fact, Resources};
 use crate::select::{Tolerance, Toleration, tolerance};
@@ -69,7 +69,20 @@ pub(super) struct Chosen {
     /// When the time changes something.
     pub due_ms: Option<u64>,
     pub reasons: BTreeMap<usize, Reason>,
+    /// By member, where it stands in its group; only of a choice that is told, and only with `per`.
+    pub positions: BTreeMap<usize, Position>,
     below_min: bool,
+}
+
+/// Where a cluster stands among those that it competes with.
+#[derive(Clone, Debug)]
+pub(super) struct Position {
+    /// From 1.
+    pub rank: usize,
+    /// How many there are.
+    pub of: usize,
+    /// What they have in common, with `per`.
+    pub group: Option<Group>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,19 +120,28 @@ impl Chosen {
         Some((self.order[member]? + 1, &self.scores[member]))
     }
 
+    /// Where a cluster stands: in its group, where there are groups and this is told.
+    pub fn position(&self, member: usize) -> Position {
+        let overall =
+            || Position { rank: self.order[member].map_or(0, |rank| rank + 1), of: self.ranked, group: None };
+        self.positions.get(&member).cloned().unwrap_or_else(overall)
+    }
+
     /// Why a cluster of the pool was chosen, or was not.
     pub fn reason(&self, situation: &Situation<'_>, member: usize) -> Reason {
         if let Some(reason) = self.reasons.get(&member) {
             return reason.clone();
         }
-        let (rank, of) = (self.order[member].map_or(0, |rank| rank + 1), self.ranked);
+        let Position { rank, of, group } = self.position(member);
         match (&self.states[member], situation.members[member].entry) {
             (State { chosen: true, stands_in: Some((other, cause)) }, _) => {
                 Reason::StandsIn { cluster: situation.members[*other].name.clone(), cause: *cause }
             }
-            (State { chosen: true, .. }, Entry::Open) => Reason::Picked { rank, of },
-            (State { chosen: true, .. }, _) => Reason::Kept { rank, of },
-            (State { chosen: false, .. }, _) => Reason::Outranked { rank, of, count: situation.pick.count },
+            (State { chosen: true, .. }, Entry::Open) => Reason::Picked { rank, of, group },
+            (State { chosen: true, .. }, _) => Reason::Kept { rank, of, group },
+            (State { chosen: false, .. }, _) => {
+                Reason::Outranked { rank, of, count: situation.pick.count, group, needs: None }
+            }
         }
     }
 
@@ -146,6 +168,7 @@ impl<'s, 'a> Choosing<'s, 'a> {
             open: false,
             due_ms: None,
             reasons: BTreeMap::new(),
+            positions: BTreeMap::new(),
             below_min: false,
         };
         Self { at, chosen }
@@ -194,7 +217,7 @@ impl<'s, 'a> Choosing<'s, 'a> {
     }
 
     /// The members by their value of `per`, in order; without `per` all are one group.
-    fn groups(&self) -> BTreeMap<Option<String>, Vec<usize>> {
+    pub fn groups(&self) -> BTreeMap<Option<String>, Vec<usize>> {
         let mut groups: BTreeMap<Option<String>, Vec<usize>> = BTreeMap::new();
         for (at, member) in self.at.members.iter().enumerate() {
             let value = match &self.at.pick.per {
@@ -262,7 +285,7 @@ impl<'s, 'a> Choosing<'s, 'a> {
     }
 
     /// Clusters that may be chosen and are not.
-    fn open<'m>(&'m self, members: &'m [usize]) -> impl Iterator<Item = usize> {
+    pub fn open<'m>(&'m self, members: &'m [usize]) -> impl Iterator<Item = usize> {
         let open = |member: &usize| {
             self.at.members[*member].entry == Entry::Open && !self.chosen.states[*member].chosen
         };
@@ -339,10 +362,9 @@ impl<'s, 'a> Choosing<'s, 'a> {
     /// Why a cluster that matches cannot be chosen now.
     pub fn why_not(&self, member: usize) -> Option<Reason> {
         let Member { name, cluster, .. } = self.at.members[member];
-        // Who takes all that match takes silent ones too.
-        let away = self.at.pick.count.is_some() && self.is_away(member);
+        let away = self.counts_as_away(member);
         if let (true, Contact::Silent { since_ms }) = (away, cluster.contact) {
-            return Some(Reason::Silent { since_ms });
+            return Some(Reason::Silent { since_ms, limit_ms: Some(self.period_ms()) });
         }
         let taken = self.at.taken.get(name);
         self.at.pick.fits.iter().find_map(|(resource, wanted)| {

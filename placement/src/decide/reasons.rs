@@ -24,6 +24,9 @@ pub enum Reason {
         rank: usize,
         /// How many there are.
         of: usize,
+        /// The group that it is ranked in, with `pick.per`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
     },
     /// It was chosen before, and nothing that moves anything happened.
     Kept {
@@ -31,6 +34,9 @@ pub enum Reason {
         rank: usize,
         /// Among so many.
         of: usize,
+        /// The group that it is ranked in, with `pick.per`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
     },
     /// It was chosen before, by a placement that takes all that match, and stays though it would not be chosen now.
     Stays,
@@ -47,6 +53,12 @@ pub enum Reason {
         to: ClusterName,
         /// Why.
         cause: Cause,
+        /// It is silent, and is left only when it is heard again.
+        #[serde(default)]
+        unheard: bool,
+        /// It keeps its place once it is healthy again: `onReturn: Return`.
+        #[serde(default)]
+        returns: bool,
     },
     /// It was left: another cluster is healthy in its place.
     Replaced {
@@ -133,6 +145,9 @@ pub enum Reason {
     Silent {
         /// Since when, in Unix milliseconds.
         since_ms: u64,
+        /// After how many milliseconds it is not chosen.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit_ms: Option<u64>,
     },
     /// It has no value of `pick.per`, so it is in no group.
     InNoGroup {
@@ -160,6 +175,33 @@ pub enum Reason {
         fewest: usize,
         /// How many more there may be.
         max_skew: u32,
+        /// A cluster of a lower rank that is taken before it for that; the numbers are those of that moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead: Option<ClusterName>,
+        /// How many have to be chosen for it to be among them; absent where no number does it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needs: Option<usize>,
+    },
+    /// It would be chosen if all were chosen anew; clusters that were chosen before have the places.
+    PlacesHeld {
+        /// Its rank, from 1.
+        rank: usize,
+        /// Among so many.
+        of: usize,
+        /// How many are chosen.
+        count: Option<Count>,
+        /// The group that it is ranked in, with `pick.per`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
+        /// Some of those that have the places, by name.
+        by: Vec<ClusterName>,
+        /// How many more have.
+        others: usize,
+        /// How many places there are.
+        places: usize,
+        /// How many have to be chosen for it to be among them; absent where no number does it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needs: Option<usize>,
     },
     /// Others come first.
     Outranked {
@@ -169,6 +211,12 @@ pub enum Reason {
         of: usize,
         /// How many are chosen.
         count: Option<Count>,
+        /// The group that it is ranked in, with `pick.per`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Group>,
+        /// How many have to be chosen for it to be among them, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        needs: Option<usize>,
     },
     /// Fewer than `pick.min` could be chosen, so the previous decision stands.
     BelowMin {
@@ -177,6 +225,79 @@ pub enum Reason {
         /// How many have to be.
         min: u32,
     },
+}
+
+/// Clusters that share a value of `pick.per`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// Of what.
+    pub per: Look,
+    /// The value.
+    pub value: String,
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.per, self.value)
+    }
+}
+
+/// A rank in words: `3 of 7`, or `1 of 3 in labels.region=eu`.
+struct Ranked<'a>(usize, usize, &'a Option<Group>);
+
+impl fmt::Display for Ranked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rank, of, group) = self;
+        match group {
+            Some(group) => write!(f, "{rank} of {of} in {group}"),
+            None => write!(f, "{rank} of {of}"),
+        }
+    }
+}
+
+/// Names in words: `a`, `a and b`, `a, b and 3 others`.
+fn listed(names: &[ClusterName], others: usize) -> String {
+    let mut words: Vec<String> = names.iter().map(ToString::to_string).collect();
+    match others {
+        0 => {}
+        1 => words.push("1 other".to_owned()),
+        _ => words.push(format!("{others} others")),
+    }
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => "others".to_owned(),
+    }
+}
+
+/// Milliseconds in the largest unit that leaves no rest: `5m`.
+fn span(ms: u64) -> String {
+    let units = [("d", 86_400_000_u64), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let fits = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
+}
+
+/// Unix milliseconds as a date and a time: `2027-01-15T08:00:00Z`.
+fn moment(ms: u64) -> String {
+    let (days, seconds) = (ms / 86_400_000, ms / 1_000 % 86_400);
+    // Days are counted from March of the year 0, so that a leap day is the last of its year.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The number of chosen clusters that would do.
+fn raise(needs: usize, group: &Option<Group>) -> String {
+    let each = if group.is_some() { " in each group" } else { "" };
+    format!("raise pick.count so that {needs} are chosen{each}")
 }
 
 /// Why a cluster is to be left.
@@ -201,13 +322,25 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Matches => f.write_str("all terms hold"),
-            Self::Picked { rank, of } => write!(f, "it was picked as number {rank} of {of}"),
-            Self::Kept { rank, of } => {
-                write!(f, "it was chosen before and stays; today it would be number {rank} of {of}")
+            Self::Picked { rank, of, group } => {
+                write!(f, "it was picked as number {}", Ranked(*rank, *of, group))
+            }
+            Self::Kept { rank, of, group } => {
+                let ranked = Ranked(*rank, *of, group);
+                write!(f, "it was chosen before and stays; today it would be number {ranked}")
             }
             Self::Stays => f.write_str("it was chosen before and stays"),
             Self::StandsIn { cluster, cause } => write!(f, "it stands in for {cluster}, which is {cause}"),
-            Self::Leaves { to, cause } => {
+            Self::Leaves { to, cause: Cause::Unreachable, returns: true, .. } => {
+                write!(f, "it is silent; {to} stands in for it until it is heard again and healthy")
+            }
+            Self::Leaves { to, cause: Cause::Unreachable, unheard: true, .. } => {
+                write!(f, "it is silent; it leaves once it is heard again and {to} is healthy in its place")
+            }
+            Self::Leaves { to, cause: Cause::Unreachable, .. } => {
+                write!(f, "it was silent; it leaves once {to} is healthy in its place")
+            }
+            Self::Leaves { to, cause, .. } => {
                 write!(f, "it is {cause}; it leaves once {to} is healthy in its place")
             }
             Self::Replaced { by } => write!(f, "it was left, {by} is healthy in its place"),
@@ -261,7 +394,15 @@ impl fmt::Display for Reason {
             Self::Draining => f.write_str("it is drained, so nothing new is placed on it"),
             Self::Maintained => f.write_str("it is under maintenance, so nothing changes there"),
             Self::NeverConnected => f.write_str("its spoke never connected"),
-            Self::Silent { .. } => f.write_str("its spoke has been silent for too long"),
+            Self::Silent { since_ms, limit_ms: Some(limit_ms) } => write!(
+                f,
+                "its spoke has been silent since {}, for longer than {}",
+                moment(*since_ms),
+                span(*limit_ms)
+            ),
+            Self::Silent { since_ms, limit_ms: None } => {
+                write!(f, "its spoke has been silent for too long, since {}", moment(*since_ms))
+            }
             Self::InNoGroup { per } => write!(f, "it has no {per}, so it is in no group of pick.per"),
             Self::DoesNotFit { resource, wanted, free: Some(free) } => {
                 write!(f, "{} of {resource} is free, pick.fits wants {}", Shown(*free), Shown(*wanted))
@@ -269,17 +410,43 @@ impl fmt::Display for Reason {
             Self::DoesNotFit { resource, wanted, free: None } => {
                 write!(f, "how much {resource} is free is not known, pick.fits wants {}", Shown(*wanted))
             }
-            Self::SpreadRefuses { topology_key, value: Some(value), chosen, fewest, max_skew } => write!(
+            Self::SpreadRefuses {
+                topology_key,
+                value: Some(value),
+                chosen,
+                fewest,
+                max_skew,
+                instead: Some(instead),
+                ..
+            } => write!(
+                f,
+                "{instead} comes before it: {topology_key} {value} has {chosen} of the chosen by then, others have {fewest}, and pick.spread allows {max_skew} more"
+            ),
+            Self::SpreadRefuses { topology_key, value: Some(value), chosen, fewest, max_skew, .. } => write!(
                 f,
                 "{topology_key} {value} has {chosen} of the chosen, others have {fewest}, and pick.spread allows {max_skew} more"
             ),
             Self::SpreadRefuses { topology_key, value: None, .. } => {
                 write!(f, "it has no {topology_key}, over which pick.spread spreads")
             }
-            Self::Outranked { rank, of, count: Some(count) } => {
-                write!(f, "it is number {rank} of {of}, and pick.count is {count}")
+            Self::PlacesHeld { rank, of, count, group, by, others, .. } => {
+                write!(f, "it is number {}", Ranked(*rank, *of, group))?;
+                if let Some(count) = count {
+                    write!(f, ", and pick.count is {count}")?;
+                }
+                let by_one = by.len() + others == 1;
+                let (places, were) = match by_one {
+                    true => ("place is", "was chosen before and stays"),
+                    false => ("places are", "were chosen before and stay"),
+                };
+                write!(f, "; the {places} held by {}, which {were}", listed(by, *others))
             }
-            Self::Outranked { rank, of, count: None } => write!(f, "it is number {rank} of {of}"),
+            Self::Outranked { rank, of, count: Some(count), group, .. } => {
+                write!(f, "it is number {}, and pick.count is {count}", Ranked(*rank, *of, group))
+            }
+            Self::Outranked { rank, of, count: None, group, .. } => {
+                write!(f, "it is number {}", Ranked(*rank, *of, group))
+            }
             Self::BelowMin { found, min } => {
                 write!(
                     f,
@@ -300,6 +467,12 @@ impl Reason {
             Self::Stays => "exclude it, or change a label that the selector names".into(),
             Self::Kept { .. } => {
                 "exclude it, lower pick.count, or drain the cluster; a better rank moves nothing".into()
+            }
+            Self::Leaves { returns: true, .. } => {
+                "its spoke has to connect again; exclude it to have it leave".into()
+            }
+            Self::Leaves { to, unheard: true, .. } => {
+                format!("it leaves by itself once its spoke connects again and {to} is healthy")
             }
             Self::Leaves { to, .. } => format!("it leaves by itself once {to} is healthy"),
             Self::Replaced { .. } | Self::NoLongerNeeded { .. } => {
@@ -336,13 +509,130 @@ impl Reason {
                 }
                 None => format!("its spoke has to report what is free of {resource}"),
             },
+            Self::SpreadRefuses { needs: Some(needs), .. } => {
+                format!("{}; a better rank alone moves nothing", raise(*needs, &None))
+            }
+            Self::SpreadRefuses { topology_key, value: None, .. } => {
+                format!("give the cluster {topology_key}")
+            }
             Self::SpreadRefuses { topology_key, .. } => {
                 format!("choose more clusters with another {topology_key}, or raise maxSkew")
             }
-            Self::Outranked { rank, .. } => {
-                format!("raise pick.count so that {rank} are chosen, or prefer it more")
+            Self::PlacesHeld { group, by, others, places, needs, .. } => {
+                let one = if by.len() + others == 1 { "" } else { "one of " };
+                let leave = || format!("drain or exclude {one}{}", listed(by, *others));
+                match needs {
+                    Some(needs) if *needs == places + 1 => {
+                        format!("{}, or {}", raise(*needs, group), leave())
+                    }
+                    Some(needs) => raise(*needs, group),
+                    None => leave(),
+                }
+            }
+            Self::Outranked { rank, group, needs, .. } => {
+                format!("{}; a better rank alone moves nothing", raise(needs.unwrap_or(*rank), group))
             }
             Self::BelowMin { min, .. } => format!("let {min} clusters match, or lower pick.min"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<ClusterName> {
+        text.split_whitespace().map(|name| name.parse().expect("a name")).collect()
+    }
+
+    #[test]
+    fn a_cluster_that_was_passed_over_says_what_would_bring_it_there() {
+        let count = Some(Count::Clusters(2));
+        let held = |by: &str, others, needs| Reason::PlacesHeld {
+            rank: 1,
+            of: 9,
+            count,
+            group: None,
+            by: names(by),
+            others,
+            places: 2,
+            needs,
+        };
+        let group = Some(Group { per: "labels.region".parse().expect("a look"), value: "eu".into() });
+        let outranked = |group, needs| Reason::Outranked { rank: 4, of: 9, count, group, needs };
+        let rows = [
+            (
+                held("a b", 0, Some(3)),
+                "it is number 1 of 9, and pick.count is 2; the places are held by a and b, which were chosen before and stay",
+                "raise pick.count so that 3 are chosen, or drain or exclude one of a and b",
+            ),
+            (
+                held("a", 0, Some(4)),
+                "it is number 1 of 9, and pick.count is 2; the place is held by a, which was chosen before and stays",
+                "raise pick.count so that 4 are chosen",
+            ),
+            (
+                held("a b", 3, None),
+                "it is number 1 of 9, and pick.count is 2; the places are held by a, b and 3 others, which were chosen before and stay",
+                "drain or exclude one of a, b and 3 others",
+            ),
+            (
+                outranked(None, None),
+                "it is number 4 of 9, and pick.count is 2",
+                "raise pick.count so that 4 are chosen; a better rank alone moves nothing",
+            ),
+            (
+                outranked(group, Some(3)),
+                "it is number 4 of 9 in labels.region=eu, and pick.count is 2",
+                "raise pick.count so that 3 are chosen in each group; a better rank alone moves nothing",
+            ),
+        ];
+        for (reason, message, remedy) in rows {
+            assert_eq!((reason.to_string().as_str(), reason.remedy().as_str()), (message, remedy));
+        }
+    }
+
+    #[test]
+    fn a_silent_cluster_says_since_when_and_what_it_waits_for() {
+        let leaves = |unheard, returns| {
+            let to = "b".parse().expect("a name");
+            Reason::Leaves { to, cause: Cause::Unreachable, unheard, returns }
+        };
+        let silent = |since_ms, limit_ms| Reason::Silent { since_ms, limit_ms };
+        let rows = [
+            (
+                leaves(true, false),
+                "it is silent; it leaves once it is heard again and b is healthy in its place",
+            ),
+            (leaves(false, false), "it was silent; it leaves once b is healthy in its place"),
+            (leaves(true, true), "it is silent; b stands in for it until it is heard again and healthy"),
+            (
+                silent(1_800_000_000_000, Some(300_000)),
+                "its spoke has been silent since 2027-01-15T08:00:00Z, for longer than 5m",
+            ),
+            (
+                silent(1_709_210_096_000, Some(90_000)),
+                "its spoke has been silent since 2024-02-29T12:34:56Z, for longer than 90s",
+            ),
+            (silent(0, None), "its spoke has been silent for too long, since 1970-01-01T00:00:00Z"),
+        ];
+        for (reason, message) in rows {
+            assert_eq!(reason.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn reasons_that_were_written_before_are_read() {
+        let rows = [
+            r#"{"type":"Picked","rank":1,"of":2}"#,
+            r#"{"type":"Kept","rank":1,"of":2}"#,
+            r#"{"type":"Leaves","to":"b","cause":"Drained"}"#,
+            r#"{"type":"Silent","sinceMs":1}"#,
+            r#"{"type":"Outranked","rank":1,"of":2,"count":{"Clusters":1}}"#,
+            r#"{"type":"SpreadRefuses","topologyKey":"labels.region","value":"eu","chosen":1,"fewest":0,"maxSkew":1}"#,
+        ];
+        for row in rows {
+            assert!(serde_json::from_str::<Reason>(row).is_ok(), "{row}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{Buffers, situation, stand};
+use super::passed_over;
 use super::pick::{Chosen, Situation, choose};
 use super::rule::Rule;
 use super::{
@@ -186,6 +187,8 @@ impl<'a> Told<'a> {
             let Buffers { kept, open, .. } = &buffers;
             let mut situation = situation(engine.index(), engine.load(), rule, kept, open, moment, taken)?;
             let chosen = choose(&mut situation);
+            let was = |name: &ClusterName| before.is_some_and(|before| before.chosen.contains_key(name));
+            let chosen = passed_over::explain(&mut situation, chosen, &was);
             Some((situation, chosen))
         });
         Self { engine, rule, moment, before, pool: pool.flatten() }
@@ -250,8 +253,8 @@ impl<'a> Told<'a> {
 /// A decision that is told again has kept everything; what is new in it was picked.
 fn told(reason: Reason, was: bool) -> Reason {
     match reason {
-        Reason::Kept { rank, of } if !was => Reason::Picked { rank, of },
-        Reason::Picked { rank, of } if was => Reason::Kept { rank, of },
+        Reason::Kept { rank, of, group } if !was => Reason::Picked { rank, of, group },
+        Reason::Picked { rank, of, group } if was => Reason::Kept { rank, of, group },
         other => other,
     }
 }

@@ -14,7 +14,7 @@ use crate::fleet::Contact;
 const UNREACHABLE_MS: u64 = 5 * 60_000;
 
 impl<'a> Choosing<'_, 'a> {
-    fn period_ms(&self) -> u64 {
+    pub fn period_ms(&self) -> u64 {
         self.at.pick.failover.map_or(UNREACHABLE_MS, |failover| failover.unreachable_ms)
     }
 
@@ -26,6 +26,11 @@ impl<'a> Choosing<'_, 'a> {
 
     pub fn is_away(&self, member: usize) -> bool {
         self.away_from(member).is_some_and(|from| from <= self.at.moment.now_ms)
+    }
+
+    /// Whether it has been silent for so long that it would not be chosen; who takes all that match takes silent ones too.
+    pub fn counts_as_away(&self, member: usize) -> bool {
+        self.at.pick.count.is_some() && self.is_away(member)
     }
 
     pub fn is_connected(&self, member: usize) -> bool {
@@ -77,6 +82,17 @@ impl<'a> Choosing<'_, 'a> {
         self.at.pick.failover.is_some_and(|failover| failover.on_return == OnReturn::Return)
     }
 
+    /// Why a chosen cluster is there though another stands in for it.
+    fn leaves(&self, place: usize, to: usize, cause: Cause) -> Reason {
+        let silent = cause == Cause::Unreachable;
+        Reason::Leaves {
+            to: self.at.members[to].name.clone(),
+            cause,
+            unheard: silent && !self.is_connected(place),
+            returns: silent && self.stays_when_back() && !self.at.members[place].cluster.draining,
+        }
+    }
+
     /// Why a chosen cluster is to be left.
     pub fn cause(&self, member: usize) -> Option<Cause> {
         let cluster = self.at.members[member].cluster;
@@ -105,9 +121,9 @@ impl<'a> Choosing<'_, 'a> {
             if let Some(stand_in) = self.chosen.states.iter().position(pair) {
                 let cause = self.chosen.states[stand_in].stands_in.map_or(Cause::Drained, |(_, cause)| cause);
                 let stays = self.stays_when_back() && cause == Cause::Unreachable && self.is_connected(place);
-                let to = self.at.members[stand_in].name.clone();
                 if !stays {
-                    self.chosen.reasons.insert(place, Reason::Leaves { to, cause });
+                    let reason = self.leaves(place, stand_in, cause);
+                    self.chosen.reasons.insert(place, reason);
                 }
                 continue;
             }
@@ -127,8 +143,8 @@ impl<'a> Choosing<'_, 'a> {
                 Some(member) => {
                     self.take(member, lanes);
                     self.chosen.states[member].stands_in = Some((place, cause));
-                    let to = self.at.members[member].name.clone();
-                    self.chosen.reasons.insert(place, Reason::Leaves { to, cause });
+                    let reason = self.leaves(place, member, cause);
+                    self.chosen.reasons.insert(place, reason);
                 }
                 None => {
                     lanes.count(place, true);
