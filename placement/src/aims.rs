@@ -41,7 +41,7 @@ pub fn missed(
                     overrides => format!(" as {overrides} makes it"),
                 };
                 let message = format!(
-                    "spec.replicas.target is no object of App/{}{by}, so its replicas stay as its manifests say; name an object that has replicas, or select other apps",
+                    "spec.replicas.target is no object of App/{}{by}, so its replicas stay as they are; name an object that has replicas, or select other apps",
                     app.name()
                 );
                 problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));

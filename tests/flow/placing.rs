@@ -106,9 +106,22 @@ async fn replicas_are_divided_over_the_chosen_clusters_and_divided_anew_with_the
     assert_eq!(labelled.code, 0, "{}{}", labelled.stdout, labelled.stderr);
     reach(&fleet, [Some(10), Some(10), Some(10)]).await;
 
-    // What is not there cannot be divided, and that is said.
+    // What is not there cannot be divided, and that is said; what was divided stays so.
+    let newer = deployment.replace("example.com/web", "example.com/newer");
+    fleet.catalog.write("apps/manifests/web/web.yaml", &newer).unwrap();
     let commit = fleet.catalog.commit_file("web.yaml", &divided("wbe")).unwrap();
     let waited = fleet.hub(&["wait", "--commit", &commit, "--timeout", "30s"]).await.unwrap();
     let said = waited.stdout + &waited.stderr;
     assert!(waited.code == 1 && said.contains("spec.replicas.target is no object of App/web"), "{said}");
+    wait::until("the newer image is everywhere", LIMIT, async || {
+        for cluster in CLUSTERS {
+            let text = fleet.files(cluster)?.remove("deployment--web--web.yaml").unwrap_or_default();
+            ensure!(text.contains("example.com/newer"), "{cluster}: {text}");
+        }
+        Ok(())
+    })
+    .await;
+    assert_eq!(shares(&fleet), [Some(10), Some(10), Some(10)]);
+    let why = fleet.hub(&["why", "web", "fra-1"]).await.unwrap().stdout;
+    assert!(why.contains("spec.replicas.target is no object of App/web"), "{why}");
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, Cause, Codec, Inputs};
+use nave_placement::assign::{self, Cause, Codec, Inputs, ShareOut};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
 use nave_placement::decide::{self, Decision, Engine, Moment, Settling, Wanted};
 use nave_placement::fleet::{Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::overrides::{self, Forms, Lacking, Shapes, Variant};
+use nave_placement::render::effective_objects;
 use nave_placement::{AppKey, ClusterName};
 
 use super::hearing::{Hearing, candidates};
@@ -65,6 +66,8 @@ pub struct Decided {
     pub missing: BTreeMap<AppKey, BTreeSet<Variant>>,
     /// What every app is on every cluster.
     pub shapes: Shapes,
+    /// Replicas that placements divide.
+    pub shares: ShareOut,
     /// Where a value lacks.
     pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -124,7 +127,7 @@ pub fn step(
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms);
-    let shares = decide::share_out(&decisions);
+    let shares = shares(state, &decisions, &shapes, codec);
     let inputs =
         Inputs { wanted: &wanted, apps: &shapes, shares: &shares, members: &members, cause: &cause, codec };
     let survey = assign::survey(&inputs);
@@ -159,6 +162,7 @@ pub fn step(
         wanted,
         missing,
         shapes,
+        shares,
         lacking,
         too_large,
         taken,
@@ -166,6 +170,30 @@ pub fn step(
         open,
         writes,
     }
+}
+
+/// Replicas that placements divide. Where the target is none of an app's objects, what was told before stands.
+fn shares(state: &State, decisions: &[Decision], shapes: &Shapes, codec: &dyn Codec) -> ShareOut {
+    let mut shares = decide::share_out(decisions);
+    for (cluster, apps) in &mut shares {
+        for (app, share) in std::mem::take(apps) {
+            let objects = shapes.get(&app, cluster).and_then(|form| {
+                let objects = codec.objects(&form.bundle)?;
+                Some(effective_objects(&objects, &form.options, &form.values))
+            });
+            let share =
+                match objects.is_none_or(|objects| objects.iter().any(|key| share.target.matches(key))) {
+                    true => Some(share),
+                    false => {
+                        let told = state.told(cluster);
+                        let entry = told.assignment.entries.get(&app).and_then(|entry| codec.decode(entry));
+                        entry.and_then(|entry| entry.options.share)
+                    }
+                };
+            apps.extend(share.map(|share| (app, share)));
+        }
+    }
+    shares
 }
 
 fn missing(revision: &Revision, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<AppKey, BTreeSet<Variant>> {

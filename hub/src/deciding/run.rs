@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::aims;
+use nave_placement::assign::ShareOut;
 use nave_placement::catalog::{Catalog, CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
@@ -46,6 +47,8 @@ pub struct Picture {
     pub wanted: Wanted,
     /// What every app is on every cluster.
     pub shapes: Arc<Shapes>,
+    /// Replicas that placements divide.
+    pub shares: Arc<ShareOut>,
     /// Where a value lacks, so that an entry stays as it was.
     pub lacking: BTreeSet<Lacking>,
     /// What is wrong with the catalog.
@@ -501,6 +504,7 @@ impl Deciding {
             next.wanted = decided.wanted;
             next.clashes = clashes;
             next.shapes = Arc::new(decided.shapes);
+            next.shares = Arc::new(decided.shares);
             next.lacking = decided.lacking;
             next.too_large = decided.too_large;
             *picture = Arc::new(next);

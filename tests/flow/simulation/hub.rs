@@ -172,7 +172,7 @@ impl Hub {
             next: &next,
             wanted: &decided.wanted,
             forms: &decided.shapes,
-            shares: &nave_placement::decide::share_out(&decided.decisions),
+            shares: &decided.shares,
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,
