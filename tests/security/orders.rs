@@ -166,6 +166,8 @@ async fn nothing_changes_on_a_cluster_that_is_worked_on_until_that_is_over() {
     assert!(why.contains("(new disks): its assignment does not change before"), "{why}");
     let unknown = stage.fleet.hub(&["why", "wbe", "fra-1"]).await.unwrap();
     assert!(unknown.code != 0 && unknown.stderr.contains("there is no app wbe"), "{}", unknown.stderr);
+    let unknown = stage.fleet.hub(&["why", "web", "far-1"]).await.unwrap();
+    assert!(unknown.code != 0 && unknown.stderr.contains("far-1"), "{}", unknown.stderr);
     assert_eq!(stage.shown("fra-1").await["maintenance"]["reason"], "new disks");
     assert!(waited.stdout.ends_with("; 1 maintained, passed over: fra-1\n"), "{}", waited.stdout);
     for also in [&["--include-offline"][..], &["--cluster", "fra-1"]] {

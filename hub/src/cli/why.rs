@@ -56,7 +56,12 @@ fn painted(phase: Phase, style: Style) -> Cell {
 fn told(view: &WhyView, style: Style) -> String {
     let WhyView { app, cluster, wanted, placements, overrides, obstacles, entry, remedy } = view;
     let verdict = match (entry, wanted) {
-        (Some(entry), true) if entry.phase == Phase::Converged => "runs, as the catalog says".to_owned(),
+        (Some(entry), true) if entry.phase == Phase::Converged && obstacles.is_empty() => {
+            "runs, as the catalog says".to_owned()
+        }
+        (Some(entry), true) if entry.phase == Phase::Converged => {
+            "runs, but not all is as the catalog says".to_owned()
+        }
         (Some(entry), true) => format!("is assigned, and {}", painted(entry.phase, style)),
         (Some(entry), false) => {
             format!("is still assigned, though nothing wants it: {}", painted(entry.phase, style))

@@ -19,7 +19,7 @@ use super::ordering::joining;
 use super::roles::{allow, allow_question};
 use super::views::{AuditView, CommitView, DoneView};
 use super::wait::Wait;
-use crate::deciding::core::json;
+use crate::deciding::core::{Revision, json};
 use crate::deciding::run::{Picture, chain};
 use crate::git::{Repository, poller::Observation};
 use crate::members::{MemberError, Members};
@@ -274,6 +274,11 @@ impl operator_server::Operator for OperatorService {
         }
         if !request.cluster.is_empty() {
             let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
+            // One that Git names may be asked about before it joins.
+            let declares = |r: &Revision| r.catalog.cluster(&cluster).is_some();
+            if !self.look(|look| look.picture.revision.as_ref().is_some_and(declares)) {
+                self.known(&cluster)?;
+            }
             return document(&self.look(|look| look.why(&app, std::slice::from_ref(&cluster))));
         }
         let mut views = self.look(|look| {

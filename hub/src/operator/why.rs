@@ -2,7 +2,8 @@
 //!
 //! In: a [`Look`]. Out: [`WhyView`]s. Never: is stored; leaves out what a placement or an override says.
 
-use nave_placement::decide::{Memory, Moment};
+use nave_placement::catalog::{Kind, Problem, Severity};
+use nave_placement::decide::{self, Memory, Moment};
 use nave_placement::explain::{Explainer, Verdict};
 use nave_placement::overrides;
 use nave_placement::{AppKey, ClusterName};
@@ -98,15 +99,14 @@ impl Look<'_> {
         if revision.is_none_or(|r| app.catalog != r.catalog.name || r.catalog.app(app.name()).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));
         } else if revision.is_some_and(|r| !r.forms.contains_key(app)) {
-            obstacles.push(format!(
-                "app {app} could not be rendered yet; see its problems in `hub app show {app}`"
-            ));
+            obstacles.push(format!("app {app} could not be rendered yet{}", self.problems_told(app)));
         } else if let Some(revision) = revision
             && self.picture.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
             && self.picture.shapes.get(app, cluster).is_none()
         {
             obstacles.extend(self.shapeless(revision, app, cluster));
         }
+        obstacles.extend(self.refused(app));
         if let Some(doubt) = &self.state.doubt {
             obstacles.push(format!(
                 "nothing is sent to anybody: cluster {} proved that the hub lost state",
@@ -162,9 +162,33 @@ impl Look<'_> {
             [] => String::new(),
             names => format!(" with the overrides that apply here, {}", names.join(", ")),
         };
-        vec![format!(
-            "app {app} could not be rendered{with}; it stays as it was: see its problems in `hub app show {app}`"
-        )]
+        vec![format!("app {app} could not be rendered{with}, and stays as it was{}", self.problems_told(app))]
+    }
+
+    /// What is wrong with an app, at the end of a sentence.
+    fn problems_told(&self, app: &AppKey) -> String {
+        let problems = self.picture.problems.iter().filter(|problem| self.concerns(problem, app));
+        problems.map(|problem| format!("; {problem}")).collect()
+    }
+
+    /// Placements that are not as Git has them and that mean this app, or may mean it.
+    fn refused(&self, app: &AppKey) -> Vec<String> {
+        let Some(revision) = &self.picture.revision else { return Vec::new() };
+        let problems = self.picture.problems.iter().filter(|p| p.severity == Severity::Error);
+        let told = |problem: &Problem| {
+            let id = problem.object.as_ref().filter(|id| id.kind == Kind::Placement)?;
+            let stands = revision.catalog.placements().find(|(object, _)| object.object.id == *id);
+            match stands {
+                Some((_, placement)) if !decide::apps(&revision.catalog, &placement.apps).contains(app) => {
+                    None
+                }
+                Some(_) => Some(format!("placement {}, whose previous decision stands: {problem}", id.name)),
+                None => {
+                    Some(format!("placement {}, which is not valid and chooses nothing: {problem}", id.name))
+                }
+            }
+        };
+        problems.filter_map(told).collect()
     }
 }
 
