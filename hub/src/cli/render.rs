@@ -6,7 +6,10 @@
 use std::fmt::Write as _;
 
 use clap::Args;
+use nave_placement::overrides::Provenance;
+use nave_placement::overrides::template::substitute;
 use nave_proto::v1;
+use serde_json::Value;
 
 use super::Outcome;
 use super::client::{Hub, document, request};
@@ -66,7 +69,7 @@ impl View for RenderView {
             table.row([
                 told.object.to_string().into(),
                 told.path.clone().into(),
-                style.message(&told.value.to_string()).into(),
+                style.message(&value(self, told).to_string()).into(),
                 told.by.to_string().into(),
                 filled.join(", ").into(),
             ]);
@@ -76,19 +79,29 @@ impl View for RenderView {
     }
 
     fn names(&self) -> Vec<String> {
-        let name = |object: &serde_json::Value| {
-            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let name = |object: &Value| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
         };
         self.objects.iter().map(name).collect()
     }
 }
 
+/// The value as the cluster gets it; as it is written, where no cluster is asked about.
+fn value(view: &RenderView, told: &Provenance) -> Value {
+    let mut value = told.value.clone();
+    let is_filled = view.cluster.is_some() && !told.filled.is_empty();
+    if is_filled && substitute(&mut value, &view.values).is_err() {
+        return told.value.clone();
+    }
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use nave_placement::Digest;
     use nave_placement::catalog::CommitId;
-    use nave_placement::overrides::{Filled, Provenance, Setter};
+    use nave_placement::overrides::{Filled, Setter};
     use serde_json::json;
 
     use super::*;
@@ -124,7 +137,9 @@ mod tests {
             filled: vec![Filled { name: "parameters.n".into(), by: "Cluster/eu-1".into() }],
         });
         let text = view.text(Style::default());
-        for expected in ["ConfigMap till", "/data/n", "till/till.yaml:4", "parameters.n: Cluster/eu-1"] {
+        for expected in
+            ["ConfigMap till", "/data/n", "\"0417\"", "till/till.yaml:4", "parameters.n: Cluster/eu-1"]
+        {
             assert!(text.contains(expected), "{text}");
         }
     }

@@ -3,15 +3,17 @@
 //! In: an app, perhaps a cluster. Out: a [`RenderView`], made of the bundle that is stored and, for provenance, of its files in Git.
 //! Never: shows a Secret's value; renders anew what is in effect.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{AppForm, Entry};
 use nave_placement::catalog::Catalog;
+use nave_placement::decide::Decision;
 use nave_placement::fleet::Candidate;
-use nave_placement::overrides::template::{Uses, uses};
+use nave_placement::overrides::template::{self, Uses, uses};
 use nave_placement::overrides::{self, Form, Lack, Named, Provenance, Scope, Variant};
 use nave_placement::render::{Resolved, Scope as KindScope, Scopes, resolve};
-use nave_placement::{AppKey, ClusterName, ObjectKey, decide};
+use nave_placement::{AppKey, ClusterName, ObjectKey};
 use nave_spoke::target::ask::HIDDEN;
 use nave_spoke::target::ask::redact::{is_secret, may_show, redact};
 use nave_spoke::target::builtin;
@@ -66,18 +68,29 @@ impl OperatorService {
                 None => self.shape(&found, cluster, candidate)?,
             },
         };
-        let shares = decide::share_out(&picture.decisions);
-        let share = cluster.and_then(|cluster| shares.get(cluster)?.get(app));
+        let share = cluster.and_then(|cluster| picture.shares.get(cluster)?.get(app));
         let shape = share.map_or_else(|| shape.clone(), |share| shape.with(share));
         let objects = self.objects(&shape, cluster.is_some()).await?;
         let secrets = self.secret_names(&shape).await?;
         let shown = |(name, value): (&String, &Value)| {
             (name.clone(), if secrets.contains_key(name) { HIDDEN.into() } else { value.clone() })
         };
-        let provenance = match with_provenance {
+        let mut provenance = match with_provenance {
             true => self.provenance(&found, candidate, &shape).await?,
             false => Vec::new(),
         };
+        if let (Some(share), Some(cluster)) = (&shape.options.share, cluster) {
+            let has_share = |decision: &&Decision| {
+                let shares = decision.settled.shares.as_ref();
+                decision.apps.contains(app)
+                    && shares.is_some_and(|shares| shares.of.target == share.target)
+                    && decision.settled.replicas(cluster) == Some(share.replicas)
+            };
+            if let Some(decision) = picture.decisions.iter().find(has_share) {
+                let key = |key: &ObjectKey| placed(key, &shape);
+                overrides::divided(&mut provenance, share, &decision.placement, key);
+            }
+        }
         let encrypted = objects.iter().filter(|object| object.sealed.is_some());
         Ok(RenderView {
             app: app.clone(),
@@ -232,6 +245,22 @@ fn find<'a>(
         ))
     };
     Ok(Found { catalog, app, applying, form: form.ok_or_else(missing)?, variant })
+}
+
+/// By which identity a cluster knows an object of the manifests: [`resolve`] gives it the same.
+fn placed(key: &ObjectKey, shape: &AppForm) -> ObjectKey {
+    let filled = |text: &str| match shape.options.substitute {
+        true => template::text(text, &shape.values).map_or_else(|_| text.to_owned(), Cow::into_owned),
+        false => text.to_owned(),
+    };
+    let (name, mut namespace) = (filled(&key.name), filled(&key.namespace));
+    match (Assumed.scope(&key.group, &key.kind), &shape.options.namespace) {
+        (Some(KindScope::Cluster), _) => namespace.clear(),
+        (_, Some(put_on)) if put_on.force || namespace.is_empty() => namespace.clone_from(&put_on.name),
+        (_, None) if namespace.is_empty() => namespace.push_str("default"),
+        _ => {}
+    }
+    ObjectKey { name, namespace, ..key.clone() }
 }
 
 fn hidden(mut object: Value) -> Value {

@@ -25,7 +25,7 @@ pub use change::{Change, ChangeError, Image, Images};
 pub(crate) use merge_keys::{Strategy, strategy_of_kind};
 pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
-pub use provenance::{Filled, Provenance, Setter, fillers, provenance};
+pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance};
 pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes};
 pub use strategic::Merged;
 pub use values::{Lack, Scope, values};

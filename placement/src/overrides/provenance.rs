@@ -14,6 +14,7 @@ use super::shapes::{Layer, Layers};
 use super::template::{Uses, Values, uses_of_text};
 use super::values::at;
 use super::{Amendments, Change, Images, Named};
+use crate::assign::Share;
 use crate::catalog::yaml::{self, Node};
 use crate::catalog::{Catalog, Kind, ObjectId};
 use crate::fleet::Candidate;
@@ -40,6 +41,11 @@ pub enum Setter {
         /// The line, from 1.
         line: u32,
     },
+    /// A placement that divides replicas.
+    Placement {
+        /// Its name.
+        name: Arc<str>,
+    },
 }
 
 impl std::fmt::Display for Setter {
@@ -47,6 +53,7 @@ impl std::fmt::Display for Setter {
         match self {
             Self::File { file, line } => write!(f, "{file}:{line}"),
             Self::Override { name, file, line } => write!(f, "Override/{name} ({file}:{line})"),
+            Self::Placement { name } => write!(f, "Placement/{name}"),
         }
     }
 }
@@ -154,6 +161,42 @@ pub fn fillers(
         }
     };
     uses.keys().map(|name| (name.clone(), by(name))).collect()
+}
+
+/// Has a placement's share stand where a spoke puts it, whatever stood there. `key` says by which identity a cluster knows
+/// an object of the manifests.
+pub fn divided(
+    told: &mut Vec<Provenance>,
+    share: &Share,
+    placement: &Arc<str>,
+    key: impl Fn(&ObjectKey) -> ObjectKey,
+) {
+    const SPEC: &str = "/spec";
+    const REPLICAS: &str = "/spec/replicas";
+    let mut objects: Vec<ObjectKey> = Vec::new();
+    for row in told.iter() {
+        if objects.last() != Some(&row.object) {
+            objects.push(row.object.clone());
+        }
+    }
+    for object in objects.into_iter().filter(|object| share.target.matches(&key(object))) {
+        let is_no_map = |row: &Provenance| row.object == object && row.path == SPEC && !row.value.is_object();
+        if told.iter().any(is_no_map) {
+            continue;
+        }
+        let is_replaced = |row: &Provenance| row.object == object && [SPEC, REPLICAS].contains(&&*row.path);
+        told.retain(|row| !is_replaced(row));
+        let is_before = |row: &Provenance| row.object == object && row.path.as_str() < REPLICAS;
+        let at = told.iter().rposition(is_before).map_or(told.len(), |at| at + 1);
+        let row = Provenance {
+            object,
+            path: REPLICAS.to_owned(),
+            value: share.replicas.into(),
+            by: Setter::Placement { name: placement.clone() },
+            filled: Vec::new(),
+        };
+        told.insert(at, row);
+    }
 }
 
 fn setter(by: &ObjectId, origin: &crate::catalog::Origin) -> Setter {
@@ -295,7 +338,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::catalog::{BlobId, Origin, PatchTarget};
+    use crate::catalog::{BlobId, ObjectTarget, Origin, PatchTarget};
     use crate::overrides::{Amendment, Image};
     use crate::render::Engine;
 
@@ -360,6 +403,59 @@ spec:
                 format!("{containers}/1/args/0 \"--region=eu\": web/web.yaml:11"),
                 format!("{containers}/1/image \"nginx:2\": Override/tags (o.yaml:3)"),
                 format!("{containers}/1/name \"web\": web/web.yaml:9"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_placements_share_goes_before_what_the_manifests_say() {
+        let object = |name: &str| ObjectKey {
+            group: "apps".into(),
+            kind: "Deployment".into(),
+            namespace: String::new(),
+            name: name.into(),
+        };
+        let row = |name: &str, path: &str, value: Value| Provenance {
+            object: object(name),
+            path: path.into(),
+            value,
+            by: Setter::File { file: "web.yaml".into(), line: 4 },
+            filled: vec![Filled { name: "parameters.replicas".into(), by: "App/web".into() }],
+        };
+        let mut told = vec![
+            row("a", "/kind", json!("Deployment")),
+            row("a", "/spec/replicas", json!("${parameters.replicas}")),
+            row("a", "/spec/template", json!({})),
+            row("b", "/kind", json!("Deployment")),
+            row("b", "/spec", json!({})),
+            row("c", "/kind", json!("Deployment")),
+            row("c", "/spec/replicas", json!(1)),
+            row("d", "/kind", json!("Deployment")),
+            row("d", "/spec", json!(null)),
+        ];
+        let target = ObjectTarget { namespace: Some("shop".into()), ..ObjectTarget::default() };
+        let share = Share { target, replicas: 7 };
+        let key = |key: &ObjectKey| {
+            let namespace = if key.name == "c" { "other" } else { "shop" };
+            ObjectKey { namespace: namespace.into(), ..key.clone() }
+        };
+        divided(&mut told, &share, &"prod".into(), key);
+        let line = |row: &Provenance| {
+            format!("{} {} {}: {}, {}", row.object.name, row.path, row.value, row.by, row.filled.len())
+        };
+        let told: Vec<String> = told.iter().map(line).collect();
+        assert_eq!(
+            told,
+            [
+                "a /kind \"Deployment\": web.yaml:4, 1",
+                "a /spec/replicas 7: Placement/prod, 0",
+                "a /spec/template {}: web.yaml:4, 1",
+                "b /kind \"Deployment\": web.yaml:4, 1",
+                "b /spec/replicas 7: Placement/prod, 0",
+                "c /kind \"Deployment\": web.yaml:4, 1",
+                "c /spec/replicas 1: web.yaml:4, 1",
+                "d /kind \"Deployment\": web.yaml:4, 1",
+                "d /spec null: web.yaml:4, 1",
             ]
         );
     }
