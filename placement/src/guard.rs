@@ -139,10 +139,30 @@ impl Hold {
         Self { id, cause, losing, of, limit, entries }
     }
 
+    /// How many would go now, where others went within the last hour, which count too.
+    fn now(&self) -> Option<usize> {
+        let now = match &self.cause {
+            HoldCause::App { .. } | HoldCause::Cluster { .. } | HoldCause::Fleet => self.entries.len(),
+            HoldCause::LastEntries => {
+                self.entries.iter().map(|(_, cluster)| cluster).collect::<BTreeSet<_>>().len()
+            }
+            _ => return None,
+        };
+        (0 < now && now < self.losing).then_some(now)
+    }
+
     /// Whether it is this entry as a whole that waits.
     pub fn is_of_entry(&self, key: &EntryKey) -> bool {
         !matches!(self.cause, HoldCause::Leftovers { .. }) && self.entries.contains(key)
     }
+}
+
+/// What joins the number of those that would go now to that with those that went.
+const EARLIER: &str = "with those of the last hour";
+
+/// So many of them, now.
+fn counted(now: usize, one: &str, many: &str) -> String {
+    format!("{now} {} now", if now == 1 { one } else { many })
 }
 
 impl fmt::Display for Hold {
@@ -159,25 +179,42 @@ impl fmt::Display for Hold {
                 taken.short()
             ),
             HoldCause::App { app } => {
-                write!(
-                    f,
-                    "app {app} would leave {losing} of its {of} clusters; {limit} may go without approval"
-                )
+                write!(f, "app {app} would leave ")?;
+                match self.now() {
+                    Some(now) => {
+                        write!(f, "{}, {EARLIER} {losing} of {of}", counted(now, "cluster", "clusters"))?
+                    }
+                    None => write!(f, "{losing} of its {of} clusters")?,
+                }
+                write!(f, "; {limit} may go without approval")
             }
             HoldCause::Cluster { cluster } => {
-                write!(
-                    f,
-                    "cluster {cluster} would lose {losing} of its {of} apps; {limit} may go without approval"
-                )
+                write!(f, "cluster {cluster} would lose ")?;
+                match self.now() {
+                    Some(now) => write!(f, "{}, {EARLIER} {losing} of {of}", counted(now, "app", "apps"))?,
+                    None => write!(f, "{losing} of its {of} apps")?,
+                }
+                write!(f, "; {limit} may go without approval")
             }
             HoldCause::LastEntries => {
-                write!(f, "{losing} clusters would lose their last app; {limit} may without approval")
+                match self.now() {
+                    Some(now) => {
+                        let now = counted(now, "cluster", "clusters");
+                        write!(f, "{now}, {EARLIER} {losing}, would lose their last app")?;
+                    }
+                    None => write!(f, "{losing} clusters would lose their last app")?,
+                }
+                write!(f, "; {limit} may without approval")
             }
             HoldCause::Fleet => {
-                write!(
-                    f,
-                    "the fleet would lose {losing} of its {of} entries; {limit} may go without approval"
-                )
+                write!(f, "the fleet would lose ")?;
+                match self.now() {
+                    Some(now) => {
+                        write!(f, "{}, {EARLIER} {losing} of {of}", counted(now, "entry", "entries"))?
+                    }
+                    None => write!(f, "{losing} of its {of} entries")?,
+                }
+                write!(f, "; {limit} may go without approval")
             }
             HoldCause::Objects { app } => {
                 write!(

@@ -100,9 +100,54 @@ fn losses_of_the_last_hour_count_and_older_ones_do_not() {
     let past = |at_ms| PastLoss { at_ms, app: key(0, 0).0, cluster: key(0, 1).1 };
     let mut case = Case::new(losing([key(0, 2)]), counts(10, 6));
     case.window = vec![past(10 * WINDOW_MS - 1), past(10 * WINDOW_MS - 2)];
-    assert_eq!(causes(&case.judge()), [HoldCause::App { app: key(0, 0).0 }]);
+    let verdict = case.judge();
+    assert_eq!(causes(&verdict), [HoldCause::App { app: key(0, 0).0 }]);
+    assert_eq!(
+        verdict.holds[0].to_string(),
+        "app a0 would leave 1 cluster now, with those of the last hour 3 of 8; 2 may go without approval"
+    );
     case.window = vec![past(9 * WINDOW_MS), past(8 * WINDOW_MS)];
     assert!(case.judge().holds.is_empty());
+}
+
+#[test]
+fn what_went_within_the_hour_is_told_apart_from_what_would_go_now() {
+    let app = || HoldCause::App { app: key(0, 0).0 };
+    let cluster = || HoldCause::Cluster { cluster: key(0, 0).1 };
+    let rows = [
+        (
+            app(),
+            4,
+            3,
+            "app a0 would leave 3 clusters now, with those of the last hour 4 of 9; 2 may go without approval",
+        ),
+        (app(), 3, 3, "app a0 would leave 3 of its 9 clusters; 2 may go without approval"),
+        (
+            cluster(),
+            3,
+            1,
+            "cluster c0000 would lose 1 app now, with those of the last hour 3 of 9; 2 may go without approval",
+        ),
+        (cluster(), 3, 3, "cluster c0000 would lose 3 of its 9 apps; 2 may go without approval"),
+        (
+            HoldCause::LastEntries,
+            3,
+            2,
+            "2 clusters now, with those of the last hour 3, would lose their last app; 2 may without approval",
+        ),
+        (HoldCause::LastEntries, 3, 3, "3 clusters would lose their last app; 2 may without approval"),
+        (
+            HoldCause::Fleet,
+            5,
+            1,
+            "the fleet would lose 1 entry now, with those of the last hour 5 of 9; 2 may go without approval",
+        ),
+        (HoldCause::Fleet, 5, 5, "the fleet would lose 5 of its 9 entries; 2 may go without approval"),
+    ];
+    for (cause, losing, now, expected) in rows {
+        let hold = Hold::new(cause, losing, 9, 2, (0..now).map(|c| key(0, c)).collect());
+        assert_eq!(hold.to_string(), expected);
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::catalog::{API_VERSION, Catalog, Position, Problem, yaml};
+use crate::catalog::yaml::{self, Node};
+use crate::catalog::{API_VERSION, Catalog, Position, Problem, did_you_mean};
 use crate::decide::{DecisionReport, Engine, Memory, Moment};
 use crate::fleet::{
     Candidate, Contact, Fact, Facts, Fleet, KubernetesVersion, Membership, Resources, Taint, candidate,
@@ -181,8 +182,8 @@ pub fn fleet(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Vec<Pro
             read.faults.into_iter().map(|fault| Problem::error(&file, fault.position, fault.message));
         problems.extend(faults);
         let Some(root) = read.root else { continue };
-        if let Err(message) = take(&mut given, root.to_json(), catalog) {
-            problems.push(Problem::error(&file, root.position, message));
+        if let Err((position, message)) = take(&mut given, &root, catalog) {
+            problems.push(Problem::error(&file, position, message));
         }
     }
     if given.fleet.is_empty() && problems.is_empty() {
@@ -192,16 +193,17 @@ pub fn fleet(file: &str, text: &str, catalog: &Catalog) -> Result<Given, Vec<Pro
     if problems.is_empty() { Ok(given) } else { Err(problems) }
 }
 
-fn take(given: &mut Given, document: Value, catalog: &Catalog) -> Result<(), String> {
+fn take(given: &mut Given, root: &Node, catalog: &Catalog) -> Result<(), (Position, String)> {
+    let document = root.to_json();
     if document.is_null() {
         return Ok(());
     }
     let Document { api_version, kind, metadata, spec, status } =
-        serde_json::from_value(document).map_err(|error| error.to_string())?;
+        Document::deserialize(&document).map_err(|error| refused(&document, root, &error.to_string()))?;
     if (&*api_version, &*kind) != (API_VERSION, "Cluster") {
-        return Err(format!(
-            "{kind} of {api_version} is no Cluster of {API_VERSION}; move it to the catalog"
-        ));
+        let message =
+            format!("{kind} of {api_version} is no Cluster of {API_VERSION}; move it to the catalog");
+        return Err((root.position, message));
     }
     let Metadata { name, labels } = metadata;
     let Spec { set, taints, cordoned, .. } = spec;
@@ -210,15 +212,125 @@ fn take(given: &mut Given, document: Value, catalog: &Catalog) -> Result<(), Str
     let mut cluster = candidate(Some(catalog), &name, &membership, NOW_MS);
     cluster.contact = Contact::Never;
     if let Some(status) = status {
-        cluster.contact = status.contact()?;
+        cluster.contact =
+            status.contact().map_err(|message| (place(root, &["status", "silentFor"]), message))?;
         (cluster.draining, cluster.maintained) = (status.draining, status.maintained);
         given.healthy.extend(status.healthy.into_iter().map(|app| (name.clone(), app)));
         observe(&mut cluster, status.facts);
     }
     match given.fleet.insert(name.clone(), cluster) {
         None => Ok(()),
-        Some(_) => Err(format!("Cluster/{name} stands there twice; remove one of them")),
+        Some(_) => {
+            let message = format!("Cluster/{name} stands there twice; remove one of them");
+            Err((place(root, &["metadata", "name"]), message))
+        }
     }
+}
+
+/// Where a field stands, or else the last mapping around it that is there.
+fn place(root: &Node, path: &[&str]) -> Position {
+    let mut node = root;
+    for key in path {
+        match node.map().and_then(|map| map.first(key)) {
+            Some(inner) => node = inner,
+            None => break,
+        }
+    }
+    node.position
+}
+
+/// Where and why a document is refused: its innermost part without which it is not, or is for something else.
+fn refused(document: &Value, root: &Node, why: &str) -> (Position, String) {
+    const MISSING: &str = "missing field ";
+    if why == "missing field `name`" && root.map().is_some_and(|map| map.first("metadata").is_some()) {
+        return (place(root, &["metadata"]), worded(why));
+    }
+    let (mut node, mut pointer, mut names) = (root, String::new(), Vec::<String>::new());
+    let (mut key, mut value) = (root.position, root.position);
+    loop {
+        let parts: Vec<(String, Position, &Node)> = match &node.value {
+            yaml::Value::Map(map) => {
+                map.0.iter().map(|entry| (entry.key.clone(), entry.position, &entry.node)).collect()
+            }
+            yaml::Value::List(items) => {
+                items.iter().enumerate().map(|(n, item)| (n.to_string(), item.position, item)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let is_guilty = |part: &(String, Position, &Node)| {
+            let mut rest = document.clone();
+            match rest.pointer_mut(&pointer) {
+                Some(Value::Object(fields)) => drop(fields.remove(&part.0)),
+                Some(Value::Array(items)) => {
+                    let at = part.0.parse::<usize>().ok().filter(|at| *at < items.len());
+                    if let Some(at) = at {
+                        items.remove(at);
+                    }
+                }
+                _ => {}
+            }
+            match Document::deserialize(&rest) {
+                Ok(_) => true,
+                Err(error) => {
+                    let error = error.to_string();
+                    error != why && !(error.starts_with(MISSING) && why.starts_with(MISSING))
+                }
+            }
+        };
+        let Some((name, position, part)) = parts.into_iter().find(is_guilty) else { break };
+        pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+        names.push(name);
+        (node, key, value) = (part, position, part.position);
+    }
+    if why.starts_with("unknown field ") {
+        return (key, worded(why));
+    }
+    let path = if names.is_empty() { String::new() } else { format!("{}: ", names.join(".")) };
+    (value, format!("{path}{}", worded(why)))
+}
+
+/// A reader's words for what it refuses, in those of people.
+fn worded(why: &str) -> String {
+    let quoted: Vec<&str> = why.split('`').skip(1).step_by(2).collect();
+    if let (true, Some((name, valid))) = (why.starts_with("unknown field "), quoted.split_first()) {
+        let meant = did_you_mean(name, valid.iter().copied());
+        return match meant.is_empty() {
+            true => format!("unknown field {name}; valid is {}", valid.join(", ")),
+            false => format!("unknown field {name}{meant}"),
+        };
+    }
+    if let (true, Some((name, valid))) = (why.starts_with("unknown variant "), quoted.split_first()) {
+        return format!("{name} is none of {}", valid.join(", "));
+    }
+    if let (true, Some(name)) = (why.starts_with("missing field "), quoted.first()) {
+        return format!("field {name} is missing");
+    }
+    let typed = why.strip_prefix("invalid type: ").or_else(|| why.strip_prefix("invalid value: "));
+    let Some((is, wanted)) = typed.and_then(|rest| rest.rsplit_once(", expected ")) else {
+        return why.to_owned();
+    };
+    let is = match is.split_once(' ') {
+        Some(("string", text)) => format!("the text {text}"),
+        Some(("integer", number)) => format!("the number {}", number.trim_matches('`')),
+        Some(("floating", rest)) => {
+            format!("the number {}", rest.trim_start_matches("point ").trim_matches('`'))
+        }
+        Some(("boolean", flag)) => flag.trim_matches('`').to_owned(),
+        _ if is == "null" => "empty".to_owned(),
+        _ if is == "map" => "a mapping".to_owned(),
+        _ if is == "sequence" => "a list".to_owned(),
+        _ => is.to_owned(),
+    };
+    let wanted = match wanted {
+        "a string" => "a text",
+        "a boolean" => "true or false",
+        "a map" => "a mapping",
+        "a sequence" => "a list",
+        "u32" => "a whole number",
+        other if other.starts_with("struct ") => "a mapping",
+        other => other,
+    };
+    format!("it is {is}; {wanted} is wanted")
 }
 
 fn observe(cluster: &mut Candidate, facts: FactsDocument) {

@@ -186,9 +186,25 @@ placement prod: web on 1 of 2 clusters
             (String::new(), "fleet.yaml:1:1: error: there is no Cluster"),
             ("a: [".to_owned(), "fleet.yaml:"),
             ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n".to_owned(), "Pod of v1 is no Cluster"),
-            (FLEET.replace("connected", "conected"), "unknown field `conected`"),
+            (
+                FLEET.replace("connected", "conected"),
+                "fleet.yaml:4:10: error: unknown field conected; did you mean connected?",
+            ),
+            (
+                FLEET.replace("name: b", "nome: b"),
+                "fleet.yaml:8:12: error: unknown field nome; did you mean name?",
+            ),
+            (FLEET.replace("{name: b, labels: {env: dev}}", "{labels: {env: dev}}"), "field name is missing"),
+            (
+                FLEET.replace("{connected: true}\n---", "\n  facts:\n    nodes: many\n---"),
+                "fleet.yaml:6:12: error: status.facts.nodes: it is the text \"many\"; a whole number is wanted",
+            ),
+            ("web\n".to_owned(), "fleet.yaml:1:1: error: it is the text \"web\"; a mapping is wanted"),
             (FLEET.replace("name: b", "name: a"), "Cluster/a stands there twice"),
-            (FLEET.replace("true}\n---", "false, silentFor: 5}\n---"), "invalid type"),
+            (
+                FLEET.replace("true}\n---", "false, silentFor: 5}\n---"),
+                "status.silentFor: it is the number 5; a text is wanted",
+            ),
         ];
         for (text, expected) in rows {
             let problems = offline::fleet("fleet.yaml", &text, &catalog).expect_err(&text);

@@ -141,16 +141,45 @@ fn short(text: &str) -> Result<(), ExpressionError> {
 fn parse(text: &str) -> Result<IdedExpr, ExpressionError> {
     let place = |n: isize| usize::try_from(n).unwrap_or(0).max(1);
     Parser::new().max_recursion_depth(MAX_BRACKETS).parse(text).map_err(|errors| {
-        let first = errors.errors.first();
+        let is_deep = |message: &str| message.contains("Recursion limit");
+        // What the parser met first is said, not what it could make of the rest.
+        let first = errors
+            .errors
+            .iter()
+            .find(|error| is_deep(&error.msg))
+            .or_else(|| errors.errors.iter().find(|error| error.msg.starts_with(SYNTAX)))
+            .or(errors.errors.first());
         let (line, column) = first.map_or((1, 1), |first| (place(first.pos.0), place(first.pos.1)));
-        let message = first.map_or_else(|| "it is no CEL expression".to_owned(), |first| said(&first.msg));
+        let message = match first {
+            Some(first) if is_deep(&first.msg) => {
+                format!("it is nested deeper than {}; take it apart", MAX_BRACKETS + 1)
+            }
+            Some(first) => said(&first.msg, column),
+            None => NONE.to_owned(),
+        };
         ExpressionError::Syntax { line, column, message }
     })
 }
 
-/// The first line of the parser's words: the rest repeats the text.
-fn said(message: &str) -> String {
-    message.lines().next().unwrap_or_default().trim().to_owned()
+/// How the parser begins what it says of the text, not of the tree.
+const SYNTAX: &str = "Syntax error: ";
+/// Where no more is known.
+const NONE: &str = "it is no CEL expression";
+
+/// What the parser says, without its inner names and what it would take instead.
+fn said(message: &str, column: usize) -> String {
+    let line = message.lines().next().unwrap_or_default().trim();
+    let Some(syntax) = line.strip_prefix(SYNTAX) else {
+        // Names of its tree stand in backticks, errors of its language behind a colon.
+        let words = line.split(':').next().unwrap_or_default();
+        let is_inner = words.contains('`') || words.starts_with("Incomplete") || words.contains("UNKNOWN");
+        return if is_inner || words.is_empty() { NONE.to_owned() } else { words.to_owned() };
+    };
+    let met = syntax.split(" expecting ").next().unwrap_or_default();
+    if met.contains("<EOF>") {
+        return "it ends too early".to_owned();
+    }
+    format!("what stands at column {column} is not expected there")
 }
 
 fn tokens(text: &str) -> usize {

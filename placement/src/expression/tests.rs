@@ -144,6 +144,19 @@ fn what_is_wrong_with_an_expression_is_said_when_it_is_read() {
 }
 
 #[test]
+fn the_parsers_inner_words_are_told_to_nobody() {
+    let rows = [
+        ("object.status.phase ==".to_owned(), "it ends too early"),
+        ("object.status.phase = \"Ready\"".to_owned(), " is not expected there"),
+        (format!("{}1{} == 1", "(".repeat(40), ")".repeat(40)), "it is nested deeper than 25; take it apart"),
+    ];
+    for (text, expected) in rows {
+        let said = said(&text, &object());
+        assert!(said.starts_with("refused: ") && said.ends_with(expected), "{text}: {said}");
+    }
+}
+
+#[test]
 fn names_are_bound_only_within_their_macro() {
     let parse = |text: &str| Expression::parse(text, &["cluster", "facts"]);
     let used = |text: &str| parse(text).map(|e| e.references().iter().cloned().collect::<Vec<_>>().join(","));
