@@ -12,7 +12,7 @@ use crate::overrides::{Form, Forms};
 use crate::render::effective_objects;
 use crate::{Digest, ObjectKey, decide};
 
-/// The apps of which a placement divides the replicas of an object that they do not have: nothing is divided there.
+/// The apps of which a placement divides the replicas of an object that they do not have: what was divided there stays.
 pub fn missed(
     catalog: &Catalog,
     forms: &Forms,

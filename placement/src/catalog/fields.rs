@@ -316,3 +316,14 @@ impl Reader<'_> {
 pub(super) fn only_names(names: &BTreeMap<String, Position>) -> BTreeSet<String> {
     names.keys().cloned().collect()
 }
+
+/// The items of a list, those that can be read.
+pub(super) fn each<T>(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    name: &str,
+    read: impl Fn(&mut Reader<'_>, &Field<'_>) -> Option<T>,
+) -> Vec<T> {
+    let items = fields.get(name).map(|f| reader.list(&f)).unwrap_or_default();
+    items.iter().filter_map(|item| read(reader, item)).collect()
+}

@@ -5,7 +5,7 @@
 use serde_json::Value as Json;
 
 use super::decode::{parameters, source};
-use super::fields::{Field, Fields, Reader};
+use super::fields::{Field, Fields, Reader, each};
 use super::overriding::{Override, Patch, PatchTarget};
 use super::place::{apps, clusters};
 use super::references::References;
@@ -37,16 +37,6 @@ pub(super) fn overriding(
         reader.error(fields.position, "spec changes nothing; give it source, parameters, images or patches");
     }
     read
-}
-
-fn each<T>(
-    reader: &mut Reader<'_>,
-    fields: &Fields<'_>,
-    name: &str,
-    read: impl Fn(&mut Reader<'_>, &Field<'_>) -> Option<T>,
-) -> Vec<T> {
-    let items = fields.get(name).map(|f| reader.list(&f)).unwrap_or_default();
-    items.iter().filter_map(|item| read(reader, item)).collect()
 }
 
 fn image(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Image> {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::selector;
-use super::fields::{Field, Fields, Reader, only_names};
+use super::fields::{Field, Fields, Reader, each, only_names};
 use super::objects::{AppSelection, ClusterSelection, Placement};
 use super::pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
 use super::references::{Reference, References};
@@ -127,16 +127,6 @@ fn told<T, E: std::fmt::Display>(
 ) -> Option<T> {
     let wrong = |error: &E| reader.error(field.node.position, format!("{}: {error}", field.path));
     read.inspect_err(wrong).ok()
-}
-
-fn each<T>(
-    reader: &mut Reader<'_>,
-    fields: &Fields<'_>,
-    name: &str,
-    read: impl Fn(&mut Reader<'_>, &Field<'_>) -> Option<T>,
-) -> Vec<T> {
-    let items = fields.get(name).map(|f| reader.list(&f)).unwrap_or_default();
-    items.iter().filter_map(|item| read(reader, item)).collect()
 }
 
 const EFFECTS: [(&str, Effect); 3] = [

@@ -2,7 +2,7 @@
 //!
 //! In: the fields of its `spec`. Out: [`Treatment`]. Never: takes a pointer or a limit that would never match anything.
 
-use super::fields::{Field, Fields, Reader};
+use super::fields::{Field, Fields, Reader, each};
 use super::treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };
@@ -45,16 +45,6 @@ fn choice<T: Copy + Default>(
     values: &[(&str, T)],
 ) -> T {
     fields.get(name).and_then(|f| reader.choice(&f, values)).unwrap_or_default()
-}
-
-fn each<T>(
-    reader: &mut Reader<'_>,
-    fields: &Fields<'_>,
-    name: &str,
-    read: impl Fn(&mut Reader<'_>, &Field<'_>) -> Option<T>,
-) -> Vec<T> {
-    let items = fields.get(name).map(|f| reader.list(&f)).unwrap_or_default();
-    items.iter().filter_map(|item| read(reader, item)).collect()
 }
 
 fn ignore(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Ignore> {
