@@ -147,9 +147,7 @@ impl OperatorService {
         if let Some(app) = &app
             && !self.look(|l| l.app_keys().contains(app))
         {
-            return Err(Status::not_found(format!(
-                "there is no app {app}; `hub app list` shows those that there are"
-            )));
+            return Err(self.no_app(app));
         }
         if let Some(cluster) = &cluster {
             self.known(cluster)?;
