@@ -295,6 +295,10 @@ impl Pace {
         for (app, report) in all().filter(|(_, report)| is_open(report)) {
             let said = (report.state, report.reason, report.healthy);
             let fresh = || Open { said, backoff: Backoff::new(RETRY_MIN, RETRY_MAX), at: now };
+            let known = self.open.get(app).map(|open| (open.said.0, open.said.1));
+            if known != Some((report.state, report.reason)) {
+                tell_of(app, report);
+            }
             let open = self.open.entry(app.clone()).or_insert_with(fresh);
             if open.said != said {
                 *open = fresh();
@@ -340,5 +344,17 @@ fn tell(outcome: &Outcome) {
     for (app, objects) in &outcome.kept {
         let objects: Vec<_> = objects.iter().map(ToString::to_string).collect();
         tracing::info!(%app, ?objects, "left the app and stays on the cluster");
+    }
+}
+
+/// What ails an app, once for each cause: who reads this log may have no hub to ask. What is under way says nothing.
+fn tell_of(app: &AppKey, report: &EntryReport) {
+    let EntryReport { state, reason, message: why, .. } = report;
+    match state {
+        EntryState::Failed | EntryState::Degraded => {
+            tracing::warn!(%app, ?state, ?reason, why, "an app fails")
+        }
+        EntryState::Waiting => tracing::info!(%app, ?reason, why, "an app waits"),
+        EntryState::Healthy | EntryState::Progressing | EntryState::Pending => {}
     }
 }
