@@ -192,7 +192,7 @@ impl ApiProxy {
         counts
     }
 
-    /// The longest time in which none of these came, between now and when they were last forgotten.
+    /// The times between one of these and the next.
     pub fn pauses(&self, which: &Which) -> Vec<Duration> {
         let requests = lock(&self.shared.requests);
         let times: Vec<_> = requests.iter().filter(|r| which.fits(&r.asked)).map(|r| r.at).collect();

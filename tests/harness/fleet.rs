@@ -273,6 +273,11 @@ impl Fleet {
         self.spokes.get_mut(cluster).with_context(|| format!("no spoke of {cluster} was started"))
     }
 
+    /// What a spoke has logged so far.
+    pub fn spoke_log(&self, cluster: &str) -> String {
+        self.spokes.get(cluster).map(Process::stderr).unwrap_or_default()
+    }
+
     /// `kill -9` for a spoke.
     pub fn kill_spoke(&mut self, cluster: &str) {
         self.spokes.remove(cluster);

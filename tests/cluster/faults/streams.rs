@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
 use harness::faults::{ApiProxy, Fault, Which};
 use harness::kubernetes::{Cluster, Options};
 use harness::wait::until;
@@ -34,9 +35,20 @@ async fn watches_that_are_cut_or_outdated_or_refused_for_a_while_do_not_lose_a_c
     world.proxy().forget();
     world.proxy().inject(watches.clone(), Fault::answer(503));
     world.proxy().cut_streams();
-    until("several watches were refused", LIMIT, async || world.proxy().count(&watches) >= 9).await;
-    let (asked, since) = (world.proxy().count(&watches), world.proxy().requests()[0].at.elapsed());
-    assert!(since > Duration::from_secs(2), "{asked} watches in {since:?}: {:#?}", world.proxy().counts());
+    let secrets = watches.clone().resource("secrets");
+    until("a watch was refused three times", LIMIT, async || {
+        ensure!(world.proxy().count(&secrets) >= 3, "{:#?}", world.proxy().counts());
+        Ok(())
+    })
+    .await;
+    // Half of a step is the shortest pause, and steps double from a second.
+    for (pause, least) in world.proxy().pauses(&secrets).into_iter().zip([500, 1000]) {
+        assert!(
+            pause >= Duration::from_millis(least),
+            "{pause:?} is less than {least} ms: {:#?}",
+            world.proxy().counts()
+        );
+    }
     let name = world.edit().await;
     world.proxy().clear();
     world.stage.value(FRA, &format!("web/{name}"), "same").await;

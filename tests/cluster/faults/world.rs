@@ -80,6 +80,22 @@ impl World {
         self.stage.group("the cause is told", "web", |group| group["reason"] == reason).await
     }
 
+    /// How often the spoke's log says of `web` that this ails it.
+    pub fn said(&self, reason: &str) -> usize {
+        let log = self.stage.fleet.spoke_log(FRA);
+        let of_web = |line: &&str| line.contains("an app ") && line.contains("web");
+        log.lines().filter(of_web).filter(|line| line.contains(reason)).count()
+    }
+
+    /// Waits until the spoke's log says that oftener than so often.
+    pub async fn spoke_says(&self, reason: &str, before: usize) {
+        until("the spoke tells the cause", LIMIT, async || {
+            ensure!(self.said(reason) > before, "{}", self.stage.fleet.tails());
+            Ok(())
+        })
+        .await;
+    }
+
     /// Somebody changes an object of `web` by hand, and it is put back.
     pub async fn edit_is_put_back(&self, when: &str, limit: Duration) {
         let name = self.edit().await;
