@@ -212,6 +212,38 @@ impl Engine {
         }
     }
 
+    /// Another fleet, and what is remembered of the rules: only what differs is looked at. Compared is with what the index
+    /// has, in which what decisions took is not free any more.
+    pub fn refresh(&mut self, fleet: &Fleet, previous: &Memory) {
+        let here = self.index.clusters().map(|(_, name, _)| name);
+        let gone: Vec<ClusterName> = here.filter(|name| !fleet.contains_key(*name)).cloned().collect();
+        gone.iter().for_each(|name| self.set_cluster(name, None));
+        for (name, candidate) in fleet {
+            let known = self.index.id(name).and_then(|id| self.index.candidate(id));
+            if known != Some(candidate) {
+                self.set_cluster(name, Some(candidate.clone()));
+            }
+        }
+        let nothing = Settled::default();
+        for (name, at) in &self.by_name {
+            let previous = previous.get(name).unwrap_or(&nothing);
+            let Some(rule) = self.rules[*at].as_mut().filter(|rule| !rule.has_settled(previous, &self.index))
+            else {
+                continue;
+            };
+            let picks = rule.pick.is_some();
+            if picks {
+                carry(&mut self.load, &rule.chosen, false);
+            }
+            rule.resume(previous.clone(), &mut self.index);
+            if picks {
+                carry(&mut self.load, &rule.chosen, true);
+            }
+            self.dirty.insert(*at);
+        }
+        self.touch_health();
+    }
+
     /// Apps somewhere became healthy, or no longer are: whoever waits for that looks again.
     pub fn touch_health(&mut self) {
         self.dirty.extend(&self.open);

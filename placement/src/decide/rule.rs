@@ -70,24 +70,43 @@ impl Rule {
             _ => None,
         });
         conditions.for_each(|reads| chooses_by.extend(reads.iter().cloned()));
-        Self {
+        let mut rule = Self {
             name: name.clone(),
             matcher: Matcher::new(&placement.clusters, index),
             groups_by: pick.as_ref().and_then(|pick| pick.per.as_ref()).map(read),
             chooses_by,
-            chosen: previous.chosen.keys().map(|name| index.intern(name)).collect(),
-            settled: previous,
+            chosen: Bits::default(),
+            settled: Settled::default(),
             open: true,
             due_ms: None,
             placement,
             pick,
             apps,
-        }
+        };
+        rule.resume(previous, index);
+        rule
     }
 
     /// Whether a cluster stands in for another.
     pub fn has_stand_ins(&self) -> bool {
         self.settled.chosen.values().any(|place| place.stands_in.is_some())
+    }
+
+    /// Begins with what was settled before.
+    pub fn resume(&mut self, previous: Settled, index: &mut Index) {
+        self.chosen = previous.chosen.keys().map(|name| index.intern(name)).collect();
+        (self.settled, self.open) = (previous, true);
+    }
+
+    /// Whether this is what is settled.
+    pub fn has_settled(&self, other: &Settled, index: &Index) -> bool {
+        if self.pick.is_some() {
+            return self.settled == *other;
+        }
+        let is_chosen = |name| index.id(name).is_some_and(|id| self.chosen.has(id));
+        other.is_plain()
+            && other.chosen.len() == self.chosen.iter().count()
+            && other.chosen.keys().all(is_chosen)
     }
 
     /// What is settled.

@@ -164,6 +164,34 @@ proptest! {
         }
     }
 
+    /// An engine that is given another fleet and what is remembered decides what a new one decides, also where less was
+    /// carried out than it had decided.
+    #[test]
+    fn an_engine_that_is_brought_up_to_date_decides_what_a_new_one_does(numbers: [Vec<u8>; 6]) {
+        let mut dice = Dice::new(&numbers[0]);
+        let mut world = World::new(&mut dice);
+        let (decisions, mut engine) = world.full(&Memory::new());
+        let mut previous = memory(&decisions);
+        for numbers in &numbers[1..] {
+            let mut dice = Dice::new(numbers);
+            let rules = world.rules.clone();
+            for _ in 0..dice.roll(3) + 1 {
+                world.change(&mut dice, &mut Engine::default());
+            }
+            world.rules = rules;
+            engine.refresh(&world.fleet, &previous);
+            let settling = world.settle(&mut engine);
+            let (whole, _, at_once) = world.full_with_taken(&previous);
+            prop_assert_eq!(&engine.decisions(), &whole);
+            prop_assert_eq!((settling.taken, settling.open), (at_once.taken, at_once.open));
+            // It may wake for a time that means nothing any more, but never too late.
+            let wakes = |due| settling.due_ms.is_some_and(|own| own <= due);
+            prop_assert!(at_once.due_ms.is_none_or(wakes), "{:?} {:?}", settling.due_ms, at_once.due_ms);
+            let carried_out = memory(&whole).into_iter().filter(|_| dice.roll(4) > 0);
+            previous.extend(carried_out);
+        }
+    }
+
     /// Deciding again with nothing changed moves nothing.
     #[test]
     fn deciding_again_changes_nothing(numbers: Vec<u8>) {
