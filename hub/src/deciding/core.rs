@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nave_placement::assign::{self, Cause, Codec, Inputs, ShareOut};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
-use nave_placement::decide::{self, Decision, Engine, Moment, Settling, Wanted};
+use nave_placement::decide::{self, Decision, Engine, Memory, Moment, Settling, Wanted, Work};
 use nave_placement::fleet::{Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
 use nave_placement::overrides::{self, Forms, Lacking, Shapes, Variant};
@@ -101,22 +101,56 @@ pub fn admit(
     Ok(())
 }
 
-/// Decides. `previous` are the guard's limits of the revision before; `waiting` is the hold of a newer commit, if one waits.
-pub fn step(
-    state: &State,
-    revision: &Revision,
-    waiting: Option<&Hold>,
-    previous: GuardLimits,
-    codec: &dyn Codec,
-    hearing: &Hearing,
-    now_ms: u64,
-) -> Decided {
+/// What a step is decided from.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// What is in the store.
+    pub state: &'a State,
+    /// What is in effect.
+    pub revision: &'a Revision,
+    /// The hold of a newer commit, if one waits.
+    pub waiting: Option<&'a Hold>,
+    /// The guard's limits of the revision before.
+    pub limits: GuardLimits,
+    /// How entries and bundles are read.
+    pub codec: &'a dyn Codec,
+    /// What sessions know.
+    pub hearing: &'a Hearing,
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// The engine of the steps before: the next one looks only at what changed since. A new one decides the same.
+#[derive(Default)]
+pub struct Kept(Option<(Arc<Catalog>, Engine)>);
+
+impl Kept {
+    /// The engine, brought up to date. Another revision makes a new one, which forgets what no rule says any more.
+    fn engine(&mut self, catalog: &Arc<Catalog>, fleet: &Fleet, remembered: &Memory) -> &mut Engine {
+        match self.0.take().filter(|(of, _)| Arc::ptr_eq(of, catalog)) {
+            Some((_, mut engine)) => {
+                engine.refresh(fleet, remembered);
+                &mut self.0.insert((catalog.clone(), engine)).1
+            }
+            None => &mut self.0.insert((catalog.clone(), Engine::of(catalog, fleet, remembered))).1,
+        }
+    }
+
+    /// What its engine has done.
+    pub fn work(&self) -> Work {
+        self.0.as_ref().map(|(_, engine)| engine.work()).unwrap_or_default()
+    }
+}
+
+/// Decides.
+pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
+    let Given { state, revision, waiting, limits: previous, codec, hearing, now_ms } = given;
     let catalog = &revision.catalog;
     let fleet = candidates(state, catalog, hearing, now_ms);
     let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
     let moment = Moment { now_ms, hub_since_ms: hearing.since_ms, healthy: &healthy };
     let remembered = decisions::remembered(state, catalog);
-    let mut engine = Engine::of(catalog, &fleet, &remembered);
+    let engine = kept.engine(catalog, &fleet, &remembered);
     let Settling { taken, due_ms, open, .. } = engine.settle(moment);
     let (decisions, refused) = decisions::checked(catalog, &fleet, &remembered, engine.decisions(), moment);
     let wanted = decide::wanted(&decisions);

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::bundles::BundleObjects;
-use super::core::{self, Revision};
+use super::core::{self, Given, Kept, Revision};
 use super::hearing::Claims;
 use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
@@ -94,6 +94,7 @@ pub struct Deciding {
     loader: Loader,
     picture: watch::Sender<Arc<Picture>>,
     revision: Option<Revision>,
+    kept: Kept,
     /// The files of its commit.
     tree: Tree,
     /// Variants of it that were rendered, or could not be.
@@ -137,6 +138,7 @@ impl Deciding {
             loader: Loader::default(),
             picture,
             revision: None,
+            kept: Kept::default(),
             tree: Tree::new(),
             tried: BTreeSet::new(),
             problems: Vec::new(),
@@ -469,7 +471,10 @@ impl Deciding {
         hearing.remember(&self.picture.borrow().fleet);
         let decided = {
             let state = self.ledger.state();
-            core::step(&state, &revision, self.waiting.as_ref(), self.limits, &codec, &hearing, now_ms)
+            let waiting = self.waiting.as_ref();
+            let (limits, codec, hearing) = (self.limits, &codec, &hearing);
+            let given = Given { state: &state, revision: &revision, waiting, limits, codec, hearing, now_ms };
+            core::step(given, &mut self.kept)
         };
         let mut missing = decided.missing;
         for (app, variants) in &mut missing {

@@ -11,9 +11,9 @@ use nave_placement::overrides::Forms;
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
-use super::core::{Decided, Revision, json, step};
+use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
-use super::revision::{Content, Loader, Place, render};
+use super::revision::{Asked, Content, Loader, Place, render};
 use crate::state::records::MemberRecord;
 use crate::state::{State, WireCodec};
 use crate::store::Version;
@@ -51,6 +51,7 @@ struct World {
     version: u64,
     rendered: u64,
     problems: Vec<String>,
+    kept: Kept,
 }
 
 struct Files(BTreeMap<BlobId, Arc<[u8]>>);
@@ -106,39 +107,52 @@ impl World {
         self.decide().await;
     }
 
-    fn step(&self) -> Decided {
+    fn step(&mut self) -> Decided {
         let codec = WireCodec(|digest: &Digest| self.bundles.get(digest).map(|b| b.objects.clone()));
-        let revision = self.revision.as_ref().expect("a commit was made");
-        step(&self.state, revision, None, GuardLimits::default(), &codec, &Hearing::default(), 1_000)
+        let given = Given {
+            state: &self.state,
+            revision: self.revision.as_ref().expect("a commit was made"),
+            waiting: None,
+            limits: GuardLimits::default(),
+            codec: &codec,
+            hearing: &Hearing::default(),
+            now_ms: 1_000,
+        };
+        step(given, &mut self.kept)
     }
 
     /// Renders what is missing, then writes until there is nothing to write.
     async fn decide(&mut self) -> Decided {
-        let missing = self.step().missing;
+        let mut decided = self.step();
+        if !decided.missing.is_empty() {
+            self.render(&decided.missing).await;
+            decided = self.step();
+        }
+        while !decided.writes.is_empty() {
+            for write in decided.writes {
+                for (key, value) in write.batch.checked().expect("within the limits").writes() {
+                    self.fold(key, value.as_ref().map(|value| value.to_vec()));
+                }
+            }
+            decided = self.step();
+        }
+        decided
+    }
+
+    async fn render(&mut self, missing: &Asked) {
         let mut in_effect = Forms::new();
         for ((app, variant), record) in &self.state.forms {
             in_effect.entry(app.clone()).or_default().insert(variant.clone(), (&*record.record).into());
         }
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
-        let rendered = render(&content, &catalog, &self.tree, &missing, &in_effect, &|_| true).await;
+        let rendered = render(&content, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.iter().map(ToString::to_string));
         self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
         let forms = &mut self.revision.as_mut().expect("a commit was made").forms;
         for (app, variants) in rendered.forms {
             forms.entry(app).or_default().extend(variants);
-        }
-        loop {
-            let decided = self.step();
-            if decided.writes.is_empty() {
-                return decided;
-            }
-            for write in decided.writes {
-                for (key, value) in write.batch.checked().expect("within the limits").writes() {
-                    self.fold(key, value.as_ref().map(|value| value.to_vec()));
-                }
-            }
         }
     }
 
@@ -287,4 +301,40 @@ async fn whether_an_override_applies_is_not_guessed_while_a_fact_is_unknown() {
     world.fold("facts/large", Some(facts(Fact::Absent)));
     world.decide().await;
     assert_eq!((bundle(&world, "large"), world.rendered), (bundle(&world, "small"), 2));
+}
+
+#[tokio::test]
+async fn a_step_looks_only_at_what_changed_since_the_one_before() {
+    let mut world = World::default();
+    let region = |n: usize| {
+        let app = format!("kind: App\nmetadata: {{name: app-{n}}}\nspec: {{source: {{path: ./web}}}}\n");
+        let clusters = format!("{{selector: {{matchLabels: {{region: r{n}}}}}}}");
+        let spec = format!("{{apps: {{names: [app-{n}]}}, clusters: {clusters}}}");
+        let placement = format!("kind: Placement\nmetadata: {{name: region-{n}}}\nspec: {spec}\n");
+        [app, placement].map(|object| format!("---\napiVersion: nave.dev/v1alpha1\n{object}")).concat()
+    };
+    world.files.insert("apps.yaml".into(), (0..50).map(region).collect());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    for number in 0..100 {
+        world.member(&format!("c{number}"), &[("region", &format!("r{}", number % 50))]);
+    }
+    world.commit("1111111111111111111111111111111111111111").await;
+    let apps = |world: &World| -> Vec<String> {
+        let told = world.state.told(&"c7".parse().expect("a name"));
+        told.assignment.entries.keys().map(ToString::to_string).collect()
+    };
+    assert_eq!(apps(&world), ["app-7"], "{:?}", world.problems);
+    let mut work = async |world: &mut World| {
+        let before = world.kept.work();
+        world.decide().await;
+        let after = world.kept.work();
+        (after.rules - before.rules, after.pairs - before.pairs)
+    };
+    assert_eq!(work(&mut world).await, (0, 0), "nothing changed");
+    world.member("c7", &[("region", "r8"), ("team", "a")]);
+    assert_eq!(work(&mut world).await, (0, 2), "the rule that it left, and the one that it came to");
+    assert_eq!(apps(&world), ["app-8"]);
+    world.member("c100", &[("region", "r9")]);
+    let (rules, pairs) = work(&mut world).await;
+    assert_eq!((rules, pairs), (0, 50), "whoever is new is looked at by every rule, and nobody else is");
 }

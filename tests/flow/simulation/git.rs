@@ -62,6 +62,8 @@ pub struct Git {
     pub tip: usize,
     /// Every bundle that was ever rendered.
     pub bundles: BTreeMap<Digest, Bundle>,
+    /// Catalogs, by commit.
+    catalogs: BTreeMap<usize, Arc<Catalog>>,
     named: u32,
 }
 
@@ -80,7 +82,13 @@ impl Git {
     /// A repository with a first commit of some apps.
     pub fn new(rng: &mut Rng) -> Self {
         let first = Commit { id: id(0), parent: None, apps: BTreeMap::new(), empty: false, allows: None };
-        let mut git = Self { commits: vec![first], tip: 0, bundles: BTreeMap::new(), named: 0 };
+        let mut git = Self {
+            commits: vec![first],
+            tip: 0,
+            bundles: BTreeMap::new(),
+            catalogs: BTreeMap::new(),
+            named: 0,
+        };
         let mut apps = BTreeMap::new();
         for _ in 0..rng.usize(2..=5) {
             git.add(&mut apps, rng);
@@ -183,32 +191,19 @@ impl Git {
     }
 
     /// What the hub makes of a commit: what cannot be rendered keeps the form that is in effect.
-    pub fn revision(&mut self, commit: usize, state: &State) -> Revision {
-        let commit = self.commits[commit].clone();
-        let mut objects = BTreeMap::new();
+    pub fn revision(&mut self, at: usize, state: &State) -> Revision {
+        let commit = self.commits[at].clone();
         let mut forms = Forms::new();
         for (name, model) in &commit.apps {
-            for (kind, spec) in [(Kind::App, app(model)), (Kind::Placement, placement(name, model))] {
-                let id = ObjectId { kind, name: name.as_str().into() };
-                let origin = Origin { file: format!("{name}.yaml").into(), line: 1, column: 1 };
-                let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec };
-                objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
-            }
             let in_effect = state.forms.get(&(key(name), Variant::default()));
             let in_effect = in_effect.map(|record| Form::from(&*record.record));
             let form = if model.broken { in_effect } else { Some(self.render(&commit.id, model, in_effect)) };
             forms.extend(form.map(|form| (key(name), BTreeMap::from([(Variant::default(), form)]))));
         }
-        let catalog = Catalog {
-            name: CatalogName::root(),
-            commit: commit.id.clone(),
-            objects,
-            problems: Vec::new(),
-            empty: commit.empty,
-        };
         let allow = |count| Allowance { commit: commit.id.clone(), scope: AllowanceScope::Anything, count };
         let allowances = commit.allows.map(allow).into_iter().collect();
-        Revision { catalog: Arc::new(catalog), forms, allowances, author: "ann".into() }
+        let catalog = self.catalogs.entry(at).or_insert_with(|| Arc::new(catalog(&commit))).clone();
+        Revision { catalog, forms, allowances, author: "ann".into() }
     }
 
     fn render(&mut self, commit: &CommitId, model: &Model, in_effect: Option<Form>) -> Form {
@@ -274,4 +269,23 @@ fn placement(name: &str, model: &Model) -> Spec {
         clusters: ClusterSelection { selector: Some(selector), ..ClusterSelection::default() },
         ..Placement::default()
     }))
+}
+
+fn catalog(commit: &Commit) -> Catalog {
+    let mut objects = BTreeMap::new();
+    for (name, model) in &commit.apps {
+        for (kind, spec) in [(Kind::App, app(model)), (Kind::Placement, placement(name, model))] {
+            let id = ObjectId { kind, name: name.as_str().into() };
+            let origin = Origin { file: format!("{name}.yaml").into(), line: 1, column: 1 };
+            let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec };
+            objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
+        }
+    }
+    Catalog {
+        name: CatalogName::root(),
+        commit: commit.id.clone(),
+        objects,
+        problems: Vec::new(),
+        empty: commit.empty,
+    }
 }

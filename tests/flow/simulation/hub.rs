@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nave_hub::deciding::core::{Write, admit, step};
+use nave_hub::deciding::core::{Given, Kept, Write, admit, step};
 use nave_hub::deciding::hearing::Hearing;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
@@ -36,6 +36,7 @@ pub type Outgoing = Vec<v1::ToSpoke>;
 /// The process.
 struct Running {
     ledger: Ledger,
+    kept: Kept,
     sessions: BTreeMap<ClusterName, (u64, Core)>,
     pending: VecDeque<Write>,
 }
@@ -90,7 +91,12 @@ impl Hub {
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
         // A copy of the store's handle: what is committed is there for the next process.
         let ledger = block_on(Ledger::load(self.disk.0.clone(), clock)).expect("its own records");
-        self.running = Some(Running { ledger, sessions: BTreeMap::new(), pending: VecDeque::new() });
+        self.running = Some(Running {
+            ledger,
+            sessions: BTreeMap::new(),
+            pending: VecDeque::new(),
+            kept: Kept::default(),
+        });
     }
 
     /// The process is killed.
@@ -153,7 +159,11 @@ impl Hub {
         // Whoever is cut off for a moment is not yet silent.
         let connected = state.members.keys().map(|name| (name.clone(), None)).collect();
         let hearing = Hearing { connected, ..Hearing::default() };
-        let decided = step(&state, &revision, waiting.as_ref(), limits, &codec, &hearing, now_ms);
+        let (revision, waiting) = (&revision, waiting.as_ref());
+        let given =
+            Given { state: &state, revision, waiting, limits, codec: &codec, hearing: &hearing, now_ms };
+        let Some(running) = &mut self.running else { return };
+        let decided = step(given, &mut running.kept);
         for refused in &decided.refused {
             oracle.fail(format!("the checker objects: {refused}"));
         }
