@@ -32,11 +32,9 @@ pub struct Work {
     pub evaluations: u64,
 }
 
-/// What settling changed.
+/// What settling did, apart from what it [changed](Engine::changed).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settling {
-    /// Placements that choose otherwise than before, by name.
-    pub changed: BTreeSet<Arc<str>>,
     /// What they took of what was free. Until a cluster's spoke reports again, it has so much less.
     pub taken: BTreeMap<ClusterName, Resources>,
     /// When the time alone would change something, in Unix milliseconds.
@@ -76,8 +74,12 @@ pub struct Engine {
     unsettled: BTreeMap<usize, Settled>,
     /// By cluster, how many rules picked it.
     load: Vec<u64>,
-    /// Decisions that are new without having been settled: rules that are gone.
+    /// Rules that are gone, and have not been told as changed.
     gone: BTreeSet<Arc<str>>,
+    /// What the last settling changed: rules, and names of those that were gone.
+    changed: (Vec<usize>, BTreeSet<Arc<str>>),
+    /// The statements that are true of the cluster that is being looked at; empty in between.
+    here: Bits,
     work: Work,
 }
 
@@ -176,19 +178,18 @@ impl Engine {
         let mut concerned: Vec<usize> = match everyone {
             true => self.by_name.values().copied().collect(),
             false => {
-                let makers = |posting: &Posting| self.makers.get(*posting as usize);
-                // What does not match before and after, whatever flipped, is not looked at.
-                let may_match = |guard: &Guard| {
-                    guard.iter().any(|posting| self.index.has(id, *posting) || postings.contains(posting))
+                let mark = |here: &mut Bits, on| {
+                    let marked = self.index.row(id).iter().chain(&postings);
+                    marked.for_each(|posting| _ = here.set(*posting, on));
                 };
+                mark(&mut self.here, true);
+                let makers = postings.iter().filter_map(|posting| self.makers.get(*posting as usize));
+                // What does not match before and after, whatever flipped, is not looked at.
+                let may_match = |guard: &Guard| guard.iter().any(|posting| self.here.has(*posting));
                 let concerned = |maker: &&Maker| maker.guard.as_ref().is_none_or(may_match);
-                postings
-                    .iter()
-                    .filter_map(makers)
-                    .flatten()
-                    .filter(concerned)
-                    .map(|maker| maker.rule)
-                    .collect()
+                let concerned = makers.flatten().filter(concerned).map(|maker| maker.rule).collect();
+                mark(&mut self.here, false);
+                concerned
             }
         };
         concerned.sort_unstable();
@@ -258,20 +259,22 @@ impl Engine {
             }
             self.dirty.insert(at);
         }
-        let mut settling = Settling { changed: std::mem::take(&mut self.gone), ..Settling::default() };
-        self.settle_pairs(moment, &mut settling);
+        let mut settling = Settling::default();
+        self.changed.0.clear();
+        self.changed.1 = std::mem::take(&mut self.gone);
+        self.settle_pairs(moment);
         let mut ordered: Vec<Rule> =
             std::mem::take(&mut self.dirty).into_iter().filter_map(|at| self.rules[at].take()).collect();
         ordered.sort_by(|a, b| a.name.cmp(&b.name));
         let mut buffers = Buffers::default();
-        let mut again = Vec::new();
+        let mut again: Vec<usize> = Vec::new();
         for mut rule in ordered {
             let due = rule.due_ms;
             if self.evaluate(&mut rule, moment, &mut settling.taken, &mut buffers) {
-                settling.changed.insert(rule.name.clone());
+                let at = self.by_name.get(&rule.name);
+                self.changed.0.extend(at);
                 // A stand-in may be healthy already, where another rule runs the app: nothing would tell.
-                let at = self.by_name.get(&rule.name).filter(|_| rule.has_stand_ins());
-                again.extend(at.copied());
+                again.extend(at.filter(|_| rule.has_stand_ins()));
             }
             self.put_back(rule, due);
         }
@@ -298,14 +301,16 @@ impl Engine {
     }
 
     /// Rules that take all that match look at single clusters.
-    fn settle_pairs(&mut self, moment: Moment<'_>, settling: &mut Settling) {
-        for (at, id) in std::mem::take(&mut self.pairs) {
+    fn settle_pairs(&mut self, moment: Moment<'_>) {
+        let pairs = std::mem::take(&mut self.pairs);
+        // Each lies somewhere else in memory: asked for in one go, they come together.
+        let was = |(at, id): &(usize, u32)| self.rules[*at].as_ref().is_some_and(|rule| rule.chosen.has(*id));
+        let before: Vec<bool> = pairs.iter().map(was).collect();
+        for ((at, id), was) in pairs.into_iter().zip(before) {
             let Some(rule) = &mut self.rules[at] else { continue };
             self.work.pairs += 1;
-            let (changed, due) = look(&self.index, rule, id, moment.now_ms);
-            if changed {
-                settling.changed.insert(rule.name.clone());
-            }
+            let (changed, due) = look(&self.index, rule, id, was, moment.now_ms);
+            self.changed.0.extend(changed.then_some(at));
             if let Some(due) = due.filter(|due| rule.due_ms.is_none_or(|before| *due < before)) {
                 rule.due_ms.map(|before| self.timed.remove(&(before, at)));
                 rule.due_ms = Some(due);
@@ -359,9 +364,16 @@ impl Engine {
         let ids: Bits = settled.chosen.keys().filter_map(|name| self.index.id(name)).collect();
         carry(&mut self.load, &rule.chosen, false);
         carry(&mut self.load, &ids, true);
-        let changed = settled != rule.settled;
-        (rule.chosen, rule.settled) = (ids, settled);
+        let changed = settled != *rule.settled;
+        (rule.chosen, *rule.settled) = (ids, settled);
         changed
+    }
+
+    /// The placements that the last settling changed.
+    pub fn changed(&self) -> BTreeSet<Arc<str>> {
+        let (rules, gone) = &self.changed;
+        let rules = rules.iter().filter_map(|at| self.rules[*at].as_ref());
+        rules.map(|rule| &rule.name).chain(gone).cloned().collect()
     }
 
     /// What every placement chose.
@@ -393,8 +405,7 @@ impl Engine {
 }
 
 /// Whether a cluster is chosen by a rule that takes all that match; says whether that is new, and until when it holds.
-fn look(index: &Index, rule: &mut Rule, id: u32, now_ms: u64) -> (bool, Option<u64>) {
-    let was = rule.chosen.has(id);
+fn look(index: &Index, rule: &mut Rule, id: u32, was: bool, now_ms: u64) -> (bool, Option<u64>) {
     let matches = rule.matcher.one(index, id);
     let tainted = index.candidate(id).filter(|cluster| !cluster.taints.is_empty());
     let away = tainted.map(|cluster| Away::from_one(rule, cluster, now_ms)).unwrap_or_default();
@@ -436,7 +447,7 @@ pub(super) fn situation<'a>(
     members.sort_by_key(|member| member.name);
     Some(Situation {
         placement: &rule.name,
-        pick: rule.pick.as_ref()?,
+        pick: rule.pick.as_deref()?,
         tolerations: &rule.placement.tolerations,
         apps: &rule.apps,
         members,

@@ -5,7 +5,7 @@
 //! Never: evaluates an expression again for a cluster on which nothing changed that it reads.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::bits::Bits;
@@ -14,7 +14,7 @@ use crate::fleet::{Candidate, Contact, Effect, Fact, Fleet, Resources, Taint};
 use crate::select::{Condition, Reads, Truth, values};
 
 /// Something that is true of some clusters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Statement {
     /// The label has this value.
     Label(String, String),
@@ -62,10 +62,10 @@ pub(super) struct Flips {
 /// The fleet, turned around.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    ids: BTreeMap<ClusterName, u32>,
+    ids: HashMap<ClusterName, u32>,
     names: Vec<ClusterName>,
     candidates: Vec<Option<Candidate>>,
-    numbers: BTreeMap<Statement, Posting>,
+    numbers: HashMap<Statement, Posting>,
     postings: Vec<Bits>,
     /// The same by cluster: the statements that are true of it, in order. Who asks much of one cluster finds it in one place.
     rows: Vec<Vec<Posting>>,
@@ -111,9 +111,15 @@ impl Index {
         (self.silent, self.heard)
     }
 
-    /// The clusters in order of name.
+    /// The clusters, in no order that means anything.
     pub fn clusters(&self) -> impl Iterator<Item = (u32, &ClusterName, &Candidate)> {
-        self.ids.iter().filter_map(|(name, id)| Some((*id, name, self.candidate(*id)?)))
+        let known = (0_u32..).zip(&self.names).zip(&self.candidates);
+        known.filter_map(|((id, name), candidate)| Some((id, name, candidate.as_ref()?)))
+    }
+
+    /// The statements that are true of a cluster, in order.
+    pub fn row(&self, id: u32) -> &[Posting] {
+        &self.rows[id as usize]
     }
 
     /// What is free on a cluster is so much less until its spoke reports again.
@@ -210,7 +216,14 @@ impl Index {
         }
         self.evaluate(id, after.as_ref(), &mut flips);
         self.state(id, before.as_ref(), after.as_ref(), &mut flips);
-        self.candidates[id as usize] = after;
+        let changes = |(key, _, is): (&String, _, Option<&String>)| (key.clone(), is.cloned());
+        let changes: Vec<_> = labels.into_iter().map(changes).collect();
+        self.candidates[id as usize] = match (before, after) {
+            (Some(before), Some(after)) => {
+                Some(Candidate { labels: changed(before.labels, changes), ..after })
+            }
+            (_, after) => after,
+        };
         flips
     }
 
@@ -333,6 +346,20 @@ fn differing<'a>(was: &'a BTreeMap<String, String>, is: &'a BTreeMap<String, Str
             differing.push((key, old, new));
         }
     }
+}
+
+/// The labels with these changes. That is cheaper than freeing them all for others of which most are the same.
+fn changed(
+    mut labels: BTreeMap<String, String>,
+    changes: Vec<(String, Option<String>)>,
+) -> BTreeMap<String, String> {
+    for (key, value) in changes {
+        match value {
+            Some(value) => labels.insert(key, value),
+            None => labels.remove(&key),
+        };
+    }
+    labels
 }
 
 /// What changed of a cluster that was there and still is. Of one that is new or gone, everything did, and every rule looks at

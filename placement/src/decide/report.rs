@@ -3,7 +3,7 @@
 //! In: an engine that has settled, and what was decided before. Out: [`DecisionReport`]s, which read back as what is
 //! remembered of a decision. Never: is stored; reasons are cheap to find again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,9 @@ impl Engine {
         let told = Told::new(self, rule, moment, before, &mut taken);
         let settled = rule.settled(self.index());
         let (mut chosen, mut rejected) = (Vec::new(), Vec::new());
-        for (_, cluster, _) in self.index().clusters() {
+        let clusters: BTreeSet<&ClusterName> =
+            self.index().clusters().map(|(_, cluster, _)| cluster).collect();
+        for cluster in clusters {
             let Some(explanation) = told.of(cluster) else { continue };
             let Explanation { reasons, rank, .. } = explanation;
             if !explanation.chosen {

@@ -19,7 +19,7 @@ pub(super) struct Rule {
     pub name: Arc<str>,
     pub placement: Arc<Placement>,
     /// How it picks, where it has to be told cluster by cluster.
-    pub pick: Option<Pick>,
+    pub pick: Option<Box<Pick>>,
     pub apps: BTreeSet<AppKey>,
     pub matcher: Matcher,
     /// What it looks at when it groups.
@@ -29,7 +29,7 @@ pub(super) struct Rule {
     /// What it chose.
     pub chosen: Bits,
     /// The same in names, where it picks.
-    pub settled: Settled,
+    pub settled: Box<Settled>,
     /// It has wishes that something else than a flipped statement could fulfil.
     pub open: bool,
     /// When the time changes something.
@@ -39,13 +39,13 @@ pub(super) struct Rule {
 /// Statements of which one has to be true; two of them may be the same.
 pub(super) type Guard = [Posting; 2];
 
-/// The terms of `clusters`.
+/// The terms of `clusters`, in one piece of memory: who looks at one cluster looks at many rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Matcher {
-    /// Each needs one of these.
-    any: Vec<Vec<Posting>>,
-    /// None of these.
-    none: Vec<Posting>,
+    /// How many statements a term has, and these, for each term that needs one of them; then all that may not be true.
+    statements: Box<[Posting]>,
+    /// Where the latter begin.
+    none: usize,
     /// What `where` says: that it holds, that it cannot be told.
     condition: Option<(Posting, Posting)>,
 }
@@ -59,11 +59,11 @@ impl Rule {
         index: &mut Index,
     ) -> Self {
         let pick = match (&placement.pick, &placement.replicas) {
-            (Some(pick), _) => Some(pick.clone()),
-            (None, Some(_)) => Some(Pick::default()),
+            (Some(pick), _) => Some(Box::new(pick.clone())),
+            (None, Some(_)) => Some(Box::default()),
             (None, None) => None,
         };
-        let looks = pick.iter().flat_map(looks);
+        let looks = pick.iter().flat_map(|pick| looks(pick));
         let mut chooses_by: BTreeSet<Reads> = looks.collect();
         let conditions = pick.iter().flat_map(|pick| &pick.prefer).filter_map(|prefer| match &prefer.what {
             Preferred::Cel(condition) => Some(condition.reads()),
@@ -76,7 +76,7 @@ impl Rule {
             groups_by: pick.as_ref().and_then(|pick| pick.per.as_ref()).map(read),
             chooses_by,
             chosen: Bits::default(),
-            settled: Settled::default(),
+            settled: Box::default(),
             open: true,
             due_ms: None,
             placement,
@@ -95,13 +95,13 @@ impl Rule {
     /// Begins with what was settled before.
     pub fn resume(&mut self, previous: Settled, index: &mut Index) {
         self.chosen = previous.chosen.keys().map(|name| index.intern(name)).collect();
-        (self.settled, self.open) = (previous, true);
+        (*self.settled, self.open) = (previous, true);
     }
 
     /// Whether this is what is settled.
     pub fn has_settled(&self, other: &Settled, index: &Index) -> bool {
         if self.pick.is_some() {
-            return self.settled == *other;
+            return *self.settled == *other;
         }
         let is_chosen = |name| index.id(name).is_some_and(|id| self.chosen.has(id));
         other.is_plain()
@@ -112,7 +112,7 @@ impl Rule {
     /// What is settled.
     pub fn settled(&self, index: &Index) -> Settled {
         match self.pick {
-            Some(_) => self.settled.clone(),
+            Some(_) => Settled::clone(&self.settled),
             None => Settled {
                 numbers: Some(Numbers::default()),
                 chosen: self
@@ -153,41 +153,64 @@ fn looks(pick: &Pick) -> Vec<Reads> {
 
 impl Matcher {
     fn new(selection: &ClusterSelection, index: &mut Index) -> Self {
-        let mut matcher = Self::default();
         let mut posting = |statement| index.posting(statement);
+        let (mut any, mut none): (Vec<Vec<Posting>>, Vec<Posting>) = Default::default();
         if let Some(names) = &selection.names {
-            matcher.any.push(names.iter().map(|name| posting(Statement::Name(name.clone()))).collect());
+            any.push(names.iter().map(|name| posting(Statement::Name(name.clone()))).collect());
         }
         if let Some(sets) = &selection.sets {
-            matcher.any.push(sets.iter().map(|set| posting(Statement::Set(set.clone()))).collect());
+            any.push(sets.iter().map(|set| posting(Statement::Set(set.clone()))).collect());
         }
-        matcher.none = selection.exclude.iter().map(|name| posting(Statement::Name(name.clone()))).collect();
+        none.extend(selection.exclude.iter().map(|name| posting(Statement::Name(name.clone()))));
         for requirement in selection.selector.iter().flat_map(|selector| &selector.0) {
             let key = &requirement.key;
             let mut each = |values: &BTreeSet<String>| -> Vec<Posting> {
                 values.iter().map(|value| posting(Statement::Label(key.clone(), value.clone()))).collect()
             };
             match &requirement.operator {
-                Operator::In(values) => matcher.any.push(each(values)),
-                Operator::NotIn(values) => matcher.none.extend(each(values)),
-                Operator::Exists => matcher.any.push(vec![posting(Statement::HasLabel(key.clone()))]),
-                Operator::DoesNotExist => matcher.none.push(posting(Statement::HasLabel(key.clone()))),
+                Operator::In(values) => any.push(each(values)),
+                Operator::NotIn(values) => none.extend(each(values)),
+                Operator::Exists => any.push(vec![posting(Statement::HasLabel(key.clone()))]),
+                Operator::DoesNotExist => none.push(posting(Statement::HasLabel(key.clone()))),
             }
         }
-        matcher.condition = selection.condition.as_ref().map(|condition| index.condition(condition));
-        matcher
+        let mut statements = Vec::new();
+        for term in any {
+            statements.push(Posting::try_from(term.len()).expect("a term is a part of a file"));
+            statements.extend(term);
+        }
+        let matcher = Self { none: statements.len(), ..Self::default() };
+        statements.extend(none);
+        let condition = selection.condition.as_ref().map(|condition| index.condition(condition));
+        Self { statements: statements.into(), condition, ..matcher }
+    }
+
+    /// Terms of which each needs one of its statements.
+    fn any(&self) -> impl Iterator<Item = &[Posting]> {
+        let mut rest = &self.statements[..self.none];
+        std::iter::from_fn(move || {
+            let (count, statements) = rest.split_first()?;
+            let term;
+            (term, rest) = statements.split_at(*count as usize);
+            Some(term)
+        })
+    }
+
+    /// What may not be true.
+    fn none(&self) -> &[Posting] {
+        &self.statements[self.none..]
     }
 
     /// The statements that it is made of.
     pub fn postings(&self) -> impl Iterator<Item = Posting> {
         let condition = self.condition.iter().flat_map(|(holds, unknown)| [*holds, *unknown]);
-        self.any.iter().flatten().chain(&self.none).copied().chain(condition)
+        self.any().flatten().chain(self.none()).copied().chain(condition)
     }
 
     /// A term without this statement by which most clusters are told not to match: one with few statements.
     pub fn guard(&self, posting: Posting) -> Option<Guard> {
-        let others = self.any.iter().filter(|term| !term.contains(&posting));
-        let guards = others.filter_map(|term| match term[..] {
+        let others = self.any().filter(|term| !term.contains(&posting));
+        let guards = others.filter_map(|term| match *term {
             [one] => Some([one, one]),
             [one, other] => Some([one, other]),
             _ => None,
@@ -199,8 +222,8 @@ impl Matcher {
     pub fn all(&self, index: &Index, matching: &mut Bits, unknown: &mut Bits, scratch: &mut Bits) -> usize {
         let mut words = 0;
         matching.copy(&index.states.present);
-        for term in &self.any {
-            match &term[..] {
+        for term in self.any() {
+            match term {
                 [one] => matching.and(index.bits(*one)),
                 several => {
                     scratch.clear();
@@ -210,7 +233,7 @@ impl Matcher {
             }
             words += term.len() * matching.words();
         }
-        for posting in &self.none {
+        for posting in self.none() {
             matching.without(index.bits(*posting));
             words += matching.words();
         }
@@ -228,8 +251,8 @@ impl Matcher {
     pub fn one(&self, index: &Index, id: u32) -> Option<bool> {
         let has = |posting: &Posting| index.has(id, *posting);
         let terms = index.states.present.has(id)
-            && self.any.iter().all(|term| term.iter().any(has))
-            && !self.none.iter().any(has);
+            && self.any().all(|term| term.iter().any(has))
+            && !self.none().iter().any(has);
         match &self.condition {
             Some((holds, untold)) if terms => {
                 if has(untold) {
