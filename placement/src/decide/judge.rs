@@ -148,15 +148,19 @@ pub fn terms(selection: &ClusterSelection, name: &ClusterName, cluster: &Candida
     if let Some(condition) = &selection.condition {
         let expression = condition.to_string();
         let predicate = format!("clusters.where: {expression}");
+        let saw = condition.seen(name, cluster);
         let broken = match condition.judge(name, cluster) {
             Truth::Holds => None,
-            Truth::Fails { absent } => Some((Outcome::Breaks, Reason::ConditionFails { expression, absent })),
+            Truth::Fails { absent } => {
+                let saw = saw.clone();
+                Some((Outcome::Breaks, Reason::ConditionFails { expression, absent, saw }))
+            }
             Truth::Unknown { fact } => Some((Outcome::Unknown, Reason::FactUnknown { expression, fact })),
             Truth::Undecided { error } => {
                 Some((Outcome::Unknown, Reason::ConditionUndecided { expression, error }))
             }
         };
-        checks.push(check(predicate, None, broken));
+        checks.push(check(predicate, Some(saw), broken));
     }
     checks
 }

@@ -106,6 +106,9 @@ pub enum Reason {
         expression: String,
         /// What it reads and is not there.
         absent: Option<String>,
+        /// What it looks at, and the values, for people.
+        #[serde(default)]
+        saw: String,
     },
     /// `clusters.where` reads a fact that is not known: the answer stays what it was.
     FactUnknown {
@@ -370,11 +373,13 @@ impl fmt::Display for Reason {
             Self::LabelDiffers { requirement, value: None } => {
                 write!(f, "it has no such label, clusters.selector wants {requirement}")
             }
-            Self::ConditionFails { expression, absent: None } => {
-                write!(f, "clusters.where does not hold: {expression}")
-            }
-            Self::ConditionFails { expression, absent: Some(absent) } => {
-                write!(f, "clusters.where does not hold, since there is no {absent}: {expression}")
+            Self::ConditionFails { expression, absent, saw } => {
+                f.write_str("clusters.where does not hold")?;
+                match absent {
+                    Some(absent) => write!(f, ", since there is no {absent}: {expression}")?,
+                    None => write!(f, ": {expression}")?,
+                }
+                if saw.is_empty() { Ok(()) } else { write!(f, "; {saw}") }
             }
             Self::FactUnknown { expression, fact } => {
                 write!(

@@ -5,7 +5,7 @@
 //! expression is read, on a sample that has everything.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ use crate::fleet::{Candidate, Fact};
 const VARIABLES: [&str; 3] = ["cluster", "labels", "facts"];
 /// Items of the lists of a sample: more APIs than any cluster serves, so that what is too costly is found at once.
 const SAMPLE_ITEMS: usize = 400;
+/// Characters of a value that are shown.
+const SHOWN: usize = 60;
 
 /// A condition on a cluster, ready to be judged any number of times.
 #[derive(Clone, Debug)]
@@ -136,6 +138,24 @@ impl Condition {
         }
     }
 
+    /// The values of a cluster that it looks at, for people.
+    pub fn seen(&self, name: &ClusterName, cluster: &Candidate) -> String {
+        let variables = variables(name, cluster);
+        let mut seen = Vec::new();
+        for path in self.expression.paths() {
+            let Some((root, below)) = path.split_first() else { continue };
+            let at = VARIABLES.iter().position(|variable| variable == root);
+            let value =
+                at.and_then(|at| below.iter().try_fold(&variables[at], |value, part| value.get(part)));
+            seen.push(match value {
+                Some(value) => format!("{} is {}", written(&path), shown(value)),
+                None if is_unknown(&path, cluster) => format!("{} is not known", written(&path)),
+                None => format!("{} is not there", written(&path)),
+            });
+        }
+        seen.join(", ")
+    }
+
     /// The first unknown fact that it reads.
     pub fn unknown(&self, cluster: &Candidate) -> Option<FactName> {
         let facts = self.reads.iter().filter_map(|reads| match reads {
@@ -182,6 +202,12 @@ fn reads(path: &[String], volatile: bool) -> Result<Option<Reads>, ConditionErro
 
 /// What the variables stand for on a cluster.
 pub fn values(name: &ClusterName, cluster: &Candidate) -> Values {
+    let [own, labels, facts] = variables(name, cluster);
+    Values::default().with("cluster", &own).with("labels", &labels).with("facts", &facts)
+}
+
+/// The values of [`VARIABLES`].
+fn variables(name: &ClusterName, cluster: &Candidate) -> [Value; 3] {
     let mut own = json!({"name": name});
     if let Some(set) = &cluster.set {
         own["set"] = json!(set);
@@ -190,8 +216,40 @@ pub fn values(name: &ClusterName, cluster: &Candidate) -> Values {
         Fact::Present(value) => Some(((*name).to_owned(), value)),
         Fact::Absent | Fact::Unknown => None,
     });
-    let facts = Value::Object(known.collect());
-    Values::default().with("cluster", &own).with("labels", &json!(cluster.labels)).with("facts", &facts)
+    [own, json!(cluster.labels), Value::Object(known.collect())]
+}
+
+/// Whether a path leads into a fact that is not known.
+fn is_unknown(path: &[String], cluster: &Candidate) -> bool {
+    let fact = path.get(1).filter(|_| path[0] == "facts");
+    let fact = fact.and_then(|fact| fact.parse::<FactName>().ok());
+    fact.is_some_and(|fact| fact.is_unknown(cluster))
+}
+
+/// A path as an expression writes it.
+fn written(path: &[String]) -> String {
+    let is_name = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let mut text = String::new();
+    for part in path {
+        match (text.is_empty(), is_name(part)) {
+            (true, _) => text.push_str(part),
+            (false, true) => _ = write!(text, ".{part}"),
+            (false, false) => _ = write!(text, "[{part:?}]"),
+        }
+    }
+    text
+}
+
+/// A value on one line, cut where it is long.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.chars().count() <= SHOWN {
+        return text;
+    }
+    text.chars().take(SHOWN - 1).chain(['…']).collect()
 }
 
 /// A cluster that has everything, so that an error is one of the expression: every label and every entry of a map that is
@@ -234,6 +292,31 @@ fn sample(paths: &BTreeSet<Vec<String>>) -> Values {
 mod tests {
     use super::*;
     use crate::fleet::{KubernetesVersion, Resources};
+
+    #[test]
+    fn what_it_saw_is_told_path_by_path() {
+        let mut cluster = cluster();
+        cluster.facts.apis = Fact::Unknown;
+        cluster.labels.insert("example.com/long".into(), "x".repeat(63));
+        let rows = [
+            ("labels.tier == 'silver'", "labels.tier is \"gold\"".to_owned()),
+            (
+                "labels.tier == 'gold' && labels.none == ''",
+                "labels.none is not there, labels.tier is \"gold\"".into(),
+            ),
+            (
+                "labels['example.com/long'] == ''",
+                format!("labels[\"example.com/long\"] is \"{}…", "x".repeat(58)),
+            ),
+            ("'v1/Pod' in facts.apis", "facts.apis is not known".into()),
+            ("cluster.name.startsWith('a')", "cluster.name is \"fra-1\"".into()),
+        ];
+        let name = "fra-1".parse().expect("a name");
+        for (text, seen) in rows {
+            let condition = Condition::parse(text, false).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(condition.seen(&name, &cluster), seen, "{text}");
+        }
+    }
 
     fn cluster() -> Candidate {
         let mut cluster = Candidate::default();
