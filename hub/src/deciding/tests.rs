@@ -324,7 +324,7 @@ async fn a_step_looks_only_at_what_changed_since_the_one_before() {
         told.assignment.entries.keys().map(ToString::to_string).collect()
     };
     assert_eq!(apps(&world), ["app-7"], "{:?}", world.problems);
-    let mut work = async |world: &mut World| {
+    let work = async |world: &mut World| {
         let before = world.kept.work();
         world.decide().await;
         let after = world.kept.work();

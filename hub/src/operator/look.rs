@@ -12,6 +12,7 @@ use nave_placement::report::{EntryReason, EntryState, Report, WOULD_PRUNE};
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, ObjectKey};
 
+use super::outstanding::Outstanding;
 use super::views::{AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, StatusView};
 use crate::deciding::core::maintained;
 use crate::deciding::run::{Picture, lacks};
@@ -54,6 +55,8 @@ pub struct Look<'a> {
     pub now_ms: u64,
     /// How many changes deciding has to have looked at ([`crate::state::Ledger::inputs`]).
     pub inputs: u64,
+    /// What is to become otherwise than it was told.
+    pub outstanding: &'a Outstanding,
 }
 
 impl Look<'_> {
@@ -171,12 +174,15 @@ impl Look<'_> {
             Some(EntryState::Degraded) => Phase::Degraded,
             Some(EntryState::Failed) => Phase::Failed,
         };
+        let message = fresh.map(|s| s.message.clone()).unwrap_or_default();
+        let outstanding = self.outstanding.get(cluster, app).filter(|_| phase == Phase::Converged);
+        let (phase, message) = outstanding.cloned().unwrap_or((phase, message));
         EntryView {
             app: app.clone(),
             cluster: cluster.clone(),
             phase,
             reason: fresh.map_or(EntryReason::None, |s| s.reason),
-            message: fresh.map(|s| s.message.clone()).unwrap_or_default(),
+            message,
             version: entry.as_ref().map(|e| e.version),
             running: said.and_then(|s| s.version),
             commit: entry.as_ref().map(|e| e.commit.clone()),

@@ -7,6 +7,7 @@ mod asking;
 mod look;
 mod members;
 mod ordering;
+mod outstanding;
 mod render;
 mod roles;
 mod service;
@@ -15,4 +16,5 @@ mod wait;
 mod why;
 
 pub use look::{Look, Selection, worked_on};
+pub use outstanding::Outstanding;
 pub use service::{OperatorService, Rooms};

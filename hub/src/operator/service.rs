@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use super::asking::Answers;
 use super::look::{Look, Selection};
 use super::ordering::joining;
+use super::outstanding::Outstanding;
 use super::roles::{allow, allow_question};
 use super::views::{AuditView, CommitView, DoneView};
 use super::wait::Wait;
@@ -121,9 +122,11 @@ impl OperatorService {
         for cluster in &picture.too_large {
             alarms.entry(cluster.clone()).or_insert(Alarm::AssignmentTooLarge);
         }
+        let outstanding = Outstanding::of(&picture);
         let state = self.rooms.ledger.state();
         let url = self.rooms.repository.url();
         with(&Look {
+            outstanding: &outstanding,
             state: &state,
             picture: &picture,
             observation: &observation,
