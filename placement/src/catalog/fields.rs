@@ -8,6 +8,11 @@ use super::suggest::{did_you_mean, nearest};
 use super::yaml::{Map, Node, Value};
 use super::{ObjectId, Percent};
 
+/// What is wanted where something is counted.
+const COUNT: &str = "a whole number from 0";
+/// What is wanted where it may be below 0 as well.
+const WHOLE: &str = "a whole number";
+
 /// Collects what is wrong with one document while its fields are read.
 pub(super) struct Reader<'a> {
     pub file: &'a Arc<str>,
@@ -109,7 +114,7 @@ impl Reader<'_> {
             _ => None,
         };
         if count.is_none() {
-            self.mismatch(field, "a whole number from 0");
+            self.mismatch(field, COUNT);
         }
         count
     }
@@ -120,7 +125,7 @@ impl Reader<'_> {
             _ => None,
         };
         if whole.is_none() {
-            self.mismatch(field, "a whole number");
+            self.mismatch(field, WHOLE);
         }
         whole
     }
@@ -300,6 +305,9 @@ impl Reader<'_> {
             Value::Text(text) if wanted == "true or false" && matches!(text.as_str(), "true" | "false") => {
                 format!("{path}: \"{text}\" is a string; remove the quotes")
             }
+            Value::Text(text) if is_quoted(text, wanted) => {
+                format!("{path}: \"{text}\" is a string; write {text} without the quotes")
+            }
             Value::Text(text) => format!("{path}: {text:?} is not {wanted}"),
             Value::Bool(_, written) | Value::Number(_, written) => {
                 format!("{path}: {written} is not {wanted}")
@@ -310,6 +318,16 @@ impl Reader<'_> {
         };
         self.error(node.position, message);
     }
+}
+
+/// Whether a text is a whole number as it would be written without quotes; `007` would be another one.
+pub(super) fn is_whole_number(text: &str) -> bool {
+    text.parse::<i64>().is_ok_and(|number| number.to_string() == text)
+}
+
+/// Whether a text would be what is wanted, had it no quotes.
+fn is_quoted(text: &str, wanted: &str) -> bool {
+    is_whole_number(text) && (wanted == WHOLE || wanted == COUNT && !text.starts_with('-'))
 }
 
 /// Only the names of a list of names.

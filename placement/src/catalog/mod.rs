@@ -19,6 +19,7 @@ mod pick;
 mod place;
 mod problems;
 mod references;
+mod replicas;
 pub mod schema;
 pub mod suggest;
 mod treat;

@@ -10,12 +10,17 @@ use super::overriding::{Override, Patch, PatchTarget};
 use super::place::{apps, clusters};
 use super::references::References;
 use super::yaml;
-use crate::overrides::{Change, Image};
+use crate::overrides::{Change, Image, template};
 use crate::select::Selector;
 
 /// The fields.
 pub(super) const FIELDS: &[&str] =
     &["apps", "clusters", "priority", "source", "parameters", "images", "patches"];
+
+/// The most characters of a tag, from the OCI's distribution specification.
+const MOST_OF_TAG: usize = 128;
+/// For a value that is not known yet, where the text around it is judged.
+const STAND_IN: &str = "x";
 
 /// Reads them.
 pub(super) fn overriding(
@@ -55,11 +60,23 @@ fn image(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Image> {
             reader.error(*at, message);
         }
     }
-    if let Some((digest, at)) = &digest
-        && !digest.split_once(':').is_some_and(|(algorithm, hex)| !algorithm.is_empty() && hex.len() >= 32)
+    if let Some((text, at)) = &new_name
+        && let Err(error) = template::sample(text, STAND_IN)
     {
-        let message =
-            format!("{}: {digest:?} is no digest; write it as sha256:… with all its digits", path("digest"));
+        reader.error(*at, format!("{}: {text:?} cannot be filled in: {error}", path("newName")));
+    }
+    if let Some((tag, at)) = &new_tag
+        && let Some(problem) = tag_problem(tag)
+    {
+        reader.error(*at, format!("{}: {tag:?} {problem}", path("newTag")));
+    }
+    if let Some((digest, at)) = &digest
+        && !is_digest(digest)
+    {
+        let message = format!(
+            "{}: {digest:?} is no digest; write it as sha256:… with all its 64 digits, 0-9 and a-f",
+            path("digest")
+        );
         reader.error(*at, message);
     }
     if name.is_none() && fields.get("name").is_none() {
@@ -76,6 +93,36 @@ fn image(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Image> {
     }
     let text = |given: Option<(String, _)>| given.map(|(text, _)| text);
     Some(Image { name: name?.0, new_name: text(new_name), new_tag: text(new_tag), digest: text(digest) })
+}
+
+/// What is wrong with a tag. It is one as the OCI's distribution specification has it, and `${…}` may stand in it: an
+/// app's manifests are filled in after its images were set.
+fn tag_problem(tag: &str) -> Option<String> {
+    let sample = match template::sample(tag, STAND_IN) {
+        Ok(sample) => sample,
+        Err(error) => return Some(format!("cannot be filled in: {error}")),
+    };
+    let begins = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let valid = sample.len() <= MOST_OF_TAG
+        && sample.starts_with(begins)
+        && sample.chars().all(|c| begins(c) || ".-".contains(c));
+    (!valid).then(|| {
+        format!(
+            "is no tag; write at most {MOST_OF_TAG} letters, digits, '_', '.' and '-', the first one no '.' or '-'"
+        )
+    })
+}
+
+/// As the OCI's image specification has it, for the algorithms that it registers.
+fn is_digest(text: &str) -> bool {
+    let hex = |digits: &str, count: usize| {
+        digits.len() == count && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match text.split_once(':') {
+        Some(("sha256", digits)) => hex(digits, 64),
+        Some(("sha512", digits)) => hex(digits, 128),
+        _ => false,
+    }
 }
 
 fn patch(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Patch> {

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::selector;
-use super::fields::{Field, Fields, Reader, each, only_names};
+use super::fields::{Field, Fields, Reader, each, is_whole_number, only_names};
 use super::objects::{AppSelection, ClusterSelection, Placement};
-use super::pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
+use super::pick::{Count, Failover, OnReturn, Pick, Preference, Preferred, Spread};
 use super::references::{Reference, References};
+use super::replicas::replicas;
 use super::yaml::Value;
 use super::{Percent, treat};
 use crate::ClusterName;
@@ -117,6 +118,12 @@ fn condition(reader: &mut Reader<'_>, field: &Field<'_>, volatile: bool) -> Opti
 fn look(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Look> {
     let text = reader.text(field)?;
     told(reader, field, text.parse())
+}
+
+/// Something of which a cluster can have the most or the least.
+fn measure(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Look> {
+    let look = look(reader, field)?;
+    told(reader, field, look.measurable())
 }
 
 /// The value, or a problem at the field.
@@ -239,6 +246,14 @@ fn slow(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str, look: Look) ->
 
 fn count(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Count> {
     let count = match &field.node.value {
+        Value::Text(text) if is_whole_number(text) => {
+            let message = format!(
+                "{}: \"{text}\" is a string; write {text} without the quotes, or {text}% for a share",
+                field.path
+            );
+            reader.error(field.node.position, message);
+            return None;
+        }
         Value::Text(_) => Count::Share(reader.percent(field)?),
         _ => Count::Clusters(reader.count(field)?),
     };
@@ -324,8 +339,8 @@ fn preference(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Preference> 
     let what = match kind {
         "selector" => Preferred::Selector(selector(reader, &value)),
         "cel" => Preferred::Cel(condition(reader, &value, true)?),
-        "most" => Preferred::Most(look(reader, &value)?),
-        "least" => Preferred::Least(look(reader, &value)?),
+        "most" => Preferred::Most(measure(reader, &value)?),
+        "least" => Preferred::Least(measure(reader, &value)?),
         _ => reader.affirmed(&value).map(|()| Preferred::Balance)?,
     };
     Some(Preference { weight: weight?, what })
@@ -343,16 +358,4 @@ fn failover(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Failover> {
         suspend_above: fields.get("suspendAbove").and_then(|f| reader.percent(&f)).unwrap_or(SUSPEND_ABOVE),
         on_return: fields.get("onReturn").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
     })
-}
-
-fn replicas(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Replicas> {
-    let fields = reader.fields(field, &["target", "total", "divide"], &[])?;
-    let choices = [("Even", Divide::Even), ("Weighted", Divide::Weighted), ("Free", Divide::Free)];
-    let target = treat::target(reader, &fields);
-    let total = fields.get("total").and_then(|f| reader.count(&f));
-    if fields.get("total").is_none() {
-        reader.missing(fields.position, &fields.path_of("total"), "say how many replicas there are in all");
-    }
-    let divide = fields.get("divide").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default();
-    Some(Replicas { target: target?, total: total?, divide })
 }

@@ -161,6 +161,21 @@ pub fn uses_of_text(text: &str, uses: &mut Uses) -> Result<(), TemplateError> {
     Ok(())
 }
 
+/// A text as it could become: each name gives its default, or `stand_in` where it has none.
+///
+/// # Errors
+/// What is no template in it.
+pub fn sample(text: &str, stand_in: &str) -> Result<String, TemplateError> {
+    let mut sample = String::new();
+    for part in parts(text)? {
+        sample.push_str(match part {
+            Part::Text(text) => text,
+            Part::Name { default, .. } => default.unwrap_or(stand_in),
+        });
+    }
+    Ok(sample)
+}
+
 /// Collects the names that a manifest uses, in values and in keys.
 ///
 /// # Errors

@@ -57,6 +57,20 @@ fn a_text_is_filled_and_one_that_is_a_name_alone_keeps_the_type() {
 }
 
 #[test]
+fn a_sample_has_defaults_and_a_stand_in_where_values_will_be() {
+    let rows = [
+        ("1.29", Ok("1.29")),
+        ("v${parameters.major}.${parameters.minor:-0}", Ok("vx.0")),
+        ("${parameters.tag:-}", Ok("")),
+        ("$${a}", Ok("${a}")),
+        ("1.${parameters.tag", Err(TemplateError::Open)),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(sample(text, "x"), expected.map(str::to_owned), "{text}");
+    }
+}
+
+#[test]
 fn keys_are_filled_too_and_stay_apart() {
     let mut value = json!({"${cluster.name}/x": {"$${n}": 1}});
     substitute(&mut value, &values()).expect("it can be filled");

@@ -187,6 +187,10 @@ pub enum LookError {
     NotOfKubernetes(String),
     #[error("facts.{0} has no fields")]
     NoFields(String),
+    #[error(
+        "{0} is text, of which no cluster has the most or the least; name a number: facts.nodes, facts.kubernetes.minor, facts.capacity.RESOURCE, facts.free.RESOURCE, or a label, facts.properties.NAME or facts.custom.NAME that holds one"
+    )]
+    NoNumber(Look),
 }
 
 impl FromStr for Look {
@@ -290,6 +294,27 @@ impl Look {
         }
     }
 
+    /// Itself, where its value can be a number. Labels, properties and custom facts are texts that may hold one.
+    ///
+    /// # Errors
+    /// When it is text on every cluster.
+    pub fn measurable(self) -> Result<Self, LookError> {
+        let is_number = match &self {
+            Self::Label(_) => true,
+            Self::Fact(FactName::Kubernetes, field) => field.as_deref() != Some("version"),
+            Self::Fact(
+                FactName::Nodes
+                | FactName::Capacity
+                | FactName::Free
+                | FactName::Properties
+                | FactName::Custom,
+                _,
+            ) => true,
+            Self::Fact(_, _) => false,
+        };
+        if is_number { Ok(self) } else { Err(LookError::NoNumber(self)) }
+    }
+
     fn value(&self, cluster: &Candidate) -> Fact<Value> {
         match self {
             Self::Label(key) => match cluster.labels.get(key) {
@@ -337,6 +362,26 @@ mod tests {
         for (text, expected) in rows {
             let error = text.parse::<Look>().expect_err(text).to_string();
             assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_text_on_every_cluster_cannot_be_measured() {
+        let rows = [
+            ("labels.rank", true),
+            ("facts.nodes", true),
+            ("facts.kubernetes.minor", true),
+            ("facts.capacity.memory", true),
+            ("facts.free.cpu", true),
+            ("facts.custom.racks", true),
+            ("facts.properties.rank", true),
+            ("facts.kubernetes.version", false),
+            ("facts.provider", false),
+            ("facts.region", false),
+        ];
+        for (text, expected) in rows {
+            let look: Look = text.parse().expect(text);
+            assert_eq!(look.measurable().is_ok(), expected, "{text}");
         }
     }
 }

@@ -23,6 +23,8 @@ pub enum Form {
     Selector,
     /// The name of an image.
     Image,
+    /// The tag of an image; `${…}` may stand in it.
+    Tag,
     /// The digest of an image.
     Digest,
     /// A duration.
@@ -54,9 +56,10 @@ impl Form {
             Self::Pointer => "JSON pointer",
             Self::Selector => "label selector",
             Self::Image => "image name",
+            Self::Tag => "image tag",
             Self::Digest => "digest",
             Self::Duration => "duration",
-            Self::Percent => "percentage",
+            Self::Percent => "percentage from 0% to 100%",
             Self::Look => "label or fact",
             Self::ServiceAccount => "service account",
             Self::TimeZone => "time zone",
@@ -74,7 +77,8 @@ impl Form {
             Self::Path => r"^[^/\\][^\\]*$",
             Self::Pointer => "^/.",
             Self::Image => "^([^@]*/|[^@/:])[^@/:]*$",
-            Self::Digest => "^[^:]+:.{32,}$",
+            Self::Tag => r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$|[$][{]",
+            Self::Digest => "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$",
             Self::Duration => "^([0-9]+(ms|s|m|h|d))+$",
             Self::Percent => "^0*([0-9]|[1-9][0-9]|100)%$",
             Self::Look => r"^(labels|facts)[.\[].",

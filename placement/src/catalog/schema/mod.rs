@@ -122,8 +122,8 @@ impl Shape {
             Self::Text(form) => form.word().to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Affirmed => "true".to_owned(),
-            Self::Whole(..) => "whole number".to_owned(),
-            Self::Count => "whole number or percentage".to_owned(),
+            Self::Whole(least, most) => whole(least, most),
+            Self::Count => "whole number from 1, or percentage from 1% to 100%".to_owned(),
             Self::Amounts => "amounts by resource".to_owned(),
             Self::Labels => "labels".to_owned(),
             Self::Strings => "mapping of strings".to_owned(),
@@ -151,6 +151,14 @@ impl Shape {
             _ => None,
         }
     }
+}
+
+/// What people call a whole number within these. That it has to fit into 32 bits is no news to them.
+fn whole(least: Option<i64>, most: Option<i64>) -> String {
+    let from = least.map(|least| format!(" from {least}")).unwrap_or_default();
+    let to = most.filter(|most| *most < i64::from(u32::MAX));
+    let to = to.map(|most| format!(" to {most}")).unwrap_or_default();
+    format!("whole number{from}{to}")
 }
 
 /// The whole document of a kind, as a field without a place.

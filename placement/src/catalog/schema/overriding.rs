@@ -55,7 +55,7 @@ const IMAGE: Fields = Fields {
         Rule::new("name", Shape::Text(Form::Image), "The image as the manifest names it, without its tag.")
             .required(),
         Rule::new("newName", Shape::Text(Form::Image), "What it is called instead."),
-        Rule::new("newTag", Shape::Text(Form::Any), "The tag that it has instead."),
+        Rule::new("newTag", Shape::Text(Form::Tag), "The tag that it has instead."),
         Rule::new("digest", Shape::Text(Form::Digest), "The digest that it has instead of a tag."),
     ],
     needs: Needs::Some(&["newName", "newTag", "digest"]),

@@ -132,9 +132,9 @@ const PREFERENCE: Fields = Fields {
         Rule::new(
             "most",
             Shape::Text(Form::Look),
-            "Clusters with more of it than others, e.g. facts.free.cpu.",
+            "Clusters with more of it than others, a number, e.g. facts.free.cpu.",
         ),
-        Rule::new("least", Shape::Text(Form::Look), "Clusters with less of it than others."),
+        Rule::new("least", Shape::Text(Form::Look), "Clusters with less of it than others, a number."),
         Rule::new("balance", Shape::Affirmed, "Clusters that fewer placements picked than others."),
     ],
     needs: Needs::One(&["selector", "cel", "most", "least", "balance"]),
@@ -163,7 +163,12 @@ const FAILOVER: Fields = Fields { rules: &[
 
 const REPLICAS: Fields = Fields {
     rules: &[
-        Rule::new("target", Shape::Object(&TARGET), "Whose replicas.").required(),
+        Rule::new(
+            "target",
+            Shape::Object(&TARGET),
+            "Whose replicas: of Deployments, StatefulSets, ReplicaSets, or of a custom kind with spec.replicas.",
+        )
+        .required(),
         Rule::new("total", NUMBER, "How many in all.").required(),
         Rule::new(
             "divide",

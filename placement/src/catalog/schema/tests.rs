@@ -47,6 +47,7 @@ fn text(form: Form) -> &'static str {
         Form::Pointer => "/spec/replicas",
         Form::Selector => "tier in (web, api), !canary",
         Form::Image => "registry.example:5000/shop/web",
+        Form::Tag => "1.29-alpine_x",
         Form::Digest => "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
         Form::Duration => "1h30m",
         Form::Percent => "50%",
@@ -346,12 +347,21 @@ fn the_json_schema_is_closed_and_described() {
 #[test]
 fn a_field_is_found_by_its_path_and_a_slip_is_told() {
     // (asked, the path and shape that are found, or the error)
-    let rows: [(&str, Result<&str, &str>); 12] = [
+    let rows: [(&str, Result<&str, &str>); 18] = [
         ("App", Ok(" object")),
         ("app.spec.source.path", Ok("spec.source.path path")),
         ("Placement.spec.tolerations[0].effect", Ok("spec.tolerations.effect word")),
         ("Cluster.spec.taints.key", Ok("spec.taints.key label key")),
         ("App.metadata.labels", Ok("metadata.labels labels")),
+        ("Override.spec.priority", Ok("spec.priority whole number")),
+        (
+            "Placement.spec.pick.count",
+            Ok("spec.pick.count whole number from 1, or percentage from 1% to 100%"),
+        ),
+        ("Placement.spec.pick.min", Ok("spec.pick.min whole number from 0")),
+        ("Placement.spec.pick.spread.maxSkew", Ok("spec.pick.spread.maxSkew whole number from 1")),
+        ("Placement.spec.pick.prefer.weight", Ok("spec.pick.prefer.weight whole number from 1 to 100")),
+        ("Fleet.spec.guard.app.max", Ok("spec.guard.app.max percentage from 0% to 100%")),
         (
             "Ap",
             Err(

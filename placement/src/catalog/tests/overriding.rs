@@ -23,7 +23,7 @@ const WHERE: &str = "  apps: {names: [web]}\n  clusters: {selector: {}}\n";
 #[test]
 fn an_override_says_all_that_the_design_has() {
     let text = text(
-        "  apps: {names: [web], selector: {matchLabels: {tier: web}}}\n  clusters: {selector: {matchLabels: {env: prod}}, sets: [prod]}\n  priority: -3\n  source: {path: ./prod}\n  parameters: {replicas: 6, gone: null}\n  images: [{name: a/b, newName: c, newTag: \"1\", digest: \"sha256:0123456789abcdef0123456789abcdef\"}]\n  patches:\n  - target: {group: apps, version: v1, kind: Deployment, namespace: shop, name: web, labelSelector: \"tier=web\"}\n    patch: [{op: remove, path: /spec/replicas}]\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: web}\n      spec: {replicas: 3}\n",
+        "  apps: {names: [web], selector: {matchLabels: {tier: web}}}\n  clusters: {selector: {matchLabels: {env: prod}}, sets: [prod]}\n  priority: -3\n  source: {path: ./prod}\n  parameters: {replicas: 6, gone: null}\n  images: [{name: a/b, newName: c, newTag: \"1\", digest: \"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"}]\n  patches:\n  - target: {group: apps, version: v1, kind: Deployment, namespace: shop, name: web, labelSelector: \"tier=web\"}\n    patch: [{op: remove, path: /spec/replicas}]\n  - patch: |\n      apiVersion: apps/v1\n      kind: Deployment\n      metadata: {name: web}\n      spec: {replicas: 3}\n",
     );
     let parsed = parse_file("dir/a.yaml", text.as_bytes());
     assert_eq!(shown(&parsed.problems), Vec::<String>::new());
@@ -105,7 +105,35 @@ fn what_is_wrong_with_an_override_is_told_with_its_place() {
         ),
         (
             "  images: [{name: nginx, digest: latest}]\n",
-            "a.yaml:7:34: error: Override/o: spec.images[0].digest: \"latest\" is no digest; write it as sha256:… with all its digits",
+            "a.yaml:7:34: error: Override/o: spec.images[0].digest: \"latest\" is no digest; write it as sha256:… with all its 64 digits, 0-9 and a-f",
+        ),
+        (
+            "  images: [{name: nginx, digest: 'sha256:0123456789abcdef0123456789abcdef'}]\n",
+            "a.yaml:7:34: error: Override/o: spec.images[0].digest: \"sha256:0123456789abcdef0123456789abcdef\" is no digest; write it as sha256:… with all its 64 digits, 0-9 and a-f",
+        ),
+        (
+            "  images: [{name: nginx, newTag: '1.29:x y'}]\n",
+            "a.yaml:7:34: error: Override/o: spec.images[0].newTag: \"1.29:x y\" is no tag; write at most 128 letters, digits, '_', '.' and '-', the first one no '.' or '-'",
+        ),
+        (
+            "  images: [{name: nginx, newTag: '-1'}]\n",
+            "a.yaml:7:34: error: Override/o: spec.images[0].newTag: \"-1\" is no tag; write at most 128 letters, digits, '_', '.' and '-', the first one no '.' or '-'",
+        ),
+        (
+            "  images: [{name: nginx, newTag: '${parameters.tag:-1 2}'}]\n",
+            "a.yaml:7:34: error: Override/o: spec.images[0].newTag: \"${parameters.tag:-1 2}\" is no tag; write at most 128 letters, digits, '_', '.' and '-', the first one no '.' or '-'",
+        ),
+        (
+            "  images: [{name: nginx, newTag: 'v${parameters.tag'}]\n",
+            "a.yaml:7:34: error: Override/o: spec.images[0].newTag: \"v${parameters.tag\" cannot be filled in: `${` is not closed by `}`; for a literal ${ write $${",
+        ),
+        (
+            "  images: [{name: nginx, newName: '${parameters.registry/nginx'}]\n",
+            "a.yaml:7:35: error: Override/o: spec.images[0].newName: \"${parameters.registry/nginx\" cannot be filled in: `${` is not closed by `}`; for a literal ${ write $${",
+        ),
+        (
+            "  priority: \"3\"\n  parameters: {a: 1}\n",
+            "a.yaml:7:13: error: Override/o: spec.priority: \"3\" is a string; write 3 without the quotes",
         ),
         (
             "  priority: high\n  parameters: {a: 1}\n",
@@ -134,6 +162,12 @@ fn what_is_wrong_with_an_override_is_told_with_its_place() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    check(
+        &format!(
+            "{WHERE}  images: [{{name: nginx, newTag: 'v${{parameters.major}}.${{parameters.minor:-0}}-${{cluster.name}}'}}]\n"
+        ),
+        &[],
+    );
     check(
         "  apps: {names: [wbe]}\n  clusters: {}\n  parameters: {a: 1}\n",
         &[

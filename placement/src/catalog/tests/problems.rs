@@ -419,6 +419,11 @@ fn what_a_placement_says_that_cannot_be_meant() {
             "spec.pick.count: 0% chooses nothing; write at least 1, or remove the placement",
         ),
         ("pick: {count: 101%}", "spec.pick.count: \"101%\" is not a whole percentage from 0% to 100%"),
+        (
+            "pick: {count: \"3\"}",
+            "spec.pick.count: \"3\" is a string; write 3 without the quotes, or 3% for a share",
+        ),
+        ("pick: {min: \"1\"}", "spec.pick.min: \"1\" is a string; write 1 without the quotes"),
         ("pick: {count: 2, min: 3}", "spec.pick.min: 3 is above count, 2; lower it, or raise count"),
         (
             "pick: {per: region}",
@@ -462,6 +467,10 @@ fn what_a_placement_says_that_cannot_be_meant() {
             "spec.pick.prefer[0].most: facts.kubernetes has no single value; name one of it, e.g. facts.kubernetes.minor",
         ),
         (
+            "pick: {prefer: [{weight: 1, least: facts.provider}]}",
+            "spec.pick.prefer[0].least: facts.provider is text, of which no cluster has the most or the least; name a number: facts.nodes, ",
+        ),
+        (
             "pick: {failover: {unreachable: 5s}}",
             "spec.pick.failover.unreachable: 5s is not between 30s and 7d",
         ),
@@ -488,6 +497,10 @@ fn what_a_placement_says_that_cannot_be_meant() {
         (
             "replicas: {total: 3}",
             "spec.replicas.target is missing; say of which objects: target: {kind: Deployment}",
+        ),
+        (
+            "replicas: {target: {kind: ConfigMap}, total: 3}",
+            "a.yaml:7:29: error: Placement/p: spec.replicas.target.kind: a ConfigMap has no spec.replicas; name a Deployment, StatefulSet, ReplicaSet, or a custom kind that has it (with its group)",
         ),
         ("clusters: {where: facts.free.cpu > 1.0}", "spec.clusters.where: facts.free changes all the time"),
         (
