@@ -124,7 +124,7 @@ impl Declared {
 
     /// The variants of these clusters; and every override by itself that none of them has: it has to fit as well.
     fn variants(&self, catalog: &Catalog) -> Asked {
-        let mut asked = overrides::needed(catalog, &self.fleet, &self.wanted);
+        let mut asked = overrides::needed(catalog, &self.fleet, &self.wanted, &overrides::judged);
         for (app, variants) in &mut asked {
             for named in overrides::of_app(catalog, app) {
                 let alone = overrides::variant(&[named]);
@@ -144,7 +144,8 @@ impl Declared {
             let bundle = rendered.bundles.iter().find(|bundle| bundle.digest == *digest);
             bundle.map(|bundle| bundle.objects.clone())
         };
-        let (shapes, lacking) = overrides::shapes(catalog, &self.fleet, &self.wanted, &rendered.forms);
+        let (shapes, lacking) =
+            overrides::shapes(catalog, &self.fleet, &self.wanted, &rendered.forms, &overrides::judged);
         let problem = |clash: Clash| {
             let object = &catalog.app(clash.other.name())?.0.object;
             Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use nave_placement::assign::{self, Cause, Codec, Inputs, ShareOut};
 use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
 use nave_placement::decide::{self, Decision, Engine, Memory, Moment, Settling, Wanted, Work};
-use nave_placement::fleet::{Fleet, Maintenance, Resources};
+use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
-use nave_placement::overrides::{self, Forms, Lacking, Shapes, Variant};
+use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
 use nave_placement::{AppKey, ClusterName};
 
@@ -151,7 +151,11 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let moment = Moment { now_ms, hub_since_ms: hearing.since_ms, healthy: &healthy };
     let remembered = decisions::remembered(state, catalog);
     let engine = kept.engine(catalog, &fleet, &remembered);
-    let Settling { taken, due_ms, open, .. } = engine.settle(moment);
+    let Settling { taken, due_ms, open } = engine.settle(moment);
+    // What overrides select is in the index already.
+    let judge = |(effective, _): &Named<'_>, cluster: &ClusterName, _: &Candidate| {
+        engine.selects(&effective.object.id.name, cluster)
+    };
     let (decisions, refused) = decisions::checked(catalog, &fleet, &remembered, engine.decisions(), moment);
     let wanted = decide::wanted(&decisions);
     let members = members(state);
@@ -160,7 +164,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         true => Cause::Labels,
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
-    let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms);
+    let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
     let shares = shares(state, &decisions, &shapes, codec);
     let inputs =
         Inputs { wanted: &wanted, apps: &shapes, shares: &shares, members: &members, cause: &cause, codec };
@@ -188,7 +192,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
-    let missing = missing(revision, &fleet, &wanted);
+    let missing = missing(revision, overrides::needed(catalog, &fleet, &wanted, &judge));
     Decided {
         fleet,
         decisions,
@@ -230,8 +234,11 @@ fn shares(state: &State, decisions: &[Decision], shapes: &Shapes, codec: &dyn Co
     shares
 }
 
-fn missing(revision: &Revision, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<AppKey, BTreeSet<Variant>> {
-    let mut needed = overrides::needed(&revision.catalog, fleet, wanted);
+/// What of the variants that are needed is not rendered.
+fn missing(
+    revision: &Revision,
+    mut needed: BTreeMap<AppKey, BTreeSet<Variant>>,
+) -> BTreeMap<AppKey, BTreeSet<Variant>> {
     for (app, variants) in &mut needed {
         let there = revision.forms.get(app);
         variants.retain(|variant| there.is_none_or(|forms| !forms.contains_key(variant)));

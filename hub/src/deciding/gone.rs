@@ -110,7 +110,9 @@ fn variants(catalog: &Catalog, fleet: &Fleet, source: &Source) -> Vec<Variant> {
         Of::Cluster(cluster) => cluster,
     };
     let of_app = overrides::of_app(catalog, &source.app);
-    let here = fleet.get(cluster).and_then(|candidate| overrides::applying(&of_app, cluster, candidate).ok());
+    let here = fleet
+        .get(cluster)
+        .and_then(|candidate| overrides::applying(&of_app, cluster, candidate, &overrides::judged).ok());
     let mut variants: Vec<Variant> = here.iter().map(|applying| overrides::variant(applying)).collect();
     variants.push(Variant::default());
     variants.extend(of_app.iter().map(|named| overrides::variant(&[*named])));

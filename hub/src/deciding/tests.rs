@@ -313,7 +313,8 @@ async fn a_step_looks_only_at_what_changed_since_the_one_before() {
         let placement = format!("kind: Placement\nmetadata: {{name: region-{n}}}\nspec: {spec}\n");
         [app, placement].map(|object| format!("---\napiVersion: nave.dev/v1alpha1\n{object}")).concat()
     };
-    world.files.insert("apps.yaml".into(), (0..50).map(region).collect());
+    let over = "---\napiVersion: nave.dev/v1alpha1\nkind: Override\nmetadata: {name: gold}\nspec: {apps: {selector: {}}, clusters: {where: \"labels.team == 'a'\"}, patches: [{target: {kind: ConfigMap}, patch: {data: {team: some}}}]}\n";
+    world.files.insert("apps.yaml".into(), (0..50).map(region).collect::<String>() + over);
     world.files.insert("web/web.yaml".into(), config_map("web"));
     for number in 0..100 {
         world.member(&format!("c{number}"), &[("region", &format!("r{}", number % 50))]);
@@ -328,13 +329,24 @@ async fn a_step_looks_only_at_what_changed_since_the_one_before() {
         let before = world.kept.work();
         world.decide().await;
         let after = world.kept.work();
-        (after.rules - before.rules, after.pairs - before.pairs)
+        (after.rules - before.rules, after.pairs - before.pairs, after.evaluations - before.evaluations)
     };
-    assert_eq!(work(&mut world).await, (0, 0), "nothing changed");
-    world.member("c7", &[("region", "r8"), ("team", "a")]);
-    assert_eq!(work(&mut world).await, (0, 2), "the rule that it left, and the one that it came to");
+    let bundle = |world: &World, cluster: &str, app: &str| {
+        let told = world.state.told(&cluster.parse().expect("a name"));
+        let entry = told.assignment.entries.get(&app.parse::<AppKey>().expect("a name"));
+        entry.map(|entry| nave_proto::decode_entry(&entry.bytes).expect("ours").bundle)
+    };
+    assert_eq!(work(&mut world).await, (0, 0, 0), "nothing changed");
+    world.member("c7", &[("region", "r8")]);
+    assert_eq!(work(&mut world).await, (0, 2, 0), "the rule that it left, and the one that it came to");
     assert_eq!(apps(&world), ["app-8"]);
+    world.member("c7", &[("region", "r8"), ("team", "a")]);
+    assert_eq!(work(&mut world).await, (0, 0, 1), "the override's expression, once for all apps");
+    assert_ne!(bundle(&world, "c7", "app-8"), bundle(&world, "c8", "app-8"), "{:?}", world.problems);
     world.member("c100", &[("region", "r9")]);
-    let (rules, pairs) = work(&mut world).await;
-    assert_eq!((rules, pairs), (0, 50), "whoever is new is looked at by every rule, and nobody else is");
+    assert_eq!(
+        work(&mut world).await,
+        (0, 50, 1),
+        "who is new is looked at by every rule, and nobody else is"
+    );
 }

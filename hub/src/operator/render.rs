@@ -225,7 +225,7 @@ fn find<'a>(
     let variants = revision.forms.get(app);
     let (applying, variant) = match candidate {
         Some((cluster, candidate)) => {
-            let applying = overrides::applying(&of_app, cluster, candidate);
+            let applying = overrides::applying(&of_app, cluster, candidate, &overrides::judged);
             let applying = applying.map_err(|lack| Status::failed_precondition(lack.to_string()))?;
             let variant = overrides::variant(&applying);
             (applying, variant)

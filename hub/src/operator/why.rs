@@ -156,7 +156,8 @@ impl Look<'_> {
             return lacks;
         }
         let of_app = overrides::of_app(&revision.catalog, app);
-        let applying = overrides::applying(&of_app, cluster, &self.judged(cluster)).unwrap_or_default();
+        let applying = overrides::applying(&of_app, cluster, &self.judged(cluster), &overrides::judged)
+            .unwrap_or_default();
         let names: Vec<&str> = applying.iter().map(|(effective, _)| &*effective.object.id.name).collect();
         let with = match names.as_slice() {
             [] => String::new(),

@@ -232,6 +232,15 @@ impl Catalog {
         })
     }
 
+    /// All overrides in order of name.
+    pub fn overrides(&self) -> impl Iterator<Item = (&Effective, &Override)> {
+        let first = ObjectId { kind: Kind::Override, name: "".into() };
+        self.objects.range(first..).map_while(|(_, e)| match &e.object.spec {
+            Spec::Override(spec) => Some((e, spec)),
+            _ => None,
+        })
+    }
+
     /// All placements in order of name.
     pub fn placements(&self) -> impl Iterator<Item = (&Effective, &Placement)> {
         self.objects.values().filter_map(|e| match &e.object.spec {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::bits::Bits;
 use super::index::{Flips, Index, Posting};
 use super::pick::{Entry, Member, Situation, choose};
-use super::rule::{Away, Guard, Rule};
-use super::{Decision, Memory, Moment, Settled, apps, shares};
+use super::rule::{Away, Guard, Matcher, Rule};
+use super::{Decision, Memory, Moment, Outcome, Settled, apps, shares};
 use crate::catalog::{Catalog, Placement};
 use crate::fleet::{Candidate, Fleet, Resources};
 use crate::select::Reads;
@@ -56,6 +56,8 @@ pub struct Engine {
     index: Index,
     rules: Vec<Option<Rule>>,
     by_name: BTreeMap<Arc<str>, usize>,
+    /// What else selects clusters, by name: overrides.
+    selections: BTreeMap<Arc<str>, Matcher>,
     /// By statement, the rules that make it.
     makers: Vec<Vec<Maker>>,
     /// By what is looked at, the rules that pick by it.
@@ -92,6 +94,10 @@ impl Engine {
     /// An engine for a catalog: everything is still to be settled.
     pub fn of(catalog: &Catalog, fleet: &Fleet, previous: &Memory) -> Self {
         let mut engine = Self::new(fleet);
+        for (effective, spec) in catalog.overrides() {
+            let selection = Matcher::new(&spec.clusters, &mut engine.index);
+            engine.selections.insert(effective.object.id.name.clone(), selection);
+        }
         for (object, placement) in catalog.placements() {
             let name = &object.object.id.name;
             let settled = previous.get(name).cloned().unwrap_or_default();
@@ -367,6 +373,16 @@ impl Engine {
         let changed = settled != *rule.settled;
         (rule.chosen, *rule.settled) = (ids, settled);
         changed
+    }
+
+    /// What the terms of an override say of a cluster. It costs no evaluation: the index has the answer.
+    pub fn selects(&self, name: &str, cluster: &ClusterName) -> Outcome {
+        let matches = self.selections.get(name).zip(self.index.id(cluster));
+        match matches.map_or(Some(false), |(selection, id)| selection.one(&self.index, id)) {
+            Some(true) => Outcome::Holds,
+            Some(false) => Outcome::Breaks,
+            None => Outcome::Unknown,
+        }
     }
 
     /// The placements that the last settling changed.

@@ -152,7 +152,7 @@ fn looks(pick: &Pick) -> Vec<Reads> {
 }
 
 impl Matcher {
-    fn new(selection: &ClusterSelection, index: &mut Index) -> Self {
+    pub fn new(selection: &ClusterSelection, index: &mut Index) -> Self {
         let mut posting = |statement| index.posting(statement);
         let (mut any, mut none): (Vec<Vec<Posting>>, Vec<Posting>) = Default::default();
         if let Some(names) = &selection.names {

@@ -29,4 +29,4 @@ pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance};
 pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes};
 pub use strategic::Merged;
 pub use values::{Lack, Scope, values};
-pub use variants::{Named, Variant, applies, applying, needed, of_app, of_variant, variant};
+pub use variants::{Judge, Named, Variant, applies, applying, judged, needed, of_app, of_variant, variant};

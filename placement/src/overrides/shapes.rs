@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::template::{Uses, Values};
-use super::variants::{Named, applying, of_app, runners, variant};
+use super::variants::{Judge, Named, applying, of_app, runners, variant};
 use super::{Lack, Parameters, Scope, Variant, merge, merged, values};
 use crate::assign::{AppForm, Entry, Options};
 use crate::catalog::{App, Catalog, CommitId, Effective, Kind, ObjectId, Spec};
@@ -102,6 +102,7 @@ pub fn shapes(
     fleet: &Fleet,
     wanted: &Wanted,
     forms: &Forms,
+    judge: &Judge<'_>,
 ) -> (Shapes, BTreeSet<Lacking>) {
     let mut shapes = Shapes { former: former(catalog), ..Shapes::default() };
     let mut lacking = BTreeSet::new();
@@ -125,7 +126,7 @@ pub fn shapes(
         for cluster in clusters.get(app).into_iter().flatten().copied() {
             let Some(candidate) = fleet.get(cluster) else { continue };
             let lacks = |lack: Lack| Lacking { app: app.clone(), lack, cluster: cluster.clone() };
-            let applying = match applying(&overrides, cluster, candidate) {
+            let applying = match applying(&overrides, cluster, candidate, judge) {
                 Ok(applying) => applying,
                 Err(lack) => {
                     lacking.insert(lacks(lack));

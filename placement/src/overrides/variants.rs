@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Lack;
-use crate::catalog::{Catalog, Effective, Kind, ObjectId, Override, Spec};
+use crate::catalog::{Catalog, Effective, Override};
 use crate::decide::{Outcome, Reason, Wanted, outcome, terms};
 use crate::fleet::{Candidate, Fleet};
 use crate::{AppKey, ClusterName};
@@ -51,15 +51,8 @@ pub fn of_app<'a>(catalog: &'a Catalog, app: &AppKey) -> Vec<Named<'a>> {
     let Some((object, _)) = catalog.app(app.name()).filter(|_| app.catalog == catalog.name) else {
         return Vec::new();
     };
-    let first = ObjectId { kind: Kind::Override, name: "".into() };
-    let overrides = catalog.objects.range(first..).take_while(|(id, _)| id.kind == Kind::Override);
-    let mut named: Vec<Named<'_>> = overrides
-        .map(|(_, effective)| effective)
-        .filter_map(|effective| match &effective.object.spec {
-            Spec::Override(spec) if spec.apps.selects(&object.object) => Some((effective, spec)),
-            _ => None,
-        })
-        .collect();
+    let selects = |(_, spec): &Named<'_>| spec.apps.selects(&object.object);
+    let mut named: Vec<Named<'_>> = catalog.overrides().filter(selects).collect();
     named.sort_by_key(|(effective, spec)| (spec.priority, effective.object.id.name.clone()));
     named
 }
@@ -79,6 +72,15 @@ pub fn applies(spec: &Override, cluster: &ClusterName, candidate: &Candidate) ->
     worst.unwrap_or((Outcome::Holds, Reason::Matches))
 }
 
+/// What the terms of an override say of a cluster. Who has the answers already gives these, and the other is the definition:
+/// [`judged`].
+pub type Judge<'j> = dyn Fn(&Named<'_>, &ClusterName, &Candidate) -> Outcome + 'j;
+
+/// Looks at the terms.
+pub fn judged((_, spec): &Named<'_>, cluster: &ClusterName, candidate: &Candidate) -> Outcome {
+    outcome(&spec.clusters, cluster, candidate)
+}
+
 /// Those of an app's overrides that apply to a cluster.
 ///
 /// # Errors
@@ -87,11 +89,13 @@ pub fn applying<'a>(
     of_app: &[Named<'a>],
     cluster: &ClusterName,
     candidate: &Candidate,
+    judge: &Judge<'_>,
 ) -> Result<Vec<Named<'a>>, Lack> {
     let mut applying = Vec::new();
-    for (effective, spec) in of_app {
-        match outcome(&spec.clusters, cluster, candidate) {
-            Outcome::Holds => applying.push((*effective, *spec)),
+    for named in of_app {
+        let (effective, spec) = *named;
+        match judge(named, cluster, candidate) {
+            Outcome::Holds => applying.push(*named),
             Outcome::Unknown => {
                 let name = effective.object.id.name.to_string();
                 let (_, reason) = applies(spec, cluster, candidate);
@@ -132,7 +136,12 @@ pub(super) fn runners<'a>(
 }
 
 /// The variants of every app of a catalog that some cluster shall run; of an app that none shall run, the one without overrides.
-pub fn needed(catalog: &Catalog, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<AppKey, BTreeSet<Variant>> {
+pub fn needed(
+    catalog: &Catalog,
+    fleet: &Fleet,
+    wanted: &Wanted,
+    judge: &Judge<'_>,
+) -> BTreeMap<AppKey, BTreeSet<Variant>> {
     let mut needed: BTreeMap<AppKey, BTreeSet<Variant>> = BTreeMap::new();
     let mut overridden: BTreeMap<AppKey, Vec<Named<'_>>> = BTreeMap::new();
     for (effective, _) in catalog.apps() {
@@ -148,7 +157,8 @@ pub fn needed(catalog: &Catalog, fleet: &Fleet, wanted: &Wanted) -> BTreeMap<App
     for (app, overrides) in &overridden {
         let here = clusters.get(app).into_iter().flatten();
         let here = here.filter_map(|cluster| Some((*cluster, fleet.get(*cluster)?)));
-        let applying = here.filter_map(|(cluster, candidate)| applying(overrides, cluster, candidate).ok());
+        let applying =
+            here.filter_map(|(cluster, candidate)| applying(overrides, cluster, candidate, judge).ok());
         let mut variants: BTreeSet<Variant> = applying.map(|applying| variant(&applying)).collect();
         if variants.is_empty() {
             variants.insert(Variant::default());

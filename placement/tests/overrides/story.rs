@@ -123,7 +123,8 @@ impl World {
     pub fn decide(&mut self) {
         let fleet = self.fleet();
         self.wanted = wanted(&decide(self.catalog(), &fleet, &Memory::new(), Moment::at(0)));
-        let (shapes, lacking) = overrides::shapes(self.catalog(), &fleet, &self.wanted, &self.forms);
+        let (shapes, lacking) =
+            overrides::shapes(self.catalog(), &fleet, &self.wanted, &self.forms, &overrides::judged);
         self.shapes = shapes;
         self.problems.retain(|problem| !problem.starts_with("on "));
         self.problems.extend(lacking.iter().map(|l| format!("on {}: {}: {}", l.cluster, l.app, l.lack)));
@@ -132,7 +133,9 @@ impl World {
     /// Every variant that is asked for; what cannot be rendered keeps its form.
     fn render(&mut self) {
         let mut forms = Forms::new();
-        for (app, variants) in overrides::needed(self.catalog(), &self.fleet(), &self.wanted) {
+        for (app, variants) in
+            overrides::needed(self.catalog(), &self.fleet(), &self.wanted, &overrides::judged)
+        {
             for variant in variants {
                 let before = self.forms.get(&app).and_then(|forms| forms.get(&variant)).cloned();
                 let form = match self.variant(&app, &variant, before.as_ref()) {
