@@ -1,23 +1,26 @@
 //! `hub decide`: what a catalog's placements choose for a given fleet, and why.
 //!
 //! In: a directory, a stream of `Cluster` documents whose `status` says what spokes would report, an earlier decision. Out:
-//! for each placement those that it chose, best first, and why the others were not. Never: asks the hub.
+//! for each placement those that it chose, best first, why the others were not, and who joins and leaves since the earlier
+//! decision. Never: asks the hub.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use nave_placement::CatalogName;
-use nave_placement::catalog::{Catalog, CommitId, LastGood, Problem};
-use nave_placement::decide::{Memory, Reason};
+use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
+use nave_placement::decide::{DecisionReport, Memory, Reason};
 use nave_placement::offline::{self, Decided};
+use nave_placement::{CatalogName, ClusterName};
+use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::directory::Directory;
 use super::output::{Document, Format, Style, View};
-use super::table::Colour;
+use super::status::count;
+use super::table::{Cell, Colour};
 use crate::deciding::revision::{Loader, Place};
 
 /// Its arguments.
@@ -54,12 +57,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
             bail!("{} is no fleet", arguments.fleet.display());
         }
     };
-    let previous = match &arguments.previous {
-        Some(file) => previous(file)?,
-        None => Memory::new(),
-    };
-    let decided = offline::decide(&catalog, &given, &previous);
-    Document::of(&decided)?.print::<Decided>(arguments.format.output)?;
+    let previous = arguments.previous.as_deref().map(previous).transpose()?;
+    let told = Told::of(&catalog, &given, previous.as_ref());
+    Document::of(&told)?.print::<Told>(arguments.format.output)?;
     // What could not be read has decided nothing.
     Ok(if errors.is_empty() { Outcome::Done } else { Outcome::Failed })
 }
@@ -89,126 +89,212 @@ fn told(reasons: &[Reason]) -> String {
     reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-impl View for Decided {
+/// What is printed: a [`Decided`] that `--previous` reads back, and what the catalog and the earlier decision add to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    /// By name.
+    placements: Vec<Placed>,
+    /// Placements of the catalog that could not be read: they decide nothing here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<String>,
+    /// Placements that decided something before, and are in the catalog no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gone: Vec<Gone>,
+    /// How many errors the catalog has; each was told on stderr.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    errors: usize,
+}
+
+/// A placement's decision, and what it moves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Placed {
+    #[serde(flatten)]
+    report: DecisionReport,
+    /// Clusters that it chose and did not choose before, best first; absent where nothing is known of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    joins: Option<Vec<ClusterName>>,
+    /// Clusters that it chose before and does not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    leaves: Option<Vec<ClusterName>>,
+}
+
+/// A placement that is gone, and who leaves with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Gone {
+    placement: String,
+    leaves: Vec<ClusterName>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+impl Told {
+    fn of(catalog: &Catalog, given: &offline::Given, previous: Option<&Memory>) -> Self {
+        let decided = offline::decide(catalog, given, previous.unwrap_or(&Memory::new()));
+        let errors = catalog.problems.iter().filter(|problem| problem.is_error());
+        let named = errors.clone().filter_map(|problem| problem.object.as_ref());
+        let refused: BTreeSet<String> = named
+            .filter(|id| id.kind == Kind::Placement && !catalog.objects.contains_key(*id))
+            .map(|id| id.name.to_string())
+            .collect();
+        let there: BTreeSet<&str> = decided.placements.iter().map(|report| &*report.placement).collect();
+        let before = previous.into_iter().flatten();
+        let gone = before
+            .filter(|(name, settled)| {
+                !there.contains(&***name) && !refused.contains(&***name) && !settled.chosen.is_empty()
+            })
+            .map(|(name, settled)| Gone {
+                placement: name.to_string(),
+                leaves: settled.chosen.keys().cloned().collect(),
+            })
+            .collect();
+        Self {
+            gone,
+            errors: errors.count(),
+            placements: decided.placements.into_iter().map(|report| Placed::of(report, previous)).collect(),
+            refused: refused.into_iter().collect(),
+        }
+    }
+
+    /// How many placements change, and how many clusters they take and leave; nothing where nothing is known of before.
+    fn summary(&self) -> Option<String> {
+        let gone = self.gone.iter().map(|gone| (0, gone.leaves.len()));
+        let all: Vec<(usize, usize)> = self.placements.iter().filter_map(Placed::moved).chain(gone).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let moved: Vec<(usize, usize)> = all.into_iter().filter(|moved| *moved != (0, 0)).collect();
+        if moved.is_empty() {
+            return Some("no placement changes\n".to_owned());
+        }
+        let joins: usize = moved.iter().map(|(joins, _)| joins).sum();
+        let leaves: usize = moved.iter().map(|(_, leaves)| leaves).sum();
+        let joined =
+            format!("{} {}", count(joins, "cluster", "clusters"), if joins == 1 { "joins" } else { "join" });
+        let left = if leaves == 1 { "leaves" } else { "leave" };
+        let what = match (joins, leaves) {
+            (_, 0) => joined,
+            (0, _) => format!("{} {left}", count(leaves, "cluster", "clusters")),
+            _ => format!("{joined}, {leaves} {left}"),
+        };
+        let placements = count(moved.len(), "placement changes", "placements change");
+        Some(format!("{placements}: {what}\n"))
+    }
+}
+
+impl Placed {
+    fn of(report: DecisionReport, previous: Option<&Memory>) -> Self {
+        let Some(previous) = previous else { return Self { report, joins: None, leaves: None } };
+        let before = previous.get(&report.placement);
+        let before: BTreeSet<&ClusterName> =
+            before.map(|settled| settled.chosen.keys().collect()).unwrap_or_default();
+        let now: BTreeSet<&ClusterName> = report.chosen.iter().map(|chosen| &chosen.cluster).collect();
+        let chosen = report.chosen.iter().map(|chosen| &chosen.cluster);
+        let joins = chosen.filter(|cluster| !before.contains(*cluster)).cloned().collect();
+        let leaves = before.difference(&now).map(|cluster| (*cluster).clone()).collect();
+        Self { joins: Some(joins), leaves: Some(leaves), report }
+    }
+
+    /// How many join and leave.
+    fn moved(&self) -> Option<(usize, usize)> {
+        Some((self.joins.as_ref()?.len(), self.leaves.as_ref()?.len()))
+    }
+
     fn text(&self, style: Style) -> String {
-        if self.placements.is_empty() {
-            return "The catalog has no placement.\n".to_owned();
-        }
+        let report = &self.report;
         let mut text = String::new();
-        for report in &self.placements {
-            let apps = report.apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let all = report.chosen.len() + report.rejected.len();
-            let apps = if apps.is_empty() { "no app".to_owned() } else { apps };
-            let _ = writeln!(
-                text,
-                "placement {}: {apps} on {} of {all} clusters",
-                report.placement,
-                report.chosen.len()
-            );
-            for chosen in &report.chosen {
-                let mark = super::table::Cell::from("✓").paint(style.colour(Colour::Green));
-                let score =
-                    if chosen.parts.is_empty() { String::new() } else { format!(", score {}", chosen.score) };
-                let replicas = chosen.replicas.map(|n| format!(", {n} replicas")).unwrap_or_default();
-                let reasons = told(&chosen.reasons);
-                let _ = writeln!(text, "  {mark} {}{score}{replicas}: {reasons}", chosen.cluster);
-            }
-            // Those with the same reasons together: a large fleet has few.
-            let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-            for rejected in &report.rejected {
-                alike.entry(told(&rejected.reasons)).or_default().push(rejected.cluster.as_str());
-            }
-            for (reasons, clusters) in alike {
-                let mark = super::table::Cell::from("✗").paint(style.colour(Colour::Red));
-                let _ = writeln!(text, "  {mark} {}: {reasons}", listed(&clusters));
-            }
+        let apps = report.apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let all = report.chosen.len() + report.rejected.len();
+        let apps = if apps.is_empty() { "no app".to_owned() } else { apps };
+        let _ = writeln!(
+            text,
+            "placement {}: {apps} on {} of {all} clusters",
+            report.placement,
+            report.chosen.len()
+        );
+        for chosen in &report.chosen {
+            let mark = Cell::from("✓").paint(style.colour(Colour::Green));
+            let score =
+                if chosen.parts.is_empty() { String::new() } else { format!(", score {}", chosen.score) };
+            let replicas = chosen.replicas.map(|n| format!(", {n} replicas")).unwrap_or_default();
+            let reasons = told(&chosen.reasons);
+            let _ = writeln!(text, "  {mark} {}{score}{replicas}: {reasons}", chosen.cluster);
         }
+        // Those with the same reasons together: a large fleet has few.
+        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for rejected in &report.rejected {
+            alike.entry(told(&rejected.reasons)).or_default().push(rejected.cluster.as_str());
+        }
+        for (reasons, clusters) in alike {
+            let mark = Cell::from("✗").paint(style.colour(Colour::Red));
+            let _ = writeln!(text, "  {mark} {}: {reasons}", listed(&clusters, style));
+        }
+        text.push_str(&moving("+", self.joins.as_deref().unwrap_or_default(), ("joins", "join"), style));
+        text.push_str(&leaving(self.leaves.as_deref().unwrap_or_default(), style));
+        text
+    }
+}
+
+/// A line of those that move, if anybody does.
+fn moving(mark: &str, clusters: &[ClusterName], (one, many): (&str, &str), style: Style) -> String {
+    if clusters.is_empty() {
+        return String::new();
+    }
+    let colour = if mark == "+" { Colour::Green } else { Colour::Red };
+    let mark = Cell::from(mark).paint(style.colour(colour));
+    let names: Vec<&str> = clusters.iter().map(ClusterName::as_str).collect();
+    let verb = if names.len() == 1 { one } else { many };
+    format!("  {mark} {} {verb}\n", listed(&names, style))
+}
+
+fn leaving(clusters: &[ClusterName], style: Style) -> String {
+    moving("-", clusters, ("leaves", "leave"), style)
+}
+
+impl View for Told {
+    fn text(&self, style: Style) -> String {
+        let mut text: String = self.placements.iter().map(|placed| placed.text(style)).collect();
+        for gone in &self.gone {
+            let _ = writeln!(text, "placement {}: it is not in the catalog any more", gone.placement);
+            text.push_str(&leaving(&gone.leaves, style));
+        }
+        for name in &self.refused {
+            let _ = writeln!(text, "placement {name}: refused, and decides nothing; its errors stand above");
+        }
+        if text.is_empty() {
+            return match self.errors {
+                0 => "The catalog has no placement.\n".to_owned(),
+                _ => "The catalog has no placement that could be read; its errors stand above.\n".to_owned(),
+            };
+        }
+        text.push_str(&self.summary().unwrap_or_default());
         text
     }
 
     fn names(&self) -> Vec<String> {
-        let chosen = |report: &nave_placement::decide::DecisionReport| {
-            let name = report.placement.clone();
-            report.chosen.iter().map(move |chosen| format!("{name}/{}", chosen.cluster)).collect::<Vec<_>>()
+        let chosen = |placed: &Placed| {
+            let report = &placed.report;
+            let names = report.chosen.iter().map(|chosen| format!("{}/{}", report.placement, chosen.cluster));
+            names.collect::<Vec<_>>()
         };
         self.placements.iter().flat_map(chosen).collect()
     }
 }
 
-/// The first few, and how many more.
-fn listed(clusters: &[&str]) -> String {
+/// The first few, and how many more; all of them where there is room.
+fn listed(clusters: &[&str], style: Style) -> String {
     const SHOWN: usize = 5;
     match clusters.len() {
-        0..=SHOWN => clusters.join(", "),
-        many => format!("{} and {} more", clusters[..SHOWN].join(", "), many - SHOWN),
+        many if many > SHOWN && !style.is_wide => {
+            format!("{} and {} more", clusters[..SHOWN].join(", "), many - SHOWN)
+        }
+        _ => clusters.join(", "),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CATALOG: &str = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n---\napiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {name: prod}\nspec: {apps: {names: [web]}, clusters: {selector: {matchLabels: {env: prod}}}, pick: {count: 1}}\n";
-    const FLEET: &str = "apiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a, labels: {env: prod}}\nstatus: {connected: true}\n---\napiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {name: b, labels: {env: dev}}\nstatus: {connected: true}\n";
-
-    #[tokio::test]
-    async fn a_directory_and_a_fleet_are_decided_and_what_is_printed_reads_back() {
-        let dir = tempfile::tempdir().expect("a directory");
-        std::fs::create_dir(dir.path().join("web")).expect("a directory");
-        std::fs::write(dir.path().join("web/c.yaml"), "kind: ConfigMap\n").expect("a file");
-        std::fs::write(dir.path().join("catalog.yaml"), CATALOG).expect("a file");
-        let catalog = catalog(dir.path(), "").await.expect("a catalog");
-        let given = offline::fleet("fleet.yaml", FLEET, &catalog).expect("a fleet");
-        let decided = offline::decide(&catalog, &given, &Memory::new());
-        let expected = "\
-placement prod: web on 1 of 2 clusters
-  ✓ a: it was picked as number 1 of 1
-  ✗ b: its label env is \"dev\", clusters.selector wants env=prod
-";
-        assert_eq!(decided.text(Style::default()), expected);
-        let file = dir.path().join("decided.json");
-        std::fs::write(&file, serde_json::to_string(&decided).expect("JSON")).expect("a file");
-        assert_eq!(previous(&file).expect("it reads back"), decided.memory());
-        std::fs::write(&file, "{").expect("a file");
-        assert!(previous(&file).is_err());
-    }
-
-    #[test]
-    fn a_fleet_that_cannot_be_read_is_told_with_its_place() {
-        let catalog = Catalog {
-            name: CatalogName::root(),
-            commit: CommitId("1".into()),
-            objects: BTreeMap::new(),
-            problems: Vec::new(),
-            empty: true,
-        };
-        let rows = [
-            (String::new(), "fleet.yaml:1:1: error: there is no Cluster"),
-            ("a: [".to_owned(), "fleet.yaml:"),
-            ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n".to_owned(), "Pod of v1 is no Cluster"),
-            (
-                FLEET.replace("connected", "conected"),
-                "fleet.yaml:4:10: error: unknown field conected; did you mean connected?",
-            ),
-            (
-                FLEET.replace("name: b", "nome: b"),
-                "fleet.yaml:8:12: error: unknown field nome; did you mean name?",
-            ),
-            (FLEET.replace("{name: b, labels: {env: dev}}", "{labels: {env: dev}}"), "field name is missing"),
-            (
-                FLEET.replace("{connected: true}\n---", "\n  facts:\n    nodes: many\n---"),
-                "fleet.yaml:6:12: error: status.facts.nodes: it is the text \"many\"; a whole number is wanted",
-            ),
-            ("web\n".to_owned(), "fleet.yaml:1:1: error: it is the text \"web\"; a mapping is wanted"),
-            (FLEET.replace("name: b", "name: a"), "Cluster/a stands there twice"),
-            (
-                FLEET.replace("true}\n---", "false, silentFor: 5}\n---"),
-                "status.silentFor: it is the number 5; a text is wanted",
-            ),
-        ];
-        for (text, expected) in rows {
-            let problems = offline::fleet("fleet.yaml", &text, &catalog).expect_err(&text);
-            assert!(problems[0].to_string().contains(expected), "{}", problems[0]);
-        }
-    }
-}
+mod tests;

@@ -117,6 +117,15 @@ impl Document {
         Ok(Self(serde_json::to_value(view)?))
     }
 
+    /// With another value of a field.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: impl Into<Value>) -> Self {
+        if let Value::Object(fields) = &mut self.0 {
+            fields.insert(field.to_owned(), value.into());
+        }
+        self
+    }
+
     /// Typed.
     ///
     /// # Errors

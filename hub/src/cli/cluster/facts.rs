@@ -141,4 +141,13 @@ mod tests {
         let seen = ["Provider", "Region", "Zones", "Free", "Facts"].map(|name| lines[name].as_str());
         assert_eq!(seen, ["?", "", "a", "", ""]);
     }
+
+    #[test]
+    fn what_is_free_is_told_with_its_time() {
+        let free = Resources { cpu_millis: 4_000, memory: 8 << 30, ..Resources::default() };
+        let facts =
+            FactsView { free: Fact::Present(free), free_ms: Some(1_700_000_000_999), ..FactsView::default() };
+        let lines: BTreeMap<_, _> = lines(&facts, Style::default()).into_iter().collect();
+        assert_eq!(lines["Free"], "cpu 4, memory 8Gi, as of 2023-11-14T22:13:20Z");
+    }
 }

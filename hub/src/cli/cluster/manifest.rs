@@ -61,7 +61,7 @@ fn read(text: &str) -> anyhow::Result<Vec<Value>> {
 }
 
 /// As YAML that is read as the same; else as JSON, which is YAML too.
-fn write(document: &Value) -> anyhow::Result<String> {
+pub(super) fn write(document: &Value) -> anyhow::Result<String> {
     let yaml = serde_saphyr::to_string(document).context("cannot write YAML")?;
     let same = serde_saphyr::from_str::<Value>(&yaml).is_ok_and(|read| read == *document);
     Ok(if same { yaml } else { serde_json::to_string_pretty(document)? + "\n" })

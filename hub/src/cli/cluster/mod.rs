@@ -9,6 +9,7 @@ mod join;
 mod manifest;
 mod orders;
 mod remove;
+mod snapshot;
 mod text;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -78,8 +79,10 @@ enum Order {
     /// Give a cluster's name, with its decisions, to a rebuilt one: a new token; the old spoke is refused from now on
     #[command(after_help = "Example: hub cluster replace eu-1 -o manifest | kubectl apply -f -")]
     Replace(Box<join::Replacing>),
-    /// Print what operators said of clusters as documents for Git
-    #[command(after_help = "Example: hub cluster export > clusters.yaml")]
+    /// Print what operators said of clusters as documents for Git, or the fleet as it is for `hub decide`
+    #[command(after_help = "Examples:\n  hub cluster export > clusters.yaml\n  \
+                      hub cluster export --with-status > fleet.yaml\n  \
+                      hub decide --dir . --fleet fleet.yaml")]
     Export(orders::Exporting),
     /// Let a cluster go: its spoke detaches, then its certificate is refused
     #[command(

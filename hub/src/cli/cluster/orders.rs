@@ -12,6 +12,7 @@ use nave_proto::v1;
 use super::super::arguments::{LabelChange, TaintChange, interval, label_change, millis, taint_change};
 use super::super::client::{Answer, Client, document, request};
 use super::super::output::{Document, Format, Output, Style, View};
+use super::snapshot;
 use crate::operator::views::{ExportView, OrderView};
 
 /// Which clusters.
@@ -84,6 +85,9 @@ pub(super) struct Exporting {
     /// Clusters with these labels instead, as kubectl selects
     #[arg(short = 'l', long, value_name = "SELECTOR")]
     selector: Option<String>,
+    /// Members as they are now, with what their spokes report: what `hub decide --fleet` reads
+    #[arg(long)]
+    with_status: bool,
     #[command(flatten)]
     format: Format,
 }
@@ -130,6 +134,23 @@ fn done(answer: Answer, format: Format) -> anyhow::Result<()> {
     document(answer)?.print::<OrderView>(format.output)
 }
 
+/// As `done`, in the word of `kubectl`, which tells what is taken away from what is given.
+fn done_as(answer: Answer, word: &str, format: Format) -> anyhow::Result<()> {
+    document(answer)?.with("done", word).print::<OrderView>(format.output)
+}
+
+fn labelled(sets: bool) -> &'static str {
+    if sets { "labelled" } else { "unlabelled" }
+}
+
+fn tainted(adds: bool, removes: bool) -> &'static str {
+    match (adds, removes) {
+        (true, true) => "modified",
+        (true, false) => "tainted",
+        (false, _) => "untainted",
+    }
+}
+
 /// `hub cluster label`.
 pub(super) async fn label(client: &mut Client, mut changing: Changing) -> anyhow::Result<()> {
     let (names, changes) = read(&mut changing, label_change);
@@ -142,7 +163,8 @@ pub(super) async fn label(client: &mut Client, mut changing: Changing) -> anyhow
             LabelChange::Remove(key) => asked.remove.push(key),
         }
     }
-    done(client.cluster_label(request(asked)).await, format)
+    let word = labelled(!asked.set.is_empty());
+    done_as(client.cluster_label(request(asked)).await, word, format)
 }
 
 /// `hub cluster taint`.
@@ -157,7 +179,8 @@ pub(super) async fn taint(client: &mut Client, mut changing: Changing) -> anyhow
             TaintChange::Remove(taint) => asked.remove.push(taint),
         }
     }
-    done(client.cluster_taint(request(asked)).await, format)
+    let word = tainted(!asked.add.is_empty(), !asked.remove.is_empty());
+    done_as(client.cluster_taint(request(asked)).await, word, format)
 }
 
 /// `hub cluster cordon`, `drain`, `uncordon`.
@@ -182,7 +205,10 @@ pub(super) async fn maintain(client: &mut Client, maintaining: Maintaining) -> a
 
 /// `hub cluster export`.
 pub(super) async fn export(client: &mut Client, exporting: Exporting) -> anyhow::Result<()> {
-    let Exporting { names, selector, format } = exporting;
+    let Exporting { names, selector, with_status, format } = exporting;
+    if with_status {
+        return snapshot::export(client, names, selector.unwrap_or_default(), format).await;
+    }
     let asked = v1::ClusterExportRequest { members: members(names, selector) };
     document(client.cluster_export(request(asked)).await)?.print::<Vec<ExportView>>(format.output)
 }
@@ -282,6 +308,22 @@ mod tests {
             let parsed = Cli::try_parse_from(["x"].into_iter().chain(text.split_whitespace()));
             assert_eq!(parsed.is_ok(), good, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_away_is_told_in_the_words_of_kubectl() {
+        assert_eq!([true, false].map(labelled), ["labelled", "unlabelled"]);
+        let rows = [(true, false, "tainted"), (false, true, "untainted"), (true, true, "modified")];
+        for (adds, removes, expected) in rows {
+            assert_eq!(tainted(adds, removes), expected);
+        }
+        let answer = OrderView {
+            done: "tainted".to_owned(),
+            changed: vec!["fra-1".parse().unwrap()],
+            unchanged: Vec::new(),
+        };
+        let told = Document::of(&answer).unwrap().with("done", "untainted");
+        assert_eq!(told.render::<OrderView>(Output::Table).unwrap(), "cluster fra-1 untainted\n");
     }
 
     #[test]
