@@ -5,7 +5,7 @@
 
 pub mod schema;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -152,11 +152,29 @@ impl Declared {
         };
         let clashes = Shared::of(&rendered.forms, objects).clashes(&self.wanted, &shapes);
         let of_git = |lacking: &Lacking| matches!(&lacking.lack, Lack::NoValue(name) | Lack::NoText(name) if name.starts_with("parameters."));
-        let lacking = lacking.into_iter().filter(of_git).collect();
+        let lacking: BTreeSet<Lacking> = lacking.into_iter().filter(of_git).collect();
+        let nowhere = unset(catalog, &rendered.forms, &lacking);
         let lacks = lacks(catalog, &lacking).into_iter().map(Problem::warning);
         let missed = aims::missed(catalog, &rendered.forms, objects);
-        clashes.into_iter().filter_map(problem).chain(lacks).chain(missed).collect()
+        clashes.into_iter().filter_map(problem).chain(lacks).chain(nowhere).chain(missed).collect()
     }
+}
+
+/// Parameters that no layer sets, where no cluster of the catalog shows it.
+fn unset(catalog: &Catalog, forms: &Forms, shown: &BTreeSet<Lacking>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (app, variants) in forms {
+        let Some((effective, _)) = catalog.app(app.name()) else { continue };
+        let uses = variants.values().flat_map(|form| overrides::unset(catalog, app, &form.uses));
+        let lacks = uses.map(|name| Lack::NoValue(name.to_owned())).collect::<BTreeSet<Lack>>();
+        let is_shown = |lack: &Lack| shown.iter().any(|lacking| lacking.app == *app && lacking.lack == *lack);
+        for lack in lacks.into_iter().filter(|lack| !is_shown(lack)) {
+            let object = &effective.object;
+            let message = format!("no layer of this catalog sets it: {lack}");
+            problems.push(Problem::at(&object.origin, message).of(Some(&object.id)).warning());
+        }
+    }
+    problems
 }
 
 impl CheckView {

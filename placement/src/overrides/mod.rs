@@ -26,7 +26,7 @@ pub(crate) use merge_keys::{Strategy, strategy_of_kind};
 pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance};
-pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes};
+pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes, unset};
 pub use strategic::Merged;
 pub use values::{Lack, Scope, values};
 pub use variants::{Judge, Named, Variant, applies, applying, judged, needed, of_app, of_variant, variant};

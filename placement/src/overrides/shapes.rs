@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::template::{Uses, Values};
+use super::values::at;
 use super::variants::{Judge, Named, applying, of_app, runners, variant};
 use super::{Lack, Parameters, Scope, Variant, merge, merged, values};
 use crate::assign::{AppForm, Entry, Options};
@@ -158,6 +159,23 @@ pub fn shapes(
         }
     }
     (shapes, lacking)
+}
+
+/// The parameters without a default that an app uses and that no layer of the catalog sets, whatever the cluster.
+pub fn unset<'u>(catalog: &Catalog, app: &AppKey, uses: &'u Uses) -> Vec<&'u str> {
+    let own = catalog.objects.values().filter_map(|effective| match &effective.object.spec {
+        Spec::Cluster(cluster) => Some(&cluster.parameters),
+        Spec::ClusterSet(set) => Some(&set.parameters),
+        _ => None,
+    });
+    let lower = Layers::lower(catalog, app).into_iter().map(|(_, layer)| layer);
+    let overrides = of_app(catalog, app).into_iter().map(|(_, spec)| &spec.parameters);
+    let layers: Vec<&Parameters> = lower.chain(overrides).chain(own).collect();
+    let is_set =
+        |name: &str| layers.iter().any(|layer| at(layer, name).is_some_and(|value| !value.is_null()));
+    let required = uses.iter().filter(|(_, used)| used.required);
+    let names = required.filter_map(|(name, _)| Some((name, name.strip_prefix("parameters.")?)));
+    names.filter(|(_, parameter)| !is_set(parameter)).map(|(name, _)| name.as_str()).collect()
 }
 
 fn former(catalog: &Catalog) -> BTreeMap<AppKey, BTreeSet<AppKey>> {

@@ -78,6 +78,29 @@ async fn overrides_are_tried_though_no_cluster_has_them_and_values_that_lack_are
     );
 }
 
+#[tokio::test]
+async fn a_parameter_that_no_layer_sets_is_told_though_the_catalog_names_no_cluster() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let root = dir.path();
+    let filled = app("web", "src").replace("source:", "substitute: true\n  parameters: {own: 1}\n  source:");
+    write(root, "web.yaml", filled);
+    let text = "\"${parameters.own}${parameters.set.deep}${parameters.none}${parameters.other:-x}\"";
+    let manifest = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{n: {text}}}\n");
+    write(root, "src/a.yaml", manifest);
+    let set = format!(
+        "{HEAD}kind: ClusterSet\nmetadata: {{name: s}}\nspec: {{parameters: {{set: {{deep: 1}}}}}}\n"
+    );
+    write(root, "set.yaml", set);
+    let view = check(root.to_owned(), "").await.expect("it can be read");
+    let told: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "web.yaml:1:1: warning: App/web: no layer of this catalog sets it: ${parameters.none} has no value; set it in the parameters of the Fleet, the App, the ClusterSet, an Override or the Cluster, or write ${parameters.none:-DEFAULT}"
+        ]
+    );
+}
+
 /// Every kind of bad input, each of which has to be told with its place and the rest of the catalog read.
 #[tokio::test]
 async fn every_bad_input_is_told_with_its_place() {
