@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn kinds_of_kubernetes_without_replicas_are_refused_and_custom_ones_taken() {
         // (group, kind, the field that is wrong and how its message begins)
-        let rows: [(Option<&str>, &str, Option<(&str, &str)>); 19] = [
+        type Row = (Option<&'static str>, &'static str, Option<(&'static str, &'static str)>);
+        let rows: [Row; 19] = [
             (None, "Deployment", None),
             (None, "StatefulSet", None),
             (None, "ReplicationController", None),
