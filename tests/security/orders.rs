@@ -216,6 +216,10 @@ async fn a_rebuilt_cluster_gets_name_labels_and_assignment_and_the_old_one_nothi
         "{shown:#}"
     );
 
+    let app = assigned.entries[0].app.as_ref().unwrap().name.clone();
+    let why = stage.fleet.hub(&["why", &app, "fra-1"]).await.unwrap().stdout;
+    assert!(why.contains("waits for the cluster that is to replace its last one"), "{why}");
+
     // Every way back is shut for the old one: its certificate, a renewal, the token that it came by.
     for channel in [channel, stage.channel(Some(&old)).await] {
         let refused = Stream::open(channel, peers::hello("old")).await.map(drop).unwrap_err();

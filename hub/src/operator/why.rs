@@ -137,8 +137,14 @@ impl Look<'_> {
         if let Some(alarm) = self.alarms.get(cluster).filter(told_nothing) {
             obstacles.push(format!("this spoke is told nothing: {alarm:?}"));
         }
-        if self.state.members.contains_key(cluster) && !self.live.contains_key(cluster) {
-            obstacles.push(format!("the spoke of {cluster} is not connected; it keeps what it has"));
+        match self.state.members.get(cluster).filter(|_| !heard) {
+            Some(member) if member.is_vacant() => obstacles.push(format!(
+                "{cluster} waits for the cluster that is to replace its last one; install its spoke"
+            )),
+            Some(_) => {
+                obstacles.push(format!("the spoke of {cluster} is not connected; it keeps what it has"))
+            }
+            None => {}
         }
         if let Some(entry) =
             entry.filter(|e| !matches!(e.phase, Phase::Converged | Phase::Held | Phase::Offline))
