@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
-use nave_placement::decide::{DecisionReport, Memory, Reason};
+use nave_placement::decide::{DecisionReport, Memory, Reason, RejectedReport};
 use nave_placement::offline::{self, Decided};
 use nave_placement::{CatalogName, ClusterName};
 use serde::{Deserialize, Serialize};
@@ -224,13 +224,19 @@ impl Placed {
             let reasons = told(&chosen.reasons);
             let _ = writeln!(text, "  {mark} {}{score}{replicas}: {reasons}", chosen.cluster);
         }
-        // Those with the same reasons together: a large fleet has few.
-        let mut alike: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        // Those with the same reasons together, whatever values were seen: a large fleet has few.
+        let mut alike: BTreeMap<String, Vec<&RejectedReport>> = BTreeMap::new();
         for rejected in &report.rejected {
-            alike.entry(told(&rejected.reasons)).or_default().push(rejected.cluster.as_str());
+            let general: Vec<Reason> = rejected.reasons.iter().map(Reason::without_values).collect();
+            alike.entry(told(&general)).or_default().push(rejected);
         }
-        for (reasons, clusters) in alike {
+        for (general, rejected) in alike {
             let mark = Cell::from("✗").paint(style.colour(Colour::Red));
+            let clusters: Vec<&str> = rejected.iter().map(|rejected| rejected.cluster.as_str()).collect();
+            let reasons = match rejected[..] {
+                [one] => told(&one.reasons),
+                _ => general,
+            };
             let _ = writeln!(text, "  {mark} {}: {reasons}", listed(&clusters, style));
         }
         text.push_str(&moving("+", self.joins.as_deref().unwrap_or_default(), ("joins", "join"), style));

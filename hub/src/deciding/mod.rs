@@ -11,6 +11,7 @@ pub mod core;
 pub mod decisions;
 mod gone;
 pub mod hearing;
+pub mod moves;
 pub mod revision;
 pub mod run;
 

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::bundles::BundleObjects;
 use super::core::{self, Given, Kept, Revision};
 use super::hearing::Claims;
+use super::moves::{Moves, moves};
 use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
@@ -51,6 +52,8 @@ pub struct Picture {
     pub shares: Arc<ShareOut>,
     /// Where a value lacks, so that an entry stays as it was.
     pub lacking: BTreeSet<Lacking>,
+    /// What is to leave drained clusters.
+    pub moves: Arc<Moves>,
     /// What is wrong with the catalog.
     pub problems: Vec<Problem>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -194,7 +197,8 @@ impl Deciding {
             let due = async {
                 match end {
                     Some(due) => {
-                        tokio::time::sleep(Duration::from_millis(due.saturating_sub(now_ms).max(1))).await
+                        tokio::time::sleep(Duration::from_millis(due.saturating_sub(now_ms)).max(TOGETHER))
+                            .await
                     }
                     None => std::future::pending().await,
                 }
@@ -496,6 +500,7 @@ impl Deciding {
         }
         let mut clashes = self.clashes(&revision, &decided.wanted, &decided.shapes);
         clashes.extend(lacks(&revision.catalog, &decided.lacking));
+        let moves = moves(&revision.catalog, &decided.fleet, &decided.decisions, &decided.wanted);
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
         }
@@ -511,6 +516,7 @@ impl Deciding {
             next.shapes = Arc::new(decided.shapes);
             next.shares = Arc::new(decided.shares);
             next.lacking = decided.lacking;
+            next.moves = Arc::new(moves);
             next.too_large = decided.too_large;
             *picture = Arc::new(next);
         });

@@ -56,7 +56,7 @@ pub struct Look<'a> {
     /// How many changes deciding has to have looked at ([`crate::state::Ledger::inputs`]).
     pub inputs: u64,
     /// What is to become otherwise than it was told.
-    pub outstanding: &'a Outstanding,
+    pub outstanding: &'a Outstanding<'a>,
 }
 
 impl Look<'_> {
@@ -176,7 +176,7 @@ impl Look<'_> {
         };
         let message = fresh.map(|s| s.message.clone()).unwrap_or_default();
         let outstanding = self.outstanding.get(cluster, app).filter(|_| phase == Phase::Converged);
-        let (phase, message) = outstanding.cloned().unwrap_or((phase, message));
+        let (phase, message) = outstanding.unwrap_or((phase, message));
         EntryView {
             app: app.clone(),
             cluster: cluster.clone(),

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::ClusterName;
 use nave_placement::catalog::{API_VERSION, Kind};
 use nave_placement::fleet::{Fact, Facts};
 use nave_placement::select::Selector;
+use nave_placement::{AppKey, ClusterName};
 
 use super::look::{Look, Selection};
 use super::views::{
@@ -15,6 +15,7 @@ use super::views::{
     RecipientRow,
 };
 use crate::deciding::core::maintained;
+use crate::deciding::decisions::is_healthy;
 use crate::sessions::stale::is_stale;
 use crate::state::records::Standing;
 
@@ -70,6 +71,12 @@ impl Look<'_> {
         let own = self.state.members.get(name).map(|m| &m.membership.labels).into_iter().flatten();
         let hidden = own.filter(|(key, value)| declared.get(*key).is_some_and(|theirs| theirs != *value));
         hidden.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    fn healthy(&self, name: &ClusterName) -> Vec<AppKey> {
+        let told = self.state.told(name);
+        let apps = told.assignment.entries.keys();
+        apps.filter(|app| is_healthy(self.state, name, app)).cloned().collect()
     }
 
     /// Labels that the catalog sets.
@@ -144,6 +151,8 @@ impl Look<'_> {
             row: ClusterRow { facts: self.facts(name, FactsView::of), ..self.cluster_row(name) },
             operator_labels: member.map(|m| m.membership.labels.clone()).unwrap_or_default(),
             catalog_labels: self.declared_labels(name),
+            said: member.map(|m| m.membership.clone()).unwrap_or_default(),
+            healthy: self.healthy(name),
             address: live.map(|l| l.address.clone()),
             certificate_until_ms: member.map_or(0, |m| m.certificate_until_ms),
             epoch: told.assignment.epoch,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::decide::{Check, Part, Reason};
-use nave_placement::fleet::{Maintenance, Taint};
+use nave_placement::fleet::{Maintenance, Membership, Taint};
 use nave_placement::overrides::Provenance;
 use nave_placement::report::{EntryReason, ObjectReport};
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
@@ -270,6 +270,12 @@ pub struct ClusterView {
     pub operator_labels: BTreeMap<String, String>,
     /// Labels that the catalog sets.
     pub catalog_labels: BTreeMap<String, String>,
+    /// All that operators said of it, as if Git said nothing.
+    #[serde(default)]
+    pub said: Membership,
+    /// Apps that are healthy here, as placements see it that wait for that.
+    #[serde(default)]
+    pub healthy: Vec<AppKey>,
     /// From where its spoke is connected.
     pub address: Option<String>,
     /// Until when its certificate is valid, Unix milliseconds.

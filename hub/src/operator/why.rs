@@ -148,6 +148,8 @@ impl Look<'_> {
         }
         if let Some(entry) =
             entry.filter(|e| !matches!(e.phase, Phase::Converged | Phase::Held | Phase::Offline))
+            // What it is to become otherwise for is told already, by placements or of its form.
+            && self.outstanding.get(cluster, app).is_none_or(|(phase, _)| phase != entry.phase)
         {
             obstacles.push(format!("{:?}: {}", entry.phase, describe(entry)));
         }

@@ -246,11 +246,8 @@ fn slow(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str, look: Look) ->
 
 fn count(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Count> {
     let count = match &field.node.value {
-        Value::Text(text) if is_whole_number(text) => {
-            let message = format!(
-                "{}: \"{text}\" is a string; write {text} without the quotes, or {text}% for a share",
-                field.path
-            );
+        Value::Text(text) if is_whole_number(text) && !text.starts_with(['-', '0']) => {
+            let message = format!("{}: \"{text}\" is a string; write {text} without the quotes", field.path);
             reader.error(field.node.position, message);
             return None;
         }

@@ -32,7 +32,8 @@ const OTHERS: [&str; 16] = [
 
 /// Whether a group is one of Kubernetes itself.
 fn is_built_in(group: &str) -> bool {
-    matches!(group, "" | "apps" | "autoscaling" | "batch" | "policy") || group.ends_with(".k8s.io")
+    matches!(group, "" | "apps" | "autoscaling" | "batch" | "extensions" | "policy")
+        || group.ends_with(".k8s.io")
 }
 
 /// Reads it.

@@ -12,7 +12,7 @@ use super::index::{Flips, Index, Posting};
 use super::pick::{Entry, Member, Situation, choose};
 use super::rule::{Away, Guard, Matcher, Rule};
 use super::{Decision, Memory, Moment, Outcome, Settled, apps, shares};
-use crate::catalog::{Catalog, Placement};
+use crate::catalog::{Catalog, ClusterSelection, Placement};
 use crate::fleet::{Candidate, Fleet, Resources};
 use crate::select::Reads;
 use crate::{AppKey, ClusterName};
@@ -95,8 +95,7 @@ impl Engine {
     pub fn of(catalog: &Catalog, fleet: &Fleet, previous: &Memory) -> Self {
         let mut engine = Self::new(fleet);
         for (effective, spec) in catalog.overrides() {
-            let selection = Matcher::new(&spec.clusters, &mut engine.index);
-            engine.selections.insert(effective.object.id.name.clone(), selection);
+            engine.set_selection(&effective.object.id.name, &spec.clusters);
         }
         for (object, placement) in catalog.placements() {
             let name = &object.object.id.name;
@@ -104,6 +103,12 @@ impl Engine {
             engine.set_rule(name, Arc::new(placement.clone()), apps(catalog, &placement.apps), settled);
         }
         engine
+    }
+
+    /// An override selects these clusters.
+    pub fn set_selection(&mut self, name: &Arc<str>, clusters: &ClusterSelection) {
+        let matcher = Matcher::new(clusters, &mut self.index);
+        self.selections.insert(name.clone(), matcher);
     }
 
     /// A rule is new or has changed. `previous` is what it had settled, where the engine does not know it.
@@ -170,6 +175,7 @@ impl Engine {
         }
         self.timed.retain(|(_, rule)| *rule != at);
         self.pairs.retain(|(rule, _)| *rule != at);
+        self.changed.0.retain(|rule| *rule != at);
         if rule.pick.is_some() {
             carry(&mut self.load, &rule.chosen, false);
         }
@@ -242,7 +248,7 @@ impl Engine {
             if picks {
                 carry(&mut self.load, &rule.chosen, false);
             }
-            rule.resume(previous.clone(), &mut self.index);
+            rule.resume(previous, &mut self.index);
             if picks {
                 carry(&mut self.load, &rule.chosen, true);
             }
@@ -385,7 +391,7 @@ impl Engine {
         }
     }
 
-    /// The placements that the last settling changed.
+    /// The placements that the last settling changed; of those that changed themselves since, nothing is known.
     pub fn changed(&self) -> BTreeSet<Arc<str>> {
         let (rules, gone) = &self.changed;
         let rules = rules.iter().filter_map(|at| self.rules[*at].as_ref());

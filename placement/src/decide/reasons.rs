@@ -463,6 +463,16 @@ impl fmt::Display for Reason {
 }
 
 impl Reason {
+    /// The same without what was seen of the one cluster, so that clusters with the same reason can be told together.
+    pub fn without_values(&self) -> Self {
+        match self.clone() {
+            Self::ConditionFails { expression, absent, .. } => {
+                Self::ConditionFails { expression, absent, saw: String::new() }
+            }
+            other => other,
+        }
+    }
+
     /// What would change the answer.
     pub fn remedy(&self) -> String {
         match self {

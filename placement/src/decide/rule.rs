@@ -83,7 +83,7 @@ impl Rule {
             pick,
             apps,
         };
-        rule.resume(previous, index);
+        rule.resume(&previous, index);
         rule
     }
 
@@ -93,9 +93,10 @@ impl Rule {
     }
 
     /// Begins with what was settled before.
-    pub fn resume(&mut self, previous: Settled, index: &mut Index) {
+    pub fn resume(&mut self, previous: &Settled, index: &mut Index) {
         self.chosen = previous.chosen.keys().map(|name| index.intern(name)).collect();
-        (*self.settled, self.open) = (previous, true);
+        *self.settled = self.pick.as_ref().map(|_| previous.clone()).unwrap_or_default();
+        self.open = true;
     }
 
     /// Whether this is what is settled.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nave_placement::catalog::Placement;
 use nave_placement::check::{self, DecisionStep};
-use nave_placement::decide::{Decision, Engine, Memory, Moment, Settled, Settling, Standing, judge};
+use nave_placement::decide::{Decision, Engine, Memory, Moment, Settled, Settling, Standing, judge, outcome};
 use nave_placement::fleet::{Fact, Facts, Fleet};
 use nave_placement::{AppKey, ClusterName};
 use proptest::prelude::*;
@@ -171,6 +171,8 @@ proptest! {
         let mut dice = Dice::new(&numbers[0]);
         let mut world = World::new(&mut dice);
         let (decisions, mut engine) = world.full(&Memory::new());
+        let selections: BTreeMap<Arc<str>, _> = (0..3).map(|n| (name(n), placement(&mut dice).clusters)).collect();
+        selections.iter().for_each(|(name, clusters)| engine.set_selection(name, clusters));
         let mut previous = memory(&decisions);
         for numbers in &numbers[1..] {
             let mut dice = Dice::new(numbers);
@@ -180,6 +182,12 @@ proptest! {
             }
             world.rules = rules;
             engine.refresh(&world.fleet, &previous);
+            for (name, clusters) in &selections {
+                for (cluster, candidate) in &world.fleet {
+                    let expected = outcome(clusters, cluster, candidate);
+                    prop_assert_eq!(engine.selects(name, cluster), expected, "{} {:?}", cluster, clusters);
+                }
+            }
             let settling = world.settle(&mut engine);
             let (whole, _, at_once) = world.full_with_taken(&previous);
             prop_assert_eq!(&engine.decisions(), &whole);

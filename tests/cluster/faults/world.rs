@@ -83,7 +83,7 @@ impl World {
     /// How often the spoke's log says of `web` that this ails it.
     pub fn said(&self, reason: &str) -> usize {
         let log = self.stage.fleet.spoke_log(FRA);
-        let of_web = |line: &&str| line.contains("an app ") && line.contains("web");
+        let of_web = |line: &&str| line.contains("an app ") && line.contains("app=web ");
         log.lines().filter(of_web).filter(|line| line.contains(reason)).count()
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use nave_placement::AppKey;
 use nave_placement::catalog::API_VERSION;
-use nave_placement::fleet::{Fact, Resources};
+use nave_placement::fleet::{Fact, Membership, Resources};
 use nave_proto::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::super::client::{Client, document, request};
 use super::super::output::{Document, Format, Style, View};
 use super::manifest;
-use crate::operator::views::{ClusterRow, ClusterView, FactsView, Phase};
+use crate::operator::views::{ClusterRow, ClusterView, FactsView};
 use crate::state::records::Standing;
 
 /// A `Cluster` document with its status.
@@ -47,13 +47,12 @@ pub(super) async fn export(
     for cluster in names {
         let asked = v1::ClusterRequest { cluster, reason: String::new() };
         let view: ClusterView = document(client.cluster_show(request(asked)).await)?.view()?;
+        // Also who was removed since the list was made.
         if !is_member(&view.row) {
             eprintln!("cluster {} is left out: placements choose among members only", view.row.name);
             continue;
         }
-        let well = view.apps.iter().filter(|entry| entry.phase == Phase::Converged);
-        let healthy: Vec<&AppKey> = well.map(|entry| &entry.app).collect();
-        documents.push(Snapshot::of(&view.row, &healthy, now_ms));
+        documents.push(Snapshot::of(&view.row, &view.said, &view.healthy, now_ms));
     }
     Document::of(&documents)?.print::<Vec<Snapshot>>(format.output)
 }
@@ -64,7 +63,8 @@ fn is_member(row: &ClusterRow) -> bool {
 }
 
 impl Snapshot {
-    fn of(row: &ClusterRow, healthy: &[&AppKey], now_ms: u64) -> Self {
+    /// Labels and the like as operators said them: whoever reads this lays the catalog over it.
+    fn of(row: &ClusterRow, said: &Membership, healthy: &[AppKey], now_ms: u64) -> Self {
         let mut metadata = Map::new();
         metadata.insert("name".to_owned(), json!(row.name));
         let mut spec = Map::new();
@@ -80,11 +80,11 @@ impl Snapshot {
                 map.insert(name.to_owned(), value);
             }
         };
-        put(&mut metadata, "labels", !row.labels.is_empty(), json!(row.labels));
-        put(&mut spec, "set", row.set.is_some(), json!(row.set));
-        put(&mut spec, "taints", !row.taints.is_empty(), json!(row.taints));
-        put(&mut spec, "cordoned", row.cordoned, json!(true));
-        put(&mut status, "draining", row.draining, json!(true));
+        put(&mut metadata, "labels", !said.labels.is_empty(), json!(said.labels));
+        put(&mut spec, "set", said.set.is_some(), json!(said.set));
+        put(&mut spec, "taints", !said.taints.is_empty(), json!(said.taints));
+        put(&mut spec, "cordoned", said.cordoned, json!(true));
+        put(&mut status, "draining", said.draining, json!(true));
         put(&mut status, "maintained", row.maintenance.is_some(), json!(true));
         put(&mut status, "healthy", !healthy.is_empty(), json!(healthy));
         let facts = if row.facts.stale { Map::new() } else { facts(&row.facts) };
@@ -169,6 +169,7 @@ mod tests {
     use nave_placement::offline;
 
     use super::*;
+    use crate::operator::views::Phase;
 
     /// When the reader decides, Unix milliseconds.
     const READ_MS: u64 = 1_800_000_000_000;
@@ -224,11 +225,8 @@ mod tests {
         let view = FactsView { free: Fact::Present(free.clone()), ..FactsView::of(&facts) };
         let taint = Taint { key: "gpu".to_owned(), value: String::new(), effect: Effect::NoExecute };
         let full = ClusterRow {
-            set: Some("edge".to_owned()),
-            labels: texts(&[("env", "prod"), ("tier", "1")]),
-            taints: BTreeSet::from([taint.clone()]),
-            cordoned: true,
-            draining: true,
+            // What Git says too, and operators do not.
+            labels: texts(&[("env", "prod"), ("tier", "1"), ("of", "git")]),
             maintenance: Some(Maintenance { until_ms: 9, reason: String::new() }),
             ..row("fra-1", true, view.clone())
         };
@@ -237,8 +235,21 @@ mod tests {
             row("fra-2", false, FactsView { stale: true, ..view }),
             ClusterRow { seen_ms: None, ..row("fra-3", false, FactsView::default()) },
         ];
+        let said = Membership {
+            set: Some("edge".to_owned()),
+            labels: texts(&[("env", "prod"), ("tier", "1")]),
+            taints: BTreeSet::from([taint.clone()]),
+            cordoned: true,
+            draining: true,
+            maintenance: None,
+        };
+        let said = [said, Membership::default(), Membership::default()];
         let web: AppKey = "web".parse().unwrap();
-        let written: Vec<Snapshot> = rows.iter().map(|row| Snapshot::of(row, &[&web], 15_999)).collect();
+        let written: Vec<Snapshot> = rows
+            .iter()
+            .zip(&said)
+            .map(|(row, said)| Snapshot::of(row, said, &[web.clone()], 15_999))
+            .collect();
         let text = written.text(Style::default());
         let catalog = Catalog {
             name: CatalogName::root(),

@@ -419,10 +419,7 @@ fn what_a_placement_says_that_cannot_be_meant() {
             "spec.pick.count: 0% chooses nothing; write at least 1, or remove the placement",
         ),
         ("pick: {count: 101%}", "spec.pick.count: \"101%\" is not a whole percentage from 0% to 100%"),
-        (
-            "pick: {count: \"3\"}",
-            "spec.pick.count: \"3\" is a string; write 3 without the quotes, or 3% for a share",
-        ),
+        ("pick: {count: \"3\"}", "spec.pick.count: \"3\" is a string; write 3 without the quotes"),
         ("pick: {min: \"1\"}", "spec.pick.min: \"1\" is a string; write 1 without the quotes"),
         ("pick: {count: 2, min: 3}", "spec.pick.min: 3 is above count, 2; lower it, or raise count"),
         (
