@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
-use nave_placement::decide::{DecisionReport, Memory, Reason, RejectedReport};
+use nave_placement::catalog::{Catalog, CommitId, Count, Kind, LastGood, Problem};
+use nave_placement::decide::{DecisionReport, Memory, Part, Reason, RejectedReport};
 use nave_placement::offline::{self, Decided};
 use nave_placement::{CatalogName, ClusterName};
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,9 @@ struct Placed {
     /// Clusters that it chose before and does not any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     leaves: Option<Vec<ClusterName>>,
+    /// What clusters that stay had of the replicas, where that changes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    replicas_before: BTreeMap<ClusterName, u32>,
 }
 
 /// A placement that is gone, and who leaves with it.
@@ -137,13 +140,16 @@ impl Told {
         let decided = offline::decide(catalog, given, previous.unwrap_or(&Memory::new()));
         let errors = catalog.problems.iter().filter(|problem| problem.is_error());
         let named = errors.clone().filter_map(|problem| problem.object.as_ref());
-        let refused: BTreeSet<String> = named
+        let mut refused: BTreeSet<String> = named
             .filter(|id| id.kind == Kind::Placement && !catalog.objects.contains_key(*id))
             .map(|id| id.name.to_string())
             .collect();
+        // A document that cannot be read at all has no name: any that is missing may be in it.
+        let is_hidden = errors.clone().any(|problem| problem.object.is_none());
         let there: BTreeSet<&str> = decided.placements.iter().map(|report| &*report.placement).collect();
-        let before = previous.into_iter().flatten();
-        let gone = before
+        let missing: Vec<Gone> = previous
+            .into_iter()
+            .flatten()
             .filter(|(name, settled)| {
                 !there.contains(&***name) && !refused.contains(&***name) && !settled.chosen.is_empty()
             })
@@ -152,6 +158,8 @@ impl Told {
                 leaves: settled.chosen.keys().cloned().collect(),
             })
             .collect();
+        let (hidden, gone): (Vec<Gone>, Vec<Gone>) = missing.into_iter().partition(|_| is_hidden);
+        refused.extend(hidden.into_iter().map(|gone| gone.placement));
         Self {
             gone,
             errors: errors.count(),
@@ -160,35 +168,38 @@ impl Told {
         }
     }
 
-    /// How many placements change, and how many clusters they take and leave; nothing where nothing is known of before.
+    /// How many placements change, and what changes; nothing where nothing is known of before.
     fn summary(&self) -> Option<String> {
-        let gone = self.gone.iter().map(|gone| (0, gone.leaves.len()));
-        let all: Vec<(usize, usize)> = self.placements.iter().filter_map(Placed::moved).chain(gone).collect();
+        let gone = self.gone.iter().map(|gone| [0, gone.leaves.len(), 0]);
+        let all: Vec<[usize; 3]> = self.placements.iter().filter_map(Placed::moved).chain(gone).collect();
         if all.is_empty() {
             return None;
         }
-        let moved: Vec<(usize, usize)> = all.into_iter().filter(|moved| *moved != (0, 0)).collect();
+        let moved: Vec<[usize; 3]> = all.into_iter().filter(|moved| *moved != [0; 3]).collect();
         if moved.is_empty() {
             return Some("no placement changes\n".to_owned());
         }
-        let joins: usize = moved.iter().map(|(joins, _)| joins).sum();
-        let leaves: usize = moved.iter().map(|(_, leaves)| leaves).sum();
-        let joined =
-            format!("{} {}", count(joins, "cluster", "clusters"), if joins == 1 { "joins" } else { "join" });
-        let left = if leaves == 1 { "leaves" } else { "leave" };
-        let what = match (joins, leaves) {
-            (_, 0) => joined,
-            (0, _) => format!("{} {left}", count(leaves, "cluster", "clusters")),
-            _ => format!("{joined}, {leaves} {left}"),
-        };
+        let words = [("joins", "join"), ("leaves", "leave"), ("has other replicas", "have other replicas")];
+        let mut parts: Vec<String> = Vec::new();
+        for (at, (one, many)) in words.into_iter().enumerate() {
+            let number: usize = moved.iter().map(|moved| moved[at]).sum();
+            let verb = if number == 1 { one } else { many };
+            match (number, parts.is_empty()) {
+                (0, _) => {}
+                (_, true) => parts.push(format!("{} {verb}", count(number, "cluster", "clusters"))),
+                (_, false) => parts.push(format!("{number} {verb}")),
+            }
+        }
         let placements = count(moved.len(), "placement changes", "placements change");
-        Some(format!("{placements}: {what}\n"))
+        Some(format!("{placements}: {}\n", parts.join(", ")))
     }
 }
 
 impl Placed {
     fn of(report: DecisionReport, previous: Option<&Memory>) -> Self {
-        let Some(previous) = previous else { return Self { report, joins: None, leaves: None } };
+        let Some(previous) = previous else {
+            return Self { report, joins: None, leaves: None, replicas_before: BTreeMap::new() };
+        };
         let before = previous.get(&report.placement);
         let before: BTreeSet<&ClusterName> =
             before.map(|settled| settled.chosen.keys().collect()).unwrap_or_default();
@@ -196,12 +207,33 @@ impl Placed {
         let chosen = report.chosen.iter().map(|chosen| &chosen.cluster);
         let joins = chosen.filter(|cluster| !before.contains(*cluster)).cloned().collect();
         let leaves = before.difference(&now).map(|cluster| (*cluster).clone()).collect();
-        Self { joins: Some(joins), leaves: Some(leaves), report }
+        let share = |cluster: &ClusterName| {
+            previous.get(&report.placement)?.shares.as_ref()?.by.get(cluster).copied()
+        };
+        let shares = report.chosen.iter().filter_map(|chosen| Some((chosen, share(&chosen.cluster)?)));
+        let replicas_before = shares
+            .filter(|(chosen, share)| chosen.replicas.is_some_and(|now| now != *share))
+            .map(|(chosen, share)| (chosen.cluster.clone(), share))
+            .collect();
+        Self { joins: Some(joins), leaves: Some(leaves), replicas_before, report }
     }
 
-    /// How many join and leave.
-    fn moved(&self) -> Option<(usize, usize)> {
-        Some((self.joins.as_ref()?.len(), self.leaves.as_ref()?.len()))
+    /// How many join, leave, and get other replicas.
+    fn moved(&self) -> Option<[usize; 3]> {
+        Some([self.joins.as_ref()?.len(), self.leaves.as_ref()?.len(), self.replicas_before.len()])
+    }
+
+    /// Whether it chose fewer than it says.
+    fn short(&self) -> String {
+        let report = &self.report;
+        let numbers = report.numbers.as_ref().filter(|numbers| numbers.per.is_none());
+        let places = report.chosen.iter().filter(|chosen| chosen.stands_in.is_none()).count();
+        match numbers.and_then(|numbers| numbers.count) {
+            Some(Count::Clusters(count)) if places < count as usize => {
+                format!(", fewer than pick.count {count}: no others can be chosen")
+            }
+            _ => String::new(),
+        }
     }
 
     fn text(&self, style: Style) -> String {
@@ -212,17 +244,24 @@ impl Placed {
         let apps = if apps.is_empty() { "no app".to_owned() } else { apps };
         let _ = writeln!(
             text,
-            "placement {}: {apps} on {} of {all} clusters",
+            "placement {}: {apps} on {} of {all} clusters{}",
             report.placement,
-            report.chosen.len()
+            report.chosen.len(),
+            self.short()
         );
         for chosen in &report.chosen {
             let mark = Cell::from("✓").paint(style.colour(Colour::Green));
             let score =
                 if chosen.parts.is_empty() { String::new() } else { format!(", score {}", chosen.score) };
-            let replicas = chosen.replicas.map(|n| format!(", {n} replicas")).unwrap_or_default();
+            let before = self.replicas_before.get(&chosen.cluster);
+            let before = before.map(|before| format!(" instead of {before}")).unwrap_or_default();
+            let replicas = chosen.replicas.map(|n| format!(", {n} replicas{before}")).unwrap_or_default();
             let reasons = told(&chosen.reasons);
             let _ = writeln!(text, "  {mark} {}{score}{replicas}: {reasons}", chosen.cluster);
+            for part in chosen.parts.iter().filter(|_| style.is_wide) {
+                let Part { prefer, weight, value, .. } = part;
+                let _ = writeln!(text, "      {weight} × {value} for {prefer}");
+            }
         }
         // Those with the same reasons together, whatever values were seen: a large fleet has few.
         let mut alike: BTreeMap<String, Vec<&RejectedReport>> = BTreeMap::new();
@@ -269,7 +308,10 @@ impl View for Told {
             text.push_str(&leaving(&gone.leaves, style));
         }
         for name in &self.refused {
-            let _ = writeln!(text, "placement {name}: refused, and decides nothing; its errors stand above");
+            let _ = writeln!(
+                text,
+                "placement {name}: could not be read, so a hub keeps what it decided before; the errors stand above"
+            );
         }
         if text.is_empty() {
             return match self.errors {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nave_placement::catalog::{Catalog, Placement, Problem};
+use nave_placement::catalog::{Catalog, Count, Effective, Placement, Problem};
 use nave_placement::check::{self, DecisionStep};
 use nave_placement::decide::{Decision, Memory, Moment, Numbers, Place, Settled, apps};
 use nave_placement::fleet::Fleet;
@@ -93,6 +93,24 @@ pub fn checked(
         }
     }
     (decisions, refused)
+}
+
+/// Placements that chose fewer clusters than they say, as warnings.
+pub fn short(catalog: &Catalog, decisions: &[Decision]) -> Vec<Problem> {
+    let chosen: BTreeMap<&str, usize> =
+        decisions.iter().map(|decision| (&*decision.placement, decision.settled.places().count())).collect();
+    let problem = |(object, placement): (&Effective, &Placement)| {
+        let pick = placement.pick.as_ref().filter(|pick| pick.per.is_none())?;
+        let Some(Count::Clusters(count)) = pick.count else { return None };
+        let id = &object.object.id;
+        let chosen = chosen.get(&*id.name).copied().filter(|chosen| *chosen < count as usize)?;
+        let clusters = if chosen == 1 { "cluster is" } else { "clusters are" };
+        let message = format!(
+            "pick.count is {count}, and {chosen} {clusters} chosen, since no others can be; let more match, or lower it"
+        );
+        Some(Problem::at(&object.object.origin, message).of(Some(id)).warning())
+    };
+    catalog.placements().filter_map(problem).collect()
 }
 
 /// The records that differ from what was decided now.

@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use super::bundles::BundleObjects;
 use super::core::{self, Given, Kept, Revision};
+use super::decisions::short;
 use super::hearing::Claims;
 use super::moves::{Moves, moves};
 use super::revision::{Asked, Loader, Place, Rendered, render};
@@ -59,7 +60,7 @@ pub struct Picture {
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
     pub too_large: BTreeSet<ClusterName>,
     /// Of these, those that are of clusters: objects that two apps of one define, values that lack, objects that are not there
-    /// to have their replicas divided.
+    /// to have their replicas divided, fewer clusters than a placement wants.
     pub clashes: Vec<Problem>,
     /// Of these, decisions that the checker objects to.
     pub refused: Vec<Problem>,
@@ -500,6 +501,7 @@ impl Deciding {
         }
         let mut clashes = self.clashes(&revision, &decided.wanted, &decided.shapes);
         clashes.extend(lacks(&revision.catalog, &decided.lacking));
+        clashes.extend(short(&revision.catalog, &decided.decisions));
         let moves = moves(&revision.catalog, &decided.fleet, &decided.decisions, &decided.wanted);
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;

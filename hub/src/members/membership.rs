@@ -18,6 +18,17 @@ use crate::store::Batch;
 /// operations.
 const MEMBERS_PER_BATCH: usize = 30;
 
+/// What the catalog says of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Declared {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its taints.
+    pub taints: Vec<Taint>,
+    /// Nothing new is placed on it.
+    pub cordoned: bool,
+}
+
 /// What is to be said of members from now on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -111,18 +122,18 @@ impl Order {
         }
     }
 
-    /// What is said of a member after it; `declared` are the labels that the catalog sets.
+    /// What is said of a member after it; `declared` is what the catalog says.
     fn applied(
         &self,
         of: &Membership,
-        declared: Option<&BTreeMap<String, String>>,
+        declared: Option<&Declared>,
         now_ms: u64,
         why: &str,
     ) -> Result<Membership, String> {
         let mut next = of.clone();
         match self {
             Self::Label { set, remove, overwrite } => {
-                let in_git = |key: &str| declared.is_some_and(|labels| labels.contains_key(key));
+                let in_git = |key: &str| declared.is_some_and(|git| git.labels.contains_key(key));
                 let theirs = remove.iter().filter(|key| !of.labels.contains_key(*key));
                 if let Some(key) = set.keys().chain(theirs).find(|key| in_git(key)) {
                     return Err(format!("label {key} is set in the catalog, which wins; change it there"));
@@ -140,6 +151,15 @@ impl Order {
                 next.labels.retain(|key, _| !remove.contains(key));
             }
             Self::Taint { add, remove, overwrite } => {
+                let is_meant = |t: &Taint, (key, effect): &(String, Option<Effect>)| {
+                    t.key == *key && effect.is_none_or(|effect| effect == t.effect)
+                };
+                let theirs = remove.iter().filter(|meant| !of.taints.iter().any(|t| is_meant(t, meant)));
+                let in_git = declared.map(|git| &*git.taints).unwrap_or_default();
+                let mut in_git = theirs.flat_map(|meant| in_git.iter().filter(|t| is_meant(t, meant)));
+                if let Some(taint) = in_git.next() {
+                    return Err(format!("taint {taint} is set in the catalog; remove it there"));
+                }
                 next.taints.retain(|t| {
                     !remove.contains(&(t.key.clone(), Some(t.effect)))
                         && !remove.contains(&(t.key.clone(), None))
@@ -163,6 +183,9 @@ impl Order {
             }
             Self::Cordon => next.cordoned = true,
             Self::Drain => (next.cordoned, next.draining) = (true, true),
+            Self::Uncordon if !of.cordoned && declared.is_some_and(|git| git.cordoned) => {
+                return Err("it is cordoned in the catalog; end that there".to_owned());
+            }
             Self::Uncordon => (next.cordoned, next.draining) = (false, false),
             Self::Maintain(for_ms) => {
                 let until_ms = now_ms.saturating_add(*for_ms);
@@ -203,7 +226,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 }
 
 impl Members {
-    /// Carries an order out on members; `declared` are the labels that the catalog sets. Where one member refuses it, nothing
+    /// Carries an order out on members; `declared` is what the catalog says. Where one member refuses it, nothing
     /// changes on any; when the hub ends amid many, the order can be given again.
     ///
     /// # Errors
@@ -212,7 +235,7 @@ impl Members {
         &self,
         order: &Order,
         clusters: &BTreeSet<ClusterName>,
-        declared: &BTreeMap<ClusterName, BTreeMap<String, String>>,
+        declared: &BTreeMap<ClusterName, Declared>,
         operator: &Audit,
     ) -> Result<Ordered, MemberError> {
         let now_ms = self.ledger.now_ms();
@@ -233,7 +256,7 @@ impl Members {
         &self,
         order: &Order,
         clusters: &[&ClusterName],
-        declared: &BTreeMap<ClusterName, BTreeMap<String, String>>,
+        declared: &BTreeMap<ClusterName, Declared>,
         now_ms: u64,
         operator: &Audit,
         done: &mut Ordered,
@@ -277,7 +300,7 @@ impl Members {
         &self,
         order: &Order,
         cluster: &ClusterName,
-        declared: &BTreeMap<ClusterName, BTreeMap<String, String>>,
+        declared: &BTreeMap<ClusterName, Declared>,
         now_ms: u64,
         why: &str,
     ) -> Result<Membership, MemberError> {
@@ -324,6 +347,7 @@ mod tests {
             ("over Git", label(&[("env", "dev")], &[], true), Err("set in the catalog")),
         ];
         for (what, order, expected) in rows {
+            let git = Declared { labels: git.clone(), ..Declared::default() };
             let next = order.applied(&of, Some(&git), 0, "");
             match (next, expected) {
                 (Ok(next), Ok(expected)) => assert_eq!(next.labels, labels(expected), "{what}"),
@@ -357,6 +381,42 @@ mod tests {
         for (what, order, expected) in rows {
             let next = order.applied(&of, None, 0, "").ok().map(|next| next.taints);
             assert_eq!(next, expected.map(|taints| taints.iter().cloned().collect()), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_the_catalog_says_is_not_taken_back_by_an_order() {
+        let git = Declared {
+            taints: vec![taint("gpu", None, Effect::NoSchedule)],
+            cordoned: true,
+            ..Declared::default()
+        };
+        let own = Membership {
+            taints: BTreeSet::from([taint("gpu", None, Effect::NoExecute)]),
+            cordoned: true,
+            ..Membership::default()
+        };
+        let untaint = |effect| Order::Taint {
+            add: BTreeSet::new(),
+            remove: BTreeSet::from([("gpu".to_owned(), effect)]),
+            overwrite: false,
+        };
+        let nothing = Membership::default();
+        let rows = [
+            (&nothing, untaint(None), Err("taint gpu:NoSchedule is set in the catalog; remove it there")),
+            (&nothing, untaint(Some(Effect::NoExecute)), Ok(())),
+            (&own, untaint(None), Ok(())),
+            (
+                &own,
+                untaint(Some(Effect::NoSchedule)),
+                Err("taint gpu:NoSchedule is set in the catalog; remove it there"),
+            ),
+            (&nothing, Order::Uncordon, Err("it is cordoned in the catalog; end that there")),
+            (&own, Order::Uncordon, Ok(())),
+        ];
+        for (of, order, expected) in rows {
+            let done = order.applied(of, Some(&git), 0, "").map(drop);
+            assert_eq!(done, expected.map_err(str::to_owned), "{order:?}");
         }
     }
 

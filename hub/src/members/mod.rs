@@ -19,7 +19,7 @@ use nave_proto::spiffe::{CertificateFacts, Role, SpiffeId};
 use nave_proto::v1;
 use subtle::ConstantTimeEq as _;
 
-pub use self::membership::{Order, Ordered};
+pub use self::membership::{Declared, Order, Ordered};
 use crate::deciding::core::json;
 use crate::pki::{Authority, AuthorityError, Issued, random};
 use crate::state::records::{MemberRecord, Standing, TokenRecord, key};

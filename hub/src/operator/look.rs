@@ -99,8 +99,21 @@ impl Look<'_> {
         self.selected(selection).filter(has).cloned().collect()
     }
 
-    /// The entries of a cluster.
+    /// The entries of a cluster, and what it shall run and cannot be told to.
     pub fn entries(&self, cluster: &ClusterName) -> Vec<EntryView> {
+        let told = self.state.told(cluster);
+        let mut views = self.assigned(cluster);
+        let untold = self.outstanding.untold(cluster);
+        let untold = untold.filter(|app| !told.assignment.entries.contains_key(*app));
+        views.extend(untold.filter_map(|app| {
+            let (phase, message) = self.outstanding.get(cluster, app)?;
+            Some(EntryView::untold(app, cluster, phase, message))
+        }));
+        views
+    }
+
+    /// The entries of a cluster.
+    pub(super) fn assigned(&self, cluster: &ClusterName) -> Vec<EntryView> {
         let told = self.state.told(cluster);
         let report = self.state.reports.get(cluster).map(|r| r.record.clone());
         let held: BTreeSet<&AppKey> = self.held(cluster);
@@ -231,7 +244,7 @@ impl Look<'_> {
             converged: self.state.doubt.is_none() && self.decided(),
             ..StatusView::default()
         };
-        let mut groups: BTreeMap<(Phase, AppKey, String, Option<String>), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<GroupKey, Group> = BTreeMap::new();
         view.alarms.retain(|cluster, _| maintained(self.state, cluster, self.now_ms).is_none());
         // Who is offline, or worked on, is passed over, unless it was named, or nobody would be left to look at.
         let named = include_offline || selection.cluster.is_some();
@@ -412,7 +425,10 @@ pub fn worked_on(maintenance: &Maintenance) -> String {
     format!("maintained until {}{because}", rfc3339(*until_ms))
 }
 
-fn add(groups: &mut BTreeMap<(Phase, AppKey, String, Option<String>), Group>, entry: EntryView) {
+/// What the entries of a group have in common: where no reason tells them apart, the message does.
+type GroupKey = (Phase, AppKey, String, Option<String>, String);
+
+fn add(groups: &mut BTreeMap<GroupKey, Group>, entry: EntryView) {
     // The worst object tells more than that one is not well; any other reason is told by the object that it is about.
     let of_object = matches!(entry.reason, EntryReason::None | EntryReason::ObjectUnhealthy);
     let why = format!("{:?}", entry.reason);
@@ -424,7 +440,8 @@ fn add(groups: &mut BTreeMap<(Phase, AppKey, String, Option<String>), Group>, en
         None => why,
     };
     let message = worst.map_or_else(|| entry.message.clone(), |o| o.message.clone());
-    let key = (entry.phase, entry.app.clone(), reason.clone(), object.clone());
+    let apart = if reason.is_empty() { message.clone() } else { String::new() };
+    let key = (entry.phase, entry.app.clone(), reason.clone(), object.clone(), apart);
     let group = groups.entry(key).or_insert_with(|| Group {
         phase: entry.phase,
         app: entry.app.clone(),

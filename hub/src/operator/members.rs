@@ -16,6 +16,7 @@ use super::views::{
 };
 use crate::deciding::core::maintained;
 use crate::deciding::decisions::is_healthy;
+use crate::members::Declared;
 use crate::sessions::stale::is_stale;
 use crate::state::records::Standing;
 
@@ -79,10 +80,16 @@ impl Look<'_> {
         apps.filter(|app| is_healthy(self.state, name, app)).cloned().collect()
     }
 
+    /// What the catalog says of a cluster, if it says anything.
+    pub fn declared(&self, name: &ClusterName) -> Option<Declared> {
+        let (object, cluster) = self.picture.revision.as_ref()?.catalog.cluster(name)?;
+        let (labels, taints) = (object.object.labels.clone(), cluster.taints.clone());
+        Some(Declared { labels, taints, cordoned: cluster.cordoned })
+    }
+
     /// Labels that the catalog sets.
     pub fn declared_labels(&self, name: &ClusterName) -> BTreeMap<String, String> {
-        let declared = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
-        declared.map(|(object, _)| object.object.labels.clone()).unwrap_or_default()
+        self.declared(name).map(|declared| declared.labels).unwrap_or_default()
     }
 
     /// What a cluster said of itself, as `of` shows it, and what it has left.

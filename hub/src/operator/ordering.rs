@@ -45,12 +45,9 @@ impl OperatorService {
 
     async fn order(&self, order: Order, clusters: BTreeSet<ClusterName>, done: &str, audit: Audit) -> Answer {
         order.check().map_err(argument)?;
-        let declared: BTreeMap<_, _> = match order {
-            Order::Label { .. } => self.look(|look| {
-                clusters.iter().map(|name| (name.clone(), look.declared_labels(name))).collect()
-            }),
-            _ => BTreeMap::new(),
-        };
+        let declared: BTreeMap<_, _> = self.look(|look| {
+            clusters.iter().filter_map(|name| Some((name.clone(), look.declared(name)?))).collect()
+        });
         let ordered = self.rooms.members.order(&order, &clusters, &declared, &audit).await;
         let Ordered { changed, unchanged } = ordered.map_err(|e| member_status(&e))?;
         document(&OrderView { done: done.to_owned(), changed, unchanged })

@@ -8,12 +8,11 @@ use nave_placement::overrides::Lack;
 use nave_placement::{AppKey, ClusterName};
 
 use super::views::Phase;
-use crate::deciding::moves::Moves;
 use crate::deciding::run::Picture;
 
 /// What is to become otherwise.
 pub struct Outstanding<'a> {
-    moves: &'a Moves,
+    picture: &'a Picture,
     /// What an entry stays as it was for.
     lacking: BTreeMap<(&'a ClusterName, &'a AppKey), &'a Lack>,
 }
@@ -22,7 +21,7 @@ impl<'a> Outstanding<'a> {
     /// Of what was decided last.
     pub fn of(picture: &'a Picture) -> Self {
         let lacking = picture.lacking.iter().map(|l| ((&l.cluster, &l.app), &l.lack)).collect();
-        Self { moves: &picture.moves, lacking }
+        Self { picture, lacking }
     }
 
     /// How an entry stands and what it waits for, if it waits.
@@ -30,18 +29,37 @@ impl<'a> Outstanding<'a> {
         if let Some(lack) = self.lacking.get(&(cluster, app)) {
             return Some((Phase::Waiting, format!("it stays as it was: {lack}")));
         }
-        let to = self.moves.get(cluster)?.get(app)?;
+        if self.wanted(cluster).any(|wanted| wanted == app) && self.picture.shapes.get(app, cluster).is_none()
+        {
+            return Some((Phase::Waiting, "it stays as it was: it could not be rendered".to_owned()));
+        }
+        let to = self.picture.moves.get(cluster)?.get(app)?;
         Some((Phase::Leaving, format!("it is drained; it leaves once {to} is healthy in its place")))
+    }
+
+    /// Apps that a cluster shall run and that cannot be told to it.
+    pub fn untold(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> {
+        let shapes = &self.picture.shapes;
+        self.wanted(cluster).filter(move |app| shapes.get(app, cluster).is_none())
+    }
+
+    fn wanted(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a> {
+        self.picture.wanted.get(cluster).into_iter().flat_map(|apps| apps.keys())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
+    use nave_placement::Digest;
+    use nave_placement::assign::{AppForm, Options};
+    use nave_placement::catalog::{CommitId, OnRemove, Treatment};
     use nave_placement::overrides::Lacking;
 
     use super::*;
+    use crate::deciding::moves::Moves;
 
     #[test]
     fn what_lacks_a_value_and_what_moves_is_not_as_it_shall_be() {
@@ -49,7 +67,25 @@ mod tests {
         let app = |name: &str| name.parse::<AppKey>().expect("a name");
         let lack = Lack::NoValue("labels.zone".into());
         let moved = BTreeMap::from([(app("db"), cluster("fra-2"))]);
+        let shall = ["web", "db", "broken"].map(|name| (app(name), ["p".into()].into()));
+        let form = AppForm {
+            bundle: Digest::of(b""),
+            options: Options {
+                namespace: None,
+                prune: true,
+                on_remove: OnRemove::Delete,
+                share: None,
+                formerly: BTreeSet::new(),
+                substitute: false,
+                treatment: Treatment::default(),
+            },
+            version: Digest::of(b""),
+            commit: CommitId("1".into()),
+            values: Default::default(),
+        };
         let picture = Picture {
+            wanted: [(cluster("fra-1"), shall.into())].into(),
+            shapes: Arc::new([(app("db"), form)].into_iter().collect()),
             lacking: [Lacking { app: app("web"), lack: lack.clone(), cluster: cluster("fra-1") }].into(),
             moves: Arc::new(Moves::from([(cluster("fra-1"), moved)])),
             ..Picture::default()
@@ -65,11 +101,18 @@ mod tests {
                     "it is drained; it leaves once fra-2 is healthy in its place".to_owned(),
                 )),
             ),
+            (
+                "fra-1",
+                "broken",
+                Some((Phase::Waiting, "it stays as it was: it could not be rendered".to_owned())),
+            ),
             ("fra-2", "web", None),
             ("fra-2", "db", None),
         ];
         for (name, of, expected) in rows {
             assert_eq!(outstanding.get(&cluster(name), &app(of)), expected, "{of} on {name}");
         }
+        let untold = |name: &str| outstanding.untold(&cluster(name)).cloned().collect::<Vec<_>>();
+        assert_eq!((untold("fra-1"), untold("fra-2")), (vec![app("broken"), app("web")], Vec::new()));
     }
 }

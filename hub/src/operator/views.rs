@@ -296,6 +296,28 @@ pub struct ClusterView {
     pub alarm: Option<Alarm>,
 }
 
+impl EntryView {
+    /// Of an app that a cluster shall run and was never told to.
+    pub fn untold(app: &AppKey, cluster: &ClusterName, phase: Phase, message: String) -> Self {
+        Self {
+            app: app.clone(),
+            cluster: cluster.clone(),
+            phase,
+            reason: EntryReason::None,
+            message,
+            version: None,
+            running: None,
+            commit: None,
+            objects: 0,
+            healthy: 0,
+            unhealthy: Vec::new(),
+            corrected: 0,
+            drifted: 0,
+            notes: Vec::new(),
+        }
+    }
+}
+
 /// A row of `hub app list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -54,7 +54,7 @@ impl Look<'_> {
         };
         let placements: Vec<PlacementView> = verdicts.into_iter().map(view).collect();
         let overrides = self.overrides(app, cluster);
-        let mut entries = self.entries(cluster).into_iter().chain(self.leaving(cluster));
+        let mut entries = self.assigned(cluster).into_iter().chain(self.leaving(cluster));
         let entry = entries.find(|e| e.app == *app);
         let obstacles = self.obstacles(app, cluster, entry.as_ref());
         let remedy = remedy(app, cluster, wanted, &placements, &obstacles);

@@ -187,20 +187,24 @@ impl<'s, 'a> Choosing<'s, 'a> {
 
     fn rank(&mut self) {
         let (pick, members) = (self.at.pick, &self.at.members);
-        let scored = members.iter().map(|m| Scored {
+        let ranked: Vec<usize> =
+            (0..members.len()).filter(|member| members[*member].entry != Entry::Broken).collect();
+        // Who has to leave is no measure for those that stay: the next evaluation does not see it.
+        let scored = ranked.iter().map(|member| &members[*member]).map(|m| Scored {
             name: m.name,
             cluster: m.cluster,
             load: m.load,
             taken: self.at.taken.get(m.name),
         });
-        self.chosen.scores = scores(&pick.prefer, &scored.collect::<Vec<_>>());
+        let scores = scores(&pick.prefer, &scored.collect::<Vec<_>>());
+        self.chosen.scores = vec![Score::default(); members.len()];
+        ranked.iter().zip(scores).for_each(|(member, score)| self.chosen.scores[*member] = score);
         let key = |member: &usize| {
             let Member { name, cluster, .. } = &members[*member];
             let score = self.chosen.scores[*member].total;
             (self.avoided(cluster), std::cmp::Reverse(score), lot(self.at.placement, name), *name)
         };
-        let mut ranking: Vec<usize> =
-            (0..members.len()).filter(|member| members[*member].entry != Entry::Broken).collect();
+        let mut ranking = ranked;
         ranking.sort_by_cached_key(key);
         self.chosen.ranked = ranking.len();
         ranking.iter().enumerate().for_each(|(rank, member)| self.chosen.order[*member] = Some(rank));

@@ -35,6 +35,8 @@ pub struct Expression {
     root: cel::IdedExpr,
     references: BTreeSet<String>,
     is_deep: bool,
+    /// The most steps that an evaluation may take.
+    most: u64,
 }
 
 /// Levels that are evaluated on the caller's own stack: usual conditions have up to ten. Without optimization that is
@@ -91,8 +93,14 @@ impl Expression {
     pub fn parse(text: &str, variables: &[&str]) -> Result<Self, ExpressionError> {
         read::read(text, |root| {
             let check::Checked { references, depth } = check::check(&root, variables)?;
-            Ok(Self { root: check::strict(root), references, is_deep: depth > FLAT })
+            let root = check::strict(root);
+            Ok(Self { root, references, is_deep: depth > FLAT, most: cost::MAX_STEPS })
         })
+    }
+
+    /// The same, where it may take so many steps only.
+    pub fn within(self, most: u64) -> Self {
+        Self { most: most.min(cost::MAX_STEPS), ..self }
     }
 
     /// The variables that it uses.
@@ -118,8 +126,8 @@ impl Expression {
     /// [`EvaluationError`] where it has no value: that is neither true nor false.
     pub fn evaluate(&self, values: &Values) -> Result<bool, EvaluationError> {
         let steps = cost::steps(&self.root, values);
-        if steps > cost::MAX_STEPS {
-            return Err(EvaluationError::TooCostly { steps, allowed: cost::MAX_STEPS });
+        if steps > self.most {
+            return Err(EvaluationError::TooCostly { steps, allowed: self.most });
         }
         let resolve = || {
             // What the limits let through is not known to panic; one expression must not end a spoke if it does.

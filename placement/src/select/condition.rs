@@ -19,6 +19,8 @@ use crate::fleet::{Candidate, Fact};
 
 /// What an expression may use.
 const VARIABLES: [&str; 3] = ["cluster", "labels", "facts"];
+/// Steps that it may take for one cluster: some milliseconds at worst, since a fleet has ten thousand.
+const MAX_STEPS: u64 = 40_000;
 /// Items of the lists of a sample: more APIs than any cluster serves, so that what is too costly is found at once.
 const SAMPLE_ITEMS: usize = 400;
 /// Characters of a value that are shown.
@@ -106,7 +108,7 @@ impl Condition {
     /// # Errors
     /// [`ConditionError`] says what is wrong and how to mend it.
     pub fn parse(text: &str, volatile: bool) -> Result<Self, ConditionError> {
-        let expression = Expression::parse(text, &VARIABLES)?;
+        let expression = Expression::parse(text, &VARIABLES)?.within(MAX_STEPS);
         let paths = expression.paths();
         let reads = paths.iter().map(|path| reads(path, volatile)).collect::<Result<Vec<_>, _>>()?;
         let values = sample(&paths);
@@ -292,6 +294,24 @@ fn sample(paths: &BTreeSet<Vec<String>>) -> Values {
 mod tests {
     use super::*;
     use crate::fleet::{KubernetesVersion, Resources};
+
+    #[test]
+    fn what_is_too_costly_for_ten_thousand_clusters_is_refused() {
+        let list = |count: usize| format!("[{}]", vec!["1"; count].join(","));
+        let usual = [
+            "facts.apis.exists(api, api.startsWith('gateway.networking.k8s.io/v1'))".to_owned(),
+            "['a/v1/A', 'b/v1/B', 'c/v1/C'].all(part, facts.apis.exists(api, api.startsWith(part)))"
+                .to_owned(),
+            "['a', 'b', 'c', 'd'].exists(zone, zone in facts.zones) && facts.nodes in [1, 3, 5]".to_owned(),
+            vec!["facts.nodes > 3"; 40].join(" && "),
+        ];
+        for text in usual {
+            Condition::parse(&text, false).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+        let nested = format!("{0}.all(a, {0}.all(b, a * b > 0))", list(100));
+        let error = Condition::parse(&nested, false).expect_err("ten thousand rounds");
+        assert!(error.to_string().contains("40000 are allowed"), "{error}");
+    }
 
     #[test]
     fn what_it_saw_is_told_path_by_path() {

@@ -248,7 +248,7 @@ mod tests {
         let written: Vec<Snapshot> = rows
             .iter()
             .zip(&said)
-            .map(|(row, said)| Snapshot::of(row, said, &[web.clone()], 15_999))
+            .map(|(row, said)| Snapshot::of(row, said, std::slice::from_ref(&web), 15_999))
             .collect();
         let text = written.text(Style::default());
         let catalog = Catalog {

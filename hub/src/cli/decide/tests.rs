@@ -73,6 +73,33 @@ placement old: it is not in the catalog any more
 }
 
 #[tokio::test]
+async fn other_shares_and_too_few_clusters_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fleet = FLEET.replace("env: dev", "env: prod");
+    let told = async |spec: &str, previous: Option<&Memory>| {
+        std::fs::write(dir.path().join("catalog.yaml"), CATALOG.replace("pick: {count: 1}", spec))
+            .expect("a file");
+        let catalog = catalog(dir.path(), "").await.expect("a catalog");
+        let given = offline::fleet("fleet.yaml", &fleet, &catalog).expect("a fleet");
+        let told = Told::of(&catalog, &given, previous);
+        let json = serde_json::to_value(&told).expect("JSON");
+        (told.text(Style::default()), serde_json::from_value::<Decided>(json).expect("a decision").memory())
+    };
+    let replicas =
+        |total: u32| format!("replicas: {{target: {{kind: Deployment, name: web}}, total: {total}}}");
+    let (_, before) = told(&replicas(4), None).await;
+    let (text, _) = told(&replicas(6), Some(&before)).await;
+    assert!(text.contains("a, 3 replicas instead of 2: "), "{text}");
+    assert!(text.ends_with("1 placement changes: 2 clusters have other replicas\n"), "{text}");
+    let (text, _) =
+        told("pick: {count: 3, prefer: [{weight: 2, selector: {matchLabels: {env: prod}}}]}", None).await;
+    assert!(
+        text.contains("web on 2 of 2 clusters, fewer than pick.count 3: no others can be chosen\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn a_placement_that_is_refused_is_named() {
     let dir = tempfile::tempdir().expect("a directory");
     let text = CATALOG.replace("pick: {count: 1}", "pick: {count: many}");
@@ -81,8 +108,21 @@ async fn a_placement_that_is_refused_is_named() {
     let given = offline::fleet("fleet.yaml", FLEET, &catalog).expect("a fleet");
     let before = Memory::from([("prod".into(), nave_placement::decide::Settled::default())]);
     let told = Told::of(&catalog, &given, Some(&before));
-    let expected = "placement prod: refused, and decides nothing; its errors stand above\n";
+    let expected =
+        "placement prod: could not be read, so a hub keeps what it decided before; the errors stand above\n";
     assert_eq!(told.text(Style::default()), expected, "{:?}", catalog.problems);
+    // A document that has no name may be the one that is missed.
+    std::fs::write(dir.path().join("catalog.yaml"), CATALOG.replace("{env: prod}", "{env")).expect("a file");
+    let catalog = super::catalog(dir.path(), "").await.expect("a catalog");
+    let chosen = [("a".parse().expect("a name"), nave_placement::decide::Place::default())].into();
+    let settled = nave_placement::decide::Settled { chosen, ..Default::default() };
+    let told = Told::of(&catalog, &given, Some(&Memory::from([("prod".into(), settled)])));
+    assert_eq!(
+        (told.gone.len(), told.text(Style::default())),
+        (0, expected.to_owned()),
+        "{:?}",
+        catalog.problems
+    );
     let unread = Told { errors: 1, ..Told::default() };
     assert!(unread.text(Style::default()).contains("could be read"));
     assert_eq!(Told::default().text(Style::default()), "The catalog has no placement.\n");
