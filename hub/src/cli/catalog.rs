@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Args, Subcommand};
 use nave_placement::aims;
-use nave_placement::catalog::{Catalog, CommitId, Kind, LastGood, Problem};
+use nave_placement::catalog::{CONSEQUENCE, Catalog, CommitId, Kind, LastGood, Problem};
 use nave_placement::claims::{Clash, Shared};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Fleet, Membership, candidate};
@@ -186,6 +186,9 @@ impl CheckView {
 impl View for CheckView {
     fn text(&self, _: Style) -> String {
         let mut text: String = self.problems.iter().map(|problem| format!("{problem}\n")).collect();
+        if self.problems.iter().any(Problem::is_error) {
+            let _ = writeln!(text, "{CONSEQUENCE}");
+        }
         if self.empty {
             text.push_str(
                 "error: there is no catalog document (apiVersion nave.dev/v1alpha1) here; is --path right?\n",

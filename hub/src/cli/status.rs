@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use clap::Args;
+use nave_placement::catalog::{CONSEQUENCE, Problem};
 use nave_proto::v1;
 
 use super::Outcome;
@@ -98,6 +99,9 @@ impl View for StatusView {
         });
         paragraph(&mut text, &lines(maintained, style));
         paragraph(&mut text, &lines(self.problems.iter().map(ToString::to_string), style));
+        if self.problems.iter().any(Problem::is_error) {
+            let _ = writeln!(text, "{CONSEQUENCE}");
+        }
         paragraph(&mut text, &groups(&self.groups, style));
         let unassigned = self.unassigned.iter().map(|(cluster, apps)| {
             let apps = apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

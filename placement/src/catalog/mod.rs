@@ -41,7 +41,7 @@ pub use objects::{
 pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
 pub use pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
-pub use problems::{Position, Problem, Severity};
+pub use problems::{CONSEQUENCE, Position, Problem, Severity};
 pub(crate) use suggest::did_you_mean;
 pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,

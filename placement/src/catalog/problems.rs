@@ -63,6 +63,9 @@ pub struct Problem {
     pub message: String,
 }
 
+/// What follows from errors, for people.
+pub const CONSEQUENCE: &str = "What is invalid is not taken: its last valid form stays, and what was decided by it. A reference to something that is missing has no effect.";
+
 impl Problem {
     /// Something that has to be mended.
     pub fn error(file: &Arc<str>, at: Position, message: impl Into<String>) -> Self {

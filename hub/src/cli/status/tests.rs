@@ -1,6 +1,6 @@
 //! Screens as they are drawn.
 
-use nave_placement::catalog::{CommitId, Position, Problem};
+use nave_placement::catalog::{CommitId, Position};
 use nave_placement::guard::{Hold, HoldCause};
 
 use super::*;
@@ -106,6 +106,7 @@ Approve with `hub hold approve ID`; `hub hold show ID` lists what would go.
 ALARM: cluster b: within the last hour a spoke with its identity ran on another cluster than the one that enrolled; it was told nothing. If nobody moved it, revoke it, and let it join again
 
 apps/web.yaml:3:7: error: unknown field \"sorce\"
+{CONSEQUENCE}
 
 STATE     APP  REASON         OBJECT         CLUSTERS  MESSAGE
 Degraded  web  Unschedulable  Pod web/web-0  a, b, +3  0/1 nodes are available: Insufficient cpu.
