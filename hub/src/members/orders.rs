@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use nave_placement::ClusterName;
 use nave_proto::v1;
 
-use super::{MemberError, Members, TOKENS_PER_BATCH};
+use super::{ATTEMPTS, MemberError, Members, TOKENS_PER_BATCH};
 use crate::deciding::core::json;
 use crate::state::records::{MemberRecord, Standing, key};
 use crate::state::{Audit, Step, Versioned};
 use crate::store::Batch;
+
+/// Whether an order is to be tried once more: somebody else changed the member meanwhile, as the hub itself does when its
+/// workloads are gone.
+fn is_overtaken(done: &Result<(), MemberError>) -> bool {
+    matches!(done, Err(MemberError::Commit(error)) if error.is_conflict())
+}
 
 impl Members {
     pub(super) fn member(
@@ -24,6 +30,22 @@ impl Members {
     /// # Errors
     /// When there is no such member.
     pub async fn remove(
+        &self,
+        cluster: &ClusterName,
+        delete_workloads: bool,
+        operator: &Audit,
+    ) -> Result<(), MemberError> {
+        let mut done = self.remove_once(cluster, delete_workloads, operator).await;
+        for _ in 1..ATTEMPTS {
+            if !is_overtaken(&done) {
+                break;
+            }
+            done = self.remove_once(cluster, delete_workloads, operator).await;
+        }
+        done
+    }
+
+    async fn remove_once(
         &self,
         cluster: &ClusterName,
         delete_workloads: bool,
@@ -52,6 +74,17 @@ impl Members {
     /// # Errors
     /// When there is no such member.
     pub async fn revoke(&self, cluster: &ClusterName, operator: &Audit) -> Result<(), MemberError> {
+        let mut done = self.revoke_once(cluster, operator).await;
+        for _ in 1..ATTEMPTS {
+            if !is_overtaken(&done) {
+                break;
+            }
+            done = self.revoke_once(cluster, operator).await;
+        }
+        done
+    }
+
+    async fn revoke_once(&self, cluster: &ClusterName, operator: &Audit) -> Result<(), MemberError> {
         let member = self.member(cluster)?;
         let record = MemberRecord { standing: Standing::Revoked, ..(*member.record).clone() };
         let audit = Audit { what: "Revoked", subject: format!("cluster {cluster}"), ..operator.clone() };

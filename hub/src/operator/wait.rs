@@ -15,6 +15,10 @@ use crate::deciding::run::chain;
 /// The longest wait: a day.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+/// After a look nothing is looked at for so many times as long: a large fleet says something all the time, and whoever
+/// waits for it shall not keep the hub from listening.
+const RESTS: u32 = 4;
+
 /// What is waited for.
 pub struct Wait {
     /// Which entries.
@@ -43,7 +47,9 @@ impl OperatorService {
             sessions.mark_unchanged();
             picture.mark_unchanged();
             observations.mark_unchanged();
+            let began = Instant::now();
             let view = self.judge(wait).await;
+            let rest = began.elapsed() * RESTS;
             if view.outcome != WaitOutcome::TimedOut {
                 return view;
             }
@@ -58,6 +64,8 @@ impl OperatorService {
             if !timeout_at(deadline, change).await.unwrap_or(false) {
                 return view;
             }
+            let rested = (Instant::now() + rest).min(deadline);
+            tokio::time::sleep_until(rested).await;
         }
     }
 
