@@ -186,7 +186,8 @@ fn taints(placement: &Placement, cluster: &Candidate, now_ms: u64) -> Vec<Check>
 
 fn states(cluster: &Candidate) -> Vec<Check> {
     let rows = [
-        (cluster.cordoned, "cordoned", Reason::Cordoned),
+        // Who is drained is cordoned too.
+        (cluster.cordoned && !cluster.draining, "cordoned", Reason::Cordoned),
         (cluster.draining, "drained", Reason::Draining),
         (cluster.maintained, "under maintenance", Reason::Maintained),
         (cluster.contact == Contact::Never, "never connected", Reason::NeverConnected),

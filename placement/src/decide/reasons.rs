@@ -81,6 +81,12 @@ pub enum Reason {
         silent: usize,
         /// Of so many.
         of: usize,
+        /// While more than so many percent are, nothing fails over.
+        #[serde(default)]
+        suspend_above: u8,
+        /// Until then the hub has not listened for long enough, Unix milliseconds; absent where it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<u64>,
     },
     /// `clusters.exclude` names it.
     Excluded,
@@ -351,12 +357,15 @@ impl fmt::Display for Reason {
                 write!(f, "it stood in for {cluster}, which needs no stand-in any more")
             }
             Self::NoStandIn { cause } => write!(f, "it is {cause}, and no other cluster can stand in for it"),
-            Self::FailoverSuspended { silent, of } => {
-                write!(
-                    f,
-                    "it is silent, but nothing fails over now: {silent} of {of} members are silent, or the hub has just started"
-                )
-            }
+            Self::FailoverSuspended { until_ms: Some(until_ms), .. } => write!(
+                f,
+                "it is silent, but nothing fails over before {}: the hub has not listened for long enough",
+                moment(*until_ms)
+            ),
+            Self::FailoverSuspended { silent, of, suspend_above, until_ms: None } => write!(
+                f,
+                "it is silent, but nothing fails over while more than {suspend_above}% of the members are: {silent} of {of} are"
+            ),
             Self::Excluded => f.write_str("clusters.exclude names it"),
             Self::NotNamed => f.write_str("clusters.names does not name it"),
             Self::SetDiffers { set, wanted } => {
@@ -494,8 +503,9 @@ impl Reason {
                 "raise pick.count, or prefer it more: a place that is free goes by rank".into()
             }
             Self::NoStandIn { .. } => "let another cluster match, or make room on one".into(),
+            Self::FailoverSuspended { until_ms: Some(_), .. } => "it fails over by itself then".into(),
             Self::FailoverSuspended { .. } => {
-                "it fails over once fewer members are silent; see hub cluster list --behind".into()
+                "have fewer members silent, or raise pick.failover.suspendAbove".into()
             }
             Self::Excluded => "take it out of clusters.exclude".into(),
             Self::NotNamed => "add it to clusters.names".into(),

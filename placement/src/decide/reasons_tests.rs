@@ -93,3 +93,23 @@ fn reasons_that_were_written_before_are_read() {
         assert!(serde_json::from_str::<Reason>(row).is_ok(), "{row}");
     }
 }
+
+#[test]
+fn a_failover_that_is_suspended_says_why() {
+    let reason = |until_ms| Reason::FailoverSuspended { silent: 1, of: 4, suspend_above: 20, until_ms };
+    let rows = [
+        (
+            reason(None),
+            "it is silent, but nothing fails over while more than 20% of the members are: 1 of 4 are",
+            "have fewer members silent, or raise pick.failover.suspendAbove",
+        ),
+        (
+            reason(Some(1_800_000_000_000)),
+            "it is silent, but nothing fails over before 2027-01-15T08:00:00Z: the hub has not listened for long enough",
+            "it fails over by itself then",
+        ),
+    ];
+    for (reason, message, remedy) in rows {
+        assert_eq!((reason.to_string(), reason.remedy()), (message.to_owned(), remedy.to_owned()));
+    }
+}

@@ -130,11 +130,16 @@ impl<'a> Choosing<'_, 'a> {
             let Some(cause) = self.cause(place) else { continue };
             self.chosen.open = true;
             let suspended = |failover: Failover| {
-                silent * 100 > of * usize::from(failover.suspend_above.value())
-                    || now_ms < hub_since_ms.saturating_add(failover.unreachable_ms)
+                let suspend_above = failover.suspend_above.value();
+                let listened_ms = hub_since_ms.saturating_add(failover.unreachable_ms);
+                let too_many = silent * 100 > of * usize::from(suspend_above);
+                let until_ms = (!too_many && now_ms < listened_ms).then_some(listened_ms);
+                let is_suspended = too_many || until_ms.is_some();
+                is_suspended.then_some(Reason::FailoverSuspended { silent, of, suspend_above, until_ms })
             };
-            if cause == Cause::Unreachable && failover.is_some_and(suspended) {
-                self.chosen.reasons.insert(place, Reason::FailoverSuspended { silent, of });
+            let unreachable = failover.filter(|_| cause == Cause::Unreachable);
+            if let Some(reason) = unreachable.and_then(suspended) {
+                self.chosen.reasons.insert(place, reason);
                 continue;
             }
             // What is left is not counted where its stand-in goes.

@@ -154,11 +154,19 @@ fn parse(text: &str) -> Result<IdedExpr, ExpressionError> {
             Some(first) if is_deep(&first.msg) => {
                 format!("it is nested deeper than {}; take it apart", MAX_BRACKETS + 1)
             }
+            Some(_) if is_lone_equals(text, line, column) => "write == to compare".to_owned(),
             Some(first) => said(&first.msg, column),
             None => NONE.to_owned(),
         };
         ExpressionError::Syntax { line, column, message }
     })
+}
+
+/// Whether there is a `=` as other languages compare or assign.
+fn is_lone_equals(text: &str, line: usize, column: usize) -> bool {
+    let met: String =
+        text.lines().nth(line - 1).unwrap_or_default().chars().skip(column - 1).take(2).collect();
+    met.starts_with('=') && met != "=="
 }
 
 /// How the parser begins what it says of the text, not of the tree.

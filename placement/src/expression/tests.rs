@@ -147,7 +147,8 @@ fn what_is_wrong_with_an_expression_is_said_when_it_is_read() {
 fn the_parsers_inner_words_are_told_to_nobody() {
     let rows = [
         ("object.status.phase ==".to_owned(), "it ends too early"),
-        ("object.status.phase = \"Ready\"".to_owned(), " is not expected there"),
+        ("object.status.phase = \"Ready\"".to_owned(), "write == to compare"),
+        ("object.status.phase \"Ready\"".to_owned(), " is not expected there"),
         (format!("{}1{} == 1", "(".repeat(40), ")".repeat(40)), "it is nested deeper than 25; take it apart"),
     ];
     for (text, expected) in rows {
