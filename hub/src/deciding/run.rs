@@ -55,6 +55,8 @@ pub struct Picture {
     pub lacking: BTreeSet<Lacking>,
     /// What is to leave drained clusters.
     pub moves: Arc<Moves>,
+    /// From then on the time alone may have changed what was decided, Unix milliseconds.
+    pub due_ms: Option<u64>,
     /// What is wrong with the catalog.
     pub problems: Vec<Problem>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -195,12 +197,12 @@ impl Deciding {
             // What failed is tried again after its pause, not whenever something is still due.
             let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms).min();
             let end = end.filter(|_| retry.is_none());
+            // What is due at once was decided just now, and is looked at again after a pause.
+            let rest = end.map(|due| due.checked_sub(now_ms).filter(|rest| *rest > 0));
+            let rest = rest.map(|rest| rest.map_or(TOGETHER, Duration::from_millis));
             let due = async {
-                match end {
-                    Some(due) => {
-                        tokio::time::sleep(Duration::from_millis(due.saturating_sub(now_ms)).max(TOGETHER))
-                            .await
-                    }
+                match rest {
+                    Some(rest) => tokio::time::sleep(rest).await,
                     None => std::future::pending().await,
                 }
             };
@@ -502,6 +504,7 @@ impl Deciding {
         let mut clashes = self.clashes(&revision, &decided.wanted, &decided.shapes);
         clashes.extend(lacks(&revision.catalog, &decided.lacking));
         clashes.extend(short(&revision.catalog, &decided.decisions));
+        let end = core::next_end(&self.ledger.state(), now_ms);
         let moves = moves(&revision.catalog, &decided.fleet, &decided.decisions, &decided.wanted);
         for write in decided.writes {
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
@@ -519,6 +522,7 @@ impl Deciding {
             next.shares = Arc::new(decided.shares);
             next.lacking = decided.lacking;
             next.moves = Arc::new(moves);
+            next.due_ms = decided.due_ms.into_iter().chain(end).min();
             next.too_large = decided.too_large;
             *picture = Arc::new(next);
         });

@@ -220,7 +220,11 @@ impl Look<'_> {
     /// Whether everything that is known to the hub is decided.
     pub fn decided(&self) -> bool {
         let head = self.observation.head.as_ref().map(|h| &h.commit);
-        head.is_some() && self.picture.settled.as_ref() == head && self.picture.inputs >= self.inputs
+        let is_due = self.picture.due_ms.is_some_and(|due| due <= self.now_ms);
+        head.is_some()
+            && self.picture.settled.as_ref() == head
+            && self.picture.inputs >= self.inputs
+            && !is_due
     }
 
     /// `hub status`.
