@@ -175,7 +175,7 @@ impl Engine {
         }
         self.timed.retain(|(_, rule)| *rule != at);
         self.pairs.retain(|(rule, _)| *rule != at);
-        self.changed.0.retain(|rule| *rule != at);
+        self.changed.0.clear();
         if rule.pick.is_some() {
             carry(&mut self.load, &rule.chosen, false);
         }
@@ -391,7 +391,7 @@ impl Engine {
         }
     }
 
-    /// The placements that the last settling changed; of those that changed themselves since, nothing is known.
+    /// The placements that the last settling changed, until a rule is set or removed.
     pub fn changed(&self) -> BTreeSet<Arc<str>> {
         let (rules, gone) = &self.changed;
         let rules = rules.iter().filter_map(|at| self.rules[*at].as_ref());
