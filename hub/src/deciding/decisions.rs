@@ -18,7 +18,7 @@ use crate::state::records::key;
 use crate::state::{State, Step};
 
 /// Whether a placement's decision is more than the clusters that run its apps.
-fn is_recorded(placement: &Placement) -> bool {
+pub(super) fn is_recorded(placement: &Placement) -> bool {
     placement.pick.is_some() || placement.replicas.is_some()
 }
 

@@ -11,6 +11,8 @@ use nave_placement::decide::{Cause, Decision, Wanted};
 use nave_placement::fleet::{Contact, Fleet};
 use nave_placement::{AppKey, ClusterName};
 
+use super::decisions::is_recorded;
+
 /// By the cluster that is to be left, the apps, and the cluster that stands in.
 pub type Moves = BTreeMap<ClusterName, BTreeMap<AppKey, ClusterName>>;
 
@@ -18,7 +20,7 @@ pub type Moves = BTreeMap<ClusterName, BTreeMap<AppKey, ClusterName>>;
 pub fn moves(catalog: &Catalog, fleet: &Fleet, decisions: &[Decision], wanted: &Wanted) -> Moves {
     let placements = catalog.placements();
     let picks: BTreeSet<Arc<str>> = placements
-        .filter(|(_, placement)| placement.pick.is_some() || placement.replicas.is_some())
+        .filter(|(_, placement)| is_recorded(placement))
         .map(|(effective, _)| effective.object.id.name.clone())
         .collect();
     of(&picks, fleet, decisions, wanted)
