@@ -16,9 +16,8 @@ use std::sync::Arc;
 use crate::assign::{
     AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, ShareOut, Told,
 };
-use crate::catalog::GuardLimits;
 use crate::decide::Wanted;
-use crate::guard::{Approval, EntryKey, HoldCause, PastLoss};
+use crate::guard::{Approval, EntryKey, Guarded, HoldCause, PastLoss};
 use crate::overrides::Shapes;
 use crate::report::Report;
 use crate::{AppKey, ClusterName};
@@ -44,8 +43,8 @@ pub struct Change<'a> {
     pub emptied: &'a BTreeMap<ClusterName, String>,
     /// What is approved, trailers that this step uses included.
     pub approvals: &'a [Approval],
-    /// The limits of the revision before.
-    pub limits: GuardLimits,
+    /// The limits of the revision before, and what it protects.
+    pub guarded: &'a Guarded,
     /// What left lately.
     pub window: &'a [PastLoss],
     /// Unix milliseconds.
@@ -105,6 +104,8 @@ pub enum Violation {
     DropsTooMany { cluster: ClusterName, app: AppKey, drops: u32, lost: usize },
     #[error("{cluster}: {app} may drop objects and says no cause")]
     DropsWithoutCause { cluster: ClusterName, app: AppKey },
+    #[error("{cluster}: {app} leaves though it is protected and nobody approved that: {cause:?}")]
+    ProtectedLeaves { cluster: ClusterName, app: AppKey, cause: Cause },
     #[error("{limit:?}: {losing} of {of} go unapproved, {allowed} may")]
     OverLimit { limit: Limit, losing: usize, of: usize, allowed: usize },
 }
@@ -240,11 +241,34 @@ impl Step<'_> {
                     found.push(Violation::CauseUnfounded { cluster, app: key, cause: leaving.cause.clone() });
                 }
                 Some(leaving) => {
+                    if self.is_protected(app) && !self.is_protection_lifted(&leaving.cause) {
+                        let (cluster, app, cause) = (cluster.clone(), key.clone(), leaving.cause.clone());
+                        found.push(Violation::ProtectedLeaves { cluster, app, cause });
+                    }
                     if matches!(leaving.cause, Cause::Revision { .. } | Cause::Labels) {
                         unapproved.insert((key, cluster));
                     }
                 }
             }
+        }
+    }
+
+    fn is_protected(&self, app: &AppKey) -> bool {
+        let guarded = self.change.guarded;
+        guarded.apps.contains(app) || guarded.clusters.contains(self.cluster)
+    }
+
+    /// Whether somebody who was told of the protection, or whose own order it is, lets it go.
+    fn is_protection_lifted(&self, cause: &Cause) -> bool {
+        let told = |hold: &str| {
+            let approval = self.change.approvals.iter().find(|approval| approval.hold.id == hold);
+            let cause = approval.map(|approval| &approval.hold.cause);
+            matches!(cause, Some(HoldCause::ProtectedApp { .. } | HoldCause::ProtectedCluster { .. }))
+        };
+        match cause {
+            Cause::Operator { .. } => true,
+            Cause::Approved { hold, .. } => told(hold),
+            Cause::Revision { .. } | Cause::Labels => false,
         }
     }
 

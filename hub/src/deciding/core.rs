@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{self, Cause, Codec, Inputs, ShareOut};
-use nave_placement::catalog::{Catalog, CommitId, GuardLimits, Problem};
+use nave_placement::catalog::{Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Engine, Memory, Moment, Settling, Wanted, Work};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
-use nave_placement::guard::{self, Allowance, Approval, Hold, HoldCause, Question, Verdict};
+use nave_placement::guard::{self, Allowance, Approval, Guarded, Hold, HoldCause, Question, Verdict};
 use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
 use nave_placement::{AppKey, ClusterName};
@@ -101,6 +101,17 @@ pub fn admit(
     Ok(())
 }
 
+/// What binds a revision: what those before it said, and what waits because it was protected.
+pub fn binding(state: &State, catalog: &Catalog) -> Guarded {
+    let Some(head) = state.heads.get(&catalog.name) else { return Guarded::default() };
+    if head.commit == catalog.commit {
+        return head.guarded.clone();
+    }
+    let mut guarded = head.next.clone();
+    state.holds.values().for_each(|hold| guarded.add(&hold.hold.cause));
+    guarded
+}
+
 /// What a step is decided from.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
@@ -110,8 +121,6 @@ pub struct Given<'a> {
     pub revision: &'a Revision,
     /// The hold of a newer commit, if one waits.
     pub waiting: Option<&'a Hold>,
-    /// The guard's limits of the revision before.
-    pub limits: GuardLimits,
     /// How entries and bundles are read.
     pub codec: &'a dyn Codec,
     /// What sessions know.
@@ -144,7 +153,7 @@ impl Kept {
 
 /// Decides.
 pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
-    let Given { state, revision, waiting, limits: previous, codec, hearing, now_ms } = given;
+    let Given { state, revision, waiting, codec, hearing, now_ms } = given;
     let catalog = &revision.catalog;
     let fleet = candidates(state, catalog, hearing, now_ms);
     let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
@@ -171,10 +180,11 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
+    let guarded = binding(state, catalog);
     let verdict = guard::judge(&Question {
         losses: &survey.losses,
         counts: &survey.counts,
-        limits: previous,
+        guarded: &guarded,
         window: state.losses(),
         now_ms,
         approvals: &approvals,
@@ -184,7 +194,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
     // count with those of the others, and what was approved for it stays approved.
     next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
-    let mut writes = take_head(state, revision, &verdict, previous, now_ms);
+    let mut writes = take_head(state, revision, &verdict, guarded, now_ms);
     writes.extend(forms(state, revision));
     writes.extend(decisions::records(state, catalog, &decisions));
     let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
@@ -283,7 +293,7 @@ fn take_head(
     state: &State,
     revision: &Revision,
     verdict: &Verdict,
-    limits: GuardLimits,
+    guarded: Guarded,
     now_ms: u64,
 ) -> Vec<Write> {
     let catalog = &revision.catalog;
@@ -292,7 +302,8 @@ fn take_head(
     if held.is_some_and(|h| h.commit == catalog.commit) {
         return writes;
     }
-    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, limits };
+    let next = Guarded::of(catalog).keeping(&guarded, catalog);
+    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, guarded, next };
     let head = key::head(&catalog.name);
     let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));
     for approval in &verdict.used {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nave_placement::aims;
 use nave_placement::assign::ShareOut;
-use nave_placement::catalog::{Catalog, CommitId, Effective, GuardLimits, LastGood, ObjectId, Problem, Tree};
+use nave_placement::catalog::{Catalog, CommitId, Effective, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
@@ -108,8 +108,6 @@ pub struct Deciding {
     problems: Vec<Problem>,
     /// Objects that several apps of the revision define; made anew with each revision.
     shared: Option<Shared>,
-    /// The guard's limits of the revision before the one in effect.
-    limits: GuardLimits,
     waiting: Option<Hold>,
     /// Objects in effect whose last good form could not be read since the start.
     unread: BTreeSet<ObjectId>,
@@ -149,7 +147,6 @@ impl Deciding {
             tried: BTreeSet::new(),
             problems: Vec::new(),
             shared: None,
-            limits: GuardLimits::default(),
             waiting: None,
             unread: BTreeSet::new(),
             hopeless: BTreeSet::new(),
@@ -235,8 +232,6 @@ impl Deciding {
         if self.revision.is_none()
             && let Some(taken) = &taken
         {
-            self.limits =
-                self.ledger.state().heads.get(&self.place.name).map(|h| h.limits).unwrap_or_default();
             let last_good = self.last_good().await;
             match self.load(taken, &last_good).await {
                 Ok((revision, tree)) => self.replace(revision, tree),
@@ -338,9 +333,7 @@ impl Deciding {
         self.add_problems(revision.catalog.problems.clone());
         self.tree = tree;
         self.tried.clear();
-        if let Some(before) = self.revision.replace(revision) {
-            self.limits = before.catalog.fleet().map(|f| f.guard).unwrap_or_default();
-        }
+        self.revision = Some(revision);
         self.shared = None;
         self.unread.clear();
         self.hopeless.clear();
@@ -479,8 +472,8 @@ impl Deciding {
         let decided = {
             let state = self.ledger.state();
             let waiting = self.waiting.as_ref();
-            let (limits, codec, hearing) = (self.limits, &codec, &hearing);
-            let given = Given { state: &state, revision: &revision, waiting, limits, codec, hearing, now_ms };
+            let (codec, hearing) = (&codec, &hearing);
+            let given = Given { state: &state, revision: &revision, waiting, codec, hearing, now_ms };
             core::step(given, &mut self.kept)
         };
         let mut missing = decided.missing;

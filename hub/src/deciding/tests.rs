@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::Entry;
-use nave_placement::catalog::{BlobId, CommitId, FileKind, GuardLimits, LastGood, Tree, TreeEntry};
+use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
 use nave_placement::fleet::{Fact, Facts};
 use nave_placement::overrides::Forms;
 use nave_placement::render::Bundle;
@@ -113,7 +113,6 @@ impl World {
             state: &self.state,
             revision: self.revision.as_ref().expect("a commit was made"),
             waiting: None,
-            limits: GuardLimits::default(),
             codec: &codec,
             hearing: &Hearing::default(),
             now_ms: 1_000,
@@ -349,4 +348,57 @@ async fn a_step_looks_only_at_what_changed_since_the_one_before() {
         (0, 50, 1),
         "who is new is looked at by every rule, and nobody else is"
     );
+}
+
+#[tokio::test]
+async fn no_commit_takes_away_what_the_one_before_protects() {
+    let mut world = World::default();
+    let protected = APPS.replace("spec: {source", "spec: {protect: true, source");
+    assert_ne!(protected, APPS);
+    let nothing = "apiVersion: nave.dev/v1alpha1\nkind: ClusterSet\nmetadata: {name: prod}\n".to_owned();
+    world.files.insert("apps.yaml".into(), protected.clone());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    world.member("a", &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    let ran = world.entry("a");
+    assert!(ran.is_some());
+    let held =
+        |world: &World| world.state.holds.values().map(|hold| hold.hold.to_string()).collect::<Vec<_>>();
+    let waits =
+        ["app web is protected and would leave 1 of its 1 clusters; none may go without approval".to_owned()];
+
+    // It vanishes, and nothing of the commits after it says a word of it.
+    for commit in ["2222222222222222222222222222222222222222", "3333333333333333333333333333333333333333"] {
+        world.files.insert("apps.yaml".into(), nothing.replace("prod", &format!("s{}", &commit[..1])));
+        world.commit(commit).await;
+        assert_eq!((world.entry("a"), held(&world)), (ran.clone(), waits.to_vec()), "{commit}");
+    }
+
+    // It comes back and loses its placement together with its protection; that is one commit too early, and another that
+    // has nothing to do with it lets nothing through.
+    let app_alone = APPS.split("---").next().expect("the app comes first").to_owned();
+    assert!(app_alone.contains("kind: App"));
+    world.files.insert("apps.yaml".into(), protected.clone());
+    world.commit("4444444444444444444444444444444444444444").await;
+    assert_eq!((world.entry("a").is_some(), held(&world)), (true, Vec::new()));
+    for (commit, more) in [
+        ("5555555555555555555555555555555555555555", ""),
+        ("6666666666666666666666666666666666666666", "---\n"),
+    ] {
+        let more = if more.is_empty() { String::new() } else { format!("{more}{nothing}") };
+        world.files.insert("apps.yaml".into(), app_alone.clone() + &more);
+        world.commit(commit).await;
+        assert_eq!((world.entry("a").is_some(), held(&world)), (true, waits.to_vec()), "{commit}");
+    }
+
+    // First the protection goes, then the app.
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.commit("7777777777777777777777777777777777777777").await;
+    world.files.insert("apps.yaml".into(), protected);
+    world.commit("8888888888888888888888888888888888888888").await;
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.commit("9999999999999999999999999999999999999999").await;
+    world.files.insert("apps.yaml".into(), app_alone);
+    world.commit("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa").await;
+    assert_eq!((world.entry("a"), held(&world)), (None, Vec::new()));
 }

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use nave_placement::assign::{Epoch, Generation, Options};
-use nave_placement::catalog::{CommitId, GuardLimits, Kind};
+use nave_placement::catalog::{CommitId, Kind};
 use nave_placement::fleet::Membership;
-use nave_placement::guard::PastLoss;
+use nave_placement::guard::{Guarded, PastLoss};
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{Form, Variant};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
@@ -201,9 +201,12 @@ pub struct HeadRecord {
     pub commit: CommitId,
     /// When it was taken, Unix milliseconds.
     pub taken_ms: u64,
-    /// The guard's limits of the revision before, by which this one is judged, also after a restart.
+    /// What binds this revision, also after a restart: limits and protected things of those before it.
     #[serde(default)]
-    pub limits: GuardLimits,
+    pub guarded: Guarded,
+    /// What binds the next one.
+    #[serde(default)]
+    pub next: Guarded,
 }
 
 /// Where the last good form of an object stands.

@@ -14,8 +14,9 @@ use super::{Kind, override_fields, paths, place, treat};
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
-const APP_LATER: &[&str] = &["protect", "dependsOn", "group", "rollout"];
-const APP: &[&str] = &["source", "parameters", "substitute", "namespace", "prune", "onRemove", "formerly"];
+const APP_LATER: &[&str] = &["dependsOn", "group", "rollout"];
+const APP: &[&str] =
+    &["source", "parameters", "substitute", "namespace", "protect", "prune", "onRemove", "formerly"];
 
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
 pub(super) fn decode(
@@ -28,7 +29,7 @@ pub(super) fn decode(
     let app_fields = [APP, treat::FIELDS].concat();
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
-        Kind::Cluster => (&["set", "taints", "cordoned", "timezone", "parameters"], &["protect"]),
+        Kind::Cluster => (&["set", "taints", "cordoned", "timezone", "parameters", "protect"], &[]),
         Kind::ClusterSet => (&["parameters"], &["windows", "freeze"]),
         Kind::App => (&app_fields, APP_LATER),
         Kind::Placement => (place::FIELDS, &[]),
@@ -127,6 +128,7 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
         cordoned: fields.get("cordoned").and_then(|f| reader.flag(&f)).unwrap_or(false),
         timezone: fields.get("timezone").and_then(|f| timezone(reader, &f)),
         parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
+        protect: fields.get("protect").and_then(|f| reader.flag(&f)).unwrap_or(false),
     }
 }
 
@@ -170,6 +172,7 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
         parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
         substitute: fields.get("substitute").and_then(|f| reader.flag(&f)).unwrap_or(false),
         namespace,
+        protect: fields.get("protect").and_then(|f| reader.flag(&f)).unwrap_or(false),
         prune: fields.get("prune").and_then(|f| reader.flag(&f)).unwrap_or(true),
         on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
         formerly: only_names(&formerly),

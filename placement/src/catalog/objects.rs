@@ -122,6 +122,8 @@ pub struct Cluster {
     pub timezone: Option<String>,
     /// Highest layer of the parameters of every app on it.
     pub parameters: Parameters,
+    /// Nothing leaves it without approval.
+    pub protect: bool,
 }
 
 /// A named group of clusters.
@@ -142,6 +144,8 @@ pub struct App {
     pub substitute: bool,
     /// The namespace of namespaced objects that name none.
     pub namespace: Option<NamespaceOptions>,
+    /// It leaves no cluster without approval.
+    pub protect: bool,
     /// Whether objects that left the app are deleted.
     pub prune: bool,
     /// What happens to its objects when the app leaves a cluster.

@@ -38,17 +38,17 @@ pub(super) fn entries(change: &Change<'_>, unapproved: &BTreeSet<EntryKey>, foun
         let now = unapproved.iter().filter(|(a, _)| a == app).count();
         let before = recent.iter().filter(|loss| loss.app == *app).count();
         let all = told().filter(|(_, entries)| entries.contains_key(app)).count();
-        let rule = |of| allowed(of, 2, 25, usize::MAX, change.limits.app);
+        let rule = |of| allowed(of, 2, 25, usize::MAX, change.guarded.limits.app);
         over(Limit::App(app.clone()), now, before, all, &rule);
     }
     for cluster in unapproved.iter().map(|(_, cluster)| cluster).collect::<BTreeSet<_>>() {
         let now = unapproved.iter().filter(|(_, c)| c == cluster).count();
         let before = recent.iter().filter(|loss| loss.cluster == *cluster).count();
         let all = change.previous.get(cluster).map_or(0, |told| told.assignment.entries.len());
-        let rule = |of| allowed(of, 2, 25, usize::MAX, change.limits.cluster);
+        let rule = |of| allowed(of, 2, 25, usize::MAX, change.guarded.limits.cluster);
         over(Limit::Cluster(cluster.clone()), now, before, all, &rule);
     }
-    let rule = |of| allowed(of, 3, 5, 200, change.limits.fleet);
+    let rule = |of| allowed(of, 3, 5, 200, change.guarded.limits.fleet);
     let all = told().map(|(_, entries)| entries.len()).sum();
     over(Limit::Fleet, unapproved.len(), recent.len(), all, &rule);
 

@@ -37,7 +37,7 @@ pub(super) fn drops(change: &Change<'_>, found: &mut Vec<Violation>) {
             had.extend(earlier(change, told, app, &[]));
         }
         let (losing, of) = (tally.lost.len(), had.len());
-        let allowed = allowed(of, 10, 25, usize::MAX, change.limits.objects);
+        let allowed = allowed(of, 10, 25, usize::MAX, change.guarded.limits.objects);
         if losing > allowed {
             found.push(Violation::OverLimit { limit: Limit::Objects(app.clone()), losing, of, allowed });
         }

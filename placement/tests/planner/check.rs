@@ -320,8 +320,32 @@ const WRONG: &[Wrong] = &[
         finds!(Violation::OverLimit { limit: Limit::App(_), .. }),
     ),
     (
+        "a protected app leaves",
+        |made| _ = made.guarded.apps.insert(app("blog")),
+        finds!(Violation::ProtectedLeaves { .. }),
+    ),
+    (
+        "a protected cluster loses an app",
+        |made| _ = made.guarded.clusters.insert(c1()),
+        finds!(Violation::ProtectedLeaves { .. }),
+    ),
+    (
+        "an approval of a number lets a protected app leave",
+        |made| {
+            made.guarded.apps.insert(app("blog"));
+            let entries = [(app("blog"), c1())].into();
+            let hold = Hold::new(HoldCause::App { app: app("blog") }, 1, 1, 0, entries);
+            let cause = Cause::Approved { hold: hold.id.clone(), by: "ann".into() };
+            made.approvals.push(Approval { hold, by: "ann".into() });
+            edit(made, |told| {
+                told.assignment.leaving.get_mut(&app("blog")).expect("it is there").cause = cause;
+            });
+        },
+        finds!(Violation::ProtectedLeaves { .. }),
+    ),
+    (
         "a revision's own limit is not kept",
-        |made| made.limits.fleet = GuardLimit { max: None, at_most: Some(1) },
+        |made| made.guarded.limits.fleet = GuardLimit { max: None, at_most: Some(1) },
         finds!(Violation::OverLimit { limit: Limit::Fleet, .. }),
     ),
 ];

@@ -10,9 +10,9 @@ use nave_placement::assign::{
     AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Inputs, Member, Options, ShareOut, Told, assign,
     survey,
 };
-use nave_placement::catalog::{CommitId, GuardLimits, OnRemove, Treatment};
+use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
-use nave_placement::guard::{Allowance, Approval, Hold, PastLoss, Question, judge};
+use nave_placement::guard::{Allowance, Approval, Guarded, Hold, PastLoss, Question, judge};
 use nave_placement::overrides::Shapes;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey, check};
@@ -65,6 +65,7 @@ pub struct World {
     window: Vec<PastLoss>,
     holds: Vec<Hold>,
     approvals: Vec<Approval>,
+    guarded: Guarded,
     commit: String,
     now_ms: u64,
 }
@@ -78,7 +79,7 @@ pub struct Made {
     pub reports: BTreeMap<ClusterName, Report>,
     pub emptied: BTreeMap<ClusterName, String>,
     pub approvals: Vec<Approval>,
-    pub limits: GuardLimits,
+    pub guarded: Guarded,
     pub window: Vec<PastLoss>,
     pub now_ms: u64,
     pub books: Books,
@@ -97,7 +98,7 @@ impl Made {
             reports: &self.reports.iter().map(|(name, report)| (name.clone(), report)).collect(),
             emptied: &self.emptied,
             approvals: &self.approvals,
-            limits: self.limits,
+            guarded: &self.guarded,
             window: &self.window,
             now_ms: self.now_ms,
             codec: &self.books,
@@ -162,6 +163,14 @@ impl World {
             }
             ["remove", "app", name] => {
                 self.apps.remove(&app(name));
+                None
+            }
+            ["protect", "app", name] => {
+                self.guarded.apps.insert(app(name));
+                None
+            }
+            ["protect", "cluster", name] => {
+                self.guarded.clusters.insert(cluster(name));
                 None
             }
             ["commit", id, ref trailers @ ..] => {
@@ -330,7 +339,7 @@ impl World {
         let verdict = judge(&Question {
             losses: &survey.losses,
             counts: &survey.counts,
-            limits: GuardLimits::default(),
+            guarded: &self.guarded,
             window: &self.window,
             now_ms: self.now_ms,
             approvals: &self.approvals,
@@ -348,7 +357,7 @@ impl World {
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),
             approvals: self.approvals.clone(),
-            limits: GuardLimits::default(),
+            guarded: self.guarded.clone(),
             window: self.window.clone(),
             now_ms: self.now_ms,
             books,

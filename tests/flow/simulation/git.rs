@@ -10,8 +10,8 @@ use nave_hub::deciding::core::Revision;
 use nave_hub::state::State;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
-    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Kind, Object, ObjectId, OnRemove,
-    Origin, Placement, Source, Spec, Treatment,
+    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Fleet, GuardLimit, GuardLimits, Kind,
+    Object, ObjectId, OnRemove, Origin, Placement, Source, Spec, Treatment,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
 use nave_placement::overrides::{Form, Forms, Variant};
@@ -247,13 +247,16 @@ fn on_remove(model: &Model) -> OnRemove {
     if model.orphan { OnRemove::Orphan } else { OnRemove::Delete }
 }
 
-fn app(model: &Model) -> Spec {
+fn app(name: &str, model: &Model) -> Spec {
+    // Every fifth that was made is protected, also under its later names.
+    let protect = name.trim_start_matches('n').parse::<u32>().is_ok_and(|number| number % 5 == 0);
     Spec::App(App {
         source: Source::Path("app".into()),
         parameters: Default::default(),
         namespace: None,
         prune: true,
         on_remove: on_remove(model),
+        protect,
         formerly: model.formerly.clone(),
         substitute: false,
         treatment: Treatment::default(),
@@ -273,8 +276,16 @@ fn placement(name: &str, model: &Model) -> Spec {
 
 fn catalog(commit: &Commit) -> Catalog {
     let mut objects = BTreeMap::new();
+    // Tighter than built in, so that these small apps come to it.
+    let limits =
+        GuardLimits { objects: GuardLimit { max: None, at_most: Some(1) }, ..GuardLimits::default() };
+    let fleet = Fleet { guard: limits, ..Fleet::default() };
+    let id = ObjectId { kind: Kind::Fleet, name: "fleet".into() };
+    let origin = Origin { file: "fleet.yaml".into(), line: 1, column: 1 };
+    let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec: Spec::Fleet(fleet) };
+    objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
     for (name, model) in &commit.apps {
-        for (kind, spec) in [(Kind::App, app(model)), (Kind::Placement, placement(name, model))] {
+        for (kind, spec) in [(Kind::App, app(name, model)), (Kind::Placement, placement(name, model))] {
             let id = ObjectId { kind, name: name.as_str().into() };
             let origin = Origin { file: format!("{name}.yaml").into(), line: 1, column: 1 };
             let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec };

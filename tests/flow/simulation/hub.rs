@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nave_hub::deciding::core::{Given, Kept, Write, admit, step};
+use nave_hub::deciding::core::{Given, Kept, Write, admit, binding, step};
 use nave_hub::deciding::hearing::Hearing;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
@@ -16,7 +16,6 @@ use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
-use nave_placement::catalog::{GuardLimit, GuardLimits};
 use nave_placement::guard::Approval;
 use nave_placement::report::Report;
 use nave_placement::{CatalogName, ClusterName, Digest, check};
@@ -153,15 +152,11 @@ impl Hub {
         let revision = git.revision(commit, &state);
         let bundles = git.bundles.clone();
         let codec = WireCodec(|digest: &Digest| bundles.get(digest).map(|bundle| bundle.objects.clone()));
-        // Tighter than built in, so that these small apps come to it.
-        let objects = GuardLimit { max: None, at_most: Some(1) };
-        let limits = GuardLimits { objects, ..GuardLimits::default() };
         // Whoever is cut off for a moment is not yet silent.
         let connected = state.members.keys().map(|name| (name.clone(), None)).collect();
         let hearing = Hearing { connected, ..Hearing::default() };
         let (revision, waiting) = (&revision, waiting.as_ref());
-        let given =
-            Given { state: &state, revision, waiting, limits, codec: &codec, hearing: &hearing, now_ms };
+        let given = Given { state: &state, revision, waiting, codec: &codec, hearing: &hearing, now_ms };
         let Some(running) = &mut self.running else { return };
         let decided = step(given, &mut running.kept);
         for refused in &decided.refused {
@@ -186,7 +181,7 @@ impl Hub {
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,
-            limits,
+            guarded: &binding(&state, &revision.catalog),
             window: state.losses(),
             now_ms,
             codec: &codec,

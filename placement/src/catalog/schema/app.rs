@@ -52,6 +52,8 @@ const SPEC_FIELDS: Fields = Fields { rules: &[
             "Where a field cannot be changed: name it, or delete the object and make it anew.",
         )
         .or("\"Fail\""),
+        Rule::new("protect", Shape::Flag, "It leaves no cluster before somebody approved that: hub hold approve.")
+            .or("false"),
         Rule::new("prune", Shape::Flag, "Objects that left the app are deleted.").or("true"),
         Rule::new(
             "onRemove",

@@ -87,6 +87,12 @@ const CLUSTER_SPEC_FIELDS: Fields = Fields {
         Rule::new("cordoned", Shape::Flag, "Nothing new is placed on it; what runs stays.").or("false"),
         Rule::new("timezone", Shape::Text(Form::TimeZone), "Its IANA time zone, e.g. Europe/Berlin."),
         Rule::new("parameters", Shape::Any, "The highest layer of the parameters of every app on it."),
+        Rule::new(
+            "protect",
+            Shape::Flag,
+            "Nothing leaves it before somebody approved that: hub hold approve.",
+        )
+        .or("false"),
     ],
     needs: Needs::Nothing,
 };

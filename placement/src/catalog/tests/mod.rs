@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::*;
 
 /// A commit as rows of path and content. A content that begins with `-> ` is a symbolic link.
-pub(super) type Commit<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Commit<'a> = &'a [(&'a str, &'a str)];
 
 pub(super) fn tree(commit: Commit<'_>) -> Tree {
     let entry = |(path, text): &(&str, &str)| {
@@ -39,7 +39,7 @@ pub(super) fn revision(id: &str, files: &[(&str, &[u8])], tree: &Tree, last_good
     assemble(&CatalogName::root(), &CommitId(id.into()), true, tree, &parsed, last_good)
 }
 
-pub(super) fn assembled(id: &str, commit: Commit<'_>, last_good: &LastGood) -> Catalog {
+pub(crate) fn assembled(id: &str, commit: Commit<'_>, last_good: &LastGood) -> Catalog {
     let files: Vec<(&str, &[u8])> = commit.iter().map(|(path, text)| (*path, text.as_bytes())).collect();
     revision(id, &files, &tree(commit), last_good)
 }

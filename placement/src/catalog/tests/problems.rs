@@ -139,7 +139,7 @@ fn fields_and_kinds_that_nobody_knows() {
     check_app(
         "sorce: {path: ./web}\nsource: {path: ./web, url: x}\n",
         &[
-            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
+            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, protect, prune, onRemove, formerly, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
             "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path)",
         ],
     );
@@ -537,7 +537,7 @@ fn what_a_cluster_says_that_cannot_be_meant() {
             "timezone: CET+1 h",
             "spec.timezone: \"CET+1 h\" is no time zone; write its IANA name, e.g. Europe/Berlin",
         ),
-        ("protect: true", "spec.protect is not supported by this version of Nave; remove it"),
+        ("protect: Always", "spec.protect"),
     ];
     for (line, expected) in rows {
         let text = document(&format!("kind: Cluster\nmetadata: {{name: c}}\nspec:\n  {line}\n"));

@@ -21,6 +21,7 @@ fn an_app_has_the_defaults_of_the_design() {
         namespace: None,
         prune: true,
         on_remove: OnRemove::Delete,
+        protect: false,
         formerly: Default::default(),
         treatment: Treatment::default(),
     };

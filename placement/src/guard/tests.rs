@@ -1,6 +1,7 @@
 //! The guard's numbers, as rows.
 
 use super::*;
+use crate::catalog::LastGood;
 
 fn key(app: usize, cluster: usize) -> EntryKey {
     (format!("a{app}").parse().expect("valid"), ClusterName::new(&format!("c{cluster:04}")).expect("valid"))
@@ -30,18 +31,26 @@ struct Case {
     window: Vec<PastLoss>,
     approvals: Vec<Approval>,
     allowances: Vec<Allowance>,
+    guarded: Guarded,
 }
 
 impl Case {
     fn new(losses: Losses, counts: Counts) -> Self {
-        Self { losses, counts, window: Vec::new(), approvals: Vec::new(), allowances: Vec::new() }
+        Self {
+            losses,
+            counts,
+            window: Vec::new(),
+            approvals: Vec::new(),
+            allowances: Vec::new(),
+            guarded: Guarded::default(),
+        }
     }
 
     fn judge(&self) -> Verdict {
         judge(&Question {
             losses: &self.losses,
             counts: &self.counts,
-            limits: GuardLimits::default(),
+            guarded: &self.guarded,
             window: &self.window,
             now_ms: 10 * WINDOW_MS,
             approvals: &self.approvals,
@@ -237,4 +246,72 @@ fn leftovers_wait_for_an_approval_of_exactly_these_on_exactly_these_clusters() {
     case.losses.entries = losing((0..3).map(|c| key(0, c))).entries;
     let verdict = case.judge();
     assert_eq!((verdict.leftovers.len(), verdict.entries.len(), verdict.holds.len()), (0, 0, 3));
+}
+
+#[test]
+fn what_is_protected_waits_for_an_approval_of_just_that() {
+    let vault = HoldCause::ProtectedApp { app: key(0, 0).0 };
+    let cluster = HoldCause::ProtectedCluster { cluster: key(0, 3).1 };
+    // Well within the numbers.
+    let mut case = Case::new(losing([key(0, 1), key(1, 3), key(2, 4)]), counts(10, 40));
+    case.guarded =
+        Guarded { apps: [key(0, 0).0].into(), clusters: [key(0, 3).1].into(), ..Guarded::default() };
+    case.allowances = Allowance::parse(&commit(), "app/a0=9, *=9").expect("valid");
+    let verdict = case.judge();
+    assert_eq!(causes(&verdict), [vault.clone(), cluster]);
+    assert_eq!(verdict.entries.keys().collect::<Vec<_>>(), [&key(2, 4)], "all else goes on");
+    assert_eq!(
+        verdict.holds[0].to_string(),
+        "app a0 is protected and would leave 1 of its 40 clusters; none may go without approval"
+    );
+
+    // Who approved the number before it was protected did not approve this.
+    let number = Hold::new(HoldCause::App { app: key(0, 0).0 }, 1, 40, 0, [key(0, 1)].into());
+    case.approvals = vec![Approval { hold: number, by: "ann".into() }];
+    assert_eq!(case.judge().holds.len(), 2);
+    let hold = Hold::new(vault, 1, 40, 0, [key(0, 1)].into());
+    case.approvals = vec![Approval { hold, by: "ann".into() }];
+    assert_eq!(case.judge().holds.len(), 1);
+
+    // An order of an operator is its own approval.
+    case.losses = Losses::default();
+    case.losses.entries.insert(key(0, 1), Cause::Operator { by: "ann".into() });
+    assert_eq!(case.judge().holds, Vec::new());
+}
+
+#[test]
+fn a_document_that_vanishes_takes_back_no_protection_and_one_that_says_so_does() {
+    let read = |documents: &[(&str, &str, &str)]| {
+        let document = |(kind, name, spec): &(&str, &str, &str)| {
+            format!(
+                "---\napiVersion: nave.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+            )
+        };
+        let text: String = documents.iter().map(document).collect();
+        crate::catalog::tests::assembled(
+            "1",
+            &[("a.yaml", &text), ("web/c.yaml", "kind: ConfigMap")],
+            &LastGood::new(),
+        )
+    };
+    let first = read(&[
+        ("App", "vault", "source: {path: ./web}, protect: true"),
+        ("App", "web", "source: {path: ./web}"),
+        ("Cluster", "fra-1", "protect: true"),
+        ("Fleet", "fleet", "guard: {app: {atMost: 1}}"),
+    ]);
+    let said = Guarded::of(&first);
+    let keys = |guarded: &Guarded| {
+        let apps = guarded.apps.iter().map(ToString::to_string);
+        apps.chain(guarded.clusters.iter().map(ToString::to_string)).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&said), ["vault", "fra-1"]);
+    assert_eq!(said.limits.app.at_most, Some(1));
+    let gone = read(&[("App", "web", "source: {path: ./web}, protect: true")]);
+    assert_eq!(keys(&Guarded::of(&gone).keeping(&said, &gone)), ["vault", "web", "fra-1"]);
+    let lifted = read(&[("App", "vault", "source: {path: ./web}"), ("Cluster", "fra-1", "protect: false")]);
+    let mut guarded = Guarded::of(&lifted).keeping(&said, &lifted);
+    assert_eq!(keys(&guarded), Vec::<String>::new());
+    guarded.add(&HoldCause::ProtectedApp { app: "vault".parse().expect("valid") });
+    assert_eq!(keys(&guarded), ["vault"], "what waits for approval goes on waiting");
 }

@@ -4,17 +4,23 @@
 //! Out: a [`Verdict`]: what may go and why, and the [`Hold`]s.
 //! Never: lets a loss pass that breaks a limit, holds what does not.
 //!
-//! Limits are those of `design.md` section 5. A loss stands in one hold at most: the app's limit is looked at first, then the
-//! cluster's, then how many clusters would lose their last entry, then the fleet's, each over what the earlier ones left.
+//! Limits are those of `design.md` section 5. A loss stands in one hold at most: what is protected is looked at first, then the
+//! app's limit, then the cluster's, then how many clusters would lose their last entry, then the fleet's, each over what the
+//! earlier ones left.
+
+mod guarded;
+mod hold;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::assign::Cause;
-use crate::catalog::{CommitId, GuardLimit, GuardLimits};
-use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
+use crate::catalog::{CommitId, GuardLimit};
+use crate::{AppKey, ClusterName, Fingerprints};
+
+pub use guarded::Guarded;
+pub use hold::{Hold, HoldCause};
 
 /// An app on a cluster.
 pub type EntryKey = (AppKey, ClusterName);
@@ -53,191 +59,6 @@ pub struct PastLoss {
     pub app: AppKey,
     /// The cluster.
     pub cluster: ClusterName,
-}
-
-/// Which limit a hold is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
-pub enum HoldCause {
-    /// The commit holds not a single catalog document.
-    EmptyCatalog {
-        /// The commit.
-        commit: CommitId,
-    },
-    /// The commit does not descend from the one that was taken last.
-    NotDescendant {
-        /// The commit.
-        commit: CommitId,
-        /// The one that was taken last.
-        taken: CommitId,
-    },
-    /// The app would leave too many of its clusters.
-    App {
-        /// The app.
-        app: AppKey,
-    },
-    /// The cluster would lose too many of its apps.
-    Cluster {
-        /// The cluster.
-        cluster: ClusterName,
-    },
-    /// Too many clusters would lose their last entry.
-    LastEntries,
-    /// The fleet would lose too many entries.
-    Fleet,
-    /// The app would drop too many of its objects.
-    Objects {
-        /// The app.
-        app: AppKey,
-    },
-    /// Clusters have objects of the app that no version of it that is remembered had: none goes without approval.
-    Leftovers {
-        /// The app.
-        app: AppKey,
-        /// Which objects: the digest of their fingerprints.
-        of: Digest,
-    },
-}
-
-/// A change that is stopped until it is approved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Hold {
-    /// Digest of cause and content: the same hold keeps its id, another content is another hold.
-    pub id: String,
-    /// Which limit it broke.
-    pub cause: HoldCause,
-    /// How many would go, the last hour's included.
-    pub losing: usize,
-    /// Of how many.
-    pub of: usize,
-    /// How many may go without approval.
-    pub limit: usize,
-    /// The entries that wait; empty for holds of objects and of whole revisions.
-    pub entries: BTreeSet<EntryKey>,
-}
-
-impl Hold {
-    /// A hold, named by what it says.
-    pub fn new(
-        cause: HoldCause,
-        losing: usize,
-        of: usize,
-        limit: usize,
-        entries: BTreeSet<EntryKey>,
-    ) -> Self {
-        let json = serde_json::to_vec(&cause).expect("a cause always serializes");
-        let mut digester = Digester::new("nave.hold.v1").field(&json);
-        for (app, cluster) in &entries {
-            digester.add(app.to_string().as_bytes());
-            digester.add(cluster.as_str().as_bytes());
-        }
-        if entries.is_empty() {
-            digester.add(&losing.to_be_bytes());
-        }
-        let id = format!("h-{}", digester.finish().short());
-        Self { id, cause, losing, of, limit, entries }
-    }
-
-    /// How many would go now, where others went within the last hour, which count too.
-    fn now(&self) -> Option<usize> {
-        let now = match &self.cause {
-            HoldCause::App { .. } | HoldCause::Cluster { .. } | HoldCause::Fleet => self.entries.len(),
-            HoldCause::LastEntries => {
-                self.entries.iter().map(|(_, cluster)| cluster).collect::<BTreeSet<_>>().len()
-            }
-            _ => return None,
-        };
-        (0 < now && now < self.losing).then_some(now)
-    }
-
-    /// Whether it is this entry as a whole that waits.
-    pub fn is_of_entry(&self, key: &EntryKey) -> bool {
-        !matches!(self.cause, HoldCause::Leftovers { .. }) && self.entries.contains(key)
-    }
-}
-
-/// What joins the number of those that would go now to that with those that went.
-const EARLIER: &str = "with those of the last hour";
-
-/// So many of them, now.
-fn counted(now: usize, one: &str, many: &str) -> String {
-    format!("{now} {} now", if now == 1 { one } else { many })
-}
-
-impl fmt::Display for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { losing, of, limit, .. } = self;
-        match &self.cause {
-            HoldCause::EmptyCatalog { commit } => {
-                write!(f, "commit {} holds no catalog document; nothing of it is taken", commit.short())
-            }
-            HoldCause::NotDescendant { commit, taken } => write!(
-                f,
-                "commit {} does not descend from {}, which was taken last; nothing of it is taken",
-                commit.short(),
-                taken.short()
-            ),
-            HoldCause::App { app } => {
-                write!(f, "app {app} would leave ")?;
-                match self.now() {
-                    Some(now) => {
-                        write!(f, "{}, {EARLIER} {losing} of {of}", counted(now, "cluster", "clusters"))?
-                    }
-                    None => write!(f, "{losing} of its {of} clusters")?,
-                }
-                write!(f, "; {limit} may go without approval")
-            }
-            HoldCause::Cluster { cluster } => {
-                write!(f, "cluster {cluster} would lose ")?;
-                match self.now() {
-                    Some(now) => write!(f, "{}, {EARLIER} {losing} of {of}", counted(now, "app", "apps"))?,
-                    None => write!(f, "{losing} of its {of} apps")?,
-                }
-                write!(f, "; {limit} may go without approval")
-            }
-            HoldCause::LastEntries => {
-                match self.now() {
-                    Some(now) => {
-                        let now = counted(now, "cluster", "clusters");
-                        write!(f, "{now}, {EARLIER} {losing}, would lose their last app")?;
-                    }
-                    None => write!(f, "{losing} clusters would lose their last app")?,
-                }
-                write!(f, "; {limit} may without approval")
-            }
-            HoldCause::Fleet => {
-                write!(f, "the fleet would lose ")?;
-                match self.now() {
-                    Some(now) => {
-                        write!(f, "{}, {EARLIER} {losing} of {of}", counted(now, "entry", "entries"))?
-                    }
-                    None => write!(f, "{losing} of its {of} entries")?,
-                }
-                write!(f, "; {limit} may go without approval")
-            }
-            HoldCause::Objects { app } => {
-                write!(
-                    f,
-                    "app {app} would drop {losing} of its {of} objects; {limit} may go without approval"
-                )
-            }
-            HoldCause::Leftovers { app, .. } => {
-                let clusters: BTreeSet<&str> = self.entries.iter().map(|(_, c)| c.as_str()).collect();
-                let names: Vec<&str> = clusters.iter().take(3).copied().collect();
-                let more = match clusters.len() - names.len() {
-                    0 => String::new(),
-                    more => format!(" and {more} more"),
-                };
-                write!(
-                    f,
-                    "app {app} would delete {losing} objects on {}{more}, which is more than is known to be left over; \
-                     none may go without approval",
-                    names.join(", ")
-                )
-            }
-        }
-    }
 }
 
 /// What somebody allowed beforehand, by a trailer of a commit: each is valid once.
@@ -302,8 +123,8 @@ pub struct Question<'a> {
     pub losses: &'a Losses,
     /// What there is.
     pub counts: &'a Counts,
-    /// The limits of the revision *before* this change.
-    pub limits: GuardLimits,
+    /// The limits of the revision *before* this change, and what it protects.
+    pub guarded: &'a Guarded,
     /// What left lately.
     pub window: &'a [PastLoss],
     /// Unix milliseconds.
@@ -347,6 +168,7 @@ pub fn judge(question: &Question<'_>) -> Verdict {
     let mut judging =
         Judging { question, verdict: Verdict::default(), left: BTreeMap::new(), used: BTreeMap::new() };
     judging.take_approved();
+    judging.protected();
     judging.by_app();
     judging.by_cluster();
     judging.last_entries();
@@ -370,7 +192,11 @@ struct Judging<'a> {
 impl Judging<'_> {
     fn take_approved(&mut self) {
         for (key, cause) in &self.question.losses.entries {
-            let approval = self.question.approvals.iter().find(|a| a.hold.is_of_entry(key));
+            let protected = self.question.guarded.protects(key).is_some();
+            // Who approved a number did not see that the entry is protected.
+            let covers =
+                |a: &&Approval| a.hold.is_of_entry(key) && (!protected || a.hold.cause.is_of_protection());
+            let approval = self.question.approvals.iter().find(covers);
             match (approval, cause) {
                 // An operator's own command is its approval.
                 (None, Cause::Operator { .. }) => {
@@ -382,6 +208,26 @@ impl Judging<'_> {
                     self.verdict.entries.insert(key.clone(), cause);
                 }
             }
+        }
+    }
+
+    /// Neither numbers nor trailers let these go.
+    fn protected(&mut self) {
+        let mut alike: BTreeMap<HoldCause, BTreeSet<EntryKey>> = BTreeMap::new();
+        for key in self.left.keys() {
+            if let Some(cause) = self.question.guarded.protects(key) {
+                alike.entry(cause).or_default().insert(key.clone());
+            }
+        }
+        for (cause, entries) in alike {
+            self.left.retain(|key, _| !entries.contains(key));
+            let of = match &cause {
+                HoldCause::ProtectedApp { app } => self.question.counts.by_app.get(app),
+                HoldCause::ProtectedCluster { cluster } => self.question.counts.by_cluster.get(cluster),
+                _ => None,
+            };
+            let of = of.copied().unwrap_or(0);
+            self.verdict.holds.push(Hold::new(cause, entries.len(), of, 0, entries));
         }
     }
 
@@ -439,7 +285,7 @@ impl Judging<'_> {
         for (app, entries) in apps {
             let recent = self.recent(|l| l.app == app);
             let of = self.question.counts.by_app.get(&app).copied().unwrap_or(0) + recent;
-            let limit = limit(of, 2, 25, usize::MAX, self.question.limits.app);
+            let limit = limit(of, 2, 25, usize::MAX, self.question.guarded.limits.app);
             let losing = entries.len() + recent;
             if losing > limit {
                 self.hold(HoldCause::App { app }, (losing, of, limit), entries);
@@ -455,7 +301,7 @@ impl Judging<'_> {
         for (cluster, entries) in clusters {
             let recent = self.recent(|l| l.cluster == cluster);
             let of = self.question.counts.by_cluster.get(&cluster).copied().unwrap_or(0) + recent;
-            let limit = limit(of, 2, 25, usize::MAX, self.question.limits.cluster);
+            let limit = limit(of, 2, 25, usize::MAX, self.question.guarded.limits.cluster);
             let losing = entries.len() + recent;
             if losing > limit {
                 self.hold(HoldCause::Cluster { cluster }, (losing, of, limit), entries);
@@ -487,7 +333,7 @@ impl Judging<'_> {
     fn fleet(&mut self) {
         let recent = self.recent(|_| true);
         let of = self.question.counts.by_cluster.values().sum::<usize>() + recent;
-        let limit = limit(of, 3, 5, 200, self.question.limits.fleet);
+        let limit = limit(of, 3, 5, 200, self.question.guarded.limits.fleet);
         let losing = self.left.len() + recent;
         if !self.left.is_empty() && losing > limit {
             let entries = self.left.keys().cloned().collect();
@@ -520,7 +366,7 @@ impl Judging<'_> {
     fn objects(&mut self) {
         for (app, losing) in &self.question.losses.objects {
             let of = self.question.counts.objects.get(app).copied().unwrap_or(0);
-            let limit = limit(of, 10, 25, usize::MAX, self.question.limits.objects);
+            let limit = limit(of, 10, 25, usize::MAX, self.question.guarded.limits.objects);
             if *losing <= limit {
                 self.verdict.objects.insert(app.clone(), None);
                 continue;
@@ -545,5 +391,4 @@ impl Judging<'_> {
 }
 
 #[cfg(test)]
-#[path = "guard_tests.rs"]
 mod tests;
