@@ -20,6 +20,7 @@ use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, Guarded, HoldCause, PastLoss};
 use crate::overrides::Shapes;
 use crate::report::Report;
+use crate::schedule::Schedule;
 use crate::{AppKey, ClusterName};
 
 pub use decisions::{DecisionStep, DecisionViolation, decision};
@@ -37,6 +38,8 @@ pub struct Change<'a> {
     pub forms: &'a Shapes,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
+    /// When changes may start on clusters.
+    pub schedules: &'a BTreeMap<ClusterName, Schedule>,
     /// What clusters reported last.
     pub reports: &'a BTreeMap<ClusterName, &'a Report>,
     /// Clusters that an operator ordered to be emptied, and who did.
@@ -76,6 +79,8 @@ pub enum Violation {
     OrderNotGrown { cluster: ClusterName, from: (Epoch, Generation), to: (Epoch, Generation) },
     #[error("{cluster}: what was sent before is not remembered")]
     PastForgotten { cluster: ClusterName },
+    #[error("{cluster}: when changes may start there is not what the catalog says")]
+    OtherSchedule { cluster: ClusterName },
     #[error("{cluster}: {app} disappeared without a leaving record or a successor")]
     Disappeared { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} leaves though it is wanted")]
@@ -120,6 +125,7 @@ pub fn assignment(change: &Change<'_>) -> Vec<Violation> {
         step.wanted_is_there(&mut found);
         if change.next.contains_key(cluster) {
             step.order(&mut found);
+            step.schedule(&mut found);
             step.entries(&mut found);
             step.departures(&mut found, &mut unapproved);
             step.leaving(&mut found);
@@ -173,6 +179,14 @@ impl Step<'_> {
         let sent = (before.epoch, before.generation, before.digest());
         if self.next.past.last() != Some(&sent) {
             found.push(Violation::PastForgotten { cluster: self.cluster.clone() });
+        }
+    }
+
+    fn schedule(&self, found: &mut Vec<Violation>) {
+        let says = self.change.schedules.get(self.cluster);
+        let is = &self.next.assignment.schedule;
+        if says.map_or(!is.is_empty(), |says| says != is) {
+            found.push(Violation::OtherSchedule { cluster: self.cluster.clone() });
         }
     }
 

@@ -20,6 +20,7 @@
 //! | [`explain`] | all of it | the path between Git and one cluster |
 //! | [`offline`] | a fleet as people write it | decisions without a hub |
 //! | [`expression`] | a CEL expression, values | true, false, or why neither |
+//! | [`schedule`] | windows, freezes, the time | whether changes may start |
 //! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
 
 pub mod aims;
@@ -40,6 +41,7 @@ pub mod offline;
 pub mod overrides;
 pub mod render;
 pub mod report;
+pub mod schedule;
 pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};

@@ -90,6 +90,10 @@ pub enum EntryReason {
     WebhookDown,
     /// Another app claims an object and has not taken it yet.
     HandingOver,
+    /// A change waits until a window of its cluster set opens.
+    WindowClosed,
+    /// A change waits until a freeze of its cluster set ends.
+    Frozen,
     /// A reason that this version does not know; the message says it.
     Other,
 }

@@ -106,7 +106,10 @@ impl Content {
     }
 
     fn missing(&self, held: &Held) -> BTreeSet<Digest> {
-        let bundles = entries(&held.assignment).into_values().flatten().map(|entry| entry.bundle);
+        // What runs while changes wait, too: it may have been lost.
+        let enforced = self.state.enforced(&held.assignment).assignment;
+        let all = entries(&held.assignment).into_values().chain(entries(&enforced).into_values());
+        let bundles = all.flatten().map(|entry| entry.bundle);
         bundles.filter(|digest| !self.state.has_bundle(digest)).collect()
     }
 

@@ -1,7 +1,8 @@
 //! Enforce: keeps the target at the accepted assignment, with the hub or without.
 //!
 //! In: the accepted assignment, bundles, signs that something changed. Out: rounds of [`crate::apply`], and a report of each.
-//! Never: decides what to write (a round does), needs the hub, goes on once the order to detach was taken.
+//! Never: decides what to write (a round does), lets a change begin while no window is open, needs the hub, goes on once the
+//! order to detach was taken.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -10,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nave_placement::assign::Entry;
+use nave_placement::assign::{Assignment, Entry};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, Digest, ObjectKey};
 use nave_proto::backoff::{Backoff, jittered};
+use nave_proto::tls::Clock;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ use crate::plan::{Plan, Step};
 use crate::report::{Outcome, Reporter};
 use crate::secrets::Secrets;
 use crate::session::core::Held;
+use crate::started::{Now, Starting};
 use crate::state::{State, entries};
 use crate::target::{Deleted, Inventory, Owned, Target, TargetError};
 
@@ -67,6 +70,8 @@ pub struct Enforcer {
     pub reports: watch::Sender<Option<Report>>,
     /// What may be done here, whatever the hub says.
     pub gate: Arc<Gate>,
+    /// By which windows open.
+    pub clock: Clock,
 }
 
 /// While something is paused on the spot, its end is looked for this often: whoever resumes is waiting.
@@ -118,8 +123,11 @@ impl Enforcer {
         let mut changes = self.target.changes();
         let (mut engine, mut reporter) = (Engine::default(), Reporter::default());
         let mut pace = Pace::new(Instant::now());
-        let mut decoded: Option<(Held, Arc<Decoded>)> = None;
+        let mut decoded: Option<(Arc<Assignment>, Arc<Decoded>)> = None;
         let mut locked = false;
+        let starting =
+            Starting { state: self.state.clone(), target: self.target.clone(), clock: self.clock.clone() };
+        let mut waited = BTreeSet::new();
         while !*self.detached.borrow() {
             // Marked as seen before the round, so that whatever comes meanwhile leads to another.
             let held = self.held.borrow_and_update().clone();
@@ -134,9 +142,18 @@ impl Enforcer {
                 // Something could not be opened: another key may have been given meanwhile.
                 self.secrets.refresh(&*self.target).await;
             }
-            let known = decoded.take().filter(|(of, _)| Arc::ptr_eq(&of.assignment, &held.assignment));
-            let entries = known.map_or_else(|| Arc::new(entries(&held.assignment)), |(_, entries)| entries);
-            decoded = Some((held.clone(), entries.clone()));
+            let Now { enforced, closed } = tokio::select! {
+                () = cancel.cancelled() => return,
+                now = starting.now(&held.assignment) => now,
+            };
+            if let Some(closed) = closed.as_ref().filter(|_| enforced.waiting != waited) {
+                tracing::info!(apps = enforced.waiting.len(), "changes wait: {closed}");
+            }
+            waited.clone_from(&enforced.waiting);
+            let assignment = &enforced.assignment;
+            let known = decoded.take().filter(|(of, _)| of == assignment);
+            let entries = known.map_or_else(|| Arc::new(entries(assignment)), |(_, entries)| entries);
+            decoded = Some((assignment.clone(), entries.clone()));
             let due = pace.due(began);
             let other_rules = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -147,14 +164,19 @@ impl Enforcer {
             } else {
                 Look::At { changed: &changed, due: &due }
             };
-            let outcome = tokio::select! {
+            let mut outcome = tokio::select! {
                 // A round that is dropped between two writes is completed by the next, in whatever process.
                 () = cancel.cancelled() => return,
-                (outcome, failed) = self.round(&mut engine, &held, &entries, look, &cancel) => { locked = failed; outcome },
+                (outcome, failed) = self.round(&mut engine, assignment, &entries, look, &cancel) => { locked = failed; outcome },
             };
             let rest = began.elapsed().clamp(DEBOUNCE, REST_MAX);
             tell(&outcome);
             let next = pace.after(Instant::now(), &outcome, engine.is_blind());
+            if let Some(closed) = &closed {
+                enforced.tell(&held.assignment, closed, &mut outcome);
+            }
+            let opens_ms = closed.and_then(|closed| closed.until_ms).filter(|_| !enforced.waiting.is_empty());
+            let is_open = || opens_ms.is_some_and(|opens| (starting.clock)() >= opens);
             let report = Some(reporter.report(held.assignment.order(), outcome));
             self.reports.send_if_modified(|last| {
                 let news = *last != report;
@@ -167,7 +189,7 @@ impl Enforcer {
                 Ok(()) = self.held.changed() => Why::Assigned,
                 Ok(()) = self.arrived.changed() => Why::Noticed,
                 Ok(()) = changes.changed() => Why::Noticed,
-                () = idle(&self.gate, &*self.target, next) => Why::Time,
+                () = idle(&self.gate, &*self.target, next, is_open) => Why::Time,
             };
             if why == Why::Noticed {
                 // Resting as long as the round took leaves a busy cluster at least half of the time for itself.
@@ -192,7 +214,7 @@ impl Enforcer {
     async fn round(
         &self,
         engine: &mut Engine,
-        held: &Held,
+        assignment: &Assignment,
         entries: &Decoded,
         look: Look<'_>,
         cancel: &CancellationToken,
@@ -205,7 +227,7 @@ impl Enforcer {
         };
         let bundles = Stored { state: &self.state, missing: AtomicBool::new(false) };
         let secrets = self.secrets.round();
-        let desired = Desired { assignment: &held.assignment, entries, bundles: &bundles, secrets: &secrets };
+        let desired = Desired { assignment, entries, bundles: &bundles, secrets: &secrets };
         let bounds = Bounds { gate: &self.gate, interrupt };
         let outcome = engine.round(&*self.target, &desired, look, &bounds).await;
         if bundles.missing.into_inner() {
@@ -320,9 +342,9 @@ impl Pace {
     }
 }
 
-/// Until the time has come, a pause has begun or ended, or the policy is another.
-async fn idle(gate: &Gate, target: &dyn Target, next: Instant) {
-    while Instant::now() < next {
+/// Until the time has come, a window opens, a pause has begun or ended, or the policy is another.
+async fn idle(gate: &Gate, target: &dyn Target, next: Instant, is_open: impl Fn() -> bool) {
+    while Instant::now() < next && !is_open() {
         let is_paused = gate.is_paused();
         sleep_until(next.min(Instant::now() + if is_paused { PAUSED } else { FILES })).await;
         if is_paused && gate.look(target).await {

@@ -21,6 +21,7 @@ pub mod report;
 pub mod run;
 pub mod secrets;
 pub mod session;
+pub mod started;
 pub mod state;
 pub mod status;
 pub mod target;

@@ -271,6 +271,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         Storage::Kept(_) => None,
     };
     let counted = (state.clone(), state.removals().await?);
+    let clock = options.clock.clone();
     let gate = Arc::new(Gate::new(options.policy, pause_file, options.clock, paused, counted));
     let enforcer = Enforcer {
         target: options.target.clone(),
@@ -282,6 +283,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         missed: missed.clone(),
         reports: reports.clone(),
         gate: gate.clone(),
+        clock,
     };
     let keep = state.keep().clone();
     tasks.spawn(enforcer.run(stop.clone()));

@@ -10,6 +10,7 @@ use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Guarded, Hold, HoldCause, Question, Verdict};
 use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
+use nave_placement::schedule::{Schedule, schedules};
 use nave_placement::{AppKey, ClusterName};
 
 use super::hearing::{Hearing, candidates};
@@ -68,6 +69,8 @@ pub struct Decided {
     pub shapes: Shapes,
     /// Replicas that placements divide.
     pub shares: ShareOut,
+    /// When changes may start on clusters.
+    pub schedules: BTreeMap<ClusterName, Schedule>,
     /// Where a value lacks.
     pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -175,8 +178,16 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
     let shares = shares(state, &decisions, &shapes, codec);
-    let inputs =
-        Inputs { wanted: &wanted, apps: &shapes, shares: &shares, members: &members, cause: &cause, codec };
+    let schedules = schedules(catalog, &fleet);
+    let inputs = Inputs {
+        wanted: &wanted,
+        apps: &shapes,
+        shares: &shares,
+        schedules: &schedules,
+        members: &members,
+        cause: &cause,
+        codec,
+    };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
@@ -211,6 +222,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         missing,
         shapes,
         shares,
+        schedules,
         lacking,
         too_large,
         taken,

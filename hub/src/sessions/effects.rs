@@ -143,6 +143,7 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
         generation: Generation(own.generation.0 + 1),
         entries: held.entries.clone(),
         leaving: held.leaving.clone(),
+        schedule: held.schedule.clone(),
     };
     let key = key::assignment(cluster);
     let value = told_to_bytes(&Told { assignment, trail, past });

@@ -14,6 +14,7 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CommitId, NamespaceOptions, ObjectTarget, OnRemove, Treatment};
+use crate::schedule::Schedule;
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
@@ -165,12 +166,20 @@ pub struct Assignment {
     pub entries: BTreeMap<AppKey, EncodedEntry>,
     /// Apps on their way out.
     pub leaving: BTreeMap<AppKey, Leaving>,
+    /// When changes of what runs may start; the spoke keeps it.
+    pub schedule: Schedule,
 }
 
 impl Assignment {
     /// The assignment of a cluster that was never told anything.
     pub fn none(epoch: Epoch) -> Self {
-        Self { epoch, generation: Generation(0), entries: BTreeMap::new(), leaving: BTreeMap::new() }
+        Self {
+            epoch,
+            generation: Generation(0),
+            entries: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            schedule: Schedule::default(),
+        }
     }
 
     /// (epoch, generation), the order of assignments.
@@ -178,7 +187,7 @@ impl Assignment {
         (self.epoch, self.generation)
     }
 
-    /// The digest over (key, digest) of its entries in order, then its leaving records.
+    /// The digest over (key, digest) of its entries in order, then its leaving records, then its schedule if it has one.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::new("nave.assignment.v1");
         let key = |digester: &mut Digester, app: &AppKey| {
@@ -200,6 +209,10 @@ impl Assignment {
             if let Some(only) = &leaving.drops_of {
                 digester.add(&only.digest().0);
             }
+        }
+        if !self.schedule.is_empty() {
+            digester.add(b"schedule");
+            digester.add(&json(&self.schedule));
         }
         digester.finish()
     }

@@ -17,6 +17,7 @@ use crate::overrides::Shapes;
 use crate::overrides::template::Values;
 use crate::render::effective_objects;
 use crate::report::{EntryReason, EntryReport, EntryState, Report};
+use crate::schedule::Schedule;
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints, ObjectKey};
 
 /// The form of an app that is in effect on some clusters: its newest that could be rendered, with their values.
@@ -74,6 +75,8 @@ pub struct Inputs<'a> {
     pub apps: &'a Shapes,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
+    /// When changes may start on clusters; at any time where nothing is said.
+    pub schedules: &'a BTreeMap<ClusterName, Schedule>,
     /// The members that have enrolled.
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// Why entries that are not wanted any more would go.
@@ -348,14 +351,15 @@ impl<'a> Next<'a> {
                 }
             }
         }
-        if entries == before.entries && leaving == before.leaving {
+        let schedule = self.inputs.schedules.get(self.cluster).cloned().unwrap_or_default();
+        if entries == before.entries && leaving == before.leaving && schedule == before.schedule {
             return None;
         }
         let generation = Generation(before.generation.0 + 1);
         let mut past = self.member.told.past.clone();
         past.push((before.epoch, before.generation, before.digest()));
         past.drain(..past.len().saturating_sub(PAST));
-        let assignment = Assignment { epoch: before.epoch, generation, entries, leaving };
+        let assignment = Assignment { epoch: before.epoch, generation, entries, leaving, schedule };
         Some(Told { assignment, trail, past })
     }
 

@@ -10,7 +10,7 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, override_fields, paths, place, treat};
+use super::{Kind, override_fields, paths, place, schedule_fields, treat};
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
@@ -30,7 +30,7 @@ pub(super) fn decode(
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
         Kind::Cluster => (&["set", "taints", "cordoned", "timezone", "parameters", "protect"], &[]),
-        Kind::ClusterSet => (&["parameters"], &["windows", "freeze"]),
+        Kind::ClusterSet => (&["parameters", "windows", "freeze"], &[]),
         Kind::App => (&app_fields, APP_LATER),
         Kind::Placement => (place::FIELDS, &[]),
         Kind::Override => (override_fields::FIELDS, &[]),
@@ -52,7 +52,9 @@ pub(super) fn decode(
         Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
         Kind::ClusterSet => {
             let parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
-            Some(Spec::ClusterSet(ClusterSet { parameters }))
+            let windows = schedule_fields::windows(reader, &fields);
+            let freezes = schedule_fields::freezes(reader, &fields);
+            Some(Spec::ClusterSet(ClusterSet { parameters, windows, freezes }))
         }
         Kind::Override => Some(Spec::Override(override_fields::overriding(reader, references, &fields))),
         Kind::App => app(reader, references, &fields).map(Spec::App),
@@ -126,24 +128,10 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
         set,
         taints: place::taints(reader, fields),
         cordoned: fields.get("cordoned").and_then(|f| reader.flag(&f)).unwrap_or(false),
-        timezone: fields.get("timezone").and_then(|f| timezone(reader, &f)),
+        timezone: fields.get("timezone").and_then(|f| schedule_fields::zone(reader, &f)),
         parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
         protect: fields.get("protect").and_then(|f| reader.flag(&f)).unwrap_or(false),
     }
-}
-
-/// An IANA name. Whether there is such a zone, the spoke knows, which has the table.
-fn timezone(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
-    let given = reader.text(field)?;
-    let legal = |c: char| c.is_ascii_alphanumeric() || "_+-".contains(c);
-    let part = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.chars().all(legal);
-    let valid = given.len() <= 64 && given.split('/').count() <= 3 && given.split('/').all(part);
-    if !valid {
-        let message =
-            format!("{}: {given:?} is no time zone; write its IANA name, e.g. Europe/Berlin", field.path);
-        reader.error(field.node.position, message);
-    }
-    valid.then_some(given)
 }
 
 fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<App> {

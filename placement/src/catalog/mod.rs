@@ -20,6 +20,7 @@ mod place;
 mod problems;
 mod references;
 mod replicas;
+mod schedule_fields;
 pub mod schema;
 pub mod suggest;
 mod treat;
@@ -35,8 +36,8 @@ use serde::{Deserialize, Serialize};
 pub use assemble::{Files, LastGood, assemble};
 pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
 pub use objects::{
-    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits,
-    NamespaceOptions, OnRemove, Percent, Placement, Source, Spec,
+    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, FreezeRule, GuardLimit,
+    GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Source, Spec, WindowRule,
 };
 pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
@@ -245,6 +246,15 @@ impl Catalog {
     pub fn placements(&self) -> impl Iterator<Item = (&Effective, &Placement)> {
         self.objects.values().filter_map(|e| match &e.object.spec {
             Spec::Placement(placement) => Some((e, &**placement)),
+            _ => None,
+        })
+    }
+
+    /// A cluster set.
+    pub fn set(&self, name: &str) -> Option<(&Effective, &ClusterSet)> {
+        let id = ObjectId { kind: Kind::ClusterSet, name: name.into() };
+        self.objects.get(&id).and_then(|e| match &e.object.spec {
+            Spec::ClusterSet(set) => Some((e, set)),
             _ => None,
         })
     }

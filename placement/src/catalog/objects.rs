@@ -10,6 +10,7 @@ use super::{Override, Pick, Replicas, Treatment};
 use crate::ClusterName;
 use crate::fleet::Taint;
 use crate::overrides::Parameters;
+use crate::schedule::{Cron, When, Zone};
 use crate::select::{Condition, Selector, Toleration};
 
 /// The specification of one object.
@@ -118,8 +119,8 @@ pub struct Cluster {
     pub taints: Vec<Taint>,
     /// Nothing new is placed on it.
     pub cordoned: bool,
-    /// Its IANA time zone, for windows.
-    pub timezone: Option<String>,
+    /// Its time zone, for windows and freezes.
+    pub timezone: Option<Zone>,
     /// Highest layer of the parameters of every app on it.
     pub parameters: Parameters,
     /// Nothing leaves it without approval.
@@ -131,6 +132,32 @@ pub struct Cluster {
 pub struct ClusterSet {
     /// A layer of the parameters of every app on its clusters.
     pub parameters: Parameters,
+    /// When changes may start on its clusters; at any time where there is none.
+    pub windows: Vec<WindowRule>,
+    /// When they may not.
+    pub freezes: Vec<FreezeRule>,
+}
+
+/// A window, before it is known on which cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowRule {
+    /// When it opens.
+    pub cron: Cron,
+    /// How long it is open.
+    pub duration_ms: u64,
+    /// Whose clock it goes by; absent: each cluster's own.
+    pub timezone: Option<Zone>,
+}
+
+/// A freeze, before it is known on which cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreezeRule {
+    /// When it begins.
+    pub from: When,
+    /// When it ends; a date is its whole day.
+    pub to: When,
+    /// Whose clock it goes by; absent: each cluster's own.
+    pub timezone: Option<Zone>,
 }
 
 /// A deployable unit.

@@ -239,14 +239,8 @@ impl<'a> Layers<'a> {
         cluster: &ClusterName,
         candidate: &Candidate,
     ) -> Vec<Layer<'a>> {
-        let set = candidate.set.as_deref().and_then(|set| {
-            let id = ObjectId { kind: Kind::ClusterSet, name: set.into() };
-            let effective = catalog.objects.get(&id)?;
-            match &effective.object.spec {
-                Spec::ClusterSet(set) => Some((effective, &set.parameters)),
-                _ => None,
-            }
-        });
+        let set = candidate.set.as_deref().and_then(|set| catalog.set(set));
+        let set = set.map(|(effective, set)| (effective, &set.parameters));
         let overrides = applying.iter().map(|(effective, spec)| (*effective, &spec.parameters));
         let own = catalog.cluster(cluster).map(|(effective, cluster)| (effective, &cluster.parameters));
         set.into_iter().chain(overrides).chain(own).collect()

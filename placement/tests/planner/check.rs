@@ -15,6 +15,7 @@ fn step() -> Made {
     let before = "
         clusters c1..c2 prod
         clusters c3..c3 dev
+        window c1 0 1 * * *
         app web w1..w4
         app shop s1
         app old o1
@@ -318,6 +319,11 @@ const WRONG: &[Wrong] = &[
             made.window = (7..9).map(loss).collect();
         },
         finds!(Violation::OverLimit { limit: Limit::App(_), .. }),
+    ),
+    (
+        "another schedule than the catalog's is told",
+        |made| edit(made, |told| told.assignment.schedule.windows.clear()),
+        finds!(Violation::OtherSchedule { .. }),
     ),
     (
         "a protected app leaves",

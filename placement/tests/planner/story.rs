@@ -15,6 +15,7 @@ use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Approval, Guarded, Hold, PastLoss, Question, judge};
 use nave_placement::overrides::Shapes;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
+use nave_placement::schedule::{Schedule, Window, Zone};
 use nave_placement::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey, check};
 
 /// An app as the newest commit has it.
@@ -66,6 +67,7 @@ pub struct World {
     holds: Vec<Hold>,
     approvals: Vec<Approval>,
     guarded: Guarded,
+    schedules: BTreeMap<ClusterName, Schedule>,
     commit: String,
     now_ms: u64,
 }
@@ -84,6 +86,7 @@ pub struct Made {
     pub now_ms: u64,
     pub books: Books,
     pub shares: ShareOut,
+    pub schedules: BTreeMap<ClusterName, Schedule>,
 }
 
 impl Made {
@@ -95,6 +98,7 @@ impl Made {
             wanted: &self.wanted,
             forms: &self.forms,
             shares: &self.shares,
+            schedules: &self.schedules,
             reports: &self.reports.iter().map(|(name, report)| (name.clone(), report)).collect(),
             emptied: &self.emptied,
             approvals: &self.approvals,
@@ -164,6 +168,12 @@ impl World {
             ["remove", "app", name] => {
                 self.apps.remove(&app(name));
                 None
+            }
+            ["window", name, ref cron @ ..] => {
+                let cron = cron.join(" ").parse().expect("a cron expression");
+                let window = Window { cron, duration_ms: 3_600_000, timezone: Zone::utc() };
+                self.schedules.entry(cluster(name)).or_default().windows.push(window);
+                Some(self.step(&[]))
             }
             ["protect", "app", name] => {
                 self.guarded.apps.insert(app(name));
@@ -331,6 +341,7 @@ impl World {
             wanted: &wanted,
             apps: &forms,
             shares: &self.shares,
+            schedules: &self.schedules,
             members: &members,
             cause: &cause,
             codec: &books,
@@ -353,6 +364,7 @@ impl World {
             next,
             wanted,
             shares: self.shares.clone(),
+            schedules: self.schedules.clone(),
             forms,
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),
@@ -376,6 +388,10 @@ impl World {
     fn tell(&self, said: &mut String, name: &ClusterName, before: &Told, after: &Told) {
         let (was, is) = (&before.assignment, &after.assignment);
         write!(said, "{name} {}.{}:", is.epoch.0, is.generation.0).expect("the story says so");
+        if was.schedule != is.schedule {
+            let windows: Vec<String> = is.schedule.windows.iter().map(|w| w.cron.to_string()).collect();
+            write!(said, " windows {windows:?}").expect("a string takes it");
+        }
         for (app, entry) in &is.entries {
             if was.entries.get(app) == Some(entry) {
                 continue;

@@ -390,6 +390,37 @@ pub struct Leaving {
     #[prost(bytes = "vec", tag = "5")]
     pub drops_of: ::prost::alloc::vec::Vec<u8>,
 }
+/// When changes of what runs may start: in one of the windows, if there are any, and in none of the freezes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Schedule {
+    #[prost(message, repeated, tag = "1")]
+    pub windows: ::prost::alloc::vec::Vec<schedule::Window>,
+    #[prost(message, repeated, tag = "2")]
+    pub freezes: ::prost::alloc::vec::Vec<schedule::Freeze>,
+}
+/// Nested message and enum types in `Schedule`.
+pub mod schedule {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Window {
+        #[prost(string, tag = "1")]
+        pub cron: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub duration_ms: u64,
+        /// an IANA name
+        #[prost(string, tag = "3")]
+        pub timezone: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Freeze {
+        /// a date, or a date and a time of day
+        #[prost(string, tag = "1")]
+        pub from: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub to: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub timezone: ::prost::alloc::string::String,
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InlineBundle {
     #[prost(bytes = "vec", tag = "1")]
@@ -413,7 +444,7 @@ pub struct Assignment {
     pub epoch: u64,
     #[prost(uint64, tag = "2")]
     pub generation: u64,
-    /// over the (key, digest) of the entries in order, then the leaving records
+    /// over the (key, digest) of the entries in order, the leaving records, the schedule
     #[prost(bytes = "vec", tag = "3")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
     /// of the hub, over (cluster, epoch, generation, digest)
@@ -434,6 +465,9 @@ pub struct Assignment {
     /// small ones that the spoke may lack
     #[prost(message, repeated, tag = "9")]
     pub bundles: ::prost::alloc::vec::Vec<InlineBundle>,
+    /// always whole
+    #[prost(message, optional, tag = "10")]
+    pub schedule: ::core::option::Option<Schedule>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -115,8 +115,9 @@ impl Desk {
         let opened = self.secrets.round();
         let (wanted, treatment) = match &question {
             Question::Diff(app) | Question::Adoption(app) => {
-                let held = self.held.borrow().clone();
-                wanted(app, &held, &self.state, &opened, &*self.target).await?
+                let accepted = self.held.borrow().assignment.clone();
+                let enforced = self.state.enforced(&accepted);
+                wanted(app, &enforced.assignment, &self.state, &opened, &*self.target).await?
             }
             _ => Default::default(),
         };

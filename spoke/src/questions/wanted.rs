@@ -1,10 +1,11 @@
-//! Wanted: the objects of one app of the accepted assignment, resolved by the same code as for applying.
+//! Wanted: the objects of one app of the assignment that is enforced, resolved by the same code as for applying.
 //!
-//! In: an app, the assignment, the bundles that are here. Out: its objects. Never: takes what is not accepted.
+//! In: an app, the assignment, the bundles that are here. Out: its objects. Never: takes what is not accepted, or has not begun.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use nave_placement::assign::Assignment;
 use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest};
@@ -12,7 +13,6 @@ use nave_placement::{AppKey, Digest};
 use crate::apply::Desired;
 use crate::link;
 use crate::secrets::Round;
-use crate::session::core::Held;
 use crate::state::State;
 use crate::target::Target;
 use crate::target::ask::Refusal;
@@ -20,12 +20,12 @@ use crate::target::ask::Refusal;
 /// What an app wants here, and how its objects are treated.
 pub async fn wanted(
     app: &AppKey,
-    held: &Held,
+    assignment: &Assignment,
     state: &Arc<State>,
     secrets: &Round,
     target: &dyn Target,
 ) -> Result<(Vec<Resolved>, Treatment), Refusal> {
-    let bytes = held.assignment.entries.get(app);
+    let bytes = assignment.entries.get(app);
     let bytes = bytes.ok_or_else(|| Refusal(format!("app {app} is not assigned to this cluster")))?;
     let entry = nave_proto::decode_entry(&bytes.bytes);
     let entry = entry.map_err(|error| Refusal(format!("the entry cannot be read: {error}")))?;
@@ -34,7 +34,7 @@ pub async fn wanted(
     let only = |asked: &Digest| bundle.clone().filter(|_| *asked == digest);
     let treatment = entry.options.treatment.clone();
     let entries = BTreeMap::from([(app.clone(), Ok(entry))]);
-    let desired = Desired { assignment: &held.assignment, entries: &entries, bundles: &only, secrets };
+    let desired = Desired { assignment, entries: &entries, bundles: &only, secrets };
     match desired.resolve(app, &*target.scopes()).await {
         Ok(wanted) => Ok((wanted.objects, treatment)),
         Err(unresolved) => Err(Refusal(unresolved.reason.to_string())),

@@ -16,6 +16,7 @@
 //! D/joining.json    the key that a join token is being used with; sealed, for the owner alone
 //! D/assignment      v1.Assignment, whole, with the hub's MAC; sealed
 //! D/previous.json   per app the bundle of its previous entry; sealed
+//! D/started         present while changes may wait: the entries that had begun before them; sealed
 //! D/bundles/DIGEST  zstd, as received; sealed
 //! D/boot            number of starts; sealed
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
@@ -34,6 +35,7 @@ pub mod files;
 mod keep;
 mod sealed;
 pub mod secrets;
+mod started;
 #[cfg(test)]
 mod tests;
 
@@ -61,6 +63,7 @@ pub use keep::{Found, Keep};
 use crate::identity::{Identity, Joining};
 use crate::policy::Removals;
 use crate::session::core::Held;
+use crate::started::Entries;
 
 /// Where the status is, in a directory.
 const STATUS: &str = "status.json";
@@ -71,8 +74,9 @@ pub const TARGET: &str = "target";
 /// Any of them says that a directory is a spoke's.
 const SIGNS: [&str; 3] = ["identity.json", "joining.json", "boot"];
 /// The other files in it, but for the lock.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "assignment",
+    started::STARTED,
     "previous.json",
     "hub-time",
     "age-keys",
@@ -119,6 +123,8 @@ pub struct State {
     keep: Arc<dyn Keep>,
     /// The bundles that are here; their content is checked when it is read.
     here: Guard<BTreeSet<Digest>>,
+    /// What had begun before the accepted assignment, if some of that may wait.
+    started: Guard<Option<Arc<Entries>>>,
     /// The last hub time that is stored.
     hub_time: AtomicU64,
     /// One writer at a time: storing an assignment and clearing bundles away must not mix.
@@ -145,7 +151,9 @@ impl State {
     pub async fn within(keep: Arc<dyn Keep>) -> Result<Self, StateError> {
         let names = keep.list(BUNDLES).await?;
         let here = names.iter().filter_map(|name| name.strip_prefix(BUNDLES)?.parse().ok()).collect();
-        Ok(Self { keep, here: Guard::new(here), hub_time: AtomicU64::new(0), writing: Mutex::new(()) })
+        let started = Guard::new(started::load(&*keep).await?.map(Arc::new));
+        let (here, hub_time) = (Guard::new(here), AtomicU64::new(0));
+        Ok(Self { keep, here, started, hub_time, writing: Mutex::new(()) })
     }
 
     /// Where it is kept.
@@ -237,6 +245,7 @@ impl State {
         for void in ["assignment", "previous.json", "detached"] {
             self.keep.remove(void).await?;
         }
+        self.store_started(None).await?;
         self.store_identity(identity).await?;
         self.keep.remove("joining.json").await
     }
@@ -277,11 +286,21 @@ impl State {
                 Err(error) => tracing::warn!(%error, "a bundle that came with an assignment is not used"),
             }
         }
-        let previous = self.previous().await?;
-        let next = previous_after(&previous, &before.assignment, &held.assignment);
-        if next != previous {
-            self.store_json("previous.json", &next).await?;
+        if !held.assignment.schedule.is_empty() && self.started().is_none() {
+            self.store_started(Some(before.assignment.entries.clone())).await?;
         }
+        let previous = self.previous().await?;
+        let next = match self.started() {
+            // What runs stays the current one until the change begins.
+            Some(_) => previous,
+            None => {
+                let next = previous_after(&previous, &before.assignment.entries, &held.assignment.entries);
+                if next != previous {
+                    self.store_json("previous.json", &next).await?;
+                }
+                next
+            }
+        };
         let mut message = assignment_to_proto(&held.assignment);
         message.mac.clone_from(&held.mac);
         self.keep.write("assignment", &message.encode_to_vec()).await?;
@@ -295,10 +314,13 @@ impl State {
         Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 
-    /// Removes bundles that neither the assignment nor a previous entry names. What cannot be removed is tried again with
+    /// Removes bundles that neither the assignment, nor what had begun before it, nor a previous entry names. What cannot be removed is tried again with
     /// the next assignment.
     async fn clear_away(&self, assignment: &Assignment, previous: &Previous) {
-        let current = entries(assignment).into_values().flatten().map(|entry| entry.bundle);
+        let started = self.started();
+        let begun = started.iter().flat_map(|started| decoded(started));
+        let entries = decoded(&assignment.entries).into_iter().chain(begun);
+        let current = entries.filter_map(|(_, entry)| Some(entry.ok()?.bundle));
         let wanted: BTreeSet<Digest> = current.chain(previous.values().copied()).collect();
         let here = self.here(|here| here.clone());
         for digest in here.difference(&wanted) {
@@ -477,18 +499,22 @@ fn bundle_name(digest: &Digest) -> String {
 
 /// The entries of an assignment, decoded; the text says why one cannot be read.
 pub fn entries(assignment: &Assignment) -> BTreeMap<AppKey, Result<Entry, String>> {
+    decoded(&assignment.entries)
+}
+
+fn decoded(entries: &Entries) -> BTreeMap<AppKey, Result<Entry, String>> {
     let decoded = |bytes: &[u8]| decode_entry(bytes).map_err(|error| error.to_string());
-    assignment.entries.iter().map(|(app, entry)| (app.clone(), decoded(&entry.bytes))).collect()
+    entries.iter().map(|(app, entry)| (app.clone(), decoded(&entry.bytes))).collect()
 }
 
 /// What is each app's previous bundle after an assignment follows another. Apps that left have none.
-fn previous_after(previous: &Previous, before: &Assignment, after: &Assignment) -> Previous {
-    let before = entries(before);
+fn previous_after(previous: &Previous, before: &Entries, after: &Entries) -> Previous {
+    let before = decoded(before);
     let of = |app: &AppKey, entry: &Result<Entry, String>| {
         let (Ok(entry), Some(Ok(old))) = (entry, before.get(app)) else { return previous.get(app).copied() };
         if old.bundle == entry.bundle { previous.get(app).copied() } else { Some(old.bundle) }
     };
-    entries(after).iter().filter_map(|(app, entry)| Some((app.clone(), of(app, entry)?))).collect()
+    decoded(after).iter().filter_map(|(app, entry)| Some((app.clone(), of(app, entry)?))).collect()
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {

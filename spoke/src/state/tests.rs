@@ -5,6 +5,7 @@ use std::fs;
 
 use nave_placement::assign::{EncodedEntry, Generation, Options};
 use nave_placement::catalog::{CommitId, OnRemove};
+use nave_placement::schedule::Schedule;
 use nave_proto::encode_entry;
 
 use super::*;
@@ -39,8 +40,13 @@ fn packed(content: &str) -> (Digest, Vec<u8>) {
 
 fn held(generation: u64, bundle: Digest) -> Held {
     let entries = [("web".parse().expect("valid"), entry(bundle))].into();
-    let assignment =
-        Assignment { epoch: Epoch(1), generation: Generation(generation), entries, leaving: BTreeMap::new() };
+    let assignment = Assignment {
+        epoch: Epoch(1),
+        generation: Generation(generation),
+        entries,
+        leaving: BTreeMap::new(),
+        schedule: Schedule::default(),
+    };
     Held { assignment: Arc::new(assignment), mac: vec![1, 2] }
 }
 
@@ -210,4 +216,84 @@ fn a_directory_that_no_spoke_ran_with_is_left_alone() {
         assert!(refused.contains("is no state directory of a spoke"), "{refused}");
     }
     assert_eq!(std::fs::read_dir(dir.path()).expect("there").count(), 1);
+}
+
+/// Changes may start on no day of this assignment.
+fn frozen(generation: u64, bundle: Digest) -> Held {
+    let Held { assignment, mac } = held(generation, bundle);
+    let freeze = nave_placement::schedule::Freeze {
+        from: "2026-11-20".parse().expect("a date"),
+        to: "9999-12-31".parse().expect("a date"),
+        timezone: nave_placement::schedule::Zone::utc(),
+    };
+    let schedule = Schedule { windows: Vec::new(), freezes: vec![freeze] };
+    Held { assignment: Arc::new(Assignment { schedule, ..(*assignment).clone() }), mac }
+}
+
+#[tokio::test]
+async fn what_had_begun_is_remembered_with_its_bundle_until_the_change_begins() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [(one, first), (two, second), (three, third)] = ["1", "2", "3"].map(packed);
+    let open = async || State::open(dir.path()).await.expect("opens");
+    let runs = |state: &State, held: &Held| {
+        let enforced = state.enforced(&held.assignment);
+        entries(&enforced.assignment).into_values().flatten().map(|entry| entry.bundle).collect::<Vec<_>>()
+    };
+    let state = open().await;
+    state.store_held(&held(1, one), &[(one, first)]).await.expect("stored");
+    assert_eq!(state.started(), None, "nothing may have to wait");
+    let second = (frozen(2, two), [(two, second)]);
+    state.store_held(&second.0, &second.1).await.expect("stored");
+    drop(state);
+
+    // Over a restart, and a change that takes the place of the one that waits.
+    let state = open().await;
+    assert_eq!(runs(&state, &second.0), [one]);
+    let third = (frozen(3, three), [(three, third)]);
+    state.store_held(&third.0, &third.1).await.expect("stored");
+    assert_eq!(runs(&state, &third.0), [one]);
+    assert_eq!(
+        [one, two, three].map(|bundle| state.has_bundle(&bundle)),
+        [true, false, true],
+        "what never ran and never will is cleared away"
+    );
+
+    // An older one begins while a newer one has been accepted: that one waits in its turn.
+    state.begin(&second.0.assignment).await.expect("stored");
+    drop(state);
+    let state = open().await;
+    assert_eq!(runs(&state, &third.0), [two]);
+    state.begin(&third.0.assignment).await.expect("stored");
+    assert_eq!((state.started(), runs(&state, &third.0)), (None, vec![three]));
+
+    // A damaged record: nothing counts as begun, but what is found.
+    let fourth = frozen(4, one);
+    state.store_held(&fourth, &[]).await.expect("stored");
+    drop(state);
+    fs::write(dir.path().join("started"), b"damaged").expect("written");
+    let state = open().await;
+    assert_eq!((runs(&state, &fourth), state.started().map(|s| s.len())), (vec![], Some(0)));
+    state.found_begun(third.0.assignment.entries.clone()).await.expect("stored");
+    drop(state);
+    let state = open().await;
+    assert_eq!(runs(&state, &fourth), [three]);
+}
+
+#[tokio::test]
+async fn a_crash_while_a_change_is_accepted_or_begins_leaves_one_of_both() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (one, first) = packed("1");
+    let (two, second) = packed("2");
+    let files = Arc::new(Files::open(dir.path()).expect("opens"));
+    let state = State::within(files.clone()).await.expect("opens");
+    state.store_held(&held(1, one), &[(one, first)]).await.expect("stored");
+    // The record was written, the assignment not yet.
+    state.store_started(Some(held(1, one).assignment.entries.clone())).await.expect("stored");
+    let state = State::within(files.clone()).await.expect("opens");
+    let stored = state.held().await.expect("readable");
+    assert_eq!(state.enforced(&stored.assignment), crate::started::Enforced::all(&stored.assignment));
+    // And the assignment that follows waits for its turn.
+    state.store_held(&frozen(2, two), &[(two, second)]).await.expect("stored");
+    let enforced = state.enforced(&frozen(2, two).assignment);
+    assert_eq!(enforced.assignment.entries, held(1, one).assignment.entries);
 }

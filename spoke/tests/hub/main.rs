@@ -4,6 +4,7 @@
 
 mod questions;
 mod stand_in;
+mod windows;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use nave_placement::assign::{Assignment, Entry, Epoch, Generation, Options};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
+use nave_placement::schedule::Schedule;
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::v1::{self, from_spoke::Message, to_spoke};
 use nave_proto::{assignment_to_proto, encode_entry};
@@ -100,8 +102,13 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         drops_of: None,
     };
     let entries = [("web".parse().unwrap(), encode_entry(&entry))].into();
-    let assignment =
-        Assignment { epoch: Epoch(1), generation: Generation(generation), entries, leaving: BTreeMap::new() };
+    let assignment = Assignment {
+        epoch: Epoch(1),
+        generation: Generation(generation),
+        entries,
+        leaving: BTreeMap::new(),
+        schedule: Schedule::default(),
+    };
     (assignment_to_proto(&assignment), bundle, zstd::encode_all(bytes, 0).unwrap())
 }
 
@@ -276,7 +283,13 @@ async fn a_bundle_that_the_hub_lacks_keeps_no_other_from_the_spoke() {
     let mut entries: BTreeMap<_, _> =
         lacking.iter().enumerate().map(|(number, message)| of(message, &format!("gone-{number}"))).collect();
     entries.extend([of(&assignment(1, "here").0, "web")]);
-    let all = Assignment { epoch: Epoch(1), generation: Generation(1), entries, leaving: BTreeMap::new() };
+    let all = Assignment {
+        epoch: Epoch(1),
+        generation: Generation(1),
+        entries,
+        leaving: BTreeMap::new(),
+        schedule: Schedule::default(),
+    };
     hub.edit(|record| record.bundles.insert(bundle, zstd));
     let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);
     hub.order(to_spoke::Message::Assignment(assignment_to_proto(&all))).await;

@@ -178,6 +178,7 @@ impl Hub {
             wanted: &decided.wanted,
             forms: &decided.shapes,
             shares: &decided.shares,
+            schedules: &decided.schedules,
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,

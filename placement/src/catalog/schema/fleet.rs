@@ -85,7 +85,11 @@ const CLUSTER_SPEC_FIELDS: Fields = Fields {
             "What it puts before placements that do not tolerate it.",
         ),
         Rule::new("cordoned", Shape::Flag, "Nothing new is placed on it; what runs stays.").or("false"),
-        Rule::new("timezone", Shape::Text(Form::TimeZone), "Its IANA time zone, e.g. Europe/Berlin."),
+        Rule::new(
+            "timezone",
+            Shape::Text(Form::TimeZone),
+            "Its IANA time zone, e.g. Europe/Berlin, for windows and freezes.",
+        ),
         Rule::new("parameters", Shape::Any, "The highest layer of the parameters of every app on it."),
         Rule::new(
             "protect",
@@ -124,6 +128,49 @@ const CLUSTER_SET_SPEC: Rule = Rule::new(
 );
 
 const CLUSTER_SET_SPEC_FIELDS: Fields = Fields {
-    rules: &[Rule::new("parameters", Shape::Any, "A layer of the parameters of every app on its clusters.")],
+    rules: &[
+        Rule::new("parameters", Shape::Any, "A layer of the parameters of every app on its clusters."),
+        Rule::new(
+            "windows",
+            Shape::List(&Shape::Object(&WINDOW)),
+            "When changes may start on its clusters; without one, at any time. Each cluster's spoke keeps them, with the hub or without.",
+        ),
+        Rule::new(
+            "freeze",
+            Shape::List(&Shape::Object(&FREEZE)),
+            "When no change starts on its clusters, whatever window is open.",
+        ),
+    ],
     needs: Needs::Nothing,
 };
+
+const WINDOW: Fields = Fields {
+    rules: &[
+        Rule::new(
+            "cron",
+            Shape::Text(Form::Cron),
+            "When it opens: minute, hour, day of month, month, day of week, as crontab has them.",
+        )
+        .required(),
+        Rule::new("duration", Shape::Text(Form::Duration), "How long it is open, from 1m to 7d.").required(),
+        RULE_ZONE,
+    ],
+    needs: Needs::Nothing,
+};
+
+const FREEZE: Fields = Fields {
+    rules: &[
+        Rule::new("from", Shape::Text(Form::When), "Its first day, or when it begins: 2026-11-20T18:00.")
+            .required(),
+        Rule::new("to", Shape::Text(Form::When), "Its last day, all of it, or when it ends.").required(),
+        RULE_ZONE,
+    ],
+    needs: Needs::Nothing,
+};
+
+const RULE_ZONE: Rule = Rule::new(
+    "timezone",
+    Shape::Text(Form::TimeZone),
+    "Whose clock it goes by: an IANA name, or cluster for each cluster's own, which is UTC where it says none.",
+)
+.or("\"cluster\"");

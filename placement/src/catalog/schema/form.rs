@@ -37,6 +37,10 @@ pub enum Form {
     ServiceAccount,
     /// A time zone.
     TimeZone,
+    /// A cron expression.
+    Cron,
+    /// A date, or a date and a time of day.
+    When,
 }
 
 /// An amount of a resource.
@@ -63,6 +67,8 @@ impl Form {
             Self::Look => "label or fact",
             Self::ServiceAccount => "service account",
             Self::TimeZone => "time zone",
+            Self::Cron => "cron expression",
+            Self::When => "date",
         }
     }
 
@@ -83,6 +89,8 @@ impl Form {
             Self::Percent => "^0*([0-9]|[1-9][0-9]|100)%$",
             Self::Look => r"^(labels|facts)[.\[].",
             Self::ServiceAccount => "^([a-z0-9.-]+/)?[a-z0-9.-]+$",
+            Self::Cron => r"^\s*(@[a-z]+|[^\s@]+(\s+\S+){4})\s*$",
+            Self::When => "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?)?$",
             Self::TimeZone => "^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z][A-Za-z0-9_+-]*){0,2}$",
         })
     }

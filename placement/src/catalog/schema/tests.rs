@@ -53,6 +53,8 @@ fn text(form: Form) -> &'static str {
         Form::Percent => "50%",
         Form::Look => "labels.region",
         Form::TimeZone => "Europe/Berlin",
+        Form::Cron => "0 1 * * 1-5",
+        Form::When => "2026-11-20",
     }
 }
 
@@ -384,7 +386,7 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
                 "App has no field onRemove; did you mean App.spec.onRemove? (fields are apiVersion, kind, metadata, spec)",
             ),
         ),
-        ("ClusterSet.spec.x", Err("ClusterSet.spec has no field x (fields are parameters)")),
+        ("ClusterSet.spec.x", Err("ClusterSet.spec has no field x (fields are parameters, windows, freeze)")),
         ("App.spec.adopt.x", Err("App.spec.adopt has no fields: it is a word")),
         ("", Err("\"\" is no known kind (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)")),
     ];

@@ -535,7 +535,7 @@ fn what_a_cluster_says_that_cannot_be_meant() {
         ),
         (
             "timezone: CET+1 h",
-            "spec.timezone: \"CET+1 h\" is no time zone; write its IANA name, e.g. Europe/Berlin",
+            "spec.timezone: there is no time zone \"CET+1 h\"; write its IANA name, e.g. Europe/Berlin, or UTC",
         ),
         ("protect: Always", "spec.protect"),
     ];
