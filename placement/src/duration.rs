@@ -31,6 +31,12 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
     if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total_ms)) }
 }
 
+/// Milliseconds in the largest unit that leaves no rest: `5m`.
+pub(crate) fn written(ms: u64) -> String {
+    let fits = UNITS.iter().rev().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,6 +62,11 @@ mod tests {
         ];
         for (text, expected) in rows {
             assert_eq!(duration(text).ok().map(|d| d.as_millis()), expected, "{text:?}");
+        }
+        for (ms, text) in
+            [(0, "0ms"), (250, "250ms"), (90_000, "90s"), (14_400_000, "4h"), (172_800_000, "2d")]
+        {
+            assert_eq!(written(ms), text);
         }
     }
 }

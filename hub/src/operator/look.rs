@@ -381,10 +381,12 @@ impl Look<'_> {
             return None;
         }
         let decisions = self.picture.decisions.iter().filter(|d| d.apps.contains(app));
+        let catalog = self.picture.revision.as_ref().and_then(|revision| revision.catalog.app(app.name()));
         let problems = self.picture.problems.iter();
         Some(AppView {
             row: self.app_row(app),
             placements: decisions.map(|d| d.placement.to_string()).collect(),
+            protected: catalog.is_some_and(|(_, app)| app.protect),
             entries: self.app_entries(app),
             problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),
         })

@@ -10,6 +10,7 @@ use nave_placement::decide::{Check, Part, Reason};
 use nave_placement::fleet::{Maintenance, Membership, Taint};
 use nave_placement::overrides::Provenance;
 use nave_placement::report::{EntryReason, ObjectReport};
+use nave_placement::schedule::Schedule;
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
@@ -288,6 +289,15 @@ pub struct ClusterView {
     pub accepted: Option<(Epoch, Generation)>,
     /// Its apps.
     pub apps: Vec<EntryView>,
+    /// Nothing leaves it before somebody approved that.
+    #[serde(default)]
+    pub protected: bool,
+    /// When changes may start on it, as it was told.
+    #[serde(default, skip_serializing_if = "Schedule::is_empty")]
+    pub schedule: Schedule,
+    /// Why no change may start on it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
     /// Apps on their way out.
     pub leaving: Vec<AppKey>,
     /// Apps that it keeps though nothing assigns them.
@@ -347,6 +357,9 @@ pub struct AppView {
     pub row: AppRow,
     /// Placements that select it.
     pub placements: Vec<String>,
+    /// It leaves no cluster before somebody approved that.
+    #[serde(default)]
+    pub protected: bool,
     /// Per cluster, worst first.
     pub entries: Vec<EntryView>,
     /// Problems of its catalog object or its files.

@@ -243,7 +243,8 @@ impl Sessions {
     /// The bundles that a cluster is assigned.
     pub(crate) fn assigned(&self, cluster: &ClusterName) -> BTreeSet<Digest> {
         let told = self.ledger.state().told(cluster);
-        let entries = told.assignment.entries.values();
+        // Earlier entries too: they may run there until a change may start.
+        let entries = told.assignment.entries.values().chain(told.trail.values().flatten());
         entries.filter_map(|e| nave_proto::decode_entry(&e.bytes).ok()).map(|e| e.bundle).collect()
     }
 

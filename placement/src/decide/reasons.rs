@@ -280,27 +280,10 @@ fn listed(names: &[ClusterName], others: usize) -> String {
     }
 }
 
-/// Milliseconds in the largest unit that leaves no rest: `5m`.
-fn span(ms: u64) -> String {
-    let units = [("d", 86_400_000_u64), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let fits = units.into_iter().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
-    fits.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
-}
-
 /// Unix milliseconds as a date and a time: `2027-01-15T08:00:00Z`.
 fn moment(ms: u64) -> String {
-    let (days, seconds) = (ms / 86_400_000, ms / 1_000 % 86_400);
-    // Days are counted from March of the year 0, so that a leap day is the last of its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let time = i64::try_from(ms / 1_000).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("{ms} ms after 1970"), |time| time.to_string())
 }
 
 /// The number of chosen clusters that would do.
@@ -412,7 +395,7 @@ impl fmt::Display for Reason {
                 f,
                 "its spoke has been silent since {}, for longer than {}",
                 moment(*since_ms),
-                span(*limit_ms)
+                crate::duration::written(*limit_ms)
             ),
             Self::Silent { since_ms, limit_ms: None } => {
                 write!(f, "its spoke has been silent for too long, since {}", moment(*since_ms))

@@ -307,6 +307,21 @@ impl Schedule {
     }
 }
 
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for Window { cron, duration_ms, timezone } in &self.windows {
+            write!(f, "{separator}{cron} for {} ({timezone})", crate::duration::written(*duration_ms))?;
+            separator = ", ";
+        }
+        for Freeze { from, to, timezone } in &self.freezes {
+            write!(f, "{separator}frozen from {from} to {to} ({timezone})")?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 impl Window {
     fn is_open(&self, at: Timestamp) -> bool {
         let length = i64::try_from(self.duration_ms).unwrap_or(i64::MAX);

@@ -125,6 +125,13 @@ impl View for ClusterView {
             ("Taints", taints(row)),
             ("Ordered", one_line(&ordered.join("; "))),
         ];
+        if self.protected {
+            lines.push(("Protected", "nothing leaves it before that is approved".to_owned()));
+        }
+        if !self.schedule.is_empty() {
+            let now = self.closed.clone().unwrap_or_else(|| "they may start now".to_owned());
+            lines.push(("Changes", format!("{}; {now}", self.schedule)));
+        }
         let connected = match (&self.address, row.seen_ms) {
             (Some(address), Some(since)) => format!("from {address} since {}", time(since)),
             (Some(address), None) => format!("from {address}"),
