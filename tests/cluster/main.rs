@@ -31,4 +31,5 @@ mod questions;
 mod rounds;
 mod secrets;
 mod stage;
+mod windows;
 mod workloads;
