@@ -6,14 +6,14 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use nave_placement::decide::Reason;
+use nave_placement::decide::{Check, Outcome as Asked, Part, Reason};
 use nave_proto::v1;
 
 use super::Outcome;
 use super::client::{Hub, document, request};
 use super::output::{Format, Style, View};
 use super::table::{Cell, Colour};
-use crate::operator::views::{Phase, WhyView};
+use crate::operator::views::{Phase, PlacementView, WhyView};
 
 /// Its arguments.
 #[derive(Args)]
@@ -78,7 +78,15 @@ fn told(view: &WhyView, style: Style) -> String {
             true => Cell::from("✓").paint(style.colour(Colour::Green)),
             false => Cell::from("✗").paint(style.colour(Colour::Red)),
         };
-        let _ = writeln!(text, "  {mark} placement {}: {}", placement.placement, placement.message);
+        let scored = (!placement.parts.is_empty()).then(|| format!("score {}", placement.score));
+        let rank = placement.rank.filter(|_| scored.is_some()).map(|rank| format!("rank {rank}"));
+        let replicas = placement.replicas.map(|replicas| format!("{replicas} replicas"));
+        let numbers: Vec<String> = [rank, scored, replicas].into_iter().flatten().collect();
+        let numbers = if numbers.is_empty() { String::new() } else { format!(" ({})", numbers.join(", ")) };
+        let _ = writeln!(text, "  {mark} placement {}{numbers}: {}", placement.placement, placement.message);
+        if style.is_wide && placement.selects_app {
+            text.push_str(&parts(placement, style));
+        }
     }
     for over in overrides {
         let mark = match over.reason {
@@ -97,10 +105,28 @@ fn told(view: &WhyView, style: Style) -> String {
     text
 }
 
+/// Every predicate with what it saw, then what each preference adds.
+fn parts(placement: &PlacementView, style: Style) -> String {
+    let mut text = String::new();
+    for Check { predicate, saw, outcome, .. } in &placement.checks {
+        let mark = match outcome {
+            Asked::Holds => Cell::from("✓").paint(style.colour(Colour::Green)),
+            Asked::Bars | Asked::Breaks => Cell::from("✗").paint(style.colour(Colour::Red)),
+            Asked::Unknown => Cell::from("?").paint(style.colour(Colour::Yellow)),
+        };
+        let saw = saw.as_ref().map(|saw| format!(", saw {saw}")).unwrap_or_default();
+        let _ = writeln!(text, "      {mark} {}", super::table::one_line(&format!("{predicate}{saw}")));
+    }
+    for Part { prefer, weight, value, .. } in &placement.parts {
+        let _ = writeln!(text, "      {weight} × {value} for {prefer}");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::views::{OverrideView, PlacementView};
+    use crate::operator::views::OverrideView;
 
     #[test]
     fn an_answer_names_every_placement_and_what_would_change_it() {
@@ -113,6 +139,7 @@ mod tests {
             rank: None,
             score: 0,
             parts: Vec::new(),
+            replicas: None,
             remedies: Vec::new(),
             message: message.to_owned(),
         };
@@ -149,6 +176,38 @@ app web on cluster eu-1: does not run, as the catalog says
   ! the spoke of eu-1 is not connected; it keeps what it has
   placement prod would choose it if this were not so: …
 ";
-        assert_eq!(vec![view].text(Style::default()), expected);
+        assert_eq!(vec![view.clone()].text(Style::default()), expected);
+
+        let check = |predicate: &str, saw: Option<&str>, outcome| Check {
+            predicate: predicate.to_owned(),
+            saw: saw.map(str::to_owned),
+            outcome,
+            reason: None,
+        };
+        let picked = PlacementView {
+            chosen: true,
+            rank: Some(2),
+            score: 500,
+            parts: vec![Part { prefer: "tier=gold".to_owned(), weight: 5, value: 100, saw: None }],
+            replicas: Some(3),
+            checks: vec![
+                check("clusters.selector: env=prod", Some("prod"), Asked::Holds),
+                check("where: facts.nodes > 3", None, Asked::Unknown),
+                check("taint gpu:NoSchedule", None, Asked::Bars),
+            ],
+            ..placement("prod", true, Reason::Matches, "all terms hold")
+        };
+        let view = WhyView { placements: vec![picked], overrides: Vec::new(), obstacles: Vec::new(), ..view };
+        let wide = vec![view].text(Style { is_wide: true, ..Style::default() });
+        let expected = "\
+app web on cluster eu-1: does not run, as the catalog says
+  ✓ placement prod (rank 2, score 500, 3 replicas): all terms hold
+      ✓ clusters.selector: env=prod, saw prod
+      ? where: facts.nodes > 3
+      ✗ taint gpu:NoSchedule
+      5 × 100 for tier=gold
+  placement prod would choose it if this were not so: …
+";
+        assert_eq!(wide, expected);
     }
 }

@@ -412,6 +412,9 @@ pub struct PlacementView {
     /// The parts of the score.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// How many of the replicas that it divides the cluster has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
     /// What would change what it says, one thing for each reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remedies: Vec<String>,

@@ -37,7 +37,12 @@ impl Look<'_> {
 
     fn why_of(&self, app: &AppKey, cluster: &ClusterName, verdicts: Vec<Verdict>) -> WhyView {
         let wanted = verdicts.iter().any(Verdict::chooses);
+        let replicas = |verdict: &Verdict| {
+            let decision = self.picture.decisions.iter().find(|d| d.placement == verdict.placement)?;
+            decision.settled.replicas(cluster).filter(|_| verdict.chooses())
+        };
         let view = |verdict: Verdict| PlacementView {
+            replicas: replicas(&verdict),
             message: match verdict.selects_app {
                 true => verdict.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
                 false => format!("it does not select app {app}"),
