@@ -67,6 +67,7 @@ fn a_bug_that_is_put_in_is_found() {
         Mutation::SpokeGoesBack,
         Mutation::SpokeDeletesMissing,
         Mutation::SpokePrunesUnasked,
+        Mutation::SpokeIgnoresFreezes,
         Mutation::HubForgetsLeaving,
         Mutation::HubSendsInDoubt,
     ];

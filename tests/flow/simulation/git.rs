@@ -10,17 +10,20 @@ use nave_hub::deciding::core::Revision;
 use nave_hub::state::State;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
-    App, AppSelection, Catalog, ClusterSelection, CommitId, Effective, Fleet, GuardLimit, GuardLimits, Kind,
-    Object, ObjectId, OnRemove, Origin, Placement, Source, Spec, Treatment,
+    App, AppSelection, Catalog, ClusterSelection, ClusterSet, CommitId, Effective, Fleet, FreezeRule,
+    GuardLimit, GuardLimits, Kind, Object, ObjectId, OnRemove, Origin, Placement, Source, Spec, Treatment,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
 use nave_placement::overrides::{Form, Forms, Variant};
 use nave_placement::render::Bundle;
+use nave_placement::schedule::{When, Zone};
 use nave_placement::select::{Operator, Requirement, Selector};
 use nave_placement::{AppKey, CatalogName, Digest, ObjectKey};
 
 /// Names of objects that apps share out among themselves.
 const OBJECTS: u32 = 24;
+/// The set that every other cluster is in.
+pub const SET: &str = "odd";
 /// Most apps of a catalog.
 const APPS: usize = 7;
 
@@ -52,6 +55,8 @@ pub struct Commit {
     pub empty: bool,
     /// What its trailer allows.
     pub allows: Option<usize>,
+    /// The set's clusters are frozen.
+    pub frozen: bool,
 }
 
 /// The repository.
@@ -81,7 +86,14 @@ pub fn object_key(name: &str) -> ObjectKey {
 impl Git {
     /// A repository with a first commit of some apps.
     pub fn new(rng: &mut Rng) -> Self {
-        let first = Commit { id: id(0), parent: None, apps: BTreeMap::new(), empty: false, allows: None };
+        let first = Commit {
+            id: id(0),
+            parent: None,
+            apps: BTreeMap::new(),
+            empty: false,
+            allows: None,
+            frozen: false,
+        };
         let mut git = Self {
             commits: vec![first],
             tip: 0,
@@ -126,8 +138,10 @@ impl Git {
             }
         }
         let allows = (rng.u32(0..8) == 0).then(|| rng.usize(1..20));
+        // Three in a row, then three that are not.
+        let frozen = self.commits.len() % 6 > 2;
         let id = id(self.commits.len());
-        self.commits.push(Commit { id, parent: Some(parent), apps, empty, allows });
+        self.commits.push(Commit { id, parent: Some(parent), apps, empty, allows, frozen });
         self.tip = self.commits.len() - 1;
     }
 
@@ -176,7 +190,14 @@ impl Git {
         let mut apps = self.commits[parent].apps.clone();
         apps.values_mut().for_each(|model| model.broken = false);
         let id = id(self.commits.len());
-        self.commits.push(Commit { id, parent: Some(parent), apps, empty: false, allows: None });
+        self.commits.push(Commit {
+            id,
+            parent: Some(parent),
+            apps,
+            empty: false,
+            allows: None,
+            frozen: false,
+        });
         self.tip = self.commits.len() - 1;
     }
 
@@ -274,23 +295,35 @@ fn placement(name: &str, model: &Model) -> Spec {
     }))
 }
 
+fn first() -> When {
+    "1970-01-01".parse().expect("a date")
+}
+
+fn last() -> When {
+    "9999-12-31".parse().expect("a date")
+}
+
 fn catalog(commit: &Commit) -> Catalog {
     let mut objects = BTreeMap::new();
+    let mut add = |kind, name: &str, spec| {
+        let id = ObjectId { kind, name: name.into() };
+        let origin = Origin { file: format!("{name}.yaml").into(), line: 1, column: 1 };
+        let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec };
+        objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
+    };
     // Tighter than built in, so that these small apps come to it.
     let limits =
         GuardLimits { objects: GuardLimit { max: None, at_most: Some(1) }, ..GuardLimits::default() };
     let fleet = Fleet { guard: limits, ..Fleet::default() };
-    let id = ObjectId { kind: Kind::Fleet, name: "fleet".into() };
-    let origin = Origin { file: "fleet.yaml".into(), line: 1, column: 1 };
-    let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec: Spec::Fleet(fleet) };
-    objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
+    add(Kind::Fleet, "fleet", Spec::Fleet(fleet));
+    let zone = Zone::utc();
+    let freeze = FreezeRule { from: first(), to: last(), timezone: Some(zone) };
+    let freezes = if commit.frozen { vec![freeze] } else { Vec::new() };
+    let set = ClusterSet { freezes, ..ClusterSet::default() };
+    add(Kind::ClusterSet, SET, Spec::ClusterSet(set));
     for (name, model) in &commit.apps {
-        for (kind, spec) in [(Kind::App, app(name, model)), (Kind::Placement, placement(name, model))] {
-            let id = ObjectId { kind, name: name.as_str().into() };
-            let origin = Origin { file: format!("{name}.yaml").into(), line: 1, column: 1 };
-            let object = Object { id: id.clone(), labels: BTreeMap::new(), origin, spec };
-            objects.insert(id, Effective { object: Arc::new(object), commit: commit.id.clone() });
-        }
+        add(Kind::App, name, app(name, model));
+        add(Kind::Placement, name, placement(name, model));
     }
     Catalog {
         name: CatalogName::root(),

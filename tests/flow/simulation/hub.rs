@@ -16,13 +16,14 @@ use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
+use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::report::Report;
 use nave_placement::{CatalogName, ClusterName, Digest, check};
 use nave_proto::v1;
 
 use super::Mutation;
-use super::git::Git;
+use super::git::{Git, SET};
 use super::oracle::Oracle;
 
 /// A store that a restarted hub opens again.
@@ -63,7 +64,10 @@ impl Hub {
         let fleet = FleetRecord { name: "simulated".into(), epoch: Epoch(1), advertise: Vec::new() };
         let mut batch = Batch::new().put(key::FLEET, json(&fleet));
         for name in members {
-            let member = MemberRecord { cluster_uid: format!("uid-{name}"), ..MemberRecord::default() };
+            let set = name.as_str().ends_with(['1', '3', '5', '7']).then(|| SET.to_owned());
+            let membership = Membership { set, ..Membership::default() };
+            let uid = format!("uid-{name}");
+            let member = MemberRecord { cluster_uid: uid, membership, ..MemberRecord::default() };
             batch = batch.put(key::member(name), json(&member));
         }
         let hub = Self {

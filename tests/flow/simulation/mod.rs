@@ -35,6 +35,8 @@ pub enum Mutation {
     SpokeDeletesMissing,
     /// A spoke that prunes as much as it likes.
     SpokePrunesUnasked,
+    /// A spoke to which windows and freezes mean nothing.
+    SpokeIgnoresFreezes,
     /// A hub that writes no leaving records.
     HubForgetsLeaving,
     /// A hub that goes on sending when its state is in doubt.

@@ -122,11 +122,15 @@ impl Oracle {
                 return;
             }
         }
+        if let Some(broken) = &spoke.broke_freeze {
+            self.fail(format!("{name}: {broken}"));
+        }
+        let enforced = spoke.enforced().assignment;
         let events = spoke.target.events();
         let from = self.seen.insert(name.clone(), events.len()).unwrap_or(0);
         for event in &events[from..] {
             if let Event::Deleted(app, key) = event {
-                self.deletion(spoke, held, app, key);
+                self.deletion(spoke, &enforced, app, key);
             }
         }
     }
@@ -137,7 +141,7 @@ impl Oracle {
         if !self.dropped.get(name).is_some_and(|dropped| dropped.contains(key)) {
             return self.fail(format!("{name}: {key} of {app} was deleted though every decision wanted it"));
         }
-        let entries = entries(held);
+        let entries = entries(&held.entries);
         let decoded = || entries.iter().filter_map(|(app, entry)| Some((app, entry.as_ref().ok()?)));
         for (claims, entry) in decoded() {
             let bundle = spoke.disk.bundles.get(&entry.bundle).map(|bytes| bytes.to_vec());

@@ -102,7 +102,7 @@ impl World {
             .filter(|(_, cluster)| cluster == name)
             .map(|(app, _)| app)
             .collect();
-        let entries = entries(&spoke.disk.held.assignment);
+        let entries = entries(&spoke.disk.held.assignment.entries);
         let wanted: BTreeMap<AppKey, &git::Model> = commit
             .apps
             .iter()
@@ -149,7 +149,7 @@ impl World {
         let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
         let live = spoke.target.objects();
         let mut claimed: BTreeMap<ObjectKey, AppKey> = BTreeMap::new();
-        for (app, entry) in entries(&spoke.disk.held.assignment) {
+        for (app, entry) in entries(&spoke.disk.held.assignment.entries) {
             let entry = entry.map_err(|error| format!("{name}: {app}: {error}"))?;
             let bytes =
                 spoke.disk.bundles.get(&entry.bundle).ok_or(format!("{name}: {app} lacks its bundle"))?;

@@ -2,13 +2,13 @@
 //!
 //! In: messages, chances to do something. Out: messages, objects on its target. Never: has a socket or a clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::executor::block_on;
-use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
+use nave_placement::assign::{Cause, Entry, Leaving};
 use nave_placement::catalog::OnRemove;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::v1;
@@ -16,6 +16,7 @@ use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
+use nave_spoke::started::{Enforced, Entries};
 use nave_spoke::target::memory::MemoryTarget;
 
 use super::Mutation;
@@ -28,6 +29,8 @@ pub struct Disk {
     pub held: Held,
     /// What was accepted before that.
     pub before: Held,
+    /// What had begun before it, while some of it waits.
+    pub started: Option<Entries>,
     /// The order to detach.
     pub detached: bool,
     /// Bundles that are here.
@@ -46,6 +49,10 @@ pub struct Spoke {
     pub core: Option<Core>,
     /// Writes to the disk that are not done.
     pub persisting: VecDeque<Action>,
+    /// Versions that were accepted while changes could start: what may begin at any time.
+    free: BTreeSet<(AppKey, Digest)>,
+    /// A change that began in a freeze.
+    pub broke_freeze: Option<String>,
     mutation: Mutation,
 }
 
@@ -54,8 +61,18 @@ impl Spoke {
     pub fn new(name: ClusterName, mutation: Mutation) -> Self {
         let target = MemoryTarget::new(format!("uid-{name}"));
         let (held, before) = (Held::nothing(), Held::nothing());
-        let disk = Disk { boot: 0, held, before, detached: false, bundles: BTreeMap::new() };
-        Self { name, target, disk, core: None, persisting: VecDeque::new(), mutation }
+        let bundles = BTreeMap::new();
+        let disk = Disk { boot: 0, held, before, started: None, detached: false, bundles };
+        Self {
+            name,
+            target,
+            disk,
+            core: None,
+            persisting: VecDeque::new(),
+            free: BTreeSet::new(),
+            broke_freeze: None,
+            mutation,
+        }
     }
 
     /// The process starts with what is on the disk.
@@ -96,6 +113,13 @@ impl Spoke {
             Some(Action::Persist(held, _)) => {
                 // As the shell does: what is older than the disk's is not written over it.
                 if held.assignment.order() > self.disk.held.assignment.order() {
+                    let is_frozen = !held.assignment.schedule.is_empty();
+                    if is_frozen && self.disk.started.is_none() {
+                        self.disk.started = Some(self.disk.held.assignment.entries.clone());
+                    }
+                    if !is_frozen {
+                        self.free.extend(versions(&held.assignment.entries));
+                    }
                     self.disk.before = std::mem::replace(&mut self.disk.held, held.clone());
                 }
                 core.persisted(held)
@@ -108,20 +132,42 @@ impl Spoke {
         }
     }
 
+    /// What it enforces of what it accepted.
+    pub fn enforced(&self) -> Enforced {
+        let accepted = &self.disk.held.assignment;
+        match self.disk.started.as_ref().filter(|_| self.mutation != Mutation::SpokeIgnoresFreezes) {
+            Some(started) => Enforced::of(accepted, started),
+            None => Enforced::all(accepted),
+        }
+    }
+
     /// Digests of bundles that the accepted assignment needs and that are not here.
     pub fn lacks(&self) -> Vec<Digest> {
-        let bundles = entries(&self.disk.held.assignment).into_values().flatten().map(|entry| entry.bundle);
+        let enforced = self.enforced().assignment;
+        let all = entries(&self.disk.held.assignment.entries)
+            .into_values()
+            .chain(entries(&enforced.entries).into_values());
+        let bundles = all.flatten().map(|entry| entry.bundle);
         bundles.filter(|digest| !self.disk.bundles.contains_key(digest)).collect()
     }
 
     /// One round, broken off after so many writes; then the core is told what was observed.
     pub fn round(&mut self, writes: i64) -> Vec<Action> {
-        let Some(core) = &mut self.core else { return Vec::new() };
+        let Some(core) = &self.core else { return Vec::new() };
         if core.is_detached() {
             return Vec::new();
         }
-        let mut assignment = (*core.held().assignment).clone();
-        let mut entries = entries(&assignment);
+        let accepted = core.held().assignment.clone();
+        let closed = accepted.schedule.closed(1_000_000_000);
+        let stored = self.target.stored();
+        let runs_nothing = stored.values().all(|inventory| inventory.objects.is_empty());
+        if closed.is_none() || (runs_nothing && self.disk.started.as_ref().is_some_and(BTreeMap::is_empty)) {
+            self.disk.started = None;
+            self.free.extend(versions(&accepted.entries));
+        }
+        let enforced = self.enforced();
+        let mut assignment = (*enforced.assignment).clone();
+        let mut entries = entries(&assignment.entries);
         match self.mutation {
             Mutation::SpokeDeletesMissing => {
                 for app in self.target.stored().into_keys().filter(|app| !entries.contains_key(app)) {
@@ -147,13 +193,31 @@ impl Spoke {
         let bundles = |digest: &Digest| self.disk.bundles.get(digest).cloned();
         let desired =
             Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
-        let outcome = block_on(reconcile(&self.target, &desired, &interrupt));
-        core.observed(Reporter::default().report(assignment.order(), outcome))
+        let mut outcome = block_on(reconcile(&self.target, &desired, &interrupt));
+        if let Some(closed) = &closed {
+            enforced.tell(&accepted, closed, &mut outcome);
+            for (app, inventory) in self.target.stored() {
+                let before = stored.get(&app).and_then(|inventory| inventory.version);
+                let began = inventory.version.filter(|version| {
+                    Some(*version) != before && !self.free.contains(&(app.clone(), *version))
+                });
+                if let Some(version) = began {
+                    self.broke_freeze = Some(format!("{app} went to {} in a freeze", version.short()));
+                }
+            }
+        }
+        let report = Reporter::default().report(accepted.order(), outcome);
+        let Some(core) = &mut self.core else { return Vec::new() };
+        core.observed(report)
     }
 }
 
-/// The entries of an assignment, decoded.
-pub fn entries(assignment: &Assignment) -> BTreeMap<AppKey, Result<Entry, String>> {
+/// Entries, decoded.
+pub fn entries(encoded: &Entries) -> BTreeMap<AppKey, Result<Entry, String>> {
     let decode = |entry: &[u8]| nave_proto::decode_entry(entry).map_err(|error| error.to_string());
-    assignment.entries.iter().map(|(app, entry)| (app.clone(), decode(&entry.bytes))).collect()
+    encoded.iter().map(|(app, entry)| (app.clone(), decode(&entry.bytes))).collect()
+}
+
+fn versions(encoded: &Entries) -> impl Iterator<Item = (AppKey, Digest)> {
+    entries(encoded).into_iter().filter_map(|(app, entry)| Some((app, entry.ok()?.version)))
 }
