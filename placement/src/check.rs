@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assign::{
-    AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, ShareOut, Told,
+    AppForm, Cause, Codec, EncodedEntry, EncodedSchedule, Entry, Epoch, Generation, Leaving, Options,
+    ShareOut, Told,
 };
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, Guarded, HoldCause, PastLoss};
 use crate::overrides::Shapes;
 use crate::report::Report;
-use crate::schedule::Schedule;
 use crate::{AppKey, ClusterName};
 
 pub use decisions::{DecisionStep, DecisionViolation, decision};
@@ -39,7 +39,7 @@ pub struct Change<'a> {
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
     /// When changes may start on clusters.
-    pub schedules: &'a BTreeMap<ClusterName, Schedule>,
+    pub schedules: &'a BTreeMap<ClusterName, EncodedSchedule>,
     /// What clusters reported last.
     pub reports: &'a BTreeMap<ClusterName, &'a Report>,
     /// Clusters that an operator ordered to be emptied, and who did.
@@ -255,7 +255,7 @@ impl Step<'_> {
                     found.push(Violation::CauseUnfounded { cluster, app: key, cause: leaving.cause.clone() });
                 }
                 Some(leaving) => {
-                    if self.is_protected(app) && !self.is_protection_lifted(&leaving.cause) {
+                    if self.is_protected(app, &leaving.cause) {
                         let (cluster, app, cause) = (cluster.clone(), key.clone(), leaving.cause.clone());
                         found.push(Violation::ProtectedLeaves { cluster, app, cause });
                     }
@@ -267,23 +267,23 @@ impl Step<'_> {
         }
     }
 
-    fn is_protected(&self, app: &AppKey) -> bool {
-        let guarded = self.change.guarded;
-        guarded.apps.contains(app) || guarded.clusters.contains(self.cluster)
-    }
-
-    /// Whether somebody who was told of the protection, or whose own order it is, lets it go.
-    fn is_protection_lifted(&self, cause: &Cause) -> bool {
-        let told = |hold: &str| {
-            let approval = self.change.approvals.iter().find(|approval| approval.hold.id == hold);
-            let cause = approval.map(|approval| &approval.hold.cause);
-            matches!(cause, Some(HoldCause::ProtectedApp { .. } | HoldCause::ProtectedCluster { .. }))
-        };
-        match cause {
-            Cause::Operator { .. } => true,
-            Cause::Approved { hold, .. } => told(hold),
-            Cause::Revision { .. } | Cause::Labels => false,
+    /// Whether something is protected and nobody who was told so lets it go, nor orders it.
+    fn is_protected(&self, app: &AppKey, cause: &Cause) -> bool {
+        if let Cause::Operator { .. } = cause {
+            return false;
         }
+        let key = (app.clone(), self.cluster.clone());
+        let lets_go = |of: &dyn Fn(&HoldCause) -> bool| {
+            let mut approvals = self.change.approvals.iter();
+            approvals.any(|approval| of(&approval.hold.cause) && approval.hold.entries.contains(&key))
+        };
+        let app_held = self.change.guarded.apps.contains(app)
+            && !lets_go(&|cause| matches!(cause, HoldCause::ProtectedApp { app: of } if of == app));
+        let cluster_held = self.change.guarded.clusters.contains(self.cluster)
+            && !lets_go(
+                &|cause| matches!(cause, HoldCause::ProtectedCluster { cluster } if cluster == self.cluster),
+            );
+        app_held || cluster_held
     }
 
     fn has_successor(&self, app: &AppKey) -> bool {

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::assign::{Assignment, EncodedEntry, Epoch, Generation, Leaving};
+use nave_placement::assign::{Assignment, EncodedEntry, EncodedSchedule, Epoch, Generation, Leaving};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport, Report};
-use nave_placement::schedule::{Freeze, Schedule, When, Window, Zone};
 use nave_placement::{AppKey, CatalogName, Digest, Fingerprints, ObjectKey};
 
 use crate::entry::{cause_from_proto, cause_to_proto, on_remove_from_proto, on_remove_to_proto};
@@ -66,7 +65,7 @@ pub fn assignment_to_proto(assignment: &Assignment) -> v1::Assignment {
         digest: assignment.digest().0.to_vec(),
         entries: assignment.entries.iter().map(entry_to_proto).collect(),
         leaving: assignment.leaving.iter().map(leaving_to_proto).collect(),
-        schedule: schedule_to_proto(&assignment.schedule),
+        schedule: assignment.schedule.0.to_vec(),
         ..v1::Assignment::default()
     }
 }
@@ -124,43 +123,6 @@ pub fn leaving_from_proto(leaving: v1::Leaving) -> Result<(AppKey, Leaving), Con
     Ok((app(leaving.app.as_ref())?, record))
 }
 
-fn schedule_to_proto(schedule: &Schedule) -> Option<v1::Schedule> {
-    let window = |window: &Window| v1::schedule::Window {
-        cron: window.cron.to_string(),
-        duration_ms: window.duration_ms,
-        timezone: window.timezone.to_string(),
-    };
-    let freeze = |freeze: &Freeze| v1::schedule::Freeze {
-        from: freeze.from.to_string(),
-        to: freeze.to.to_string(),
-        timezone: freeze.timezone.to_string(),
-    };
-    (!schedule.is_empty()).then(|| v1::Schedule {
-        windows: schedule.windows.iter().map(window).collect(),
-        freezes: schedule.freezes.iter().map(freeze).collect(),
-    })
-}
-
-/// What cannot be read is no time at which changes may start: it is an error.
-fn schedule_from_proto(schedule: v1::Schedule) -> Result<Schedule, ConvertError> {
-    let zone = |name: String| name.parse::<Zone>().map_err(|_| ConvertError("time zone"));
-    let when = |text: String| text.parse::<When>().map_err(|_| ConvertError("date of a freeze"));
-    let window = |window: v1::schedule::Window| {
-        Ok(Window {
-            cron: window.cron.parse().map_err(|_| ConvertError("cron expression"))?,
-            duration_ms: window.duration_ms,
-            timezone: zone(window.timezone)?,
-        })
-    };
-    let freeze = |freeze: v1::schedule::Freeze| {
-        Ok(Freeze { from: when(freeze.from)?, to: when(freeze.to)?, timezone: zone(freeze.timezone)? })
-    };
-    Ok(Schedule {
-        windows: schedule.windows.into_iter().map(window).collect::<Result<_, _>>()?,
-        freezes: schedule.freezes.into_iter().map(freeze).collect::<Result<_, _>>()?,
-    })
-}
-
 /// Reads an assignment: whole, or as a change of `base`. The result's digest is checked against the one that came along.
 ///
 /// # Errors
@@ -187,7 +149,7 @@ pub fn assignment_from_proto(message: v1::Assignment, base: &Assignment) -> Resu
         generation: Generation(message.generation),
         entries,
         leaving: message.leaving.into_iter().map(leaving_from_proto).collect::<Result<_, _>>()?,
-        schedule: message.schedule.map(schedule_from_proto).transpose()?.unwrap_or_default(),
+        schedule: EncodedSchedule(message.schedule.into()),
     };
     if assignment.digest() == digest(&message.digest)? {
         Ok(assignment)

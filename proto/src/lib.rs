@@ -8,6 +8,7 @@ mod convert;
 mod entry;
 mod facts;
 pub mod limits;
+mod schedule;
 pub mod spiffe;
 pub mod tls;
 pub mod token;
@@ -26,3 +27,4 @@ pub use convert::{
 };
 pub use entry::{decode_entry, encode_entry};
 pub use facts::{facts_from_proto, facts_to_proto, fits_fact, free_from_proto, free_to_proto};
+pub use schedule::{closed, decode_schedule, encode_schedule};

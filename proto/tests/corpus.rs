@@ -77,7 +77,7 @@ fn assignment() -> v1::Assignment {
             drops_of: Vec::new(),
         }],
         bundles: vec![v1::InlineBundle { digest: vec![1; 32], zstd: vec![7; 8].into() }],
-        schedule: None,
+        schedule: Vec::new(),
     }
 }
 
@@ -264,7 +264,9 @@ fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
     let freeze =
         v1::schedule::Freeze { from: "2026-11-20".into(), to: "2026-12-01".into(), timezone: "UTC".into() };
     let schedule = v1::Schedule { windows: vec![window], freezes: vec![freeze] };
-    check("assignment-schedule.bin", &v1::Assignment { schedule: Some(schedule), ..assignment() });
+    check("schedule.bin", &schedule);
+    let schedule = schedule.encode_to_vec();
+    check("assignment-schedule.bin", &v1::Assignment { schedule, ..assignment() });
     let past = v1::Past { epoch: 1, generation: 6, digest: vec![6; 32] };
     let keyed = v1::KeyedEntry { app: Some(app()), entry: entry().encode_to_vec().into() };
     let stored =

@@ -125,8 +125,7 @@ impl Enforcer {
         let mut pace = Pace::new(Instant::now());
         let mut decoded: Option<(Arc<Assignment>, Arc<Decoded>)> = None;
         let mut locked = false;
-        let starting =
-            Starting { state: self.state.clone(), target: self.target.clone(), clock: self.clock.clone() };
+        let mut starting = Starting::new(self.state.clone(), self.target.clone(), self.clock.clone());
         let mut waited = BTreeSet::new();
         while !*self.detached.borrow() {
             // Marked as seen before the round, so that whatever comes meanwhile leads to another.
@@ -142,12 +141,12 @@ impl Enforcer {
                 // Something could not be opened: another key may have been given meanwhile.
                 self.secrets.refresh(&*self.target).await;
             }
-            let Now { enforced, closed } = tokio::select! {
+            let Now { enforced, wait } = tokio::select! {
                 () = cancel.cancelled() => return,
                 now = starting.now(&held.assignment) => now,
             };
-            if let Some(closed) = closed.as_ref().filter(|_| enforced.waiting != waited) {
-                tracing::info!(apps = enforced.waiting.len(), "changes wait: {closed}");
+            if let Some(wait) = wait.as_ref().filter(|_| enforced.waiting != waited) {
+                tracing::info!(apps = enforced.waiting.len(), "changes wait: {}", wait.message);
             }
             waited.clone_from(&enforced.waiting);
             let assignment = &enforced.assignment;
@@ -172,11 +171,11 @@ impl Enforcer {
             let rest = began.elapsed().clamp(DEBOUNCE, REST_MAX);
             tell(&outcome);
             let next = pace.after(Instant::now(), &outcome, engine.is_blind());
-            if let Some(closed) = &closed {
-                enforced.tell(&held.assignment, closed, &mut outcome);
+            if let Some(wait) = &wait {
+                enforced.tell(&held.assignment, wait, &mut outcome);
             }
-            let opens_ms = closed.and_then(|closed| closed.until_ms).filter(|_| !enforced.waiting.is_empty());
-            let is_open = || opens_ms.is_some_and(|opens| (starting.clock)() >= opens);
+            let opens_ms = wait.and_then(|wait| wait.until_ms);
+            let is_open = || opens_ms.is_some_and(|opens| (self.clock)() >= opens);
             let report = Some(reporter.report(held.assignment.order(), outcome));
             self.reports.send_if_modified(|last| {
                 let news = *last != report;

@@ -33,6 +33,18 @@ pub(crate) fn pending() -> EntryReport {
     }
 }
 
+/// Longest message of a report, in bytes: a target repeats what it refuses, and that may be a whole manifest.
+const MAX_MESSAGE: usize = 512;
+
+/// Cuts what a report says. Only after values of Secrets were taken out of it: half a value is not found any more.
+pub(crate) fn short(mut report: EntryReport) -> EntryReport {
+    cut(&mut report.message, MAX_MESSAGE);
+    for object in report.unhealthy.iter_mut().chain(&mut report.notes) {
+        cut(&mut object.message, MAX_MESSAGE);
+    }
+    report
+}
+
 /// Why an app is not simply healthy, with the details that its message tells. Closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {

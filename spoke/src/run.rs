@@ -283,7 +283,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         missed: missed.clone(),
         reports: reports.clone(),
         gate: gate.clone(),
-        clock,
+        clock: clock.clone(),
     };
     let keep = state.keep().clone();
     tasks.spawn(enforcer.run(stop.clone()));
@@ -314,6 +314,7 @@ async fn keep(options: RunOptions, begun: Begun, cancel: CancellationToken) -> R
         core,
         membership,
         state,
+        clock: clock.clone(),
         reports: reports.subscribe(),
         facts: facts.subscribe(),
         free: free.subscribe(),

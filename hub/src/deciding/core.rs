@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, Cause, Codec, Inputs, ShareOut};
+use nave_placement::assign::{self, Cause, Codec, EncodedSchedule, Inputs, ShareOut};
 use nave_placement::catalog::{Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Engine, Memory, Moment, Settling, Wanted, Work};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
 use nave_placement::guard::{self, Allowance, Approval, Guarded, Hold, HoldCause, Question, Verdict};
 use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
-use nave_placement::schedule::{Schedule, schedules};
+use nave_placement::schedule::schedules;
 use nave_placement::{AppKey, ClusterName};
+use nave_proto::encode_schedule;
 
 use super::hearing::{Hearing, candidates};
 use super::{assignments, decisions};
@@ -70,7 +71,7 @@ pub struct Decided {
     /// Replicas that placements divide.
     pub shares: ShareOut,
     /// When changes may start on clusters.
-    pub schedules: BTreeMap<ClusterName, Schedule>,
+    pub schedules: BTreeMap<ClusterName, EncodedSchedule>,
     /// Where a value lacks.
     pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -104,14 +105,16 @@ pub fn admit(
     Ok(())
 }
 
-/// What binds a revision: what those before it said, and what waits because it was protected.
+/// What binds a revision: limits of the one before; what that, and those before it, protected; what waits because it was
+/// protected; and what it protects itself.
 pub fn binding(state: &State, catalog: &Catalog) -> Guarded {
-    let Some(head) = state.heads.get(&catalog.name) else { return Guarded::default() };
-    if head.commit == catalog.commit {
-        return head.guarded.clone();
-    }
-    let mut guarded = head.next.clone();
+    let mut guarded = match state.heads.get(&catalog.name) {
+        Some(head) if head.commit == catalog.commit => head.guarded.clone(),
+        Some(head) => head.next.clone(),
+        None => Guarded::default(),
+    };
     state.holds.values().for_each(|hold| guarded.add(&hold.hold.cause));
+    guarded.protect(&Guarded::of(catalog));
     guarded
 }
 
@@ -178,7 +181,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
     let shares = shares(state, &decisions, &shapes, codec);
-    let schedules = schedules(catalog, &fleet);
+    let schedules = schedules(catalog, &fleet).into_iter();
+    let schedules = schedules.map(|(cluster, schedule)| (cluster, encode_schedule(&schedule))).collect();
     let inputs = Inputs {
         wanted: &wanted,
         apps: &shapes,
@@ -314,7 +318,12 @@ fn take_head(
     if held.is_some_and(|h| h.commit == catalog.commit) {
         return writes;
     }
-    let next = Guarded::of(catalog).keeping(&guarded, catalog);
+    // Nobody takes care of what nobody runs.
+    let runs = |app: &AppKey| state.told.values().any(|told| told.assignment.entries.contains_key(app));
+    let is_member = |cluster: &ClusterName| state.members.contains_key(cluster);
+    let mut next = Guarded::of(catalog).keeping(&guarded, catalog, runs, is_member);
+    // In the same batch: the holds themselves are written later.
+    verdict.holds.iter().for_each(|hold| next.add(&hold.cause));
     let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, guarded, next };
     let head = key::head(&catalog.name);
     let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));

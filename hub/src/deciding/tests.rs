@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use nave_placement::assign::Entry;
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
 use nave_placement::fleet::{Fact, Facts};
+use nave_placement::guard::HoldCause;
 use nave_placement::overrides::Forms;
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
@@ -401,4 +402,35 @@ async fn no_commit_takes_away_what_the_one_before_protects() {
     world.files.insert("apps.yaml".into(), app_alone);
     world.commit("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa").await;
     assert_eq!((world.entry("a"), held(&world)), (None, Vec::new()));
+}
+
+#[tokio::test]
+async fn what_the_commit_in_effect_protects_no_label_takes_away() {
+    let mut world = World::default();
+    let selected =
+        APPS.replace("clusters: {selector: {}}}", "clusters: {selector: {matchLabels: {env: prod}}}}");
+    assert_ne!(selected, APPS);
+    world.files.insert("apps.yaml".into(), selected.replace("spec: {source", "spec: {protect: true, source"));
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    world.member("a", &[("env", "prod")]);
+    // The very first commit binds itself.
+    world.commit("1111111111111111111111111111111111111111").await;
+    assert!(world.entry("a").is_some(), "{:?}", world.problems);
+    world.member("a", &[]);
+    world.decide().await;
+    let held: Vec<_> = world.state.holds.values().map(|hold| hold.hold.cause.clone()).collect();
+    let app = "web".parse().expect("a name");
+    assert_eq!((world.entry("a").is_some(), held), (true, vec![HoldCause::ProtectedApp { app }]));
+
+    // Nor does a commit that takes the protection away and is taken while the hold is shown no more.
+    world.state.holds.clear();
+    world.files.insert("apps.yaml".into(), selected.clone());
+    world.commit("2222222222222222222222222222222222222222").await;
+    world.state.holds.clear();
+    world.files.insert(
+        "apps.yaml".into(),
+        format!("{selected}---\napiVersion: nave.dev/v1alpha1\nkind: ClusterSet\nmetadata: {{name: prod}}\n"),
+    );
+    world.commit("3333333333333333333333333333333333333333").await;
+    assert_eq!((world.entry("a").is_some(), world.state.holds.len()), (true, 1));
 }

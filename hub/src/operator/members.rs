@@ -167,8 +167,9 @@ impl Look<'_> {
             accepted: live.and_then(|l| l.accepted).or_else(|| report.map(|r| (r.epoch, r.generation))),
             apps,
             protected: catalog.is_some_and(|(_, cluster)| cluster.protect),
-            closed: told.assignment.schedule.closed(self.now_ms).map(|closed| closed.to_string()),
-            schedule: told.assignment.schedule.clone(),
+            closed: nave_proto::closed(&told.assignment.schedule, self.now_ms)
+                .map(|closed| closed.to_string()),
+            schedule: nave_proto::decode_schedule(&told.assignment.schedule).unwrap_or_default(),
             leaving: told.assignment.leaving.keys().cloned().collect(),
             unassigned: report.map(|r| r.unassigned.clone()).unwrap_or_default(),
             alarm: self.alarms.get(name).copied(),

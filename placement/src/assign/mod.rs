@@ -14,7 +14,6 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{CommitId, NamespaceOptions, ObjectTarget, OnRemove, Treatment};
-use crate::schedule::Schedule;
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
@@ -115,6 +114,17 @@ impl EncodedEntry {
     }
 }
 
+/// A schedule as it travels: encoded once by the hub, then opaque bytes. None at all: changes may start at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedSchedule(pub Arc<[u8]>);
+
+impl EncodedSchedule {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Why something may be removed. Closed: whatever is not listed here deletes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
@@ -167,7 +177,7 @@ pub struct Assignment {
     /// Apps on their way out.
     pub leaving: BTreeMap<AppKey, Leaving>,
     /// When changes of what runs may start; the spoke keeps it.
-    pub schedule: Schedule,
+    pub schedule: EncodedSchedule,
 }
 
 impl Assignment {
@@ -178,7 +188,7 @@ impl Assignment {
             generation: Generation(0),
             entries: BTreeMap::new(),
             leaving: BTreeMap::new(),
-            schedule: Schedule::default(),
+            schedule: EncodedSchedule::default(),
         }
     }
 
@@ -212,7 +222,7 @@ impl Assignment {
         }
         if !self.schedule.is_empty() {
             digester.add(b"schedule");
-            digester.add(&json(&self.schedule));
+            digester.add(&self.schedule.0);
         }
         digester.finish()
     }

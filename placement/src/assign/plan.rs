@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Assignment, Cause, EncodedEntry, Entry, Generation, Leaving, Options, PAST, Share, ShareOut, TRAIL, Told,
+    Assignment, Cause, EncodedEntry, EncodedSchedule, Entry, Generation, Leaving, Options, PAST, Share,
+    ShareOut, TRAIL, Told,
 };
 use crate::catalog::CommitId;
 use crate::decide::Wanted;
@@ -17,7 +18,6 @@ use crate::overrides::Shapes;
 use crate::overrides::template::Values;
 use crate::render::effective_objects;
 use crate::report::{EntryReason, EntryReport, EntryState, Report};
-use crate::schedule::Schedule;
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints, ObjectKey};
 
 /// The form of an app that is in effect on some clusters: its newest that could be rendered, with their values.
@@ -76,7 +76,7 @@ pub struct Inputs<'a> {
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
     /// When changes may start on clusters; at any time where nothing is said.
-    pub schedules: &'a BTreeMap<ClusterName, Schedule>,
+    pub schedules: &'a BTreeMap<ClusterName, EncodedSchedule>,
     /// The members that have enrolled.
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// Why entries that are not wanted any more would go.
@@ -426,8 +426,18 @@ impl<'a> Next<'a> {
     /// The trail, bounded: first goes what the others cover, then the oldest.
     fn trimmed_trail(&self, app: &AppKey) -> Vec<EncodedEntry> {
         let mut trail = self.trail(app);
+        // What runs while later versions wait for their window is what may be left over, whatever was told since.
+        let report = self.member.report.and_then(|r| r.entries.get(app).or_else(|| r.leaving.get(app)));
+        let runs = report.and_then(|entry| entry.version);
+        let is_running = |entry: &EncodedEntry| {
+            runs.is_some() && self.inputs.codec.decode(entry).map(|entry| entry.version) == runs
+        };
         let mut at = 0;
         while trail.len() > TRAIL && at + 1 < trail.len() {
+            if is_running(&trail[at]) {
+                at += 1;
+                continue;
+            }
             let others = trail.iter().enumerate().filter(|(i, _)| *i != at);
             let others: BTreeSet<ObjectKey> =
                 others.filter_map(|(_, e)| self.objects_of(e)).flatten().collect();
@@ -437,8 +447,10 @@ impl<'a> Next<'a> {
                 at += 1;
             }
         }
-        trail.drain(..trail.len().saturating_sub(TRAIL));
-        trail
+        let running = trail.iter().position(is_running).map(|at| trail.remove(at));
+        let room = TRAIL - usize::from(running.is_some());
+        trail.drain(..trail.len().saturating_sub(room));
+        running.into_iter().chain(trail).collect()
     }
 
     /// Leaving records that the spoke has not acknowledged and that no entry took back.

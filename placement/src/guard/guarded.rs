@@ -36,15 +36,27 @@ impl Guarded {
         said
     }
 
-    /// With what was protected before and of which a revision says nothing any more: a document that vanished takes back
-    /// nothing.
+    /// With what was protected before and of which a revision says nothing any more, as long as it is there: a document that
+    /// vanished takes back nothing.
     #[must_use]
-    pub fn keeping(mut self, before: &Self, catalog: &Catalog) -> Self {
-        let silent = |app: &&AppKey| catalog.app(app.name()).is_none();
-        self.apps.extend(before.apps.iter().filter(silent).cloned());
-        let silent = |cluster: &&ClusterName| catalog.cluster(cluster).is_none();
-        self.clusters.extend(before.clusters.iter().filter(silent).cloned());
+    pub fn keeping(
+        mut self,
+        before: &Self,
+        catalog: &Catalog,
+        runs: impl Fn(&AppKey) -> bool,
+        is_member: impl Fn(&ClusterName) -> bool,
+    ) -> Self {
+        let stays = |app: &&AppKey| catalog.app(app.name()).is_none() && runs(app);
+        self.apps.extend(before.apps.iter().filter(stays).cloned());
+        let stays = |cluster: &&ClusterName| catalog.cluster(cluster).is_none() && is_member(cluster);
+        self.clusters.extend(before.clusters.iter().filter(stays).cloned());
         self
+    }
+
+    /// With what another protects; the limits stay.
+    pub fn protect(&mut self, other: &Self) {
+        self.apps.extend(other.apps.iter().cloned());
+        self.clusters.extend(other.clusters.iter().cloned());
     }
 
     /// With what a hold protects: what waits for approval does not go because a later revision protects it no more.
@@ -56,12 +68,11 @@ impl Guarded {
         }
     }
 
-    /// Why an entry waits for approval whatever the numbers say, if it does.
-    pub fn protects(&self, (app, cluster): &EntryKey) -> Option<HoldCause> {
-        if self.apps.contains(app) {
-            return Some(HoldCause::ProtectedApp { app: app.clone() });
-        }
-        let cluster = self.clusters.get(cluster)?;
-        Some(HoldCause::ProtectedCluster { cluster: cluster.clone() })
+    /// Why an entry waits for approval whatever the numbers say: each of these has to be approved.
+    pub fn protections(&self, (app, cluster): &EntryKey) -> impl Iterator<Item = HoldCause> {
+        let app = self.apps.get(app).map(|app| HoldCause::ProtectedApp { app: app.clone() });
+        let cluster = self.clusters.get(cluster);
+        let cluster = cluster.map(|cluster| HoldCause::ProtectedCluster { cluster: cluster.clone() });
+        app.into_iter().chain(cluster)
     }
 }

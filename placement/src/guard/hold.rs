@@ -63,13 +63,6 @@ pub enum HoldCause {
     },
 }
 
-impl HoldCause {
-    /// Whether something is protected, whatever the numbers say.
-    pub(super) fn is_of_protection(&self) -> bool {
-        matches!(self, Self::ProtectedApp { .. } | Self::ProtectedCluster { .. })
-    }
-}
-
 /// A change that is stopped until it is approved.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -165,8 +165,8 @@ fn limit(of: usize, floor: usize, share: usize, at_most: usize, own: GuardLimit)
 
 /// Judges a change.
 pub fn judge(question: &Question<'_>) -> Verdict {
-    let mut judging =
-        Judging { question, verdict: Verdict::default(), left: BTreeMap::new(), used: BTreeMap::new() };
+    let (verdict, protected) = (Verdict::default(), BTreeMap::new());
+    let mut judging = Judging { question, verdict, protected, left: BTreeMap::new(), used: BTreeMap::new() };
     judging.take_approved();
     judging.protected();
     judging.by_app();
@@ -183,6 +183,8 @@ pub fn judge(question: &Question<'_>) -> Verdict {
 struct Judging<'a> {
     question: &'a Question<'a>,
     verdict: Verdict,
+    /// Losses of what is protected and not approved.
+    protected: BTreeMap<HoldCause, BTreeSet<EntryKey>>,
     /// Losses that no limit has stopped yet.
     left: BTreeMap<EntryKey, Cause>,
     /// How much of each allowance is used, by its index.
@@ -192,35 +194,32 @@ struct Judging<'a> {
 impl Judging<'_> {
     fn take_approved(&mut self) {
         for (key, cause) in &self.question.losses.entries {
-            let protected = self.question.guarded.protects(key).is_some();
-            // Who approved a number did not see that the entry is protected.
-            let covers =
-                |a: &&Approval| a.hold.is_of_entry(key) && (!protected || a.hold.cause.is_of_protection());
-            let approval = self.question.approvals.iter().find(covers);
-            match (approval, cause) {
-                // An operator's own command is its approval.
-                (None, Cause::Operator { .. }) => {
-                    drop(self.verdict.entries.insert(key.clone(), cause.clone()))
+            // An operator's own command is its approval.
+            if let Cause::Operator { .. } = cause {
+                self.verdict.entries.insert(key.clone(), cause.clone());
+                continue;
+            }
+            let approvals =
+                || self.question.approvals.iter().filter(|approval| approval.hold.is_of_entry(key));
+            let is_approved = |protection: &HoldCause| approvals().any(|a| a.hold.cause == *protection);
+            // Who approved something else did not see that it is protected.
+            let protection = self.question.guarded.protections(key).find(|cause| !is_approved(cause));
+            match (protection, approvals().next()) {
+                (Some(protection), _) => {
+                    self.protected.entry(protection).or_default().insert(key.clone());
                 }
-                (None, _) => drop(self.left.insert(key.clone(), cause.clone())),
-                (Some(a), _) => {
-                    let cause = Cause::Approved { hold: a.hold.id.clone(), by: a.by.clone() };
+                (None, Some(approval)) => {
+                    let cause = Cause::Approved { hold: approval.hold.id.clone(), by: approval.by.clone() };
                     self.verdict.entries.insert(key.clone(), cause);
                 }
+                (None, None) => _ = self.left.insert(key.clone(), cause.clone()),
             }
         }
     }
 
     /// Neither numbers nor trailers let these go.
     fn protected(&mut self) {
-        let mut alike: BTreeMap<HoldCause, BTreeSet<EntryKey>> = BTreeMap::new();
-        for key in self.left.keys() {
-            if let Some(cause) = self.question.guarded.protects(key) {
-                alike.entry(cause).or_default().insert(key.clone());
-            }
-        }
-        for (cause, entries) in alike {
-            self.left.retain(|key, _| !entries.contains(key));
+        for (cause, entries) in std::mem::take(&mut self.protected) {
             let of = match &cause {
                 HoldCause::ProtectedApp { app } => self.question.counts.by_app.get(app),
                 HoldCause::ProtectedCluster { cluster } => self.question.counts.by_cluster.get(cluster),

@@ -269,9 +269,20 @@ fn what_is_protected_waits_for_an_approval_of_just_that() {
     let number = Hold::new(HoldCause::App { app: key(0, 0).0 }, 1, 40, 0, [key(0, 1)].into());
     case.approvals = vec![Approval { hold: number, by: "ann".into() }];
     assert_eq!(case.judge().holds.len(), 2);
-    let hold = Hold::new(vault, 1, 40, 0, [key(0, 1)].into());
+    let hold = Hold::new(vault.clone(), 1, 40, 0, [key(0, 1)].into());
     case.approvals = vec![Approval { hold, by: "ann".into() }];
     assert_eq!(case.judge().holds.len(), 1);
+
+    // Each of its protections has to be approved.
+    let cluster = HoldCause::ProtectedCluster { cluster: key(0, 3).1 };
+    case.losses = losing([key(0, 3)]);
+    case.approvals = Vec::new();
+    for cause in [vault, cluster] {
+        let verdict = case.judge();
+        assert_eq!((causes(&verdict), verdict.entries.len()), (vec![cause], 0));
+        case.approvals.push(Approval { hold: verdict.holds[0].clone(), by: "ann".into() });
+    }
+    assert_eq!(case.judge().entries.len(), 1);
 
     // An order of an operator is its own approval.
     case.losses = Losses::default();
@@ -307,10 +318,12 @@ fn a_document_that_vanishes_takes_back_no_protection_and_one_that_says_so_does()
     };
     assert_eq!(keys(&said), ["vault", "fra-1"]);
     assert_eq!(said.limits.app.at_most, Some(1));
+    let keeping =
+        |catalog: &crate::catalog::Catalog| Guarded::of(catalog).keeping(&said, catalog, |_| true, |_| true);
     let gone = read(&[("App", "web", "source: {path: ./web}, protect: true")]);
-    assert_eq!(keys(&Guarded::of(&gone).keeping(&said, &gone)), ["vault", "web", "fra-1"]);
+    assert_eq!(keys(&keeping(&gone)), ["vault", "web", "fra-1"]);
     let lifted = read(&[("App", "vault", "source: {path: ./web}"), ("Cluster", "fra-1", "protect: false")]);
-    let mut guarded = Guarded::of(&lifted).keeping(&said, &lifted);
+    let mut guarded = keeping(&lifted);
     assert_eq!(keys(&guarded), Vec::<String>::new());
     guarded.add(&HoldCause::ProtectedApp { app: "vault".parse().expect("valid") });
     assert_eq!(keys(&guarded), ["vault"], "what waits for approval goes on waiting");

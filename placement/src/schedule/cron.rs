@@ -3,13 +3,13 @@
 //! In: the text, a time. Out: the beginnings before and after it. Never: walks minute by minute; it looks at days.
 //!
 //! A beginning that falls into the hour that a change of the clocks leaves out comes that much later; one in the hour that comes
-//! twice comes the first time.
+//! twice comes the first time, unless it comes every hour: then both times.
 
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::{Date, DateTime};
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ const WORDS: [(&str, &str); 7] = [
     ("@midnight", "0 0 * * *"),
     ("@hourly", "0 * * * *"),
 ];
+/// All hours, as bits.
+const EVERY_HOUR: u64 = (1 << 24) - 1;
 /// 29 February comes once in at most eight years.
 const MOST_DAYS: i32 = 8 * 366;
 
@@ -153,17 +155,18 @@ impl Cron {
         self.has(3, date.month()) && day
     }
 
-    /// The beginnings of a day, in order.
-    fn of_day<'a>(
-        &'a self,
-        date: Date,
-        zone: &'a TimeZone,
-    ) -> impl DoubleEndedIterator<Item = Timestamp> + 'a {
+    /// The beginnings of a day; where its clock was set, they are in no order.
+    fn of_day<'a>(&'a self, date: Date, zone: &'a TimeZone) -> impl Iterator<Item = Timestamp> + 'a {
         let hours = (0..24).filter(move |hour| self.is_day(date) && self.has(1, *hour));
         let times = hours.flat_map(move |hour| {
             (0..60).filter(|minute| self.has(0, *minute)).map(move |minute| date.at(hour, minute, 0, 0))
         });
-        times.filter_map(|time| moment(time, zone))
+        times.flat_map(|time| {
+            let ambiguous = zone.to_ambiguous_timestamp(time);
+            let is_twice = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+            let again = (is_twice && self.numbers[1] == EVERY_HOUR).then(|| ambiguous.later().ok());
+            [moment(time, zone), again.flatten()].into_iter().flatten()
+        })
     }
 
     /// The first beginning after a time.
@@ -171,7 +174,7 @@ impl Cron {
         // The day before: a clock that goes back may lead into it.
         let first = zone.to_datetime(after).date().yesterday().ok()?;
         let days = (0..MOST_DAYS).map_while(|day| first.checked_add(day.days()).ok());
-        days.filter_map(|day| self.of_day(day, zone).find(|begins| *begins > after)).next()
+        days.filter_map(|day| self.of_day(day, zone).filter(|begins| *begins > after).min()).next()
     }
 
     /// The last beginning at a time or before it, of those after `bound`.
@@ -179,7 +182,7 @@ impl Cron {
         let mut day = zone.to_datetime(at).date().tomorrow().ok()?;
         let end = zone.to_datetime(bound).date().yesterday().ok()?;
         while day >= end {
-            if let Some(begins) = self.of_day(day, zone).rev().find(|begins| *begins <= at) {
+            if let Some(begins) = self.of_day(day, zone).filter(|begins| *begins <= at).max() {
                 return (begins > bound).then_some(begins);
             }
             day = day.yesterday().ok()?;

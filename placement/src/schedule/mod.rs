@@ -17,7 +17,7 @@ use std::sync::OnceLock;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ClusterName;
@@ -224,6 +224,8 @@ pub enum ClosedBy {
     Windows,
     /// A freeze.
     Freeze,
+    /// What was said of windows and freezes cannot be read here.
+    Unreadable,
 }
 
 /// No change may start now.
@@ -233,8 +235,15 @@ pub struct Closed {
     pub by: ClosedBy,
     /// When changes may start again, Unix milliseconds; absent where that is not to be seen.
     pub until_ms: Option<u64>,
-    /// That time, as the clock shows it by which the rule goes that closes now.
+    /// That time, as the clock shows it by which the rule goes that closes now; or what cannot be read.
     shown: Option<String>,
+}
+
+impl Closed {
+    /// Rules that this version does not understand let nothing start.
+    pub fn unreadable(why: &str) -> Self {
+        Self { by: ClosedBy::Unreadable, until_ms: None, shown: Some(why.to_owned()) }
+    }
 }
 
 impl fmt::Display for Closed {
@@ -242,6 +251,13 @@ impl fmt::Display for Closed {
         let (now, next) = match self.by {
             ClosedBy::Windows => ("no window is open", "the next opens"),
             ClosedBy::Freeze => ("changes are frozen", "they may start"),
+            ClosedBy::Unreadable => {
+                let why = self.shown.as_deref().unwrap_or_default();
+                return write!(
+                    f,
+                    "the rules of when changes may start cannot be read here: {why}; update the spoke"
+                );
+            }
         };
         match &self.shown {
             Some(shown) => write!(f, "{now}; {next} at {shown}"),
@@ -324,8 +340,8 @@ impl fmt::Display for Schedule {
 
 impl Window {
     fn is_open(&self, at: Timestamp) -> bool {
-        let length = i64::try_from(self.duration_ms).unwrap_or(i64::MAX);
-        let bound = at.checked_sub(length.milliseconds());
+        let length = SignedDuration::from_millis(i64::try_from(self.duration_ms).unwrap_or(i64::MAX));
+        let bound = at.checked_sub(length);
         bound.is_ok_and(|bound| self.cron.last(at, bound, &self.timezone.time_zone()).is_some())
     }
 
@@ -345,7 +361,8 @@ impl Freeze {
     }
 }
 
-/// The schedules of clusters whose set says something of them.
+/// The schedules of clusters whose set says something of them. Who is emptied by an operator's order is no candidate any more,
+/// and has none.
 pub fn schedules(catalog: &Catalog, fleet: &Fleet) -> BTreeMap<ClusterName, Schedule> {
     let schedule = |(name, candidate): (&ClusterName, &Candidate)| {
         let (_, set) = catalog.set(candidate.set.as_deref()?)?;

@@ -99,6 +99,10 @@ fn a_window_is_open_by_the_clock_of_its_zone_also_when_that_is_set() {
         // 02:30 comes twice on 25 October 2026: the first counts.
         (berlin("30 2 * * *", 1), "2026-10-25T00:30:00Z", None),
         (berlin("30 2 * * *", 1), "2026-10-25T01:30:00Z", Some("2026-10-26 02:30 Europe/Berlin")),
+        // What begins every hour begins in both.
+        (berlin("0 * * * *", 1), "2026-10-25T00:30:00Z", None),
+        (berlin("0 * * * *", 1), "2026-10-25T01:30:00Z", None),
+        (berlin("0 * * * *", 1), "2026-03-29T01:30:00Z", None),
         // One that lasts over midnight, and one over days.
         (berlin("0 22 * * 5", 5), "2026-11-28T01:59:00Z", None),
         (berlin("0 22 * * 5", 60), "2026-11-29T20:00:00Z", None),

@@ -1,6 +1,6 @@
 //! The checker itself: a right step has no violation, and every wrong one that is made of it is found.
 
-use nave_placement::assign::{Cause, Codec, Entry, Told};
+use nave_placement::assign::{Cause, Codec, EncodedSchedule, Entry, Told};
 use nave_placement::catalog::{CommitId, GuardLimit, OnRemove};
 use nave_placement::check::{Limit, Violation};
 use nave_placement::guard::{Approval, Hold, HoldCause};
@@ -322,7 +322,7 @@ const WRONG: &[Wrong] = &[
     ),
     (
         "another schedule than the catalog's is told",
-        |made| edit(made, |told| told.assignment.schedule.windows.clear()),
+        |made| edit(made, |told| told.assignment.schedule = EncodedSchedule::default()),
         finds!(Violation::OtherSchedule { .. }),
     ),
     (

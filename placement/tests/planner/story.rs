@@ -7,15 +7,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use nave_placement::assign::{
-    AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Inputs, Member, Options, ShareOut, Told, assign,
-    survey,
+    AppForm, Cause, Codec, EncodedEntry, EncodedSchedule, Entry, Epoch, Inputs, Member, Options, ShareOut,
+    Told, assign, survey,
 };
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Approval, Guarded, Hold, PastLoss, Question, judge};
 use nave_placement::overrides::Shapes;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
-use nave_placement::schedule::{Schedule, Window, Zone};
 use nave_placement::{AppKey, ClusterName, Digest, Fingerprints, ObjectKey, check};
 
 /// An app as the newest commit has it.
@@ -67,7 +66,7 @@ pub struct World {
     holds: Vec<Hold>,
     approvals: Vec<Approval>,
     guarded: Guarded,
-    schedules: BTreeMap<ClusterName, Schedule>,
+    schedules: BTreeMap<ClusterName, EncodedSchedule>,
     commit: String,
     now_ms: u64,
 }
@@ -86,7 +85,7 @@ pub struct Made {
     pub now_ms: u64,
     pub books: Books,
     pub shares: ShareOut,
-    pub schedules: BTreeMap<ClusterName, Schedule>,
+    pub schedules: BTreeMap<ClusterName, EncodedSchedule>,
 }
 
 impl Made {
@@ -170,9 +169,8 @@ impl World {
                 None
             }
             ["window", name, ref cron @ ..] => {
-                let cron = cron.join(" ").parse().expect("a cron expression");
-                let window = Window { cron, duration_ms: 3_600_000, timezone: Zone::utc() };
-                self.schedules.entry(cluster(name)).or_default().windows.push(window);
+                let encoded = EncodedSchedule(cron.join(" ").into_bytes().into());
+                self.schedules.insert(cluster(name), encoded);
                 Some(self.step(&[]))
             }
             ["protect", "app", name] => {
@@ -389,8 +387,8 @@ impl World {
         let (was, is) = (&before.assignment, &after.assignment);
         write!(said, "{name} {}.{}:", is.epoch.0, is.generation.0).expect("the story says so");
         if was.schedule != is.schedule {
-            let windows: Vec<String> = is.schedule.windows.iter().map(|w| w.cron.to_string()).collect();
-            write!(said, " windows {windows:?}").expect("a string takes it");
+            let window = String::from_utf8_lossy(&is.schedule.0);
+            write!(said, " window {window}").expect("a string takes it");
         }
         for (app, entry) in &is.entries {
             if was.entries.get(app) == Some(entry) {

@@ -390,7 +390,8 @@ pub struct Leaving {
     #[prost(bytes = "vec", tag = "5")]
     pub drops_of: ::prost::alloc::vec::Vec<u8>,
 }
-/// When changes of what runs may start: in one of the windows, if there are any, and in none of the freezes.
+/// When changes of what runs may start: in one of the windows, if there are any, and in none of the freezes. A receiver that
+/// cannot read it starts none.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Schedule {
     #[prost(message, repeated, tag = "1")]
@@ -444,7 +445,7 @@ pub struct Assignment {
     pub epoch: u64,
     #[prost(uint64, tag = "2")]
     pub generation: u64,
-    /// over the (key, digest) of the entries in order, the leaving records, the schedule
+    /// over the (key, digest) of the entries in order, the leaving records, the schedule's bytes
     #[prost(bytes = "vec", tag = "3")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
     /// of the hub, over (cluster, epoch, generation, digest)
@@ -465,9 +466,9 @@ pub struct Assignment {
     /// small ones that the spoke may lack
     #[prost(message, repeated, tag = "9")]
     pub bundles: ::prost::alloc::vec::Vec<InlineBundle>,
-    /// always whole
-    #[prost(message, optional, tag = "10")]
-    pub schedule: ::core::option::Option<Schedule>,
+    /// a Schedule, encoded once; always whole
+    #[prost(bytes = "vec", tag = "10")]
+    pub schedule: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

@@ -13,7 +13,7 @@ use super::Desired;
 use super::round::Progress;
 use crate::observe::changes::told;
 use crate::plan::{AppPlan, Ignored, Observed, Step, Terms, Unresolved, Wanted, is_given};
-use crate::report::{Outcome, Reason, cut, pending};
+use crate::report::{Outcome, Reason, pending, short};
 use crate::target::{Foreign, Found, Health, HealthState, Inventory, Seen, TargetError};
 
 /// The reason of a note that tells what was put back.
@@ -258,18 +258,6 @@ pub(super) fn verdict(mut report: EntryReport, reasons: Vec<Reason>) -> EntryRep
             more => format!("{worst} (and {} more)", more - 1),
         };
         report.reason = worst.kind();
-    }
-    report
-}
-
-/// Longest message of a report, in bytes: a target repeats what it refuses, and that may be a whole manifest.
-const MAX_MESSAGE: usize = 512;
-
-/// Cuts what a report says. Only after values of Secrets were taken out of it: half a value is not found any more.
-pub(super) fn short(mut report: EntryReport) -> EntryReport {
-    cut(&mut report.message, MAX_MESSAGE);
-    for object in report.unhealthy.iter_mut().chain(&mut report.notes) {
-        cut(&mut object.message, MAX_MESSAGE);
     }
     report
 }

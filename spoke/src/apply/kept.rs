@@ -12,7 +12,7 @@ use nave_placement::{AppKey, Digest};
 use super::pass::Done;
 use super::{Desired, judge};
 use crate::plan::{Index, successor};
-use crate::report::{Outcome, Reason, pending};
+use crate::report::{Outcome, Reason, pending, short};
 use crate::target::Inventory;
 
 /// What is kept of an app.
@@ -136,7 +136,7 @@ impl Keeping {
         let mut report = judge::verdict(report, reasons);
         // Here, since a later round tells it again and has not opened anything of this app.
         desired.secrets.scrub(&mut report);
-        let (entry, report) = (entry.digest, judge::short(report));
+        let (entry, report) = (entry.digest, short(report));
         self.apps.insert(app, Kept { entry, report, complete, stale: !finished, waits });
     }
 

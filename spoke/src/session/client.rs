@@ -11,6 +11,7 @@ use nave_placement::fleet::{Facts, Resources};
 use nave_placement::report::Report;
 use nave_proto::backoff::{Backoff, jittered};
 use nave_proto::limits::{CONNECT_TIMEOUT, MESSAGE, REQUEST_TIMEOUT};
+use nave_proto::tls::Clock;
 use nave_proto::v1::session_client::SessionClient;
 use nave_proto::{tls, v1};
 use tokio::sync::{mpsc, watch};
@@ -72,6 +73,8 @@ pub struct Client {
     pub membership: Arc<Membership>,
     /// Where things are stored.
     pub state: Arc<State>,
+    /// By which windows open.
+    pub clock: Clock,
     /// The latest report; none before the first round of this boot.
     pub reports: watch::Receiver<Option<Report>>,
     /// The latest facts.
@@ -280,7 +283,8 @@ impl Client {
                         .map_err(|_| tonic::Status::cancelled("the stream was cut"))?;
                 }
                 Action::Persist(held, bundles) => {
-                    if let Err(error) = self.state.store_held(&held, &bundles).await {
+                    let closed = nave_proto::closed(&held.assignment.schedule, (self.clock)());
+                    if let Err(error) = self.state.store_held(&held, &bundles, closed.is_none()).await {
                         return Ok(Some(not_stored(&error)));
                     }
                     let order = held.assignment.order();

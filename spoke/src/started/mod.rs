@@ -11,17 +11,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::AppKey;
-use nave_placement::assign::{Assignment, Cause, EncodedEntry, Leaving};
-use nave_placement::report::{EntryReason, EntryReport, EntryState};
-use nave_placement::schedule::{Closed, ClosedBy};
+use nave_placement::assign::{Assignment, Cause, EncodedEntry};
+use nave_placement::report::{EntryReason, EntryState, WOULD_PRUNE};
 use nave_proto::decode_entry;
 
-pub use starting::{Now, Starting};
+pub use starting::{Now, Starting, Wait};
 
-use crate::report::{Outcome, pending};
+use crate::report::{Outcome, pending, short};
 
 /// Entries by app.
 pub type Entries = BTreeMap<AppKey, EncodedEntry>;
+
+/// What had begun before the accepted assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Started {
+    /// What runs of it.
+    pub entries: Entries,
+    /// Whether nothing else runs. Where a record was lost, that is not known.
+    pub is_all: bool,
+}
 
 /// What is enforced of an accepted assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +47,11 @@ impl Enforced {
     }
 
     /// What had begun before, brought as far as no change of a version is needed.
-    pub fn of(accepted: &Arc<Assignment>, started: &Entries) -> Self {
+    pub fn of(accepted: &Arc<Assignment>, started: &Started) -> Self {
         let mut waiting = BTreeSet::new();
         let mut entries = Entries::new();
         for (app, entry) in &accepted.entries {
-            match started.get(app) {
+            match started.entries.get(app) {
                 // What may be pruned, and the commit, are of the same version.
                 Some(before) if is_same(before, entry) => drop(entries.insert(app.clone(), entry.clone())),
                 before => {
@@ -52,19 +60,28 @@ impl Enforced {
                 }
             }
         }
-        let begun = |(app, leaving): &(&AppKey, &Leaving)| {
-            !started.contains_key(*app) || matches!(leaving.cause, Cause::Operator { .. })
-        };
-        let leaving: BTreeMap<AppKey, Leaving> = accepted
-            .leaving
-            .iter()
-            .filter(begun)
-            .map(|(app, leaving)| (app.clone(), leaving.clone()))
-            .collect();
-        // Those that are to leave, and those that go on under another name.
-        for (app, before) in started.iter().filter(|(app, _)| !accepted.entries.contains_key(*app)) {
-            if !leaving.contains_key(app) {
-                entries.insert(app.clone(), before.clone());
+        let mut leaving = BTreeMap::new();
+        for (app, record) in &accepted.leaving {
+            let had_begun = started.is_all && !started.entries.contains_key(app);
+            if had_begun || matches!(record.cause, Cause::Operator { .. }) {
+                leaving.insert(app.clone(), record.clone());
+            } else {
+                entries.extend(started.entries.get(app).map(|before| (app.clone(), before.clone())));
+                waiting.insert(app.clone());
+            }
+        }
+        // What goes on under another name does so together with that. An app that is merely missing is enforced no more.
+        let gone =
+            |app: &&AppKey| !accepted.entries.contains_key(*app) && !accepted.leaving.contains_key(*app);
+        let gone: Vec<&AppKey> = started.entries.keys().filter(gone).collect();
+        if !gone.is_empty() {
+            let next = waiting.iter().filter_map(|app| accepted.entries.get(app));
+            let former: BTreeSet<AppKey> = next
+                .filter_map(|entry| decode_entry(&entry.bytes).ok())
+                .flat_map(|entry| entry.options.formerly)
+                .collect();
+            for app in gone.into_iter().filter(|app| former.contains(*app)) {
+                entries.insert(app.clone(), started.entries[app].clone());
                 waiting.insert(app.clone());
             }
         }
@@ -75,31 +92,32 @@ impl Enforced {
     }
 
     /// Says of those that wait why, in what is reported of the accepted assignment.
-    pub fn tell(&self, accepted: &Assignment, closed: &Closed, outcome: &mut Outcome) {
+    pub fn tell(&self, accepted: &Assignment, wait: &Wait, outcome: &mut Outcome) {
         for app in &self.waiting {
             let mut report = outcome.apps.remove(app).unwrap_or_else(pending);
-            // What ails the version that runs is not hidden by what waits.
-            if report.state < EntryState::Waiting {
+            // Nobody approves anything of a version that is on its way out.
+            report.asks = None;
+            let asks = report.reason == EntryReason::PruneRefused;
+            report.notes.retain(|note| note.reason != WOULD_PRUNE);
+            if report.state < EntryState::Waiting || asks {
                 report.state = EntryState::Waiting;
-                report.reason = match closed.by {
-                    ClosedBy::Windows => EntryReason::WindowClosed,
-                    ClosedBy::Freeze => EntryReason::Frozen,
-                };
-                report.message = closed.to_string();
+                report.reason = wait.reason;
+                report.message.clone_from(&wait.message);
+            } else {
+                // What ails the version that runs comes first.
+                report.message = format!("{}; a change waits: {}", report.message, wait.message);
             }
-            let told = match accepted.entries.get(app) {
-                Some(entry) => {
-                    // Nobody approves anything of a version that is on its way out.
-                    let objects = decode_entry(&entry.bytes).map_or(report.objects, |entry| entry.objects);
-                    let objects = if report.version.is_none() { objects } else { report.objects };
-                    outcome.apps.insert(app.clone(), EntryReport { asks: None, objects, ..report });
-                    continue;
+            match (accepted.entries.get(app), accepted.leaving.contains_key(app)) {
+                (Some(entry), _) => {
+                    if report.version.is_none() {
+                        let entry = decode_entry(&entry.bytes);
+                        report.objects = entry.map_or(report.objects, |entry| entry.objects);
+                    }
+                    outcome.apps.insert(app.clone(), short(report));
                 }
-                None => accepted.leaving.contains_key(app),
-            };
-            // One that has another name is told of under that.
-            if told {
-                outcome.leaving.insert(app.clone(), EntryReport { asks: None, ..report });
+                (None, true) => _ = outcome.leaving.insert(app.clone(), short(report)),
+                // It is told of under its other name.
+                (None, false) => {}
             }
         }
     }

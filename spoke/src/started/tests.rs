@@ -1,24 +1,26 @@
 //! What is enforced while changes wait, as rows of "app=version" before and after.
 
 use nave_placement::Digest;
-use nave_placement::assign::{Entry, Epoch, Generation, Options};
+use nave_placement::assign::{Entry, Epoch, Generation, Leaving, Options};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
+use nave_placement::report::EntryReport;
 use nave_placement::schedule::{Freeze, Schedule, Zone};
-use nave_proto::encode_entry;
+use nave_proto::{encode_entry, encode_schedule};
 
 use super::*;
 
-/// `web=1` is an app at a version; `web=1+5` has five objects that may be pruned.
+/// `web=1` is an app at a version; `web=1+5` has five objects that may be pruned, `web=1<old` was `old`.
 fn entries(words: &str) -> Entries {
     let entry = |word: &str| {
         let (app, version) = word.split_once('=').expect("an app and its version");
+        let (version, former) = version.split_once('<').unwrap_or((version, ""));
         let (version, drops) = version.split_once('+').unwrap_or((version, "0"));
         let options = Options {
             namespace: None,
             prune: true,
             on_remove: OnRemove::Delete,
             share: None,
-            formerly: BTreeSet::new(),
+            formerly: former.parse().into_iter().collect(),
             substitute: false,
             treatment: Treatment::default(),
         };
@@ -60,7 +62,7 @@ fn accepted(words: &str) -> Arc<Assignment> {
         generation: Generation(7),
         entries: entries(&here.join(" ")),
         leaving: leaving.iter().map(record).collect(),
-        schedule: Schedule { windows: Vec::new(), freezes: vec![freeze] },
+        schedule: encode_schedule(&Schedule { windows: Vec::new(), freezes: vec![freeze] }),
     })
 }
 
@@ -81,13 +83,20 @@ fn what_has_begun_goes_on_and_what_has_not_waits() {
         ("web=1 db=1", "db=1 !web", "db=1", "web", ""),
         // It was on its way out before anything had to wait.
         ("db=1", "db=1 -web", "db=1", "web", ""),
-        // Another name: the old one goes on.
-        ("old=1 db=1", "new=1 db=1", "db=1 old=1", "", "new old"),
+        // Another name: the old one goes on. What is merely missing is nobody's to enforce.
+        ("old=1 db=1", "new=1<old db=1", "db=1 old=1", "", "new old"),
+        ("old=1 db=1", "new=1 db=1", "db=1", "", "new"),
         ("", "web=1", "", "", "web"),
+        // What had begun is not known: a removal is not taken for one that has.
+        ("? db=1", "db=1 -web", "db=1", "", "web"),
+        ("? db=1", "db=1 !web", "db=1", "web", ""),
+        ("?", "db=1 -web", "", "", "db web"),
     ];
     for (before, after, runs, leaving, waiting) in rows {
         let accepted = accepted(after);
-        let enforced = Enforced::of(&accepted, &entries(before));
+        let known = before.trim_start_matches('?');
+        let started = Started { entries: entries(known), is_all: known == before };
+        let enforced = Enforced::of(&accepted, &started);
         assert_eq!(enforced.assignment.entries, entries(runs), "{before} -> {after}");
         assert_eq!(names(enforced.assignment.leaving.keys()), leaving, "{before} -> {after}");
         assert_eq!(names(&enforced.waiting), waiting, "{before} -> {after}");
@@ -99,10 +108,11 @@ fn what_has_begun_goes_on_and_what_has_not_waits() {
 
 #[test]
 fn what_waits_says_so_under_its_name_and_hides_nothing_that_ails() {
-    let accepted = accepted("web=2 db=2 new=1 -left other=1");
-    let enforced = Enforced::of(&accepted, &entries("web=1 db=1 left=1 former=1"));
+    let accepted = accepted("web=2 db=2 new=1 -left other=1<former ask=2");
+    let started = Started { entries: entries("web=1 db=1 left=1 former=1 ask=1"), is_all: true };
+    let enforced = Enforced::of(&accepted, &started);
     let now = 1_795_900_000_000;
-    let closed = accepted.schedule.closed(now).expect("frozen");
+    let wait = nave_proto::closed(&accepted.schedule, now).expect("frozen").into();
     let ran = |state, message: &str| EntryReport {
         state,
         message: message.into(),
@@ -120,10 +130,12 @@ fn what_waits_says_so_under_its_name_and_hides_nothing_that_ails() {
     ] {
         outcome.apps.insert(app.parse().expect("a name"), ran(state, "as it is"));
     }
-    enforced.tell(&accepted, &closed, &mut outcome);
+    let refused = EntryReport { reason: EntryReason::PruneRefused, ..ran(EntryState::Failed, "approve it") };
+    outcome.apps.insert("ask".parse().expect("a name"), refused);
+    enforced.tell(&accepted, &wait, &mut outcome);
     assert_eq!(
         (names(outcome.apps.keys()), names(outcome.leaving.keys())),
-        ("db new other web".into(), "left".into())
+        ("ask db new other web".into(), "left".into())
     );
     let said = |app: &str| {
         let app: AppKey = app.parse().expect("a name");
@@ -133,7 +145,9 @@ fn what_waits_says_so_under_its_name_and_hides_nothing_that_ails() {
     };
     let frozen = "changes are frozen; they may start at 2026-12-02 00:00 UTC";
     assert_eq!(said("web"), (EntryState::Waiting, EntryReason::Frozen, frozen, true, 2));
-    assert_eq!(said("db"), (EntryState::Degraded, EntryReason::None, "as it is", true, 2));
+    let ails = "as it is; a change waits: changes are frozen; they may start at 2026-12-02 00:00 UTC";
+    assert_eq!(said("db"), (EntryState::Degraded, EntryReason::None, ails, true, 2));
+    assert_eq!(said("ask"), (EntryState::Waiting, EntryReason::Frozen, frozen, true, 2));
     assert_eq!(said("new"), (EntryState::Waiting, EntryReason::Frozen, frozen, false, 3));
     assert_eq!(said("left"), (EntryState::Waiting, EntryReason::Frozen, frozen, true, 2));
 }

@@ -63,7 +63,7 @@ pub use keep::{Found, Keep};
 use crate::identity::{Identity, Joining};
 use crate::policy::Removals;
 use crate::session::core::Held;
-use crate::started::Entries;
+use crate::started::{Entries, Started};
 
 /// Where the status is, in a directory.
 const STATUS: &str = "status.json";
@@ -124,7 +124,7 @@ pub struct State {
     /// The bundles that are here; their content is checked when it is read.
     here: Guard<BTreeSet<Digest>>,
     /// What had begun before the accepted assignment, if some of that may wait.
-    started: Guard<Option<Arc<Entries>>>,
+    started: Guard<Option<Arc<Started>>>,
     /// The last hub time that is stored.
     hub_time: AtomicU64,
     /// One writer at a time: storing an assignment and clearing bundles away must not mix.
@@ -273,11 +273,16 @@ impl State {
     }
 
     /// Stores an assignment and the bundles that came with it; durable when this returns. Bundles that are not what their
-    /// digest says are told and left out: they will be fetched.
+    /// digest says are told and left out: they will be fetched. Unless its changes may start now, what runs is kept beside it.
     ///
     /// # Errors
     /// When it cannot be stored; then what was held before is still held.
-    pub async fn store_held(&self, held: &Held, inline: &[(Digest, Vec<u8>)]) -> Result<(), StateError> {
+    pub async fn store_held(
+        &self,
+        held: &Held,
+        inline: &[(Digest, Vec<u8>)],
+        may_start: bool,
+    ) -> Result<(), StateError> {
         let _writing = self.writing.lock().await;
         let before = self.held().await?;
         for (digest, zstd) in inline {
@@ -286,8 +291,9 @@ impl State {
                 Err(error) => tracing::warn!(%error, "a bundle that came with an assignment is not used"),
             }
         }
-        if !held.assignment.schedule.is_empty() && self.started().is_none() {
-            self.store_started(Some(before.assignment.entries.clone())).await?;
+        // What waits goes on waiting until it begins.
+        if !may_start || self.started().is_some() {
+            self.hold_back(&before, &held.assignment).await?;
         }
         let previous = self.previous().await?;
         let next = match self.started() {
@@ -318,7 +324,7 @@ impl State {
     /// the next assignment.
     async fn clear_away(&self, assignment: &Assignment, previous: &Previous) {
         let started = self.started();
-        let begun = started.iter().flat_map(|started| decoded(started));
+        let begun = started.iter().flat_map(|started| decoded(&started.entries));
         let entries = decoded(&assignment.entries).into_iter().chain(begun);
         let current = entries.filter_map(|(_, entry)| Some(entry.ok()?.bundle));
         let wanted: BTreeSet<Digest> = current.chain(previous.values().copied()).collect();

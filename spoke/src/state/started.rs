@@ -2,19 +2,20 @@
 
 use std::sync::{Arc, PoisonError};
 
-use nave_placement::assign::{Assignment, Epoch};
+use nave_placement::assign::{Assignment, Cause, Epoch, Generation};
 use nave_proto::{assignment_from_proto, assignment_to_proto, v1};
 use prost::Message as _;
 
 use super::{Found, Keep, State, StateError, previous_after};
-use crate::started::{Enforced, Entries};
+use crate::session::core::Held;
+use crate::started::{Enforced, Entries, Started};
 
-/// The record: an assignment that has nothing but entries.
+/// The record: an assignment that has nothing but entries; its generation is 1 where they are all that runs.
 pub(super) const STARTED: &str = "started";
 
 impl State {
-    /// Entries that had begun before the accepted assignment; absent: all of that has begun.
-    pub fn started(&self) -> Option<Arc<Entries>> {
+    /// What had begun before the accepted assignment; absent: all of that has begun.
+    pub fn started(&self) -> Option<Arc<Started>> {
         // Each change is one step, so it is whole after a panic too.
         self.started.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -27,21 +28,27 @@ impl State {
         }
     }
 
-    /// Lets every change of an assignment begin; durable when this returns. What was accepted since begins later.
+    /// Lets every change of an assignment begin; durable when this returns. If a newer one was accepted meanwhile, nothing
+    /// begins: that one's turn comes next.
     ///
     /// # Errors
     /// When it cannot be stored; then nothing has begun.
     pub async fn begin(&self, given: &Assignment) -> Result<(), StateError> {
+        if self.started().is_none() {
+            return Ok(());
+        }
         let _writing = self.writing.lock().await;
         let Some(started) = self.started() else { return Ok(()) };
+        let held = self.held().await?;
+        if held.assignment.order() > given.order() {
+            return Ok(());
+        }
         let previous = self.previous().await?;
-        let next = previous_after(&previous, &started, &given.entries);
+        let next = previous_after(&previous, &started.entries, &given.entries);
         if next != previous {
             self.store_json("previous.json", &next).await?;
         }
-        let held = self.held().await?;
-        let later = (held.assignment.order() > given.order()).then(|| given.entries.clone());
-        self.store_started(later).await?;
+        self.store_started(None).await?;
         self.clear_away(&held.assignment, &next).await;
         Ok(())
     }
@@ -52,28 +59,50 @@ impl State {
     /// When it cannot be stored.
     pub async fn found_begun(&self, found: Entries) -> Result<(), StateError> {
         let _writing = self.writing.lock().await;
-        let Some(started) = self.started() else { return Ok(()) };
-        let mut all = found;
-        all.extend((*started).clone());
-        self.store_started(Some(all)).await
+        let Some(started) = self.started().filter(|_| !found.is_empty()) else { return Ok(()) };
+        let mut entries = found;
+        entries.extend(started.entries.clone());
+        self.store_started(Some(Started { entries, ..*started })).await
     }
 
-    pub(super) async fn store_started(&self, entries: Option<Entries>) -> Result<(), StateError> {
-        match &entries {
+    /// Keeps what runs, before an assignment is stored of which something may have to wait.
+    pub(super) async fn hold_back(&self, before: &Held, next: &Assignment) -> Result<(), StateError> {
+        let mut started = match self.started() {
+            Some(started) => (*started).clone(),
+            // A spoke that holds nothing has just joined, or forgot.
+            None => Started {
+                entries: before.assignment.entries.clone(),
+                is_all: before.assignment.generation != Generation(0),
+            },
+        };
+        // What an operator ordered has begun.
+        let ordered =
+            next.leaving.iter().filter(|(_, record)| matches!(record.cause, Cause::Operator { .. }));
+        ordered.for_each(|(app, _)| drop(started.entries.remove(app)));
+        if self.started().is_some_and(|known| *known == started) {
+            return Ok(());
+        }
+        self.store_started(Some(started)).await
+    }
+
+    pub(super) async fn store_started(&self, started: Option<Started>) -> Result<(), StateError> {
+        match &started {
             None => self.keep.remove(STARTED).await?,
-            Some(entries) => {
-                let record = Assignment { entries: entries.clone(), ..Assignment::none(Epoch(0)) };
+            Some(Started { entries, is_all }) => {
+                let generation = Generation(u64::from(*is_all));
+                let none = Assignment::none(Epoch(0));
+                let record = Assignment { entries: entries.clone(), generation, ..none };
                 self.keep.write(STARTED, &assignment_to_proto(&record).encode_to_vec()).await?;
             }
         }
-        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = entries.map(Arc::new);
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = started.map(Arc::new);
         Ok(())
     }
 }
 
-/// Reads the record. Of a damaged one it is only known that changes waited: then nothing counts as begun but what is found on
-/// the target.
-pub(super) async fn load(keep: &dyn Keep) -> Result<Option<Entries>, StateError> {
+/// Reads the record. Of a damaged one it is only known that changes waited: what runs is looked for on the target, and nothing
+/// else begins before it may.
+pub(super) async fn load(keep: &dyn Keep) -> Result<Option<Started>, StateError> {
     let bytes = match keep.read(STARTED).await? {
         Found::Missing => return Ok(None),
         Found::Whole(bytes) => bytes,
@@ -81,10 +110,13 @@ pub(super) async fn load(keep: &dyn Keep) -> Result<Option<Entries>, StateError>
     };
     let none = Assignment::none(Epoch(0));
     let read = v1::Assignment::decode(&*bytes).ok().filter(|_| !bytes.is_empty());
-    let read = read.and_then(|message| assignment_from_proto(message, &none).ok());
-    if read.is_none() {
+    let Some(record) = read.and_then(|message| assignment_from_proto(message, &none).ok()) else {
         let place = keep.place(STARTED);
-        tracing::error!(place, "a record is damaged: changes wait for their window but of what runs just so");
-    }
-    Ok(Some(read.map(|record| record.entries).unwrap_or_default()))
+        tracing::error!(
+            place,
+            "a record is damaged: what runs is looked for, and changes wait for their window"
+        );
+        return Ok(Some(Started::default()));
+    };
+    Ok(Some(Started { entries: record.entries, is_all: record.generation == Generation(1) }))
 }

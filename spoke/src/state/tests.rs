@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use nave_placement::assign::{EncodedEntry, Generation, Options};
+use nave_placement::assign::{EncodedEntry, EncodedSchedule, Generation, Options};
 use nave_placement::catalog::{CommitId, OnRemove};
 use nave_placement::schedule::Schedule;
 use nave_proto::encode_entry;
@@ -45,7 +45,7 @@ fn held(generation: u64, bundle: Digest) -> Held {
         generation: Generation(generation),
         entries,
         leaving: BTreeMap::new(),
-        schedule: Schedule::default(),
+        schedule: EncodedSchedule::default(),
     };
     Held { assignment: Arc::new(assignment), mac: vec![1, 2] }
 }
@@ -71,7 +71,7 @@ async fn everything_reads_back_after_a_restart() {
         let state = State::open(dir.path()).await.expect("opens");
         assert_eq!(state.held().await.expect("readable"), Held::nothing());
         state.store_identity(&identity()).await.expect("stored");
-        state.store_held(&held(1, bundle), &[(bundle, zstd)]).await.expect("stored");
+        state.store_held(&held(1, bundle), &[(bundle, zstd)], true).await.expect("stored");
         state.store_hub_time(77).await.expect("stored");
         assert_eq!(state.next_boot(1000).await.expect("counted"), 1);
     }
@@ -93,7 +93,7 @@ async fn a_file_that_is_cut_anywhere_is_told_and_costs_nothing_that_cannot_be_ha
     let state = State::open(dir.path()).await.expect("opens");
     let store = async || {
         state.store_identity(&identity()).await.expect("stored");
-        state.store_held(&held(1, bundle), &[(bundle, zstd.clone())]).await.expect("stored");
+        state.store_held(&held(1, bundle), &[(bundle, zstd.clone())], true).await.expect("stored");
         state.store_hub_time(77).await.expect("stored");
         state.next_boot(1000).await.expect("counted");
     };
@@ -133,12 +133,12 @@ async fn the_previous_bundle_of_an_app_stays_and_older_ones_go() {
     let state = State::open(dir.path()).await.expect("opens");
     let bundles: Vec<_> = ["1", "2", "3"].map(packed).into();
     for (generation, (digest, zstd)) in (1..).zip(&bundles) {
-        state.store_held(&held(generation, *digest), &[(*digest, zstd.clone())]).await.expect("stored");
+        state.store_held(&held(generation, *digest), &[(*digest, zstd.clone())], true).await.expect("stored");
     }
     let here = |i: usize| state.has_bundle(&bundles[i].0);
     assert_eq!([here(0), here(1), here(2)], [false, true, true]);
     // The same bundle again is no change of version.
-    state.store_held(&held(4, bundles[2].0), &[]).await.expect("stored");
+    state.store_held(&held(4, bundles[2].0), &[], true).await.expect("stored");
     assert_eq!([here(1), here(2)], [true, true]);
 }
 
@@ -148,7 +148,7 @@ async fn an_inlined_bundle_that_is_not_what_it_says_is_left_out() {
     let state = State::open(dir.path()).await.expect("opens");
     let (bundle, _) = packed("right");
     let (_, wrong) = packed("wrong");
-    state.store_held(&held(1, bundle), &[(bundle, wrong)]).await.expect("stored");
+    state.store_held(&held(1, bundle), &[(bundle, wrong)], true).await.expect("stored");
     assert!(!state.has_bundle(&bundle));
 }
 
@@ -156,7 +156,7 @@ async fn an_inlined_bundle_that_is_not_what_it_says_is_left_out() {
 async fn joining_again_makes_what_was_held_void() {
     let dir = tempfile::tempdir().expect("a directory");
     let state = State::open(dir.path()).await.expect("opens");
-    state.store_held(&held(1, packed("x").0), &[]).await.expect("stored");
+    state.store_held(&held(1, packed("x").0), &[], true).await.expect("stored");
     state.detach().await.expect("stored");
     state.joined(&identity()).await.expect("stored");
     assert_eq!(
@@ -227,6 +227,7 @@ fn frozen(generation: u64, bundle: Digest) -> Held {
         timezone: nave_placement::schedule::Zone::utc(),
     };
     let schedule = Schedule { windows: Vec::new(), freezes: vec![freeze] };
+    let schedule = nave_proto::encode_schedule(&schedule);
     Held { assignment: Arc::new(Assignment { schedule, ..(*assignment).clone() }), mac }
 }
 
@@ -240,17 +241,17 @@ async fn what_had_begun_is_remembered_with_its_bundle_until_the_change_begins() 
         entries(&enforced.assignment).into_values().flatten().map(|entry| entry.bundle).collect::<Vec<_>>()
     };
     let state = open().await;
-    state.store_held(&held(1, one), &[(one, first)]).await.expect("stored");
+    state.store_held(&held(1, one), &[(one, first)], true).await.expect("stored");
     assert_eq!(state.started(), None, "nothing may have to wait");
     let second = (frozen(2, two), [(two, second)]);
-    state.store_held(&second.0, &second.1).await.expect("stored");
+    state.store_held(&second.0, &second.1, false).await.expect("stored");
     drop(state);
 
     // Over a restart, and a change that takes the place of the one that waits.
     let state = open().await;
     assert_eq!(runs(&state, &second.0), [one]);
     let third = (frozen(3, three), [(three, third)]);
-    state.store_held(&third.0, &third.1).await.expect("stored");
+    state.store_held(&third.0, &third.1, false).await.expect("stored");
     assert_eq!(runs(&state, &third.0), [one]);
     assert_eq!(
         [one, two, three].map(|bundle| state.has_bundle(&bundle)),
@@ -258,21 +259,23 @@ async fn what_had_begun_is_remembered_with_its_bundle_until_the_change_begins() 
         "what never ran and never will is cleared away"
     );
 
-    // An older one begins while a newer one has been accepted: that one waits in its turn.
+    // The turn of an older one is over once a newer one was accepted.
     state.begin(&second.0.assignment).await.expect("stored");
+    assert_eq!(runs(&state, &third.0), [one]);
     drop(state);
     let state = open().await;
-    assert_eq!(runs(&state, &third.0), [two]);
+    assert_eq!(runs(&state, &third.0), [one]);
     state.begin(&third.0.assignment).await.expect("stored");
     assert_eq!((state.started(), runs(&state, &third.0)), (None, vec![three]));
 
     // A damaged record: nothing counts as begun, but what is found.
     let fourth = frozen(4, one);
-    state.store_held(&fourth, &[]).await.expect("stored");
+    state.store_held(&fourth, &[], false).await.expect("stored");
     drop(state);
     fs::write(dir.path().join("started"), b"damaged").expect("written");
     let state = open().await;
-    assert_eq!((runs(&state, &fourth), state.started().map(|s| s.len())), (vec![], Some(0)));
+    assert_eq!(runs(&state, &fourth), []);
+    assert!(state.started().is_some_and(|started| started.entries.is_empty() && !started.is_all));
     state.found_begun(third.0.assignment.entries.clone()).await.expect("stored");
     drop(state);
     let state = open().await;
@@ -286,14 +289,15 @@ async fn a_crash_while_a_change_is_accepted_or_begins_leaves_one_of_both() {
     let (two, second) = packed("2");
     let files = Arc::new(Files::open(dir.path()).expect("opens"));
     let state = State::within(files.clone()).await.expect("opens");
-    state.store_held(&held(1, one), &[(one, first)]).await.expect("stored");
+    state.store_held(&held(1, one), &[(one, first)], true).await.expect("stored");
     // The record was written, the assignment not yet.
-    state.store_started(Some(held(1, one).assignment.entries.clone())).await.expect("stored");
+    let entries = held(1, one).assignment.entries.clone();
+    state.store_started(Some(Started { entries, is_all: true })).await.expect("stored");
     let state = State::within(files.clone()).await.expect("opens");
     let stored = state.held().await.expect("readable");
     assert_eq!(state.enforced(&stored.assignment), crate::started::Enforced::all(&stored.assignment));
     // And the assignment that follows waits for its turn.
-    state.store_held(&frozen(2, two), &[(two, second)]).await.expect("stored");
+    state.store_held(&frozen(2, two), &[(two, second)], false).await.expect("stored");
     let enforced = state.enforced(&frozen(2, two).assignment);
     assert_eq!(enforced.assignment.entries, held(1, one).assignment.entries);
 }

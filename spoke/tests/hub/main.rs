@@ -12,9 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nave_placement::assign::{Assignment, Entry, Epoch, Generation, Options};
+use nave_placement::assign::{Assignment, EncodedSchedule, Entry, Epoch, Generation, Options};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
-use nave_placement::schedule::Schedule;
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::v1::{self, from_spoke::Message, to_spoke};
 use nave_proto::{assignment_to_proto, encode_entry};
@@ -107,7 +106,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         generation: Generation(generation),
         entries,
         leaving: BTreeMap::new(),
-        schedule: Schedule::default(),
+        schedule: EncodedSchedule::default(),
     };
     (assignment_to_proto(&assignment), bundle, zstd::encode_all(bytes, 0).unwrap())
 }
@@ -288,7 +287,7 @@ async fn a_bundle_that_the_hub_lacks_keeps_no_other_from_the_spoke() {
         generation: Generation(1),
         entries,
         leaving: BTreeMap::new(),
-        schedule: Schedule::default(),
+        schedule: EncodedSchedule::default(),
     };
     hub.edit(|record| record.bundles.insert(bundle, zstd));
     let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);

@@ -7,7 +7,7 @@ use jiff::{Timestamp, ToSpan as _};
 use nave_placement::assign::Cause;
 use nave_placement::schedule::{Schedule, Window, Zone};
 use nave_placement::{AppKey, assign::Leaving};
-use nave_proto::{assignment_from_proto, assignment_to_proto};
+use nave_proto::{assignment_from_proto, assignment_to_proto, encode_schedule};
 
 use super::*;
 
@@ -24,6 +24,7 @@ fn later() -> Schedule {
 
 fn scheduled(generation: u64, value: &str, schedule: Schedule) -> to_spoke::Message {
     let (message, bundle, zstd) = assignment(generation, value);
+    let schedule = encode_schedule(&schedule);
     let whole = assignment_from_proto(message, &Assignment::none(Epoch(1))).unwrap();
     within((assignment_to_proto(&Assignment { schedule, ..whole }), bundle, zstd))
 }
@@ -139,7 +140,7 @@ async fn a_removal_waits_for_its_window_unless_an_operator_orders_it() {
             generation: Generation(generation),
             entries: BTreeMap::new(),
             leaving: [(app.clone(), leaving)].into(),
-            schedule: later(),
+            schedule: encode_schedule(&later()),
         };
         to_spoke::Message::Assignment(v1::Assignment { mac: vec![1], ..assignment_to_proto(&assignment) })
     };
@@ -148,6 +149,45 @@ async fn a_removal_waits_for_its_window_unless_an_operator_orders_it() {
     assert_eq!(waits.state(), v1::EntryState::Waiting);
     assert!(has(&target, "one"));
     hub.order(leaves(3, Cause::Operator { by: "ann".into() })).await;
+    until(&target, "nothing is left", |target| target.objects().is_empty()).await;
+    spoke.stop().await;
+}
+
+#[tokio::test]
+async fn a_removal_is_not_taken_for_one_that_has_begun_by_a_spoke_that_forgot() {
+    let (dir, target, clock) = world();
+    let hub = Hub::start(&clock).await;
+    let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);
+    hub.order(scheduled(1, "one", later())).await;
+    until(&target, "the value", |target| has(target, "one")).await;
+    let leaving = Leaving { policy: OnRemove::Delete, cause: Cause::Labels, objects: 1, drops_of: None };
+    let leaves = |generation| {
+        let assignment = Assignment {
+            epoch: Epoch(1),
+            generation: Generation(generation),
+            entries: BTreeMap::new(),
+            leaving: [("web".parse().unwrap(), leaving.clone())].into(),
+            schedule: encode_schedule(&later()),
+        };
+        to_spoke::Message::Assignment(v1::Assignment { mac: vec![1], ..assignment_to_proto(&assignment) })
+    };
+    hub.order(leaves(2)).await;
+    says(&hub, 2, "WindowClosed").await;
+    // One record is damaged, then both are gone.
+    spoke.stop().await;
+    fs::write(dir.path().join("started"), b"damaged").unwrap();
+    hub.edit(|record| record.received.clear());
+    let spoke = Spoke::start(dir.path(), None, &target, &clock);
+    says(&hub, 2, "WindowClosed").await;
+    assert!(has(&target, "one"));
+    spoke.stop().await;
+    forget(&hub, dir.path());
+    let spoke = Spoke::start(dir.path(), None, &target, &clock);
+    greeted(&hub).await;
+    hub.order(leaves(3)).await;
+    says(&hub, 3, "WindowClosed").await;
+    assert!(has(&target, "one"));
+    clock.advance(Duration::from_secs(6 * 3600 + 60));
     until(&target, "nothing is left", |target| target.objects().is_empty()).await;
     spoke.stop().await;
 }

@@ -148,15 +148,19 @@ impl World {
         let unrendered = commit.apps.values().any(|model| model.broken);
         let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
         let live = spoke.target.objects();
+        // In a freeze what had begun before it is as it should be, and says that a change waits.
+        let enforced = spoke.enforced();
         let mut claimed: BTreeMap<ObjectKey, AppKey> = BTreeMap::new();
-        for (app, entry) in entries(&spoke.disk.held.assignment.entries) {
+        for (app, entry) in entries(&enforced.assignment.entries) {
             let entry = entry.map_err(|error| format!("{name}: {app}: {error}"))?;
             let bytes =
                 spoke.disk.bundles.get(&entry.bundle).ok_or(format!("{name}: {app} lacks its bundle"))?;
             let bundle = Bundle::read(bytes.to_vec()).map_err(|error| error.to_string())?;
-            let reason = report.entries.get(&app).map(|entry| entry.reason);
+            let told = report.entries.get(&app).or_else(|| report.leaving.get(&app));
+            let reason = told.map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
+                Some(EntryReason::Frozen) | None if enforced.waiting.contains(&app) => true,
                 // Held drops, a held app whose object moved away and then went, leftovers of what a lost state knew: all of
                 // them wait for somebody, but for those of an app that cannot be rendered.
                 Some(EntryReason::PruneRefused) => {
@@ -195,11 +199,9 @@ impl World {
                 ));
             }
         }
-        if !spoke.disk.held.assignment.leaving.is_empty() && !self.oracle.lost {
-            return Err(format!(
-                "{name}: {:?} does not leave: {report:#?}",
-                spoke.disk.held.assignment.leaving
-            ));
+        let leaving = &enforced.assignment.leaving;
+        if !leaving.is_empty() && !self.oracle.lost {
+            return Err(format!("{name}: {leaving:?} does not leave: {report:#?}"));
         }
         Ok(claimed.len())
     }

@@ -16,7 +16,7 @@ use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
-use nave_spoke::started::{Enforced, Entries};
+use nave_spoke::started::{Enforced, Entries, Started};
 use nave_spoke::target::memory::MemoryTarget;
 
 use super::Mutation;
@@ -30,7 +30,7 @@ pub struct Disk {
     /// What was accepted before that.
     pub before: Held,
     /// What had begun before it, while some of it waits.
-    pub started: Option<Entries>,
+    pub started: Option<Started>,
     /// The order to detach.
     pub detached: bool,
     /// Bundles that are here.
@@ -115,7 +115,9 @@ impl Spoke {
                 if held.assignment.order() > self.disk.held.assignment.order() {
                     let is_frozen = !held.assignment.schedule.is_empty();
                     if is_frozen && self.disk.started.is_none() {
-                        self.disk.started = Some(self.disk.held.assignment.entries.clone());
+                        let entries = self.disk.held.assignment.entries.clone();
+                        // What it holds is never lost here.
+                        self.disk.started = Some(Started { entries, is_all: true });
                     }
                     if !is_frozen {
                         self.free.extend(versions(&held.assignment.entries));
@@ -158,10 +160,12 @@ impl Spoke {
             return Vec::new();
         }
         let accepted = core.held().assignment.clone();
-        let closed = accepted.schedule.closed(1_000_000_000);
+        let closed = nave_proto::closed(&accepted.schedule, 1_000_000_000);
         let stored = self.target.stored();
         let runs_nothing = stored.values().all(|inventory| inventory.objects.is_empty());
-        if closed.is_none() || (runs_nothing && self.disk.started.as_ref().is_some_and(BTreeMap::is_empty)) {
+        if closed.is_none()
+            || (runs_nothing && self.disk.started.as_ref().is_some_and(|started| started.entries.is_empty()))
+        {
             self.disk.started = None;
             self.free.extend(versions(&accepted.entries));
         }
@@ -194,8 +198,8 @@ impl Spoke {
         let desired =
             Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
         let mut outcome = block_on(reconcile(&self.target, &desired, &interrupt));
-        if let Some(closed) = &closed {
-            enforced.tell(&accepted, closed, &mut outcome);
+        if let Some(closed) = closed {
+            enforced.tell(&accepted, &closed.into(), &mut outcome);
             for (app, inventory) in self.target.stored() {
                 let before = stored.get(&app).and_then(|inventory| inventory.version);
                 let began = inventory.version.filter(|version| {
