@@ -39,6 +39,18 @@ impl<'a> Lanes<'a> {
         Self::lined_up(choosing, &could, true)
     }
 
+    /// Of chosen clusters those that may stay, in order of rank, as if none were chosen yet.
+    pub fn among(choosing: &Choosing<'_, 'a>, members: &[usize], places: &[usize]) -> Self {
+        let mut this = Self::lined_up(choosing, members, true);
+        let mut lanes: BTreeMap<Vec<Option<String>>, VecDeque<usize>> = BTreeMap::new();
+        for member in places {
+            let values = this.values.get(member).cloned().unwrap_or_default();
+            lanes.entry(values).or_default().push_back(*member);
+        }
+        this.lanes = lanes.into_iter().map(|(values, queue)| Lane { values, queue, passed: None }).collect();
+        this
+    }
+
     fn lined_up(choosing: &Choosing<'_, 'a>, members: &[usize], anew: bool) -> Self {
         let pick = choosing.at.pick;
         let mut this = Self {

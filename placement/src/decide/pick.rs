@@ -296,10 +296,25 @@ impl<'s, 'a> Choosing<'s, 'a> {
         members.iter().copied().filter(open)
     }
 
-    /// The rule wants fewer than before: those go first that are to be left anyway, then those that come last.
+    /// The rule wants fewer than before: those go first that are to be left anyway, then those that come last, but for those
+    /// that the spread needs.
     fn trim(&mut self, members: &[usize], target: usize) {
         let mut places: Vec<usize> = self.places(members).collect();
         places.sort_by_key(|member| (self.cause(*member).is_some(), self.chosen.order[*member]));
+        if places.len() > target && !self.at.pick.spread.is_empty() {
+            let stays = |member: &&usize| self.cause(**member).is_none();
+            let may_stay: Vec<usize> = places.iter().filter(stays).copied().collect();
+            let mut lanes = Lanes::among(self, members, &may_stay);
+            let mut first: Vec<usize> = Vec::new();
+            while first.len() < target
+                && let Some(member) = lanes.next(self, false)
+            {
+                lanes.count(member, true);
+                first.push(member);
+            }
+            places.retain(|member| !first.contains(member));
+            places.splice(0..0, first);
+        }
         for member in places.into_iter().skip(target) {
             if self.at.members[member].cluster.maintained {
                 continue;
