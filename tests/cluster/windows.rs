@@ -95,6 +95,12 @@ async fn what_is_protected_stays_until_somebody_approves_just_that() {
     for name in ["fra-1", "nyc-1"] {
         assert!(stage.cluster(name).has("web", "configmap/web").await, "{name}");
     }
+    // An operator who orders the cluster out is told, too.
+    let refused = stage.fleet.hub(&["cluster", "remove", "nyc-1", "--workloads", "delete"]).await.unwrap();
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    let told = "app web, which runs on cluster nyc-1, is protected; take its protection away in Git first, or repeat this with \
+                --including-protected";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
     let id = holds[0]["hold"]["id"].as_str().unwrap().to_owned();
     let done = stage.fleet.hub(&["hold", "approve", &id, "--reason", "it moved"]).await.unwrap();
     assert_eq!(done.code, 0, "{}", done.stderr);

@@ -1,7 +1,7 @@
 //! `hub hold`: changes that wait for approval.
 //!
 //! In: [`HoldView`]s. Out: what would go, and how to let it go.
-//! Never: approves more than one hold at a time.
+//! Never: approves what was not named.
 
 use std::fmt::Write as _;
 
@@ -38,11 +38,12 @@ enum Order {
         #[command(flatten)]
         format: Format,
     },
-    /// Let go what a hold stops
+    /// Let go what holds stop
     #[command(after_help = "Example: hub hold approve h-1f2e3d4c --reason 'shop is retired, ticket 812'")]
     Approve {
-        /// The hold
-        id: String,
+        /// The holds
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
         /// Why, for the audit log
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
@@ -61,9 +62,11 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
             let answer = document(client.hold_show(request(v1::HoldRequest { id })).await)?;
             answer.print::<HoldView>(format.output)?;
         }
-        Order::Approve { id, reason } => {
-            let answer = document(client.hold_approve(request(v1::HoldApproveRequest { id, reason })).await)?;
-            answer.print::<DoneView>(Output::Table)?;
+        Order::Approve { ids, reason } => {
+            for id in ids {
+                let asked = v1::HoldApproveRequest { id, reason: reason.clone() };
+                document(client.hold_approve(request(asked)).await)?.print::<DoneView>(Output::Table)?;
+            }
         }
     }
     Ok(Outcome::Done)
@@ -100,6 +103,14 @@ impl View for HoldView {
             record.commit,
             record.catalog
         );
+        if let Some(count) = self.would_leave {
+            let entries = if count == 1 { "entry" } else { "entries" };
+            let _ = writeln!(
+                text,
+                "\nOnce it is taken, {count} {entries} would leave: all that the catalog has. What of these breaks a limit, or is \
+                 protected, is held again."
+            );
+        }
         let mut table = Table::new(["APP", "CLUSTER"]);
         for (app, cluster) in &record.hold.entries {
             table.row([app.to_string().into(), cluster.as_str().into()]);
@@ -124,7 +135,8 @@ impl View for HoldView {
         }
         let _ = writeln!(
             text,
-            "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays.",
+            "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays; a commit that takes the change back ends the \
+             hold.",
             record.hold.id
         );
         text

@@ -421,10 +421,14 @@ fn holds<'a>(
     for hold in holds {
         current.insert(hold.id.as_str());
         if !state.holds.contains_key(&hold.id) {
+            let commit = match &hold.cause {
+                HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => commit,
+                _ => &catalog.commit,
+            };
             let record = HoldRecord {
                 hold: hold.clone(),
                 since_ms: now_ms,
-                commit: catalog.commit.clone(),
+                commit: commit.clone(),
                 catalog: catalog.name.clone(),
             };
             operations.push((key::hold(&hold.id), Some(json(&record))));

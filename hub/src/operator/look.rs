@@ -135,6 +135,7 @@ impl Look<'_> {
                 _ if !self.live.contains_key(cluster) => Phase::Offline,
                 Some(EntryState::Failed) => Phase::Failed,
                 Some(EntryState::Degraded) => Phase::Degraded,
+                Some(EntryState::Waiting) => Phase::Waiting,
                 _ => Phase::Leaving,
             };
             EntryView {
@@ -142,7 +143,10 @@ impl Look<'_> {
                 cluster: cluster.clone(),
                 phase,
                 reason: said.map_or(EntryReason::None, |s| s.reason),
-                message: said.map(|s| s.message.clone()).unwrap_or_default(),
+                message: match phase {
+                    Phase::Held => self.held_by(app, cluster),
+                    _ => said.map(|s| s.message.clone()).unwrap_or_default(),
+                },
                 version: None,
                 running: said.and_then(|s| s.version),
                 commit: None,
@@ -161,6 +165,13 @@ impl Look<'_> {
     fn held(&self, cluster: &ClusterName) -> BTreeSet<&AppKey> {
         let entries = self.state.holds.values().flat_map(|h| &h.hold.entries);
         entries.filter(|(_, c)| c == cluster).map(|(app, _)| app).collect()
+    }
+
+    /// Which hold it is that something of an app on a cluster waits for.
+    fn held_by(&self, app: &AppKey, cluster: &ClusterName) -> String {
+        let key = (app.clone(), cluster.clone());
+        let hold = self.state.holds.values().find(|hold| hold.hold.entries.contains(&key));
+        hold.map(|hold| format!("{}: {}", hold.hold.id, hold.hold)).unwrap_or_default()
     }
 
     fn entry(
@@ -187,7 +198,10 @@ impl Look<'_> {
             Some(EntryState::Degraded) => Phase::Degraded,
             Some(EntryState::Failed) => Phase::Failed,
         };
-        let message = fresh.map(|s| s.message.clone()).unwrap_or_default();
+        let message = match phase {
+            Phase::Held => self.held_by(app, cluster),
+            _ => fresh.map(|s| s.message.clone()).unwrap_or_default(),
+        };
         let outstanding = self.outstanding.get(cluster, app).filter(|_| phase == Phase::Converged);
         let (phase, message) = outstanding.unwrap_or((phase, message));
         EntryView {
@@ -318,6 +332,10 @@ impl Look<'_> {
         let view = |h: &crate::state::Versioned<Arc<crate::state::records::HoldRecord>>| HoldView {
             record: (*h.record).clone(),
             message: h.hold.to_string(),
+            would_leave: matches!(h.hold.cause, HoldCause::EmptyCatalog { .. }).then(|| {
+                let entries = self.state.told.values().flat_map(|told| told.assignment.entries.keys());
+                entries.filter(|app| app.catalog == h.catalog).count()
+            }),
             objects: self.leftovers(&h.hold),
         };
         let mut holds: Vec<HoldView> = self.state.holds.values().map(view).collect();
@@ -431,7 +449,7 @@ pub fn worked_on(maintenance: &Maintenance) -> String {
     format!("maintained until {}{because}", rfc3339(*until_ms))
 }
 
-/// What the entries of a group have in common: where no reason tells them apart, the message does.
+/// What the entries of a group have in common: where no reason tells them apart, or not enough, the message does.
 type GroupKey = (Phase, AppKey, String, Option<String>, String);
 
 fn add(groups: &mut BTreeMap<GroupKey, Group>, entry: EntryView) {
@@ -446,7 +464,9 @@ fn add(groups: &mut BTreeMap<GroupKey, Group>, entry: EntryView) {
         None => why,
     };
     let message = worst.map_or_else(|| entry.message.clone(), |o| o.message.clone());
-    let apart = if reason.is_empty() { message.clone() } else { String::new() };
+    // Each cluster has its own time at which changes may start.
+    let is_timed = matches!(entry.reason, EntryReason::WindowClosed | EntryReason::Frozen);
+    let apart = if reason.is_empty() || is_timed { message.clone() } else { String::new() };
     let key = (entry.phase, entry.app.clone(), reason.clone(), object.clone(), apart);
     let group = groups.entry(key).or_insert_with(|| Group {
         phase: entry.phase,

@@ -14,7 +14,7 @@ use super::views::{
     ClusterDocument, ClusterMetadata, ClusterRow, ClusterSpec, ClusterView, ExportView, FactsView, Phase,
     RecipientRow,
 };
-use crate::deciding::core::maintained;
+use crate::deciding::core::{binding, maintained};
 use crate::deciding::decisions::is_healthy;
 use crate::members::Declared;
 use crate::sessions::stale::is_stale;
@@ -142,6 +142,22 @@ impl Look<'_> {
         rows.collect()
     }
 
+    /// What of a cluster is protected, if anything is: it, or an app that it runs.
+    pub fn protected_on(&self, cluster: &ClusterName) -> Option<String> {
+        let guarded = binding(self.state, &self.picture.revision.as_ref()?.catalog);
+        let told = self.state.told(cluster);
+        if guarded.clusters.contains(cluster) && !told.assignment.entries.is_empty() {
+            return Some(format!("cluster {cluster}"));
+        }
+        let app = told.assignment.entries.keys().find(|app| guarded.apps.contains(*app))?;
+        Some(format!("app {app}, which runs on cluster {cluster},"))
+    }
+
+    /// Whether the catalog in effect does not have a set.
+    pub fn lacks_set(&self, set: &str) -> bool {
+        self.picture.revision.as_ref().is_some_and(|revision| revision.catalog.set(set).is_none())
+    }
+
     /// `hub cluster show`.
     pub fn cluster(&self, name: &ClusterName) -> Option<ClusterView> {
         let catalog = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
@@ -166,6 +182,7 @@ impl Look<'_> {
             generation: told.assignment.generation,
             accepted: live.and_then(|l| l.accepted).or_else(|| report.map(|r| (r.epoch, r.generation))),
             apps,
+            lacks_set: self.cluster_row(name).set.is_some_and(|set| self.lacks_set(&set)),
             protected: catalog.is_some_and(|(_, cluster)| cluster.protect),
             closed: nave_proto::closed(&told.assignment.schedule, self.now_ms)
                 .map(|closed| closed.to_string()),

@@ -105,7 +105,7 @@ impl OperatorService {
         let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
         let audit = Audit { why: request.reason, ..audit };
         let replaced = self.rooms.members.replace(&cluster, request.valid_ms, &audit).await;
-        joining(cluster, replaced)
+        joining(cluster, replaced, None)
     }
 
     pub(super) fn export(&self, request: v1::ClusterExportRequest) -> Answer {
@@ -120,9 +120,13 @@ impl OperatorService {
 }
 
 /// The token that starts a spoke, and how.
-pub(super) fn joining(cluster: ClusterName, token: Result<(v1::JoinToken, u64), MemberError>) -> Answer {
+pub(super) fn joining(
+    cluster: ClusterName,
+    token: Result<(v1::JoinToken, u64), MemberError>,
+    warning: Option<String>,
+) -> Answer {
     let (token, expires_ms) = token.map_err(|e| member_status(&e))?;
     let token = token.to_text();
     let command = format!("spoke run --join {token} --state-dir /var/lib/nave/spoke");
-    document(&JoinView { cluster, token, expires: rfc3339(expires_ms), command })
+    document(&JoinView { cluster, token, expires: rfc3339(expires_ms), command, warning })
 }

@@ -221,7 +221,14 @@ impl operator_server::Operator for OperatorService {
         {
             return Err(argument(format!("{key}={value} is not a valid label")));
         }
-        joining(cluster.clone(), self.rooms.members.join(cluster, membership, request.valid_ms, &audit).await)
+        let unknown = membership.set.as_deref().is_some_and(|set| self.look(|look| look.lacks_set(set)));
+        let warning = membership.set.as_ref().filter(|_| unknown).map(|set| {
+            format!(
+                "the catalog has no ClusterSet {set}: its parameters, windows and freezes are those of nobody"
+            )
+        });
+        let token = self.rooms.members.join(cluster.clone(), membership, request.valid_ms, &audit).await;
+        joining(cluster, token, warning)
     }
 
     async fn cluster_label(&self, request: Request<v1::ClusterLabelRequest>) -> Answer {
@@ -234,6 +241,14 @@ impl operator_server::Operator for OperatorService {
         let request = request.into_inner();
         let cluster: ClusterName = request.cluster.parse().map_err(argument)?;
         let audit = Audit { why: request.reason, ..audit };
+        if request.delete_workloads && !request.including_protected {
+            let protected = self.look(|look| look.protected_on(&cluster));
+            if let Some(protected) = protected {
+                return Err(Status::failed_precondition(format!(
+                    "{protected} is protected; take its protection away in Git first, or repeat this with --including-protected"
+                )));
+            }
+        }
         let removed = self.rooms.members.remove(&cluster, request.delete_workloads, &audit).await;
         removed.map_err(|e| member_status(&e))?;
         let message = format!("cluster {cluster} is told to detach; its certificate is refused once it has");

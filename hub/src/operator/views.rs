@@ -175,6 +175,9 @@ pub struct HoldView {
     pub record: HoldRecord,
     /// For people.
     pub message: String,
+    /// Of a commit that has no document at all: how many entries would leave once it is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub would_leave: Option<usize>,
     /// The first objects that would be deleted, where a cluster says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<ObjectKey>,
@@ -292,6 +295,9 @@ pub struct ClusterView {
     /// Nothing leaves it before somebody approved that.
     #[serde(default)]
     pub protected: bool,
+    /// The catalog does not have its set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_set: bool,
     /// When changes may start on it, as it was told.
     #[serde(default, skip_serializing_if = "Schedule::is_empty")]
     pub schedule: Schedule,
@@ -475,6 +481,9 @@ pub struct JoinView {
     pub expires: String,
     /// The one command that installs the spoke.
     pub command: String,
+    /// What is odd about the order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// `hub audit`: some lines, oldest first.

@@ -57,10 +57,8 @@ pub(super) fn freezes(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Vec<Freez
         let timezone = rule_zone(reader, &fields);
         let (from, to, timezone) = (from?, to?, timezone?);
         if !from.is_before(to) {
-            reader.error(
-                fields.position,
-                format!("{}: it ends before it begins; exchange from and to", field.path),
-            );
+            let message = format!("{}: it ends before it lasts at all; from comes before to", field.path);
+            reader.error(fields.position, message);
             return None;
         }
         Some(FreezeRule { from, to, timezone })

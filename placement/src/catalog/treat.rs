@@ -6,6 +6,7 @@ use super::fields::{Field, Fields, Reader, each};
 use super::treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };
+use super::yaml::Value;
 use crate::expression::Expression;
 
 /// The fields.
@@ -146,6 +147,12 @@ pub(super) fn milliseconds(
     least: u64,
     written: &str,
 ) -> Option<u64> {
+    if let Value::Number(_, written) = &field.node.value {
+        let message =
+            format!("{}: {written} has no unit; write {written}s, {written}m or {written}h", field.path);
+        reader.error(field.node.position, message);
+        return None;
+    }
     let given = reader.text(field)?;
     let limit = match crate::duration(&given) {
         Ok(limit) => u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),

@@ -134,11 +134,15 @@ impl fmt::Display for Hold {
         let Self { losing, of, limit, .. } = self;
         match &self.cause {
             HoldCause::EmptyCatalog { commit } => {
-                write!(f, "commit {} holds no catalog document; nothing of it is taken", commit.short())
+                write!(
+                    f,
+                    "commit {} holds no catalog document; it is not taken without approval",
+                    commit.short()
+                )
             }
             HoldCause::NotDescendant { commit, taken } => write!(
                 f,
-                "commit {} does not descend from {}, which was taken last; nothing of it is taken",
+                "commit {} does not descend from {}, which was taken last; it is not taken without approval",
                 commit.short(),
                 taken.short()
             ),

@@ -57,7 +57,7 @@ pub enum CronError {
     Fields(String),
     /// A field says nothing that it can.
     #[error(
-        "{field:?} is no {part} of a cron expression: write *, a number from {least} to {most}, a range a-b, a step */n, or several with commas"
+        "{field:?} is no {part} of a cron expression: write *, a number from {least} to {most}{words}, a range a-b from low to high, a step */n, or several with commas"
     )]
     Field {
         /// What it says.
@@ -68,6 +68,8 @@ pub enum CronError {
         least: u8,
         /// Its greatest.
         most: u8,
+        /// And the names that stand for them.
+        words: &'static str,
     },
     /// There is no such day.
     #[error("{0:?} never comes: no such month has such a day")]
@@ -96,8 +98,19 @@ impl FromStr for Cron {
         for ((field, part), bits) in fields.iter().zip(&PARTS).zip(&mut numbers) {
             *bits = field.split(',').try_fold(0, |bits, term| Some(bits | part.term(term)?)).ok_or_else(
                 || {
-                    let Part { name, least, most, .. } = part;
-                    CronError::Field { field: (*field).to_owned(), part: name, least: *least, most: *most }
+                    let Part { name, least, most, words } = part;
+                    let words = match words {
+                        [] => "",
+                        words if words.len() == MONTHS.len() => " or JAN to DEC",
+                        _ => " or SUN to SAT",
+                    };
+                    CronError::Field {
+                        field: (*field).to_owned(),
+                        part: name,
+                        least: *least,
+                        most: *most,
+                        words,
+                    }
                 },
             )?;
         }

@@ -21,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::ClusterName;
-use crate::catalog::{Catalog, ClusterSet, FreezeRule, WindowRule};
+use crate::catalog::{Catalog, ClusterSet, FreezeRule, Kind, Problem, WindowRule};
 use crate::fleet::{Candidate, Fleet};
 
 pub use cron::{Cron, CronError};
@@ -283,6 +283,16 @@ impl Schedule {
         Self { windows: windows.collect(), freezes: freezes.collect() }
     }
 
+    /// No change starts.
+    fn never() -> Self {
+        let freeze = Freeze {
+            from: When::Day(jiff::civil::date(1970, 1, 1)),
+            to: When::Day(Date::MAX),
+            timezone: Zone::utc(),
+        };
+        Self { windows: Vec::new(), freezes: vec![freeze] }
+    }
+
     /// Whether changes may start at any time.
     pub fn is_empty(&self) -> bool {
         self.windows.is_empty() && self.freezes.is_empty()
@@ -365,7 +375,16 @@ impl Freeze {
 /// and has none.
 pub fn schedules(catalog: &Catalog, fleet: &Fleet) -> BTreeMap<ClusterName, Schedule> {
     let schedule = |(name, candidate): (&ClusterName, &Candidate)| {
-        let (_, set) = catalog.set(candidate.set.as_deref()?)?;
+        let named = candidate.set.as_deref()?;
+        let Some((_, set)) = catalog.set(named) else {
+            // What is said of it cannot be read, and never could: it may have been a freeze.
+            let of_set = |problem: &Problem| {
+                let about = problem.object.as_ref();
+                problem.is_error()
+                    && about.is_some_and(|id| id.kind == Kind::ClusterSet && *id.name == *named)
+            };
+            return catalog.problems.iter().any(of_set).then(|| (name.clone(), Schedule::never()));
+        };
         let zone = catalog.cluster(name).and_then(|(_, cluster)| cluster.timezone.clone());
         let schedule = Schedule::of(set, &zone.unwrap_or_else(Zone::utc));
         (!schedule.is_empty()).then(|| (name.clone(), schedule))

@@ -63,7 +63,10 @@ fn what_is_no_cron_expression_says_which_field() {
         ("* 24 * * *", "\"24\" is no hour"),
         ("* * 0 * *", "\"0\" is no day of month"),
         ("* * * 13 *", "\"13\" is no month"),
-        ("* * * * 8", "\"8\" is no day of week"),
+        (
+            "* * * * 8",
+            "\"8\" is no day of week of a cron expression: write *, a number from 0 to 7 or SUN to SAT, a range a-b from low to high",
+        ),
         ("* * * MON *", "\"MON\" is no month"),
         ("5-1 * * * *", "\"5-1\" is no minute"),
         ("*/0 * * * *", "\"*/0\" is no minute"),
@@ -156,6 +159,40 @@ fn a_freeze_is_of_whole_days_and_stands_above_windows() {
     let forever = Schedule { freezes: vec![freeze("2026-11-20", "9999-12-31", "UTC")], windows: vec![] };
     let said = forever.closed(ms("2026-11-21T00:00:00Z")).expect("frozen").to_string();
     assert_eq!(said, "changes are frozen, and no time is to be seen at which they may start");
+}
+
+#[test]
+fn a_set_that_cannot_be_read_lets_nothing_start_and_one_that_nobody_has_anything() {
+    let text = "---\napiVersion: nave.dev/v1alpha1\nkind: ClusterSet\nmetadata: {name: broken}\nspec: {freeze: [{from: 2026-12-10, to: 2026-11-01}]}\n\
+                ---\napiVersion: nave.dev/v1alpha1\nkind: ClusterSet\nmetadata: {name: night}\nspec: {windows: [{cron: 0 1 * * *, duration: 4h}, {cron: 0 1 * * *, duration: 4h, timezone: UTC}]}\n\
+                ---\napiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {name: own}\nspec: {set: night, timezone: Asia/Tokyo}\n";
+    let catalog =
+        crate::catalog::tests::assembled("1", &[("a.yaml", text)], &crate::catalog::LastGood::new());
+    assert_eq!(catalog.problems.len(), 1, "{:?}", catalog.problems);
+    let of = |name: &str, set: Option<&str>| {
+        let name = ClusterName::new(name).expect("a name");
+        (name, Candidate { set: set.map(str::to_owned), ..Candidate::default() })
+    };
+    let fleet: Fleet = [
+        of("own", Some("night")),
+        of("utc", Some("night")),
+        of("stopped", Some("broken")),
+        of("lost", Some("nobody")),
+        of("free", None),
+    ]
+    .into();
+    let said: Vec<String> =
+        schedules(&catalog, &fleet).iter().map(|(name, schedule)| format!("{name}: {schedule}")).collect();
+    assert_eq!(
+        said,
+        [
+            "own: 0 1 * * * for 4h (Asia/Tokyo), 0 1 * * * for 4h (UTC)",
+            "stopped: frozen from 1970-01-01 to 9999-12-31 (UTC)",
+            "utc: 0 1 * * * for 4h (UTC), 0 1 * * * for 4h (UTC)",
+        ]
+    );
+    let stopped = &schedules(&catalog, &fleet)[&ClusterName::new("stopped").expect("a name")];
+    assert!(stopped.closed(ms("2026-11-29T00:00:00Z")).is_some());
 }
 
 #[test]

@@ -2346,6 +2346,9 @@ pub struct ClusterRemoveRequest {
     pub delete_workloads: bool,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// also what the catalog protects is deleted
+    #[prost(bool, tag = "4")]
+    pub including_protected: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AppListRequest {}

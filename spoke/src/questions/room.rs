@@ -117,7 +117,7 @@ impl Desk {
             Question::Diff(app) | Question::Adoption(app) => {
                 let accepted = self.held.borrow().assignment.clone();
                 let enforced = self.state.enforced(&accepted);
-                wanted(app, &enforced.assignment, &self.state, &opened, &*self.target).await?
+                wanted(app, &enforced, &self.state, &opened, &*self.target).await?
             }
             _ => Default::default(),
         };

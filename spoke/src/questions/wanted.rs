@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use nave_placement::assign::Assignment;
 use nave_placement::catalog::Treatment;
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest};
@@ -13,6 +12,7 @@ use nave_placement::{AppKey, Digest};
 use crate::apply::Desired;
 use crate::link;
 use crate::secrets::Round;
+use crate::started::Enforced;
 use crate::state::State;
 use crate::target::Target;
 use crate::target::ask::Refusal;
@@ -20,13 +20,19 @@ use crate::target::ask::Refusal;
 /// What an app wants here, and how its objects are treated.
 pub async fn wanted(
     app: &AppKey,
-    assignment: &Assignment,
+    Enforced { assignment, waiting }: &Enforced,
     state: &Arc<State>,
     secrets: &Round,
     target: &dyn Target,
 ) -> Result<(Vec<Resolved>, Treatment), Refusal> {
     let bytes = assignment.entries.get(app);
-    let bytes = bytes.ok_or_else(|| Refusal(format!("app {app} is not assigned to this cluster")))?;
+    let why = || match waiting.contains(app) {
+        true => {
+            Refusal(format!("app {app} waits here for its first installation; `hub why` says until when"))
+        }
+        false => Refusal(format!("app {app} is not assigned to this cluster")),
+    };
+    let bytes = bytes.ok_or_else(why)?;
     let entry = nave_proto::decode_entry(&bytes.bytes);
     let entry = entry.map_err(|error| Refusal(format!("the entry cannot be read: {error}")))?;
     let digest = entry.bundle;

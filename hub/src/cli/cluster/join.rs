@@ -142,6 +142,9 @@ fn show(
     policy: Option<&str>,
     manifest_command: &str,
 ) -> anyhow::Result<()> {
+    if let Some(warning) = answer.view::<JoinView>()?.warning {
+        eprintln!("warning: {warning}");
+    }
     let form = match output {
         Form::Manifest => {
             let view: JoinView = answer.view()?;

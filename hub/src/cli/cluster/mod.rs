@@ -94,6 +94,9 @@ enum Order {
         /// What becomes of what runs there
         #[arg(long, value_enum, default_value_t)]
         workloads: Workloads,
+        /// Delete what the catalog protects, too
+        #[arg(long)]
+        including_protected: bool,
         /// Why, for the audit log
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
@@ -141,8 +144,10 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
         Order::Maintain(maintaining) => orders::maintain(&mut client, maintaining).await?,
         Order::Replace(arguments) => join::replace(&mut client, *arguments).await?,
         Order::Export(exporting) => orders::export(&mut client, exporting).await?,
-        Order::Remove { name, workloads, reason } => {
-            return remove::run(&mut client, name, workloads == Workloads::Delete, reason).await;
+        Order::Remove { name: cluster, workloads, including_protected, reason } => {
+            let delete_workloads = workloads == Workloads::Delete;
+            let asked = v1::ClusterRemoveRequest { cluster, delete_workloads, reason, including_protected };
+            return remove::run(&mut client, asked).await;
         }
         Order::Revoke { name, reason } => {
             let asked = v1::ClusterRequest { cluster: name, reason };

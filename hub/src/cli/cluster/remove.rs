@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Orders it out.
-pub async fn run(client: &mut Client, name: String, delete: bool, reason: String) -> anyhow::Result<Outcome> {
-    let asked = v1::ClusterRemoveRequest { cluster: name.clone(), delete_workloads: delete, reason };
+pub async fn run(client: &mut Client, asked: v1::ClusterRemoveRequest) -> anyhow::Result<Outcome> {
+    let (name, delete) = (asked.cluster.clone(), asked.delete_workloads);
     document(client.cluster_remove(request(asked)).await)?;
     let deadline = Instant::now() + PATIENCE;
     loop {

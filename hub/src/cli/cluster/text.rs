@@ -116,9 +116,15 @@ impl View for ClusterView {
         if row.awaits_replacement {
             ordered.push("its name waits for the cluster that replaces it".to_owned());
         }
+        let set = match (&row.set, self.lacks_set) {
+            (Some(set), true) => {
+                format!("{set}, which the catalog does not have: no windows and parameters of a set")
+            }
+            (set, _) => set.clone().unwrap_or_default(),
+        };
         let mut lines = vec![
             ("State", Cell::from(state(row)).paint(row.phase.and_then(|phase| style.of(phase))).to_string()),
-            ("Set", row.set.clone().unwrap_or_default()),
+            ("Set", set),
             ("Labels", pairs(&self.operator_labels)),
             ("Catalog labels", pairs(&self.catalog_labels)),
             ("Hidden labels", hidden),

@@ -60,7 +60,9 @@ fn what_needs_somebody_comes_first() {
     let status = StatusView {
         catalog: CatalogView {
             newest: Some(commit),
-            obstacle: Some("commit fedcba98 holds no catalog document; nothing of it is taken".into()),
+            obstacle: Some(
+                "commit fedcba98 holds no catalog document; it is not taken without approval".into(),
+            ),
             ..view().catalog
         },
         commit: Some(CommitView {
@@ -69,7 +71,7 @@ fn what_needs_somebody_comes_first() {
             message: "commit fedc is not in effect; 01234567 is".into(),
         }),
         doubt: Some("cluster a holds assignment 1.9".into()),
-        holds: vec![HoldView { message: hold.to_string(), record, objects: Vec::new() }],
+        holds: vec![HoldView { message: hold.to_string(), record, would_leave: None, objects: Vec::new() }],
         problems: vec![Problem::error(
             &"apps/web.yaml".into(),
             Position { line: 3, column: 7 },
@@ -94,13 +96,13 @@ fn what_needs_somebody_comes_first() {
     let expected = format!(
         "\
 Fleet shop, catalog main at 01234567 of https://git/fleet.git
-Commit fedcba98 is not in effect: commit fedcba98 holds no catalog document; nothing of it is taken
+Commit fedcba98 is not in effect: commit fedcba98 holds no catalog document; it is not taken without approval
 NOT YET: commit fedc is not in effect; 01234567 is
 
 DOUBT: cluster a holds assignment 1.9
 
 HOLD        SINCE                 WHAT
-{id}  2023-11-14T22:13:20Z  commit fedcba98 holds no catalog document; nothing of it is taken
+{id}  2023-11-14T22:13:20Z  commit fedcba98 holds no catalog document; it is not taken without approval
 Approve with `hub hold approve ID`; `hub hold show ID` lists what would go.
 
 ALARM: cluster b: within the last hour a spoke with its identity ran on another cluster than the one that enrolled; it was told nothing. If nobody moved it, revoke it, and let it join again

@@ -22,7 +22,7 @@ const FLEET_SPEC_FIELDS: Fields = Fields {
         Rule::new(
             "guard",
             Shape::Object(&GUARD),
-            "Limits of what may be removed within an hour; they can only tighten the built-in ones.",
+            "Limits of what may be removed within an hour without approval; they can only tighten the built-in ones.",
         ),
     ],
     needs: Needs::Nothing,
@@ -48,10 +48,22 @@ const DEPENDENCY: Fields = Fields {
 
 const GUARD: Fields = Fields {
     rules: &[
-        Rule::new("fleet", Shape::Object(&LIMIT), "Of all entries of the fleet."),
-        Rule::new("app", Shape::Object(&LIMIT), "Of the clusters of one app."),
-        Rule::new("cluster", Shape::Object(&LIMIT), "Of the apps of one cluster."),
-        Rule::new("objects", Shape::Object(&LIMIT), "Of the distinct objects of one app."),
+        Rule::new(
+            "fleet",
+            Shape::Object(&LIMIT),
+            "Of all entries of the fleet; built in: 5 %, at least 3 and at most 200.",
+        ),
+        Rule::new("app", Shape::Object(&LIMIT), "Of the clusters of one app; built in: 25 %, at least 2."),
+        Rule::new(
+            "cluster",
+            Shape::Object(&LIMIT),
+            "Of the apps of one cluster; built in: 25 %, at least 2.",
+        ),
+        Rule::new(
+            "objects",
+            Shape::Object(&LIMIT),
+            "Of the distinct objects of one app; built in: 25 %, at least 10.",
+        ),
     ],
     needs: Needs::Nothing,
 };

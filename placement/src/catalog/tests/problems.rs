@@ -78,7 +78,7 @@ fn how_an_app_is_treated_in_words_that_mean_something() {
             "spec.ignore[0].target.kind is missing; name the kind, e.g. kind: Deployment",
         ),
         ("health: [{target: {kind: X}}]", "spec.health[0] needs healthy or failed, in CEL over `object`"),
-        ("timeout: 10", "spec.timeout: 10 is read as the number 10, a string is wanted; write \"10\""),
+        ("timeout: 10", "spec.timeout: 10 has no unit; write 10s, 10m or 10h"),
         ("timeout: 0s", "spec.timeout: 0s is not between 1ms and 7d"),
     ];
     for (line, expected) in rows {
