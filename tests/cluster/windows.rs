@@ -102,6 +102,10 @@ async fn what_is_protected_stays_until_somebody_approves_just_that() {
                 --including-protected";
     assert!(refused.stderr.contains(told), "{}", refused.stderr);
     let id = holds[0]["hold"]["id"].as_str().unwrap().to_owned();
+    let rejected = stage.fleet.hub(&["hold", "reject", &id, "--reason", "not yet"]).await.unwrap();
+    assert!(rejected.code == 0 && rejected.stdout.contains("it stays held"), "{}", rejected.stderr);
+    let screen = stage.screen().await;
+    assert!(screen.contains(&format!("rejected by admin (not yet): {message}")), "{screen}");
     let done = stage.fleet.hub(&["hold", "approve", &id, "--reason", "it moved"]).await.unwrap();
     assert_eq!(done.code, 0, "{}", done.stderr);
     stage.converge().await;

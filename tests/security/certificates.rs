@@ -60,6 +60,10 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         asks(Question::Objects(v1::LiveObjects { kind: kind.to_owned(), ..v1::LiveObjects::default() }))
     };
     let logs = asks(Question::Logs(v1::ObjectLogs::default()));
+    let scope = Some(v1::Scope { app: "nobody".to_owned(), ..v1::Scope::default() });
+    let pause = v1::PauseRequest { scope: scope.clone(), for_ms: 1, reason: String::new() };
+    let resume = v1::ResumeRequest { scope, reason: String::new() };
+    let reject = v1::HoldRejectRequest { id: "h-0".to_owned(), reason: String::new() };
     let approve = v1::HoldApproveRequest { id: "h-0".to_owned(), reason: String::new() };
     vec![
         ("Status", c.status(v1::StatusRequest::default()).await.map(drop)),
@@ -76,6 +80,9 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("HoldList", c.hold_list(v1::HoldListRequest {}).await.map(drop)),
         ("HoldShow", c.hold_show(hold).await.map(drop)),
         ("HoldApprove", c.hold_approve(approve).await.map(drop)),
+        ("HoldReject", c.hold_reject(reject).await.map(drop)),
+        ("Pause", c.pause(pause).await.map(drop)),
+        ("Resume", c.resume(resume).await.map(drop)),
         ("AcceptRestore", c.accept_restore(v1::AcceptRestoreRequest::default()).await.map(drop)),
         ("AuditList", c.audit_list(v1::AuditListRequest::default()).await.map(drop)),
         ("ClusterTaint", c.cluster_taint(taint).await.map(drop)),
@@ -216,6 +223,9 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "ClusterCordon",
         "ClusterMaintain",
         "HoldApprove",
+        "HoldReject",
+        "Pause",
+        "Resume",
         "Ask for Secrets",
         "Ask for logs",
     ];

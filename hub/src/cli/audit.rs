@@ -1,6 +1,7 @@
 //! `hub audit`: who did what, when and why.
 //!
-//! In: the log, page by page. Out: its last lines; or whether every line of it is as it was written, checked here.
+//! In: the log, page by page. Out: its last lines; all of them for another system; or whether every line of it is as it was
+//! written, checked here.
 //! Never: takes the hub's word for the log being whole.
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::client::{Client, Hub, document, request};
-use super::output::{Document, Format, Style, View, time};
+use super::output::{Document, Format, Style, View, print, time};
 use super::status::count;
 use super::table::Table;
 use crate::operator::views::AuditView;
@@ -24,7 +25,7 @@ const PAGE: u32 = 1000;
 #[derive(Args)]
 #[command(
     args_conflicts_with_subcommands = true,
-    after_help = "Examples:\n  hub audit --limit 10\n  hub audit verify"
+    after_help = "Examples:\n  hub audit --limit 10\n  hub audit verify\n  hub audit export --after 812 >> audit.jsonl"
 )]
 pub struct Arguments {
     /// How many of the last lines
@@ -43,6 +44,13 @@ enum Order {
     Verify {
         #[command(flatten)]
         format: Format,
+    },
+    /// Print the log as JSON lines, oldest first
+    #[command(after_help = "Example: hub audit export --after 812 >> audit.jsonl")]
+    Export {
+        /// Only lines after this one
+        #[arg(long, value_name = "LINE", default_value_t = 0)]
+        after: u64,
     },
 }
 
@@ -63,11 +71,29 @@ struct VerifyView {
 pub async fn run(arguments: &Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
     let mut client = hub.connect().await?;
     let last = page(&mut client, 0, 1).await?.last;
-    if let Some(Order::Verify { format }) = &arguments.order {
-        let lines = lines(&mut client, 0, last).await?;
-        let verdict = verify(&lines, last);
-        Document::of(&verdict)?.print::<VerifyView>(format.output)?;
-        return Ok(if verdict.bad.is_none() { Outcome::Done } else { Outcome::Failed });
+    match &arguments.order {
+        Some(Order::Verify { format }) => {
+            let lines = lines(&mut client, 0, last).await?;
+            let verdict = verify(&lines, last);
+            Document::of(&verdict)?.print::<VerifyView>(format.output)?;
+            return Ok(if verdict.bad.is_none() { Outcome::Done } else { Outcome::Failed });
+        }
+        Some(Order::Export { after }) => {
+            let mut from = *after;
+            while from < last {
+                // A page at a time: a log may be long.
+                let to = last.min(from.saturating_add(u64::from(PAGE)));
+                let mut text = String::new();
+                for line in lines(&mut client, from, to).await? {
+                    text += &serde_json::to_string(&line)?;
+                    text.push('\n');
+                }
+                print(&text)?;
+                from = to;
+            }
+            return Ok(Outcome::Done);
+        }
+        None => {}
     }
     let lines = lines(&mut client, last.saturating_sub(arguments.limit), last).await?;
     Document::of(&AuditView { lines, last })?.print::<AuditView>(arguments.format.output)?;

@@ -48,6 +48,16 @@ enum Order {
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
     },
+    /// Say that what holds stop shall stay; it may still be approved later
+    #[command(after_help = "Example: hub hold reject h-1f2e3d4c --reason 'shop is still sold'")]
+    Reject {
+        /// The holds
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// Why, for the audit log and for whoever sees it
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
 }
 
 /// Does it.
@@ -61,6 +71,12 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
         Order::Show { id, format } => {
             let answer = document(client.hold_show(request(v1::HoldRequest { id })).await)?;
             answer.print::<HoldView>(format.output)?;
+        }
+        Order::Reject { ids, reason } => {
+            for id in ids {
+                let asked = v1::HoldRejectRequest { id, reason: reason.clone() };
+                document(client.hold_reject(request(asked)).await)?.print::<DoneView>(Output::Table)?;
+            }
         }
         Order::Approve { ids, reason } => {
             for id in ids {

@@ -23,6 +23,7 @@ mod hold;
 mod init;
 mod logs;
 mod output;
+mod pause;
 mod render;
 mod restore;
 mod secret;
@@ -105,6 +106,10 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Changes that wait for approval
     Hold(hold::Arguments),
+    /// Let nothing of an app, a cluster or all change for a while
+    Pause(pause::Pausing),
+    /// End a pause
+    Resume(pause::Resuming),
     /// Whom secrets are encrypted to
     Secret(secret::Arguments),
     /// Go on with a store that was restored from an older copy
@@ -159,6 +164,8 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Drift(arguments) => drift::run(arguments, hub).await,
         Command::Adopt(arguments) => adopt::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::Pause(arguments) => pause::pause(arguments, hub).await,
+        Command::Resume(arguments) => pause::resume(arguments, hub).await,
         Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,

@@ -91,6 +91,7 @@ impl View for StatusView {
             let _ = writeln!(text, "\nDOUBT: {doubt}");
         }
         paragraph(&mut text, &holds(self, style));
+        paragraph(&mut text, &lines(self.pauses.iter().map(|pause| format!("PAUSED: {pause}")), style));
         let alarms =
             self.alarms.iter().map(|(cluster, alarm)| format!("ALARM: cluster {cluster}: {}", told(*alarm)));
         paragraph(&mut text, &lines(alarms, style));

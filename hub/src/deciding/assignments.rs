@@ -24,8 +24,9 @@ const BYTES_PER_BATCH: usize = MAX_BATCH_BYTES / 2;
 /// Clusters that one audit line lists.
 const CLUSTERS_PER_LINE: usize = 50;
 
-/// A record that fits a batch: of what a spoke has not confirmed for long, the oldest is given up first; what only that had is
-/// then not approved to be pruned, and the spoke says so. `None` where the entries alone are too many.
+/// A record that fits a batch: of what a spoke has not confirmed for long, the oldest is given up first, but for the very
+/// first, which may be what runs there; what only that had is then not approved to be pruned, and the spoke says so. `None`
+/// where the entries alone are too many.
 fn fitted(mut told: Told) -> Option<Vec<u8>> {
     loop {
         let value = told_to_bytes(&told);
@@ -36,7 +37,7 @@ fn fitted(mut told: Told) -> Option<Vec<u8>> {
             return None;
         }
         told.trail.retain(|_, entries| {
-            entries.remove(0);
+            entries.remove(usize::from(entries.len() > 1));
             !entries.is_empty()
         });
     }

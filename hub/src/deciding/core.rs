@@ -15,6 +15,7 @@ use nave_placement::{AppKey, ClusterName};
 use nave_proto::encode_schedule;
 
 use super::hearing::{Hearing, candidates};
+use super::pauses::{self, Paused};
 use super::{assignments, decisions};
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
@@ -72,6 +73,8 @@ pub struct Decided {
     pub shares: ShareOut,
     /// When changes may start on clusters.
     pub schedules: BTreeMap<ClusterName, EncodedSchedule>,
+    /// Entries of which a change waits for the end of a pause.
+    pub paused: pauses::Waiting,
     /// Where a value lacks.
     pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -196,7 +199,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
     let guarded = binding(state, catalog);
-    let verdict = guard::judge(&Question {
+    let mut verdict = guard::judge(&Question {
         losses: &survey.losses,
         counts: &survey.counts,
         guarded: &guarded,
@@ -205,9 +208,14 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         approvals: &approvals,
         allowances: if new { &revision.allowances } else { &[] },
     });
+    // What is paused, or decided for a cluster that is worked on, is written when that is over. It is judged all the same: its
+    // losses count with those of the others, and what was approved for it stays approved.
+    let Paused { stays, waiting: paused } =
+        pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
+    verdict.entries.retain(|key, _| !stays.contains(key));
+    let planned = (!stays.is_empty()).then(|| shapes.without(&stays));
+    let inputs = Inputs { apps: planned.as_ref().unwrap_or(&shapes), ..inputs };
     let mut next = assign::assign(&inputs, &survey, &verdict);
-    // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
-    // count with those of the others, and what was approved for it stays approved.
     next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
     let mut writes = take_head(state, revision, &verdict, guarded, now_ms);
     writes.extend(forms(state, revision));
@@ -217,6 +225,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
+    writes.extend(pauses::over(state, now_ms));
     let missing = missing(revision, overrides::needed(catalog, &fleet, &wanted, &judge));
     Decided {
         fleet,
@@ -227,6 +236,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shapes,
         shares,
         schedules,
+        paused,
         lacking,
         too_large,
         taken,
@@ -279,10 +289,11 @@ pub fn maintained<'a>(state: &'a State, cluster: &ClusterName, now_ms: u64) -> O
     member.membership.maintained(now_ms)
 }
 
-/// When the next maintenance ends, and assignments may change that could not before; Unix milliseconds.
+/// When the next maintenance or pause ends, and assignments may change that could not before; Unix milliseconds.
 pub fn next_end(state: &State, now_ms: u64) -> Option<u64> {
     let ends = state.members.keys().filter_map(|cluster| maintained(state, cluster, now_ms));
-    ends.map(|maintenance| maintenance.until_ms).min()
+    let pauses = state.paused(now_ms).map(|pause| pause.until_ms);
+    ends.map(|maintenance| maintenance.until_ms).chain(pauses).min()
 }
 
 fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
@@ -430,6 +441,7 @@ fn holds<'a>(
                 since_ms: now_ms,
                 commit: commit.clone(),
                 catalog: catalog.name.clone(),
+                rejected: None,
             };
             operations.push((key::hold(&hold.id), Some(json(&record))));
         }

@@ -12,6 +12,7 @@ pub mod decisions;
 mod gone;
 pub mod hearing;
 pub mod moves;
+pub mod pauses;
 pub mod revision;
 pub mod run;
 

@@ -24,6 +24,7 @@ use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::hearing::Claims;
 use super::moves::{Moves, moves};
+use super::pauses::Waiting;
 use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
@@ -53,6 +54,8 @@ pub struct Picture {
     pub shares: Arc<ShareOut>,
     /// Where a value lacks, so that an entry stays as it was.
     pub lacking: BTreeSet<Lacking>,
+    /// Entries of which a change waits for the end of a pause.
+    pub paused: Arc<Waiting>,
     /// What is to leave drained clusters.
     pub moves: Arc<Moves>,
     /// From then on the time alone may have changed what was decided, Unix milliseconds.
@@ -515,6 +518,7 @@ impl Deciding {
             next.shares = Arc::new(decided.shares);
             next.lacking = decided.lacking;
             next.moves = Arc::new(moves);
+            next.paused = Arc::new(decided.paused);
             next.due_ms = decided.due_ms.into_iter().chain(end).min();
             next.too_large = decided.too_large;
             *picture = Arc::new(next);

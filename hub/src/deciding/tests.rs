@@ -15,7 +15,7 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
 use super::revision::{Asked, Content, Loader, Place, render};
-use crate::state::records::MemberRecord;
+use crate::state::records::{MemberRecord, PauseRecord, PauseScope, key};
 use crate::state::{State, WireCodec};
 use crate::store::Version;
 
@@ -433,4 +433,77 @@ async fn what_the_commit_in_effect_protects_no_label_takes_away() {
     );
     world.commit("3333333333333333333333333333333333333333").await;
     assert_eq!((world.entry("a").is_some(), world.state.holds.len()), (true, 1));
+}
+
+#[tokio::test]
+async fn what_is_paused_neither_comes_nor_changes_nor_leaves_nor_goes_on_under_another_name() {
+    let mut world = World::default();
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    world.member("a", &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    let apps = |world: &World, cluster: &str| -> Vec<String> {
+        let told = world.state.told(&cluster.parse().expect("a name"));
+        assert!(told.assignment.leaving.is_empty());
+        told.assignment.entries.keys().map(ToString::to_string).collect()
+    };
+    let pause = |world: &mut World, app: Option<&str>, cluster: Option<&str>, until_ms: u64| {
+        let scope = PauseScope {
+            app: app.map(|app| app.parse().expect("a name")),
+            cluster: cluster.map(|cluster| cluster.parse().expect("a name")),
+        };
+        let record = PauseRecord {
+            scope: scope.clone(),
+            since_ms: 0,
+            until_ms,
+            by: "ann".into(),
+            reason: String::new(),
+        };
+        world.fold(&key::pause(&scope), Some(json(&record)));
+    };
+    let waits = |decided: &Decided| -> Vec<String> {
+        decided.paused.iter().map(|((cluster, app), why)| format!("{app} on {cluster}: {why}")).collect()
+    };
+    let first = world.entry("a");
+    pause(&mut world, Some("web"), None, 5_000);
+    assert_eq!(waits(&world.decide().await), Vec::<String>::new(), "nothing of it would change");
+
+    // It changes and comes to another cluster.
+    world.files.insert("web/web.yaml".into(), config_map("web").replace("{on:", "{off:"));
+    world.member("b", &[]);
+    world.commit("2222222222222222222222222222222222222222").await;
+    let why = "app web is paused until 1970-01-01T00:00:05Z by ann";
+    assert_eq!(
+        waits(&world.decide().await),
+        [format!("web on a: {why}"), format!("web on b: {why}")],
+        "{:?}",
+        world.problems
+    );
+    assert_eq!((world.entry("a"), apps(&world, "b")), (first.clone(), vec![]));
+
+    // It goes on under another name: that waits where the old one runs, and nowhere else.
+    let renamed = APPS.replace("name: web}\nspec: {source", "name: shop}\nspec: {formerly: [web], source");
+    world.files.insert("apps.yaml".into(), renamed.replace("names: [web]", "names: [shop]"));
+    world.commit("3333333333333333333333333333333333333333").await;
+    assert_eq!(waits(&world.decide().await), [format!("shop on a: {why}")]);
+    assert_eq!((world.entry("a"), apps(&world, "b")), (first.clone(), vec!["shop".to_owned()]));
+
+    // It is dropped: nothing leaves, though nobody holds it.
+    let app_alone = APPS.split("---").next().expect("the app comes first").to_owned();
+    world.files.insert("apps.yaml".into(), app_alone);
+    pause(&mut world, None, None, 2_000);
+    world.commit("4444444444444444444444444444444444444444").await;
+    assert_eq!((world.entry("a"), apps(&world, "b")), (first, vec!["shop".to_owned()]));
+    assert_eq!(world.state.holds.len(), 0);
+
+    // All pauses are over: what waited takes place, and they are forgotten.
+    for scope in world.state.pauses.keys().cloned().collect::<Vec<_>>() {
+        let until_ms = 1_000;
+        let record = PauseRecord { until_ms, ..(*world.state.pauses[&scope].record).clone() };
+        world.fold(&key::pause(&scope), Some(json(&record)));
+    }
+    world.decide().await;
+    let left = |cluster: &str| world.state.told(&cluster.parse().expect("a name")).assignment.leaving.len();
+    // Of the renamed one its former name leaves, too: nobody has confirmed yet that it took the new one.
+    assert_eq!((left("a"), left("b"), world.state.pauses.len()), (1, 2, 0));
 }

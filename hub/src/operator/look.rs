@@ -257,6 +257,7 @@ impl Look<'_> {
             problems: self.picture.problems.clone(),
             alarms: self.alarms.clone(),
             maintained: self.maintained(selection),
+            pauses: self.state.paused(self.now_ms).cloned().collect(),
             clusters: self.members().count(),
             connected: self.members().filter(|(name, _)| self.live.contains_key(*name)).count(),
             converged: self.state.doubt.is_none() && self.decided(),
@@ -331,7 +332,10 @@ impl Look<'_> {
     pub fn holds(&self) -> Vec<HoldView> {
         let view = |h: &crate::state::Versioned<Arc<crate::state::records::HoldRecord>>| HoldView {
             record: (*h.record).clone(),
-            message: h.hold.to_string(),
+            message: match &h.rejected {
+                Some(rejection) => format!("{rejection}: {}", h.hold),
+                None => h.hold.to_string(),
+            },
             would_leave: matches!(h.hold.cause, HoldCause::EmptyCatalog { .. }).then(|| {
                 let entries = self.state.told.values().flat_map(|told| told.assignment.entries.keys());
                 entries.filter(|app| app.catalog == h.catalog).count()
@@ -339,7 +343,8 @@ impl Look<'_> {
             objects: self.leftovers(&h.hold),
         };
         let mut holds: Vec<HoldView> = self.state.holds.values().map(view).collect();
-        holds.sort_by_key(|h| h.record.since_ms);
+        // What somebody has yet to decide comes first.
+        holds.sort_by_key(|h| (h.record.rejected.is_some(), h.record.since_ms));
         holds
     }
 

@@ -8,6 +8,7 @@ mod look;
 mod members;
 mod ordering;
 mod outstanding;
+mod pausing;
 mod render;
 mod roles;
 mod service;

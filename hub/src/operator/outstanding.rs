@@ -26,6 +26,9 @@ impl<'a> Outstanding<'a> {
 
     /// How an entry stands and what it waits for, if it waits.
     pub fn get(&self, cluster: &ClusterName, app: &AppKey) -> Option<(Phase, String)> {
+        if let Some(pause) = self.paused(cluster, app) {
+            return Some((Phase::Waiting, format!("a change waits: {pause}")));
+        }
         if let Some(lack) = self.lacking.get(&(cluster, app)) {
             return Some((Phase::Waiting, format!("it stays as it was: {lack}")));
         }
@@ -38,9 +41,15 @@ impl<'a> Outstanding<'a> {
     }
 
     /// Apps that a cluster shall run and that cannot be told to it.
-    pub fn untold(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> {
+    pub fn untold<'s>(&'s self, cluster: &'s ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a, 's> {
         let shapes = &self.picture.shapes;
-        self.wanted(cluster).filter(move |app| shapes.get(app, cluster).is_none())
+        self.wanted(cluster)
+            .filter(move |app| shapes.get(app, cluster).is_none() || self.paused(cluster, app).is_some())
+    }
+
+    fn paused(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a String> {
+        let paused = &self.picture.paused;
+        if paused.is_empty() { None } else { paused.get(&(cluster.clone(), app.clone())) }
     }
 
     fn wanted(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a> {
@@ -83,7 +92,9 @@ mod tests {
             commit: CommitId("1".into()),
             values: Default::default(),
         };
+        let pause = ((cluster("fra-3"), app("db")), "everything is paused".to_owned());
         let picture = Picture {
+            paused: Arc::new([pause].into()),
             wanted: [(cluster("fra-1"), shall.into())].into(),
             shapes: Arc::new([(app("db"), form)].into_iter().collect()),
             lacking: [Lacking { app: app("web"), lack: lack.clone(), cluster: cluster("fra-1") }].into(),
@@ -106,6 +117,7 @@ mod tests {
                 "broken",
                 Some((Phase::Waiting, "it stays as it was: it could not be rendered".to_owned())),
             ),
+            ("fra-3", "db", Some((Phase::Waiting, "a change waits: everything is paused".to_owned()))),
             ("fra-2", "web", None),
             ("fra-2", "db", None),
         ];

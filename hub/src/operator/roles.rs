@@ -25,6 +25,9 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("HoldList", OperatorRole::Viewer),
     ("HoldShow", OperatorRole::Viewer),
     ("HoldApprove", OperatorRole::Operator),
+    ("HoldReject", OperatorRole::Operator),
+    ("Pause", OperatorRole::Operator),
+    ("Resume", OperatorRole::Operator),
     ("AcceptRestore", OperatorRole::Admin),
     ("AuditList", OperatorRole::Viewer),
     // Some questions need more: see `needs`.

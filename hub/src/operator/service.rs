@@ -27,7 +27,7 @@ use crate::members::{MemberError, Members};
 use crate::sessions::core::Alarm;
 use crate::sessions::effects::accept_restore;
 use crate::sessions::service::Sessions;
-use crate::state::records::{AuditRecord, key};
+use crate::state::records::{AuditRecord, HoldRecord, Rejection, key};
 use crate::state::{Audit, CommitError, Ledger, Step};
 use crate::store::Batch;
 use crate::store::bundles::Bundles;
@@ -83,7 +83,7 @@ pub(super) fn member_status(error: &MemberError) -> Status {
     }
 }
 
-fn commit_status(error: &CommitError) -> Status {
+pub(super) fn commit_status(error: &CommitError) -> Status {
     if error.is_conflict() {
         Status::aborted("somebody else changed the same thing at the same time; look again and repeat it")
     } else {
@@ -347,6 +347,34 @@ impl operator_server::Operator for OperatorService {
         let committed = self.rooms.ledger.commit_audited(Step::HoldApproved, batch, &[audit]).await;
         committed.map_err(|e| commit_status(&e))?;
         document(&DoneView { message: format!("approved {id}: {message}") })
+    }
+
+    async fn hold_reject(&self, request: Request<v1::HoldRejectRequest>) -> Answer {
+        let audit = self.allow(&request, "HoldReject")?;
+        let v1::HoldRejectRequest { id, reason } = request.into_inner();
+        let held = self.rooms.ledger.state().holds.get(&id).map(|h| ((*h.record).clone(), h.version));
+        let (record, version) = held.ok_or_else(|| unknown_hold(&id))?;
+        let by = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+        let rejection = Rejection { by, at_ms: self.rooms.ledger.now_ms(), reason: reason.clone() };
+        let message = record.hold.to_string();
+        let record = HoldRecord { rejected: Some(rejection), ..record };
+        let details = BTreeMap::from([("hold".to_owned(), message.clone())]);
+        let audit = Audit { what: "Rejected", subject: format!("hold {id}"), why: reason, details, ..audit };
+        let batch = Batch::new().require_at(key::hold(&id), version).put(key::hold(&id), json(&record));
+        let committed = self.rooms.ledger.commit_audited(Step::HoldRejected, batch, &[audit]).await;
+        committed.map_err(|e| commit_status(&e))?;
+        let ends = "it stays held; a commit that takes the change back ends that";
+        document(&DoneView { message: format!("rejected {id}: {message}; {ends}") })
+    }
+
+    async fn pause(&self, request: Request<v1::PauseRequest>) -> Answer {
+        let audit = self.allow(&request, "Pause")?;
+        self.order_pause(request.into_inner(), audit).await
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Answer {
+        let audit = self.allow(&request, "Resume")?;
+        self.end_pause(request.into_inner(), audit).await
     }
 
     async fn accept_restore(&self, request: Request<v1::AcceptRestoreRequest>) -> Answer {

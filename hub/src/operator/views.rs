@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
 use crate::sessions::core::Alarm;
-use crate::state::records::{AuditRecord, HoldRecord, Standing};
+use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Standing};
 
 /// How an entry, a cluster or an app stands; worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -118,6 +118,9 @@ pub struct StatusView {
     /// Clusters of the selection that are worked on: their assignments do not change, they raise no alarms.
     #[serde(default)]
     pub maintained: BTreeMap<ClusterName, Maintenance>,
+    /// What operators paused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseRecord>,
     /// Members.
     pub clusters: usize,
     /// Of these, connected.

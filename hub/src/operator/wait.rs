@@ -173,7 +173,11 @@ fn pending(status: &StatusView) -> String {
             let clusters: Vec<&str> = group.clusters.iter().take(3).map(|c| c.as_str()).collect();
             let message =
                 if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
-            format!("app {} on {} is {:?}{message}", group.app, clusters.join(", "), group.phase)
+            let more = match status.groups.len() {
+                0 | 1 => String::new(),
+                all => format!(" (and {} more)", all - 1),
+            };
+            format!("app {} on {} is {:?}{message}{more}", group.app, clusters.join(", "), group.phase)
         }
         None => absent(status).unwrap_or_else(|| "assignments are under way".to_owned()),
     }

@@ -6,6 +6,7 @@ use nave_placement::catalog::{Kind, Problem, Severity};
 use nave_placement::decide::{self, Memory, Moment};
 use nave_placement::explain::{Explainer, Verdict};
 use nave_placement::overrides;
+use nave_placement::report::EntryReason;
 use nave_placement::{AppKey, ClusterName};
 
 use super::look::{Look, worked_on};
@@ -62,7 +63,15 @@ impl Look<'_> {
         let mut entries = self.assigned(cluster).into_iter().chain(self.leaving(cluster));
         let entry = entries.find(|e| e.app == *app);
         let obstacles = self.obstacles(app, cluster, entry.as_ref());
-        let remedy = remedy(app, cluster, wanted, &placements, &obstacles);
+        let in_time = entry.as_ref().is_some_and(|entry| {
+            matches!(entry.reason, EntryReason::WindowClosed | EntryReason::Frozen)
+                && entry.phase == Phase::Waiting
+                && obstacles.len() == 1
+        });
+        let remedy = match in_time {
+            true => "nothing has to be done: it changes as soon as changes may start".to_owned(),
+            false => remedy(app, cluster, wanted, &placements, &obstacles),
+        };
         WhyView {
             app: app.clone(),
             cluster: cluster.clone(),
@@ -129,6 +138,8 @@ impl Look<'_> {
                 worked_on(maintenance)
             ));
         }
+        let pauses = self.state.paused(self.now_ms).filter(|pause| pause.scope.covers(app, cluster));
+        obstacles.extend(pauses.map(|pause| format!("{pause}; `hub resume` ends it")));
         if let Some(obstacle) = &self.picture.obstacle {
             obstacles.push(obstacle.clone());
         }

@@ -29,7 +29,9 @@ pub enum Step {
     FormsTaken,
     AssignmentsMade,
     HoldsShown,
+    HoldRejected,
     HoldApproved,
+    PauseOrdered,
     ReportTaken,
     ReportHeeded,
     FactsTaken,
@@ -48,6 +50,7 @@ impl Step {
             | Self::MemberDetached
             | Self::MemberRevoked
             | Self::HoldApproved
+            | Self::PauseOrdered
             | Self::ReportHeeded
             | Self::FactsTaken
             | Self::RestoreAccepted
@@ -60,13 +63,14 @@ impl Step {
             | Self::FormsTaken
             | Self::AssignmentsMade
             | Self::HoldsShown
+            | Self::HoldRejected
             | Self::ReportTaken
             | Self::DoubtRaised => false,
         }
     }
 
     /// All of them, in the order of a fleet's life.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
@@ -80,7 +84,9 @@ impl Step {
         Self::FormsTaken,
         Self::AssignmentsMade,
         Self::HoldsShown,
+        Self::HoldRejected,
         Self::HoldApproved,
+        Self::PauseOrdered,
         Self::ReportTaken,
         Self::ReportHeeded,
         Self::FactsTaken,

@@ -26,7 +26,7 @@ pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
 use records::{
     DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord,
-    TokenRecord, WindowRecord,
+    PauseRecord, PauseScope, TokenRecord, WindowRecord,
 };
 pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
@@ -92,6 +92,8 @@ pub struct State {
     pub holds: Records<String, HoldRecord>,
     /// Approvals by the id of their hold.
     pub approvals: Records<String, Approval>,
+    /// What operators paused, ended or not.
+    pub pauses: Records<PauseScope, PauseRecord>,
     /// The last line of the audit log: sequence and hash.
     pub audit: audit::Tail,
 }
@@ -105,6 +107,11 @@ impl State {
     /// What a cluster was told; nothing, if it was never told anything.
     pub fn told(&self, cluster: &ClusterName) -> Arc<Told> {
         self.told.get(cluster).map_or_else(|| Arc::new(Told::nothing(self.epoch())), |t| t.record.clone())
+    }
+
+    /// The pauses that last.
+    pub fn paused(&self, now_ms: u64) -> impl Iterator<Item = &PauseRecord> {
+        self.pauses.values().map(|pause| &*pause.record).filter(move |pause| pause.until_ms > now_ms)
     }
 
     /// The losses of the last hour.
@@ -140,6 +147,9 @@ impl State {
             "facts" => name(rest).and_then(|n| many(&mut self.facts, n, version, value, json)),
             "hold" => many(&mut self.holds, rest.to_owned(), version, value, json),
             "approval" => many(&mut self.approvals, rest.to_owned(), version, value, json),
+            "pause" => {
+                PauseScope::from_key(rest).and_then(|k| many(&mut self.pauses, k, version, value, json))
+            }
             "audit" => self.audit.fold(value),
             // A kind of a newer hub: not ours to judge.
             _ => Ok(()),

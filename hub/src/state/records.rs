@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// Keys: the first word is the kind of record.
 pub mod key {
-    use super::{AppKey, CatalogName, ClusterName, CommitId, Kind, Variant};
+    use super::{AppKey, CatalogName, ClusterName, CommitId, Kind, PauseScope, Variant};
 
     /// The fleet itself.
     pub const FLEET: &str = "fleet";
@@ -72,6 +72,12 @@ pub mod key {
     /// An approval, by the id of its hold.
     pub fn approval(hold: &str) -> String {
         format!("approval/{hold}")
+    }
+    /// A pause.
+    pub fn pause(scope: &PauseScope) -> String {
+        let app = scope.app.as_ref().map_or("*".to_owned(), ToString::to_string);
+        let cluster = scope.cluster.as_ref().map_or("*", |cluster| cluster.as_str());
+        format!("pause/{cluster}/{app}")
     }
     /// A trailer that was used.
     pub fn trailer(commit: &CommitId) -> String {
@@ -266,6 +272,93 @@ pub struct HoldRecord {
     pub commit: CommitId,
     /// The catalog.
     pub catalog: CatalogName,
+    /// Who decided that it stays so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Rejection>,
+}
+
+/// An operator decided that what is held shall stay. It may still be approved later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rejection {
+    /// Who.
+    pub by: String,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "rejected by {}", self.by)?;
+        if self.reason.is_empty() { Ok(()) } else { write!(f, " ({})", self.reason) }
+    }
+}
+
+/// What is paused: an app, a cluster, an app on a cluster; all, where neither is named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PauseScope {
+    /// The app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppKey>,
+    /// The cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterName>,
+}
+
+impl PauseScope {
+    /// Whether an entry is meant.
+    pub fn covers(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        self.app.as_ref().is_none_or(|paused| paused == app)
+            && self.cluster.as_ref().is_none_or(|paused| paused == cluster)
+    }
+
+    /// As the key of its record has it, behind the kind.
+    pub(super) fn from_key(key: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let (cluster, app) = key.split_once('/').ok_or("the key of a pause has a cluster and an app")?;
+        let named = |part: &str| (part != "*").then(|| part.to_owned());
+        let app = named(app).map(|app| app.parse()).transpose()?;
+        Ok(Self { app, cluster: named(cluster).map(|cluster| cluster.parse()).transpose()? })
+    }
+}
+
+impl std::fmt::Display for PauseScope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.app, &self.cluster) {
+            (Some(app), Some(cluster)) => write!(f, "app {app} on cluster {cluster}"),
+            (Some(app), None) => write!(f, "app {app}"),
+            (None, Some(cluster)) => write!(f, "cluster {cluster}"),
+            (None, None) => write!(f, "everything"),
+        }
+    }
+}
+
+/// An operator lets nothing of something change for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PauseRecord {
+    /// Of what.
+    pub scope: PauseScope,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+    /// Until when, Unix milliseconds.
+    pub until_ms: u64,
+    /// Who ordered it.
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl std::fmt::Display for PauseRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { scope, until_ms, by, reason, .. } = self;
+        write!(f, "{scope} is paused until {} by {by}", super::rfc3339(*until_ms))?;
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
+    }
 }
 
 /// What left in the last hour.

@@ -58,11 +58,16 @@ pub struct Shapes {
     on: BTreeMap<AppKey, BTreeMap<ClusterName, Arc<AppForm>>>,
     /// Former names of apps, whether they have a form or not.
     former: BTreeMap<AppKey, BTreeSet<AppKey>>,
+    /// Entries that stay as they are, whatever they shall be.
+    stays: BTreeSet<(AppKey, ClusterName)>,
 }
 
 impl Shapes {
     /// What an app is on a cluster; `None` where that is not known: then its entry stays as it is.
     pub fn get(&self, app: &AppKey, cluster: &ClusterName) -> Option<&AppForm> {
+        if !self.stays.is_empty() && self.stays.contains(&(app.clone(), cluster.clone())) {
+            return None;
+        }
         let own = self.on.get(app).map(|clusters| clusters.get(cluster));
         own.unwrap_or_else(|| self.everywhere.get(app)).map(|form| &**form)
     }
@@ -70,6 +75,12 @@ impl Shapes {
     /// The former names of an app: where it is not known what the app is, they stay too.
     pub fn former(&self, app: &AppKey) -> impl Iterator<Item = &AppKey> {
         self.former.get(app).into_iter().flatten()
+    }
+
+    /// The same, but that of these entries it is not known what they are to become: they stay as they are.
+    #[must_use]
+    pub fn without(&self, stays: &BTreeSet<(AppKey, ClusterName)>) -> Self {
+        Self { stays: stays.clone(), ..self.clone() }
     }
 
     /// The same for all that share it with this cluster.

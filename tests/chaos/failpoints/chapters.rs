@@ -11,7 +11,7 @@ use crate::away::{Ahead, Spoke};
 use crate::given::{LIMIT, done, holds, remove_app, until_status, write_app, write_value};
 
 /// The chapters, by the step that each is about, in their order.
-pub const CHAPTERS: [&str; 20] = [
+pub const CHAPTERS: [&str; 22] = [
     "FleetMade",
     "OperatorAdded",
     "HeadTaken",
@@ -25,7 +25,9 @@ pub const CHAPTERS: [&str; 20] = [
     "MemberLabelled",
     "ReportHeeded",
     "HoldsShown",
+    "HoldRejected",
     "HoldApproved",
+    "PauseOrdered",
     "DoubtRaised",
     "RestoreAccepted",
     "SeedTaken",
@@ -58,7 +60,15 @@ impl Telling {
             }
             "ReportHeeded" => self.removal(step).await,
             "HoldsShown" => self.held(step).await,
+            "HoldRejected" => {
+                let ids = holds(&self.fleet.status().await.unwrap());
+                self.command(step, &["hold", "reject", &ids[0], "--reason", "not yet"], "").await;
+            }
             "HoldApproved" => self.approved(step).await,
+            "PauseOrdered" => {
+                // It ends by itself, and the fleet comes to rest.
+                self.command(step, &["pause", "--cluster", "fra-1", "--for", "2s"], "").await;
+            }
             "DoubtRaised" => self.doubt(step).await,
             "RestoreAccepted" => {
                 let clusters: Vec<_> = self.spokes.iter().copied().collect();
@@ -82,7 +92,7 @@ impl Telling {
             }
             other => panic!("no chapter tells of {other}"),
         }
-        if step == "HoldsShown" || step == "DoubtRaised" {
+        if matches!(step, "HoldsShown" | "HoldRejected" | "DoubtRaised") {
             return self.outcome(&["fra-1", "fra-2", "fra-3"]).await;
         }
         self.settled(self.spokes.len()).await;

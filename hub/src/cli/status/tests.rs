@@ -48,6 +48,7 @@ fn what_needs_somebody_comes_first() {
         commit: view().catalog.commit.expect("there is one"),
         catalog: "main".parse().expect("a name"),
         hold: hold.clone(),
+        rejected: None,
     };
     let group = |phase, reason: &str, object: Option<&str>, message: &str, on: &[&str]| Group {
         phase,
