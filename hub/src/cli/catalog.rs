@@ -24,8 +24,8 @@ use super::Outcome;
 use super::directory::Directory;
 use super::output::{Document, Format, Style, View};
 use super::status::count;
+use crate::deciding::lacking::lacks;
 use crate::deciding::revision::{Asked, Loader, Place, Rendered, render};
-use crate::deciding::run::lacks;
 
 /// Its arguments.
 #[derive(Args)]

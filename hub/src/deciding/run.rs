@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use nave_placement::aims;
 use nave_placement::assign::ShareOut;
-use nave_placement::catalog::{Catalog, CommitId, Effective, LastGood, ObjectId, Problem, Tree};
+use nave_placement::catalog::{CommitId, Effective, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
-use nave_placement::overrides::{Form, Forms, Lack, Lacking, Shapes, Variant};
+use nave_placement::overrides::{Form, Forms, Lacking, Shapes, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::backoff::Backoff;
@@ -23,6 +23,7 @@ use super::bundles::BundleObjects;
 use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::hearing::Claims;
+use super::lacking::lacks;
 use super::moves::{Moves, moves};
 use super::pauses::Waiting;
 use super::revision::{Asked, Loader, Place, Rendered, render};
@@ -559,27 +560,6 @@ impl Deciding {
             *picture = Arc::new(next);
         });
     }
-}
-
-/// Values that lack, as problems of the app: one for each name, with the clusters.
-pub fn lacks(catalog: &Catalog, lacking: &BTreeSet<Lacking>) -> Vec<Problem> {
-    let mut clusters: BTreeMap<_, Vec<&ClusterName>> = BTreeMap::new();
-    for Lacking { app, lack, cluster } in lacking {
-        clusters.entry((app, lack)).or_default().push(cluster);
-    }
-    let problem = |((app, lack), clusters): ((&AppKey, &Lack), Vec<&ClusterName>)| {
-        let object = &catalog.app(app.name())?.0.object;
-        let named: Vec<&str> = clusters.iter().take(3).map(|cluster| cluster.as_str()).collect();
-        let more = match clusters.len() {
-            0..=3 => String::new(),
-            all => format!(" and {} more", all - 3),
-        };
-        let message = format!("on {}{more}: {lack}. There it stays as it was", named.join(", "));
-        let problem = Problem::at(&object.origin, message).of(Some(&object.id));
-        // Facts come with the spoke's next report: that is waiting, not an error.
-        Some(if lack.passes() { problem.warning() } else { problem })
-    };
-    clusters.into_iter().filter_map(problem).collect()
 }
 
 /// An error and what it came from, on one line.

@@ -286,7 +286,7 @@ async fn whether_an_override_applies_is_not_guessed_while_a_fact_is_unknown() {
         ]
     );
     assert!(
-        super::run::lacks(&world.revision.as_ref().expect("a commit was made").catalog, &decided.lacking)
+        super::lacking::lacks(&world.revision.as_ref().expect("a commit was made").catalog, &decided.lacking)
             .iter()
             .all(|problem| !problem.is_error())
     );
