@@ -239,3 +239,30 @@ fn a_schedule_keeps_its_form() {
     );
     assert_eq!(serde_json::from_str::<Schedule>(&json).expect("its own form"), schedule);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 2048, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn whatever_is_written_and_whenever_it_is_asked_what_is_said_is_true(
+        texts in proptest::collection::vec("[0-9*/,JANSUmon@-]{1,5}( [0-9*/,-]{1,4}){4}|[0-9]{1,2} [0-9]{1,2} \\* \\* [0-7]|.{0,12}", 0..4),
+        minutes in 0_u64..20_000,
+        frozen in proptest::bool::ANY,
+        now in proptest::prop_oneof![0..2_000_000_000_000_u64, proptest::num::u64::ANY, 253_402_200_000_000..253_402_300_900_000_u64],
+        zone_name in proptest::sample::select(vec!["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York"]),
+    ) {
+        let windows = texts.iter().filter_map(|text| {
+            Some(Window { cron: text.parse().ok()?, duration_ms: minutes * 60_000, timezone: zone(zone_name) })
+        });
+        let freezes = if frozen { vec![freeze("2026-11-20", "2026-12-01", zone_name)] } else { Vec::new() };
+        let schedule = Schedule { windows: windows.collect(), freezes };
+        if let Some(closed) = schedule.closed(now) {
+            // Where an end is told, it is one, and none comes before it.
+            if let Some(until) = closed.until_ms {
+                proptest::prop_assert!(until > now);
+                proptest::prop_assert_eq!(schedule.closed(until), None);
+                proptest::prop_assert!(schedule.closed(until - 1).is_some());
+            }
+            proptest::prop_assert!(!closed.to_string().is_empty());
+        }
+    }
+}
