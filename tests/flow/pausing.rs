@@ -90,7 +90,7 @@ async fn what_is_paused_stays_and_everything_else_goes_on() {
     let screen = order(&fleet, &["status"]).await;
     assert!(screen.contains("PAUSED: app web is paused until "), "{screen}");
     let why = order(&fleet, &["why", "web", "fra-1"]).await;
-    assert!(why.contains("incident 812; `hub resume` ends it"), "{why}");
+    assert!(why.contains("incident 812; `hub resume web` ends it"), "{why}");
     let refused = fleet.hub(&["resume", "shop"]).await.unwrap();
     assert!(
         refused.code == 1 && refused.stderr.contains("app shop is not paused; paused is app web"),

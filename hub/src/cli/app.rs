@@ -93,6 +93,9 @@ impl View for AppView {
         let placements =
             if self.placements.is_empty() { "none".to_owned() } else { self.placements.join(", ") };
         let _ = writeln!(text, "Placements: {placements}");
+        for pause in &self.pauses {
+            let _ = writeln!(text, "Paused: {pause}");
+        }
         if self.protected {
             let _ = writeln!(text, "Protected: it leaves no cluster before that is approved");
         }

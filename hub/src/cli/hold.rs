@@ -151,8 +151,7 @@ impl View for HoldView {
         }
         let _ = writeln!(
             text,
-            "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays; a commit that takes the change back ends the \
-             hold.",
+            "\nApprove: hub hold approve {} --reason WHY. Otherwise everything stays; taking the change back ends the hold.",
             record.hold.id
         );
         text

@@ -13,9 +13,9 @@ use crate::operator::views::DoneView;
 
 /// What is meant.
 #[derive(Args)]
+#[group(required = true, multiple = true)]
 struct Scope {
     /// The app
-    #[arg(required_unless_present_any = ["cluster", "all"])]
     app: Option<String>,
     /// The cluster; with an app, that app there
     #[arg(long, value_name = "NAME")]

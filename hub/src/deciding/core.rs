@@ -14,6 +14,7 @@ use nave_placement::schedule::schedules;
 use nave_placement::{AppKey, ClusterName};
 use nave_proto::encode_schedule;
 
+use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
 use super::pauses::{self, Paused};
 use super::{assignments, decisions};
@@ -23,6 +24,9 @@ use crate::store::{Batch, MAX_BATCH_BYTES};
 
 /// Forms or good records of one batch.
 const RECORDS_PER_BATCH: usize = 100;
+
+/// For how long a rejection outlives its hold.
+const REJECTIONS_MS: u64 = 7 * 86_400_000;
 
 /// A revision, rendered: what is in effect of it.
 #[derive(Clone, Debug)]
@@ -108,19 +112,6 @@ pub fn admit(
     Ok(())
 }
 
-/// What binds a revision: limits of the one before; what that, and those before it, protected; what waits because it was
-/// protected; and what it protects itself.
-pub fn binding(state: &State, catalog: &Catalog) -> Guarded {
-    let mut guarded = match state.heads.get(&catalog.name) {
-        Some(head) if head.commit == catalog.commit => head.guarded.clone(),
-        Some(head) => head.next.clone(),
-        None => Guarded::default(),
-    };
-    state.holds.values().for_each(|hold| guarded.add(&hold.hold.cause));
-    guarded.protect(&Guarded::of(catalog));
-    guarded
-}
-
 /// What a step is decided from.
 #[derive(Clone, Copy)]
 pub struct Given<'a> {
@@ -184,8 +175,14 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
     let shares = shares(state, &decisions, &shapes, codec);
-    let schedules = schedules(catalog, &fleet).into_iter();
-    let schedules = schedules.map(|(cluster, schedule)| (cluster, encode_schedule(&schedule))).collect();
+    let mut schedules = schedules(catalog, &fleet);
+    for cluster in fleet.keys() {
+        if let Some(freeze) = pauses::freeze(state, cluster, now_ms) {
+            schedules.entry(cluster.clone()).or_default().freezes.push(freeze);
+        }
+    }
+    let encoded = schedules.into_iter().map(|(cluster, schedule)| (cluster, encode_schedule(&schedule)));
+    let schedules = encoded.collect();
     let inputs = Inputs {
         wanted: &wanted,
         apps: &shapes,
@@ -199,7 +196,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
     let guarded = binding(state, catalog);
-    let mut verdict = guard::judge(&Question {
+    let question = Question {
         losses: &survey.losses,
         counts: &survey.counts,
         guarded: &guarded,
@@ -207,12 +204,13 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         now_ms,
         approvals: &approvals,
         allowances: if new { &revision.allowances } else { &[] },
-    });
-    // What is paused, or decided for a cluster that is worked on, is written when that is over. It is judged all the same: its
-    // losses count with those of the others, and what was approved for it stays approved.
+    };
+    let verdict = guard::judge(&question);
     let Paused { stays, waiting: paused } =
         pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
-    verdict.entries.retain(|key, _| !stays.contains(key));
+    let verdict = if stays.is_empty() { verdict } else { without_paused(&question, verdict, &stays) };
+    // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
+    // count with those of the others, and what was approved for it stays approved.
     let planned = (!stays.is_empty()).then(|| shapes.without(&stays));
     let inputs = Inputs { apps: planned.as_ref().unwrap_or(&shapes), ..inputs };
     let mut next = assign::assign(&inputs, &survey, &verdict);
@@ -441,13 +439,17 @@ fn holds<'a>(
                 since_ms: now_ms,
                 commit: commit.clone(),
                 catalog: catalog.name.clone(),
-                rejected: None,
             };
             operations.push((key::hold(&hold.id), Some(json(&record))));
         }
     }
     let stale = state.holds.keys().filter(|id| !current.contains(id.as_str()));
     operations.extend(stale.map(|id| (key::hold(id), None)));
+    // A hold may come back as it was: what was said of it is forgotten later.
+    let old = state.rejections.iter().filter(|(id, rejection)| {
+        !current.contains(id.as_str()) && rejection.at_ms + REJECTIONS_MS <= now_ms
+    });
+    operations.extend(old.map(|(id, _)| (key::rejection(id), None)));
     chunked(Step::HoldsShown, operations)
 }
 

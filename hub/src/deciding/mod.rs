@@ -11,6 +11,7 @@ mod bundles;
 pub mod core;
 pub mod decisions;
 mod gone;
+pub mod guarding;
 pub mod hearing;
 pub mod lacking;
 pub mod moves;

@@ -29,7 +29,8 @@ use super::pauses::Waiting;
 use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
-use crate::state::{CommitError, Ledger, WireCodec};
+use crate::state::{CommitError, Ledger, State, Step, WireCodec};
+use crate::store::Version;
 use crate::store::bundles::{BundleError, Bundles};
 
 /// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
@@ -473,12 +474,12 @@ impl Deciding {
         let mut hearing = self.sessions.hearing();
         hearing.claims = self.claims.clone();
         hearing.remember(&self.picture.borrow().fleet);
-        let decided = {
+        let (decided, given_pauses) = {
             let state = self.ledger.state();
             let waiting = self.waiting.as_ref();
             let (codec, hearing) = (&codec, &hearing);
             let given = Given { state: &state, revision: &revision, waiting, codec, hearing, now_ms };
-            core::step(given, &mut self.kept)
+            (core::step(given, &mut self.kept), pauses(&state))
         };
         let mut missing = decided.missing;
         for (app, variants) in &mut missing {
@@ -504,6 +505,10 @@ impl Deciding {
         let end = core::next_end(&self.ledger.state(), now_ms);
         let moves = moves(&revision.catalog, &decided.fleet, &decided.decisions, &decided.wanted);
         for write in decided.writes {
+            // Who was told that nothing changes was told the truth: it is decided anew.
+            if write.step == Step::AssignmentsMade && pauses(&self.ledger.state()) != given_pauses {
+                return Ok(true);
+            }
             self.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
         }
         self.claims.add(decided.taken, now_ms);
@@ -560,6 +565,11 @@ impl Deciding {
             *picture = Arc::new(next);
         });
     }
+}
+
+/// Which pauses there are.
+fn pauses(state: &State) -> Vec<Version> {
+    state.pauses.values().map(|pause| pause.version).collect()
 }
 
 /// An error and what it came from, on one line.

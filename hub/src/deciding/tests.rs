@@ -507,3 +507,91 @@ async fn what_is_paused_neither_comes_nor_changes_nor_leaves_nor_goes_on_under_a
     // Of the renamed one its former name leaves, too: nobody has confirmed yet that it took the new one.
     assert_eq!((left("a"), left("b"), world.state.pauses.len()), (1, 2, 0));
 }
+
+/// Two apps, `web` with the ConfigMaps of `first`, `shop` with those of `second`, each on all clusters.
+fn two_apps(first: &[&str], second: &[&str]) -> [(String, String); 3] {
+    let app = |name: &str| {
+        format!(
+            "---\napiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec: {{source: {{path: ./{name}}}}}\n---\n\
+             apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec: {{apps: {{names: [{name}]}}, clusters: {{selector: {{}}}}}}\n"
+        )
+    };
+    let maps = |names: &[&str]| {
+        let map = |name: &&str| {
+            format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\n")
+        };
+        names.iter().map(map).collect::<String>()
+    };
+    [
+        ("apps.yaml".to_owned(), app("web") + &app("shop")),
+        ("web/web.yaml".to_owned(), maps(first)),
+        ("shop/shop.yaml".to_owned(), maps(second)),
+    ]
+}
+
+#[tokio::test]
+async fn who_hands_objects_over_to_a_paused_app_keeps_them_until_that_may_take_them() {
+    let mut world = World::default();
+    world.files.extend(two_apps(&["db", "old", "web"], &["shop"]));
+    world.member("a", &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    let drops = |world: &World| {
+        let told = world.state.told(&"a".parse().expect("a name"));
+        let drops = |(app, entry): (&AppKey, &nave_placement::assign::EncodedEntry)| {
+            format!("{app} {}", nave_proto::decode_entry(&entry.bytes).expect("ours").drops)
+        };
+        (told.assignment.generation.0, told.assignment.entries.iter().map(drops).collect::<Vec<_>>())
+    };
+    let before = drops(&world);
+    let scope = PauseScope { app: Some("shop".parse().expect("a name")), cluster: None };
+    let pause = |until_ms| PauseRecord {
+        scope: scope.clone(),
+        since_ms: 0,
+        until_ms,
+        by: "ann".into(),
+        reason: String::new(),
+    };
+    world.fold(&key::pause(&scope), Some(json(&pause(5_000))));
+    // `db` goes to the paused app, `old` goes for good.
+    world.files.extend(two_apps(&["web"], &["shop", "db"]));
+    world.commit("2222222222222222222222222222222222222222").await;
+    assert_eq!(drops(&world), before, "{:?}", world.problems);
+    let waits: Vec<String> = world.decide().await.paused.keys().map(|(_, app)| app.to_string()).collect();
+    assert_eq!(waits, ["shop", "web"]);
+    world.fold(&key::pause(&scope), Some(json(&pause(1_000))));
+    world.decide().await;
+    assert_eq!(drops(&world).1, ["shop 0", "web 1"]);
+}
+
+#[tokio::test]
+async fn a_pause_keeps_no_removal_from_being_taken_back_and_freezes_what_was_told_where_all_is_paused() {
+    let mut world = World::default();
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.files.insert("web/web.yaml".into(), config_map("web"));
+    world.member("a", &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    let app_alone = APPS.split("---").next().expect("the app comes first").to_owned();
+    world.files.insert("apps.yaml".into(), app_alone);
+    world.commit("2222222222222222222222222222222222222222").await;
+    let told = |world: &World| world.state.told(&"a".parse().expect("a name"));
+    assert_eq!((told(&world).assignment.leaving.len(), world.entry("a")), (1, None));
+    // Its spoke has not acknowledged it.
+    let scope = PauseScope::default();
+    let pause = PauseRecord {
+        scope: scope.clone(),
+        since_ms: 0,
+        until_ms: 5_000,
+        by: "ann".into(),
+        reason: String::new(),
+    };
+    world.fold(&key::pause(&scope), Some(json(&pause)));
+    world.decide().await;
+    let closed = nave_proto::closed(&told(&world).assignment.schedule, 1_000).expect("nothing starts");
+    assert_eq!(closed.until_ms, Some(5_000), "the spoke ends it by itself");
+    world.files.insert("apps.yaml".into(), APPS.into());
+    world.commit("3333333333333333333333333333333333333333").await;
+    assert_eq!((told(&world).assignment.leaving.len(), world.entry("a").is_some()), (0, true));
+    world.fold(&key::pause(&scope), None);
+    world.decide().await;
+    assert!(told(&world).assignment.schedule.is_empty());
+}

@@ -333,8 +333,9 @@ impl Look<'_> {
     pub fn holds(&self) -> Vec<HoldView> {
         let view = |h: &crate::state::Versioned<Arc<crate::state::records::HoldRecord>>| HoldView {
             record: (*h.record).clone(),
-            message: match &h.rejected {
-                Some(rejection) => format!("{rejection}: {}", h.hold),
+            rejected: self.state.rejections.get(&h.hold.id).map(|rejection| (*rejection.record).clone()),
+            message: match self.state.rejections.get(&h.hold.id) {
+                Some(rejection) => format!("{}: {}", rejection.record, h.hold),
                 None => h.hold.to_string(),
             },
             would_leave: matches!(h.hold.cause, HoldCause::EmptyCatalog { .. }).then(|| {
@@ -345,7 +346,7 @@ impl Look<'_> {
         };
         let mut holds: Vec<HoldView> = self.state.holds.values().map(view).collect();
         // What somebody has yet to decide comes first.
-        holds.sort_by_key(|h| (h.record.rejected.is_some(), h.record.since_ms));
+        holds.sort_by_key(|h| (h.rejected.is_some(), h.record.since_ms));
         holds
     }
 
@@ -411,6 +412,7 @@ impl Look<'_> {
             row: self.app_row(app),
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             protected: catalog.is_some_and(|(_, app)| app.protect),
+            pauses: self.pauses(|scope| scope.app.as_ref().is_none_or(|paused| paused == app)),
             entries: self.app_entries(app),
             problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),
         })

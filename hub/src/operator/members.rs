@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::catalog::{API_VERSION, Kind};
+use nave_placement::catalog::{API_VERSION, Kind, Problem};
 use nave_placement::fleet::{Fact, Facts};
+use nave_placement::guard::Guarded;
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName};
 
@@ -14,11 +15,12 @@ use super::views::{
     ClusterDocument, ClusterMetadata, ClusterRow, ClusterSpec, ClusterView, ExportView, FactsView, Phase,
     RecipientRow,
 };
-use crate::deciding::core::{binding, maintained};
+use crate::deciding::core::maintained;
 use crate::deciding::decisions::is_healthy;
+use crate::deciding::guarding::{binding, remembered};
 use crate::members::Declared;
 use crate::sessions::stale::is_stale;
-use crate::state::records::Standing;
+use crate::state::records::{PauseRecord, PauseScope, Standing};
 
 impl Look<'_> {
     /// `hub cluster list`.
@@ -144,7 +146,11 @@ impl Look<'_> {
 
     /// What of a cluster is protected, if anything is: it, or an app that it runs.
     pub fn protected_on(&self, cluster: &ClusterName) -> Option<String> {
-        let guarded = binding(self.state, &self.picture.revision.as_ref()?.catalog);
+        let guarded = match &self.picture.revision {
+            Some(revision) => binding(self.state, &revision.catalog),
+            // What is in effect cannot be read now: what was said of it counts.
+            None => remembered(self.state),
+        };
         let told = self.state.told(cluster);
         if guarded.clusters.contains(cluster) && !told.assignment.entries.is_empty() {
             return Some(format!("cluster {cluster}"));
@@ -153,14 +159,33 @@ impl Look<'_> {
         Some(format!("app {app}, which runs on cluster {cluster},"))
     }
 
-    /// Whether the catalog in effect does not have a set.
-    pub fn lacks_set(&self, set: &str) -> bool {
-        self.picture.revision.as_ref().is_some_and(|revision| revision.catalog.set(set).is_none())
+    /// What is wrong with a set that a cluster is in.
+    pub fn set_problem(&self, set: &str) -> Option<String> {
+        let catalog = &self.picture.revision.as_ref()?.catalog;
+        if catalog.set(set).is_some() {
+            return None;
+        }
+        let about = |problem: &&Problem| {
+            let object = problem.object.as_ref();
+            problem.is_error() && object.is_some_and(|id| id.kind == Kind::ClusterSet && *id.name == *set)
+        };
+        Some(match catalog.problems.iter().find(about) {
+            Some(problem) => format!("it is not valid, so no change starts before it is: {problem}"),
+            None => {
+                "the catalog does not have it: its parameters, windows and freezes are nobody's".to_owned()
+            }
+        })
+    }
+
+    /// The pauses of these scopes.
+    pub fn pauses(&self, of: impl Fn(&PauseScope) -> bool) -> Vec<PauseRecord> {
+        self.state.paused(self.now_ms).filter(|pause| of(&pause.scope)).cloned().collect()
     }
 
     /// `hub cluster show`.
     pub fn cluster(&self, name: &ClusterName) -> Option<ClusterView> {
-        let catalog = self.picture.revision.as_ref().and_then(|r| r.catalog.cluster(name));
+        let revision = self.picture.revision.as_ref();
+        let catalog = revision.and_then(|r| r.catalog.cluster(name));
         let member = self.state.members.get(name);
         if member.is_none() && catalog.is_none() {
             return None;
@@ -182,8 +207,9 @@ impl Look<'_> {
             generation: told.assignment.generation,
             accepted: live.and_then(|l| l.accepted).or_else(|| report.map(|r| (r.epoch, r.generation))),
             apps,
-            lacks_set: self.cluster_row(name).set.is_some_and(|set| self.lacks_set(&set)),
-            protected: catalog.is_some_and(|(_, cluster)| cluster.protect),
+            set_problem: self.cluster_row(name).set.and_then(|set| self.set_problem(&set)),
+            protected: revision.is_some_and(|r| Guarded::of(&r.catalog).clusters.contains(name)),
+            pauses: self.pauses(|scope| scope.cluster.as_ref().is_none_or(|paused| paused == name)),
             closed: nave_proto::closed(&told.assignment.schedule, self.now_ms)
                 .map(|closed| closed.to_string()),
             schedule: nave_proto::decode_schedule(&told.assignment.schedule).unwrap_or_default(),

@@ -59,11 +59,18 @@ impl OperatorService {
         let details = BTreeMap::from([("until".to_owned(), rfc3339(record.until_ms))]);
         let audit = Audit { what: "Paused", subject: scope.to_string(), why: reason, details, ..audit };
         let place = key::pause(&scope);
-        let held = self.rooms.ledger.state().pauses.get(&scope).map(|pause| pause.version);
+        let held = self.rooms.ledger.state().pauses.get(&scope).cloned();
+        let replaced = held.as_ref().filter(|pause| pause.until_ms > now_ms);
+        let replaced = replaced.map(|pause| format!("; before: {}", *pause.record)).unwrap_or_default();
+        let held = held.map(|pause| pause.version);
         let batch = Batch::new().require_same(place.clone(), held).put(place, json(&record));
         let committed = self.rooms.ledger.commit_audited(Step::PauseOrdered, batch, &[audit]).await;
         committed.map_err(|e| commit_status(&e))?;
-        document(&DoneView { message: format!("{record}; nothing of it changes meanwhile") })
+        let told = match scope.app {
+            Some(_) => "nothing new is told of it meanwhile; what its spokes were told before goes on",
+            None => "nothing of it changes meanwhile",
+        };
+        document(&DoneView { message: format!("{record}; {told}{replaced}") })
     }
 
     pub(super) async fn end_pause(&self, request: v1::ResumeRequest, audit: Audit) -> Answer {

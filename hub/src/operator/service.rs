@@ -27,7 +27,7 @@ use crate::members::{MemberError, Members};
 use crate::sessions::core::Alarm;
 use crate::sessions::effects::accept_restore;
 use crate::sessions::service::Sessions;
-use crate::state::records::{AuditRecord, HoldRecord, Rejection, key};
+use crate::state::records::{AuditRecord, Rejection, key};
 use crate::state::{Audit, CommitError, Ledger, Step};
 use crate::store::Batch;
 use crate::store::bundles::Bundles;
@@ -221,11 +221,9 @@ impl operator_server::Operator for OperatorService {
         {
             return Err(argument(format!("{key}={value} is not a valid label")));
         }
-        let unknown = membership.set.as_deref().is_some_and(|set| self.look(|look| look.lacks_set(set)));
-        let warning = membership.set.as_ref().filter(|_| unknown).map(|set| {
-            format!(
-                "the catalog has no ClusterSet {set}: its parameters, windows and freezes are those of nobody"
-            )
+        let warning = membership.set.as_deref().and_then(|set| {
+            let problem = self.look(|look| look.set_problem(set))?;
+            Some(format!("ClusterSet {set}: {problem}"))
         });
         let token = self.rooms.members.join(cluster.clone(), membership, request.valid_ms, &audit).await;
         joining(cluster, token, warning)
@@ -352,18 +350,32 @@ impl operator_server::Operator for OperatorService {
     async fn hold_reject(&self, request: Request<v1::HoldRejectRequest>) -> Answer {
         let audit = self.allow(&request, "HoldReject")?;
         let v1::HoldRejectRequest { id, reason } = request.into_inner();
-        let held = self.rooms.ledger.state().holds.get(&id).map(|h| ((*h.record).clone(), h.version));
-        let (record, version) = held.ok_or_else(|| unknown_hold(&id))?;
+        let (held, said, approved) = {
+            let state = self.rooms.ledger.state();
+            let held = state.holds.get(&id).map(|h| (h.hold.clone(), h.version));
+            let said = state.rejections.get(&id).map(|said| (said.record.to_string(), said.version));
+            (held, said, state.approvals.contains_key(&id))
+        };
+        let (hold, version) = held.ok_or_else(|| unknown_hold(&id))?;
+        if approved {
+            return Err(Status::failed_precondition(format!("hold {id} is approved already")));
+        }
+        if let Some((said, _)) = said.as_ref().filter(|_| reason.is_empty()) {
+            return Err(Status::failed_precondition(format!("hold {id} is {said} already")));
+        }
         let by = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
         let rejection = Rejection { by, at_ms: self.rooms.ledger.now_ms(), reason: reason.clone() };
-        let message = record.hold.to_string();
-        let record = HoldRecord { rejected: Some(rejection), ..record };
+        let message = hold.to_string();
         let details = BTreeMap::from([("hold".to_owned(), message.clone())]);
         let audit = Audit { what: "Rejected", subject: format!("hold {id}"), why: reason, details, ..audit };
-        let batch = Batch::new().require_at(key::hold(&id), version).put(key::hold(&id), json(&record));
+        let place = key::rejection(&id);
+        let batch = Batch::new()
+            .require_at(key::hold(&id), version)
+            .require_same(place.clone(), said.map(|(_, version)| version))
+            .put(place, json(&rejection));
         let committed = self.rooms.ledger.commit_audited(Step::HoldRejected, batch, &[audit]).await;
         committed.map_err(|e| commit_status(&e))?;
-        let ends = "it stays held; a commit that takes the change back ends that";
+        let ends = "it stays held; taking the change back ends that";
         document(&DoneView { message: format!("rejected {id}: {message}; {ends}") })
     }
 

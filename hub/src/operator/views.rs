@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
 use crate::sessions::core::Alarm;
-use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Standing};
+use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
 
 /// How an entry, a cluster or an app stands; worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -178,6 +178,9 @@ pub struct HoldView {
     pub record: HoldRecord,
     /// For people.
     pub message: String,
+    /// Who decided that it stays so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<Rejection>,
     /// Of a commit that has no document at all: how many entries would leave once it is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub would_leave: Option<usize>,
@@ -298,9 +301,12 @@ pub struct ClusterView {
     /// Nothing leaves it before somebody approved that.
     #[serde(default)]
     pub protected: bool,
-    /// The catalog does not have its set.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lacks_set: bool,
+    /// What is wrong with its set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_problem: Option<String>,
+    /// What operators paused of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseRecord>,
     /// When changes may start on it, as it was told.
     #[serde(default, skip_serializing_if = "Schedule::is_empty")]
     pub schedule: Schedule,
@@ -369,6 +375,9 @@ pub struct AppView {
     /// It leaves no cluster before somebody approved that.
     #[serde(default)]
     pub protected: bool,
+    /// What operators paused of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseRecord>,
     /// Per cluster, worst first.
     pub entries: Vec<EntryView>,
     /// Problems of its catalog object or its files.

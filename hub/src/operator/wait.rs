@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nave_placement::catalog::{CommitId, Problem};
+use nave_placement::catalog::{CommitId, Kind, Problem};
 use nave_placement::guard::{Hold, HoldCause};
 use nave_placement::{AppKey, ClusterName};
 use tokio::time::{Instant, timeout_at};
@@ -147,7 +147,11 @@ fn concerns(hold: &Hold, selection: &Selection) -> bool {
 fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection) -> bool {
     let named = |app: &AppKey| problem.object.as_ref().is_none_or(|object| *object.name == *app.name());
     let about = |app: &AppKey| named(app) || look.concerns(problem, app);
-    problem.is_error() && selection.app.as_ref().is_none_or(about)
+    let elsewhere = selection.cluster.as_ref().is_some_and(|cluster| {
+        let object = problem.object.as_ref();
+        object.is_some_and(|id| id.kind == Kind::Cluster && *id.name != *cluster.as_str())
+    });
+    problem.is_error() && !elsewhere && selection.app.as_ref().is_none_or(about)
 }
 
 /// What failed on a cluster of the selection, if anything did.

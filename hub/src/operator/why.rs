@@ -138,8 +138,12 @@ impl Look<'_> {
                 worked_on(maintenance)
             ));
         }
-        let pauses = self.state.paused(self.now_ms).filter(|pause| pause.scope.covers(app, cluster));
-        obstacles.extend(pauses.map(|pause| format!("{pause}; `hub resume` ends it")));
+        let is_emptied = self.state.members.get(cluster).is_some_and(|m| m.standing != Standing::Member);
+        let pauses = self.pauses(|scope| scope.covers(app, cluster) && !is_emptied);
+        obstacles.extend(pauses.iter().map(|pause| format!("{pause}; `{}` ends it", pause.scope.resume())));
+        // By the pause of another: the name that it goes on for, or whose objects it takes over.
+        let waits = self.picture.paused.get(&(cluster.clone(), app.clone())).filter(|_| pauses.is_empty());
+        obstacles.extend(waits.map(|why| format!("a change waits: {why}")));
         if let Some(obstacle) = &self.picture.obstacle {
             obstacles.push(obstacle.clone());
         }

@@ -26,7 +26,7 @@ pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
 use records::{
     DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord,
-    PauseRecord, PauseScope, TokenRecord, WindowRecord,
+    PauseRecord, PauseScope, Rejection, TokenRecord, WindowRecord,
 };
 pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
@@ -92,6 +92,8 @@ pub struct State {
     pub holds: Records<String, HoldRecord>,
     /// Approvals by the id of their hold.
     pub approvals: Records<String, Approval>,
+    /// What operators said of holds that shall stay, by the hold's id.
+    pub rejections: Records<String, Rejection>,
     /// What operators paused, ended or not.
     pub pauses: Records<PauseScope, PauseRecord>,
     /// The last line of the audit log: sequence and hash.
@@ -147,6 +149,7 @@ impl State {
             "facts" => name(rest).and_then(|n| many(&mut self.facts, n, version, value, json)),
             "hold" => many(&mut self.holds, rest.to_owned(), version, value, json),
             "approval" => many(&mut self.approvals, rest.to_owned(), version, value, json),
+            "rejection" => many(&mut self.rejections, rest.to_owned(), version, value, json),
             "pause" => {
                 PauseScope::from_key(rest).and_then(|k| many(&mut self.pauses, k, version, value, json))
             }

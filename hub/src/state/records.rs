@@ -73,6 +73,10 @@ pub mod key {
     pub fn approval(hold: &str) -> String {
         format!("approval/{hold}")
     }
+    /// The rejection of a hold, by its id, which says what it holds: it outlives the hold.
+    pub fn rejection(hold: &str) -> String {
+        format!("rejection/{hold}")
+    }
     /// A pause.
     pub fn pause(scope: &PauseScope) -> String {
         let app = scope.app.as_ref().map_or("*".to_owned(), ToString::to_string);
@@ -272,9 +276,6 @@ pub struct HoldRecord {
     pub commit: CommitId,
     /// The catalog.
     pub catalog: CatalogName,
-    /// Who decided that it stays so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rejected: Option<Rejection>,
 }
 
 /// An operator decided that what is held shall stay. It may still be approved later.
@@ -322,6 +323,17 @@ impl PauseScope {
         let named = |part: &str| (part != "*").then(|| part.to_owned());
         let app = named(app).map(|app| app.parse()).transpose()?;
         Ok(Self { app, cluster: named(cluster).map(|cluster| cluster.parse()).transpose()? })
+    }
+}
+
+impl PauseScope {
+    /// What ends its pause.
+    pub fn resume(&self) -> String {
+        let app = self.app.as_ref().map(|app| format!(" {app}")).unwrap_or_default();
+        let cluster =
+            self.cluster.as_ref().map(|cluster| format!(" --cluster {cluster}")).unwrap_or_default();
+        let all = if app.is_empty() && cluster.is_empty() { " --all" } else { "" };
+        format!("hub resume{app}{cluster}{all}")
     }
 }
 

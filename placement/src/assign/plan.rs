@@ -374,7 +374,9 @@ impl<'a> Next<'a> {
     ) -> (EncodedEntry, Vec<EncodedEntry>) {
         let key = (app.clone(), self.cluster.clone());
         let cause = verdict.objects.get(app).filter(|_| survey.drops.contains_key(&key));
-        let drops = cause.map_or(0, |_| self.drops(app, form, kept));
+        // Never more than was judged: what kept entries are to become was known then.
+        let judged = survey.drops.get(&key).copied().unwrap_or(0);
+        let drops = cause.map_or(0, |_| self.drops(app, form, kept).min(judged));
         let revision = || Cause::Revision { commit: form.commit.clone() };
         let drops_cause = cause.filter(|_| drops > 0).map(|cause| cause.clone().unwrap_or_else(revision));
         let old = self.member.told.assignment.entries.get(app);
@@ -447,7 +449,9 @@ impl<'a> Next<'a> {
                 at += 1;
             }
         }
-        let running = trail.iter().position(is_running).map(|at| trail.remove(at));
+        // What nobody reports on may be the first of them.
+        let first = trail.len().min(1).checked_sub(1);
+        let running = trail.iter().position(is_running).or(first).map(|at| trail.remove(at));
         let room = TRAIL - usize::from(running.is_some());
         trail.drain(..trail.len().saturating_sub(room));
         running.into_iter().chain(trail).collect()

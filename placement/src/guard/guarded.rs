@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{EntryKey, HoldCause};
-use crate::catalog::{Catalog, Effective, GuardLimits, Spec};
+use crate::catalog::{Catalog, Effective, GuardLimits, Kind, Spec};
 use crate::{AppKey, ClusterName};
 
 /// Limits and protected things. A revision is judged by those of the one before, so that it cannot free its own hands.
@@ -31,6 +31,14 @@ impl Guarded {
                 Spec::App(app) if app.protect => said.apps.extend(AppKey::new(catalog.name.clone(), name)),
                 Spec::Cluster(cluster) if cluster.protect => said.clusters.extend(ClusterName::new(name)),
                 _ => {}
+            }
+        }
+        // What is said of a cluster cannot be read, and never could: it may have been this.
+        for id in
+            catalog.problems.iter().filter(|problem| problem.is_error()).filter_map(|p| p.object.as_ref())
+        {
+            if id.kind == Kind::Cluster && !catalog.objects.contains_key(id) {
+                said.clusters.extend(ClusterName::new(&id.name));
             }
         }
         said

@@ -322,6 +322,8 @@ fn a_document_that_vanishes_takes_back_no_protection_and_one_that_says_so_does()
         |catalog: &crate::catalog::Catalog| Guarded::of(catalog).keeping(&said, catalog, |_| true, |_| true);
     let gone = read(&[("App", "web", "source: {path: ./web}, protect: true")]);
     assert_eq!(keys(&keeping(&gone)), ["vault", "web", "fra-1"]);
+    let unread = read(&[("Cluster", "fra-2", "protect: true, timezone: Mars/Base")]);
+    assert_eq!(keys(&Guarded::of(&unread)), ["fra-2"], "what never could be read may have said so");
     let lifted = read(&[("App", "vault", "source: {path: ./web}"), ("Cluster", "fra-1", "protect: false")]);
     let mut guarded = keeping(&lifted);
     assert_eq!(keys(&guarded), Vec::<String>::new());

@@ -361,6 +361,13 @@ impl Window {
 }
 
 impl Freeze {
+    /// One that lasts until a time, Unix milliseconds, and began long ago; `None` beyond the calendar.
+    pub fn until(until_ms: u64) -> Option<Self> {
+        let until = timestamp(until_ms.div_ceil(1_000) * 1_000)?;
+        let to = When::Time(TimeZone::UTC.to_datetime(until));
+        Some(Self { from: When::Day(jiff::civil::date(1970, 1, 1)), to, timezone: Zone::utc() })
+    }
+
     /// When it ends, if it holds at a time.
     fn at(&self, at: Timestamp) -> Option<(Option<Timestamp>, &Zone)> {
         let zone = self.timezone.time_zone();

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nave_hub::deciding::core::{Given, Kept, Write, admit, binding, step};
+use nave_hub::deciding::core::{Given, Kept, Write, admit, step};
+use nave_hub::deciding::guarding::binding;
 use nave_hub::deciding::hearing::Hearing;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};

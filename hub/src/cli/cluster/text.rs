@@ -116,10 +116,8 @@ impl View for ClusterView {
         if row.awaits_replacement {
             ordered.push("its name waits for the cluster that replaces it".to_owned());
         }
-        let set = match (&row.set, self.lacks_set) {
-            (Some(set), true) => {
-                format!("{set}, which the catalog does not have: no windows and parameters of a set")
-            }
+        let set = match (&row.set, &self.set_problem) {
+            (Some(set), Some(problem)) => format!("{set}: {}", one_line(problem)),
             (set, _) => set.clone().unwrap_or_default(),
         };
         let mut lines = vec![
@@ -131,6 +129,7 @@ impl View for ClusterView {
             ("Taints", taints(row)),
             ("Ordered", one_line(&ordered.join("; "))),
         ];
+        lines.extend(self.pauses.iter().map(|pause| ("Paused", pause.to_string())));
         if self.protected {
             lines.push(("Protected", "nothing leaves it before that is approved".to_owned()));
         }

@@ -48,7 +48,6 @@ fn what_needs_somebody_comes_first() {
         commit: view().catalog.commit.expect("there is one"),
         catalog: "main".parse().expect("a name"),
         hold: hold.clone(),
-        rejected: None,
     };
     let group = |phase, reason: &str, object: Option<&str>, message: &str, on: &[&str]| Group {
         phase,
@@ -72,7 +71,13 @@ fn what_needs_somebody_comes_first() {
             message: "commit fedc is not in effect; 01234567 is".into(),
         }),
         doubt: Some("cluster a holds assignment 1.9".into()),
-        holds: vec![HoldView { message: hold.to_string(), record, would_leave: None, objects: Vec::new() }],
+        holds: vec![HoldView {
+            message: hold.to_string(),
+            record,
+            rejected: None,
+            would_leave: None,
+            objects: Vec::new(),
+        }],
         problems: vec![Problem::error(
             &"apps/web.yaml".into(),
             Position { line: 3, column: 7 },

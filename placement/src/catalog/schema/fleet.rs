@@ -22,7 +22,7 @@ const FLEET_SPEC_FIELDS: Fields = Fields {
         Rule::new(
             "guard",
             Shape::Object(&GUARD),
-            "Limits of what may be removed within an hour without approval; they can only tighten the built-in ones.",
+            "Limits of what may be removed within an hour without approval; they can only tighten the built-in ones. A commit announces more by a trailer: Nave-Allow-Removal: app/NAME=12, app/NAME/objects=30 or *=40.",
         ),
     ],
     needs: Needs::Nothing,
