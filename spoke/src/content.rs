@@ -106,10 +106,13 @@ impl Content {
     }
 
     fn missing(&self, held: &Held) -> BTreeSet<Digest> {
+        let mut all: Vec<_> = entries(&held.assignment).into_values().flatten().collect();
         // What runs while changes wait, too: it may have been lost.
-        let enforced = self.state.enforced(&held.assignment).assignment;
-        let all = entries(&held.assignment).into_values().chain(entries(&enforced).into_values());
-        let bundles = all.flatten().map(|entry| entry.bundle);
+        let enforced = self.state.enforced(&held.assignment);
+        if !enforced.waiting.is_empty() {
+            all.extend(entries(&enforced.assignment).into_values().flatten());
+        }
+        let bundles = all.into_iter().map(|entry| entry.bundle);
         bundles.filter(|digest| !self.state.has_bundle(digest)).collect()
     }
 

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{Codec, Member, ShareOut, Told};
+use nave_placement::assign::{Codec, Member, Options, ShareOut, Told};
 use nave_placement::decide::Wanted;
 use nave_placement::overrides::Shapes;
+use nave_placement::overrides::template::Values;
 use nave_placement::render::effective_objects;
 use nave_placement::schedule::Freeze;
-use nave_placement::{AppKey, ClusterName, ObjectKey};
+use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 
 use super::core::Write;
 use crate::state::records::{PauseRecord, PauseScope, key};
@@ -42,8 +43,7 @@ pub fn paused(
     let pauses: Vec<&PauseRecord> = state.paused(now_ms).collect();
     let mut paused = Paused::default();
     for (cluster, member) in members.iter().filter(|(_, member)| member.emptied_by.is_none()) {
-        let here = |pause: &&PauseRecord| pause.scope.cluster.as_ref().is_none_or(|named| named == cluster);
-        let pauses: Vec<&PauseRecord> = pauses.iter().copied().filter(here).collect();
+        let pauses: Vec<&PauseRecord> = pauses.iter().copied().filter(|p| p.scope.is_on(cluster)).collect();
         if pauses.is_empty() {
             continue;
         }
@@ -121,21 +121,18 @@ impl<'a> OfCluster<'a> {
     /// Objects that an app was told to have.
     fn present(&self, app: &AppKey) -> BTreeSet<ObjectKey> {
         let entry = self.told.assignment.entries.get(app).and_then(|entry| self.codec.decode(entry));
-        let objects = entry.and_then(|entry| {
-            let objects = self.codec.objects(&entry.bundle)?;
-            Some(effective_objects(&objects, &entry.options, &entry.values))
-        });
-        objects.unwrap_or_default()
+        entry.map(|entry| self.objects(&entry.bundle, &entry.options, &entry.values)).unwrap_or_default()
     }
 
     /// Objects that it is to have.
     fn coming(&self, app: &AppKey) -> BTreeSet<ObjectKey> {
         let form = self.shapes.get(app, self.cluster).filter(|_| self.wants(app));
-        let objects = form.and_then(|form| {
-            let objects = self.codec.objects(&form.bundle)?;
-            Some(effective_objects(&objects, &form.options, &form.values))
-        });
-        objects.unwrap_or_default()
+        form.map(|form| self.objects(&form.bundle, &form.options, &form.values)).unwrap_or_default()
+    }
+
+    fn objects(&self, bundle: &Digest, options: &Options, values: &Values) -> BTreeSet<ObjectKey> {
+        let objects = self.codec.objects(bundle);
+        objects.map(|objects| effective_objects(&objects, options, values)).unwrap_or_default()
     }
 
     /// Whether it would change, come or leave.
@@ -157,9 +154,7 @@ impl<'a> OfCluster<'a> {
 /// What the spoke of a cluster is told on which everything is paused: it starts nothing that it was told before, either, and the
 /// pause ends there too if nobody says so.
 pub fn freeze(state: &State, cluster: &ClusterName, now_ms: u64) -> Option<Freeze> {
-    let meant = state.paused(now_ms).filter(|pause| {
-        pause.scope.app.is_none() && pause.scope.cluster.as_ref().is_none_or(|named| named == cluster)
-    });
+    let meant = state.paused(now_ms).filter(|pause| pause.scope.app.is_none() && pause.scope.is_on(cluster));
     let until_ms = meant.map(|pause| pause.until_ms).max()?;
     Freeze::until(until_ms)
 }

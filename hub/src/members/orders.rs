@@ -57,7 +57,7 @@ impl Members {
             (_, true) => Standing::Emptying,
             (_, false) => Standing::Detaching,
         };
-        let by = operator.who.strip_prefix("operator ").unwrap_or(&operator.who).to_owned();
+        let by = operator.name().to_owned();
         let record = MemberRecord { standing, ordered_by: Some(by), ..(*member.record).clone() };
         let workloads = if delete_workloads { "delete" } else { "keep" };
         let audit = Audit {

@@ -412,7 +412,7 @@ impl Look<'_> {
             row: self.app_row(app),
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             protected: catalog.is_some_and(|(_, app)| app.protect),
-            pauses: self.pauses(|scope| scope.app.as_ref().is_none_or(|paused| paused == app)),
+            pauses: self.pauses(|scope| scope.is_of(app)),
             entries: self.app_entries(app),
             problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),
         })

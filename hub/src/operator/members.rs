@@ -190,13 +190,14 @@ impl Look<'_> {
         if member.is_none() && catalog.is_none() {
             return None;
         }
-        let told = self.state.told(name);
+        let (row, told) = (self.cluster_row(name), self.state.told(name));
+        let set_problem = row.set.as_deref().and_then(|set| self.set_problem(set));
         let mut apps = self.entries(name);
         apps.sort_by(|a, b| (a.phase, &a.app).cmp(&(b.phase, &b.app)));
         let live = self.live.get(name);
         let report = self.state.reports.get(name);
         Some(ClusterView {
-            row: ClusterRow { facts: self.facts(name, FactsView::of), ..self.cluster_row(name) },
+            row: ClusterRow { facts: self.facts(name, FactsView::of), ..row },
             operator_labels: member.map(|m| m.membership.labels.clone()).unwrap_or_default(),
             catalog_labels: self.declared_labels(name),
             said: member.map(|m| m.membership.clone()).unwrap_or_default(),
@@ -207,9 +208,9 @@ impl Look<'_> {
             generation: told.assignment.generation,
             accepted: live.and_then(|l| l.accepted).or_else(|| report.map(|r| (r.epoch, r.generation))),
             apps,
-            set_problem: self.cluster_row(name).set.and_then(|set| self.set_problem(&set)),
+            set_problem,
             protected: revision.is_some_and(|r| Guarded::of(&r.catalog).clusters.contains(name)),
-            pauses: self.pauses(|scope| scope.cluster.as_ref().is_none_or(|paused| paused == name)),
+            pauses: self.pauses(|scope| scope.is_on(name)),
             closed: nave_proto::closed(&told.assignment.schedule, self.now_ms)
                 .map(|closed| closed.to_string()),
             schedule: nave_proto::decode_schedule(&told.assignment.schedule).unwrap_or_default(),

@@ -48,7 +48,7 @@ impl OperatorService {
             return Err(argument("a pause lasts longer than 0s, and at most 90d"));
         }
         let now_ms = self.rooms.ledger.now_ms();
-        let by = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+        let by = audit.name().to_owned();
         let record = PauseRecord {
             scope: scope.clone(),
             since_ms: now_ms,

@@ -67,7 +67,7 @@ pub fn allow_question<T>(
     question: Option<&Question>,
 ) -> Result<v1::Asker, Status> {
     let audit = allow(state, fleet, request, "Ask")?;
-    let name = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+    let name = audit.name().to_owned();
     let role = state.operators.get(&name).map_or(OperatorRole::Viewer, |operator| operator.role);
     let needed = question.map_or(OperatorRole::Viewer, needs);
     if role < needed {

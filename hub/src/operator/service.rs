@@ -336,7 +336,7 @@ impl operator_server::Operator for OperatorService {
         let hold = self.rooms.ledger.state().holds.get(&id).map(|h| (h.hold.clone(), h.version));
         let (hold, version) = hold.ok_or_else(|| unknown_hold(&id))?;
         let message = hold.to_string();
-        let by = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+        let by = audit.name().to_owned();
         let details = BTreeMap::from([("hold".to_owned(), message.clone())]);
         let audit = Audit { what: "Approved", subject: format!("hold {id}"), why: reason, details, ..audit };
         let batch = Batch::new()
@@ -363,7 +363,7 @@ impl operator_server::Operator for OperatorService {
         if let Some((said, _)) = said.as_ref().filter(|_| reason.is_empty()) {
             return Err(Status::failed_precondition(format!("hold {id} is {said} already")));
         }
-        let by = audit.who.strip_prefix("operator ").unwrap_or(&audit.who).to_owned();
+        let by = audit.name().to_owned();
         let rejection = Rejection { by, at_ms: self.rooms.ledger.now_ms(), reason: reason.clone() };
         let message = hold.to_string();
         let details = BTreeMap::from([("hold".to_owned(), message.clone())]);

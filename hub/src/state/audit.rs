@@ -24,6 +24,13 @@ pub struct Audit {
     pub details: BTreeMap<String, String>,
 }
 
+impl Audit {
+    /// The name of who it is, without what they are.
+    pub fn name(&self) -> &str {
+        self.who.strip_prefix("operator ").unwrap_or(&self.who)
+    }
+}
+
 /// A time of Unix milliseconds as RFC 3339 writes it; empty beyond the calendar.
 pub fn rfc3339(ms: u64) -> String {
     let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());

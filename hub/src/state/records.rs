@@ -313,8 +313,26 @@ pub struct PauseScope {
 impl PauseScope {
     /// Whether an entry is meant.
     pub fn covers(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        self.is_of(app) && self.is_on(cluster)
+    }
+
+    /// Whether an app is meant, wherever it is.
+    pub fn is_of(&self, app: &AppKey) -> bool {
         self.app.as_ref().is_none_or(|paused| paused == app)
-            && self.cluster.as_ref().is_none_or(|paused| paused == cluster)
+    }
+
+    /// Whether something of a cluster is meant.
+    pub fn is_on(&self, cluster: &ClusterName) -> bool {
+        self.cluster.as_ref().is_none_or(|paused| paused == cluster)
+    }
+
+    /// What ends its pause.
+    pub fn resume(&self) -> String {
+        let app = self.app.as_ref().map(|app| format!(" {app}")).unwrap_or_default();
+        let cluster =
+            self.cluster.as_ref().map(|cluster| format!(" --cluster {cluster}")).unwrap_or_default();
+        let all = if app.is_empty() && cluster.is_empty() { " --all" } else { "" };
+        format!("hub resume{app}{cluster}{all}")
     }
 
     /// As the key of its record has it, behind the kind.
@@ -323,17 +341,6 @@ impl PauseScope {
         let named = |part: &str| (part != "*").then(|| part.to_owned());
         let app = named(app).map(|app| app.parse()).transpose()?;
         Ok(Self { app, cluster: named(cluster).map(|cluster| cluster.parse()).transpose()? })
-    }
-}
-
-impl PauseScope {
-    /// What ends its pause.
-    pub fn resume(&self) -> String {
-        let app = self.app.as_ref().map(|app| format!(" {app}")).unwrap_or_default();
-        let cluster =
-            self.cluster.as_ref().map(|cluster| format!(" --cluster {cluster}")).unwrap_or_default();
-        let all = if app.is_empty() && cluster.is_empty() { " --all" } else { "" };
-        format!("hub resume{app}{cluster}{all}")
     }
 }
 

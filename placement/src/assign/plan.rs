@@ -450,7 +450,7 @@ impl<'a> Next<'a> {
             }
         }
         // What nobody reports on may be the first of them.
-        let first = trail.len().min(1).checked_sub(1);
+        let first = (!trail.is_empty()).then_some(0);
         let running = trail.iter().position(is_running).or(first).map(|at| trail.remove(at));
         let room = TRAIL - usize::from(running.is_some());
         trail.drain(..trail.len().saturating_sub(room));

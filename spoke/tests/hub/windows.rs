@@ -4,9 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
-use nave_placement::assign::Cause;
+use nave_placement::assign::{Cause, Leaving};
 use nave_placement::schedule::{Schedule, Window, Zone};
-use nave_placement::{AppKey, assign::Leaving};
 use nave_proto::{assignment_from_proto, assignment_to_proto, encode_schedule};
 
 use super::*;
@@ -27,6 +26,19 @@ fn scheduled(generation: u64, value: &str, schedule: Schedule) -> to_spoke::Mess
     let schedule = encode_schedule(&schedule);
     let whole = assignment_from_proto(message, &Assignment::none(Epoch(1))).unwrap();
     within((assignment_to_proto(&Assignment { schedule, ..whole }), bundle, zstd))
+}
+
+/// The app leaves, in a later window.
+fn leaves(generation: u64, cause: Cause) -> to_spoke::Message {
+    let leaving = Leaving { policy: OnRemove::Delete, cause, objects: 1, drops_of: None };
+    let assignment = Assignment {
+        epoch: Epoch(1),
+        generation: Generation(generation),
+        entries: BTreeMap::new(),
+        leaving: [("web".parse().unwrap(), leaving)].into(),
+        schedule: encode_schedule(&later()),
+    };
+    to_spoke::Message::Assignment(v1::Assignment { mac: vec![1], ..assignment_to_proto(&assignment) })
 }
 
 /// The last report of this generation says this of the app, which is an entry or leaves.
@@ -132,18 +144,6 @@ async fn a_removal_waits_for_its_window_unless_an_operator_orders_it() {
     let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);
     hub.order(scheduled(1, "one", later())).await;
     until(&target, "the value", |target| has(target, "one")).await;
-    let app: AppKey = "web".parse().unwrap();
-    let leaves = |generation, cause| {
-        let leaving = Leaving { policy: OnRemove::Delete, cause, objects: 1, drops_of: None };
-        let assignment = Assignment {
-            epoch: Epoch(1),
-            generation: Generation(generation),
-            entries: BTreeMap::new(),
-            leaving: [(app.clone(), leaving)].into(),
-            schedule: encode_schedule(&later()),
-        };
-        to_spoke::Message::Assignment(v1::Assignment { mac: vec![1], ..assignment_to_proto(&assignment) })
-    };
     hub.order(leaves(2, Cause::Labels)).await;
     let waits = says(&hub, 2, "WindowClosed").await;
     assert_eq!(waits.state(), v1::EntryState::Waiting);
@@ -160,18 +160,7 @@ async fn a_removal_is_not_taken_for_one_that_has_begun_by_a_spoke_that_forgot() 
     let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);
     hub.order(scheduled(1, "one", later())).await;
     until(&target, "the value", |target| has(target, "one")).await;
-    let leaving = Leaving { policy: OnRemove::Delete, cause: Cause::Labels, objects: 1, drops_of: None };
-    let leaves = |generation| {
-        let assignment = Assignment {
-            epoch: Epoch(1),
-            generation: Generation(generation),
-            entries: BTreeMap::new(),
-            leaving: [("web".parse().unwrap(), leaving.clone())].into(),
-            schedule: encode_schedule(&later()),
-        };
-        to_spoke::Message::Assignment(v1::Assignment { mac: vec![1], ..assignment_to_proto(&assignment) })
-    };
-    hub.order(leaves(2)).await;
+    hub.order(leaves(2, Cause::Labels)).await;
     says(&hub, 2, "WindowClosed").await;
     // One record is damaged, then both are gone.
     spoke.stop().await;
@@ -184,7 +173,7 @@ async fn a_removal_is_not_taken_for_one_that_has_begun_by_a_spoke_that_forgot() 
     forget(&hub, dir.path());
     let spoke = Spoke::start(dir.path(), None, &target, &clock);
     greeted(&hub).await;
-    hub.order(leaves(3)).await;
+    hub.order(leaves(3, Cause::Labels)).await;
     says(&hub, 3, "WindowClosed").await;
     assert!(has(&target, "one"));
     clock.advance(Duration::from_secs(6 * 3600 + 60));
