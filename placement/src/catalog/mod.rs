@@ -20,6 +20,7 @@ mod place;
 mod problems;
 mod references;
 mod replicas;
+mod rollout;
 mod schedule_fields;
 pub mod schema;
 pub mod suggest;
@@ -43,6 +44,7 @@ pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
 pub use pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
 pub use problems::{CONSEQUENCE, Position, Problem, Severity};
+pub use rollout::{Before, Failure, OnNewRevision, Pace, Rollout, Then, Wave};
 pub(crate) use suggest::did_you_mean;
 pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
