@@ -16,6 +16,7 @@
 //! | [`overrides`] | catalog, fleet, forms | what differs from cluster to cluster of one app |
 //! | [`claims`] | forms, what is wanted | objects that two apps of a cluster define |
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
+//! | [`rollout`] | how an app moves, what is seen of its clusters | which of them may change now |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
 //! | [`explain`] | all of it | the path between Git and one cluster |
 //! | [`offline`] | a fleet as people write it | decisions without a hub |
@@ -41,6 +42,7 @@ pub mod offline;
 pub mod overrides;
 pub mod render;
 pub mod report;
+pub mod rollout;
 pub mod schedule;
 pub mod select;
 

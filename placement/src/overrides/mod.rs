@@ -28,5 +28,6 @@ pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance};
 pub use shapes::{Form, Forms, Lacking, Shapes, parameters, shapes, unset};
 pub use strategic::Merged;
+pub(crate) use values::at as parameter_at;
 pub use values::{Lack, Scope, values};
 pub use variants::{Judge, Named, Variant, applies, applying, judged, needed, of_app, of_variant, variant};

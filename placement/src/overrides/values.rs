@@ -99,7 +99,7 @@ impl Scope<'_> {
 }
 
 /// The value at a dotted path. A key may itself hold dots: what is left is first taken for one key.
-pub(super) fn at<'a>(map: &'a Parameters, path: &str) -> Option<&'a Value> {
+pub(crate) fn at<'a>(map: &'a Parameters, path: &str) -> Option<&'a Value> {
     if let Some(value) = map.get(path) {
         return Some(value);
     }

@@ -1,0 +1,298 @@
+//! Advance: one step of an app's course.
+//!
+//! In: the course, its plan, what is seen now. Out: [`Next`]. Never: counts a cluster as healthy twice, or forgets that it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::{Clusters, plan};
+use super::{
+    AT_ONCE, Cause, Completed, Course, Ended, Event, Health, Next, Outcome, PAST, Phase, Plan, Progress,
+    RolloutId, Seen, Target, ToDo, WaitsFor,
+};
+use crate::ClusterName;
+
+/// The moment of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Unix milliseconds.
+    pub now_ms: u64,
+    /// Until when the hub, which has just started, waits for sessions, Unix milliseconds; absent: it has heard enough.
+    pub settles_ms: Option<u64>,
+}
+
+/// Brings an app's course up to date. `plan` is that of its current rollout.
+pub fn step(
+    course: &Course,
+    plan: Option<&Plan>,
+    target: Target<'_>,
+    clusters: &Clusters<'_>,
+    moment: Moment,
+) -> Next {
+    let mut step =
+        Step { target, clusters, moment, next: Next { course: course.clone(), ..Next::default() } };
+    let current = step.next.course.current.take();
+    match (current, plan) {
+        (Some(progress), Some(plan)) if progress.plan == plan.id => step.under_way(progress, plan),
+        // A plan that is lost is made anew: what was sent is seen of the clusters.
+        _ => step.idle(),
+    }
+    step.next
+}
+
+pub(super) struct Step<'a> {
+    pub target: Target<'a>,
+    pub clusters: &'a Clusters<'a>,
+    pub moment: Moment,
+    pub next: Next,
+}
+
+impl Step<'_> {
+    /// Clusters on which something has to be sent.
+    pub(super) fn due(&self) -> impl Iterator<Item = (&ClusterName, &Seen<'_>)> {
+        self.clusters.iter().filter(|(_, seen)| seen.to_do.is_due())
+    }
+
+    pub(super) fn event(&mut self, what: &'static str, id: &RolloutId, why: impl Into<String>) {
+        self.next.events.push(Event { what, id: id.clone(), why: why.into() });
+    }
+
+    pub(super) fn due_at(&mut self, due_ms: u64) {
+        self.next.due_ms = self.next.due_ms.into_iter().chain([due_ms]).min();
+    }
+
+    /// No rollout is under way: does one have to be?
+    fn idle(&mut self) {
+        let basis = self.target.basis;
+        if self.next.course.block.as_ref().is_some_and(|block| !block.basis.is_same(basis)) {
+            self.next.course.block = None;
+        }
+        let ordered = self.next.course.retry.take();
+        let retry = ordered.is_some();
+        if retry {
+            self.next.course.block = None;
+        } else if self.next.course.block.is_some() {
+            // A version is blocked, not its end.
+            let leave = self.due().filter(|(_, seen)| seen.to_do == ToDo::Remove);
+            self.next.go = leave.map(|(name, _)| name.clone()).collect();
+            return;
+        }
+        let first = self.next.course.completed.is_none();
+        let is_new = self.next.course.completed.as_ref().is_none_or(|c| !c.basis.is_same(basis));
+        let count = |to_do: ToDo| self.due().filter(|(_, s)| s.to_do == to_do && !s.has_just_joined).count();
+        let many = count(ToDo::Install) > AT_ONCE || count(ToDo::Remove) > AT_ONCE;
+        let changes = count(ToDo::Change) > 0;
+        let cause = match (retry, is_new && changes, many) {
+            (true, _, _) => Some(Cause::Retry),
+            (_, true, _) => Some(Cause::Version),
+            (_, _, true) if first => Some(Cause::FirstInstallation),
+            (_, _, true) => Some(Cause::Placement),
+            _ => None,
+        };
+        if let Some(cause) = cause.filter(|_| self.due().next().is_some()) {
+            // Who is online is not known yet, and an order to try again is not forgotten.
+            if let Some(until_ms) = self.moment.settles_ms {
+                self.next.course.retry = ordered;
+                self.due_at(until_ms);
+                self.next.waits_for = Some(WaitsFor::Sessions { until_ms });
+                return;
+            }
+            let progress = self.begin(cause, 0);
+            if let Some((plan, progress)) = progress {
+                self.next.plan = Some(plan.clone());
+                self.under_way(progress, &plan);
+            }
+            return;
+        }
+        if is_new {
+            self.next.course.completed = Some(Completed {
+                basis: basis.clone(),
+                commit: self.target.commit.clone(),
+                at_ms: self.moment.now_ms,
+                apart: BTreeSet::new(),
+                apart_at_once: 0,
+            });
+        } else if let Some(completed) = &mut self.next.course.completed {
+            // Other variants of the same.
+            let all = completed.basis.with(basis);
+            completed.basis = all;
+        }
+        let go = self.due().map(|(name, _)| name.clone()).collect();
+        self.next.go = go;
+        self.catch_up();
+    }
+
+    /// Clusters that were offline when they had their turn have it now, so many at once.
+    fn catch_up(&mut self) {
+        let Some(mut completed) = self.next.course.completed.take() else { return };
+        let clusters = self.clusters;
+        let is_done = |seen: &Seen<'_>| {
+            seen.to_do == ToDo::Nothing && matches!(seen.health, Health::Healthy | Health::Degraded)
+        };
+        completed.apart.retain(|name| clusters.get(name).is_some_and(|seen| !is_done(seen)));
+        let (waiting, underway): (Vec<_>, Vec<_>) =
+            completed.apart.iter().partition(|name| clusters[*name].to_do.is_due());
+        let room = (completed.apart_at_once.max(1) as usize).saturating_sub(underway.len());
+        let can = waiting.iter().filter(|name| clusters[**name].obstacle.is_none()).take(room);
+        let now: BTreeSet<&ClusterName> = can.copied().collect();
+        let stay: Vec<ClusterName> =
+            waiting.into_iter().filter(|name| !now.contains(*name)).cloned().collect();
+        self.next.go.retain(|name| !stay.contains(name));
+        self.next.course.completed = Some(completed);
+    }
+
+    /// A new plan, and its beginning. None where it would have no cluster.
+    fn begin(&mut self, cause: Cause, superseded: u32) -> Option<(Plan, Progress)> {
+        // Whoever was told already and is not well yet has its place in it too.
+        let is_meant = |seen: &Seen<'_>| {
+            seen.to_do.is_due() && !(seen.to_do == ToDo::Install && seen.has_just_joined)
+                || seen.to_do == ToDo::Nothing && seen.health != Health::Healthy && cause != Cause::Placement
+        };
+        let meant = self.clusters.iter().filter(|(_, seen)| is_meant(seen)).map(|(name, _)| name).collect();
+        let past = &self.next.course.past;
+        let parent = past.last().map(|ended| ended.id.clone());
+        let digest = self.target.basis.digest();
+        let taken = |number: u32| {
+            let id = RolloutId::new(self.target.app, &digest, number);
+            past.iter().any(|ended| ended.id == id)
+        };
+        let number = (1..).find(|number| !taken(*number))?;
+        let plan = plan(self.target, self.clusters, meant, cause, (parent, number), self.moment.now_ms);
+        if plan.waves.is_empty() {
+            return None;
+        }
+        let id = plan.id.clone();
+        self.event("RolloutStarted", &id, format!("{cause:?}, {} clusters", plan.size()));
+        let progress = Progress {
+            plan: id,
+            phase: Phase::Progressing,
+            wave: 0,
+            wave_since_ms: None,
+            soaking_since_ms: None,
+            healthy_on_since_ms: None,
+            approved: BTreeMap::new(),
+            underway: BTreeMap::new(),
+            healthy: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            excused: BTreeSet::new(),
+            paused: None,
+            superseded,
+        };
+        Some((plan, progress))
+    }
+
+    fn under_way(&mut self, mut progress: Progress, plan: &Plan) {
+        if self.next.plan.is_none() && !plan.basis.is_same(self.target.basis) {
+            return self.superseded(progress, plan);
+        }
+        if self.next.course.retry.take().is_some() {
+            let failed = std::mem::take(&mut progress.failed);
+            progress.excused.extend(failed);
+            if matches!(progress.phase, Phase::Halted { .. }) {
+                progress.phase = Phase::Progressing;
+                self.event("RolloutRetried", &plan.id, "");
+            }
+        }
+        if matches!(progress.phase, Phase::RollingBack { .. }) {
+            return self.roll_back(progress, plan);
+        }
+        self.hear(&mut progress, plan);
+        // One cluster's own change moves that cluster alone, once it had its turn.
+        let had = |name: &ClusterName| {
+            progress.healthy.contains(name)
+                || progress.failed.contains(name)
+                || progress.excused.contains(name)
+        };
+        let is_planned =
+            |name: &ClusterName| plan.waves.iter().any(|w| w.members.binary_search(name).is_ok());
+        let leaves = |name: &ClusterName, seen: &Seen<'_>| seen.to_do == ToDo::Remove && !is_planned(name);
+        let own = self.due().filter(|(name, seen)| had(name) || leaves(name, seen));
+        let own = own.map(|(name, _)| name.clone());
+        let own: BTreeSet<ClusterName> = own.collect();
+        self.next.go.extend(own);
+        // Where the app has no version to stay at meanwhile, who joins has it at once.
+        if self.next.course.completed.is_none() {
+            let joins: Vec<ClusterName> = self
+                .due()
+                .filter(|(_, seen)| seen.to_do == ToDo::Install && seen.has_just_joined)
+                .map(|(name, _)| name.clone())
+                .collect();
+            self.next.go.extend(joins);
+        }
+        if matches!(progress.phase, Phase::Progressing) {
+            self.waves(&mut progress, plan);
+        }
+        match &progress.phase {
+            Phase::Progressing if progress.wave >= plan.waves.len() => return self.complete(progress, plan),
+            Phase::RollingBack { .. } => return self.roll_back(progress, plan),
+            Phase::Halted { reason } => {
+                self.next.waits_for = Some(WaitsFor::Retry { reason: reason.clone() });
+            }
+            Phase::Progressing => {}
+        }
+        // What was counted as sent and was not, because somebody was cut off in between, is sent.
+        let again = progress.underway.keys().filter(|name| {
+            self.clusters.get(*name).is_some_and(|seen| seen.to_do.is_due() && seen.obstacle.is_none())
+        });
+        self.next.go.extend(again.cloned());
+        self.next.course.current = Some(progress);
+    }
+
+    /// Another version takes its place.
+    fn superseded(&mut self, progress: Progress, plan: &Plan) {
+        let is_last = progress.wave + 1 >= plan.waves.len();
+        let superseded = if is_last { 0 } else { progress.superseded + 1 };
+        let id = plan.id.clone();
+        self.event("RolloutSuperseded", &id, format!("by commit {}", self.target.commit));
+        self.end(&progress, plan, Outcome::Superseded, String::new());
+        // Back at what is complete: whoever changed returns by way of a plan as well.
+        match self.begin(Cause::Version, superseded) {
+            Some((plan, progress)) => {
+                self.next.plan = Some(plan.clone());
+                self.under_way(progress, &plan);
+            }
+            None => self.idle(),
+        }
+    }
+
+    /// All waves had their turn.
+    fn complete(&mut self, progress: Progress, plan: &Plan) {
+        let apart: BTreeSet<ClusterName> = self
+            .due()
+            .filter(|(name, _)| !self.next.go.contains(*name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let last = plan.waves.last();
+        self.next.course.completed = Some(Completed {
+            basis: plan.basis.with(self.target.basis),
+            commit: plan.commit.clone(),
+            at_ms: self.moment.now_ms,
+            apart,
+            apart_at_once: last.map_or(1, |wave| wave.max_unavailable),
+        });
+        let id = plan.id.clone();
+        self.event(
+            "RolloutCompleted",
+            &id,
+            format!("{} of {} clusters are healthy", progress.healthy.len(), plan.size()),
+        );
+        self.end(&progress, plan, Outcome::Completed, String::new());
+    }
+
+    pub(super) fn end(&mut self, progress: &Progress, plan: &Plan, outcome: Outcome, reason: String) {
+        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+        let past = &mut self.next.course.past;
+        past.push(Ended {
+            id: plan.id.clone(),
+            cause: plan.cause,
+            commit: plan.commit.clone(),
+            outcome,
+            made_ms: plan.made_ms,
+            at_ms: self.moment.now_ms,
+            clusters: number(plan.size()),
+            healthy: number(progress.healthy.len()),
+            reason,
+        });
+        past.drain(..past.len().saturating_sub(PAST));
+        self.next.course.current = None;
+    }
+}

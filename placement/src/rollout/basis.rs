@@ -1,0 +1,116 @@
+//! Basis: what an app is as a whole, apart from what is one cluster's own.
+//!
+//! In: the catalog, the app's forms. Out: what its clusters' versions come from, by parts, so that two can be compared.
+//! Never: differs by a cluster's label, parameter or fact, or by a parameter that the app does not use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::catalog::{Catalog, ClusterSelection, Override, Source, Spec};
+use crate::overrides::template::Uses;
+use crate::overrides::{Form, Named, Parameters, Variant, amendments, of_app, parameter_at};
+use crate::{AppKey, Digest, Digester};
+
+/// What an app is as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Basis {
+    /// The recipes of its variants, without values, as far as some cluster has them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    forms: BTreeMap<Variant, Digest>,
+    /// The parameters that it uses, by the objects that set them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    layers: BTreeMap<String, Digest>,
+    /// Its overrides: what they do, and where.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    overrides: BTreeMap<Arc<str>, Digest>,
+}
+
+impl Basis {
+    /// Of an app by a catalog.
+    pub fn of(catalog: &Catalog, app: &AppKey, variants: &BTreeMap<Variant, Form>) -> Self {
+        let uses: Uses =
+            variants.values().flat_map(|form| &form.uses).map(|(name, used)| (name.clone(), *used)).collect();
+        let used: Vec<&str> = uses.keys().filter_map(|name| name.strip_prefix("parameters.")).collect();
+        let forms = variants.iter().map(|(variant, form)| (variant.clone(), form.version)).collect();
+        let overrides = of_app(catalog, app);
+        let mut layers = BTreeMap::new();
+        if !used.is_empty() {
+            let own = catalog.app(app.name()).map(|(_, own)| ("app".to_owned(), &own.parameters));
+            let fleet = catalog.fleet().map(|fleet| ("fleet".to_owned(), &fleet.parameters));
+            let sets = catalog.objects.iter().filter_map(|(id, effective)| match &effective.object.spec {
+                Spec::ClusterSet(set) => Some((format!("set/{}", id.name), &set.parameters)),
+                _ => None,
+            });
+            let over = overrides
+                .iter()
+                .map(|(object, spec)| (format!("override/{}", object.object.id.name), &spec.parameters));
+            let all = own.into_iter().chain(fleet).chain(sets).chain(over);
+            layers.extend(all.filter_map(|(name, layer)| Some((name, layer_digest(layer, &used)?))));
+        }
+        let overrides = overrides
+            .iter()
+            .map(|named| (named.0.object.id.name.clone(), override_digest(catalog, named)))
+            .collect();
+        Self { forms, layers, overrides }
+    }
+
+    /// Whether it is the same app: variants that only one of them has say nothing.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let differs = |(variant, version): (&Variant, &Digest)| {
+            other.forms.get(variant).is_some_and(|other| other != version)
+        };
+        self.layers == other.layers && self.overrides == other.overrides && !self.forms.iter().any(differs)
+    }
+
+    /// The same with the variants of another.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        all.forms.extend(other.forms.clone());
+        all
+    }
+
+    /// Whether anything is known of the app.
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty()
+    }
+
+    /// Names it.
+    pub fn digest(&self) -> Digest {
+        let bytes = serde_json::to_vec(self).expect("maps with string keys always serialize");
+        Digester::new("nave.basis.v1").field(&bytes).finish()
+    }
+}
+
+/// What a layer says of the parameters that are used; `None` where it says nothing.
+fn layer_digest(layer: &Parameters, used: &[&str]) -> Option<Digest> {
+    let said: BTreeMap<&str, &serde_json::Value> =
+        used.iter().filter_map(|name| Some((*name, parameter_at(layer, name)?))).collect();
+    let bytes = || serde_json::to_vec(&said).expect("values always serialize");
+    (!said.is_empty()).then(|| Digester::new("nave.layer.v1").field(&bytes()).finish())
+}
+
+/// What an override does to manifests, how strong it is, and where it applies.
+fn override_digest(catalog: &Catalog, named: &Named<'_>) -> Digest {
+    let spec: &Override = named.1;
+    let ClusterSelection { selector, condition, sets, names, exclude } = &spec.clusters;
+    let source = spec.source.as_ref().map(|Source::Path(path)| path);
+    let where_it_applies = json!({
+        "priority": spec.priority,
+        "source": source,
+        "selector": selector,
+        "where": condition.as_ref().map(|condition| condition.text()),
+        "sets": sets,
+        "names": names,
+        "exclude": exclude,
+    });
+    let changes = amendments(catalog, std::slice::from_ref(named)).digest(Digest::of(b""));
+    Digester::new("nave.override.v1")
+        .field(&changes.0)
+        .field(where_it_applies.to_string().as_bytes())
+        .finish()
+}
