@@ -10,13 +10,22 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, override_fields, paths, place, schedule_fields, treat};
+use super::{Kind, override_fields, paths, place, rollout_fields, schedule_fields, treat};
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
-const APP_LATER: &[&str] = &["dependsOn", "group", "rollout"];
-const APP: &[&str] =
-    &["source", "parameters", "substitute", "namespace", "protect", "prune", "onRemove", "formerly"];
+const APP_LATER: &[&str] = &["dependsOn", "group"];
+const APP: &[&str] = &[
+    "source",
+    "parameters",
+    "substitute",
+    "namespace",
+    "protect",
+    "prune",
+    "onRemove",
+    "formerly",
+    "rollout",
+];
 
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
 pub(super) fn decode(
@@ -34,13 +43,14 @@ pub(super) fn decode(
         Kind::App => (&app_fields, APP_LATER),
         Kind::Placement => (place::FIELDS, &[]),
         Kind::Override => (override_fields::FIELDS, &[]),
+        Kind::Rollout => (rollout_fields::FIELDS, &[]),
     };
     let Some(spec) = spec else {
         return match kind {
             Kind::Fleet => Some(Spec::Fleet(Fleet::default())),
             Kind::Cluster => Some(Spec::Cluster(Cluster::default())),
             Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet::default())),
-            Kind::App | Kind::Placement | Kind::Override => {
+            Kind::App | Kind::Placement | Kind::Override | Kind::Rollout => {
                 reader.missing(at, "spec", &format!("give it {}", valid.join(", ")));
                 None
             }
@@ -48,7 +58,7 @@ pub(super) fn decode(
     };
     let fields = reader.fields(spec, valid, later)?;
     match kind {
-        Kind::Fleet => Some(Spec::Fleet(fleet(reader, &fields))),
+        Kind::Fleet => Some(Spec::Fleet(fleet(reader, references, &fields))),
         Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
         Kind::ClusterSet => {
             let parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
@@ -59,16 +69,17 @@ pub(super) fn decode(
         Kind::Override => Some(Spec::Override(override_fields::overriding(reader, references, &fields))),
         Kind::App => app(reader, references, &fields).map(Spec::App),
         Kind::Placement => Some(Spec::Placement(Box::new(place::placement(reader, references, &fields)))),
+        Kind::Rollout => Some(Spec::Rollout(Box::new(rollout_fields::rollout(reader, references, &fields)))),
     }
 }
 
-fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
+fn fleet(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Fleet {
     let mut fleet = Fleet::default();
     if let Some(defaults) =
         fields.get("defaults").and_then(|f| reader.fields(&f, &["rollout", "dependsOn"], &[]))
     {
         fleet.defaults = Defaults {
-            rollout: defaults.get("rollout").and_then(|f| reader.name(&f, "rollout name")),
+            rollout: rollout(reader, references, &defaults),
             depends_on: defaults.get("dependsOn").map(|f| depends_on(reader, &f)).unwrap_or_default(),
         };
     }
@@ -80,6 +91,14 @@ fn fleet(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Fleet {
         fleet.guard = GuardLimits { fleet: fleet_limit, app, cluster, objects };
     }
     fleet
+}
+
+/// The name of a `Rollout` of the same catalog.
+fn rollout(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<String> {
+    let field = fields.get("rollout")?;
+    let name = reader.name(&field, "rollout name")?;
+    references.add(Reference::Rollout(name.clone()), field.node.position);
+    Some(name)
 }
 
 /// A layer of parameters.
@@ -164,6 +183,7 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
         prune: fields.get("prune").and_then(|f| reader.flag(&f)).unwrap_or(true),
         on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
         formerly: only_names(&formerly),
+        rollout: rollout(reader, references, fields),
         treatment: treat::treatment(reader, fields),
     })
 }

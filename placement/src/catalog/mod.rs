@@ -21,6 +21,7 @@ mod problems;
 mod references;
 mod replicas;
 mod rollout;
+mod rollout_fields;
 mod schedule_fields;
 pub mod schema;
 pub mod suggest;
@@ -130,6 +131,8 @@ pub enum Kind {
     Placement,
     /// A change of apps on some clusters.
     Override,
+    /// How a changed app moves through its clusters.
+    Rollout,
 }
 
 impl fmt::Display for Kind {

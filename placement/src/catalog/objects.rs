@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Override, Pick, Replicas, Treatment};
+use super::{Override, Pick, Replicas, Rollout, Treatment};
 use crate::ClusterName;
 use crate::fleet::Taint;
 use crate::overrides::Parameters;
@@ -28,6 +28,8 @@ pub enum Spec {
     Placement(Box<Placement>),
     /// What differs on some clusters.
     Override(Override),
+    /// How a changed app moves.
+    Rollout(Box<Rollout>),
 }
 
 /// Defaults, parameters and guard of the whole fleet.
@@ -179,6 +181,8 @@ pub struct App {
     pub on_remove: OnRemove,
     /// Names that this app had before; what they own is handed over.
     pub formerly: BTreeSet<String>,
+    /// Name of the `Rollout` by which it moves; absent: the fleet's.
+    pub rollout: Option<String>,
     /// How its objects are applied and watched over.
     pub treatment: Treatment,
 }

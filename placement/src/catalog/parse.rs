@@ -19,9 +19,9 @@ use super::{API_VERSION, Kind, MAX_FILE_BYTES, Object, ObjectId, Origin};
 /// The group of our API, with the separator.
 const GROUP: &str = "nave.dev/";
 /// Kinds of the design that this version does not have.
-pub(super) const LATER_KINDS: [&str; 2] = ["Rollout", "Catalog"];
-pub(super) const KINDS: [Kind; 6] =
-    [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Override, Kind::Placement];
+pub(super) const LATER_KINDS: [&str; 1] = ["Catalog"];
+pub(super) const KINDS: [Kind; 7] =
+    [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Override, Kind::Placement, Kind::Rollout];
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -218,5 +218,6 @@ fn what(kind: Kind) -> &'static str {
         Kind::App => "app name",
         Kind::Placement => "placement name",
         Kind::Override => "override name",
+        Kind::Rollout => "rollout name",
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the fields of a `Placement`, and the taints of a `Cluster`.
+//! Reading the fields of a `Placement`, the taints of a `Cluster`, and what other kinds have in common with them.
 //!
 //! In: the fields of its `spec`. Out: [`Placement`]. Never: takes a number that contradicts another one beside it.
 
@@ -19,6 +19,8 @@ use crate::select::{Condition, Look, Toleration, thousandths};
 /// The fields.
 pub(super) const FIELDS: &[&str] = &["apps", "clusters", "tolerations", "pick", "replicas"];
 
+/// How to say that all are meant.
+const EVERY_CLUSTER: &str = "write `clusters: {selector: {}}` for every cluster";
 /// What a weight may be: with a value of at most 100 and a few preferences, a score stays readable.
 const WEIGHTS: std::ops::RangeInclusive<u32> = 1..=100;
 /// From a silent spoke to another cluster in its place, where `failover` does not say.
@@ -74,14 +76,24 @@ pub(super) fn clusters(
     references: &mut References,
     fields: &Fields<'_>,
 ) -> ClusterSelection {
-    const HOW: &str = "write `clusters: {selector: {}}` for every cluster";
+    match fields.get("clusters") {
+        Some(given) => cluster_terms(reader, references, &given),
+        None => {
+            reader.missing(fields.position, "spec.clusters", EVERY_CLUSTER);
+            ClusterSelection::default()
+        }
+    }
+}
+
+/// Which clusters, where they are given.
+pub(super) fn cluster_terms(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    given: &Field<'_>,
+) -> ClusterSelection {
     let mut selection = ClusterSelection::default();
-    let Some(given) = fields.get("clusters") else {
-        reader.missing(fields.position, "spec.clusters", HOW);
-        return selection;
-    };
     let valid = ["selector", "where", "sets", "names", "exclude"];
-    let Some(fields) = reader.fields(&given, &valid, &[]) else {
+    let Some(fields) = reader.fields(given, &valid, &[]) else {
         return selection;
     };
     let sets = fields.get("sets").and_then(|f| reader.names(&f, "cluster set name"));
@@ -95,7 +107,8 @@ pub(super) fn clusters(
     selection.exclude = fields.get("exclude").and_then(|f| cluster_names(reader, &f)).unwrap_or_default();
     let absent = |name: &&str| is_absent(&fields, name);
     if ["selector", "where", "sets", "names"].iter().all(absent) {
-        reader.error(given.node.position, format!("spec.clusters has no term that chooses clusters; {HOW}"));
+        let message = format!("{} has no term that chooses clusters; {EVERY_CLUSTER}", given.path);
+        reader.error(given.node.position, message);
     }
     selection
 }
@@ -209,7 +222,8 @@ fn toleration(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Toleration> 
 fn pick(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Pick> {
     let valid = ["count", "per", "min", "fits", "spread", "prefer", "failover"];
     let fields = reader.fields(field, &valid, &[])?;
-    let count = fields.get("count").and_then(|f| count(reader, &f));
+    let nothing = "chooses nothing; write at least 1, or remove the placement";
+    let count = fields.get("count").and_then(|f| count(reader, &f, Some(nothing)));
     let min = fields.get("min").and_then(|f| reader.count(&f)).unwrap_or(0);
     if let (Some(Count::Clusters(count)), Some(given)) = (count, fields.get("min"))
         && min > count
@@ -217,17 +231,12 @@ fn pick(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Pick> {
         let message = format!("{}: {min} is above count, {count}; lower it, or raise count", given.path);
         reader.error(given.node.position, message);
     }
-    let spread = each(reader, &fields, "spread", spread);
-    if let Some(given) = fields.get("spread").filter(|_| spread.len() > MOST_SPREADS) {
-        let message = format!("{}: {} are given, {MOST_SPREADS} are allowed", given.path, spread.len());
-        reader.error(given.node.position, message);
-    }
     Some(Pick {
         count,
         per: fields.get("per").and_then(|f| look(reader, &f)).and_then(|l| slow(reader, &fields, "per", l)),
         min,
         fits: fields.get("fits").map(|f| fits(reader, &f)).unwrap_or_default(),
-        spread,
+        spread: spreads(reader, &fields, spread),
         prefer: each(reader, &fields, "prefer", preference),
         failover: fields.get("failover").and_then(|f| failover(reader, &f)),
     })
@@ -244,9 +253,11 @@ fn slow(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str, look: Look) ->
     None
 }
 
-fn count(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Count> {
+/// A number or a share. `nothing` says what is wrong with 0 of it, and how to mend it; without it, 0 may be meant.
+pub(super) fn count(reader: &mut Reader<'_>, field: &Field<'_>, nothing: Option<&str>) -> Option<Count> {
+    let least = if nothing.is_some() { 1 } else { 0 };
     let count = match &field.node.value {
-        Value::Text(text) if is_whole_number(text) && !text.starts_with(['-', '0']) => {
+        Value::Text(text) if is_whole_number(text) && text.parse().is_ok_and(|n: i64| n >= least) => {
             let message = format!("{}: \"{text}\" is a string; write {text} without the quotes", field.path);
             reader.error(field.node.position, message);
             return None;
@@ -254,13 +265,12 @@ fn count(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Count> {
         Value::Text(_) => Count::Share(reader.percent(field)?),
         _ => Count::Clusters(reader.count(field)?),
     };
-    let none = count == Count::Clusters(0) || count == Count::Share(Percent::NONE);
-    if none {
-        let message =
-            format!("{}: {count} chooses nothing; write at least 1, or remove the placement", field.path);
-        reader.error(field.node.position, message);
+    let is_none = count == Count::Clusters(0) || count == Count::Share(Percent::NONE);
+    if let Some(nothing) = nothing.filter(|_| is_none) {
+        reader.error(field.node.position, format!("{}: {count} {nothing}", field.path));
+        return None;
     }
-    (!none).then_some(count)
+    Some(count)
 }
 
 fn fits(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, u64> {
@@ -280,14 +290,35 @@ fn fits(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, u64> {
     fits
 }
 
-fn spread(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Spread> {
-    let valid = ["topologyKey", "maxSkew", "minDomains", "whenUnsatisfiable"];
-    let fields = reader.fields(field, &valid, &[])?;
+/// The items of `spread`, a few.
+pub(super) fn spreads<T>(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_>,
+    read: impl Fn(&mut Reader<'_>, &Field<'_>) -> Option<T>,
+) -> Vec<T> {
+    let spread = each(reader, fields, "spread", read);
+    if let Some(given) = fields.get("spread").filter(|_| spread.len() > MOST_SPREADS) {
+        let message = format!("{}: {} are given, {MOST_SPREADS} are allowed", given.path, spread.len());
+        reader.error(given.node.position, message);
+    }
+    spread
+}
+
+/// Over what something is spread.
+pub(super) fn topology(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Look> {
     let Some(key) = fields.get("topologyKey") else {
         let how = "say over what, e.g. topologyKey: labels.region";
         reader.missing(fields.position, &fields.path_of("topologyKey"), how);
         return None;
     };
+    let topology = look(reader, &key)?;
+    slow(reader, fields, "topologyKey", topology)
+}
+
+fn spread(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Spread> {
+    let valid = ["topologyKey", "maxSkew", "minDomains", "whenUnsatisfiable"];
+    let fields = reader.fields(field, &valid, &[])?;
+    let topology = topology(reader, &fields);
     let choices = [("Refuse", false), ("Prefer", true)];
     let soft = fields.get("whenUnsatisfiable").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default();
     let max_skew = fields.get("maxSkew").and_then(|f| at_least_one(reader, &f)).unwrap_or(1);
@@ -296,9 +327,7 @@ fn spread(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Spread> {
         let message = format!("{}: it has no effect with whenUnsatisfiable: Prefer; remove it", given.path);
         reader.error(given.node.position, message);
     }
-    let topology = look(reader, &key)?;
-    let topology = slow(reader, &fields, "topologyKey", topology)?;
-    Some(Spread { topology, max_skew, min_domains, soft })
+    Some(Spread { topology: topology?, max_skew, min_domains, soft })
 }
 
 fn at_least_one(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<u32> {

@@ -14,6 +14,8 @@ pub(super) enum Reference {
     App(String),
     /// A cluster set.
     Set(String),
+    /// A rollout of the same catalog.
+    Rollout(String),
     /// The app's own source.
     Source,
     /// A name that the app had before.
@@ -49,6 +51,7 @@ pub(super) fn check(
                 Reference::App(name) => missing(Kind::App, name),
                 // Sets are the root catalog's alone; another catalog cannot tell whether one is missing.
                 Reference::Set(name) => root.then(|| missing(Kind::ClusterSet, name)).flatten(),
+                Reference::Rollout(name) => missing(Kind::Rollout, name),
                 Reference::Source => source(object, tree),
                 Reference::Formerly(name) => formerly(catalog, &successors, object, name),
             };

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterSelection, Count, Percent};
+use super::{App, Catalog, ClusterSelection, Count, Kind, ObjectId, Percent, Spec};
 use crate::select::{Look, Selector};
 
 /// How a changed app moves through its clusters.
@@ -113,5 +113,23 @@ impl Default for Rollout {
 impl Default for Failure {
     fn default() -> Self {
         Self { max: Count::Clusters(0), deadline_ms: None, then: Then::default() }
+    }
+}
+
+impl Catalog {
+    /// A rollout by its name.
+    pub fn rollout(&self, name: &str) -> Option<&Rollout> {
+        let id = ObjectId { kind: Kind::Rollout, name: name.into() };
+        self.objects.get(&id).and_then(|e| match &e.object.spec {
+            Spec::Rollout(rollout) => Some(&**rollout),
+            _ => None,
+        })
+    }
+
+    /// How an app moves: as it says, else as the fleet says, else as holds without.
+    pub fn rollout_of(&self, app: &App) -> Rollout {
+        let default = || self.fleet().and_then(|fleet| fleet.defaults.rollout.as_ref());
+        let named = app.rollout.as_ref().or_else(default).and_then(|name| self.rollout(name));
+        named.cloned().unwrap_or_default()
     }
 }

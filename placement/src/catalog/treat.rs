@@ -147,6 +147,16 @@ pub(super) fn milliseconds(
     least: u64,
     written: &str,
 ) -> Option<u64> {
+    milliseconds_within(reader, field, (least, written), (MOST_TIMEOUT_MS, "7d"))
+}
+
+/// A duration between two, each as people write it.
+pub(super) fn milliseconds_within(
+    reader: &mut Reader<'_>,
+    field: &Field<'_>,
+    (least, least_written): (u64, &str),
+    (most, most_written): (u64, &str),
+) -> Option<u64> {
     if let Value::Number(_, written) = &field.node.value {
         let message =
             format!("{}: {written} has no unit; write {written}s, {written}m or {written}h", field.path);
@@ -161,8 +171,8 @@ pub(super) fn milliseconds(
             return None;
         }
     };
-    if !(least..=MOST_TIMEOUT_MS).contains(&limit) {
-        let message = format!("{}: {given} is not between {written} and 7d", field.path);
+    if !(least..=most).contains(&limit) {
+        let message = format!("{}: {given} is not between {least_written} and {most_written}", field.path);
         reader.error(field.node.position, message);
         return None;
     }

@@ -279,6 +279,7 @@ fn app(name: &str, model: &Model) -> Spec {
         on_remove: on_remove(model),
         protect,
         formerly: model.formerly.clone(),
+        rollout: None,
         substitute: false,
         treatment: Treatment::default(),
     })

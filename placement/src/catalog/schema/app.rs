@@ -41,6 +41,11 @@ const SPEC_FIELDS: Fields = Fields { rules: &[
             .or("\"Apply\""),
         Rule::new("formerly", Shape::List(&NAME), "Names that it had before; what they own is handed over."),
         Rule::new(
+            "rollout",
+            NAME,
+            "The Rollout by which its changes move; absent: the fleet's default, and without one: one cluster, 25 %, all.",
+        ),
+        Rule::new(
             "adopt",
             Shape::Choice(&["Never", "IfEqual", "Always"]),
             "Whether objects that exist and are not ours become ours; IfEqual: if applying would change nothing.",

@@ -85,8 +85,8 @@ fn value(shape: Shape) -> Value {
             }
             schema
         }
-        Shape::Count => json!({
-            "type": ["integer", "string"], "minimum": 1, "maximum": u32::MAX, "pattern": Form::Percent.pattern(),
+        Shape::Count(least) => json!({
+            "type": ["integer", "string"], "minimum": least, "maximum": u32::MAX, "pattern": Form::Percent.pattern(),
         }),
         Shape::Amounts => {
             json!({

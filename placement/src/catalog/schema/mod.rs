@@ -12,6 +12,7 @@ mod form;
 mod json;
 mod overriding;
 mod placement;
+mod rollout;
 
 use super::{API_VERSION, Kind};
 
@@ -49,8 +50,8 @@ pub enum Shape {
     Affirmed,
     /// A whole number within these, where they are given.
     Whole(Option<i64>, Option<i64>),
-    /// A number from 1, or a percentage.
-    Count,
+    /// A number from this, or a percentage.
+    Count(u8),
     /// Resources and how much of each.
     Amounts,
     /// Labels.
@@ -123,7 +124,7 @@ impl Shape {
             Self::Flag => "true or false".to_owned(),
             Self::Affirmed => "true".to_owned(),
             Self::Whole(least, most) => whole(least, most),
-            Self::Count => "whole number from 1, or percentage from 1% to 100%".to_owned(),
+            Self::Count(least) => format!("whole number from {least}, or percentage from {least}% to 100%"),
             Self::Amounts => "amounts by resource".to_owned(),
             Self::Labels => "labels".to_owned(),
             Self::Strings => "mapping of strings".to_owned(),
@@ -170,6 +171,7 @@ pub fn document(kind: Kind) -> &'static Rule {
         Kind::App => &app::APP,
         Kind::Override => &overriding::OVERRIDE,
         Kind::Placement => &placement::PLACEMENT,
+        Kind::Rollout => &rollout::ROLLOUT,
     }
 }
 

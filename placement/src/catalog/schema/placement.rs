@@ -67,7 +67,7 @@ const PICK: Fields = Fields {
     rules: &[
         Rule::new(
             "count",
-            Shape::Count,
+            Shape::Count(1),
             "How many, or which share of those that match, rounded up; absent: all.",
         ),
         Rule::new(

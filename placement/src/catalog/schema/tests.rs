@@ -22,7 +22,7 @@ fn example(shape: Shape) -> Value {
         Shape::Text(form) => json!(text(form)),
         Shape::Flag | Shape::Affirmed => json!(true),
         Shape::Whole(least, _) => json!(least.unwrap_or(0)),
-        Shape::Count => json!("50%"),
+        Shape::Count(_) => json!("50%"),
         Shape::Amounts => json!({"cpu": 2, "memory": "4Gi"}),
         Shape::Labels => json!({"example.com/tier": "gold"}),
         Shape::Strings => json!({"note": "hello"}),
@@ -77,6 +77,14 @@ fn with(fields: &Fields, more: Option<(&str, Value)>) -> Value {
         // Values are for these operators.
         if name == "values" && !value.is_null() {
             object.insert("operator".to_owned(), json!("In"));
+        }
+        // A spread is of so many.
+        if name == "spread" && !value.is_null() {
+            object.insert("count".to_owned(), json!(1));
+        }
+        // `for` is how long what `healthyOn` says has been so, and is asked for beside it.
+        if name == "for" {
+            object.insert("healthyOn".to_owned(), json!({"selector": {"matchLabels": {"a": "b"}}}));
         }
         object.insert(name.to_owned(), value);
     }
@@ -349,7 +357,7 @@ fn the_json_schema_is_closed_and_described() {
 #[test]
 fn a_field_is_found_by_its_path_and_a_slip_is_told() {
     // (asked, the path and shape that are found, or the error)
-    let rows: [(&str, Result<&str, &str>); 18] = [
+    let rows: [(&str, Result<&str, &str>); 20] = [
         ("App", Ok(" object")),
         ("app.spec.source.path", Ok("spec.source.path path")),
         ("Placement.spec.tolerations[0].effect", Ok("spec.tolerations.effect word")),
@@ -363,17 +371,22 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         ("Placement.spec.pick.min", Ok("spec.pick.min whole number from 0")),
         ("Placement.spec.pick.spread.maxSkew", Ok("spec.pick.spread.maxSkew whole number from 1")),
         ("Placement.spec.pick.prefer.weight", Ok("spec.pick.prefer.weight whole number from 1 to 100")),
+        ("rollout.spec.waves[0].pace.every", Ok("spec.waves.pace.every duration")),
+        (
+            "Rollout.spec.failure.max",
+            Ok("spec.failure.max whole number from 0, or percentage from 0% to 100%"),
+        ),
         ("Fleet.spec.guard.app.max", Ok("spec.guard.app.max percentage from 0% to 100%")),
         (
             "Ap",
             Err(
-                "\"Ap\" is no known kind; did you mean App? (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)",
+                "\"Ap\" is no known kind; did you mean App? (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
             ),
         ),
         (
-            "rollout",
+            "catalog",
             Err(
-                "kind Rollout is not supported by this version of Nave (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)",
+                "kind Catalog is not supported by this version of Nave (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
             ),
         ),
         (
@@ -388,7 +401,12 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         ),
         ("ClusterSet.spec.x", Err("ClusterSet.spec has no field x (fields are parameters, windows, freeze)")),
         ("App.spec.adopt.x", Err("App.spec.adopt has no fields: it is a word")),
-        ("", Err("\"\" is no known kind (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement)")),
+        (
+            "",
+            Err(
+                "\"\" is no known kind (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
+            ),
+        ),
     ];
     for (asked, expected) in rows {
         let found = find(asked);

@@ -5,6 +5,7 @@ mod mutations;
 mod overriding;
 mod problems;
 mod read;
+mod rollout;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -23,6 +23,7 @@ fn an_app_has_the_defaults_of_the_design() {
         on_remove: OnRemove::Delete,
         protect: false,
         formerly: Default::default(),
+        rollout: None,
         treatment: Treatment::default(),
     };
     assert_eq!(object.spec, Spec::App(expected));
