@@ -24,6 +24,7 @@ pub fn encode_entry(entry: &Entry) -> EncodedEntry {
         drops: entry.drops,
         drops_cause: entry.drops_cause.as_ref().map(cause_to_proto),
         drops_of: fingerprints_to_proto(entry.drops_of.as_ref()),
+        at_once: entry.at_once,
     };
     EncodedEntry::new(message.encode_to_vec())
 }
@@ -48,6 +49,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, ConvertError> {
         drops: message.drops,
         drops_cause: message.drops_cause.map(cause_from_proto).transpose()?,
         drops_of: fingerprints_from_proto(&message.drops_of)?,
+        at_once: message.at_once,
     })
 }
 

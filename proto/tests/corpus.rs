@@ -52,6 +52,7 @@ fn entry() -> v1::Entry {
         drops: 1,
         drops_cause: Some(cause()),
         drops_of: Vec::new(),
+        at_once: false,
     }
 }
 
@@ -269,9 +270,17 @@ fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
     check("assignment-schedule.bin", &v1::Assignment { schedule, ..assignment() });
     let past = v1::Past { epoch: 1, generation: 6, digest: vec![6; 32] };
     let keyed = v1::KeyedEntry { app: Some(app()), entry: entry().encode_to_vec().into() };
-    let stored =
-        v1::StoredAssignment { assignment: Some(assignment()), trail: vec![keyed], past: vec![past] };
+    let stored = v1::StoredAssignment {
+        assignment: Some(assignment()),
+        trail: vec![keyed],
+        past: vec![past],
+        changes: Vec::new(),
+    };
     check("stored-assignment.bin", &stored);
+    let previous = entry().encode_to_vec();
+    let change = v1::Change { app: Some(app()), epoch: 1, generation: 7, at_ms: 1_790_000_000_000, previous };
+    check("stored-assignment-changes.bin", &v1::StoredAssignment { changes: vec![change], ..stored });
+    check("entry-at-once.bin", &v1::Entry { at_once: true, ..entry() });
     check("stored-report.bin", &v1::StoredReport { report: Some(report()) });
     let token = v1::JoinToken {
         hub_addresses: vec!["hub.example.com:7443".into()],

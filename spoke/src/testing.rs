@@ -80,6 +80,7 @@ impl Wish {
             drops: 100,
             drops_cause: None,
             drops_of: None,
+            at_once: false,
         };
         self.assignment.entries.insert(app(name), EncodedEntry::new(bundle.0.to_vec()));
         self.entries.insert(app(name), Ok(entry));

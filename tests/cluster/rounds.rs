@@ -55,6 +55,7 @@ impl Wish {
             drops: 1000,
             drops_cause: None,
             drops_of: None,
+            at_once: false,
         };
         let app: AppKey = name.parse().expect("a valid name");
         self.assignment.entries.insert(app.clone(), EncodedEntry::new(bundle.0.to_vec()));

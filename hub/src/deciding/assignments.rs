@@ -34,7 +34,12 @@ fn fitted(mut told: Told) -> Option<Vec<u8>> {
             return Some(value);
         }
         if told.trail.is_empty() {
-            return None;
+            // Then nothing can return to what it was.
+            if told.changes.is_empty() {
+                return None;
+            }
+            told.changes.clear();
+            continue;
         }
         told.trail.retain(|_, entries| {
             entries.remove(usize::from(entries.len() > 1));

@@ -7,9 +7,12 @@ use nave_placement::assign::{self, Cause, Codec, EncodedSchedule, Inputs, ShareO
 use nave_placement::catalog::{Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Engine, Memory, Moment, Settling, Wanted, Work};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
-use nave_placement::guard::{self, Allowance, Approval, Guarded, Hold, HoldCause, Question, Verdict};
-use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
+use nave_placement::guard::{
+    self, Allowance, Approval, EntryKey, Guarded, Hold, HoldCause, Question, Verdict,
+};
+use nave_placement::overrides::{self, Form, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
+use nave_placement::rollout::{Basis, WaitsFor};
 use nave_placement::schedule::schedules;
 use nave_placement::{AppKey, ClusterName};
 use nave_proto::encode_schedule;
@@ -17,6 +20,7 @@ use nave_proto::encode_schedule;
 use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
 use super::pauses::{self, Paused};
+use super::rolling::{self, rolling};
 use super::{assignments, decisions};
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
@@ -77,8 +81,12 @@ pub struct Decided {
     pub shares: ShareOut,
     /// When changes may start on clusters.
     pub schedules: BTreeMap<ClusterName, EncodedSchedule>,
-    /// Entries of which a change waits for the end of a pause.
-    pub paused: pauses::Waiting,
+    /// Entries of which a change waits: for the end of a pause, or for their wave.
+    pub waiting: pauses::Waiting,
+    /// What each rollout waits for.
+    pub waits_for: BTreeMap<AppKey, WaitsFor>,
+    /// Whether a rollout waits for what spokes say.
+    pub rolls: bool,
     /// Where a value lacks.
     pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -131,30 +139,55 @@ pub struct Given<'a> {
 
 /// The engine of the steps before: the next one looks only at what changed since. A new one decides the same.
 #[derive(Default)]
-pub struct Kept(Option<(Arc<Catalog>, Engine)>);
+pub struct Kept {
+    engine: Option<(Arc<Catalog>, Engine)>,
+    /// What each app is as a whole, by which catalog and so many forms.
+    bases: Option<(Arc<Catalog>, usize, Arc<Bases>)>,
+}
+
+/// What each app is as a whole.
+pub type Bases = BTreeMap<AppKey, Basis>;
 
 impl Kept {
     /// The engine, brought up to date. Another revision makes a new one, which forgets what no rule says any more.
     fn engine(&mut self, catalog: &Arc<Catalog>, fleet: &Fleet, remembered: &Memory) -> &mut Engine {
-        match self.0.take().filter(|(of, _)| Arc::ptr_eq(of, catalog)) {
+        match self.engine.take().filter(|(of, _)| Arc::ptr_eq(of, catalog)) {
             Some((_, mut engine)) => {
                 engine.refresh(fleet, remembered);
-                &mut self.0.insert((catalog.clone(), engine)).1
+                &mut self.engine.insert((catalog.clone(), engine)).1
             }
-            None => &mut self.0.insert((catalog.clone(), Engine::of(catalog, fleet, remembered))).1,
+            None => &mut self.engine.insert((catalog.clone(), Engine::of(catalog, fleet, remembered))).1,
         }
     }
 
     /// What its engine has done.
     pub fn work(&self) -> Work {
-        self.0.as_ref().map(|(_, engine)| engine.work()).unwrap_or_default()
+        self.engine.as_ref().map(|(_, engine)| engine.work()).unwrap_or_default()
+    }
+
+    /// What each app is as a whole. Of one catalog forms are only added.
+    fn bases(&mut self, revision: &Revision) -> Arc<Bases> {
+        let forms = revision.forms.values().map(BTreeMap::len).sum();
+        if let Some((of, count, bases)) = &self.bases
+            && Arc::ptr_eq(of, &revision.catalog)
+            && *count == forms
+        {
+            return bases.clone();
+        }
+        let basis = |(app, variants): (&AppKey, &BTreeMap<Variant, Form>)| {
+            (app.clone(), Basis::of(&revision.catalog, app, variants))
+        };
+        let bases = Arc::new(revision.forms.iter().map(basis).collect());
+        self.bases = Some((revision.catalog.clone(), forms, Arc::clone(&bases)));
+        bases
     }
 }
 
 /// Decides.
 pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
-    let Given { state, revision, waiting, codec, hearing, now_ms } = given;
+    let Given { state, revision, waiting: newer, codec, hearing, now_ms } = given;
     let catalog = &revision.catalog;
+    let bases = kept.bases(revision);
     let fleet = candidates(state, catalog, hearing, now_ms);
     let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
     let moment = Moment { now_ms, hub_since_ms: hearing.since_ms, healthy: &healthy };
@@ -189,9 +222,29 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shares: &shares,
         schedules: &schedules,
         members: &members,
+        now_ms,
         cause: &cause,
         codec,
     };
+    let Paused { stays: paused, waiting } =
+        pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
+    let rolling = rolling(rolling::Given {
+        state,
+        catalog,
+        bases: &bases,
+        fleet: &fleet,
+        wanted: &wanted,
+        shapes: &shapes,
+        shares: &shares,
+        members: &members,
+        paused: &paused,
+        hearing,
+        codec,
+        now_ms,
+    });
+    // What returns is judged as what it is to be. What waits for its wave is judged with all else, before the first goes.
+    let shapes_now = shapes.returning(rolling.returns.clone());
+    let inputs = Inputs { apps: &shapes_now, ..inputs };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
     let new = head != Some(&catalog.commit);
@@ -206,21 +259,23 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         allowances: if new { &revision.allowances } else { &[] },
     };
     let verdict = guard::judge(&question);
-    let Paused { stays, waiting: paused } =
-        pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
-    let verdict = if stays.is_empty() { verdict } else { without_paused(&question, verdict, &stays) };
+    let mut verdict = if paused.is_empty() { verdict } else { without_paused(&question, verdict, &paused) };
+    rolling.keep(&mut verdict);
+    let stays: BTreeSet<EntryKey> = paused.union(&rolling.stays).cloned().collect();
     // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
     // count with those of the others, and what was approved for it stays approved.
-    let planned = (!stays.is_empty()).then(|| shapes.without(&stays));
-    let inputs = Inputs { apps: planned.as_ref().unwrap_or(&shapes), ..inputs };
+    let planned = (!stays.is_empty()).then(|| shapes_now.without(&stays));
+    let inputs = Inputs { apps: planned.as_ref().unwrap_or(&shapes_now), ..inputs };
     let mut next = assign::assign(&inputs, &survey, &verdict);
     next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
     let mut writes = take_head(state, revision, &verdict, guarded, now_ms);
     writes.extend(forms(state, revision));
     writes.extend(decisions::records(state, catalog, &decisions));
+    // Before what follows from it: whoever is cut off in between sends the same again.
+    writes.extend(rolling.writes);
     let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
     writes.extend(assigned);
-    writes.extend(holds(state, catalog, verdict.holds.iter().chain(waiting), now_ms));
+    writes.extend(holds(state, catalog, verdict.holds.iter().chain(newer), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
     writes.extend(pauses::over(state, now_ms));
@@ -234,11 +289,13 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shapes,
         shares,
         schedules,
-        paused,
+        waiting: rolling.waiting.into_iter().chain(waiting).collect(),
+        waits_for: rolling.waits_for,
+        rolls: rolling.is_open,
         lacking,
         too_large,
         taken,
-        due_ms,
+        due_ms: due_ms.into_iter().chain(rolling.due_ms).min(),
         open,
         writes,
     }

@@ -17,7 +17,9 @@ pub mod lacking;
 pub mod moves;
 pub mod pauses;
 pub mod revision;
+pub mod rolling;
 pub mod run;
+mod staying;
 
 #[cfg(test)]
 mod tests;

@@ -13,9 +13,11 @@ use nave_placement::fleet::Fleet;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
 use nave_placement::overrides::{Form, Forms, Lacking, Shapes, Variant};
 use nave_placement::render::Bundle;
+use nave_placement::rollout::WaitsFor;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -39,6 +41,9 @@ const STEPS: usize = 64;
 /// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
 const TOGETHER: Duration = Duration::from_secs(1);
 
+/// The same while a rollout waits for it, at least.
+const AT_LEAST: Duration = Duration::from_millis(10);
+
 /// What the rest of the hub sees of deciding; replaced whole.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
@@ -56,8 +61,10 @@ pub struct Picture {
     pub shares: Arc<ShareOut>,
     /// Where a value lacks, so that an entry stays as it was.
     pub lacking: BTreeSet<Lacking>,
-    /// Entries of which a change waits for the end of a pause.
-    pub paused: Arc<Waiting>,
+    /// Entries of which a change waits: for the end of a pause, or for their wave.
+    pub waiting: Arc<Waiting>,
+    /// What each rollout waits for.
+    pub waits_for: Arc<BTreeMap<AppKey, WaitsFor>>,
     /// What is to leave drained clusters.
     pub moves: Arc<Moves>,
     /// From then on the time alone may have changed what was decided, Unix milliseconds.
@@ -124,6 +131,8 @@ pub struct Deciding {
     due_ms: Option<u64>,
     /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
     open: bool,
+    /// While a rollout waits for what spokes say: for how long their words are collected.
+    rolls: Option<Duration>,
 }
 
 impl Deciding {
@@ -158,6 +167,7 @@ impl Deciding {
             claims: Claims::default(),
             due_ms: None,
             open: false,
+            rolls: None,
         }
     }
 
@@ -209,15 +219,16 @@ impl Deciding {
                 }
             };
             // Placements that take all that match take silent clusters too, whatever these have free.
-            let (picks, open) = (self.picks(), self.open);
+            let (rolls, open) = (self.rolls.is_some(), self.open);
+            let picks = rolls || self.picks();
             let heard = async {
                 tokio::select! {
                     Ok(()) = contacts.changed(), if picks => {}
                     Ok(()) = freed.changed(), if open => {}
-                    Ok(()) = changes.changed(), if open => {}
+                    Ok(()) = changes.changed(), if open || rolls => {}
                     else => std::future::pending().await,
                 }
-                tokio::time::sleep(TOGETHER).await;
+                tokio::time::sleep(self.rolls.unwrap_or(TOGETHER)).await;
             };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -474,6 +485,7 @@ impl Deciding {
         let mut hearing = self.sessions.hearing();
         hearing.claims = self.claims.clone();
         hearing.remember(&self.picture.borrow().fleet);
+        let began = Instant::now();
         let (decided, given_pauses) = {
             let state = self.ledger.state();
             let waiting = self.waiting.as_ref();
@@ -513,6 +525,8 @@ impl Deciding {
         }
         self.claims.add(decided.taken, now_ms);
         (self.due_ms, self.open) = (decided.due_ms, decided.open);
+        // A large fleet says something all the time: as long as a step takes is rested, too.
+        self.rolls = decided.rolls.then(|| began.elapsed().clamp(AT_LEAST, TOGETHER));
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.fleet = decided.fleet;
@@ -524,7 +538,8 @@ impl Deciding {
             next.shares = Arc::new(decided.shares);
             next.lacking = decided.lacking;
             next.moves = Arc::new(moves);
-            next.paused = Arc::new(decided.paused);
+            next.waiting = Arc::new(decided.waiting);
+            next.waits_for = Arc::new(decided.waits_for);
             next.due_ms = decided.due_ms.into_iter().chain(end).min();
             next.too_large = decided.too_large;
             *picture = Arc::new(next);

@@ -3,6 +3,7 @@
 //! In: what was decided. Out: for each such entry, what it waits for. Never: names an entry that only waits for its spoke.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nave_placement::overrides::Lack;
 use nave_placement::{AppKey, ClusterName};
@@ -47,8 +48,8 @@ impl<'a> Outstanding<'a> {
             .filter(move |app| shapes.get(app, cluster).is_none() || self.paused(cluster, app).is_some())
     }
 
-    fn paused(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a String> {
-        let paused = &self.picture.paused;
+    fn paused(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a Arc<str>> {
+        let paused = &self.picture.waiting;
         if paused.is_empty() { None } else { paused.get(&(cluster.clone(), app.clone())) }
     }
 
@@ -60,7 +61,6 @@ impl<'a> Outstanding<'a> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use nave_placement::Digest;
     use nave_placement::assign::{AppForm, Options};
@@ -92,9 +92,9 @@ mod tests {
             commit: CommitId("1".into()),
             values: Default::default(),
         };
-        let pause = ((cluster("fra-3"), app("db")), "everything is paused".to_owned());
+        let pause = ((cluster("fra-3"), app("db")), "everything is paused".into());
         let picture = Picture {
-            paused: Arc::new([pause].into()),
+            waiting: Arc::new([pause].into()),
             wanted: [(cluster("fra-1"), shall.into())].into(),
             shapes: Arc::new([(app("db"), form)].into_iter().collect()),
             lacking: [Lacking { app: app("web"), lack: lack.clone(), cluster: cluster("fra-1") }].into(),

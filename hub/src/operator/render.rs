@@ -156,6 +156,7 @@ impl OperatorService {
             drops: 0,
             drops_cause: None,
             drops_of: None,
+            at_once: false,
         };
         resolve(&bytes, &entry, &Assumed).map_err(|error| Status::failed_precondition(error.to_string()))
     }

@@ -142,7 +142,7 @@ impl Look<'_> {
         let pauses = self.pauses(|scope| scope.covers(app, cluster) && !is_emptied);
         obstacles.extend(pauses.iter().map(|pause| format!("{pause}; `{}` ends it", pause.scope.resume())));
         // By the pause of another: the name that it goes on for, or whose objects it takes over.
-        let waits = self.picture.paused.get(&(cluster.clone(), app.clone())).filter(|_| pauses.is_empty());
+        let waits = self.picture.waiting.get(&(cluster.clone(), app.clone())).filter(|_| pauses.is_empty());
         obstacles.extend(waits.map(|why| format!("a change waits: {why}")));
         if let Some(obstacle) = &self.picture.obstacle {
             obstacles.push(obstacle.clone());

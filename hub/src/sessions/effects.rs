@@ -146,7 +146,9 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
         schedule: held.schedule.clone(),
     };
     let key = key::assignment(cluster);
-    let value = told_to_bytes(&Told { assignment, trail, past });
+    let mut changes = told.changes.clone();
+    changes.retain(|app, _| held.entries.get(app) == own.entries.get(app));
+    let value = told_to_bytes(&Told { assignment, trail, past, changes });
     let batch =
         Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
     let audit = Audit {

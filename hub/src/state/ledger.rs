@@ -27,6 +27,8 @@ pub enum Step {
     MemberRevoked,
     HeadTaken,
     FormsTaken,
+    RolloutAdvanced,
+    RolloutOrdered,
     AssignmentsMade,
     HoldsShown,
     HoldRejected,
@@ -50,6 +52,7 @@ impl Step {
             | Self::MemberDetached
             | Self::MemberRevoked
             | Self::HoldApproved
+            | Self::RolloutOrdered
             | Self::PauseOrdered
             | Self::ReportHeeded
             | Self::FactsTaken
@@ -61,6 +64,7 @@ impl Step {
             | Self::CertificateRenewed
             | Self::HeadTaken
             | Self::FormsTaken
+            | Self::RolloutAdvanced
             | Self::AssignmentsMade
             | Self::HoldsShown
             | Self::HoldRejected
@@ -70,7 +74,7 @@ impl Step {
     }
 
     /// All of them, in the order of a fleet's life.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
@@ -82,6 +86,8 @@ impl Step {
         Self::MemberRevoked,
         Self::HeadTaken,
         Self::FormsTaken,
+        Self::RolloutAdvanced,
+        Self::RolloutOrdered,
         Self::AssignmentsMade,
         Self::HoldsShown,
         Self::HoldRejected,

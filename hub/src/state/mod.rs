@@ -18,6 +18,7 @@ use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
 use nave_placement::overrides::Variant;
 use nave_placement::report::Report;
+use nave_placement::rollout::{Course, Plan};
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
 pub use audit::{Audit, rfc3339, verify_chain};
@@ -96,6 +97,10 @@ pub struct State {
     pub rejections: Records<String, Rejection>,
     /// What operators paused, ended or not.
     pub pauses: Records<PauseScope, PauseRecord>,
+    /// How apps move.
+    pub rollouts: Records<AppKey, Course>,
+    /// Plans of rollouts, by their app and id.
+    pub plans: Records<(AppKey, String), Plan>,
     /// The last line of the audit log: sequence and hash.
     pub audit: audit::Tail,
 }
@@ -153,6 +158,8 @@ impl State {
             "pause" => {
                 PauseScope::from_key(rest).and_then(|k| many(&mut self.pauses, k, version, value, json))
             }
+            "rollout" => app(rest).and_then(|k| many(&mut self.rollouts, k, version, value, json)),
+            "plan" => plan(rest).and_then(|k| many(&mut self.plans, k, version, value, json)),
             "audit" => self.audit.fold(value),
             // A kind of a newer hub: not ours to judge.
             _ => Ok(()),
@@ -219,6 +226,20 @@ fn form(text: &str) -> Result<(AppKey, Variant), Box<dyn std::error::Error + Sen
     let (catalog_name, rest) = text.split_once('/').ok_or("the key of a form has at least two parts")?;
     let (app_name, variant) = rest.split_once('/').unwrap_or((rest, ""));
     Ok((AppKey::new(catalog(catalog_name)?, app_name)?, Variant::of([variant])))
+}
+
+fn app(text: &str) -> Result<AppKey, Box<dyn std::error::Error + Send + Sync>> {
+    let (owner, name) = text.split_once('/').ok_or("the key of an app's record has two parts")?;
+    Ok(AppKey::new(catalog(owner)?, name)?)
+}
+
+/// `CATALOG/APP/ID`; an app of another catalog has a `/` in its id.
+fn plan(text: &str) -> Result<(AppKey, String), Box<dyn std::error::Error + Send + Sync>> {
+    let mut parts = text.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(owner), Some(name), Some(id)) => Ok((AppKey::new(catalog(owner)?, name)?, id.to_owned())),
+        _ => Err("the key of a plan has three parts".into()),
+    }
 }
 
 fn decision(text: &str) -> Result<(CatalogName, String), Box<dyn std::error::Error + Send + Sync>> {

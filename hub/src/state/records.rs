@@ -83,6 +83,14 @@ pub mod key {
         let cluster = scope.cluster.as_ref().map_or("*", |cluster| cluster.as_str());
         format!("pause/{cluster}/{app}")
     }
+    /// How an app moves.
+    pub fn rollout(app: &AppKey) -> String {
+        format!("rollout/{}/{}", app.catalog, app.name())
+    }
+    /// The plan of an app's rollout.
+    pub fn plan(app: &AppKey, id: &str) -> String {
+        format!("plan/{}/{}/{id}", app.catalog, app.name())
+    }
     /// A trailer that was used.
     pub fn trailer(commit: &CommitId) -> String {
         format!("trailer/{commit}")

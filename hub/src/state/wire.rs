@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{Codec, EncodedEntry, Entry, Epoch, Generation, Told};
+use nave_placement::assign::{Change, Codec, EncodedEntry, Entry, Epoch, Generation, Told};
 use nave_placement::report::Report;
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::{app_from_proto, app_to_proto, v1};
@@ -23,8 +23,19 @@ pub fn told_to_bytes(told: &Told) -> Vec<u8> {
         generation: generation.0,
         digest: digest.0.to_vec(),
     });
-    let message =
-        v1::StoredAssignment { assignment: Some(assignment), trail: trail.collect(), past: past.collect() };
+    let changes = told.changes.iter().map(|(app, change)| v1::Change {
+        app: Some(app_to_proto(app)),
+        epoch: change.since.0.0,
+        generation: change.since.1.0,
+        at_ms: change.at_ms,
+        previous: change.previous.as_ref().map(|entry| entry.bytes.to_vec()).unwrap_or_default(),
+    });
+    let message = v1::StoredAssignment {
+        assignment: Some(assignment),
+        trail: trail.collect(),
+        past: past.collect(),
+        changes: changes.collect(),
+    };
     message.encode_to_vec()
 }
 
@@ -41,7 +52,15 @@ pub(super) fn told_from_bytes(bytes: &[u8]) -> Result<Told, Failure> {
         .past
         .iter()
         .map(|p| Ok((Epoch(p.epoch), Generation(p.generation), nave_proto::digest(&p.digest)?)));
-    Ok(Told { assignment, trail, past: past.collect::<Result<_, nave_proto::ConvertError>>()? })
+    let past = past.collect::<Result<_, nave_proto::ConvertError>>()?;
+    let mut changes = BTreeMap::new();
+    for change in message.changes {
+        let app = app_from_proto(change.app.as_ref().ok_or("a change names its app")?)?;
+        let since = (Epoch(change.epoch), Generation(change.generation));
+        let previous = (!change.previous.is_empty()).then(|| EncodedEntry::new(change.previous));
+        changes.insert(app, Change { since, at_ms: change.at_ms, previous });
+    }
+    Ok(Told { assignment, trail, past, changes })
 }
 
 /// A report, as a record.

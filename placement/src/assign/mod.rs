@@ -82,6 +82,8 @@ pub struct Entry {
     pub drops_cause: Option<Cause>,
     /// Which it may, where somebody approved exactly these; otherwise any.
     pub drops_of: Option<Fingerprints>,
+    /// The app returns to this: it waits for no window, and no freeze.
+    pub at_once: bool,
 }
 
 impl Entry {
@@ -238,6 +240,19 @@ pub struct Told {
     /// The order and digest of assignments before this one, the newest last: they tell what this hub sent from what a
     /// hub sent whose state was lost.
     pub past: Vec<(Epoch, Generation, Digest)>,
+    /// How entries came to have their version.
+    pub changes: BTreeMap<AppKey, Change>,
+}
+
+/// Since when an entry has its version, and what it was before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The assignment that brought it.
+    pub since: (Epoch, Generation),
+    /// When that was, Unix milliseconds.
+    pub at_ms: u64,
+    /// What it can return to; none after a first installation, and after a return.
+    pub previous: Option<EncodedEntry>,
 }
 
 /// Assignments that [`Told::past`] remembers. A spoke that is further behind counts as ours if its order is lower.
@@ -260,7 +275,12 @@ pub enum Known {
 impl Told {
     /// A cluster that was never told anything.
     pub fn nothing(epoch: Epoch) -> Self {
-        Self { assignment: Assignment::none(epoch), trail: BTreeMap::new(), past: Vec::new() }
+        Self {
+            assignment: Assignment::none(epoch),
+            trail: BTreeMap::new(),
+            past: Vec::new(),
+            changes: BTreeMap::new(),
+        }
     }
 
     /// Whether this hub sent the assignment that a spoke with a valid MAC holds.

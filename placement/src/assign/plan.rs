@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Assignment, Cause, EncodedEntry, EncodedSchedule, Entry, Generation, Leaving, Options, PAST, Share,
-    ShareOut, TRAIL, Told,
+    Assignment, Cause, Change, EncodedEntry, EncodedSchedule, Entry, Generation, Leaving, Options, PAST,
+    Share, ShareOut, TRAIL, Told,
 };
 use crate::catalog::CommitId;
 use crate::decide::Wanted;
@@ -79,6 +79,8 @@ pub struct Inputs<'a> {
     pub schedules: &'a BTreeMap<ClusterName, EncodedSchedule>,
     /// The members that have enrolled.
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
     /// Why entries that are not wanted any more would go.
     pub cause: &'a Cause,
     /// Reads and writes entries.
@@ -360,7 +362,26 @@ impl<'a> Next<'a> {
         past.push((before.epoch, before.generation, before.digest()));
         past.drain(..past.len().saturating_sub(PAST));
         let assignment = Assignment { epoch: before.epoch, generation, entries, leaving, schedule };
-        Some(Told { assignment, trail, past })
+        let changes = self.changes(&assignment);
+        Some(Told { assignment, trail, past, changes })
+    }
+
+    /// How the entries of the next assignment came to have their version.
+    fn changes(&self, next: &Assignment) -> BTreeMap<AppKey, Change> {
+        let told = &self.member.told;
+        let version = |entry: &EncodedEntry| self.inputs.codec.decode(entry).map(|entry| entry.version);
+        let change = |(app, entry): (&AppKey, &EncodedEntry)| {
+            let before = told.assignment.entries.get(app);
+            let is_same = |before: &&EncodedEntry| *before == entry || version(before) == version(entry);
+            if before.filter(is_same).is_some() {
+                return Some((app.clone(), told.changes.get(app)?.clone()));
+            }
+            let returns = self.inputs.apps.returns(app, self.cluster);
+            let previous = before.filter(|_| !returns).cloned();
+            let since = next.order();
+            Some((app.clone(), Change { since, at_ms: self.inputs.now_ms, previous }))
+        };
+        next.entries.iter().filter_map(change).collect()
     }
 
     /// The entry of a wanted app, and the earlier ones that are not confirmed away.
@@ -411,6 +432,7 @@ impl<'a> Next<'a> {
             drops,
             drops_cause,
             drops_of,
+            at_once: self.inputs.apps.returns(app, self.cluster),
         };
         (self.inputs.codec.encode(&entry), self.trimmed_trail(app))
     }

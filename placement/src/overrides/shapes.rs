@@ -60,6 +60,8 @@ pub struct Shapes {
     former: BTreeMap<AppKey, BTreeSet<AppKey>>,
     /// Entries that stay as they are, whatever they shall be.
     stays: BTreeSet<(AppKey, ClusterName)>,
+    /// Entries that return to what they were, whatever they shall be.
+    returns: BTreeMap<(AppKey, ClusterName), Arc<AppForm>>,
 }
 
 impl Shapes {
@@ -67,6 +69,11 @@ impl Shapes {
     pub fn get(&self, app: &AppKey, cluster: &ClusterName) -> Option<&AppForm> {
         if !self.stays.is_empty() && self.stays.contains(&(app.clone(), cluster.clone())) {
             return None;
+        }
+        if !self.returns.is_empty()
+            && let Some(form) = self.returns.get(&(app.clone(), cluster.clone()))
+        {
+            return Some(form);
         }
         let own = self.on.get(app).map(|clusters| clusters.get(cluster));
         own.unwrap_or_else(|| self.everywhere.get(app)).map(|form| &**form)
@@ -81,6 +88,17 @@ impl Shapes {
     #[must_use]
     pub fn without(&self, stays: &BTreeSet<(AppKey, ClusterName)>) -> Self {
         Self { stays: stays.clone(), ..self.clone() }
+    }
+
+    /// The same, but that these entries return to what they were.
+    #[must_use]
+    pub fn returning(&self, returns: BTreeMap<(AppKey, ClusterName), Arc<AppForm>>) -> Self {
+        Self { returns, ..self.clone() }
+    }
+
+    /// Whether an entry returns to what it was.
+    pub fn returns(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        !self.returns.is_empty() && self.returns.contains_key(&(app.clone(), cluster.clone()))
     }
 
     /// The same for all that share it with this cluster.

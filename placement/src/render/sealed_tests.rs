@@ -119,6 +119,7 @@ fn entry() -> Entry {
         drops: 0,
         drops_cause: None,
         drops_of: None,
+        at_once: false,
     }
 }
 

@@ -237,6 +237,7 @@ impl World {
                     drops: 0,
                     drops_cause: None,
                     drops_of: None,
+                    at_once: false,
                 };
                 let objects = resolve(&self.bundles[&form.bundle].bytes, &entry, &Everywhere);
                 for object in objects.expect("all values are there") {

@@ -43,7 +43,18 @@ impl Codec for Books {
     fn decode(&self, entry: &EncodedEntry) -> Option<Entry> {
         let ((bundle, values, options, version), (commit, objects, drops, drops_cause, drops_of)) =
             serde_json::from_slice(&entry.bytes).ok()?;
-        Some(Entry { bundle, values, options, version, commit, objects, drops, drops_cause, drops_of })
+        Some(Entry {
+            bundle,
+            values,
+            options,
+            version,
+            commit,
+            objects,
+            drops,
+            drops_cause,
+            drops_of,
+            at_once: false,
+        })
     }
 
     fn objects(&self, bundle: &Digest) -> Option<Arc<BTreeSet<ObjectKey>>> {
@@ -341,6 +352,7 @@ impl World {
             shares: &self.shares,
             schedules: &self.schedules,
             members: &members,
+            now_ms: self.now_ms,
             cause: &cause,
             codec: &books,
         };

@@ -366,6 +366,9 @@ pub struct Entry {
     /// set: only these, by their fingerprints, eight bytes each in order
     #[prost(bytes = "vec", tag = "9")]
     pub drops_of: ::prost::alloc::vec::Vec<u8>,
+    /// the app returns to this: no window or freeze is waited for
+    #[prost(bool, tag = "10")]
+    pub at_once: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyedEntry {
@@ -4554,6 +4557,24 @@ pub struct StoredAssignment {
     /// the newest last; tells what this hub sent from what a lost one did
     #[prost(message, repeated, tag = "3")]
     pub past: ::prost::alloc::vec::Vec<Past>,
+    /// how entries came to be what they are
+    #[prost(message, repeated, tag = "4")]
+    pub changes: ::prost::alloc::vec::Vec<Change>,
+}
+/// Since when an entry has its version, and what it was before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Change {
+    #[prost(message, optional, tag = "1")]
+    pub app: ::core::option::Option<AppKey>,
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+    #[prost(uint64, tag = "4")]
+    pub at_ms: u64,
+    /// an Entry; empty: there was none to return to
+    #[prost(bytes = "vec", tag = "5")]
+    pub previous: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Past {

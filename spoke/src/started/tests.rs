@@ -34,6 +34,7 @@ fn entries(words: &str) -> Entries {
             drops: drops.parse().expect("a number"),
             drops_cause: None,
             drops_of: None,
+            at_once: false,
         };
         (app.parse().expect("a name"), encode_entry(&entry))
     };

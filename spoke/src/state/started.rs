@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use nave_placement::assign::{Assignment, Cause, Epoch, Generation};
-use nave_proto::{assignment_from_proto, assignment_to_proto, v1};
+use nave_placement::assign::{Assignment, Cause, EncodedEntry, Epoch, Generation};
+use nave_proto::{assignment_from_proto, assignment_to_proto, decode_entry, v1};
 use prost::Message as _;
 
 use super::{Found, Keep, State, StateError, previous_after};
@@ -79,6 +79,10 @@ impl State {
         let ordered =
             next.leaving.iter().filter(|(_, record)| matches!(record.cause, Cause::Operator { .. }));
         ordered.for_each(|(app, _)| drop(started.entries.remove(app)));
+        // So has what returns to what it was: it waits for no window.
+        let returns = |entry: &&EncodedEntry| decode_entry(&entry.bytes).is_ok_and(|entry| entry.at_once);
+        let returning = next.entries.iter().filter(|(_, entry)| returns(entry));
+        started.entries.extend(returning.map(|(app, entry)| (app.clone(), entry.clone())));
         if self.started().is_some_and(|known| *known == started) {
             return Ok(());
         }

@@ -31,6 +31,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         drops: 0,
         drops_cause: None,
         drops_of: None,
+        at_once: false,
     })
 }
 

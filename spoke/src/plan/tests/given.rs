@@ -49,6 +49,7 @@ pub(super) fn entry(version: &str) -> Entry {
         drops: 0,
         drops_cause: None,
         drops_of: None,
+        at_once: false,
     }
 }
 

@@ -1,0 +1,462 @@
+//! Rolling: which entries change now, and which wait for their wave.
+//!
+//! In: what every cluster shall run, what it was told and reported, the courses of apps. Out: entries that stay as they are or
+//! return to what they were; records of what was decided so.
+//! Never: takes a report for news that is older than what it would be about; keeps a cluster that was ordered to be emptied.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::assign::{AppForm, Cause, Codec, EncodedEntry, Member, ShareOut, Told};
+use nave_placement::catalog::{Catalog, CommitId, Rollout, Treatment};
+use nave_placement::decide::Wanted;
+use nave_placement::fleet::{Contact, Fleet};
+use nave_placement::guard::{EntryKey, Verdict};
+use nave_placement::overrides::Shapes;
+use nave_placement::report::{EntryReason, EntryState, Report};
+use nave_placement::rollout::{
+    self, Basis, Course, Health, Moment, Obstacle, Phase, Plan, Seen, Target, ToDo, WaitsFor,
+};
+use nave_placement::{AppKey, ClusterName, Digest};
+
+use super::core::{Write, json, maintained};
+use super::hearing::Hearing;
+use super::pauses::Waiting;
+use super::staying::OfCluster;
+use crate::state::records::key;
+use crate::state::{Audit, State, Step, rfc3339};
+use crate::store::Batch;
+
+/// For so long after its start a hub waits for sessions before it lets a rollout advance: by then whoever is there was heard.
+pub const SETTLING_MS: u64 = 45_000;
+
+/// Apps of one batch: at most three operations each, and two for each of a few audit lines.
+const APPS_PER_BATCH: usize = 8;
+/// Audit lines of one app and step.
+const LINES_PER_APP: usize = 6;
+
+/// What the waves leave of a step.
+#[derive(Debug, Default)]
+pub struct Rolling {
+    /// Entries that stay as they are, or do not come, or do not go.
+    pub stays: BTreeSet<EntryKey>,
+    /// Entries that return to what they were.
+    pub returns: BTreeMap<EntryKey, Arc<AppForm>>,
+    /// What entries wait for.
+    pub waiting: Waiting,
+    /// What each rollout waits for.
+    pub waits_for: BTreeMap<AppKey, WaitsFor>,
+    /// By which commit apps leave clusters, where a rollout takes them away.
+    pub removed_by: BTreeMap<AppKey, CommitId>,
+    /// When the time alone brings something further, Unix milliseconds.
+    pub due_ms: Option<u64>,
+    /// Something waits for what spokes say.
+    pub is_open: bool,
+    /// What has to be written, before any assignment.
+    pub writes: Vec<Write>,
+}
+
+impl Rolling {
+    /// What leaves now, of what may: the rest has its turn later. Whatever leaves by a rollout does so by its commit.
+    pub fn keep(&self, verdict: &mut Verdict) {
+        verdict.entries.retain(|key, _| !self.stays.contains(key));
+        for ((app, _), cause) in &mut verdict.entries {
+            if let (Cause::Labels, Some(commit)) = (&*cause, self.removed_by.get(app)) {
+                *cause = Cause::Revision { commit: commit.clone() };
+            }
+        }
+    }
+}
+
+/// What the waves are decided from.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// What is in the store.
+    pub state: &'a State,
+    /// What is in effect.
+    pub catalog: &'a Catalog,
+    /// What each app is as a whole.
+    pub bases: &'a BTreeMap<AppKey, Basis>,
+    /// The clusters that placements could choose from.
+    pub fleet: &'a Fleet,
+    /// What every cluster shall run.
+    pub wanted: &'a Wanted,
+    /// What every app is on every cluster.
+    pub shapes: &'a Shapes,
+    /// Replicas that placements divide.
+    pub shares: &'a ShareOut,
+    /// Who is told anything.
+    pub members: &'a BTreeMap<ClusterName, Member<'a>>,
+    /// Entries that an operator paused.
+    pub paused: &'a BTreeSet<EntryKey>,
+    /// What sessions know.
+    pub hearing: &'a Hearing,
+    /// Reads entries.
+    pub codec: &'a dyn Codec,
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// Brings the courses of all apps one step further.
+pub fn rolling(given: Given<'_>) -> Rolling {
+    let mut rolling = Rolling::default();
+    let held: BTreeSet<&EntryKey> = given.state.holds.values().flat_map(|hold| &hold.hold.entries).collect();
+    let settles_ms = settles(given.state, given.hearing, given.now_ms);
+    let moment = Moment { now_ms: given.now_ms, settles_ms };
+    let mut writes = Vec::new();
+    for (app, clusters) in given.concerned() {
+        let course = given.state.rollouts.get(app).map(|course| &*course.record);
+        let nothing = Course::default();
+        let before = course.unwrap_or(&nothing);
+        let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
+        let Some((basis, rule, timeout_ms)) = given.target(app, before) else { continue };
+        let target = Target { app, basis: &basis, commit: &given.catalog.commit, rule: &rule, timeout_ms };
+        let seen = clusters
+            .into_iter()
+            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, &held)?)))
+            .collect();
+        let next = rollout::step(before, plan, target, &seen, moment);
+        let plan = next.plan.as_ref().or(plan);
+        let current = next.course.current.as_ref().zip(plan);
+        for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
+            if !next.go.contains(cluster) {
+                let why = why_it_waits(&next, current, cluster, seen);
+                rolling.stays.insert((app.clone(), cluster.clone()));
+                rolling.waiting.insert((cluster.clone(), app.clone()), why.into());
+            }
+        }
+        for cluster in &next.back {
+            let key = (app.clone(), cluster.clone());
+            match given.before(app, cluster) {
+                Some(form) if !given.paused.contains(&key) => _ = rolling.returns.insert(key, form),
+                _ => _ = rolling.stays.insert(key),
+            }
+        }
+        if let Some((_, plan)) = current {
+            rolling.removed_by.insert(app.clone(), plan.commit.clone());
+            rolling.is_open = true;
+        }
+        rolling.is_open |= next.course.completed.as_ref().is_some_and(|done| !done.apart.is_empty());
+        rolling.due_ms = rolling.due_ms.into_iter().chain(next.due_ms).min();
+        rolling.waits_for.extend(next.waits_for.clone().map(|waits_for| (app.clone(), waits_for)));
+        if course != Some(&next.course) || next.plan.is_some() {
+            writes.push((app, next));
+        }
+    }
+    rolling.writes = records(given.state, &writes);
+    given.with_who_hands_over(&mut rolling);
+    rolling
+}
+
+/// Until when a hub that has just started waits for sessions; none once all members are heard, or it waited long enough.
+fn settles(state: &State, hearing: &Hearing, now_ms: u64) -> Option<u64> {
+    let until_ms = hearing.since_ms.saturating_add(SETTLING_MS);
+    let is_heard =
+        |name: &ClusterName| hearing.connected.contains_key(name) || hearing.seen.contains_key(name);
+    let all = state.members.iter().filter(|(_, member)| !member.is_vacant());
+    let all = all.filter(|(_, member)| member.standing == crate::state::records::Standing::Member);
+    (now_ms < until_ms && !all.map(|(name, _)| name).all(is_heard)).then_some(until_ms)
+}
+
+impl<'a> Given<'a> {
+    /// Apps of which something may have to be decided, each with the clusters that shall run it or were told to.
+    fn concerned(&self) -> BTreeMap<&'a AppKey, BTreeSet<&'a ClusterName>> {
+        let mut due: BTreeSet<&AppKey> = BTreeSet::new();
+        let mut on: BTreeMap<&AppKey, BTreeSet<&ClusterName>> = BTreeMap::new();
+        for (cluster, member) in self.members.iter().filter(|(_, member)| member.emptied_by.is_none()) {
+            let assignment = &member.told.assignment;
+            let wanted = self.wanted.get(cluster).into_iter().flat_map(|apps| apps.keys());
+            for app in wanted.chain(assignment.entries.keys()).chain(assignment.leaving.keys()) {
+                if on.entry(app).or_default().insert(cluster)
+                    && !due.contains(app)
+                    && self.to_do(app, cluster, &member.told).is_some_and(ToDo::is_due)
+                {
+                    due.insert(app);
+                }
+            }
+        }
+        on.retain(|app, _| due.contains(app) || self.is_moving(app));
+        // An app that is nowhere any more ends what was remembered of it.
+        for app in self.state.rollouts.keys().filter(|app| app.catalog == self.catalog.name) {
+            if self.catalog.app(app.name()).is_none() {
+                on.entry(app).or_default();
+            }
+        }
+        on
+    }
+
+    /// Whether an app's course is more than that all is done.
+    fn is_moving(&self, app: &AppKey) -> bool {
+        let Some(course) = self.state.rollouts.get(app) else { return true };
+        let Course { completed, current, block, retry, past: _ } = &*course.record;
+        let is_done = |basis: &Basis| {
+            completed
+                .as_ref()
+                .is_some_and(|done| done.basis.with(basis) == done.basis && done.apart.is_empty())
+        };
+        let basis = self.bases.get(app);
+        current.is_some() || block.is_some() || retry.is_some() || !basis.is_some_and(is_done)
+    }
+
+    /// Whoever hands objects over to an app that waits waits with it.
+    fn with_who_hands_over(&self, rolling: &mut Rolling) {
+        let mut by_cluster: BTreeMap<&ClusterName, Vec<&AppKey>> = BTreeMap::new();
+        let stays = rolling.stays.clone();
+        stays.iter().for_each(|(app, cluster)| by_cluster.entry(cluster).or_default().push(app));
+        for (cluster, apps) in by_cluster {
+            let Some(member) = self.members.get(cluster) else { continue };
+            let (told, shall) = (&*member.told, self.wanted.get(cluster));
+            let Self { shapes, shares, codec, .. } = *self;
+            let of = OfCluster { cluster, told, shall, shapes, shares, codec };
+            let mut stays: BTreeMap<&AppKey, &AppKey> =
+                of.apps().into_iter().filter(|app| apps.contains(app)).map(|app| (app, app)).collect();
+            of.with_who_hands_over(&mut stays);
+            for (app, because) in stays.into_iter().filter(|(app, because)| app != because) {
+                let why = format!("it hands objects over to app {because}, which waits");
+                rolling.stays.insert((app.clone(), cluster.clone()));
+                if of.changes(app) {
+                    rolling.waiting.entry((cluster.clone(), app.clone())).or_insert_with(|| why.into());
+                }
+            }
+        }
+    }
+
+    fn plan(&self, app: &AppKey, id: &rollout::RolloutId) -> Option<&'a Plan> {
+        self.state.plans.get(&(app.clone(), id.as_str().to_owned())).map(|plan| &*plan.record)
+    }
+
+    /// What an app is to become and how it moves. One that has left the catalog goes as it would without a rule of its own.
+    fn target(&self, app: &AppKey, course: &Course) -> Option<(Basis, Rollout, u64)> {
+        let known = self.catalog.app(app.name()).filter(|_| app.catalog == self.catalog.name);
+        let Some((_, own)) = known else {
+            let basis = course.current.as_ref().and_then(|p| self.plan(app, &p.plan)).map(|p| &p.basis);
+            let basis = basis.or(course.completed.as_ref().map(|done| &done.basis));
+            return Some((
+                basis.cloned().unwrap_or_default(),
+                Rollout::default(),
+                Treatment::default().timeout.0,
+            ));
+        };
+        // What it is cannot be told before it is rendered.
+        let basis = self.bases.get(app).filter(|basis| !basis.is_empty())?;
+        Some((basis.clone(), self.catalog.rollout_of(own), own.treatment.timeout.0))
+    }
+
+    /// The form that an app shall have on a cluster.
+    fn version(&self, app: &AppKey, cluster: &ClusterName) -> Option<Digest> {
+        let form = self.shapes.get(app, cluster)?;
+        let share = self.shares.get(cluster).and_then(|shares| shares.get(app));
+        Some(share.map_or(form.version, |share| form.with(share).version))
+    }
+
+    fn wants(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        self.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
+    }
+
+    /// What is to happen to an app on a cluster; none where it goes on under another name, or has gone.
+    fn to_do(self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
+        let assignment = &told.assignment;
+        let former = || self.shapes.former(app).filter(|old| !self.wants(old, cluster));
+        let entry = assignment.entries.get(app);
+        if !self.wants(app, cluster) {
+            let is_renamed = || {
+                let wanted = self.wanted.get(cluster).into_iter().flat_map(|apps| apps.keys());
+                wanted.into_iter().any(|new| self.shapes.former(new).any(|old| old == app))
+            };
+            return match (entry.is_some(), assignment.leaving.contains_key(app)) {
+                (true, _) => (!is_renamed()).then_some(ToDo::Remove),
+                (false, true) => Some(ToDo::Leaving),
+                (false, false) => None,
+            };
+        }
+        // What it shall be is not known: it stays as it is.
+        let Some(version) = self.version(app, cluster) else { return Some(ToDo::Nothing) };
+        let runs = |entry: &EncodedEntry| self.codec.decode(entry).is_some_and(|e| e.version == version);
+        match entry {
+            Some(entry) if runs(entry) => Some(ToDo::Nothing),
+            Some(_) => Some(ToDo::Change),
+            None if former().any(|old| assignment.entries.contains_key(old)) => Some(ToDo::Change),
+            None => Some(ToDo::Install),
+        }
+    }
+
+    fn seen(&self, app: &AppKey, cluster: &ClusterName, held: &BTreeSet<&EntryKey>) -> Option<Seen<'a>> {
+        let member = self.members.get(cluster)?;
+        let candidate = self.fleet.get(cluster)?;
+        let told = &member.told;
+        let key = (app.clone(), cluster.clone());
+        let mut to_do = self.to_do(app, cluster, told)?;
+        let comes_back = |name: &AppKey| told.assignment.leaving.contains_key(name);
+        // That takes a removal back, and disturbs nothing.
+        if to_do == ToDo::Install && (comes_back(app) || self.shapes.former(app).any(comes_back)) {
+            to_do = ToDo::Nothing;
+        }
+        let is_online = candidate.contact == Contact::Connected;
+        let is_worked_on = maintained(self.state, cluster, self.now_ms).is_some();
+        let obstacle = if !is_online || is_worked_on || held.contains(&key) {
+            Some(Obstacle::Away)
+        } else {
+            self.paused.contains(&key).then_some(Obstacle::Paused)
+        };
+        Some(Seen {
+            candidate,
+            to_do,
+            health: health(app, told, member.report, is_online, self.codec),
+            obstacle,
+            has_just_joined: told.assignment.generation.0 == 0,
+            can_return: told.changes.get(app).is_some_and(|change| change.previous.is_some()),
+        })
+    }
+
+    /// What an app was on a cluster before.
+    fn before(&self, app: &AppKey, cluster: &ClusterName) -> Option<Arc<AppForm>> {
+        let change = self.members.get(cluster)?.told.changes.get(app)?;
+        let entry = self.codec.decode(change.previous.as_ref()?)?;
+        Some(Arc::new(AppForm {
+            bundle: entry.bundle,
+            options: entry.options,
+            version: entry.version,
+            commit: entry.commit,
+            values: entry.values,
+        }))
+    }
+}
+
+/// How a cluster is doing with what it was told last of an app: by a report that is not older than that.
+fn health(app: &AppKey, told: &Told, report: Option<&Report>, is_online: bool, codec: &dyn Codec) -> Health {
+    let since = told.changes.get(app).map(|change| change.since);
+    let report = report.filter(|r| since.is_none_or(|since| (r.epoch, r.generation) >= since));
+    let Some(said) = report.and_then(|r| r.entries.get(app)) else { return Health::NotYet };
+    let version = told.assignment.entries.get(app).and_then(|entry| codec.decode(entry)).map(|e| e.version);
+    let compares = said.reason == EntryReason::Differs;
+    if (said.state == EntryState::Healthy && said.version == version) || compares {
+        return Health::Healthy;
+    }
+    match (said.state, said.reason) {
+        _ if !is_online => Health::NotYet,
+        (EntryState::Waiting, EntryReason::WindowClosed | EntryReason::Frozen | EntryReason::Paused) => {
+            Health::Waits
+        }
+        (EntryState::Degraded | EntryState::Failed, _) => Health::Degraded,
+        _ => Health::NotYet,
+    }
+}
+
+/// Why an entry stays as it is for now, for people.
+fn why_it_waits(
+    next: &rollout::Next,
+    current: Option<(&rollout::Progress, &Plan)>,
+    cluster: &ClusterName,
+    seen: &Seen<'_>,
+) -> String {
+    if let (None, Some(block)) = (current, &next.course.block) {
+        return format!(
+            "this version is blocked, since rollout {} was rolled back: {}; change the app, or `hub rollout retry {}`",
+            block.rollout, block.reason, block.rollout
+        );
+    }
+    let Some((progress, plan)) = current else {
+        return match next.waits_for {
+            Some(WaitsFor::Sessions { until_ms }) => {
+                format!("the hub has just started, and waits for sessions until {}", rfc3339(until_ms))
+            }
+            _ if seen.obstacle == Some(Obstacle::Away) => {
+                "it is away, and catches up when it is back".to_owned()
+            }
+            _ => "it catches up, a few clusters at a time".to_owned(),
+        };
+    };
+    let wave = plan.wave_of(cluster);
+    let name = plan.waves.get(wave).map_or("", |wave| wave.name.as_str());
+    let of = format!("wave {name} ({} of {}) of rollout {}", wave + 1, plan.waves.len(), plan.id);
+    let now = next.waits_for.as_ref().map(|waits_for| told(waits_for, plan)).unwrap_or_default();
+    match &progress.phase {
+        Phase::Halted { .. } | Phase::RollingBack { .. } => format!("{of}: {now}"),
+        Phase::Progressing if wave > progress.wave => {
+            let at = plan.waves.get(progress.wave).map_or("", |wave| wave.name.as_str());
+            format!("it has its turn in {of}, which is at wave {at}: {now}")
+        }
+        Phase::Progressing if seen.obstacle == Some(Obstacle::Away) => {
+            format!("it is away in {of}, and catches up in the last wave")
+        }
+        Phase::Progressing => format!("it has its turn soon, in {of}: {now}"),
+    }
+}
+
+/// What a rollout waits for, for people.
+pub fn told(waits_for: &WaitsFor, plan: &Plan) -> String {
+    let clusters =
+        |number: usize| if number == 1 { "1 cluster".to_owned() } else { format!("{number} clusters") };
+    match waits_for {
+        WaitsFor::Sessions { until_ms } => {
+            format!("the hub has just started, and waits for sessions until {}", rfc3339(*until_ms))
+        }
+        WaitsFor::Resume { order } => {
+            let reason = if order.reason.is_empty() { String::new() } else { format!(": {}", order.reason) };
+            format!("it is paused by {}{reason}; `hub rollout resume {}`", order.by, plan.id)
+        }
+        WaitsFor::Retry { reason } => format!(
+            "it halted, since {reason}; `hub rollout retry {id}` goes on, `hub rollout abort {id}` takes it back",
+            id = plan.id
+        ),
+        WaitsFor::Approval { wave } => {
+            format!("wave {wave} waits for approval: `hub rollout approve {}`", plan.id)
+        }
+        WaitsFor::HealthyOn { wave, of: 0, .. } => {
+            format!(
+                "wave {wave} waits for clusters to be healthy that are none: no cluster of the app has these labels"
+            )
+        }
+        WaitsFor::HealthyOn { wave, healthy, of, until_ms: None } => {
+            format!("wave {wave} waits until {of} clusters are healthy; {healthy} are")
+        }
+        WaitsFor::HealthyOn { wave, of, until_ms: Some(until_ms), .. } => {
+            format!("wave {wave} waits until {}, while {} stay healthy", rfc3339(*until_ms), clusters(*of))
+        }
+        WaitsFor::Health { wave, clusters: number, first } => {
+            format!("wave {wave} waits for {} to become healthy, the first is {first}", clusters(*number))
+        }
+        WaitsFor::Soak { wave, until_ms } => format!("wave {wave} soaks until {}", rfc3339(*until_ms)),
+        WaitsFor::Pace { wave, until_ms } => {
+            format!("the pace of wave {wave} lets more go at {}", rfc3339(*until_ms))
+        }
+        WaitsFor::Reachable { wave, clusters: number } => {
+            format!("{} of wave {wave} cannot be reached, or are paused", clusters(*number))
+        }
+        WaitsFor::Return { clusters: number } => format!("{} return to what they had", clusters(*number)),
+    }
+}
+
+/// The records of courses that changed, with their new plans and without those that ended.
+fn records(state: &State, changed: &[(&AppKey, rollout::Next)]) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for apps in changed.chunks(APPS_PER_BATCH) {
+        let (mut batch, mut audits) = (Batch::new(), Vec::new());
+        for (app, next) in apps {
+            let place = key::rollout(app);
+            batch = batch.require_same(place.clone(), state.rollouts.get(*app).map(|course| course.version));
+            batch = match next.course == Course::default() {
+                true => batch.delete(place),
+                false => batch.put(place, json(&next.course)),
+            };
+            if let Some(plan) = &next.plan {
+                batch = batch.put(key::plan(app, plan.id.as_str()), json(plan));
+            }
+            let current = next.course.current.as_ref().map(|progress| progress.plan.as_str());
+            let over = state.plans.keys().filter(|(of, id)| of == *app && Some(id.as_str()) != current);
+            for (_, id) in over {
+                batch = batch.delete(key::plan(app, id));
+            }
+            let lines = next.events.iter().take(LINES_PER_APP).map(|event| Audit {
+                who: "hub".to_owned(),
+                what: event.what,
+                subject: format!("rollout {}", event.id),
+                why: event.why.clone(),
+                ..Audit::default()
+            });
+            audits.extend(lines);
+        }
+        writes.push(Write { step: Step::RolloutAdvanced, batch, audits });
+    }
+    writes
+}

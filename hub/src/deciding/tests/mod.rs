@@ -1,0 +1,231 @@
+//! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
+
+mod deciding;
+mod pausing;
+mod rollouts;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nave_placement::assign::{Entry, Told};
+use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
+use nave_placement::overrides::Forms;
+use nave_placement::render::Bundle;
+use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
+
+use super::core::{Decided, Given, Kept, Revision, json, step};
+use super::hearing::Hearing;
+use super::revision::{Asked, Content, Loader, Place, render};
+use crate::state::records::{MemberRecord, key};
+use crate::state::{State, WireCodec, report_to_bytes};
+use crate::store::Version;
+
+const APPS: &str = "\
+apiVersion: nave.dev/v1alpha1
+kind: App
+metadata: {name: web}
+spec: {source: {path: ./web}, substitute: true}
+---
+apiVersion: nave.dev/v1alpha1
+kind: Placement
+metadata: {name: web}
+spec: {apps: {names: [web]}, clusters: {selector: {}}}
+---
+apiVersion: nave.dev/v1alpha1
+kind: Override
+metadata: {name: big}
+spec: {apps: {names: [web]}, clusters: {selector: {matchLabels: {size: big}}}, patches: [{target: {kind: ConfigMap, name: web}, patch: {data: {size: big}}}]}
+";
+
+fn config_map(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{on: \"${{cluster.name}}\", owner: \"${{labels.owner:-none}}\"}}\n"
+    )
+}
+
+#[derive(Default)]
+struct World {
+    files: BTreeMap<String, String>,
+    state: State,
+    revision: Option<Revision>,
+    tree: Tree,
+    bundles: BTreeMap<Digest, Bundle>,
+    version: u64,
+    rendered: u64,
+    problems: Vec<String>,
+    kept: Kept,
+    /// Spokes carry out what they are told, and say so.
+    obeys: bool,
+    now_ms: u64,
+}
+
+struct Files(BTreeMap<BlobId, Arc<[u8]>>);
+
+#[async_trait]
+impl Content for Files {
+    async fn read_all(&self, blobs: Vec<BlobId>, _: u64) -> Vec<Result<Arc<[u8]>, String>> {
+        blobs.iter().map(|blob| self.0.get(blob).cloned().ok_or_else(|| "it is gone".to_owned())).collect()
+    }
+}
+
+fn blob(text: &str) -> BlobId {
+    BlobId(Digest::of(text.as_bytes()).to_string().into())
+}
+
+impl World {
+    fn content(&self) -> Files {
+        Files(self.files.values().map(|text| (blob(text), Arc::from(text.as_bytes()))).collect())
+    }
+
+    fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
+        self.version += 1;
+        let value = value.map(Into::into);
+        self.state.fold(&key.to_owned(), Version(self.version), value.as_ref()).expect("a record");
+    }
+
+    fn member(&mut self, name: &str, labels: &[(&str, &str)]) {
+        let mut record = MemberRecord::default();
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        record.membership.labels = labels.collect();
+        self.fold(&format!("member/{name}"), Some(json(&record)));
+    }
+
+    async fn commit(&mut self, id: &str) {
+        let entry = |(path, text): (&String, &String)| {
+            let entry = TreeEntry { kind: FileKind::File, blob: blob(text), size: text.len() as u64 };
+            (Arc::from(path.as_str()), entry)
+        };
+        self.tree = self.files.iter().map(entry).collect();
+        let place = Place { name: CatalogName::root(), directory: String::new() };
+        let last_good =
+            self.revision.take().map_or_else(LastGood::new, |revision| revision.catalog.objects.clone());
+        let commit = CommitId(id.into());
+        let catalog =
+            Loader::default().catalog(&self.content(), &place, &commit, &self.tree, &last_good).await;
+        self.problems = catalog.problems.iter().map(ToString::to_string).collect();
+        self.revision = Some(Revision {
+            catalog: Arc::new(catalog),
+            forms: Forms::new(),
+            allowances: Vec::new(),
+            author: String::new(),
+        });
+        self.decide().await;
+    }
+
+    fn step(&mut self) -> Decided {
+        let codec = WireCodec(|digest: &Digest| self.bundles.get(digest).map(|b| b.objects.clone()));
+        let connected = self.state.members.keys().map(|name| (name.clone(), None)).collect();
+        let given = Given {
+            state: &self.state,
+            revision: self.revision.as_ref().expect("a commit was made"),
+            waiting: None,
+            codec: &codec,
+            hearing: &Hearing { connected, ..Hearing::default() },
+            now_ms: 1_000 + self.now_ms,
+        };
+        step(given, &mut self.kept)
+    }
+
+    /// Renders what is missing, then writes until there is nothing to write.
+    async fn decide(&mut self) -> Decided {
+        let mut decided = self.step();
+        if !decided.missing.is_empty() {
+            self.render(&decided.missing).await;
+            decided = self.step();
+        }
+        while !decided.writes.is_empty() {
+            for write in decided.writes {
+                for (key, value) in write.batch.checked().expect("within the limits").writes() {
+                    self.fold(key, value.as_ref().map(|value| value.to_vec()));
+                }
+            }
+            if self.obeys {
+                self.report();
+            }
+            decided = self.step();
+        }
+        decided
+    }
+
+    /// What spokes say that carried everything out.
+    fn report(&mut self) {
+        let healthy = |(app, entry): (&AppKey, &nave_placement::assign::EncodedEntry)| {
+            let version = nave_proto::decode_entry(&entry.bytes).ok().map(|entry| entry.version);
+            (app.clone(), healthy_report(version))
+        };
+        let report = |(cluster, told): (&ClusterName, &crate::state::Versioned<Arc<Told>>)| {
+            let (epoch, generation) = told.assignment.order();
+            let entries = told.assignment.entries.iter().map(healthy).collect();
+            let report = Report { epoch, generation, entries, ..Report::default() };
+            (key::report(cluster), report_to_bytes(&report))
+        };
+        let reports: Vec<_> = self.state.told.iter().map(report).collect();
+        reports.into_iter().for_each(|(key, value)| self.fold(&key, Some(value)));
+    }
+
+    async fn render(&mut self, missing: &Asked) {
+        let mut in_effect = Forms::new();
+        for ((app, variant), record) in &self.state.forms {
+            in_effect.entry(app.clone()).or_default().insert(variant.clone(), (&*record.record).into());
+        }
+        let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
+        let content = self.content();
+        let rendered = render(&content, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
+        self.rendered += rendered.variants_rendered;
+        self.problems.extend(rendered.problems.iter().map(ToString::to_string));
+        self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
+        let forms = &mut self.revision.as_mut().expect("a commit was made").forms;
+        for (app, variants) in rendered.forms {
+            forms.entry(app).or_default().extend(variants);
+        }
+    }
+
+    /// The entry of the only app.
+    fn entry(&self, cluster: &str) -> Option<Entry> {
+        let cluster: ClusterName = cluster.parse().expect("a name");
+        let app: AppKey = "web".parse().expect("a name");
+        let told = self.state.told(&cluster);
+        let entry = told.assignment.entries.get(&app)?;
+        Some(nave_proto::decode_entry(&entry.bytes).expect("ours"))
+    }
+}
+
+fn healthy_report(version: Option<Digest>) -> EntryReport {
+    EntryReport {
+        version,
+        state: EntryState::Healthy,
+        reason: EntryReason::None,
+        message: String::new(),
+        objects: 1,
+        healthy: 1,
+        unhealthy: Vec::new(),
+        corrected: 0,
+        drifted: 0,
+        notes: Vec::new(),
+        asks: None,
+        digest: Digest::default(),
+    }
+}
+
+/// Two apps, `web` with the ConfigMaps of `first`, `shop` with those of `second`, each on all clusters.
+fn two_apps(first: &[&str], second: &[&str]) -> [(String, String); 3] {
+    let app = |name: &str| {
+        format!(
+            "---\napiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec: {{source: {{path: ./{name}}}}}\n---\n\
+             apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec: {{apps: {{names: [{name}]}}, clusters: {{selector: {{}}}}}}\n"
+        )
+    };
+    let maps = |names: &[&str]| {
+        let map = |name: &&str| {
+            format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\n")
+        };
+        names.iter().map(map).collect::<String>()
+    };
+    [
+        ("apps.yaml".to_owned(), app("web") + &app("shop")),
+        ("web/web.yaml".to_owned(), maps(first)),
+        ("shop/shop.yaml".to_owned(), maps(second)),
+    ]
+}
