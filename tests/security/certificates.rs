@@ -90,6 +90,9 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("ClusterMaintain", c.cluster_maintain(maintain).await.map(drop)),
         ("ClusterReplace", c.cluster_replace(replace).await.map(drop)),
         ("ClusterExport", c.cluster_export(v1::ClusterExportRequest::default()).await.map(drop)),
+        ("RolloutList", c.rollout_list(v1::RolloutListRequest::default()).await.map(drop)),
+        ("RolloutShow", c.rollout_show(v1::RolloutRequest::default()).await.map(drop)),
+        ("RolloutOrder", c.rollout_order(v1::RolloutOrderRequest::default()).await.map(drop)),
         ("Ask", c.ask(objects("pods")).await.map(drop)),
         ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
         ("Ask for logs", c.ask(logs).await.map(drop)),
@@ -215,6 +218,8 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "HoldShow",
         "AuditList",
         "ClusterExport",
+        "RolloutList",
+        "RolloutShow",
         "Ask",
     ];
     let operates = [
@@ -226,6 +231,7 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "HoldReject",
         "Pause",
         "Resume",
+        "RolloutOrder",
         "Ask for Secrets",
         "Ask for logs",
     ];

@@ -26,6 +26,7 @@ mod output;
 mod pause;
 mod render;
 mod restore;
+mod rollout;
 mod secret;
 mod serve;
 mod status;
@@ -106,6 +107,8 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Changes that wait for approval
     Hold(hold::Arguments),
+    /// How changed apps move through their clusters
+    Rollout(rollout::Arguments),
     /// Let nothing of an app, a cluster or all change for a while
     Pause(pause::Pausing),
     /// End a pause
@@ -164,6 +167,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Drift(arguments) => drift::run(arguments, hub).await,
         Command::Adopt(arguments) => adopt::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
+        Command::Rollout(arguments) => rollout::run(arguments, hub).await,
         Command::Pause(arguments) => pause::pause(arguments, hub).await,
         Command::Resume(arguments) => pause::resume(arguments, hub).await,
         Command::Secret(arguments) => secret::run(arguments, hub).await,

@@ -16,7 +16,7 @@ use super::arguments::Selecting;
 use super::client::{Client, Hub, document, request};
 use super::output::{Document, Format, Output, Style, View, print, time};
 use super::table::{Cell, Colour, Table};
-use crate::operator::views::{CatalogView, Group, StatusView};
+use crate::operator::views::{BlockView, CatalogView, Group, RolloutRow, StatusView};
 use crate::operator::worked_on;
 use crate::sessions::core::Alarm;
 
@@ -68,7 +68,7 @@ async fn ask(client: &mut Client, arguments: &Arguments) -> anyhow::Result<Docum
     document(client.status(request(asked)).await)
 }
 
-fn redraw(text: &str, output: Output) -> anyhow::Result<()> {
+pub(super) fn redraw(text: &str, output: Output) -> anyhow::Result<()> {
     let people = matches!(output, Output::Table | Output::Wide);
     match people && io::stdout().is_terminal() {
         // Home, and clear what follows.
@@ -92,6 +92,16 @@ impl View for StatusView {
         }
         paragraph(&mut text, &holds(self, style));
         paragraph(&mut text, &lines(self.pauses.iter().map(|pause| format!("PAUSED: {pause}")), style));
+        let blocks = self.blocks.iter().map(|block| {
+            let BlockView { app, rollout, reason, .. } = block;
+            format!("BLOCKED: app {app} does not go to the version of rollout {rollout}: {reason}; change the app, or `hub rollout retry {rollout}`")
+        });
+        paragraph(&mut text, &lines(blocks, style));
+        let rollouts = self.rollouts.iter().map(|row| {
+            let RolloutRow { id, phase, healthy, clusters, message, .. } = row;
+            format!("ROLLOUT: {id} is {phase:?}, {healthy} of {clusters} healthy: {message}")
+        });
+        paragraph(&mut text, &lines(rollouts, style));
         let alarms =
             self.alarms.iter().map(|(cluster, alarm)| format!("ALARM: cluster {cluster}: {}", told(*alarm)));
         paragraph(&mut text, &lines(alarms, style));

@@ -329,7 +329,9 @@ fn health(app: &AppKey, told: &Told, report: Option<&Report>, is_online: bool, c
     let Some(said) = report.and_then(|r| r.entries.get(app)) else { return Health::NotYet };
     let version = told.assignment.entries.get(app).and_then(|entry| codec.decode(entry)).map(|e| e.version);
     let compares = said.reason == EntryReason::Differs;
-    if (said.state == EntryState::Healthy && said.version == version) || compares {
+    // What is left over waits for its own approval, and stops nobody else.
+    let is_left_over = said.reason == EntryReason::PruneRefused && said.healthy == said.objects;
+    if (said.state == EntryState::Healthy && said.version == version) || compares || is_left_over {
         return Health::Healthy;
     }
     match (said.state, said.reason) {

@@ -259,6 +259,8 @@ impl Look<'_> {
             alarms: self.alarms.clone(),
             maintained: self.maintained(selection),
             pauses: self.state.paused(self.now_ms).cloned().collect(),
+            blocks: self.blocks(selection.app.as_ref()),
+            rollouts: self.rollouts(selection.app.as_ref(), false),
             clusters: self.members().count(),
             connected: self.members().filter(|(name, _)| self.live.contains_key(*name)).count(),
             converged: self.state.doubt.is_none() && self.decided(),

@@ -11,6 +11,7 @@ mod outstanding;
 mod pausing;
 mod render;
 mod roles;
+mod rollouts;
 mod service;
 pub mod views;
 mod wait;

@@ -38,6 +38,9 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("ClusterMaintain", OperatorRole::Operator),
     ("ClusterReplace", OperatorRole::Admin),
     ("ClusterExport", OperatorRole::Viewer),
+    ("RolloutList", OperatorRole::Viewer),
+    ("RolloutShow", OperatorRole::Viewer),
+    ("RolloutOrder", OperatorRole::Operator),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

@@ -18,6 +18,7 @@ use super::look::{Look, Selection};
 use super::ordering::joining;
 use super::outstanding::Outstanding;
 use super::roles::{allow, allow_question};
+use super::rollouts::unknown_rollout;
 use super::views::{AuditView, CommitView, DoneView};
 use super::wait::Wait;
 use crate::deciding::core::{Revision, json};
@@ -443,6 +444,24 @@ impl operator_server::Operator for OperatorService {
     async fn cluster_export(&self, request: Request<v1::ClusterExportRequest>) -> Answer {
         self.allow(&request, "ClusterExport")?;
         self.export(request.into_inner())
+    }
+
+    async fn rollout_list(&self, request: Request<v1::RolloutListRequest>) -> Answer {
+        self.allow(&request, "RolloutList")?;
+        let v1::RolloutListRequest { app, all } = request.into_inner();
+        let app = (!app.is_empty()).then(|| app.parse()).transpose().map_err(argument)?;
+        document(&self.look(|look| look.rollouts(app.as_ref(), all)))
+    }
+
+    async fn rollout_show(&self, request: Request<v1::RolloutRequest>) -> Answer {
+        self.allow(&request, "RolloutShow")?;
+        let id = &request.get_ref().id;
+        document(&self.look(|look| look.rollout(id)).ok_or_else(|| unknown_rollout(id))?)
+    }
+
+    async fn rollout_order(&self, request: Request<v1::RolloutOrderRequest>) -> Answer {
+        let audit = self.allow(&request, "RolloutOrder")?;
+        self.order_rollout(request.into_inner(), audit).await
     }
 
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {

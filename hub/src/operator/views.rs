@@ -1,6 +1,7 @@
 //! The documents that operators get: the JSON of `-o json`, of the API and of the page. Fields are added, never renamed.
 
 mod members;
+mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
+pub use self::rollouts::{BlockView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
 use crate::sessions::core::Alarm;
 use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
 
@@ -121,6 +123,12 @@ pub struct StatusView {
     /// What operators paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseRecord>,
+    /// Versions that apps of the selection do not go to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<BlockView>,
+    /// Rollouts of apps of the selection that are under way, worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rollouts: Vec<RolloutRow>,
     /// Members.
     pub clusters: usize,
     /// Of these, connected.

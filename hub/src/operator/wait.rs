@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::look::{Look, Selection, worked_on};
 use super::service::OperatorService;
-use super::views::{Phase, StatusView, WaitOutcome, WaitView};
+use super::views::{Phase, RolloutPhase, StatusView, WaitOutcome, WaitView};
 use crate::deciding::run::chain;
 
 /// The longest wait: a day.
@@ -92,7 +92,9 @@ impl OperatorService {
             let message = format!("hold {}: {}", hold.record.hold.id, hold.message);
             return view(WaitOutcome::Held, message, status);
         }
-        if let (true, true, Some(failure)) = (decided, reached, problem.or_else(|| failure(&status))) {
+        if let (true, true, Some(failure)) =
+            (decided, reached, problem.or_else(|| stopped(&status)).or_else(|| failure(&status)))
+        {
             return view(WaitOutcome::Failed, failure, status);
         }
         // Nothing is wrong where there is nothing yet, or where nothing could be read, and nothing is as it should be either.
@@ -152,6 +154,16 @@ fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection) -> bool {
         object.is_some_and(|id| id.kind == Kind::Cluster && *id.name != *cluster.as_str())
     });
     problem.is_error() && !elsewhere && selection.app.as_ref().is_none_or(about)
+}
+
+/// A rollout that halted or was taken back, if there is one: nothing of it comes by itself.
+fn stopped(status: &StatusView) -> Option<String> {
+    let halted = status.rollouts.iter().find(|row| row.phase == RolloutPhase::Halted);
+    let halted = halted.map(|row| format!("rollout {}: {}", row.id, row.message));
+    let block = || status.blocks.first();
+    halted.or_else(|| {
+        block().map(|b| format!("rollout {} of app {} was taken back: {}", b.rollout, b.app, b.reason))
+    })
 }
 
 /// What failed on a cluster of the selection, if anything did.

@@ -408,7 +408,7 @@ pub enum Obstacle {
 }
 
 /// What a rollout waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum WaitsFor {
     /// Sessions, after the hub started.

@@ -2411,6 +2411,84 @@ pub struct ResumeRequest {
     pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutListRequest {
+    /// empty: every app
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    /// those that ended too
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutRequest {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutOrderRequest {
+    /// APP@VERSION.N, or the app
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(enumeration = "rollout_order_request::Order", tag = "2")]
+    pub order: i32,
+    /// of APPROVE; empty: the one that waits
+    #[prost(string, tag = "3")]
+    pub wave: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `RolloutOrderRequest`.
+pub mod rollout_order_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Order {
+        Unspecified = 0,
+        Pause = 1,
+        Resume = 2,
+        Approve = 3,
+        Retry = 4,
+        Abort = 5,
+    }
+    impl Order {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ORDER_UNSPECIFIED",
+                Self::Pause => "PAUSE",
+                Self::Resume => "RESUME",
+                Self::Approve => "APPROVE",
+                Self::Retry => "RETRY",
+                Self::Abort => "ABORT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+                "PAUSE" => Some(Self::Pause),
+                "RESUME" => Some(Self::Resume),
+                "APPROVE" => Some(Self::Approve),
+                "RETRY" => Some(Self::Retry),
+                "ABORT" => Some(Self::Abort),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldApproveRequest {
     #[prost(string, tag = "1")]
     pub id: ::prost::alloc::string::String,
@@ -3107,6 +3185,69 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("nave.v1.Operator", "ClusterExport"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn rollout_list(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RolloutListRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/RolloutList",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "RolloutList"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn rollout_show(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RolloutRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/RolloutShow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "RolloutShow"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn rollout_order(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RolloutOrderRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/nave.v1.Operator/RolloutOrder",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("nave.v1.Operator", "RolloutOrder"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3235,6 +3376,18 @@ pub mod operator_server {
         async fn cluster_export(
             &self,
             request: tonic::Request<super::ClusterExportRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn rollout_list(
+            &self,
+            request: tonic::Request<super::RolloutListRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn rollout_show(
+            &self,
+            request: tonic::Request<super::RolloutRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn rollout_order(
+            &self,
+            request: tonic::Request<super::RolloutOrderRequest>,
         ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -4490,6 +4643,139 @@ pub mod operator_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ClusterExportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/RolloutList" => {
+                    #[allow(non_camel_case_types)]
+                    struct RolloutListSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RolloutListRequest>
+                    for RolloutListSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RolloutListRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::rollout_list(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RolloutListSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/RolloutShow" => {
+                    #[allow(non_camel_case_types)]
+                    struct RolloutShowSvc<T: Operator>(pub Arc<T>);
+                    impl<T: Operator> tonic::server::UnaryService<super::RolloutRequest>
+                    for RolloutShowSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RolloutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::rollout_show(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RolloutShowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/RolloutOrder" => {
+                    #[allow(non_camel_case_types)]
+                    struct RolloutOrderSvc<T: Operator>(pub Arc<T>);
+                    impl<
+                        T: Operator,
+                    > tonic::server::UnaryService<super::RolloutOrderRequest>
+                    for RolloutOrderSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RolloutOrderRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::rollout_order(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RolloutOrderSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

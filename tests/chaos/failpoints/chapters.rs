@@ -11,7 +11,7 @@ use crate::away::{Ahead, Spoke};
 use crate::given::{LIMIT, done, holds, remove_app, until_status, write_app, write_value};
 
 /// The chapters, by the step that each is about, in their order.
-pub const CHAPTERS: [&str; 22] = [
+pub const CHAPTERS: [&str; 24] = [
     "FleetMade",
     "OperatorAdded",
     "HeadTaken",
@@ -21,6 +21,7 @@ pub const CHAPTERS: [&str; 22] = [
     "FactsTaken",
     "ReportTaken",
     "AssignmentsMade",
+    "RolloutAdvanced",
     "CertificateRenewed",
     "MemberLabelled",
     "ReportHeeded",
@@ -28,6 +29,7 @@ pub const CHAPTERS: [&str; 22] = [
     "HoldRejected",
     "HoldApproved",
     "PauseOrdered",
+    "RolloutOrdered",
     "DoubtRaised",
     "RestoreAccepted",
     "SeedTaken",
@@ -50,7 +52,7 @@ impl Telling {
                 return Outcome::default();
             }
             "HeadTaken" => self.head_taken(step).await,
-            "FormsTaken" | "AssignmentsMade" | "ReportTaken" => self.commit(step).await,
+            "FormsTaken" | "AssignmentsMade" | "RolloutAdvanced" | "ReportTaken" => self.commit(step).await,
             "TokenIssued" => self.token_issued(step).await,
             "MemberEnrolled" => self.spoke_starts(step, "fra-2").await,
             "FactsTaken" => self.spoke_starts(step, "fra-3").await,
@@ -69,6 +71,7 @@ impl Telling {
                 // It ends by itself, and the fleet comes to rest.
                 self.command(step, &["pause", "--cluster", "fra-1", "--for", "2s"], "").await;
             }
+            "RolloutOrdered" => self.rollout_ordered(step).await,
             "DoubtRaised" => self.doubt(step).await,
             "RestoreAccepted" => {
                 let clusters: Vec<_> = self.spokes.iter().copied().collect();
@@ -208,6 +211,26 @@ impl Telling {
         for id in &ids[1..] {
             done(&self.fleet, &["hold", "approve", id]).await.unwrap();
         }
+    }
+
+    /// A change that waits for approval after its first cluster.
+    async fn rollout_ordered(&mut self, step: &str) {
+        let careful = "apiVersion: nave.dev/v1alpha1\nkind: Fleet\nmetadata: {name: fleet}\nspec: {defaults: {rollout: careful}}\n---\n\
+            apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {name: careful}\n\
+            spec: {waves: [{name: canary, count: 1}, {name: rest, before: {approval: true}}]}\n";
+        self.fleet.catalog.write("fleet.yaml", careful).unwrap();
+        write_value(&self.fleet.catalog, "web", step);
+        self.fleet.catalog.commit(step).unwrap();
+        wait::until("the second wave waits for approval", LIMIT, async || {
+            let shown = done(&self.fleet, &["rollout", "show", "web", "-o", "json"]).await?;
+            let shown: Value = serde_json::from_str(&shown)?;
+            ensure!(shown["waitsFor"]["type"] == "Approval", "{shown:#}");
+            Ok(())
+        })
+        .await;
+        self.command(step, &["rollout", "approve", "web"], "rollout").await;
+        self.fleet.catalog.remove("fleet.yaml").unwrap();
+        self.fleet.catalog.commit("As before").unwrap();
     }
 
     /// The store of before the last two commits: what it decides next cannot be what the spokes have by chance.
