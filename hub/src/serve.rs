@@ -206,13 +206,14 @@ pub async fn serve(
     let (observation, observations) = watch::channel(Observation::default());
     let (picture, pictures) = watch::channel(Arc::new(Picture::default()));
     let poke = Arc::new(Notify::new());
+    let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
     let operator = OperatorService::new(Arc::new(Rooms {
         ledger: ledger.clone(),
         members: members.clone(),
         sessions: sessions.clone(),
         repository: repository.clone(),
         bundles: bundles.clone(),
-        catalog: options.catalog.to_string(),
+        place: place.clone(),
         observations: observations.clone(),
         poke: poke.clone(),
         picture: pictures,
@@ -252,7 +253,6 @@ pub async fn serve(
             clock()
         });
     tasks.spawn(named("the Git poller", polling));
-    let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
     let deciding = Deciding::new(ledger, sessions, repository, place, bundles, picture);
     tasks.spawn(named("deciding", deciding.run(observations, servers_end.clone())));
     tasks.spawn(named(

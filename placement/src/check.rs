@@ -19,7 +19,7 @@ use crate::assign::{
 };
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, Guarded, HoldCause, PastLoss};
-use crate::overrides::Shapes;
+use crate::overrides::{Because, Shapes};
 use crate::report::Report;
 use crate::{AppKey, ClusterName};
 
@@ -36,6 +36,8 @@ pub struct Change<'a> {
     pub wanted: &'a Wanted,
     /// The forms in effect, by cluster.
     pub forms: &'a Shapes,
+    /// Entries that wait: for their wave, or the end of a pause.
+    pub stays: &'a BTreeSet<EntryKey>,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
     /// When changes may start on clusters.
@@ -89,6 +91,8 @@ pub enum Violation {
     CauseUnfounded { cluster: ClusterName, app: AppKey, cause: Cause },
     #[error("{cluster}: {app} changed though its version did not")]
     ChangedWithoutVersion { cluster: ClusterName, app: AppKey },
+    #[error("{cluster}: {app} changed though it waits")]
+    ChangedWaiting { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} is not the form in effect")]
     NotTheForm { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} was added though nothing wants it")]
@@ -127,6 +131,7 @@ pub fn assignment(change: &Change<'_>) -> Vec<Violation> {
             step.order(&mut found);
             step.schedule(&mut found);
             step.entries(&mut found);
+            step.waiting(&mut found);
             step.departures(&mut found, &mut unapproved);
             step.leaving(&mut found);
         }
@@ -164,8 +169,20 @@ impl Step<'_> {
         for app in &self.wanted {
             let there = self.next.assignment.entries.contains_key(*app);
             let ran = self.previous.assignment.entries.contains_key(*app);
-            if !there && (ran || self.change.forms.get(app, self.cluster).is_some()) {
+            let waits = self.change.stays.contains(&((*app).clone(), self.cluster.clone()));
+            if !there && (ran || !waits && self.change.forms.get(app, self.cluster).is_some()) {
                 found.push(Violation::WantedMissing { cluster: self.cluster.clone(), app: (*app).clone() });
+            }
+        }
+    }
+
+    /// What waits is as it was.
+    fn waiting(&self, found: &mut Vec<Violation>) {
+        let (before, after) = (&self.previous.assignment, &self.next.assignment);
+        let waits = self.change.stays.iter().filter(|(_, cluster)| cluster == self.cluster);
+        for (app, _) in waits {
+            if before.entries.get(app) != after.entries.get(app) {
+                found.push(Violation::ChangedWaiting { cluster: self.cluster.clone(), app: app.clone() });
             }
         }
     }
@@ -226,10 +243,13 @@ impl Step<'_> {
             let is_form = |entry: &Entry, form: &AppForm| {
                 // Former names that a spoke has not confirmed may be added.
                 let formerly = form.options.formerly.union(&entry.options.formerly).cloned().collect();
+                // What returns is what it was, its share too.
+                let returns = self.change.forms.because(&app, self.cluster) == Some(Because::Returns);
+                let share = if returns { form.options.share.clone() } else { share.clone() };
                 let options = Options { formerly, share: share.clone(), ..form.options.clone() };
                 let same_version = entry.version == form.version;
                 (entry.bundle, &entry.options, &entry.values) == (form.bundle, &options, &form.values)
-                    && same_version == share.is_none()
+                    && same_version == (returns || share.is_none())
             };
             let form = self.change.forms.get(&app, self.cluster);
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {

@@ -93,6 +93,9 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("RolloutList", c.rollout_list(v1::RolloutListRequest::default()).await.map(drop)),
         ("RolloutShow", c.rollout_show(v1::RolloutRequest::default()).await.map(drop)),
         ("RolloutOrder", c.rollout_order(v1::RolloutOrderRequest::default()).await.map(drop)),
+        ("Rollback", c.rollback(v1::RollbackRequest::default()).await.map(drop)),
+        ("PinList", c.pin_list(v1::PinListRequest {}).await.map(drop)),
+        ("PinRemove", c.pin_remove(v1::PinRemoveRequest::default()).await.map(drop)),
         ("Ask", c.ask(objects("pods")).await.map(drop)),
         ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
         ("Ask for logs", c.ask(logs).await.map(drop)),
@@ -220,6 +223,7 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "ClusterExport",
         "RolloutList",
         "RolloutShow",
+        "PinList",
         "Ask",
     ];
     let operates = [
@@ -232,6 +236,8 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "Pause",
         "Resume",
         "RolloutOrder",
+        "Rollback",
+        "PinRemove",
         "Ask for Secrets",
         "Ask for logs",
     ];

@@ -24,6 +24,7 @@ mod init;
 mod logs;
 mod output;
 mod pause;
+mod pin;
 mod render;
 mod restore;
 mod rollout;
@@ -109,6 +110,10 @@ enum Command {
     Hold(hold::Arguments),
     /// How changed apps move through their clusters
     Rollout(rollout::Arguments),
+    /// Take an app back to an earlier version, without Git, and keep it there
+    Rollback(pin::Rollback),
+    /// Apps that operators keep at a version
+    Pin(pin::Arguments),
     /// Let nothing of an app, a cluster or all change for a while
     Pause(pause::Pausing),
     /// End a pause
@@ -168,6 +173,8 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Adopt(arguments) => adopt::run(arguments, hub).await,
         Command::Hold(arguments) => hold::run(arguments, hub).await,
         Command::Rollout(arguments) => rollout::run(arguments, hub).await,
+        Command::Rollback(arguments) => pin::rollback(arguments, hub).await,
+        Command::Pin(arguments) => pin::run(arguments, hub).await,
         Command::Pause(arguments) => pause::pause(arguments, hub).await,
         Command::Resume(arguments) => pause::resume(arguments, hub).await,
         Command::Secret(arguments) => secret::run(arguments, hub).await,

@@ -92,6 +92,11 @@ impl View for StatusView {
         }
         paragraph(&mut text, &holds(self, style));
         paragraph(&mut text, &lines(self.pauses.iter().map(|pause| format!("PAUSED: {pause}")), style));
+        let pins = self.pins.iter().map(|pin| {
+            let problem = pin.problem.as_ref().map(|problem| format!("; {problem}")).unwrap_or_default();
+            format!("PINNED: {}{problem}; `hub pin remove {}` lets it go on", pin.message, pin.record.id)
+        });
+        paragraph(&mut text, &lines(pins, style));
         let blocks = self.blocks.iter().map(|block| {
             let BlockView { app, rollout, reason, .. } = block;
             format!("BLOCKED: app {app} does not go to the version of rollout {rollout}: {reason}; change the app, or `hub rollout retry {rollout}`")

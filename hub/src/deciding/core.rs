@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use nave_placement::assign::{self, Cause, Codec, EncodedSchedule, Inputs, ShareOut};
 use nave_placement::catalog::{Catalog, CommitId, Problem};
-use nave_placement::decide::{self, Decision, Engine, Memory, Moment, Settling, Wanted, Work};
+use nave_placement::decide::{self, Decision, Moment, Settling, Wanted};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
 use nave_placement::guard::{
     self, Allowance, Approval, EntryKey, Guarded, Hold, HoldCause, Question, Verdict,
 };
-use nave_placement::overrides::{self, Form, Forms, Lacking, Named, Shapes, Variant};
+use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
-use nave_placement::rollout::{Basis, WaitsFor};
+use nave_placement::rollout::WaitsFor;
 use nave_placement::schedule::schedules;
 use nave_placement::{AppKey, ClusterName};
 use nave_proto::encode_schedule;
 
 use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
+pub use super::kept::{Bases, Kept};
+use super::older::{Olders, Overlay, Wants, overlay};
 use super::pauses::{self, Paused};
 use super::rolling::{self, rolling};
 use super::{assignments, decisions};
@@ -28,6 +30,9 @@ use crate::store::{Batch, MAX_BATCH_BYTES};
 
 /// Forms or good records of one batch.
 const RECORDS_PER_BATCH: usize = 100;
+
+/// Pins that the trailers of one commit end.
+const UNPINS: usize = 20;
 
 /// For how long a rejection outlives its hold.
 const REJECTIONS_MS: u64 = 7 * 86_400_000;
@@ -41,6 +46,8 @@ pub struct Revision {
     pub forms: Forms,
     /// What trailers of its new commits allow.
     pub allowances: Vec<Allowance>,
+    /// Apps whose pins trailers of its new commits end.
+    pub unpins: BTreeSet<AppKey>,
     /// Who wrote its newest commit, for the audit log.
     pub author: String,
 }
@@ -77,6 +84,8 @@ pub struct Decided {
     pub missing: BTreeMap<AppKey, BTreeSet<Variant>>,
     /// What every app is on every cluster.
     pub shapes: Shapes,
+    /// Entries that stay as they are: they wait for the end of a pause, or for their wave.
+    pub stays: BTreeSet<EntryKey>,
     /// Replicas that placements divide.
     pub shares: ShareOut,
     /// When changes may start on clusters.
@@ -85,6 +94,10 @@ pub struct Decided {
     pub waiting: pauses::Waiting,
     /// What each rollout waits for.
     pub waits_for: BTreeMap<AppKey, WaitsFor>,
+    /// What has to be brought of earlier commits before anything is written.
+    pub wants: Wants,
+    /// Apps that cannot be as they are pinned, and why.
+    pub unpinnable: BTreeMap<AppKey, String>,
     /// Whether a rollout waits for what spokes say.
     pub rolls: bool,
     /// Where a value lacks.
@@ -133,59 +146,15 @@ pub struct Given<'a> {
     pub codec: &'a dyn Codec,
     /// What sessions know.
     pub hearing: &'a Hearing,
+    /// What apps were by earlier commits, as far as that was brought.
+    pub older: &'a Olders,
     /// The time, Unix milliseconds.
     pub now_ms: u64,
 }
 
-/// The engine of the steps before: the next one looks only at what changed since. A new one decides the same.
-#[derive(Default)]
-pub struct Kept {
-    engine: Option<(Arc<Catalog>, Engine)>,
-    /// What each app is as a whole, by which catalog and so many forms.
-    bases: Option<(Arc<Catalog>, usize, Arc<Bases>)>,
-}
-
-/// What each app is as a whole.
-pub type Bases = BTreeMap<AppKey, Basis>;
-
-impl Kept {
-    /// The engine, brought up to date. Another revision makes a new one, which forgets what no rule says any more.
-    fn engine(&mut self, catalog: &Arc<Catalog>, fleet: &Fleet, remembered: &Memory) -> &mut Engine {
-        match self.engine.take().filter(|(of, _)| Arc::ptr_eq(of, catalog)) {
-            Some((_, mut engine)) => {
-                engine.refresh(fleet, remembered);
-                &mut self.engine.insert((catalog.clone(), engine)).1
-            }
-            None => &mut self.engine.insert((catalog.clone(), Engine::of(catalog, fleet, remembered))).1,
-        }
-    }
-
-    /// What its engine has done.
-    pub fn work(&self) -> Work {
-        self.engine.as_ref().map(|(_, engine)| engine.work()).unwrap_or_default()
-    }
-
-    /// What each app is as a whole. Of one catalog forms are only added.
-    fn bases(&mut self, revision: &Revision) -> Arc<Bases> {
-        let forms = revision.forms.values().map(BTreeMap::len).sum();
-        if let Some((of, count, bases)) = &self.bases
-            && Arc::ptr_eq(of, &revision.catalog)
-            && *count == forms
-        {
-            return bases.clone();
-        }
-        let basis = |(app, variants): (&AppKey, &BTreeMap<Variant, Form>)| {
-            (app.clone(), Basis::of(&revision.catalog, app, variants))
-        };
-        let bases = Arc::new(revision.forms.iter().map(basis).collect());
-        self.bases = Some((revision.catalog.clone(), forms, Arc::clone(&bases)));
-        bases
-    }
-}
-
 /// Decides.
 pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
-    let Given { state, revision, waiting: newer, codec, hearing, now_ms } = given;
+    let Given { state, revision, waiting: newer, codec, hearing, older, now_ms } = given;
     let catalog = &revision.catalog;
     let bases = kept.bases(revision);
     let fleet = candidates(state, catalog, hearing, now_ms);
@@ -207,6 +176,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
+    let Overlay { instead, bases, mut wants, problems } = overlay(state, &bases, &fleet, &wanted, older);
+    let shapes = shapes.with(instead);
     let shares = shares(state, &decisions, &shapes, codec);
     let mut schedules = schedules(catalog, &fleet);
     for cluster in fleet.keys() {
@@ -214,13 +185,16 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
             schedules.entry(cluster.clone()).or_default().freezes.push(freeze);
         }
     }
-    let encoded = schedules.into_iter().map(|(cluster, schedule)| (cluster, encode_schedule(&schedule)));
-    let schedules = encoded.collect();
+    let encoded = schedules.iter().map(|(cluster, schedule)| (cluster.clone(), encode_schedule(schedule)));
+    let encoded = encoded.collect();
+    let may_start = |cluster: &ClusterName| {
+        schedules.get(cluster).is_none_or(|schedule| schedule.closed(now_ms).is_none())
+    };
     let inputs = Inputs {
         wanted: &wanted,
         apps: &shapes,
         shares: &shares,
-        schedules: &schedules,
+        schedules: &encoded,
         members: &members,
         now_ms,
         cause: &cause,
@@ -228,7 +202,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     };
     let Paused { stays: paused, waiting } =
         pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
-    let rolling = rolling(rolling::Given {
+    let mut rolling = rolling(rolling::Given {
         state,
         catalog,
         bases: &bases,
@@ -238,12 +212,15 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shares: &shares,
         members: &members,
         paused: &paused,
+        may_start: &may_start,
+        older,
         hearing,
         codec,
         now_ms,
     });
     // What returns is judged as what it is to be. What waits for its wave is judged with all else, before the first goes.
-    let shapes_now = shapes.returning(rolling.returns.clone());
+    wants.extend(std::mem::take(&mut rolling.wants));
+    let shapes_now = shapes.with(std::mem::take(&mut rolling.instead));
     let inputs = Inputs { apps: &shapes_now, ..inputs };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
@@ -286,11 +263,14 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         refused,
         wanted,
         missing,
-        shapes,
+        shapes: shapes_now,
+        stays,
         shares,
-        schedules,
+        schedules: encoded,
         waiting: rolling.waiting.into_iter().chain(waiting).collect(),
         waits_for: rolling.waits_for,
+        wants,
+        unpinnable: problems,
         rolls: rolling.is_open,
         lacking,
         too_large,
@@ -403,7 +383,19 @@ fn take_head(
         why: revision.author.clone(),
         ..Audit::default()
     };
-    writes.push(Write { step: Step::HeadTaken, batch, audits: vec![audit] });
+    let mut audits = vec![audit];
+    let is_ended = |app: &AppKey| revision.unpins.contains(app);
+    for ((app, id), _) in state.pins.iter().filter(|((app, _), _)| is_ended(app)).take(UNPINS) {
+        batch = batch.delete(key::pin(app, id));
+        audits.push(Audit {
+            who: format!("catalog {}@{}", catalog.name, catalog.commit.short()),
+            what: "Unpinned",
+            subject: format!("app {app}"),
+            details: BTreeMap::from([("pin".to_owned(), id.clone())]),
+            ..Audit::default()
+        });
+    }
+    writes.push(Write { step: Step::HeadTaken, batch, audits });
     writes
 }
 

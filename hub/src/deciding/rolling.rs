@@ -12,7 +12,7 @@ use nave_placement::catalog::{Catalog, CommitId, Rollout, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Contact, Fleet};
 use nave_placement::guard::{EntryKey, Verdict};
-use nave_placement::overrides::Shapes;
+use nave_placement::overrides::{Because, Instead, Shapes};
 use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::rollout::{
     self, Basis, Course, Health, Moment, Obstacle, Phase, Plan, Seen, Target, ToDo, WaitsFor,
@@ -21,6 +21,7 @@ use nave_placement::{AppKey, ClusterName, Digest};
 
 use super::core::{Write, json, maintained};
 use super::hearing::Hearing;
+use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
 use crate::state::records::key;
@@ -40,8 +41,10 @@ const LINES_PER_APP: usize = 6;
 pub struct Rolling {
     /// Entries that stay as they are, or do not come, or do not go.
     pub stays: BTreeSet<EntryKey>,
-    /// Entries that return to what they were.
-    pub returns: BTreeMap<EntryKey, Arc<AppForm>>,
+    /// Entries that are something else than the catalog says.
+    pub instead: Instead,
+    /// What has to be brought first.
+    pub wants: Wants,
     /// What entries wait for.
     pub waiting: Waiting,
     /// What each rollout waits for.
@@ -89,6 +92,10 @@ pub struct Given<'a> {
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// Entries that an operator paused.
     pub paused: &'a BTreeSet<EntryKey>,
+    /// Whether changes may start on a cluster now.
+    pub may_start: &'a dyn Fn(&ClusterName) -> bool,
+    /// What apps were by earlier commits.
+    pub older: &'a Olders,
     /// What sessions know.
     pub hearing: &'a Hearing,
     /// Reads entries.
@@ -110,10 +117,12 @@ pub fn rolling(given: Given<'_>) -> Rolling {
         let before = course.unwrap_or(&nothing);
         let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
         let Some((basis, rule, timeout_ms)) = given.target(app, before) else { continue };
-        let target = Target { app, basis: &basis, commit: &given.catalog.commit, rule: &rule, timeout_ms };
+        let commit = given.commit(app);
+        let target = Target { app, basis: &basis, commit, rule: &rule, timeout_ms };
+        let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
         let seen = clusters
             .into_iter()
-            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, &held)?)))
+            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, &held, plans)?)))
             .collect();
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
@@ -125,10 +134,13 @@ pub fn rolling(given: Given<'_>) -> Rolling {
                 rolling.waiting.insert((cluster.clone(), app.clone()), why.into());
             }
         }
+        given.meanwhile(app, &basis, &seen, &next, &mut rolling);
         for cluster in &next.back {
             let key = (app.clone(), cluster.clone());
             match given.before(app, cluster) {
-                Some(form) if !given.paused.contains(&key) => _ = rolling.returns.insert(key, form),
+                Some(form) if !given.paused.contains(&key) => {
+                    rolling.instead.insert(key, (form, Because::Returns));
+                }
                 _ => _ = rolling.stays.insert(key),
             }
         }
@@ -136,6 +148,7 @@ pub fn rolling(given: Given<'_>) -> Rolling {
             rolling.removed_by.insert(app.clone(), plan.commit.clone());
             rolling.is_open = true;
         }
+        rolling.is_open |= next.waits_for.is_some();
         rolling.is_open |= next.course.completed.as_ref().is_some_and(|done| !done.apart.is_empty());
         rolling.due_ms = rolling.due_ms.into_iter().chain(next.due_ms).min();
         rolling.waits_for.extend(next.waits_for.clone().map(|waits_for| (app.clone(), waits_for)));
@@ -188,7 +201,7 @@ impl<'a> Given<'a> {
     /// Whether an app's course is more than that all is done.
     fn is_moving(&self, app: &AppKey) -> bool {
         let Some(course) = self.state.rollouts.get(app) else { return true };
-        let Course { completed, current, block, retry, past: _ } = &*course.record;
+        let Course { completed, current, block, retry, versions: _, past: _ } = &*course.record;
         let is_done = |basis: &Basis| {
             completed
                 .as_ref()
@@ -242,6 +255,13 @@ impl<'a> Given<'a> {
         Some((basis.clone(), self.catalog.rollout_of(own), own.treatment.timeout.0))
     }
 
+    /// By which commit an app is what it is to become: that of a pin that means all of its clusters, or the one in effect.
+    fn commit(&self, app: &AppKey) -> &'a CommitId {
+        let pins = self.state.pins.range((app.clone(), String::new())..).take_while(|((of, _), _)| of == app);
+        let whole = pins.map(|(_, pin)| &*pin.record).filter(|pin| pin.selector.0.is_empty());
+        whole.max_by_key(|pin| pin.at_ms).map_or(&self.catalog.commit, |pin| &pin.commit)
+    }
+
     /// The form that an app shall have on a cluster.
     fn version(&self, app: &AppKey, cluster: &ClusterName) -> Option<Digest> {
         let form = self.shapes.get(app, cluster)?;
@@ -280,7 +300,14 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn seen(&self, app: &AppKey, cluster: &ClusterName, held: &BTreeSet<&EntryKey>) -> Option<Seen<'a>> {
+    /// A cluster; when changes may start there matters only to whoever plans.
+    fn seen(
+        &self,
+        app: &AppKey,
+        cluster: &ClusterName,
+        held: &BTreeSet<&EntryKey>,
+        plans: bool,
+    ) -> Option<Seen<'a>> {
         let member = self.members.get(cluster)?;
         let candidate = self.fleet.get(cluster)?;
         let told = &member.told;
@@ -303,9 +330,43 @@ impl<'a> Given<'a> {
             to_do,
             health: health(app, told, member.report, is_online, self.codec),
             obstacle,
+            may_start: !plans || (self.may_start)(cluster),
             has_just_joined: told.assignment.generation.0 == 0,
             can_return: told.changes.get(app).is_some_and(|change| change.previous.is_some()),
         })
+    }
+
+    /// Who joins while a newer version is on its way, or blocked, has the one that was rolled out last until its turn.
+    fn meanwhile(
+        &self,
+        app: &AppKey,
+        basis: &Basis,
+        seen: &BTreeMap<ClusterName, Seen<'_>>,
+        next: &rollout::Next,
+        rolling: &mut Rolling,
+    ) {
+        let completed = next.course.completed.as_ref().filter(|done| !done.basis.is_same_version(basis));
+        let Some(completed) = completed else { return };
+        let plan = next.plan.as_ref();
+        let plan = plan.or(next.course.current.as_ref().and_then(|progress| self.plan(app, &progress.plan)));
+        let is_planned = |name: &ClusterName| {
+            plan.is_some_and(|plan| plan.waves.iter().any(|wave| wave.members.contains(name)))
+        };
+        let joins = seen.iter().filter(|(name, seen)| {
+            seen.to_do == ToDo::Install && !next.go.contains(*name) && !is_planned(name)
+        });
+        let joins = joins.map(|(name, _)| (app.clone(), name.clone()));
+        let joins: BTreeSet<ClusterName> =
+            joins.filter(|key| !self.paused.contains(key)).map(|(_, name)| name).collect();
+        if joins.is_empty() {
+            return;
+        }
+        let forms = self.older.at(&completed.commit, app, &joins, self.fleet, &mut rolling.wants);
+        for (cluster, form) in forms {
+            let key = (app.clone(), cluster);
+            rolling.stays.remove(&key);
+            rolling.instead.insert(key, (form, Because::Meanwhile));
+        }
     }
 
     /// What an app was on a cluster before.

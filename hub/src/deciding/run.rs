@@ -5,16 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::aims;
-use nave_placement::assign::ShareOut;
 use nave_placement::catalog::{CommitId, Effective, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
-use nave_placement::decide::{Decision, Wanted};
-use nave_placement::fleet::Fleet;
+use nave_placement::decide::Wanted;
 use nave_placement::guard::{Allowance, Hold, TRAILER};
-use nave_placement::overrides::{Form, Forms, Lacking, Shapes, Variant};
+use nave_placement::overrides::{Form, Forms, Shapes, Variant};
 use nave_placement::render::Bundle;
-use nave_placement::rollout::WaitsFor;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, Digest};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -26,8 +23,9 @@ use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::hearing::Claims;
 use super::lacking::lacks;
-use super::moves::{Moves, moves};
-use super::pauses::Waiting;
+use super::moves::moves;
+use super::older::Olders;
+pub use super::picture::Picture;
 use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
@@ -38,53 +36,14 @@ use crate::store::bundles::{BundleError, Bundles};
 /// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
 const STEPS: usize = 64;
 
+/// The trailer of a commit that ends the pins of an app.
+const UNPIN: &str = "Nave-Unpin";
+
 /// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 /// The same while a rollout waits for it, at least.
 const AT_LEAST: Duration = Duration::from_millis(10);
-
-/// What the rest of the hub sees of deciding; replaced whole.
-#[derive(Clone, Debug, Default)]
-pub struct Picture {
-    /// What is in effect; `None` before the first commit was taken.
-    pub revision: Option<Revision>,
-    /// The clusters that placements could choose from.
-    pub fleet: Fleet,
-    /// What each placement chose.
-    pub decisions: Vec<Decision>,
-    /// What every cluster shall run, and by which placements.
-    pub wanted: Wanted,
-    /// What every app is on every cluster.
-    pub shapes: Arc<Shapes>,
-    /// Replicas that placements divide.
-    pub shares: Arc<ShareOut>,
-    /// Where a value lacks, so that an entry stays as it was.
-    pub lacking: BTreeSet<Lacking>,
-    /// Entries of which a change waits: for the end of a pause, or for their wave.
-    pub waiting: Arc<Waiting>,
-    /// What each rollout waits for.
-    pub waits_for: Arc<BTreeMap<AppKey, WaitsFor>>,
-    /// What is to leave drained clusters.
-    pub moves: Arc<Moves>,
-    /// From then on the time alone may have changed what was decided, Unix milliseconds.
-    pub due_ms: Option<u64>,
-    /// What is wrong with the catalog.
-    pub problems: Vec<Problem>,
-    /// Clusters whose assignment is larger than the store takes: they keep what they have.
-    pub too_large: BTreeSet<ClusterName>,
-    /// Of these, those that are of clusters: objects that two apps of one define, values that lack, objects that are not there
-    /// to have their replicas divided, fewer clusters than a placement wants.
-    pub clashes: Vec<Problem>,
-    /// Of these, decisions that the checker objects to.
-    pub refused: Vec<Problem>,
-    /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
-    pub settled: Option<CommitId>,
-    /// Why the newest commit is not in effect, if it is not.
-    pub obstacle: Option<String>,
-    /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
-    pub inputs: u64,
-}
 
 /// Why a round of deciding ended early.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +72,8 @@ pub struct Deciding {
     picture: watch::Sender<Arc<Picture>>,
     revision: Option<Revision>,
     kept: Kept,
+    /// What apps were by earlier commits.
+    older: Olders,
     /// The files of its commit.
     tree: Tree,
     /// Variants of it that were rendered, or could not be.
@@ -157,6 +118,7 @@ impl Deciding {
             picture,
             revision: None,
             kept: Kept::default(),
+            older: Olders::default(),
             tree: Tree::new(),
             tried: BTreeSet::new(),
             problems: Vec::new(),
@@ -334,7 +296,7 @@ impl Deciding {
                 Ok(())
             }
             Ok(()) => {
-                revision.allowances = self.allowances(taken, head).await;
+                (revision.allowances, revision.unpins) = self.trailers(taken, head).await;
                 self.repository.pin(head).await?;
                 info!(commit = %head, problems = revision.catalog.problems.len(), "taking the commit");
                 self.waiting = None;
@@ -364,18 +326,28 @@ impl Deciding {
         self.problems.dedup();
     }
 
-    /// What trailers of the new commits on the main line allow.
-    async fn allowances(&self, taken: Option<&CommitId>, head: &CommitId) -> Vec<Allowance> {
+    /// What trailers of the new commits on the main line allow, and whose pins they end.
+    async fn trailers(
+        &self,
+        taken: Option<&CommitId>,
+        head: &CommitId,
+    ) -> (Vec<Allowance>, BTreeSet<AppKey>) {
         let commits = match self.repository.first_parents(taken, head).await {
             Ok(commits) => commits,
             Err(error) => {
                 warn!(error = chain(&error), "no trailer counts: the new commits cannot be listed");
-                return Vec::new();
+                return Default::default();
             }
         };
-        let mut allowances = Vec::new();
+        let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
         for commit in commits {
             let Ok(info) = self.repository.commit_info(&commit).await else { continue };
+            for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {
+                match value.trim().parse() {
+                    Ok(app) => _ = unpins.insert(app),
+                    Err(_) => warn!(%commit, value, "trailer {UNPIN} ends no pin: it names one app"),
+                }
+            }
             for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
                 match Allowance::parse(&commit, value) {
                     Some(parsed) => allowances.extend(parsed),
@@ -385,7 +357,7 @@ impl Deciding {
                 }
             }
         }
-        allowances
+        (allowances, unpins)
     }
 
     /// A commit's catalog and its files. Nothing of it is rendered yet: that waits until it may be taken.
@@ -404,7 +376,16 @@ impl Deciding {
             Err(_) => String::new(),
         };
         let catalog = Arc::new(catalog);
-        Ok((Revision { catalog, forms: Forms::new(), allowances: Vec::new(), author }, tree))
+        Ok((
+            Revision {
+                catalog,
+                forms: Forms::new(),
+                allowances: Vec::new(),
+                unpins: BTreeSet::new(),
+                author,
+            },
+            tree,
+        ))
     }
 
     /// Renders variants of the revision; their bundles are on disk when this returns.
@@ -489,8 +470,8 @@ impl Deciding {
         let (decided, given_pauses) = {
             let state = self.ledger.state();
             let waiting = self.waiting.as_ref();
-            let (codec, hearing) = (&codec, &hearing);
-            let given = Given { state: &state, revision: &revision, waiting, codec, hearing, now_ms };
+            let (codec, hearing, older) = (&codec, &hearing, &self.older);
+            let given = Given { state: &state, revision: &revision, waiting, codec, hearing, older, now_ms };
             (core::step(given, &mut self.kept), pauses(&state))
         };
         let mut missing = decided.missing;
@@ -502,6 +483,13 @@ impl Deciding {
             self.render(missing).await?;
             return Ok(true);
         }
+        if !decided.wants.is_empty() {
+            for bundle in self.older.bring(&self.repository, &self.place, decided.wants).await {
+                self.keep(bundle).await?;
+            }
+            return Ok(true);
+        }
+        self.older.keep(&self.ledger.state());
         for problem in
             decided.refused.iter().filter(|problem| !self.picture.borrow().refused.contains(problem))
         {
@@ -540,6 +528,7 @@ impl Deciding {
             next.moves = Arc::new(moves);
             next.waiting = Arc::new(decided.waiting);
             next.waits_for = Arc::new(decided.waits_for);
+            next.unpinnable = Arc::new(decided.unpinnable);
             next.due_ms = decided.due_ms.into_iter().chain(end).min();
             next.too_large = decided.too_large;
             *picture = Arc::new(next);

@@ -259,6 +259,7 @@ impl Look<'_> {
             alarms: self.alarms.clone(),
             maintained: self.maintained(selection),
             pauses: self.state.paused(self.now_ms).cloned().collect(),
+            pins: self.pins(selection.app.as_ref()),
             blocks: self.blocks(selection.app.as_ref()),
             rollouts: self.rollouts(selection.app.as_ref(), false),
             clusters: self.members().count(),

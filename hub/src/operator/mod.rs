@@ -9,6 +9,7 @@ mod members;
 mod ordering;
 mod outstanding;
 mod pausing;
+mod pinning;
 mod render;
 mod roles;
 mod rollouts;

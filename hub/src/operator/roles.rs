@@ -41,6 +41,9 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("RolloutList", OperatorRole::Viewer),
     ("RolloutShow", OperatorRole::Viewer),
     ("RolloutOrder", OperatorRole::Operator),
+    ("Rollback", OperatorRole::Operator),
+    ("PinList", OperatorRole::Viewer),
+    ("PinRemove", OperatorRole::Operator),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

@@ -22,6 +22,7 @@ use super::rollouts::unknown_rollout;
 use super::views::{AuditView, CommitView, DoneView};
 use super::wait::Wait;
 use crate::deciding::core::{Revision, json};
+use crate::deciding::revision::Place;
 use crate::deciding::run::{Picture, chain};
 use crate::git::{Repository, poller::Observation};
 use crate::members::{MemberError, Members};
@@ -48,8 +49,8 @@ pub struct Rooms {
     pub repository: Repository,
     /// Rendered manifests.
     pub bundles: Arc<Bundles>,
-    /// The catalog's name.
-    pub catalog: String,
+    /// The catalog, and where it stands in its repository.
+    pub place: Place,
     /// What Git says.
     pub observations: watch::Receiver<Observation>,
     /// Triggers a poll.
@@ -103,7 +104,7 @@ impl OperatorService {
     }
 
     /// That there is no such app, or that it never was valid.
-    fn no_app(&self, app: &AppKey) -> Status {
+    pub(super) fn no_app(&self, app: &AppKey) -> Status {
         let problem = self.look(|look| {
             look.picture.problems.iter().find(|problem| look.concerns(problem, app)).map(ToString::to_string)
         });
@@ -136,7 +137,7 @@ impl OperatorService {
             seen: &seen,
             since_ms: self.rooms.sessions.since_ms(),
             now_ms: self.rooms.ledger.now_ms(),
-            catalog: (&self.rooms.catalog, &url),
+            catalog: (self.rooms.place.name.as_str(), &url),
             inputs,
         })
     }
@@ -462,6 +463,21 @@ impl operator_server::Operator for OperatorService {
     async fn rollout_order(&self, request: Request<v1::RolloutOrderRequest>) -> Answer {
         let audit = self.allow(&request, "RolloutOrder")?;
         self.order_rollout(request.into_inner(), audit).await
+    }
+
+    async fn rollback(&self, request: Request<v1::RollbackRequest>) -> Answer {
+        let audit = self.allow(&request, "Rollback")?;
+        self.roll_back(request.into_inner(), audit).await
+    }
+
+    async fn pin_list(&self, request: Request<v1::PinListRequest>) -> Answer {
+        self.allow(&request, "PinList")?;
+        document(&self.look(|look| look.pins(None)))
+    }
+
+    async fn pin_remove(&self, request: Request<v1::PinRemoveRequest>) -> Answer {
+        let audit = self.allow(&request, "PinRemove")?;
+        self.remove_pin(request.into_inner(), audit).await
     }
 
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {

@@ -16,7 +16,7 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
-pub use self::rollouts::{BlockView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
+pub use self::rollouts::{BlockView, PinView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
 use crate::sessions::core::Alarm;
 use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
 
@@ -123,6 +123,9 @@ pub struct StatusView {
     /// What operators paused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseRecord>,
+    /// What operators pinned of the selection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<PinView>,
     /// Versions that apps of the selection do not go to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<BlockView>,

@@ -34,6 +34,7 @@ pub enum Step {
     HoldRejected,
     HoldApproved,
     PauseOrdered,
+    PinOrdered,
     ReportTaken,
     ReportHeeded,
     FactsTaken,
@@ -54,6 +55,7 @@ impl Step {
             | Self::HoldApproved
             | Self::RolloutOrdered
             | Self::PauseOrdered
+            | Self::PinOrdered
             | Self::ReportHeeded
             | Self::FactsTaken
             | Self::RestoreAccepted
@@ -74,7 +76,7 @@ impl Step {
     }
 
     /// All of them, in the order of a fleet's life.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
@@ -93,6 +95,7 @@ impl Step {
         Self::HoldRejected,
         Self::HoldApproved,
         Self::PauseOrdered,
+        Self::PinOrdered,
         Self::ReportTaken,
         Self::ReportHeeded,
         Self::FactsTaken,

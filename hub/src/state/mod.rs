@@ -27,7 +27,7 @@ pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
 use records::{
     DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord,
-    PauseRecord, PauseScope, Rejection, TokenRecord, WindowRecord,
+    PauseRecord, PauseScope, PinRecord, Rejection, TokenRecord, WindowRecord,
 };
 pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
@@ -97,6 +97,8 @@ pub struct State {
     pub rejections: Records<String, Rejection>,
     /// What operators paused, ended or not.
     pub pauses: Records<PauseScope, PauseRecord>,
+    /// Pins, by their app and id.
+    pub pins: Records<(AppKey, String), PinRecord>,
     /// How apps move.
     pub rollouts: Records<AppKey, Course>,
     /// Plans of rollouts, by their app and id.
@@ -159,6 +161,7 @@ impl State {
                 PauseScope::from_key(rest).and_then(|k| many(&mut self.pauses, k, version, value, json))
             }
             "rollout" => app(rest).and_then(|k| many(&mut self.rollouts, k, version, value, json)),
+            "pin" => plan(rest).and_then(|k| many(&mut self.pins, k, version, value, json)),
             "plan" => plan(rest).and_then(|k| many(&mut self.plans, k, version, value, json)),
             "audit" => self.audit.fold(value),
             // A kind of a newer hub: not ours to judge.
@@ -233,7 +236,7 @@ fn app(text: &str) -> Result<AppKey, Box<dyn std::error::Error + Send + Sync>> {
     Ok(AppKey::new(catalog(owner)?, name)?)
 }
 
-/// `CATALOG/APP/ID`; an app of another catalog has a `/` in its id.
+/// `CATALOG/APP/ID`; the id may have a `/` in it.
 fn plan(text: &str) -> Result<(AppKey, String), Box<dyn std::error::Error + Send + Sync>> {
     let mut parts = text.splitn(3, '/');
     match (parts.next(), parts.next(), parts.next()) {

@@ -10,6 +10,7 @@ use nave_placement::fleet::Membership;
 use nave_placement::guard::{Guarded, PastLoss};
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{Form, Variant};
+use nave_placement::select::Selector;
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,10 @@ pub mod key {
         let app = scope.app.as_ref().map_or("*".to_owned(), ToString::to_string);
         let cluster = scope.cluster.as_ref().map_or("*", |cluster| cluster.as_str());
         format!("pause/{cluster}/{app}")
+    }
+    /// A pin of an app.
+    pub fn pin(app: &AppKey, id: &str) -> String {
+        format!("pin/{}/{}/{id}", app.catalog, app.name())
     }
     /// How an app moves.
     pub fn rollout(app: &AppKey) -> String {
@@ -384,6 +389,48 @@ impl std::fmt::Display for PauseRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { scope, until_ms, by, reason, .. } = self;
         write!(f, "{scope} is paused until {} by {by}", super::rfc3339(*until_ms))?;
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
+    }
+}
+
+/// An operator decided that an app stays at a version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinRecord {
+    /// Names it.
+    pub id: String,
+    /// Which app.
+    pub app: AppKey,
+    /// What it is by this commit.
+    pub commit: CommitId,
+    /// On clusters with these labels.
+    #[serde(default)]
+    pub selector: Selector,
+    /// Since when, Unix milliseconds.
+    pub at_ms: u64,
+    /// Who.
+    pub by: String,
+    /// Why.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl PinRecord {
+    /// The id of a pin of an app on clusters with these labels: one app has one of it.
+    pub fn id_of(app: &AppKey, selector: &Selector) -> String {
+        let of = format!("{app} {selector}");
+        format!("p-{}", Digest::of(of.as_bytes()).short())
+    }
+}
+
+impl std::fmt::Display for PinRecord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { app, commit, selector, at_ms, by, reason, .. } = self;
+        write!(f, "app {app} is pinned to commit {}", commit.short())?;
+        if !selector.0.is_empty() {
+            write!(f, " on clusters with {selector}")?;
+        }
+        write!(f, " by {by} since {}", super::rfc3339(*at_ms))?;
         if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
     }
 }

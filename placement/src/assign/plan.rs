@@ -14,8 +14,8 @@ use super::{
 use crate::catalog::CommitId;
 use crate::decide::Wanted;
 use crate::guard::{Counts, Losses, Verdict};
-use crate::overrides::Shapes;
 use crate::overrides::template::Values;
+use crate::overrides::{Because, Shapes};
 use crate::render::effective_objects;
 use crate::report::{EntryReason, EntryReport, EntryState, Report};
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints, ObjectKey};
@@ -169,7 +169,9 @@ impl<'a> Next<'a> {
         let share = |app: &AppKey| inputs.shares.get(cluster)?.get(app);
         let form = |app: &&'a AppKey| {
             let form = inputs.apps.get(app, cluster)?;
-            let form = share(app).map_or(Cow::Borrowed(form), |share| Cow::Owned(form.with(share)));
+            // What returns has its share already.
+            let share = share(app).filter(|_| inputs.apps.because(app, cluster) != Some(Because::Returns));
+            let form = share.map_or(Cow::Borrowed(form), |share| Cow::Owned(form.with(share)));
             Some((*app, form))
         };
         let wanted: BTreeMap<&AppKey, Cow<'_, AppForm>> = named.iter().filter_map(form).collect();
@@ -376,7 +378,7 @@ impl<'a> Next<'a> {
             if before.filter(is_same).is_some() {
                 return Some((app.clone(), told.changes.get(app)?.clone()));
             }
-            let returns = self.inputs.apps.returns(app, self.cluster);
+            let returns = self.inputs.apps.because(app, self.cluster) == Some(Because::Returns);
             let previous = before.filter(|_| !returns).cloned();
             let since = next.order();
             Some((app.clone(), Change { since, at_ms: self.inputs.now_ms, previous }))
@@ -432,7 +434,10 @@ impl<'a> Next<'a> {
             drops,
             drops_cause,
             drops_of,
-            at_once: self.inputs.apps.returns(app, self.cluster),
+            at_once: matches!(
+                self.inputs.apps.because(app, self.cluster),
+                Some(Because::Returns | Because::Pinned)
+            ),
         };
         (self.inputs.codec.encode(&entry), self.trimmed_trail(app))
     }

@@ -49,6 +49,20 @@ impl Form {
 /// The forms in effect: of every app, its variants.
 pub type Forms = BTreeMap<AppKey, BTreeMap<Variant, Form>>;
 
+/// Entries that are something else than the catalog says.
+pub type Instead = BTreeMap<(AppKey, ClusterName), (Arc<AppForm>, Because)>;
+
+/// Why an entry is something else than the catalog says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// It returns to what it was, as a whole.
+    Returns,
+    /// An operator pinned it.
+    Pinned,
+    /// It has the version that was rolled out last, until its turn for the newest.
+    Meanwhile,
+}
+
 /// What every app is on every cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
@@ -60,8 +74,8 @@ pub struct Shapes {
     former: BTreeMap<AppKey, BTreeSet<AppKey>>,
     /// Entries that stay as they are, whatever they shall be.
     stays: BTreeSet<(AppKey, ClusterName)>,
-    /// Entries that return to what they were, whatever they shall be.
-    returns: BTreeMap<(AppKey, ClusterName), Arc<AppForm>>,
+    /// Entries that are something else, whatever the catalog says.
+    instead: Instead,
 }
 
 impl Shapes {
@@ -70,9 +84,7 @@ impl Shapes {
         if !self.stays.is_empty() && self.stays.contains(&(app.clone(), cluster.clone())) {
             return None;
         }
-        if !self.returns.is_empty()
-            && let Some(form) = self.returns.get(&(app.clone(), cluster.clone()))
-        {
+        if let Some((form, _)) = self.instead(app, cluster) {
             return Some(form);
         }
         let own = self.on.get(app).map(|clusters| clusters.get(cluster));
@@ -90,15 +102,21 @@ impl Shapes {
         Self { stays: stays.clone(), ..self.clone() }
     }
 
-    /// The same, but that these entries return to what they were.
+    /// The same, but that these entries are something else.
     #[must_use]
-    pub fn returning(&self, returns: BTreeMap<(AppKey, ClusterName), Arc<AppForm>>) -> Self {
-        Self { returns, ..self.clone() }
+    pub fn with(&self, instead: Instead) -> Self {
+        let mut all = self.instead.clone();
+        all.extend(instead);
+        Self { instead: all, ..self.clone() }
     }
 
-    /// Whether an entry returns to what it was.
-    pub fn returns(&self, app: &AppKey, cluster: &ClusterName) -> bool {
-        !self.returns.is_empty() && self.returns.contains_key(&(app.clone(), cluster.clone()))
+    fn instead(&self, app: &AppKey, cluster: &ClusterName) -> Option<&(Arc<AppForm>, Because)> {
+        if self.instead.is_empty() { None } else { self.instead.get(&(app.clone(), cluster.clone())) }
+    }
+
+    /// Why an entry is something else than the catalog says.
+    pub fn because(&self, app: &AppKey, cluster: &ClusterName) -> Option<Because> {
+        self.instead(app, cluster).map(|(_, because)| *because)
     }
 
     /// The same for all that share it with this cluster.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Clusters, plan};
 use super::{
-    AT_ONCE, Cause, Completed, Course, Ended, Event, Health, Next, Outcome, PAST, Phase, Plan, Progress,
-    RolloutId, Seen, Target, ToDo, WaitsFor,
+    AT_ONCE, Basis, Cause, Completed, Course, Ended, Event, Health, Next, Outcome, PAST, Phase, Plan,
+    Progress, RolloutId, Seen, Target, ToDo, VERSIONS, Version, WaitsFor,
 };
 use crate::ClusterName;
 
@@ -63,7 +63,7 @@ impl Step<'_> {
     /// No rollout is under way: does one have to be?
     fn idle(&mut self) {
         let basis = self.target.basis;
-        if self.next.course.block.as_ref().is_some_and(|block| !block.basis.is_same(basis)) {
+        if self.next.course.block.as_ref().is_some_and(|block| !block.basis.is_same_version(basis)) {
             self.next.course.block = None;
         }
         let ordered = self.next.course.retry.take();
@@ -83,7 +83,7 @@ impl Step<'_> {
         let changes = count(ToDo::Change) > 0;
         let cause = match (retry, is_new && changes, many) {
             (true, _, _) => Some(Cause::Retry),
-            (_, true, _) => Some(Cause::Version),
+            (_, true, _) => Some(self.cause()),
             (_, _, true) if first => Some(Cause::FirstInstallation),
             (_, _, true) => Some(Cause::Placement),
             _ => None,
@@ -104,7 +104,7 @@ impl Step<'_> {
             return;
         }
         if is_new {
-            self.next.course.completed = Some(Completed {
+            self.completed(Completed {
                 basis: basis.clone(),
                 commit: self.target.commit.clone(),
                 at_ms: self.moment.now_ms,
@@ -137,6 +137,24 @@ impl Step<'_> {
         let stay: Vec<ClusterName> =
             waiting.into_iter().filter(|name| !now.contains(*name)).cloned().collect();
         self.next.go.retain(|name| !stay.contains(name));
+        self.next.course.completed = Some(completed);
+    }
+
+    /// Why the app changes.
+    fn cause(&self) -> Cause {
+        let nothing = Basis::default();
+        let before = self.next.course.completed.as_ref().map_or(&nothing, |completed| &completed.basis);
+        if self.target.basis.pins_more_than(before) { Cause::Pin } else { Cause::Version }
+    }
+
+    /// Remembers what the app is now.
+    fn completed(&mut self, completed: Completed) {
+        let Completed { basis, commit, at_ms, .. } = &completed;
+        let version = Version { digest: basis.digest(), commit: commit.clone(), at_ms: *at_ms };
+        let versions = &mut self.next.course.versions;
+        versions.retain(|known| known.digest != version.digest);
+        versions.push(version);
+        versions.drain(..versions.len().saturating_sub(VERSIONS));
         self.next.course.completed = Some(completed);
     }
 
@@ -245,7 +263,7 @@ impl Step<'_> {
         self.event("RolloutSuperseded", &id, format!("by commit {}", self.target.commit));
         self.end(&progress, plan, Outcome::Superseded, String::new());
         // Back at what is complete: whoever changed returns by way of a plan as well.
-        match self.begin(Cause::Version, superseded) {
+        match self.begin(self.cause(), superseded) {
             Some((plan, progress)) => {
                 self.next.plan = Some(plan.clone());
                 self.under_way(progress, &plan);
@@ -262,7 +280,7 @@ impl Step<'_> {
             .map(|(name, _)| name.clone())
             .collect();
         let last = plan.waves.last();
-        self.next.course.completed = Some(Completed {
+        self.completed(Completed {
             basis: plan.basis.with(self.target.basis),
             commit: plan.commit.clone(),
             at_ms: self.moment.now_ms,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::catalog::{Catalog, ClusterSelection, Override, Source, Spec};
+use crate::catalog::{Catalog, ClusterSelection, CommitId, Override, Source, Spec};
 use crate::overrides::template::Uses;
 use crate::overrides::{Form, Named, Parameters, Variant, amendments, of_app, parameter_at};
 use crate::{AppKey, Digest, Digester};
@@ -27,6 +27,9 @@ pub struct Basis {
     /// Its overrides: what they do, and where.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     overrides: BTreeMap<Arc<str>, Digest>,
+    /// What operators pinned of it, and at which commit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pins: BTreeMap<String, CommitId>,
 }
 
 impl Basis {
@@ -55,11 +58,27 @@ impl Basis {
             .iter()
             .map(|named| (named.0.object.id.name.clone(), override_digest(catalog, named)))
             .collect();
-        Self { forms, layers, overrides }
+        Self { forms, layers, overrides, pins: BTreeMap::new() }
     }
 
-    /// Whether it is the same app: variants that only one of them has say nothing.
+    /// The same with what operators pinned of it.
+    #[must_use]
+    pub fn pinned(&self, pins: impl IntoIterator<Item = (String, CommitId)>) -> Self {
+        Self { pins: pins.into_iter().collect(), ..self.clone() }
+    }
+
+    /// Whether operators pinned something that they had not pinned then.
+    pub fn pins_more_than(&self, before: &Self) -> bool {
+        self.pins.iter().any(|(pin, commit)| before.pins.get(pin) != Some(commit))
+    }
+
+    /// Whether nothing of it differs: variants that only one of them has say nothing.
     pub fn is_same(&self, other: &Self) -> bool {
+        self.is_same_version(other) && self.pins == other.pins
+    }
+
+    /// Whether it is the same version of the app, whatever is pinned.
+    pub fn is_same_version(&self, other: &Self) -> bool {
         let differs = |(variant, version): (&Variant, &Digest)| {
             other.forms.get(variant).is_some_and(|other| other != version)
         };

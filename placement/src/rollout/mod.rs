@@ -32,6 +32,8 @@ pub use basis::Basis;
 
 /// As many clusters have an app installed first at once.
 pub const AT_ONCE: usize = 10;
+/// Versions that a course remembers.
+pub const VERSIONS: usize = 10;
 /// Ended rollouts that a course remembers.
 pub const PAST: usize = 10;
 /// So often superseded before its last wave, an app is starved.
@@ -69,6 +71,8 @@ pub enum Cause {
     Placement,
     /// The app is new, and on many clusters.
     FirstInstallation,
+    /// An operator pinned it.
+    Pin,
     /// An operator wants it tried again.
     Retry,
 }
@@ -162,9 +166,24 @@ pub struct Course {
     /// An operator wants the version in effect tried again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Order>,
+    /// Versions that were rolled out to their end, the newest last, at most [`VERSIONS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<Version>,
     /// Rollouts that ended, the newest last, at most [`PAST`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<Ended>,
+}
+
+/// A version that an app had on all of its clusters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// Names it.
+    pub digest: Digest,
+    /// The commit that said so.
+    pub commit: CommitId,
+    /// Since when, Unix milliseconds.
+    pub at_ms: u64,
 }
 
 /// The version that was rolled out last to its end.
@@ -357,6 +376,8 @@ pub struct Seen<'a> {
     pub health: Health,
     /// Why it cannot be sent a change now.
     pub obstacle: Option<Obstacle>,
+    /// Changes may start there now, by its windows and freezes.
+    pub may_start: bool,
     /// It was never told anything: it has just joined.
     pub has_just_joined: bool,
     /// It has something to return to.

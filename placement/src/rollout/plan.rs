@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Cause, Plan, PlannedPace, PlannedWave, RolloutId, Seen, Target};
-use crate::catalog::{Before, Count, Percent, Rollout, Wave};
+use crate::catalog::{Before, Count, Percent, Rollout, Then, Wave};
 use crate::decide::{Outcome, outcome};
 use crate::fleet::Contact;
 use crate::select::Look;
@@ -37,7 +37,8 @@ pub(super) fn plan(
         made_ms: now_ms,
         waves: waves(target.rule, clusters, meant, cause),
         deadline_ms: target.rule.failure.deadline_ms.unwrap_or(target.timeout_ms),
-        then: target.rule.failure.then,
+        // Taken back from what was taken back: somebody has to look at it.
+        then: if cause == Cause::Pin { Then::Pause } else { target.rule.failure.then },
         on_new_revision: target.rule.on_new_revision,
     }
 }
@@ -65,15 +66,18 @@ fn waves(
 fn planned(wave: &Wave, members: BTreeSet<ClusterName>, failures: Count, cause: Cause) -> PlannedWave {
     let size = members.len();
     let first = cause == Cause::FirstInstallation;
+    // Nobody waits longer than budgets demand for what an operator takes back.
+    let pinned = cause == Cause::Pin;
     PlannedWave {
         name: wave.name.clone(),
         max_unavailable: wave.max_unavailable.map_or(number(size), |max| down(max, size).max(1)),
         max_failed: down(failures, size),
-        soak_ms: if first { 0 } else { wave.soak_ms },
+        soak_ms: if first || pinned { 0 } else { wave.soak_ms },
         pace: wave
             .pace
+            .filter(|_| !pinned)
             .map(|pace| PlannedPace { step: number(pace.step.of(size)).max(1), every_ms: pace.every_ms }),
-        before: Before::clone(&wave.before),
+        before: if pinned { Before::default() } else { wave.before.clone() },
         members: members.into_iter().collect(),
     }
 }
@@ -113,7 +117,7 @@ fn members(
     }
 }
 
-/// So many of a pool: connected ones first, by name, evenly over what the wave is spread over.
+/// So many of a pool: those first that can begin now, by name, evenly over what the wave is spread over.
 fn chosen(
     wave: &Wave,
     clusters: &Clusters<'_>,
@@ -121,17 +125,23 @@ fn chosen(
     count: usize,
 ) -> BTreeSet<ClusterName> {
     let seen = |name: &ClusterName| clusters.get(name).map(|seen| seen.candidate);
-    let is_away = |name: &ClusterName| seen(name).is_none_or(|c| c.contact != Contact::Connected);
+    // Whoever cannot begin now would keep all others waiting.
+    let is_late = |name: &ClusterName| {
+        let can = |seen: &Seen<'_>| {
+            seen.candidate.contact == Contact::Connected && seen.obstacle.is_none() && seen.may_start
+        };
+        !clusters.get(name).is_some_and(can)
+    };
     let domain = |look: &Look, name: &ClusterName| {
         seen(name).and_then(|c| look.text(c).present().map(ToString::to_string))
     };
     // By the values that it is spread over; in each, in order.
     let mut groups: BTreeMap<Vec<Option<String>>, VecDeque<(bool, &ClusterName)>> = BTreeMap::new();
-    let mut pool: Vec<_> = pool.into_iter().map(|name| (is_away(name), name)).collect();
+    let mut pool: Vec<_> = pool.into_iter().map(|name| (is_late(name), name)).collect();
     pool.sort();
-    for (away, name) in pool {
+    for (late, name) in pool {
         let of = wave.spread.iter().map(|look| domain(look, name)).collect();
-        groups.entry(of).or_default().push_back((away, name));
+        groups.entry(of).or_default().push_back((late, name));
     }
     let mut had: Vec<BTreeMap<Option<String>, usize>> = vec![BTreeMap::new(); wave.spread.len()];
     let mut chosen = BTreeSet::new();
@@ -140,8 +150,8 @@ fn chosen(
             of.iter().zip(&had).map(|(value, had)| had.get(value).copied().unwrap_or(0)).collect()
         };
         let next = groups.iter().filter_map(|(of, names)| {
-            let (away, name) = *names.front()?;
-            Some((away, crowd(of), name, of.clone()))
+            let (late, name) = *names.front()?;
+            Some((late, crowd(of), name, of.clone()))
         });
         let Some((_, _, name, of)) = next.min() else { break };
         for (value, had) in of.iter().zip(&mut had) {

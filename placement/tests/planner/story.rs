@@ -107,6 +107,7 @@ impl Made {
             next: &self.next,
             wanted: &self.wanted,
             forms: &self.forms,
+            stays: &BTreeSet::new(),
             shares: &self.shares,
             schedules: &self.schedules,
             reports: &self.reports.iter().map(|(name, report)| (name.clone(), report)).collect(),

@@ -224,7 +224,7 @@ impl Git {
         let allow = |count| Allowance { commit: commit.id.clone(), scope: AllowanceScope::Anything, count };
         let allowances = commit.allows.map(allow).into_iter().collect();
         let catalog = self.catalogs.entry(at).or_insert_with(|| Arc::new(catalog(&commit))).clone();
-        Revision { catalog, forms, allowances, author: "ann".into() }
+        Revision { catalog, forms, allowances, unpins: BTreeSet::new(), author: "ann".into() }
     }
 
     fn render(&mut self, commit: &CommitId, model: &Model, in_effect: Option<Form>) -> Form {

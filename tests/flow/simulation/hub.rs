@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nave_hub::deciding::core::{Given, Kept, Write, admit, step};
 use nave_hub::deciding::guarding::binding;
 use nave_hub::deciding::hearing::Hearing;
+use nave_hub::deciding::older::Olders;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
 use nave_hub::sessions::effects::{accept_restore, effects};
@@ -161,7 +162,16 @@ impl Hub {
         let connected = state.members.keys().map(|name| (name.clone(), None)).collect();
         let hearing = Hearing { connected, ..Hearing::default() };
         let (revision, waiting) = (&revision, waiting.as_ref());
-        let given = Given { state: &state, revision, waiting, codec: &codec, hearing: &hearing, now_ms };
+        let older = Olders::default();
+        let given = Given {
+            state: &state,
+            revision,
+            waiting,
+            codec: &codec,
+            hearing: &hearing,
+            older: &older,
+            now_ms,
+        };
         let Some(running) = &mut self.running else { return };
         let decided = step(given, &mut running.kept);
         for refused in &decided.refused {
@@ -182,6 +192,7 @@ impl Hub {
             next: &next,
             wanted: &decided.wanted,
             forms: &decided.shapes,
+            stays: &decided.stays,
             shares: &decided.shares,
             schedules: &decided.schedules,
             reports: &reports,

@@ -4,7 +4,7 @@ mod deciding;
 mod pausing;
 mod rollouts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -109,6 +109,7 @@ impl World {
             catalog: Arc::new(catalog),
             forms: Forms::new(),
             allowances: Vec::new(),
+            unpins: BTreeSet::new(),
             author: String::new(),
         });
         self.decide().await;
@@ -123,6 +124,7 @@ impl World {
             waiting: None,
             codec: &codec,
             hearing: &Hearing { connected, ..Hearing::default() },
+            older: &super::older::Olders::default(),
             now_ms: 1_000 + self.now_ms,
         };
         step(given, &mut self.kept)

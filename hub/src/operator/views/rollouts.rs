@@ -5,6 +5,8 @@ use nave_placement::rollout::{Cause, Order, WaitsFor};
 use nave_placement::{AppKey, ClusterName};
 use serde::{Deserialize, Serialize};
 
+use crate::state::records::PinRecord;
+
 /// How a rollout stands; worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RolloutPhase {
@@ -120,6 +122,22 @@ pub enum WaveState {
     Current,
     /// It has its turn later.
     Next,
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PinView {
+    /// The record.
+    #[serde(flatten)]
+    pub record: PinRecord,
+    /// How many clusters shall run what is pinned.
+    pub clusters: usize,
+    /// Why they cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// For people.
+    pub message: String,
 }
 
 /// A version that an app does not go to, because it was rolled back.

@@ -23,6 +23,7 @@ struct Cluster {
     degraded: bool,
     waits: bool,
     paused: bool,
+    closed: bool,
     wanted: bool,
     joined: bool,
 }
@@ -78,6 +79,7 @@ impl World {
                 degraded: false,
                 waits: false,
                 paused: false,
+                closed: false,
                 wanted: true,
                 joined: false,
             };
@@ -139,6 +141,7 @@ impl World {
                     to_do,
                     health,
                     obstacle,
+                    may_start: !c.closed,
                     has_just_joined: c.joined,
                     can_return: c.previous.is_some(),
                 };

@@ -35,6 +35,15 @@ fn the_default_canary_is_picked_among_online_clusters() {
     world.deliver(2);
     world.step();
     assert_eq!(world.sent, [name("c-02")]);
+    // Nor is it one that is paused, or whose window is closed.
+    world.run();
+    world.online("c-01");
+    world.run();
+    world.at("c-01").paused = true;
+    world.at("c-02").closed = true;
+    world.deliver(3);
+    world.step();
+    assert_eq!(world.sent, [name("c-03")]);
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! Older: what apps were by earlier commits, where they have to be that again.
+//!
+//! In: pins, the versions that were rolled out last, their commits. Out: forms instead of the newest; what has to be read and
+//! rendered first.
+//! Never: takes a commit that cannot be read for one without the app: what it would be is then not known.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::assign::AppForm;
+use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Tree};
+use nave_placement::decide::Wanted;
+use nave_placement::fleet::Fleet;
+use nave_placement::overrides::{self, Because, Form, Forms, Instead, Variant, judged};
+use nave_placement::render::Bundle;
+use nave_placement::rollout::{Basis, Phase};
+use nave_placement::{AppKey, ClusterName};
+
+use super::core::Bases;
+use super::revision::{Asked, Loader, Place, render};
+use crate::git::{ReadError, Repository};
+use crate::state::State;
+use crate::state::records::PinRecord;
+
+/// Catalogs of earlier commits, as far as somebody asked for them.
+#[derive(Debug, Default)]
+pub struct Olders(BTreeMap<CommitId, Older>);
+
+/// What is asked for: of each commit, variants of apps; none: its catalog.
+pub type Wants = BTreeMap<CommitId, Asked>;
+
+#[derive(Debug)]
+struct Older {
+    catalog: Arc<Catalog>,
+    tree: Tree,
+    forms: Forms,
+    /// What was rendered, or could not be.
+    tried: BTreeSet<(AppKey, Variant)>,
+    /// Why it cannot be read.
+    problem: Option<String>,
+}
+
+/// What is something else than the catalog says.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    /// The entries.
+    pub instead: Instead,
+    /// What each app is as a whole, with its pins.
+    pub bases: Bases,
+    /// What has to be brought first.
+    pub wants: Wants,
+    /// What cannot be as it was pinned, for people.
+    pub problems: BTreeMap<AppKey, String>,
+}
+
+impl Olders {
+    /// What an app was by a commit on these clusters, as far as that is known; what is not is wanted.
+    pub fn at(
+        &self,
+        commit: &CommitId,
+        app: &AppKey,
+        clusters: &BTreeSet<ClusterName>,
+        fleet: &Fleet,
+        wants: &mut Wants,
+    ) -> BTreeMap<ClusterName, Arc<AppForm>> {
+        let Some(older) = self.0.get(commit) else {
+            wants.entry(commit.clone()).or_default();
+            return BTreeMap::new();
+        };
+        let shall = || BTreeMap::from([(app.clone(), BTreeSet::new())]);
+        let wanted: Wanted = clusters.iter().map(|cluster| (cluster.clone(), shall())).collect();
+        let mut needed =
+            overrides::needed(&older.catalog, fleet, &wanted, &judged).remove(app).unwrap_or_default();
+        needed.retain(|variant| !older.tried.contains(&(app.clone(), variant.clone())));
+        if !needed.is_empty() {
+            wants.entry(commit.clone()).or_default().insert(app.clone(), needed);
+        }
+        let forms: Forms =
+            older.forms.get(app).map(|forms| (app.clone(), forms.clone())).into_iter().collect();
+        let (shapes, _) = overrides::shapes(&older.catalog, fleet, &wanted, &forms, &judged);
+        let form =
+            |cluster: &ClusterName| Some((cluster.clone(), Arc::new(shapes.get(app, cluster)?.clone())));
+        clusters.iter().filter_map(form).collect()
+    }
+
+    /// Why an app cannot be what it was by a commit.
+    fn problem(&self, commit: &CommitId, app: &AppKey) -> Option<String> {
+        let older = self.0.get(commit)?;
+        let said = |why: String| {
+            Some(format!("it is pinned to commit {}, {why}; it stays as it is", commit.short()))
+        };
+        match &older.problem {
+            Some(why) => said(format!("which cannot be read: {why}")),
+            None if older.catalog.app(app.name()).is_none() => said("which has no such app".to_owned()),
+            None if older.tried.iter().any(|(of, _)| of == app) && !older.forms.contains_key(app) => {
+                said("where it could not be rendered".to_owned())
+            }
+            None => None,
+        }
+    }
+
+    /// Reads and renders what is wanted; gives the bundles.
+    pub async fn bring(&mut self, repository: &Repository, place: &Place, wants: Wants) -> Vec<Bundle> {
+        let mut bundles = Vec::new();
+        for (commit, asked) in wants {
+            let older = match self.0.remove(&commit) {
+                Some(older) => older,
+                None => Older::read(repository, place, &commit).await,
+            };
+            let older = self.0.entry(commit).or_insert(older);
+            let rendered =
+                render(repository, &older.catalog, &older.tree, &asked, &Forms::new(), &|_: &Form| false)
+                    .await;
+            bundles.extend(rendered.bundles);
+            for (app, variants) in rendered.forms {
+                older.forms.entry(app).or_default().extend(variants);
+            }
+            let tried = asked
+                .into_iter()
+                .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
+            older.tried.extend(tried);
+        }
+        bundles
+    }
+
+    /// Forgets commits that nobody asks for any more.
+    pub fn keep(&mut self, state: &State) {
+        let pinned = state.pins.values().map(|pin| &pin.commit);
+        let courses = state.rollouts.values();
+        let completed = courses.clone().filter_map(|course| course.completed.as_ref().map(|c| &c.commit));
+        let planned = state.plans.values().map(|plan| &plan.commit);
+        let used: BTreeSet<&CommitId> = pinned.chain(completed).chain(planned).collect();
+        self.0.retain(|commit, _| used.contains(commit));
+    }
+}
+
+impl Older {
+    async fn read(repository: &Repository, place: &Place, commit: &CommitId) -> Self {
+        let (tree, problem) = match repository.tree(commit).await {
+            Ok(tree) => (tree, None),
+            Err(error) => (Tree::new(), Some(told(&error))),
+        };
+        let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
+        Self { catalog: Arc::new(catalog), tree, forms: Forms::new(), tried: BTreeSet::new(), problem }
+    }
+}
+
+fn told(error: &ReadError) -> String {
+    super::run::chain(error)
+}
+
+/// Entries that are what they were by an earlier commit: because an operator pinned them, or because a rollout comes to its end
+/// first.
+pub fn overlay(state: &State, bases: &Bases, fleet: &Fleet, wanted: &Wanted, olders: &Olders) -> Overlay {
+    let mut overlay = Overlay { bases: bases.clone(), ..Overlay::default() };
+    let on = |app: &AppKey| {
+        let clusters = wanted.iter().filter(|(_, apps)| apps.contains_key(app));
+        clusters.map(|(cluster, _)| cluster.clone()).collect::<BTreeSet<ClusterName>>()
+    };
+    for (app, course) in &state.rollouts {
+        let Some(progress) = course.current.as_ref().filter(|p| p.phase == Phase::Progressing) else {
+            continue;
+        };
+        let plan = state.plans.get(&(app.clone(), progress.plan.as_str().to_owned()));
+        let Some(plan) = plan.filter(|plan| plan.on_new_revision == OnNewRevision::Finish) else { continue };
+        if bases.get(app).is_none_or(|basis| plan.basis.is_same_version(basis)) {
+            continue;
+        }
+        let clusters = on(app);
+        let forms = olders.at(&plan.commit, app, &clusters, fleet, &mut overlay.wants);
+        if forms.len() == clusters.len() {
+            overlay.bases.insert(app.clone(), plan.basis.clone());
+            overlay.instead.extend(
+                forms.into_iter().map(|(cluster, form)| ((app.clone(), cluster), (form, Because::Meanwhile))),
+            );
+        }
+    }
+    let mut pins: Vec<&PinRecord> = state.pins.values().map(|pin| &*pin.record).collect();
+    // Where two are for one entry the newer one counts.
+    pins.sort_by_key(|pin| pin.at_ms);
+    for pin in pins {
+        let app = &pin.app;
+        let is_meant = |cluster: &ClusterName| {
+            fleet.get(cluster).is_some_and(|candidate| pin.selector.matches(&candidate.labels))
+        };
+        let clusters = on(app).into_iter().filter(is_meant).collect();
+        let forms = olders.at(&pin.commit, app, &clusters, fleet, &mut overlay.wants);
+        if let Some(problem) = olders.problem(&pin.commit, app) {
+            overlay.problems.insert(app.clone(), problem);
+        }
+        overlay.instead.extend(
+            forms.into_iter().map(|(cluster, form)| ((app.clone(), cluster), (form, Because::Pinned))),
+        );
+    }
+    for (app, basis) in &mut overlay.bases {
+        let pins = state.pins.range((app.clone(), String::new())..).take_while(|((of, _), _)| of == app);
+        *basis = Basis::pinned(basis, pins.map(|((_, id), pin)| (id.clone(), pin.commit.clone())));
+    }
+    overlay
+}

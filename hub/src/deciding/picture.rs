@@ -1,0 +1,60 @@
+//! Picture: what the rest of the hub sees of deciding.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::assign::ShareOut;
+use nave_placement::catalog::{CommitId, Problem};
+use nave_placement::decide::{Decision, Wanted};
+use nave_placement::fleet::Fleet;
+use nave_placement::overrides::{Lacking, Shapes};
+use nave_placement::rollout::WaitsFor;
+use nave_placement::{AppKey, ClusterName};
+
+use super::core::Revision;
+use super::moves::Moves;
+use super::pauses::Waiting;
+
+/// What the rest of the hub sees of deciding; replaced whole.
+#[derive(Clone, Debug, Default)]
+pub struct Picture {
+    /// What is in effect; `None` before the first commit was taken.
+    pub revision: Option<Revision>,
+    /// The clusters that placements could choose from.
+    pub fleet: Fleet,
+    /// What each placement chose.
+    pub decisions: Vec<Decision>,
+    /// What every cluster shall run, and by which placements.
+    pub wanted: Wanted,
+    /// What every app is on every cluster.
+    pub shapes: Arc<Shapes>,
+    /// Replicas that placements divide.
+    pub shares: Arc<ShareOut>,
+    /// Where a value lacks, so that an entry stays as it was.
+    pub lacking: BTreeSet<Lacking>,
+    /// Entries of which a change waits: for the end of a pause, or for their wave.
+    pub waiting: Arc<Waiting>,
+    /// Apps that cannot be as they are pinned, and why.
+    pub unpinnable: Arc<BTreeMap<AppKey, String>>,
+    /// What each rollout waits for.
+    pub waits_for: Arc<BTreeMap<AppKey, WaitsFor>>,
+    /// What is to leave drained clusters.
+    pub moves: Arc<Moves>,
+    /// From then on the time alone may have changed what was decided, Unix milliseconds.
+    pub due_ms: Option<u64>,
+    /// What is wrong with the catalog.
+    pub problems: Vec<Problem>,
+    /// Clusters whose assignment is larger than the store takes: they keep what they have.
+    pub too_large: BTreeSet<ClusterName>,
+    /// Of these, those that are of clusters: objects that two apps of one define, values that lack, objects that are not there
+    /// to have their replicas divided, fewer clusters than a placement wants.
+    pub clashes: Vec<Problem>,
+    /// Of these, decisions that the checker objects to.
+    pub refused: Vec<Problem>,
+    /// The newest commit that was seen and can be acted upon is acted upon: taken, or held.
+    pub settled: Option<CommitId>,
+    /// Why the newest commit is not in effect, if it is not.
+    pub obstacle: Option<String>,
+    /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
+    pub inputs: u64,
+}

@@ -1,0 +1,173 @@
+//! Pinning: operators take an app back to an earlier version, without Git, and let it go on.
+//!
+//! In: requests whose role was checked. Out: records of pins, and what to say.
+//! Never: pins to a commit that cannot be read, or that has no such app.
+
+use std::collections::BTreeMap;
+
+use nave_placement::AppKey;
+use nave_placement::catalog::{CommitId, LastGood};
+use nave_placement::rollout::Course;
+use nave_placement::select::Selector;
+use nave_proto::v1;
+use tonic::Status;
+
+use super::look::Look;
+use super::service::{Answer, OperatorService, argument, commit_status, document};
+use super::views::{DoneView, PinView};
+use crate::deciding::core::json;
+use crate::deciding::revision::Loader;
+use crate::deciding::run::chain;
+use crate::state::records::{PinRecord, key};
+use crate::state::{Audit, Step};
+use crate::store::Batch;
+
+impl Look<'_> {
+    /// `hub pin list`.
+    pub fn pins(&self, app: Option<&AppKey>) -> Vec<PinView> {
+        let pins = self.state.pins.values().filter(|pin| app.is_none_or(|app| *app == pin.app));
+        let view = |pin: &PinRecord| PinView {
+            clusters: self.clusters_of(pin),
+            problem: self.picture.unpinnable.get(&pin.app).cloned(),
+            message: pin.to_string(),
+            record: pin.clone(),
+        };
+        pins.map(|pin| view(&pin.record)).collect()
+    }
+
+    /// How many clusters shall run what is pinned.
+    fn clusters_of(&self, pin: &PinRecord) -> usize {
+        let wanted = self.picture.wanted.iter().filter(|(_, apps)| apps.contains_key(&pin.app));
+        let is_meant = |name: &nave_placement::ClusterName| {
+            self.picture.fleet.get(name).is_some_and(|candidate| pin.selector.matches(&candidate.labels))
+        };
+        wanted.filter(|(name, _)| is_meant(name)).count()
+    }
+}
+
+/// The commit of the version before the one that an app is at, or on its way to.
+fn previous(course: &Course) -> Option<&CommitId> {
+    let moves = course.current.is_some() || course.block.is_some();
+    let now = course.completed.as_ref().filter(|_| !moves).map(|completed| completed.basis.digest());
+    let before = course.versions.iter().rev().find(|version| Some(version.digest) != now);
+    before.map(|version| &version.commit)
+}
+
+impl OperatorService {
+    pub(super) async fn roll_back(&self, request: v1::RollbackRequest, audit: Audit) -> Answer {
+        let v1::RollbackRequest { app, to, selector, reason } = request;
+        let app: AppKey = app.parse().map_err(argument)?;
+        let selector: Selector = selector.parse().map_err(argument)?;
+        if reason.trim().is_empty() {
+            return Err(argument("say why with --reason: it stands in the audit log and in `hub status`"));
+        }
+        let course = self.rooms.ledger.state().rollouts.get(&app).map(|course| course.record.clone());
+        if course.is_none() && !self.look(|look| look.app_keys().contains(&app)) {
+            return Err(self.no_app(&app));
+        }
+        let course = course.unwrap_or_default();
+        if let Some(block) = course.block.as_ref().filter(|_| !selector.0.is_empty()) {
+            return Err(Status::failed_precondition(format!(
+                "a version of app {app} is blocked, since rollout {} was rolled back: leave -l out, or change the app first",
+                block.rollout
+            )));
+        }
+        let commit = match to.as_str() {
+            "" => previous(&course).cloned().ok_or_else(|| {
+                Status::failed_precondition(format!(
+                    "no earlier version of app {app} is known here; name a commit with --to"
+                ))
+            })?,
+            to => self.rooms.repository.resolve(to).await.map_err(|error| {
+                Status::not_found(format!("commit {to} cannot be read here: {}", chain(&error)))
+            })?,
+        };
+        self.has_app(&commit, &app).await?;
+        let record = PinRecord {
+            id: PinRecord::id_of(&app, &selector),
+            app: app.clone(),
+            commit: commit.clone(),
+            selector: selector.clone(),
+            at_ms: self.rooms.ledger.now_ms(),
+            by: audit.name().to_owned(),
+            reason: reason.clone(),
+        };
+        let mut details = BTreeMap::from([
+            ("commit".to_owned(), commit.to_string()),
+            ("pin".to_owned(), record.id.clone()),
+        ]);
+        if !selector.0.is_empty() {
+            details.insert("selector".to_owned(), selector.to_string());
+        }
+        let audit = Audit { what: "Pinned", subject: format!("app {app}"), why: reason, details, ..audit };
+        let place = key::pin(&app, &record.id);
+        let held =
+            self.rooms.ledger.state().pins.get(&(app.clone(), record.id.clone())).map(|pin| pin.version);
+        let batch = Batch::new().require_same(place.clone(), held).put(place, json(&record));
+        let committed = self.rooms.ledger.commit_audited(Step::PinOrdered, batch, &[audit]).await;
+        committed.map_err(|e| commit_status(&e))?;
+        let on = self.look(|look| look.clusters_of(&record));
+        let clusters = if on == 1 { "1 cluster".to_owned() } else { format!("{on} clusters") };
+        let message = format!(
+            "{record}: {clusters}, within the budgets of its rollout and without waiting for windows; `hub rollout show {app} --watch` \
+             shows it, `hub pin remove {}` lets it go on",
+            record.id
+        );
+        document(&DoneView { message })
+    }
+
+    /// That a commit can be read, and has an app.
+    async fn has_app(&self, commit: &CommitId, app: &AppKey) -> Result<(), Status> {
+        let (repository, place) = (&self.rooms.repository, &self.rooms.place);
+        let unread = |error: &dyn std::error::Error| {
+            Status::failed_precondition(format!(
+                "commit {} cannot be read here: {}",
+                commit.short(),
+                chain(error)
+            ))
+        };
+        repository.pin(commit).await.map_err(|error| unread(&error))?;
+        let tree = repository.tree(commit).await.map_err(|error| unread(&error))?;
+        let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
+        if catalog.app(app.name()).is_some() && catalog.name == app.catalog {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!("commit {} has no valid app {app}", commit.short())))
+    }
+
+    pub(super) async fn remove_pin(&self, request: v1::PinRemoveRequest, audit: Audit) -> Answer {
+        let v1::PinRemoveRequest { pin, reason } = request;
+        let (found, known) = {
+            let state = self.rooms.ledger.state();
+            let is_meant = |record: &PinRecord| record.id == pin || record.app.to_string() == pin;
+            let found: Vec<_> = state.pins.values().filter(|held| is_meant(&held.record)).cloned().collect();
+            let known: Vec<String> =
+                state.pins.values().map(|pin| format!("{} of app {}", pin.id, pin.app)).collect();
+            (found, known)
+        };
+        let held = match found.as_slice() {
+            [one] => one,
+            [] => {
+                let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+                return Err(Status::not_found(format!("there is no pin {pin}; pins: {known}")));
+            }
+            several => {
+                let ids: Vec<&str> = several.iter().map(|pin| pin.id.as_str()).collect();
+                return Err(argument(format!("app {pin} has several pins; name one of {}", ids.join(", "))));
+            }
+        };
+        let PinRecord { id, app, .. } = &*held.record;
+        let details = BTreeMap::from([("pin".to_owned(), id.clone())]);
+        let audit = Audit { what: "Unpinned", subject: format!("app {app}"), why: reason, details, ..audit };
+        let place = key::pin(app, id);
+        let batch = Batch::new().require_at(place.clone(), held.version).delete(place);
+        let committed = self.rooms.ledger.commit_audited(Step::PinOrdered, batch, &[audit]).await;
+        committed.map_err(|e| commit_status(&e))?;
+        document(&DoneView {
+            message: format!(
+                "{}; it is pinned no longer, and goes on through the waves of its rollout",
+                held.record
+            ),
+        })
+    }
+}
