@@ -38,6 +38,7 @@ fn whatever_happens_nothing_is_lost_and_the_fleet_comes_to_rest() {
     let range = first.map_or(0..seeds(), |seed| seed..seed + 1);
     let begun = Instant::now();
     let (mut deletions, mut losses, mut holds, mut objects, mut failures) = (0, 0, 0, 0, Vec::new());
+    let (mut apps, mut stuck) = (0, 0);
     for seed in range {
         match play(seed, Mutation::None) {
             Ok(played) => {
@@ -45,12 +46,14 @@ fn whatever_happens_nothing_is_lost_and_the_fleet_comes_to_rest() {
                 losses += played.losses;
                 holds += played.holds;
                 objects += played.objects;
+                apps += played.apps;
+                stuck += played.stuck;
             }
             Err(failure) => failures.push(format!("seed {seed}: {failure}")),
         }
     }
     eprintln!(
-        "{deletions} deletions, {losses} lost states, {holds} holds, {objects} objects, {:?}",
+        "{deletions} deletions, {losses} lost states, {holds} holds, {objects} objects, {stuck} of {apps} apps stuck, {:?}",
         begun.elapsed()
     );
     let count = failures.len();
@@ -60,6 +63,8 @@ fn whatever_happens_nothing_is_lost_and_the_fleet_comes_to_rest() {
         first.is_some() || (deletions > 0 && losses > 0 && holds > 0 && objects > 0),
         "too little happened"
     );
+    // Who fights with others over objects never gets healthy.
+    assert!(first.is_some() || stuck * 20 < apps, "{stuck} of {apps} apps were never rolled out");
 }
 
 #[test]
@@ -71,6 +76,7 @@ fn a_bug_that_is_put_in_is_found() {
         Mutation::SpokeIgnoresFreezes,
         Mutation::HubForgetsLeaving,
         Mutation::HubSendsInDoubt,
+        Mutation::HubAwaitsNoHealth,
     ];
     for bug in bugs {
         let found = (0..SEEDS_OF_A_BUG).find_map(|seed| play(seed, bug).err());

@@ -106,6 +106,25 @@ pub struct Given<'a> {
 
 /// Brings the courses of all apps one step further.
 pub fn rolling(given: Given<'_>) -> Rolling {
+    let mut rolling = pass(given);
+    // Whoever hands objects over to an app that waits waits with it, and is nobody who goes ahead.
+    let handing = given.who_hands_over(&rolling);
+    if !handing.is_empty() {
+        let paused: BTreeSet<EntryKey> = given.paused.iter().chain(handing.keys()).cloned().collect();
+        rolling = pass(Given { paused: &paused, ..given });
+        for (key, because) in given.who_hands_over(&rolling) {
+            let (app, cluster) = key.clone();
+            rolling.stays.insert(key);
+            if let Some(because) = because {
+                let why = format!("it hands objects over to app {because}, which waits");
+                rolling.waiting.insert((cluster, app), why.into());
+            }
+        }
+    }
+    rolling
+}
+
+fn pass(given: Given<'_>) -> Rolling {
     let mut rolling = Rolling::default();
     let held: BTreeSet<&EntryKey> = given.state.holds.values().flat_map(|hold| &hold.hold.entries).collect();
     let settles_ms = settles(given.state, given.hearing, given.now_ms);
@@ -157,7 +176,6 @@ pub fn rolling(given: Given<'_>) -> Rolling {
         }
     }
     rolling.writes = records(given.state, &writes);
-    given.with_who_hands_over(&mut rolling);
     rolling
 }
 
@@ -211,11 +229,11 @@ impl<'a> Given<'a> {
         current.is_some() || block.is_some() || retry.is_some() || !basis.is_some_and(is_done)
     }
 
-    /// Whoever hands objects over to an app that waits waits with it.
-    fn with_who_hands_over(&self, rolling: &mut Rolling) {
+    /// Entries that hand objects over to an app that waits, and to which; to none, where nothing of them would change.
+    fn who_hands_over(&self, rolling: &Rolling) -> BTreeMap<EntryKey, Option<AppKey>> {
         let mut by_cluster: BTreeMap<&ClusterName, Vec<&AppKey>> = BTreeMap::new();
-        let stays = rolling.stays.clone();
-        stays.iter().for_each(|(app, cluster)| by_cluster.entry(cluster).or_default().push(app));
+        rolling.stays.iter().for_each(|(app, cluster)| by_cluster.entry(cluster).or_default().push(app));
+        let mut handing = BTreeMap::new();
         for (cluster, apps) in by_cluster {
             let Some(member) = self.members.get(cluster) else { continue };
             let (told, shall) = (&*member.told, self.wanted.get(cluster));
@@ -225,13 +243,11 @@ impl<'a> Given<'a> {
                 of.apps().into_iter().filter(|app| apps.contains(app)).map(|app| (app, app)).collect();
             of.with_who_hands_over(&mut stays);
             for (app, because) in stays.into_iter().filter(|(app, because)| app != because) {
-                let why = format!("it hands objects over to app {because}, which waits");
-                rolling.stays.insert((app.clone(), cluster.clone()));
-                if of.changes(app) {
-                    rolling.waiting.entry((cluster.clone(), app.clone())).or_insert_with(|| why.into());
-                }
+                let because = of.changes(app).then(|| because.clone());
+                handing.insert((app.clone(), cluster.clone()), because);
             }
         }
+        handing
     }
 
     fn plan(&self, app: &AppKey, id: &rollout::RolloutId) -> Option<&'a Plan> {

@@ -43,6 +43,12 @@ impl<'a> OfCluster<'a> {
         self.shapes.former(app).filter(|old| !self.wants(old))
     }
 
+    /// The app that goes on for a name.
+    fn successor(&self, app: &AppKey) -> Option<&'a AppKey> {
+        let wanted = self.shall.into_iter().flat_map(|apps| apps.keys());
+        wanted.into_iter().find(|new| self.former(new).any(|old| old == app))
+    }
+
     /// Whether an app comes back that is on its way out: that takes a removal back, and changes nothing.
     pub fn comes_back(&self, app: &AppKey) -> bool {
         let leaving = &self.told.assignment.leaving;
@@ -58,9 +64,14 @@ impl<'a> OfCluster<'a> {
                 continue;
             }
             for other in self.apps().into_iter().filter(|other| !self.comes_back(other)) {
-                if !stays.contains_key(other) && !self.present(other).is_disjoint(&comes) {
-                    stays.insert(other, stays[app]);
-                    open.push(other);
+                if self.present(other).is_disjoint(&comes) {
+                    continue;
+                }
+                // Under its other name, if it goes on under one.
+                let name = self.successor(other).unwrap_or(other);
+                if name != app && !stays.contains_key(name) {
+                    stays.insert(name, stays[app]);
+                    open.push(name);
                 }
             }
         }
@@ -108,7 +119,7 @@ impl<'a> OfCluster<'a> {
             (Some(entry), true) => version.is_some() && entry != version,
             (None, true) => version.is_some(),
             // One that goes on under another name says so under that.
-            (Some(_), false) => !self.apps().into_iter().any(|new| self.former(new).any(|old| old == app)),
+            (Some(_), false) => self.successor(app).is_none(),
             (None, false) => false,
         }
     }

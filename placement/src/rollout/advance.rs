@@ -10,6 +10,7 @@ use super::{
     Progress, RolloutId, Seen, Target, ToDo, VERSIONS, Version, WaitsFor,
 };
 use crate::ClusterName;
+use crate::catalog::Then;
 
 /// The moment of a step.
 #[derive(Clone, Copy, Debug)]
@@ -235,6 +236,12 @@ impl Step<'_> {
                 .map(|(name, _)| name.clone())
                 .collect();
             self.next.go.extend(joins);
+        }
+        // With nothing to return to it halted, and what failed is well now.
+        let halted = matches!(progress.phase, Phase::Halted { .. }) && plan.then == Then::Rollback;
+        if halted && progress.failed.is_empty() {
+            progress.phase = Phase::Progressing;
+            self.event("RolloutResumed", &plan.id, "what failed is healthy now");
         }
         if matches!(progress.phase, Phase::Progressing) {
             self.waves(&mut progress, plan);

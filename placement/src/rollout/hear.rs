@@ -40,7 +40,10 @@ impl Step<'_> {
                 continue;
             };
             if seen.to_do.is_due() {
-                waiting.insert(name, underway);
+                // It was not told yet; what stands in its way now, stands there for as long as it does.
+                if seen.obstacle.is_none() {
+                    waiting.insert(name, underway);
+                }
                 continue;
             }
             let waits = seen.health == Health::Waits;

@@ -162,6 +162,11 @@ impl Step<'_> {
         let costs = |(name, underway): &(&ClusterName, &Underway)| is_of(name) && !underway.sick;
         let unavailable = progress.underway.iter().filter(costs).count();
         let mut room = (wave.max_unavailable as usize).saturating_sub(unavailable);
+        // Whoever was to go ahead has left: others do.
+        if progress.healthy.is_empty() {
+            let ahead = plan.waves.first().map_or(1, |first| first.members.len());
+            room = room.min(ahead.saturating_sub(progress.underway.len()));
+        }
         let is_sick = |seen: &Seen<'_>| seen.to_do == ToDo::Change && seen.health == Health::Degraded;
         let (sick, well): (Vec<_>, Vec<_>) = unsent
             .iter()

@@ -20,13 +20,16 @@ use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
-use nave_placement::report::Report;
+use nave_placement::report::{EntryState, Report};
+use nave_placement::rollout::{Course, Order};
 use nave_placement::{CatalogName, ClusterName, Digest, check};
 use nave_proto::v1;
 
 use super::Mutation;
 use super::git::{Git, SET};
 use super::oracle::Oracle;
+use super::rest::is_stuck;
+use super::spoke::entries;
 
 /// A store that a restarted hub opens again.
 #[derive(Clone)]
@@ -163,6 +166,10 @@ impl Hub {
         let hearing = Hearing { connected, ..Hearing::default() };
         let (revision, waiting) = (&revision, waiting.as_ref());
         let older = Olders::default();
+        let state = match self.mutation {
+            Mutation::HubAwaitsNoHealth => all_healthy(state),
+            _ => state,
+        };
         let given = Given {
             state: &state,
             revision,
@@ -248,6 +255,20 @@ impl Hub {
         };
         let batch = Batch::new().put(key::approval(id), json(&Approval { hold, by: "ann".into() }));
         self.order(Step::HoldApproved, batch, oracle);
+    }
+
+    /// An operator has everything tried again that was taken back or halted; false where there is nothing.
+    pub fn retry(&mut self, oracle: &mut Oracle) -> bool {
+        let Some(state) = self.state() else { return false };
+        let stuck: Vec<_> = state.rollouts.iter().filter(|(_, course)| is_stuck(course)).collect();
+        for (app, course) in &stuck {
+            let order = Order { by: "ann".into(), at_ms: self.now_ms(), reason: String::new() };
+            let next = Course { retry: Some(order), ..(*course.record).clone() };
+            let place = key::rollout(app);
+            let batch = Batch::new().require_at(place.clone(), course.version).put(place, json(&next));
+            self.order(Step::RolloutOrdered, batch, oracle);
+        }
+        !stuck.is_empty()
     }
 
     /// The connection that a cluster's session is on.
@@ -351,6 +372,23 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
     if detaching(&running.ledger.state()) {
         commit(running, Write { step: Step::MemberDetached, batch, audits: Vec::new() }, oracle);
     }
+}
+
+/// A state in which every spoke says that it is healthy with what it was told last.
+fn all_healthy(mut state: State) -> State {
+    for (cluster, report) in &mut state.reports {
+        let Some(told) = state.told.get(cluster) else { continue };
+        let mut healthy = (*report.record).clone();
+        (healthy.epoch, healthy.generation) = told.assignment.order();
+        for (app, entry) in entries(&told.assignment.entries) {
+            let version = entry.ok().map(|entry| entry.version);
+            if let Some(said) = healthy.entries.get_mut(&app) {
+                (said.state, said.version) = (EntryState::Healthy, version);
+            }
+        }
+        report.record = Arc::new(healthy);
+    }
+    state
 }
 
 fn commit(running: &mut Running, write: Write, oracle: &mut Oracle) -> bool {

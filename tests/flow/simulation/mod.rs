@@ -41,6 +41,8 @@ pub enum Mutation {
     HubForgetsLeaving,
     /// A hub that goes on sending when its state is in doubt.
     HubSendsInDoubt,
+    /// A hub that takes every cluster for healthy.
+    HubAwaitsNoHealth,
 }
 
 /// What happened in a simulation, for a test that wants to know that anything did.
@@ -54,6 +56,10 @@ pub struct Played {
     pub holds: usize,
     /// Objects on targets in the end.
     pub objects: usize,
+    /// Apps that are rolled out.
+    pub apps: usize,
+    /// Of these, those that nothing brings further, since something of them never gets healthy.
+    pub stuck: usize,
 }
 
 /// Everything.

@@ -33,6 +33,12 @@ pub struct Oracle {
     seen: BTreeMap<ClusterName, usize>,
     /// What was deleted under an order.
     deleted: BTreeMap<Order, BTreeSet<ObjectKey>>,
+    /// Versions of apps that some cluster was healthy with.
+    healthy: BTreeSet<(AppKey, Digest)>,
+    /// What clusters were told last of apps.
+    told: BTreeMap<(AppKey, ClusterName), Digest>,
+    /// Clusters on which an app was changed to a version.
+    changed: BTreeMap<(AppKey, Digest), BTreeSet<ClusterName>>,
     /// Number of deletions, so that a test can tell that there were any.
     pub deletions: usize,
     /// The hub's state was lost at least once.
@@ -79,8 +85,43 @@ impl Oracle {
                 }
             }
         }
+        self.goes_ahead(step, state);
         if step == Step::DoubtRaised && !self.lost {
             self.fail("the hub doubts its state, which was never lost".into());
+        }
+    }
+
+    /// Without a `Rollout` one cluster goes ahead: nobody else changes to a version before somebody was healthy with it.
+    fn goes_ahead(&mut self, step: Step, state: &State) {
+        for report in state.reports.values() {
+            let well = report.entries.iter().filter(|(_, entry)| entry.healthy == entry.objects);
+            let versions = well.filter_map(|(app, entry)| Some((app.clone(), entry.version?)));
+            self.healthy.extend(versions);
+        }
+        for (cluster, told) in &state.told {
+            for (app, entry) in entries(&told.assignment.entries) {
+                let Ok(version) = entry.map(|entry| entry.version) else { continue };
+                let key = (app.clone(), cluster.clone());
+                let before = self.told.insert(key, version);
+                let is_new = before.is_some_and(|before| before != version);
+                if !is_new || step != Step::AssignmentsMade || self.lost {
+                    continue;
+                }
+                let ahead = self.changed.entry((app.clone(), version)).or_default();
+                // Who was taken back is ahead no longer.
+                ahead.retain(|name| self.told.get(&(app.clone(), name.clone())) == Some(&version));
+                ahead.insert(cluster.clone());
+                if ahead.len() > 1 && !self.healthy.contains(&(app.clone(), version)) {
+                    let ahead = ahead.clone();
+                    let course = state.rollouts.get(&app).map(|course| course.record.clone());
+                    self.fail(format!(
+                        "{app} was changed on {ahead:?} to {version:?} before one of them was healthy with it: {course:?}"
+                    ));
+                    return;
+                }
+            }
+            let assigned = &told.assignment.entries;
+            self.told.retain(|(app, name), _| name != cluster || assigned.contains_key(app));
         }
     }
 

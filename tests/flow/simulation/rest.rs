@@ -10,15 +10,20 @@ use nave_placement::catalog::OnRemove;
 use nave_placement::overrides::Variant;
 use nave_placement::render::Bundle;
 use nave_placement::report::EntryReason;
+use nave_placement::rollout::Course;
 use nave_placement::{AppKey, CatalogName, ObjectKey};
 
 use super::spoke::{Spoke, entries};
 use super::{Played, World, git, hub, trace};
 
 /// Rounds of everything; more than any chain of causes is long.
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 200;
+/// How often an operator tries again what was taken back or halted meanwhile.
+const ATTEMPTS: usize = 4;
 /// Rounds without a write of the hub after which nothing more comes.
 const QUIET: usize = 3;
+/// The same while a rollout is under way: longer than a cluster may take.
+const DEADLINE: usize = 12;
 
 impl World {
     /// Mends everything and lets time pass.
@@ -31,12 +36,9 @@ impl World {
             }
         }
         self.git.mend();
-        let mut quiet = 0;
-        for _ in 0..ROUNDS {
-            let before = self.hub.written();
-            self.everything()?;
-            quiet = if self.hub.written() == before { quiet + 1 } else { 0 };
-            if quiet == QUIET {
+        for _ in 0..ATTEMPTS {
+            self.pass()?;
+            if !self.hub.retry(&mut self.oracle) {
                 break;
             }
         }
@@ -49,8 +51,28 @@ impl World {
             converged(&state, spoke)?;
             objects += self.runs_what_is_wanted(&state, spoke)?;
         }
+        let stuck = state.rollouts.values().filter(|course| is_stuck(course)).count();
+        let apps = state.rollouts.len();
         let holds = state.holds.len();
-        Ok(Played { deletions: self.oracle.deletions, losses: self.hub.lost, holds, objects })
+        let losses = self.hub.lost;
+        Ok(Played { deletions: self.oracle.deletions, losses, holds, objects, apps, stuck })
+    }
+
+    /// Time passes until nothing changes any more.
+    fn pass(&mut self) -> Result<(), String> {
+        let mut quiet = 0;
+        for _ in 0..ROUNDS {
+            let before = self.hub.written();
+            self.everything()?;
+            quiet = if self.hub.written() == before { quiet + 1 } else { 0 };
+            // Time alone may bring a rollout further.
+            let patience =
+                if self.hub.state().is_some_and(|state| is_rolling(&state)) { DEADLINE } else { QUIET };
+            if quiet >= patience {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Everybody has a turn.
@@ -109,28 +131,34 @@ impl World {
             .filter(|(_, model)| model.env.is_empty() || model.env == env)
             .map(|(name, model)| (git::key(name), model))
             .collect();
-        for (app, model) in &wanted {
+        // What nobody gets well with stays at what it was: there is not much of that.
+        let is_stuck = |app: &AppKey| state.rollouts.get(app).is_some_and(|course| is_stuck(course));
+        for (app, model) in wanted.iter().filter(|(app, _)| !is_stuck(app)) {
             let form = state.forms.get(&((*app).clone(), Variant::default()));
             let entry = entries.get(app).and_then(|entry| entry.as_ref().ok());
             if form.is_some() && entry.is_none() || form.is_none() && !model.broken {
                 let (form, entry) = (form.is_some(), entry.is_some());
-                return Err(format!("{name}: {app} is wanted: form {form}, entry {entry}, {model:?}"));
+                return Err(format!(
+                    "{name}: {app} is wanted: form {form}, entry {entry}, {model:?}, {}",
+                    course(state, app)
+                ));
             }
             if form.zip(entry).is_some_and(|(form, entry)| form.record.version != entry.version) {
-                return Err(format!("{name}: {app} is not at the version in effect"));
+                return Err(format!("{name}: {app} is not at the version in effect: {}", course(state, app)));
             }
         }
         // An app under a new name of which nothing could be rendered yet: under its former name it stays as it is.
         let formless = |app: &AppKey| !state.forms.contains_key(&(app.clone(), Variant::default()));
         let awaiting: BTreeSet<AppKey> = wanted
             .iter()
-            .filter(|(app, _)| formless(app))
+            .filter(|(app, _)| formless(app) || is_stuck(app))
             .flat_map(|(_, model)| model.formerly.iter().map(|old| git::key(old)))
             .collect();
-        let has_reason =
-            |app: &AppKey| wanted.contains_key(app) || held.contains(app) || awaiting.contains(app);
+        let has_reason = |app: &AppKey| {
+            wanted.contains_key(app) || held.contains(app) || awaiting.contains(app) || is_stuck(app)
+        };
         if let Some(app) = entries.keys().find(|app| !has_reason(app)) {
-            return Err(format!("{name}: {app} is neither wanted nor held"));
+            return Err(format!("{name}: {app} is neither wanted nor held: {}", course(state, app)));
         }
         self.objects(spoke, commit, &wanted, &held)
     }
@@ -145,6 +173,9 @@ impl World {
     ) -> Result<usize, String> {
         let name = &spoke.name;
         // An app whose newest text cannot be rendered claims what it did before.
+        let rollouts = self.hub.state().map(|state| state.rollouts).unwrap_or_default();
+        let stuck = |app: &AppKey| rollouts.get(app).is_some_and(|course| is_stuck(course));
+        let any_stuck = rollouts.values().any(|course| is_stuck(course));
         let unrendered = commit.apps.values().any(|model| model.broken);
         let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
         let live = spoke.target.objects();
@@ -165,9 +196,9 @@ impl World {
                 // them wait for somebody, but for those of an app that cannot be rendered.
                 Some(EntryReason::PruneRefused) => {
                     let broken = wanted.get(&app).is_none_or(|model| model.broken);
-                    held.contains(&app) || self.drops_held(&app) || broken
+                    held.contains(&app) || self.drops_held(&app) || broken || stuck(&app)
                 }
-                Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered,
+                Some(EntryReason::ClaimedTwice) => !held.is_empty() || unrendered || any_stuck,
                 // Another owner's content on an object that we let go; and who hands an object to such an app waits for it.
                 Some(EntryReason::Conflict | EntryReason::HandingOver) => true,
                 other => return Err(format!("{name}: {app} is not at rest: {other:?} {report:#?}")),
@@ -211,6 +242,21 @@ impl World {
         let holds = self.hub.state().map(|state| state.holds).unwrap_or_default();
         holds.values().any(|hold| matches!(&hold.hold.cause, HoldCause::Objects { app: held } if held == app))
     }
+}
+
+/// How an app moves, for whoever reads a failure.
+fn course(state: &State, app: &AppKey) -> String {
+    state.rollouts.get(app).map_or("no course".to_owned(), |course| format!("{:?}", course.record))
+}
+
+/// Whether a rollout is under way.
+fn is_rolling(state: &State) -> bool {
+    state.rollouts.values().any(|course| course.current.is_some())
+}
+
+/// Whether, once all is quiet, only an operator or another version brings an app further.
+pub(super) fn is_stuck(course: &Course) -> bool {
+    course.block.is_some() || course.current.is_some()
 }
 
 /// The hub's view of a spoke is what the spoke holds.
