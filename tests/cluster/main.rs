@@ -28,6 +28,7 @@ mod packages;
 mod picking;
 mod placement;
 mod questions;
+mod rollouts;
 mod rounds;
 mod secrets;
 mod stage;

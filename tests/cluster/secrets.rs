@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::canary::Canary;
 use harness::fleet::Target;
-use harness::fleet::documents::{app, app_with, config_map, placement};
+use harness::fleet::documents::{all_at_once, app, app_with, config_map, placement};
 use harness::sops::encrypt;
 use harness::wait::until;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ fn secret(name: &str, field: &str, content: Value) -> Value {
 
 fn catalog() -> Vec<(&'static str, String)> {
     vec![
+        ("fleet.yaml", all_at_once()),
         ("web.yaml", app("web")),
         ("theirs.yaml", app("theirs")),
         ("broken.yaml", app("broken")),

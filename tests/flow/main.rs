@@ -2,7 +2,9 @@
 
 mod pausing;
 mod placing;
+mod rolling;
 mod simulation;
+mod values;
 
 use std::time::Instant;
 

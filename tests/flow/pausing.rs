@@ -7,16 +7,10 @@ use harness::fleet::{Fleet, Target, documents};
 use harness::git::Repository;
 use harness::wait;
 
+use crate::values::value;
+
 const LIMIT: Duration = Duration::from_secs(60);
 const CLUSTERS: [&str; 2] = ["fra-1", "fra-2"];
-
-/// The value of an app's ConfigMap on a cluster; none where it is not.
-fn value(fleet: &Fleet, cluster: &str, app: &str) -> Option<String> {
-    let files = fleet.files(cluster).ok()?;
-    let text = files.get(&format!("configmap--{app}--{app}.yaml"))?;
-    let value = text.lines().find_map(|line| line.trim().strip_prefix("value: "))?;
-    Some(value.trim_matches(['"', '\'']).to_owned())
-}
 
 async fn values(fleet: &Fleet, what: &str, app: &str, wanted: [Option<&str>; 2]) {
     wait::until(what, LIMIT, async || {

@@ -361,6 +361,14 @@ pub mod documents {
         )
     }
 
+    /// Every change goes to all clusters at once, whatever comes of it.
+    pub fn all_at_once() -> String {
+        "apiVersion: nave.dev/v1alpha1\nkind: Fleet\nmetadata: {name: fleet}\nspec: {defaults: {rollout: at-once}}\n---\n\
+         apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {name: at-once}\n\
+         spec: {waves: [{name: all}], failure: {max: 100%}}\n"
+            .to_owned()
+    }
+
     /// A ConfigMap with one value.
     pub fn config_map(name: &str, value: &str) -> String {
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: {value:?}}}\n")

@@ -19,12 +19,13 @@ use nave_proto::encode_schedule;
 
 use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
+use super::holding::{holds, spent_approvals};
 pub use super::kept::{Bases, Kept};
 use super::older::{Olders, Overlay, Wants, overlay};
 use super::pauses::{self, Paused};
 use super::rolling::{self, rolling};
 use super::{assignments, decisions};
-use crate::state::records::{FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, Standing, key};
+use crate::state::records::{FormRecord, GoodRecord, HeadRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
 use crate::store::{Batch, MAX_BATCH_BYTES};
 
@@ -33,9 +34,6 @@ const RECORDS_PER_BATCH: usize = 100;
 
 /// Pins that the trailers of one commit end.
 const UNPINS: usize = 20;
-
-/// For how long a rejection outlives its hold.
-const REJECTIONS_MS: u64 = 7 * 86_400_000;
 
 /// A revision, rendered: what is in effect of it.
 #[derive(Clone, Debug)]
@@ -465,70 +463,6 @@ pub(super) fn chunked(step: Step, operations: Vec<(String, Option<Vec<u8>>)>) ->
         });
     }
     batches.into_iter().map(|batch| Write { step, batch, audits: Vec::new() }).collect()
-}
-
-/// Shows the holds there are, and takes back those that are no more.
-fn holds<'a>(
-    state: &State,
-    catalog: &Catalog,
-    holds: impl Iterator<Item = &'a Hold>,
-    now_ms: u64,
-) -> Vec<Write> {
-    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
-    let mut current = BTreeSet::new();
-    for hold in holds {
-        current.insert(hold.id.as_str());
-        if !state.holds.contains_key(&hold.id) {
-            let commit = match &hold.cause {
-                HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => commit,
-                _ => &catalog.commit,
-            };
-            let record = HoldRecord {
-                hold: hold.clone(),
-                since_ms: now_ms,
-                commit: commit.clone(),
-                catalog: catalog.name.clone(),
-            };
-            operations.push((key::hold(&hold.id), Some(json(&record))));
-        }
-    }
-    let stale = state.holds.keys().filter(|id| !current.contains(id.as_str()));
-    operations.extend(stale.map(|id| (key::hold(id), None)));
-    // A hold may come back as it was: what was said of it is forgotten later.
-    let old = state.rejections.iter().filter(|(id, rejection)| {
-        !current.contains(id.as_str()) && rejection.at_ms + REJECTIONS_MS <= now_ms
-    });
-    operations.extend(old.map(|(id, _)| (key::rejection(id), None)));
-    chunked(Step::HoldsShown, operations)
-}
-
-/// Approvals of which nothing is left to do: they are valid once.
-fn spent_approvals(
-    state: &State,
-    approvals: &[Approval],
-    survey: &assign::Survey,
-    verdict: &Verdict,
-) -> Vec<Write> {
-    let spent = |approval: &&Approval| match &approval.hold.cause {
-        HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => {
-            state.heads.values().any(|h| h.commit == *commit)
-        }
-        HoldCause::Objects { app } => {
-            !survey.losses.objects.contains_key(app) && !verdict.objects.contains_key(app)
-        }
-        HoldCause::Leftovers { of, .. } => !approval.hold.entries.iter().any(|key| {
-            let (app, cluster) = key;
-            let told = &state.told(cluster).assignment;
-            let reported = state.reports.get(cluster).map(|r| (r.epoch, r.generation));
-            let here = told.entries.contains_key(app) || told.leaving.contains_key(app);
-            // Until the spoke has said what came of the newest, it may still ask for the same.
-            here && (reported != Some(told.order())
-                || survey.losses.leftovers.get(key).is_some_and(|asked| asked.digest() == *of))
-        }),
-        _ => !approval.hold.entries.iter().any(|e| survey.losses.entries.contains_key(e)),
-    };
-    let operations = approvals.iter().filter(spent).map(|a| (key::approval(&a.hold.id), None));
-    chunked(Step::HoldsShown, operations.collect())
 }
 
 /// Members whose workloads are gone: they are told to detach.

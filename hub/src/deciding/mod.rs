@@ -13,6 +13,7 @@ pub mod decisions;
 mod gone;
 pub mod guarding;
 pub mod hearing;
+mod holding;
 mod kept;
 pub mod lacking;
 pub mod moves;

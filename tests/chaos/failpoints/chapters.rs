@@ -11,7 +11,7 @@ use crate::away::{Ahead, Spoke};
 use crate::given::{LIMIT, done, holds, remove_app, until_status, write_app, write_value};
 
 /// The chapters, by the step that each is about, in their order.
-pub const CHAPTERS: [&str; 24] = [
+pub const CHAPTERS: [&str; 25] = [
     "FleetMade",
     "OperatorAdded",
     "HeadTaken",
@@ -30,6 +30,7 @@ pub const CHAPTERS: [&str; 24] = [
     "HoldApproved",
     "PauseOrdered",
     "RolloutOrdered",
+    "PinOrdered",
     "DoubtRaised",
     "RestoreAccepted",
     "SeedTaken",
@@ -72,6 +73,12 @@ impl Telling {
                 self.command(step, &["pause", "--cluster", "fra-1", "--for", "2s"], "").await;
             }
             "RolloutOrdered" => self.rollout_ordered(step).await,
+            "PinOrdered" => {
+                let first = self.fleet.catalog.git(&["rev-parse", "HEAD~1"]).unwrap();
+                let back = ["rollback", "web", "--to", first.trim(), "--reason", "not so fast"];
+                self.command(step, &back, "").await;
+                done(&self.fleet, &["pin", "remove", "web"]).await.unwrap();
+            }
             "DoubtRaised" => self.doubt(step).await,
             "RestoreAccepted" => {
                 let clusters: Vec<_> = self.spokes.iter().copied().collect();

@@ -1,0 +1,80 @@
+//! Holding: the records of holds, and of approvals of which nothing is left to do.
+//!
+//! In: the holds of a step, approvals, what would be lost. Out: records. Never: decides what is held.
+
+use std::collections::BTreeSet;
+
+use nave_placement::assign;
+use nave_placement::catalog::Catalog;
+use nave_placement::guard::{Approval, Hold, HoldCause, Verdict};
+
+use super::core::{Write, chunked, json};
+use crate::state::records::{HoldRecord, key};
+use crate::state::{State, Step};
+
+/// For how long a rejection outlives its hold.
+const REJECTIONS_MS: u64 = 7 * 86_400_000;
+
+/// Shows the holds there are, and takes back those that are no more.
+pub(super) fn holds<'a>(
+    state: &State,
+    catalog: &Catalog,
+    holds: impl Iterator<Item = &'a Hold>,
+    now_ms: u64,
+) -> Vec<Write> {
+    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+    let mut current = BTreeSet::new();
+    for hold in holds {
+        current.insert(hold.id.as_str());
+        if !state.holds.contains_key(&hold.id) {
+            let commit = match &hold.cause {
+                HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => commit,
+                _ => &catalog.commit,
+            };
+            let record = HoldRecord {
+                hold: hold.clone(),
+                since_ms: now_ms,
+                commit: commit.clone(),
+                catalog: catalog.name.clone(),
+            };
+            operations.push((key::hold(&hold.id), Some(json(&record))));
+        }
+    }
+    let stale = state.holds.keys().filter(|id| !current.contains(id.as_str()));
+    operations.extend(stale.map(|id| (key::hold(id), None)));
+    // A hold may come back as it was: what was said of it is forgotten later.
+    let old = state.rejections.iter().filter(|(id, rejection)| {
+        !current.contains(id.as_str()) && rejection.at_ms + REJECTIONS_MS <= now_ms
+    });
+    operations.extend(old.map(|(id, _)| (key::rejection(id), None)));
+    chunked(Step::HoldsShown, operations)
+}
+
+/// Approvals of which nothing is left to do: they are valid once.
+pub(super) fn spent_approvals(
+    state: &State,
+    approvals: &[Approval],
+    survey: &assign::Survey,
+    verdict: &Verdict,
+) -> Vec<Write> {
+    let spent = |approval: &&Approval| match &approval.hold.cause {
+        HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => {
+            state.heads.values().any(|h| h.commit == *commit)
+        }
+        HoldCause::Objects { app } => {
+            !survey.losses.objects.contains_key(app) && !verdict.objects.contains_key(app)
+        }
+        HoldCause::Leftovers { of, .. } => !approval.hold.entries.iter().any(|key| {
+            let (app, cluster) = key;
+            let told = &state.told(cluster).assignment;
+            let reported = state.reports.get(cluster).map(|r| (r.epoch, r.generation));
+            let here = told.entries.contains_key(app) || told.leaving.contains_key(app);
+            // Until the spoke has said what came of the newest, it may still ask for the same.
+            here && (reported != Some(told.order())
+                || survey.losses.leftovers.get(key).is_some_and(|asked| asked.digest() == *of))
+        }),
+        _ => !approval.hold.entries.iter().any(|e| survey.losses.entries.contains_key(e)),
+    };
+    let operations = approvals.iter().filter(spent).map(|a| (key::approval(&a.hold.id), None));
+    chunked(Step::HoldsShown, operations.collect())
+}
