@@ -10,6 +10,7 @@ mod latency;
 mod matching;
 mod memory;
 mod operator;
+mod rolling;
 
 use std::process::ExitCode;
 
@@ -21,12 +22,10 @@ const NOT_BUILT: &[(&str, &str)] = &[
     ("7", "the cold start with 1,000,000 entries is not measured yet"),
     ("8", "state per entry is not measured yet"),
     ("11", "10,000 reports within a second need the fleet simulator over sockets, which is not built yet"),
-    ("12", "rollouts in waves are not built yet"),
     ("14", "the time to notice a dead spoke is not measured yet"),
-    ("15", "50 spokes with 50 apps each are not measured yet"),
 ];
 
-const USAGE: &str = "use: tests/bench 1|2|3|9|10|13|hub-rss [--scale K] [--json]";
+const USAGE: &str = "use: tests/bench 1|2|3|9|10|12|13|15|hub-rss [--scale K] [--json]";
 
 fn main() -> ExitCode {
     // `cargo bench` adds --bench.
@@ -54,6 +53,8 @@ fn main() -> ExitCode {
         "2" => matching::one_label(scale.unwrap_or(10_000)),
         "3" => runtime.block_on(latency::commit_to_applied(scale.unwrap_or(100))),
         "9" => runtime.block_on(install::many_apps(scale.unwrap_or(1_000))),
+        "12" => runtime.block_on(rolling::three_waves(scale.unwrap_or(100))),
+        "15" => runtime.block_on(rolling::many_apps(scale.unwrap_or(50))),
         "13" => runtime.block_on(drift::corrected(scale.unwrap_or(200))),
         "10" => runtime.block_on(memory::idle_spoke(scale.unwrap_or(1))),
         "hub-rss" => runtime.block_on(memory::hub(scale.unwrap_or(3))),
