@@ -33,18 +33,19 @@ async fn fleet() -> Fleet {
         ("manifests/web/web.yaml", &documents::config_map("web", "one")),
         ("placement.yaml", &documents::placement("web", &["web"], "{selector: {}}")),
     ];
-    let mut fleet = Fleet::start(Repository::with("catalog", &files).unwrap()).await.unwrap();
+    let mut fleet =
+        Fleet::start(Repository::with("catalog", &files).expect("it is so")).await.expect("it is so");
     for cluster in CLUSTERS {
-        fleet.join(cluster, &[], &Target::Directory).await.unwrap();
+        fleet.join(cluster, &[], &Target::Directory).await.expect("it is so");
     }
     fleet.connected(CLUSTERS.len()).await;
-    fleet.converge(&["--commit", &fleet.catalog.head().unwrap()]).await.unwrap();
+    fleet.converge(&["--commit", &fleet.catalog.head().expect("it is so")]).await.expect("it is so");
     fleet
 }
 
 fn change(fleet: &Fleet, to: &str) -> String {
-    fleet.catalog.write("manifests/web/web.yaml", &documents::config_map("web", to)).unwrap();
-    fleet.catalog.commit(to).unwrap()
+    fleet.catalog.write("manifests/web/web.yaml", &documents::config_map("web", to)).expect("it is so");
+    fleet.catalog.commit(to).expect("it is so")
 }
 
 fn values(fleet: &Fleet) -> [Option<String>; 3] {
@@ -82,19 +83,19 @@ async fn a_wave_waits_for_its_approval_also_when_the_hub_was_killed_meanwhile() 
     let shown = waits_for(&fleet, "Approval").await;
     assert_eq!(shown["waves"][0]["state"], "Done", "{shown:#}");
     seen(&fleet, "the canary has it", ["two", "one", "one"]).await;
-    let waited = fleet.hub(&["wait", "--commit", &commit, "--timeout", "1s"]).await.unwrap();
+    let waited = fleet.hub(&["wait", "--commit", &commit, "--timeout", "1s"]).await.expect("it is so");
     assert_eq!(waited.code, 3, "{}", waited.stdout);
     let why = order(&fleet, &["why", "web", "fra-3"]).await;
     assert!(why.contains("wave rest waits for approval: `hub rollout approve web@"), "{why}");
     fleet.kill_hub();
-    fleet.start_hub().await.unwrap();
+    fleet.start_hub().await.expect("it is so");
     fleet.connected(CLUSTERS.len()).await;
     waits_for(&fleet, "Approval").await;
     wait::throughout("nobody else has it", QUIET, async || values(&fleet)[1].as_deref() == Some("one")).await;
     order(&fleet, &["rollout", "approve", "web", "--reason", "looked at it"]).await;
-    fleet.converge(&["--commit", &commit]).await.unwrap();
+    fleet.converge(&["--commit", &commit]).await.expect("it is so");
     seen(&fleet, "everybody has it", ["two"; 3]).await;
-    let refused = fleet.hub(&["rollout", "approve", "web"]).await.unwrap();
+    let refused = fleet.hub(&["rollout", "approve", "web"]).await.expect("it is so");
     assert!(
         refused.code == 1 && refused.stderr.contains("no rollout of app web is under way"),
         "{}",
@@ -111,7 +112,7 @@ async fn a_newer_version_takes_the_place_of_one_that_waits_and_abort_takes_it_ba
     seen(&fleet, "the canary has the newest", ["three", "one", "one"]).await;
     let second = waits_for(&fleet, "Approval").await;
     assert_ne!(first["id"], second["id"]);
-    let id = second["id"].as_str().unwrap();
+    let id = second["id"].as_str().expect("it is so");
     order(&fleet, &["rollout", "pause", id, "--reason", "lunch"]).await;
     order(&fleet, &["rollout", "approve", id, "--wave", "rest"]).await;
     wait::throughout("it is paused", QUIET, async || values(&fleet)[1].as_deref() == Some("one")).await;
@@ -129,25 +130,25 @@ async fn a_newer_version_takes_the_place_of_one_that_waits_and_abort_takes_it_ba
 #[tokio::test]
 async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it_go_on() {
     let mut fleet = fleet().await;
-    let first = fleet.catalog.head().unwrap();
+    let first = fleet.catalog.head().expect("it is so");
     for to in ["two", "three"] {
         let commit = change(&fleet, to);
         waits_for(&fleet, "Approval").await;
         order(&fleet, &["rollout", "approve", "web"]).await;
-        fleet.converge(&["--commit", &commit]).await.unwrap();
+        fleet.converge(&["--commit", &commit]).await.expect("it is so");
     }
     let said = order(&fleet, &["rollback", "web", "--reason", "incident 812"]).await;
     assert!(said.contains("app web is pinned to commit") && said.contains(": 3 clusters"), "{said}");
     // No approval, no soak: its budgets alone.
     seen(&fleet, "everybody has the one before", ["two"; 3]).await;
     let commit = change(&fleet, "four");
-    fleet.converge(&["--commit", &commit]).await.unwrap();
+    fleet.converge(&["--commit", &commit]).await.expect("it is so");
     wait::throughout("it stays there", QUIET, async || {
         values(&fleet).iter().all(|v| v.as_deref() == Some("two"))
     })
     .await;
     fleet.kill_hub();
-    fleet.start_hub().await.unwrap();
+    fleet.start_hub().await.expect("it is so");
     fleet.connected(CLUSTERS.len()).await;
     let screen = order(&fleet, &["status"]).await;
     assert!(
@@ -157,7 +158,7 @@ async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it
 
     // Who joins has it too.
     let joined = fleet.join("fra-4", &[], &Target::Directory).await;
-    joined.unwrap();
+    joined.expect("it is so");
     wait::until("who joins has it too", LIMIT, async || {
         let seen = value(&fleet, "fra-4", "web");
         ensure!(seen.as_deref() == Some("two"), "{seen:?}\n{}", fleet.tails());
@@ -166,12 +167,12 @@ async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it
     .await;
     order(&fleet, &["rollback", "web", "--to", &first[..10], "--reason", "further back"]).await;
     seen(&fleet, "everybody has the first", ["one"; 3]).await;
-    let none = fleet.hub(&["rollback", "wbe", "--reason", "typo"]).await.unwrap();
+    let none = fleet.hub(&["rollback", "wbe", "--reason", "typo"]).await.expect("it is so");
     assert!(none.code == 1 && none.stderr.contains("there is no app wbe"), "{}", none.stderr);
 
     // Let go by a commit: through the waves, from the canary on.
-    fleet.catalog.write("README.md", "words").unwrap();
-    fleet.catalog.commit("Go on\n\nNave-Unpin: web").unwrap();
+    fleet.catalog.write("README.md", "words").expect("it is so");
+    fleet.catalog.commit("Go on\n\nNave-Unpin: web").expect("it is so");
     seen(&fleet, "the canary goes on", ["four", "one", "one"]).await;
     waits_for(&fleet, "Approval").await;
     let pins = order(&fleet, &["pin", "list"]).await;

@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::ensure;
 use async_trait::async_trait;
 use harness::fleet::Fleet;
 use harness::fleet::documents::{app, app_with, config_map, placement};
 use harness::git::Repository;
+use harness::wait::until;
 use nave_spoke::run::{RunOptions, Storage, run};
 use nave_spoke::state::{Found, Keep, StateError};
 use nave_spoke::target::memory::MemoryTarget;
@@ -101,13 +103,14 @@ impl Simulated {
             options.storage = Storage::Kept(Arc::new(Records::default()));
             options.join = Some(fleet.token(&name, &[]).await.unwrap());
             let end = end.clone();
-            spokes.spawn(async move { drop(run(options, end).await.unwrap()) });
+            spokes.spawn(async move { _ = run(options, end).await.unwrap() });
         }
-        let began = std::time::Instant::now();
-        while fleet.status().await.unwrap()["connected"] != clusters {
-            assert!(began.elapsed() < LIMIT, "not all spokes connect: {}", fleet.tails());
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        until("all spokes connect", LIMIT, async || {
+            let status = fleet.status().await?;
+            ensure!(status["connected"] == clusters, "{}", status["connected"]);
+            Ok(())
+        })
+        .await;
         Self { fleet, spokes, end }
     }
 

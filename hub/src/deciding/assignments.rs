@@ -33,13 +33,13 @@ fn fitted(mut told: Told) -> Option<Vec<u8>> {
         if value.len() <= BYTES_PER_BATCH {
             return Some(value);
         }
-        if told.trail.is_empty() {
-            // Then nothing can return to what it was.
-            if told.changes.is_empty() {
-                return None;
-            }
-            told.changes.clear();
+        // Then nothing can return to what it was; what may be pruned matters more.
+        if told.changes.values().any(|change| change.previous.is_some()) {
+            told.changes.values_mut().for_each(|change| change.previous = None);
             continue;
+        }
+        if told.trail.is_empty() {
+            return None;
         }
         told.trail.retain(|_, entries| {
             entries.remove(usize::from(entries.len() > 1));

@@ -174,8 +174,10 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
-    let Overlay { instead, bases, mut wants, problems } = overlay(state, &bases, &fleet, &wanted, older);
+    let Overlay { instead, unknown, bases, mut wants, problems } =
+        overlay(state, &bases, &fleet, &wanted, older);
     let shapes = shapes.with(instead);
+    let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
     let mut schedules = schedules(catalog, &fleet);
     for cluster in fleet.keys() {
@@ -236,7 +238,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let verdict = guard::judge(&question);
     let mut verdict = if paused.is_empty() { verdict } else { without_paused(&question, verdict, &paused) };
     rolling.keep(&mut verdict);
-    let stays: BTreeSet<EntryKey> = paused.union(&rolling.stays).cloned().collect();
+    let stays: BTreeSet<EntryKey> = paused.union(&rolling.stays).chain(&unknown).cloned().collect();
     // What is decided for a cluster that is worked on is written when that is over. It is judged all the same: its losses
     // count with those of the others, and what was approved for it stays approved.
     let planned = (!stays.is_empty()).then(|| shapes_now.without(&stays));

@@ -9,6 +9,7 @@
 mod assignments;
 mod bundles;
 pub mod core;
+mod courses;
 pub mod decisions;
 mod gone;
 pub mod guarding;
@@ -24,6 +25,7 @@ pub mod revision;
 pub mod rolling;
 pub mod run;
 mod staying;
+pub mod waiting;
 
 #[cfg(test)]
 mod tests;

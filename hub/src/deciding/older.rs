@@ -11,6 +11,7 @@ use nave_placement::assign::AppForm;
 use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Tree};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::Fleet;
+use nave_placement::guard::EntryKey;
 use nave_placement::overrides::{self, Because, Form, Forms, Instead, Variant, judged};
 use nave_placement::render::Bundle;
 use nave_placement::rollout::{Basis, Phase};
@@ -45,6 +46,8 @@ struct Older {
 pub struct Overlay {
     /// The entries.
     pub instead: Instead,
+    /// Entries that are pinned to what is not known: they stay as they are.
+    pub unknown: BTreeSet<EntryKey>,
     /// What each app is as a whole, with its pins.
     pub bases: Bases,
     /// What has to be brought first.
@@ -130,7 +133,8 @@ impl Olders {
         let completed = courses.clone().filter_map(|course| course.completed.as_ref().map(|c| &c.commit));
         let planned = state.plans.values().map(|plan| &plan.commit);
         let used: BTreeSet<&CommitId> = pinned.chain(completed).chain(planned).collect();
-        self.0.retain(|commit, _| used.contains(commit));
+        // What could not be read is tried again.
+        self.0.retain(|commit, older| used.contains(commit) && older.problem.is_none());
     }
 }
 
@@ -183,11 +187,13 @@ pub fn overlay(state: &State, bases: &Bases, fleet: &Fleet, wanted: &Wanted, old
         let is_meant = |cluster: &ClusterName| {
             fleet.get(cluster).is_some_and(|candidate| pin.selector.matches(&candidate.labels))
         };
-        let clusters = on(app).into_iter().filter(is_meant).collect();
+        let clusters: BTreeSet<ClusterName> = on(app).into_iter().filter(is_meant).collect();
         let forms = olders.at(&pin.commit, app, &clusters, fleet, &mut overlay.wants);
         if let Some(problem) = olders.problem(&pin.commit, app) {
             overlay.problems.insert(app.clone(), problem);
         }
+        let unknown = clusters.iter().filter(|cluster| !forms.contains_key(*cluster));
+        overlay.unknown.extend(unknown.map(|cluster| (app.clone(), cluster.clone())));
         overlay.instead.extend(
             forms.into_iter().map(|(cluster, form)| ((app.clone(), cluster), (form, Because::Pinned))),
         );

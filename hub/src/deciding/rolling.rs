@@ -7,34 +7,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{AppForm, Cause, Codec, EncodedEntry, Member, ShareOut, Told};
+use nave_placement::assign::{AppForm, Cause, Change, Codec, EncodedEntry, Member, ShareOut, Told};
 use nave_placement::catalog::{Catalog, CommitId, Rollout, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Contact, Fleet};
-use nave_placement::guard::{EntryKey, Verdict};
+use nave_placement::guard::{EntryKey, Hold, HoldCause, Verdict};
 use nave_placement::overrides::{Because, Instead, Shapes};
+use nave_placement::render::effective_objects;
 use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::rollout::{
-    self, Basis, Course, Health, Moment, Obstacle, Phase, Plan, Seen, Target, ToDo, WaitsFor,
+    self, Basis, Course, Health, Moment, Next, Obstacle, Plan, Seen, Target, ToDo, WaitsFor,
 };
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 
-use super::core::{Write, json, maintained};
+use super::core::{Write, maintained};
+use super::courses::records;
 use super::hearing::Hearing;
 use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
-use crate::state::records::key;
-use crate::state::{Audit, State, Step, rfc3339};
-use crate::store::Batch;
+use super::waiting::why_it_waits;
+use crate::state::State;
 
 /// For so long after its start a hub waits for sessions before it lets a rollout advance: by then whoever is there was heard.
 pub const SETTLING_MS: u64 = 45_000;
-
-/// Apps of one batch: at most three operations each, and two for each of a few audit lines.
-const APPS_PER_BATCH: usize = 8;
-/// Audit lines of one app and step.
-const LINES_PER_APP: usize = 6;
 
 /// What the waves leave of a step.
 #[derive(Debug, Default)]
@@ -126,15 +122,23 @@ pub fn rolling(given: Given<'_>) -> Rolling {
 
 fn pass(given: Given<'_>) -> Rolling {
     let mut rolling = Rolling::default();
-    let held: BTreeSet<&EntryKey> = given.state.holds.values().flat_map(|hold| &hold.hold.entries).collect();
+    // What is left over waits by itself.
+    let is_entry = |hold: &&Hold| !matches!(hold.cause, HoldCause::Leftovers { .. });
+    let holds = given.state.holds.values().map(|hold| &hold.hold).filter(is_entry);
+    let held: BTreeSet<&EntryKey> = holds.flat_map(|hold| &hold.entries).collect();
     let settles_ms = settles(given.state, given.hearing, given.now_ms);
-    let moment = Moment { now_ms: given.now_ms, settles_ms };
+    let moment = Moment { now_ms: given.now_ms, settles_ms, since_ms: given.hearing.since_ms };
     let mut writes = Vec::new();
     for (app, clusters) in given.concerned() {
         let course = given.state.rollouts.get(app).map(|course| &*course.record);
         let nothing = Course::default();
         let before = course.unwrap_or(&nothing);
         let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
+        if clusters.is_empty() && given.catalog.app(app.name()).is_none() {
+            // An app that is no more, and runs nowhere any more.
+            writes.push((app, Next::default()));
+            continue;
+        }
         let Some((basis, rule, timeout_ms)) = given.target(app, before) else { continue };
         let commit = given.commit(app);
         let target = Target { app, basis: &basis, commit, rule: &rule, timeout_ms };
@@ -157,17 +161,26 @@ fn pass(given: Given<'_>) -> Rolling {
         for cluster in &next.back {
             let key = (app.clone(), cluster.clone());
             match given.before(app, cluster) {
-                Some(form) if !given.paused.contains(&key) => {
+                Some(form) if !given.paused.contains(&key) && !given.gave_away(app, cluster, &form) => {
                     rolling.instead.insert(key, (form, Because::Returns));
                 }
                 _ => _ = rolling.stays.insert(key),
             }
         }
-        if let Some((_, plan)) = current {
+        if let Some((_, plan)) = current.filter(|(_, plan)| plan.cause == rollout::Cause::Placement) {
             rolling.removed_by.insert(app.clone(), plan.commit.clone());
-            rolling.is_open = true;
         }
-        rolling.is_open |= next.waits_for.is_some();
+        rolling.is_open |= match &next.waits_for {
+            None => current.is_some(),
+            // An operator, or the time, brings these further.
+            Some(
+                WaitsFor::Approval { .. }
+                | WaitsFor::Resume { .. }
+                | WaitsFor::Retry { .. }
+                | WaitsFor::Pace { .. },
+            ) => !next.course.current.as_ref().is_none_or(|current| current.underway.is_empty()),
+            Some(_) => true,
+        };
         rolling.is_open |= next.course.completed.as_ref().is_some_and(|done| !done.apart.is_empty());
         rolling.due_ms = rolling.due_ms.into_iter().chain(next.due_ms).min();
         rolling.waits_for.extend(next.waits_for.clone().map(|waits_for| (app.clone(), waits_for)));
@@ -207,9 +220,10 @@ impl<'a> Given<'a> {
             }
         }
         on.retain(|app, _| due.contains(app) || self.is_moving(app));
-        // An app that is nowhere any more ends what was remembered of it.
-        for app in self.state.rollouts.keys().filter(|app| app.catalog == self.catalog.name) {
-            if self.catalog.app(app.name()).is_none() {
+        // An app that runs nowhere any more ends its rollout, and one that is no more what was remembered of it.
+        let ours = self.state.rollouts.iter().filter(|(app, _)| app.catalog == self.catalog.name);
+        for (app, course) in ours {
+            if course.current.is_some() || self.catalog.app(app.name()).is_none() {
                 on.entry(app).or_default();
             }
         }
@@ -232,7 +246,9 @@ impl<'a> Given<'a> {
     /// Entries that hand objects over to an app that waits, and to which; to none, where nothing of them would change.
     fn who_hands_over(&self, rolling: &Rolling) -> BTreeMap<EntryKey, Option<AppKey>> {
         let mut by_cluster: BTreeMap<&ClusterName, Vec<&AppKey>> = BTreeMap::new();
-        rolling.stays.iter().for_each(|(app, cluster)| by_cluster.entry(cluster).or_default().push(app));
+        // Who returns, or has an earlier version meanwhile, takes nothing over either.
+        let waits = rolling.stays.iter().chain(rolling.instead.keys());
+        waits.for_each(|(app, cluster)| by_cluster.entry(cluster).or_default().push(app));
         let mut handing = BTreeMap::new();
         for (cluster, apps) in by_cluster {
             let Some(member) = self.members.get(cluster) else { continue };
@@ -341,14 +357,19 @@ impl<'a> Given<'a> {
         } else {
             self.paused.contains(&key).then_some(Obstacle::Paused)
         };
+        let change = told.changes.get(app);
+        let may_start = || (self.may_start)(cluster);
+        let now = Now { is_online, may_start: &may_start };
         Some(Seen {
             candidate,
             to_do,
-            health: health(app, told, member.report, is_online, self.codec),
+            health: health(app, told, member.report, now, self.codec),
             obstacle,
             may_start: !plans || (self.may_start)(cluster),
             has_just_joined: told.assignment.generation.0 == 0,
-            can_return: told.changes.get(app).is_some_and(|change| change.previous.is_some()),
+            can_return: change.is_some_and(|change| change.previous.is_some()),
+            is_pinned: self.shapes.because(app, cluster) == Some(Because::Pinned),
+            told_ms: change.map_or(0, |change| change.at_ms),
         })
     }
 
@@ -358,16 +379,14 @@ impl<'a> Given<'a> {
         app: &AppKey,
         basis: &Basis,
         seen: &BTreeMap<ClusterName, Seen<'_>>,
-        next: &rollout::Next,
+        next: &Next,
         rolling: &mut Rolling,
     ) {
         let completed = next.course.completed.as_ref().filter(|done| !done.basis.is_same_version(basis));
         let Some(completed) = completed else { return };
         let plan = next.plan.as_ref();
         let plan = plan.or(next.course.current.as_ref().and_then(|progress| self.plan(app, &progress.plan)));
-        let is_planned = |name: &ClusterName| {
-            plan.is_some_and(|plan| plan.waves.iter().any(|wave| wave.members.contains(name)))
-        };
+        let is_planned = |name: &ClusterName| plan.is_some_and(|plan| plan.has(name));
         let joins = seen.iter().filter(|(name, seen)| {
             seen.to_do == ToDo::Install && !next.go.contains(*name) && !is_planned(name)
         });
@@ -385,6 +404,32 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// Whether objects that an app would let go by returning are such as another app of the cluster gave it: nobody would have them
+    /// then.
+    fn gave_away(&self, app: &AppKey, cluster: &ClusterName, form: &AppForm) -> bool {
+        let Some(member) = self.members.get(cluster) else { return false };
+        let told = &*member.told;
+        let objects = |entry: &EncodedEntry| {
+            let entry = self.codec.decode(entry)?;
+            let objects = self.codec.objects(&entry.bundle)?;
+            Some(effective_objects(&objects, &entry.options, &entry.values))
+        };
+        let back = self.codec.objects(&form.bundle);
+        let back =
+            back.map(|objects| effective_objects(&objects, &form.options, &form.values)).unwrap_or_default();
+        let Some(now) = told.assignment.entries.get(app).and_then(objects) else { return false };
+        let lost: BTreeSet<ObjectKey> = now.difference(&back).cloned().collect();
+        if lost.is_empty() {
+            return false;
+        }
+        let had = |(other, change): (&AppKey, &Change)| {
+            let before = change.previous.as_ref().filter(|_| other != app).and_then(objects);
+            let still = || told.assignment.entries.get(other).and_then(objects).unwrap_or_default();
+            before.is_some_and(|before| lost.intersection(&before).any(|key| !still().contains(key)))
+        };
+        told.changes.iter().any(had)
+    }
+
     /// What an app was on a cluster before.
     fn before(&self, app: &AppKey, cluster: &ClusterName) -> Option<Arc<AppForm>> {
         let change = self.members.get(cluster)?.told.changes.get(app)?;
@@ -399,8 +444,23 @@ impl<'a> Given<'a> {
     }
 }
 
+/// What is so on a cluster now.
+#[derive(Clone, Copy)]
+struct Now<'a> {
+    /// Its spoke is heard.
+    is_online: bool,
+    /// Changes may start.
+    may_start: &'a dyn Fn() -> bool,
+}
+
 /// How a cluster is doing with what it was told last of an app: by a report that is not older than that.
-fn health(app: &AppKey, told: &Told, report: Option<&Report>, is_online: bool, codec: &dyn Codec) -> Health {
+fn health(
+    app: &AppKey,
+    told: &Told,
+    report: Option<&Report>,
+    Now { is_online, may_start }: Now<'_>,
+    codec: &dyn Codec,
+) -> Health {
     let since = told.changes.get(app).map(|change| change.since);
     let report = report.filter(|r| since.is_none_or(|since| (r.epoch, r.generation) >= since));
     let Some(said) = report.and_then(|r| r.entries.get(app)) else { return Health::NotYet };
@@ -416,126 +476,11 @@ fn health(app: &AppKey, told: &Told, report: Option<&Report>, is_online: bool, c
         (EntryState::Waiting, EntryReason::WindowClosed | EntryReason::Frozen | EntryReason::Paused) => {
             Health::Waits
         }
+        // What ails the version before it is told first, and no change starts yet.
+        (EntryState::Degraded | EntryState::Failed, _) if said.version != version && !may_start() => {
+            Health::Waits
+        }
         (EntryState::Degraded | EntryState::Failed, _) => Health::Degraded,
         _ => Health::NotYet,
     }
-}
-
-/// Why an entry stays as it is for now, for people.
-fn why_it_waits(
-    next: &rollout::Next,
-    current: Option<(&rollout::Progress, &Plan)>,
-    cluster: &ClusterName,
-    seen: &Seen<'_>,
-) -> String {
-    if let (None, Some(block)) = (current, &next.course.block) {
-        return format!(
-            "this version is blocked, since rollout {} was rolled back: {}; change the app, or `hub rollout retry {}`",
-            block.rollout, block.reason, block.rollout
-        );
-    }
-    let Some((progress, plan)) = current else {
-        return match next.waits_for {
-            Some(WaitsFor::Sessions { until_ms }) => {
-                format!("the hub has just started, and waits for sessions until {}", rfc3339(until_ms))
-            }
-            _ if seen.obstacle == Some(Obstacle::Away) => {
-                "it is away, and catches up when it is back".to_owned()
-            }
-            _ => "it catches up, a few clusters at a time".to_owned(),
-        };
-    };
-    let wave = plan.wave_of(cluster);
-    let name = plan.waves.get(wave).map_or("", |wave| wave.name.as_str());
-    let of = format!("wave {name} ({} of {}) of rollout {}", wave + 1, plan.waves.len(), plan.id);
-    let now = next.waits_for.as_ref().map(|waits_for| told(waits_for, plan)).unwrap_or_default();
-    match &progress.phase {
-        Phase::Halted { .. } | Phase::RollingBack { .. } => format!("{of}: {now}"),
-        Phase::Progressing if wave > progress.wave => {
-            let at = plan.waves.get(progress.wave).map_or("", |wave| wave.name.as_str());
-            format!("it has its turn in {of}, which is at wave {at}: {now}")
-        }
-        Phase::Progressing if seen.obstacle == Some(Obstacle::Away) => {
-            format!("it is away in {of}, and catches up in the last wave")
-        }
-        Phase::Progressing => format!("it has its turn soon, in {of}: {now}"),
-    }
-}
-
-/// What a rollout waits for, for people.
-pub fn told(waits_for: &WaitsFor, plan: &Plan) -> String {
-    let clusters =
-        |number: usize| if number == 1 { "1 cluster".to_owned() } else { format!("{number} clusters") };
-    match waits_for {
-        WaitsFor::Sessions { until_ms } => {
-            format!("the hub has just started, and waits for sessions until {}", rfc3339(*until_ms))
-        }
-        WaitsFor::Resume { order } => {
-            let reason = if order.reason.is_empty() { String::new() } else { format!(": {}", order.reason) };
-            format!("it is paused by {}{reason}; `hub rollout resume {}`", order.by, plan.id)
-        }
-        WaitsFor::Retry { reason } => format!(
-            "it halted, since {reason}; `hub rollout retry {id}` goes on, `hub rollout abort {id}` takes it back",
-            id = plan.id
-        ),
-        WaitsFor::Approval { wave } => {
-            format!("wave {wave} waits for approval: `hub rollout approve {}`", plan.id)
-        }
-        WaitsFor::HealthyOn { wave, of: 0, .. } => {
-            format!(
-                "wave {wave} waits for clusters to be healthy that are none: no cluster of the app has these labels"
-            )
-        }
-        WaitsFor::HealthyOn { wave, healthy, of, until_ms: None } => {
-            format!("wave {wave} waits until {of} clusters are healthy; {healthy} are")
-        }
-        WaitsFor::HealthyOn { wave, of, until_ms: Some(until_ms), .. } => {
-            format!("wave {wave} waits until {}, while {} stay healthy", rfc3339(*until_ms), clusters(*of))
-        }
-        WaitsFor::Health { wave, clusters: number, first } => {
-            format!("wave {wave} waits for {} to become healthy, the first is {first}", clusters(*number))
-        }
-        WaitsFor::Soak { wave, until_ms } => format!("wave {wave} soaks until {}", rfc3339(*until_ms)),
-        WaitsFor::Pace { wave, until_ms } => {
-            format!("the pace of wave {wave} lets more go at {}", rfc3339(*until_ms))
-        }
-        WaitsFor::Reachable { wave, clusters: number } => {
-            format!("{} of wave {wave} cannot be reached, or are paused", clusters(*number))
-        }
-        WaitsFor::Return { clusters: number } => format!("{} return to what they had", clusters(*number)),
-    }
-}
-
-/// The records of courses that changed, with their new plans and without those that ended.
-fn records(state: &State, changed: &[(&AppKey, rollout::Next)]) -> Vec<Write> {
-    let mut writes = Vec::new();
-    for apps in changed.chunks(APPS_PER_BATCH) {
-        let (mut batch, mut audits) = (Batch::new(), Vec::new());
-        for (app, next) in apps {
-            let place = key::rollout(app);
-            batch = batch.require_same(place.clone(), state.rollouts.get(*app).map(|course| course.version));
-            batch = match next.course == Course::default() {
-                true => batch.delete(place),
-                false => batch.put(place, json(&next.course)),
-            };
-            if let Some(plan) = &next.plan {
-                batch = batch.put(key::plan(app, plan.id.as_str()), json(plan));
-            }
-            let current = next.course.current.as_ref().map(|progress| progress.plan.as_str());
-            let over = state.plans.keys().filter(|(of, id)| of == *app && Some(id.as_str()) != current);
-            for (_, id) in over {
-                batch = batch.delete(key::plan(app, id));
-            }
-            let lines = next.events.iter().take(LINES_PER_APP).map(|event| Audit {
-                who: "hub".to_owned(),
-                what: event.what,
-                subject: format!("rollout {}", event.id),
-                why: event.why.clone(),
-                ..Audit::default()
-            });
-            audits.extend(lines);
-        }
-        writes.push(Write { step: Step::RolloutAdvanced, batch, audits });
-    }
-    writes
 }

@@ -514,7 +514,7 @@ impl Deciding {
         self.claims.add(decided.taken, now_ms);
         (self.due_ms, self.open) = (decided.due_ms, decided.open);
         // A large fleet says something all the time: as long as a step takes is rested, too.
-        self.rolls = decided.rolls.then(|| began.elapsed().clamp(AT_LEAST, TOGETHER));
+        self.rolls = decided.rolls.then(|| began.elapsed().max(AT_LEAST));
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.fleet = decided.fleet;

@@ -46,11 +46,14 @@ impl Look<'_> {
 }
 
 /// The commit of the version before the one that an app is at, or on its way to.
-fn previous(course: &Course) -> Option<&CommitId> {
-    let moves = course.current.is_some() || course.block.is_some();
-    let now = course.completed.as_ref().filter(|_| !moves).map(|completed| completed.basis.digest());
-    let before = course.versions.iter().rev().find(|version| Some(version.digest) != now);
-    before.map(|version| &version.commit)
+fn previous<'a>(course: &'a Course, pinned: Option<&'a CommitId>) -> Option<&'a CommitId> {
+    let versions = &course.versions;
+    if pinned.is_none() && (course.current.is_some() || course.block.is_some()) {
+        return versions.last().map(|version| &version.commit);
+    }
+    let now = pinned.or(course.completed.as_ref().map(|completed| &completed.commit))?;
+    let at = versions.iter().position(|version| version.commit == *now).unwrap_or(versions.len());
+    versions[..at].last().map(|version| &version.commit)
 }
 
 impl OperatorService {
@@ -66,6 +69,7 @@ impl OperatorService {
             return Err(self.no_app(&app));
         }
         let course = course.unwrap_or_default();
+        let pinned = self.pinned_to(&app);
         if let Some(block) = course.block.as_ref().filter(|_| !selector.0.is_empty()) {
             return Err(Status::failed_precondition(format!(
                 "a version of app {app} is blocked, since rollout {} was rolled back: leave -l out, or change the app first",
@@ -73,7 +77,7 @@ impl OperatorService {
             )));
         }
         let commit = match to.as_str() {
-            "" => previous(&course).cloned().ok_or_else(|| {
+            "" => previous(&course, pinned.as_ref()).cloned().ok_or_else(|| {
                 Status::failed_precondition(format!(
                     "no earlier version of app {app} is known here; name a commit with --to"
                 ))
@@ -114,6 +118,13 @@ impl OperatorService {
             record.id
         );
         document(&DoneView { message })
+    }
+
+    /// The commit to which all of an app is pinned, if it is.
+    fn pinned_to(&self, app: &AppKey) -> Option<CommitId> {
+        let state = self.rooms.ledger.state();
+        let pins = state.pins.values().filter(|pin| pin.app == *app && pin.selector.0.is_empty());
+        pins.max_by_key(|pin| pin.at_ms).map(|pin| pin.commit.clone())
     }
 
     /// That a commit can be read, and has an app.

@@ -15,7 +15,7 @@ use super::look::Look;
 use super::service::{Answer, OperatorService, argument, commit_status, document};
 use super::views::{BlockView, DoneView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
 use crate::deciding::core::json;
-use crate::deciding::rolling::told;
+use crate::deciding::waiting::told;
 use crate::state::records::key;
 use crate::state::{Audit, State, Step, Versioned};
 use crate::store::Batch;
@@ -114,7 +114,7 @@ impl Look<'_> {
             ended_ms: None,
             wave: Some(progress.wave.min(plan.waves.len().saturating_sub(1)) + 1),
             clusters: plan.size(),
-            healthy: progress.healthy.len(),
+            healthy: progress.healthy.len() + progress.gone.len(),
             underway: progress.underway.len(),
             failed: progress.failed.len() + progress.excused.len(),
             waits_for,
@@ -145,7 +145,6 @@ fn row_of(app: &AppKey, course: &Course, ended: &Ended) -> RolloutRow {
             Outcome::Completed => RolloutPhase::Completed,
             Outcome::RolledBack => RolloutPhase::RolledBack,
             Outcome::Superseded => RolloutPhase::Superseded,
-            Outcome::Ended => RolloutPhase::Ended,
         },
         cause: ended.cause,
         commit: ended.commit.clone(),
@@ -165,7 +164,7 @@ fn wave(plan: &Plan, progress: &Progress, at: usize) -> WaveView {
     let wave = &plan.waves[at];
     let is_last = at + 1 == plan.waves.len();
     let is_of = |cluster: &&nave_placement::ClusterName| plan.wave_of(cluster) == at;
-    let healthy = progress.healthy.iter().filter(is_of).count();
+    let healthy = progress.healthy.iter().chain(&progress.gone).filter(is_of).count();
     let joined = if is_last { healthy.saturating_sub(wave.members.len()) } else { 0 };
     WaveView {
         name: wave.name.clone(),

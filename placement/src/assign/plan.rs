@@ -379,11 +379,27 @@ impl<'a> Next<'a> {
                 return Some((app.clone(), told.changes.get(app)?.clone()));
             }
             let returns = self.inputs.apps.because(app, self.cluster) == Some(Because::Returns);
-            let previous = before.filter(|_| !returns).cloned();
+            let previous = before.filter(|_| !returns).map(|before| self.to_return_to(app, before, entry));
             let since = next.order();
             Some((app.clone(), Change { since, at_ms: self.inputs.now_ms, previous }))
         };
         next.entries.iter().filter_map(change).collect()
+    }
+
+    /// What an app returns to, if the version that comes does not do: what it is, if that was well and another commit made it,
+    /// otherwise what it would have returned to already.
+    fn to_return_to(&self, app: &AppKey, before: &EncodedEntry, next: &EncodedEntry) -> EncodedEntry {
+        let change = self.member.told.changes.get(app);
+        let earlier = change.and_then(|change| change.previous.clone());
+        let (was, is) = (self.inputs.codec.decode(before), self.inputs.codec.decode(next));
+        let same_commit = was.as_ref().zip(is).is_some_and(|(was, is)| was.commit == is.commit);
+        let since = change.map(|change| change.since);
+        let report =
+            self.member.report.filter(|r| since.is_none_or(|since| (r.epoch, r.generation) >= since));
+        let was_well = report.and_then(|r| r.entries.get(app)).is_some_and(|said| {
+            said.state == EntryState::Healthy && said.version == was.as_ref().map(|was| was.version)
+        });
+        earlier.filter(|_| same_commit || !was_well).unwrap_or_else(|| before.clone())
     }
 
     /// The entry of a wanted app, and the earlier ones that are not confirmed away.
@@ -423,6 +439,7 @@ impl<'a> Next<'a> {
             (options, form.commit.clone())
         };
         // Of a version that was told before only the drops may change.
+        let at_once = same.as_ref().is_some_and(|told| told.at_once);
         let (options, commit) = same.map_or_else(fresh, |told| (told.options, told.commit));
         let entry = Entry {
             bundle: form.bundle,
@@ -434,10 +451,11 @@ impl<'a> Next<'a> {
             drops,
             drops_cause,
             drops_of,
-            at_once: matches!(
-                self.inputs.apps.because(app, self.cluster),
-                Some(Because::Returns | Because::Pinned)
-            ),
+            at_once: at_once
+                || matches!(
+                    self.inputs.apps.because(app, self.cluster),
+                    Some(Because::Returns | Because::Pinned)
+                ),
         };
         (self.inputs.codec.encode(&entry), self.trimmed_trail(app))
     }

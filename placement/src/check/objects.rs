@@ -9,6 +9,7 @@ use super::{Change, Limit, Violation, leftovers, limits::allowed};
 use crate::assign::{Cause, EncodedEntry, Entry, Told};
 use crate::guard::HoldCause;
 use crate::render::effective_objects;
+use crate::report::{EntryReason, EntryState};
 use crate::{AppKey, ClusterName, ObjectKey};
 
 /// The objects of one app over all clusters.
@@ -33,8 +34,8 @@ pub(super) fn drops(change: &Change<'_>, found: &mut Vec<Violation>) {
     }
     for (app, tally) in tallies.into_iter().filter(|(_, tally)| tally.unapproved) {
         let mut had = tally.had;
-        for told in change.previous.values() {
-            had.extend(earlier(change, told, app, &[]));
+        for (cluster, told) in change.previous {
+            had.extend(earlier(change, cluster, told, app, &[]));
         }
         let (losing, of) = (tally.lost.len(), had.len());
         let allowed = allowed(of, 10, 25, usize::MAX, change.guarded.limits.objects);
@@ -65,7 +66,7 @@ fn one(
         return;
     }
     let former: Vec<&AppKey> = entry.options.formerly.iter().collect();
-    let had = earlier(change, previous, app, &former);
+    let had = earlier(change, cluster, previous, app, &former);
     let mut lost = had.clone();
     for other in next.assignment.entries.values() {
         let claimed = objects(change, other);
@@ -95,10 +96,27 @@ fn one(
 }
 
 /// Objects that an app, under any of its names, ever was told to have on a cluster, as far as it is remembered.
-fn earlier(change: &Change<'_>, told: &Told, app: &AppKey, former: &[&AppKey]) -> BTreeSet<ObjectKey> {
+fn earlier(
+    change: &Change<'_>,
+    cluster: &ClusterName,
+    told: &Told,
+    app: &AppKey,
+    former: &[&AppKey],
+) -> BTreeSet<ObjectKey> {
     let names = || former.iter().copied().chain([app]);
     let entries = names().filter_map(|name| told.assignment.entries.get(name));
-    let trail = names().filter_map(|name| told.trail.get(name)).flatten();
+    // What a spoke said that it applied and pruned, of just this assignment, is all that is left of what was before.
+    let report = change.reports.get(cluster).filter(|r| (r.epoch, r.generation) == told.assignment.order());
+    let is_all = |name: &AppKey| {
+        let entry = told.assignment.entries.get(name).and_then(|entry| change.codec.decode(entry));
+        let said = report.and_then(|report| report.entries.get(name));
+        said.zip(entry).is_some_and(|(said, entry)| {
+            let applied =
+                matches!(said.state, EntryState::Healthy | EntryState::Progressing | EntryState::Degraded);
+            applied && said.reason != EntryReason::PruneRefused && said.version == Some(entry.version)
+        })
+    };
+    let trail = names().filter(|name| !is_all(name)).filter_map(|name| told.trail.get(name)).flatten();
     entries.chain(trail).flat_map(|entry| objects(change, entry)).collect()
 }
 

@@ -372,13 +372,18 @@ impl Judging<'_> {
             }
             let hold =
                 Hold::new(HoldCause::Objects { app: app.clone() }, *losing, of, limit, BTreeSet::new());
-            let approved =
-                self.question.approvals.iter().find(|a| a.hold.id == hold.id).map(|a| a.by.clone());
+            // A rollout goes on from wave to wave, and what is left of what was approved is less each time.
+            let covers = |a: &&Approval| {
+                a.hold.id == hold.id || a.hold.cause == hold.cause && a.hold.losing >= *losing
+            };
+            let approval = self.question.approvals.iter().find(covers);
+            let approved = approval.map(|a| a.by.clone());
             let scope = AllowanceScope::Objects(app.clone());
             match approved.clone().or_else(|| self.allow(Some(&scope), *losing)) {
                 None => self.verdict.holds.push(hold),
                 Some(by) => {
-                    let cause = Cause::Approved { hold: hold.id.clone(), by: by.clone() };
+                    let id = approval.map_or(&hold.id, |approval| &approval.hold.id);
+                    let cause = Cause::Approved { hold: id.clone(), by: by.clone() };
                     self.verdict.objects.insert(app.clone(), Some(cause));
                     if approved.is_none() {
                         self.verdict.used.push(Approval { hold, by });

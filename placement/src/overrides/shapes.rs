@@ -67,9 +67,9 @@ pub enum Because {
 #[derive(Clone, Debug, Default)]
 pub struct Shapes {
     /// Apps that are the same everywhere.
-    everywhere: BTreeMap<AppKey, Arc<AppForm>>,
+    everywhere: Arc<BTreeMap<AppKey, Arc<AppForm>>>,
     /// All others.
-    on: BTreeMap<AppKey, BTreeMap<ClusterName, Arc<AppForm>>>,
+    on: Arc<BTreeMap<AppKey, BTreeMap<ClusterName, Arc<AppForm>>>>,
     /// Former names of apps, whether they have a form or not.
     former: BTreeMap<AppKey, BTreeSet<AppKey>>,
     /// Entries that stay as they are, whatever they shall be.
@@ -121,7 +121,7 @@ impl Shapes {
 
     /// The same for all that share it with this cluster.
     fn put(&mut self, app: &AppKey, cluster: &ClusterName, form: Arc<AppForm>) {
-        self.on.entry(app.clone()).or_default().insert(cluster.clone(), form);
+        Arc::make_mut(&mut self.on).entry(app.clone()).or_default().insert(cluster.clone(), form);
     }
 }
 
@@ -129,7 +129,7 @@ impl FromIterator<(AppKey, AppForm)> for Shapes {
     /// Apps that are the same everywhere.
     fn from_iter<I: IntoIterator<Item = (AppKey, AppForm)>>(forms: I) -> Self {
         let everywhere = forms.into_iter().map(|(app, form)| (app, Arc::new(form))).collect();
-        Self { everywhere, ..Self::default() }
+        Self { everywhere: Arc::new(everywhere), ..Self::default() }
     }
 }
 
@@ -161,14 +161,14 @@ pub fn shapes(
             forms.get(&Variant::default()).filter(|form| form.uses.is_empty() && overrides.is_empty());
         if let Some(form) = alone {
             let form = form.with(Values::new(), form.commit.clone());
-            shapes.everywhere.insert(app.clone(), Arc::new(form));
+            Arc::make_mut(&mut shapes.everywhere).insert(app.clone(), Arc::new(form));
             continue;
         }
         differing.push((app, forms, overrides));
     }
     let clusters = runners(wanted, differing.iter().map(|(app, _, _)| *app));
     for (app, forms, overrides) in differing {
-        shapes.on.insert(app.clone(), BTreeMap::new());
+        Arc::make_mut(&mut shapes.on).insert(app.clone(), BTreeMap::new());
         let layers = Layers::of(catalog, app);
         let mut plain: BTreeMap<&Variant, Arc<AppForm>> = BTreeMap::new();
         for cluster in clusters.get(app).into_iter().flatten().copied() {

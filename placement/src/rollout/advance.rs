@@ -19,6 +19,8 @@ pub struct Moment {
     pub now_ms: u64,
     /// Until when the hub, which has just started, waits for sessions, Unix milliseconds; absent: it has heard enough.
     pub settles_ms: Option<u64>,
+    /// Since when the hub hears, Unix milliseconds: nobody was late before that.
+    pub since_ms: u64,
 }
 
 /// Brings an app's course up to date. `plan` is that of its current rollout.
@@ -71,7 +73,7 @@ impl Step<'_> {
         let retry = ordered.is_some();
         if retry {
             self.next.course.block = None;
-        } else if self.next.course.block.is_some() {
+        } else if self.next.course.block.is_some() && self.due().any(|(_, seen)| !seen.is_pinned) {
             // A version is blocked, not its end.
             let leave = self.due().filter(|(_, seen)| seen.to_do == ToDo::Remove);
             self.next.go = leave.map(|(name, _)| name.clone()).collect();
@@ -79,9 +81,18 @@ impl Step<'_> {
         }
         let first = self.next.course.completed.is_none();
         let is_new = self.next.course.completed.as_ref().is_none_or(|c| !c.basis.is_same(basis));
-        let count = |to_do: ToDo| self.due().filter(|(_, s)| s.to_do == to_do && !s.has_just_joined).count();
-        let many = count(ToDo::Install) > AT_ONCE || count(ToDo::Remove) > AT_ONCE;
-        let changes = count(ToDo::Change) > 0;
+        let apart = self.next.course.completed.as_ref().map(|completed| &completed.apart);
+        let waits = |name: &ClusterName| apart.is_some_and(|apart| apart.contains(name));
+        // Who was set apart, or is away, begins nothing new.
+        let count = |to_do: ToDo| {
+            let can = |(name, seen): &(&ClusterName, &Seen<'_>)| {
+                seen.to_do == to_do && !seen.has_just_joined && seen.obstacle.is_none() && !waits(name)
+            };
+            self.due().filter(can).count()
+        };
+        let many =
+            [ToDo::Install, ToDo::Remove, ToDo::Change].into_iter().any(|to_do| count(to_do) > AT_ONCE);
+        let changes = self.due().any(|(_, seen)| seen.to_do == ToDo::Change);
         let cause = match (retry, is_new && changes, many) {
             (true, _, _) => Some(Cause::Retry),
             (_, true, _) => Some(self.cause()),
@@ -126,8 +137,14 @@ impl Step<'_> {
     fn catch_up(&mut self) {
         let Some(mut completed) = self.next.course.completed.take() else { return };
         let clusters = self.clusters;
+        // Who is not well in time makes room for the next.
+        let late_ms = self.target.timeout_ms;
+        let moment = self.moment;
         let is_done = |seen: &Seen<'_>| {
-            seen.to_do == ToDo::Nothing && matches!(seen.health, Health::Healthy | Health::Degraded)
+            let over = moment.now_ms >= seen.told_ms.max(moment.since_ms).saturating_add(late_ms);
+            let is_over = matches!(seen.health, Health::Healthy | Health::Degraded)
+                || seen.health == Health::NotYet && over;
+            seen.to_do == ToDo::Nothing && is_over
         };
         completed.apart.retain(|name| clusters.get(name).is_some_and(|seen| !is_done(seen)));
         let (waiting, underway): (Vec<_>, Vec<_>) =
@@ -145,7 +162,10 @@ impl Step<'_> {
     fn cause(&self) -> Cause {
         let nothing = Basis::default();
         let before = self.next.course.completed.as_ref().map_or(&nothing, |completed| &completed.basis);
-        if self.target.basis.pins_more_than(before) { Cause::Pin } else { Cause::Version }
+        // What waits for approvals and soak goes on to wait, if others are pinned.
+        let only_pinned = self.due().all(|(_, seen)| seen.is_pinned);
+        let pins = only_pinned && self.target.basis.pins_more_than(before);
+        if pins { Cause::Pin } else { Cause::Version }
     }
 
     /// Remembers what the app is now.
@@ -193,6 +213,7 @@ impl Step<'_> {
             healthy: BTreeSet::new(),
             failed: BTreeSet::new(),
             excused: BTreeSet::new(),
+            gone: BTreeSet::new(),
             paused: None,
             superseded,
         };
@@ -200,6 +221,10 @@ impl Step<'_> {
     }
 
     fn under_way(&mut self, mut progress: Progress, plan: &Plan) {
+        // What is being taken back is taken back first, whatever comes next.
+        if matches!(progress.phase, Phase::RollingBack { .. }) {
+            return self.roll_back(progress, plan);
+        }
         if self.next.plan.is_none() && !plan.basis.is_same(self.target.basis) {
             return self.superseded(progress, plan);
         }
@@ -211,20 +236,14 @@ impl Step<'_> {
                 self.event("RolloutRetried", &plan.id, "");
             }
         }
-        if matches!(progress.phase, Phase::RollingBack { .. }) {
-            return self.roll_back(progress, plan);
-        }
         self.hear(&mut progress, plan);
         // One cluster's own change moves that cluster alone, once it had its turn.
-        let had = |name: &ClusterName| {
-            progress.healthy.contains(name)
-                || progress.failed.contains(name)
-                || progress.excused.contains(name)
-        };
-        let is_planned =
-            |name: &ClusterName| plan.waves.iter().any(|w| w.members.binary_search(name).is_ok());
-        let leaves = |name: &ClusterName, seen: &Seen<'_>| seen.to_do == ToDo::Remove && !is_planned(name);
-        let own = self.due().filter(|(name, seen)| had(name) || leaves(name, seen));
+        let had = |name: &ClusterName| progress.had(name) && !progress.underway.contains_key(name);
+        let few = self.due().filter(|(_, seen)| seen.to_do == ToDo::Remove).count() <= AT_ONCE;
+        let own = self.due().filter(|(name, seen)| match seen.to_do {
+            ToDo::Remove => few && (had(name) || !plan.has(name)),
+            _ => had(name),
+        });
         let own = own.map(|(name, _)| name.clone());
         let own: BTreeSet<ClusterName> = own.collect();
         self.next.go.extend(own);
@@ -264,6 +283,12 @@ impl Step<'_> {
 
     /// Another version takes its place.
     fn superseded(&mut self, progress: Progress, plan: &Plan) {
+        if let Some(until_ms) = self.moment.settles_ms {
+            self.due_at(until_ms);
+            self.next.waits_for = Some(WaitsFor::Sessions { until_ms });
+            self.next.course.current = Some(progress);
+            return;
+        }
         let is_last = progress.wave + 1 >= plan.waves.len();
         let superseded = if is_last { 0 } else { progress.superseded + 1 };
         let id = plan.id.clone();
@@ -298,7 +323,11 @@ impl Step<'_> {
         self.event(
             "RolloutCompleted",
             &id,
-            format!("{} of {} clusters are healthy", progress.healthy.len(), plan.size()),
+            format!(
+                "{} of {} clusters are healthy",
+                progress.healthy.len() + progress.gone.len(),
+                plan.size()
+            ),
         );
         self.end(&progress, plan, Outcome::Completed, String::new());
     }
@@ -314,7 +343,7 @@ impl Step<'_> {
             made_ms: plan.made_ms,
             at_ms: self.moment.now_ms,
             clusters: number(plan.size()),
-            healthy: number(progress.healthy.len()),
+            healthy: number(progress.healthy.len() + progress.gone.len()),
             reason,
         });
         past.drain(..past.len().saturating_sub(PAST));

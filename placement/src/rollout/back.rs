@@ -13,22 +13,17 @@ impl Step<'_> {
         let (now_ms, clusters) = (self.moment.now_ms, self.clusters);
         let Phase::RollingBack { reason, by, mut returned } = progress.phase.clone() else { return };
         returned.retain(|name, _| clusters.contains_key(name));
-        // Told the new version, with something to return to.
-        let is_moved = |seen: &&Seen<'_>| seen.to_do == ToDo::Nothing && seen.can_return;
-        let touched = |name: &ClusterName| {
-            progress.underway.contains_key(name)
-                || progress.healthy.contains(name)
-                || progress.failed.contains(name)
-                || progress.excused.contains(name)
-        };
-        let moved = clusters.iter().filter(|(name, seen)| touched(name) && is_moved(seen));
+        // Sent the change, with something to return to: that ends once it is told so.
+        let is_moved =
+            |seen: &Seen<'_>| seen.can_return && !matches!(seen.to_do, ToDo::Remove | ToDo::Leaving);
+        let moved = clusters.iter().filter(|(name, seen)| progress.had(name) && is_moved(seen));
         let (well, sick): (Vec<_>, Vec<_>) = moved.partition(|(_, seen)| seen.health == Health::Healthy);
         self.next.back.extend(sick.iter().map(|(name, _)| (*name).clone()));
         let wave = plan.waves.get(progress.wave).or(plan.waves.last());
         let budget = wave.map_or(1, |wave| wave.max_unavailable) as usize;
         let is_away = |name: &ClusterName, since_ms: u64| {
             let seen = clusters.get(name);
-            let healthy = seen.is_some_and(|s| s.to_do.is_due() && s.health == Health::Healthy);
+            let healthy = seen.is_some_and(|s| !s.can_return && s.health == Health::Healthy);
             !healthy && now_ms < since_ms.saturating_add(plan.deadline_ms)
         };
         let was_well = |name: &&ClusterName| progress.healthy.contains(*name);
@@ -51,7 +46,7 @@ impl Step<'_> {
         }
         self.event("RolledBack", &plan.id, &reason);
         self.next.course.block = Some(Block {
-            basis: plan.basis.with(self.target.basis),
+            basis: plan.basis.clone(),
             rollout: plan.id.clone(),
             at_ms: now_ms,
             reason: reason.clone(),

@@ -19,10 +19,7 @@ impl Step<'_> {
         for wave in plan.waves.iter().take(progress.wave + 1) {
             for name in &wave.members {
                 let Some(seen) = self.clusters.get(name) else { continue };
-                let known = progress.underway.contains_key(name)
-                    || progress.healthy.contains(name)
-                    || progress.failed.contains(name)
-                    || progress.excused.contains(name);
+                let known = progress.had(name);
                 if !known && matches!(seen.to_do, ToDo::Nothing | ToDo::Leaving) {
                     let leaves = seen.to_do == ToDo::Leaving;
                     let underway = Underway { since_ms: now_ms, sick: false, waits: false, leaves };
@@ -35,7 +32,7 @@ impl Step<'_> {
             let Some(seen) = self.clusters.get(&name) else {
                 // It left, as it was to.
                 if underway.leaves {
-                    progress.healthy.insert(name);
+                    progress.gone.insert(name);
                 }
                 continue;
             };
@@ -51,7 +48,7 @@ impl Step<'_> {
                 underway.since_ms = now_ms;
             }
             underway.waits = waits;
-            let due_ms = underway.since_ms.saturating_add(plan.deadline_ms);
+            let due_ms = underway.since_ms.max(self.moment.since_ms).saturating_add(plan.deadline_ms);
             if seen.health == Health::Healthy {
                 progress.healthy.insert(name);
             } else if !waits && self.moment.settles_ms.is_none() && now_ms >= due_ms {

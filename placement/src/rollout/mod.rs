@@ -67,7 +67,7 @@ impl fmt::Display for RolloutId {
 pub enum Cause {
     /// The app's version changed.
     Version,
-    /// Rules put the app on many clusters, or take it from many.
+    /// Rules or labels put the app on many clusters, take it from many, or change it on many.
     Placement,
     /// The app is new, and on many clusters.
     FirstInstallation,
@@ -114,6 +114,11 @@ impl Plan {
     /// How many clusters it has.
     pub fn size(&self) -> usize {
         self.waves.iter().map(|wave| wave.members.len()).sum()
+    }
+
+    /// Whether a cluster is in one of its waves.
+    pub fn has(&self, cluster: &ClusterName) -> bool {
+        self.waves.iter().any(|wave| wave.members.binary_search(cluster).is_ok())
     }
 }
 
@@ -235,15 +240,29 @@ pub struct Progress {
     /// Clusters that were not in time.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub failed: BTreeSet<ClusterName>,
-    /// Of these, those that an operator let pass.
+    /// Clusters that were not in time in an earlier wave, or that an operator let pass.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub excused: BTreeSet<ClusterName>,
+    /// Clusters that the app has left.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub gone: BTreeSet<ClusterName>,
     /// An operator paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Order>,
     /// How often a rollout of this app was superseded before its last wave, without one in between that came so far.
     #[serde(default)]
     pub superseded: u32,
+}
+
+impl Progress {
+    /// Whether a cluster had its turn.
+    pub fn had(&self, cluster: &ClusterName) -> bool {
+        self.underway.contains_key(cluster)
+            || self.healthy.contains(cluster)
+            || self.failed.contains(cluster)
+            || self.excused.contains(cluster)
+            || self.gone.contains(cluster)
+    }
 }
 
 /// What a rollout does.
@@ -321,8 +340,6 @@ pub enum Outcome {
     RolledBack,
     /// Another version took its place.
     Superseded,
-    /// The app is no more.
-    Ended,
 }
 
 /// A rollout that ended.
@@ -382,6 +399,10 @@ pub struct Seen<'a> {
     pub has_just_joined: bool,
     /// It has something to return to.
     pub can_return: bool,
+    /// What it is to become is what an operator pinned.
+    pub is_pinned: bool,
+    /// When it was told what it runs of the app, Unix milliseconds.
+    pub told_ms: u64,
 }
 
 /// What is to happen to an app on a cluster.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{Cause, Plan, PlannedPace, PlannedWave, RolloutId, Seen, Target};
+use super::{Cause, Plan, PlannedPace, PlannedWave, RolloutId, Seen, Target, ToDo};
 use crate::catalog::{Before, Count, Percent, Rollout, Then, Wave};
 use crate::decide::{Outcome, outcome};
 use crate::fleet::Contact;
@@ -125,10 +125,11 @@ fn chosen(
     count: usize,
 ) -> BTreeSet<ClusterName> {
     let seen = |name: &ClusterName| clusters.get(name).map(|seen| seen.candidate);
-    // Whoever cannot begin now would keep all others waiting.
+    // Whoever cannot begin now would keep all others waiting; a removal says nothing of a version, and may be held.
     let is_late = |name: &ClusterName| {
         let can = |seen: &Seen<'_>| {
-            seen.candidate.contact == Contact::Connected && seen.obstacle.is_none() && seen.may_start
+            let is_here = seen.candidate.contact == Contact::Connected && seen.obstacle.is_none();
+            is_here && seen.may_start && seen.to_do != ToDo::Remove
         };
         !clusters.get(name).is_some_and(can)
     };

@@ -51,6 +51,8 @@ impl Step<'_> {
 
     pub(super) fn next_wave(&mut self, progress: &mut Progress) {
         progress.wave += 1;
+        // They were as many as may fail.
+        progress.excused.append(&mut progress.failed);
         progress.wave_since_ms = None;
         progress.soaking_since_ms = None;
         progress.healthy_on_since_ms = None;
@@ -59,23 +61,21 @@ impl Step<'_> {
     /// The clusters of the wave that has its turn, as far as they are there. The last one has whoever joined and who was away
     /// in an earlier one, too.
     pub(super) fn members(&self, progress: &Progress, plan: &Plan) -> BTreeSet<ClusterName> {
-        let here = |name: &&ClusterName| {
-            let gone = progress.healthy.contains(*name) || progress.underway.contains_key(*name);
-            self.clusters.contains_key(*name) || gone
-        };
+        let here = |name: &&ClusterName| self.clusters.contains_key(*name) || progress.had(name);
         let wave = plan.waves.get(progress.wave);
         let mut members: BTreeSet<ClusterName> =
             wave.into_iter().flat_map(|wave| &wave.members).filter(here).cloned().collect();
         if progress.wave + 1 == plan.waves.len() {
             members.extend(self.due().map(|(name, _)| name.clone()));
+            // Whoever came late is at work under this one's budget.
+            members.extend(progress.underway.keys().chain(&progress.failed).cloned());
         }
         members
     }
 
     /// Whether more failed than may; then it halts or rolls back.
     pub(super) fn is_broken(&mut self, progress: &mut Progress, plan: &Plan, wave: &PlannedWave) -> bool {
-        let of_wave = |name: &&ClusterName| plan.wave_of(name) == progress.wave;
-        let failed: Vec<&ClusterName> = progress.failed.iter().filter(of_wave).collect();
+        let failed: Vec<&ClusterName> = progress.failed.iter().collect();
         let [first, ..] = failed.as_slice() else { return false };
         if failed.len() <= wave.max_failed as usize {
             return false;
@@ -86,7 +86,7 @@ impl Step<'_> {
                 format!("{n} clusters were not healthy in time, in wave {}, the first is {first}", wave.name)
             }
         };
-        let can_return = self.clusters.values().any(|seen| seen.to_do == ToDo::Nothing && seen.can_return);
+        let can_return = self.clusters.iter().any(|(name, seen)| seen.can_return && progress.had(name));
         match plan.then {
             Then::Rollback if can_return => {
                 self.event("RollingBack", &plan.id, &reason);
@@ -139,19 +139,13 @@ impl Step<'_> {
         members: &BTreeSet<ClusterName>,
     ) -> bool {
         let (now_ms, clusters) = (self.moment.now_ms, self.clusters);
-        let is_sent = |progress: &Progress, name: &ClusterName| {
-            progress.underway.contains_key(name)
-                || progress.healthy.contains(name)
-                || progress.failed.contains(name)
-                || progress.excused.contains(name)
-        };
         let unsent: Vec<(&ClusterName, &Seen<'_>)> = members
             .iter()
-            .filter(|name| !is_sent(progress, name))
+            .filter(|name| !progress.had(name))
             .filter_map(|name| Some((name, clusters.get(name)?)))
             .filter(|(_, seen)| seen.to_do.is_due())
             .collect();
-        let sent = members.iter().filter(|name| is_sent(progress, name)).count();
+        let sent = members.iter().filter(|name| progress.had(name)).count();
         let turns = wave.pace.map_or(usize::MAX, |pace| {
             let begun = now_ms.saturating_sub(progress.wave_since_ms.unwrap_or(now_ms));
             let turns = begun / pace.every_ms.max(1) + 1;
@@ -161,9 +155,14 @@ impl Step<'_> {
         let is_of = |name: &ClusterName| members.contains(name);
         let costs = |(name, underway): &(&ClusterName, &Underway)| is_of(name) && !underway.sick;
         let unavailable = progress.underway.iter().filter(costs).count();
-        let mut room = (wave.max_unavailable as usize).saturating_sub(unavailable);
+        let failed = progress.failed.iter().filter(|name| is_of(name)).count();
+        let mut room = (wave.max_unavailable as usize).saturating_sub(unavailable + failed);
+        // As many may fail as the rule says: those alone do not stop it.
+        if room == 0 && unavailable == 0 {
+            room = 1;
+        }
         // Whoever was to go ahead has left: others do.
-        if progress.healthy.is_empty() {
+        if progress.healthy.is_empty() && progress.gone.is_empty() {
             let ahead = plan.waves.first().map_or(1, |first| first.members.len());
             room = room.min(ahead.saturating_sub(progress.underway.len()));
         }
@@ -211,9 +210,10 @@ impl Step<'_> {
             self.next.waits_for = Some(waits_for);
             return false;
         }
-        let left = unsent.iter().filter(|(name, _)| !is_sent(progress, name));
+        let left = unsent.iter().filter(|(name, _)| !progress.had(name));
         let paused = left.clone().filter(|(_, seen)| seen.obstacle == Some(Obstacle::Paused)).count();
-        let succeeded = members.iter().any(|name| progress.healthy.contains(name));
+        let is_well = |name: &ClusterName| progress.healthy.contains(name) || progress.gone.contains(name);
+        let succeeded = members.iter().any(is_well);
         // Whoever an operator let pass counts as seen to.
         let excused = members.iter().any(|name| progress.excused.contains(name));
         if paused > 0 || !succeeded && !excused {

@@ -154,8 +154,21 @@ impl World {
             .filter(|(app, _)| formless(app) || is_stuck(app))
             .flat_map(|(_, model)| model.formerly.iter().map(|old| git::key(old)))
             .collect();
+        // What a stuck app is to take over stays with who has it.
+        let taken: BTreeSet<ObjectKey> = wanted
+            .iter()
+            .filter(|(app, _)| is_stuck(app))
+            .flat_map(|(_, model)| model.objects.keys().map(|name| git::object_key(name)))
+            .collect();
+        let hands_over = |app: &AppKey| {
+            let entry = entries.get(app).and_then(|entry| entry.as_ref().ok());
+            let bytes = entry.and_then(|entry| spoke.disk.bundles.get(&entry.bundle));
+            let bundle = bytes.and_then(|bytes| Bundle::read(bytes.to_vec()).ok());
+            bundle.is_some_and(|bundle| !bundle.objects.is_disjoint(&taken))
+        };
         let has_reason = |app: &AppKey| {
-            wanted.contains_key(app) || held.contains(app) || awaiting.contains(app) || is_stuck(app)
+            let known = wanted.contains_key(app) || held.contains(app) || awaiting.contains(app);
+            known || is_stuck(app) || hands_over(app)
         };
         if let Some(app) = entries.keys().find(|app| !has_reason(app)) {
             return Err(format!("{name}: {app} is neither wanted nor held: {}", course(state, app)));

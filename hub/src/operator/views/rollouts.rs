@@ -28,8 +28,6 @@ pub enum RolloutPhase {
     RolledBack,
     /// Another version took its place.
     Superseded,
-    /// The app is no more.
-    Ended,
     /// All of its waves had their turn.
     Completed,
 }

@@ -1,5 +1,6 @@
 //! A world of clusters that do as they are told, for the rules of rollouts.
 
+mod edges;
 mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ struct Cluster {
     candidate: Candidate,
     /// The version that it was told, the one before, and the version that it runs healthily.
     told: Option<u32>,
+    told_ms: u64,
     previous: Option<u32>,
     healthy: Option<u32>,
     degraded: bool,
@@ -26,6 +28,7 @@ struct Cluster {
     closed: bool,
     wanted: bool,
     joined: bool,
+    pinned: bool,
 }
 
 struct World {
@@ -36,6 +39,7 @@ struct World {
     plan: Option<Plan>,
     now_ms: u64,
     settles_ms: Option<u64>,
+    since_ms: u64,
     /// Versions that no cluster gets healthy with.
     bad: BTreeSet<u32>,
     waits_for: Option<WaitsFor>,
@@ -74,6 +78,7 @@ impl World {
             let cluster = Cluster {
                 candidate,
                 told: Some(1),
+                told_ms: 0,
                 previous: None,
                 healthy: Some(1),
                 degraded: false,
@@ -82,6 +87,7 @@ impl World {
                 closed: false,
                 wanted: true,
                 joined: false,
+                pinned: false,
             };
             (name(&format!("c-{number:02}")), cluster)
         };
@@ -93,6 +99,7 @@ impl World {
             plan: None,
             now_ms: 1_000,
             settles_ms: None,
+            since_ms: 0,
             bad: BTreeSet::new(),
             waits_for: None,
             due_ms: None,
@@ -144,6 +151,8 @@ impl World {
                     may_start: !c.closed,
                     has_just_joined: c.joined,
                     can_return: c.previous.is_some(),
+                    is_pinned: c.pinned,
+                    told_ms: c.told_ms,
                 };
                 (name.clone(), seen)
             })
@@ -152,7 +161,7 @@ impl World {
         let commit = CommitId(format!("{version:040}").into());
         let target =
             Target { app: &app, basis: &basis, commit: &commit, rule: &self.rule, timeout_ms: TIMEOUT };
-        let moment = Moment { now_ms: self.now_ms, settles_ms: self.settles_ms };
+        let moment = Moment { now_ms: self.now_ms, settles_ms: self.settles_ms, since_ms: self.since_ms };
         let next = step(&self.course, self.plan.as_ref(), target, &seen, moment);
         // What is not written down is not needed.
         let stored = serde_json::to_vec(&next.course).expect("serializes");
@@ -170,7 +179,7 @@ impl World {
                 (c.told, c.healthy) = (None, None);
             } else if c.told != Some(version) {
                 c.previous = c.told;
-                c.told = Some(version);
+                (c.told, c.told_ms) = (Some(version), self.now_ms);
                 c.joined = false;
                 self.sent.push(cluster);
             }

@@ -408,19 +408,6 @@ fn who_leaves_drops_out_and_nothing_is_aborted() {
 }
 
 #[test]
-fn where_the_canary_left_another_goes_ahead() {
-    let mut world = World::of(12);
-    world.deliver(2);
-    world.step();
-    world.clusters.remove(&name("c-01"));
-    world.step();
-    world.step();
-    assert_eq!(world.told(2).len(), 1);
-    world.run();
-    assert!(world.is_over(2));
-}
-
-#[test]
 fn a_first_installation_goes_at_once_to_ten_clusters_and_otherwise_through_the_waves_without_soak() {
     let canary = Wave { count: Some(1), soak_ms: 10 * MINUTE, ..wave("canary") };
     for (size, at_once) in [(10, 10), (11, 1)] {
