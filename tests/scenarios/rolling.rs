@@ -125,8 +125,8 @@ impl Simulated {
     async fn rolled_out(&self) -> Duration {
         self.converge().await;
         let head = self.fleet.catalog.head().unwrap();
-        let lines = self.fleet.hub(&["audit", "-o", "json"]).await.unwrap().json().unwrap();
-        let lines = lines["lines"].as_array().unwrap().clone();
+        let exported = self.fleet.hub(&["audit", "export"]).await.unwrap().stdout;
+        let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let at = |line: &Value| line["atMs"].as_u64().unwrap();
         let taken =
             |line: &&Value| line["what"] == "Taken" && line["who"].as_str().unwrap().ends_with(&head[..8]);
@@ -171,17 +171,15 @@ pub async fn three_waves(clusters: usize) -> Value {
     figures
 }
 
-/// Scenario 15.
+/// Scenario 15. The clusters run something already, so that the apps take the waves of a first installation.
 pub async fn many_apps(number: usize) -> Value {
-    let mut simulated = Simulated::start(
-        &[
-            ("README.md", "nothing yet"),
-            ("web.yaml", &app("web")),
-            ("manifests/web/web.yaml", &config_map("web", "0")),
-        ],
-        number,
-    )
-    .await;
+    let files = [
+        ("web.yaml", &*app("web")),
+        ("manifests/web/web.yaml", &config_map("web", "0")),
+        ("web-everywhere.yaml", &placement("web", &["web"], "{selector: {}}")),
+    ];
+    let mut simulated = Simulated::start(&files, number).await;
+    simulated.converge().await;
     let catalog = &simulated.fleet.catalog;
     let names: Vec<String> = (0..number).map(|n| format!("app-{n}")).collect();
     for name in &names {

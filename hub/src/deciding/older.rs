@@ -86,6 +86,12 @@ impl Olders {
         clusters.iter().filter_map(form).collect()
     }
 
+    /// What an app was as a whole by a commit, once it is rendered.
+    fn basis(&self, commit: &CommitId, app: &AppKey) -> Option<Basis> {
+        let older = self.0.get(commit)?;
+        Some(Basis::of(&older.catalog, app, older.forms.get(app)?))
+    }
+
     /// Why an app cannot be what it was by a commit.
     fn problem(&self, commit: &CommitId, app: &AppKey) -> Option<String> {
         let older = self.0.get(commit)?;
@@ -191,6 +197,12 @@ pub fn overlay(state: &State, bases: &Bases, fleet: &Fleet, wanted: &Wanted, old
         let forms = olders.at(&pin.commit, app, &clusters, fleet, &mut overlay.wants);
         if let Some(problem) = olders.problem(&pin.commit, app) {
             overlay.problems.insert(app.clone(), problem);
+        }
+        // All of it is that, whatever Git says meanwhile.
+        if pin.selector.0.is_empty()
+            && let Some(basis) = olders.basis(&pin.commit, app)
+        {
+            overlay.bases.insert(app.clone(), basis);
         }
         let unknown = clusters.iter().filter(|cluster| !forms.contains_key(*cluster));
         overlay.unknown.extend(unknown.map(|cluster| (app.clone(), cluster.clone())));

@@ -42,7 +42,10 @@ const UNPIN: &str = "Nave-Unpin";
 /// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// The same while a rollout waits for it, at least.
+/// While a rollout waits for it, so many times as long as a step took is rested after one.
+const RESTS: u32 = 4;
+
+/// At least so long.
 const AT_LEAST: Duration = Duration::from_millis(10);
 
 /// Why a round of deciding ended early.
@@ -513,8 +516,10 @@ impl Deciding {
         }
         self.claims.add(decided.taken, now_ms);
         (self.due_ms, self.open) = (decided.due_ms, decided.open);
-        // A large fleet says something all the time: as long as a step takes is rested, too.
-        self.rolls = decided.rolls.then(|| began.elapsed().max(AT_LEAST));
+        // A large fleet says something all the time: for longer than a step takes is rested, too.
+        let took = began.elapsed();
+        let rest = (took * RESTS).clamp(AT_LEAST, TOGETHER.max(took));
+        self.rolls = decided.rolls.then_some(rest);
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.fleet = decided.fleet;

@@ -86,7 +86,8 @@ pub fn told(waits_for: &WaitsFor, plan: &Plan) -> String {
             format!("the pace of wave {wave} lets more go at {}", rfc3339(*until_ms))
         }
         WaitsFor::Reachable { wave, clusters: number } => {
-            format!("{} of wave {wave} cannot be reached, or are paused", clusters(*number))
+            let are = if *number == 1 { "is" } else { "are" };
+            format!("{} of wave {wave} cannot be reached, or {are} paused", clusters(*number))
         }
         WaitsFor::Return { clusters: number } => format!("{} return to what they had", clusters(*number)),
     }

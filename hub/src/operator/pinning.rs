@@ -76,6 +76,12 @@ impl OperatorService {
                 block.rollout
             )));
         }
+        if let Some(current) = course.current.as_ref().filter(|_| !selector.0.is_empty()) {
+            return Err(Status::failed_precondition(format!(
+                "rollout {id} of app {app} is under way: leave -l out, or end it first with `hub rollout abort {id}`",
+                id = current.plan
+            )));
+        }
         let commit = match to.as_str() {
             "" => previous(&course, pinned.as_ref()).cloned().ok_or_else(|| {
                 Status::failed_precondition(format!(
@@ -112,9 +118,13 @@ impl OperatorService {
         committed.map_err(|e| commit_status(&e))?;
         let on = self.look(|look| look.clusters_of(&record));
         let clusters = if on == 1 { "1 cluster".to_owned() } else { format!("{on} clusters") };
+        let paused = self.look(|look| {
+            look.state.paused(look.now_ms).find(|p| p.scope.is_of(&app)).map(ToString::to_string)
+        });
+        let paused = paused.map(|pause| format!("; it begins when that ends: {pause}")).unwrap_or_default();
         let message = format!(
             "{record}: {clusters}, within the budgets of its rollout and without waiting for windows; `hub rollout show {app} --watch` \
-             shows it, `hub pin remove {}` lets it go on",
+             shows it, `hub pin remove {}` lets it go on{paused}",
             record.id
         );
         document(&DoneView { message })

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_placement::AppKey;
-use nave_placement::rollout::{Course, Ended, Order, Outcome, Phase, Plan, Progress, STARVED, WaitsFor};
+use nave_placement::rollout::{
+    Cause, Course, Ended, Order, Outcome, Phase, Plan, Progress, STARVED, WaitsFor,
+};
 use nave_proto::v1;
 use tonic::Status;
 
@@ -325,6 +327,9 @@ fn ordered(
             next.retry = Some(order);
             Ok((next, "RolloutRetried", format!("rollout {id} goes on, past the clusters that failed")))
         }
+        Kind::Abort if plan.cause == Cause::Pin => precondition(format!(
+            "rollout {id} takes the app back itself: `hub pin remove {app}` lets it go on to what Git says"
+        )),
         Kind::Abort => {
             if matches!(progress.phase, Phase::RollingBack { .. }) {
                 return precondition(format!("rollout {id} rolls back already"));

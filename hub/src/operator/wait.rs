@@ -103,7 +103,9 @@ impl OperatorService {
         }
         match (reached && decided, status.converged) {
             (true, true) => {
-                let message = passed_over(&status).unwrap_or_else(|| "converged".to_owned());
+                let pinned: Vec<String> = status.pins.iter().map(|pin| pin.message.clone()).collect();
+                let over = passed_over(&status).into_iter().chain(pinned).collect::<Vec<_>>().join("; ");
+                let message = if over.is_empty() { "converged".to_owned() } else { over };
                 view(WaitOutcome::Converged, message, status)
             }
             (false, _) => {

@@ -121,6 +121,10 @@ impl Look<'_> {
             obstacles.extend(self.shapeless(revision, app, cluster));
         }
         obstacles.extend(self.refused(app));
+        let labels = self.candidate(cluster).labels;
+        let pins = self.state.pins.values().filter(|pin| pin.app == *app && pin.selector.matches(&labels));
+        obstacles
+            .extend(pins.map(|pin| format!("{}; `hub pin remove {}` lets it go on", pin.record, pin.id)));
         if let Some(doubt) = &self.state.doubt {
             obstacles.push(format!(
                 "nothing is sent to anybody: cluster {} proved that the hub lost state",

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::{Clusters, plan};
 use super::{
-    AT_ONCE, Basis, Cause, Completed, Course, Ended, Event, Health, Next, Outcome, PAST, Phase, Plan,
+    AT_ONCE, Block, Cause, Completed, Course, Ended, Event, Health, Next, Outcome, PAST, Phase, Plan,
     Progress, RolloutId, Seen, Target, ToDo, VERSIONS, Version, WaitsFor,
 };
 use crate::ClusterName;
@@ -66,7 +66,9 @@ impl Step<'_> {
     /// No rollout is under way: does one have to be?
     fn idle(&mut self) {
         let basis = self.target.basis;
-        if self.next.course.block.as_ref().is_some_and(|block| !block.basis.is_same_version(basis)) {
+        // Whoever is kept at an older version does not unblock the newer one.
+        let ends = |block: &Block| !basis.has_pins() && !block.basis.is_same_version(basis);
+        if self.next.course.block.as_ref().is_some_and(ends) {
             self.next.course.block = None;
         }
         let ordered = self.next.course.retry.take();
@@ -158,14 +160,10 @@ impl Step<'_> {
         self.next.course.completed = Some(completed);
     }
 
-    /// Why the app changes.
+    /// Why the app changes. What waits for approvals and soak goes on to wait, if only others are pinned.
     fn cause(&self) -> Cause {
-        let nothing = Basis::default();
-        let before = self.next.course.completed.as_ref().map_or(&nothing, |completed| &completed.basis);
-        // What waits for approvals and soak goes on to wait, if others are pinned.
-        let only_pinned = self.due().all(|(_, seen)| seen.is_pinned);
-        let pins = only_pinned && self.target.basis.pins_more_than(before);
-        if pins { Cause::Pin } else { Cause::Version }
+        let only_pinned = self.due().next().is_some() && self.due().all(|(_, seen)| seen.is_pinned);
+        if only_pinned { Cause::Pin } else { Cause::Version }
     }
 
     /// Remembers what the app is now.

@@ -67,9 +67,9 @@ impl Basis {
         Self { pins: pins.into_iter().collect(), ..self.clone() }
     }
 
-    /// Whether operators pinned something that they had not pinned then.
-    pub fn pins_more_than(&self, before: &Self) -> bool {
-        self.pins.iter().any(|(pin, commit)| before.pins.get(pin) != Some(commit))
+    /// Whether operators pinned something of it.
+    pub fn has_pins(&self) -> bool {
+        !self.pins.is_empty()
     }
 
     /// Whether nothing of it differs: variants that only one of them has say nothing.
