@@ -124,6 +124,12 @@ impl Simulated {
     /// From the newest commit being taken to its last rollout being completed.
     async fn rolled_out(&self) -> Duration {
         self.converge().await;
+        until("no rollout is under way", LIMIT, async || {
+            let listed = self.fleet.hub(&["rollout", "list", "-o", "json"]).await?.json()?;
+            ensure!(listed.as_array().is_some_and(Vec::is_empty), "{listed}");
+            Ok(())
+        })
+        .await;
         let head = self.fleet.catalog.head().unwrap();
         let exported = self.fleet.hub(&["audit", "export"]).await.unwrap().stdout;
         let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
