@@ -413,9 +413,11 @@ impl<'a> Next<'a> {
     ) -> (EncodedEntry, Vec<EncodedEntry>) {
         let key = (app.clone(), self.cluster.clone());
         let cause = verdict.objects.get(app).filter(|_| survey.drops.contains_key(&key));
-        // Never more than was judged: what kept entries are to become was known then.
+        // Never more than was judged: what kept entries are to become was known then. Where more would go, one of them is to take
+        // it, and nothing goes before that has.
         let judged = survey.drops.get(&key).copied().unwrap_or(0);
-        let drops = cause.map_or(0, |_| self.drops(app, form, kept).min(judged));
+        let drops = cause.map_or(0, |_| self.drops(app, form, kept));
+        let drops = if drops > judged { 0 } else { drops };
         let revision = || Cause::Revision { commit: form.commit.clone() };
         let drops_cause = cause.filter(|_| drops > 0).map(|cause| cause.clone().unwrap_or_else(revision));
         let old = self.member.told.assignment.entries.get(app);
