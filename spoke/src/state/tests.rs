@@ -284,6 +284,33 @@ async fn what_had_begun_is_remembered_with_its_bundle_until_the_change_begins() 
 }
 
 #[tokio::test]
+async fn what_returns_begins_whatever_windows_say_and_what_follows_it_waits_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [(one, first), (two, second), (three, third)] = ["1", "2", "3"].map(packed);
+    let state = State::open(dir.path()).await.expect("opens");
+    let runs = |held: &Held| {
+        let enforced = state.enforced(&held.assignment);
+        entries(&enforced.assignment).into_values().flatten().map(|entry| entry.bundle).collect::<Vec<_>>()
+    };
+    // The bad version runs, and no change may start any more.
+    state.store_held(&held(1, two), &[(two, second)], true).await.expect("stored");
+    let Held { assignment, mac } = frozen(2, one);
+    let at_once = |entry: &EncodedEntry| {
+        let entry = decode_entry(&entry.bytes).expect("ours");
+        encode_entry(&Entry { at_once: true, ..entry })
+    };
+    let returning = assignment.entries.iter().map(|(app, entry)| (app.clone(), at_once(entry))).collect();
+    let assignment = Arc::new(Assignment { entries: returning, ..(*assignment).clone() });
+    let back = Held { assignment, mac };
+    state.store_held(&back, &[(one, first)], false).await.expect("stored");
+    assert_eq!(runs(&back), [one]);
+    // A newer version waits, and does not bring the bad one back.
+    let newer = frozen(3, three);
+    state.store_held(&newer, &[(three, third)], false).await.expect("stored");
+    assert_eq!(runs(&newer), [one]);
+}
+
+#[tokio::test]
 async fn a_crash_while_a_change_is_accepted_or_begins_leaves_one_of_both() {
     let dir = tempfile::tempdir().expect("a directory");
     let (one, first) = packed("1");
