@@ -19,7 +19,8 @@ use nave_placement::{AppKey, ClusterName};
 
 use super::core::Bases;
 use super::revision::{Asked, Loader, Place, render};
-use crate::git::{ReadError, Repository};
+use super::run::chain;
+use crate::git::Repository;
 use crate::state::State;
 use crate::state::records::PinRecord;
 
@@ -148,15 +149,11 @@ impl Older {
     async fn read(repository: &Repository, place: &Place, commit: &CommitId) -> Self {
         let (tree, problem) = match repository.tree(commit).await {
             Ok(tree) => (tree, None),
-            Err(error) => (Tree::new(), Some(told(&error))),
+            Err(error) => (Tree::new(), Some(chain(&error))),
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
         Self { catalog: Arc::new(catalog), tree, forms: Forms::new(), tried: BTreeSet::new(), problem }
     }
-}
-
-fn told(error: &ReadError) -> String {
-    super::run::chain(error)
 }
 
 /// Entries that are what they were by an earlier commit: because an operator pinned them, or because a rollout comes to its end

@@ -11,7 +11,7 @@ use nave_placement::assign::{AppForm, Cause, Change, Codec, EncodedEntry, Member
 use nave_placement::catalog::{Catalog, CommitId, Rollout, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Contact, Fleet};
-use nave_placement::guard::{EntryKey, Hold, HoldCause, Verdict};
+use nave_placement::guard::{EntryKey, Verdict};
 use nave_placement::overrides::{Because, Instead, Shapes};
 use nave_placement::render::effective_objects;
 use nave_placement::report::{EntryReason, EntryState, Report};
@@ -122,10 +122,6 @@ pub fn rolling(given: Given<'_>) -> Rolling {
 
 fn pass(given: Given<'_>) -> Rolling {
     let mut rolling = Rolling::default();
-    // What is left over waits by itself.
-    let is_entry = |hold: &&Hold| !matches!(hold.cause, HoldCause::Leftovers { .. });
-    let holds = given.state.holds.values().map(|hold| &hold.hold).filter(is_entry);
-    let held: BTreeSet<&EntryKey> = holds.flat_map(|hold| &hold.entries).collect();
     let settles_ms = settles(given.state, given.hearing, given.now_ms);
     let moment = Moment { now_ms: given.now_ms, settles_ms, since_ms: given.hearing.since_ms };
     let mut writes = Vec::new();
@@ -145,7 +141,7 @@ fn pass(given: Given<'_>) -> Rolling {
         let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
         let seen = clusters
             .into_iter()
-            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, &held, plans)?)))
+            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, plans)?)))
             .collect();
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
@@ -333,13 +329,7 @@ impl<'a> Given<'a> {
     }
 
     /// A cluster; when changes may start there matters only to whoever plans.
-    fn seen(
-        &self,
-        app: &AppKey,
-        cluster: &ClusterName,
-        held: &BTreeSet<&EntryKey>,
-        plans: bool,
-    ) -> Option<Seen<'a>> {
+    fn seen(&self, app: &AppKey, cluster: &ClusterName, plans: bool) -> Option<Seen<'a>> {
         let member = self.members.get(cluster)?;
         let candidate = self.fleet.get(cluster)?;
         let told = &member.told;
@@ -352,7 +342,8 @@ impl<'a> Given<'a> {
         }
         let is_online = candidate.contact == Contact::Connected;
         let is_worked_on = maintained(self.state, cluster, self.now_ms).is_some();
-        let obstacle = if !is_online || is_worked_on || held.contains(&key) {
+        let is_held = self.state.holds.values().any(|hold| hold.hold.is_of_entry(&key));
+        let obstacle = if !is_online || is_worked_on || is_held {
             Some(Obstacle::Away)
         } else {
             self.paused.contains(&key).then_some(Obstacle::Paused)

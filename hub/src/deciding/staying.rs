@@ -33,6 +33,7 @@ impl<'a> OfCluster<'a> {
         self.shall.is_some_and(|apps| apps.contains_key(app))
     }
 
+    /// Apps that it shall run or was told to.
     pub fn apps(&self) -> BTreeSet<&'a AppKey> {
         let shall = self.shall.into_iter().flat_map(|apps| apps.keys());
         shall.chain(self.told.assignment.entries.keys()).collect()

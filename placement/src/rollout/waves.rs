@@ -49,7 +49,7 @@ impl Step<'_> {
         }
     }
 
-    pub(super) fn next_wave(&mut self, progress: &mut Progress) {
+    fn next_wave(&mut self, progress: &mut Progress) {
         progress.wave += 1;
         // They were as many as may fail.
         progress.excused.append(&mut progress.failed);
@@ -60,7 +60,7 @@ impl Step<'_> {
 
     /// The clusters of the wave that has its turn, as far as they are there. The last one has whoever joined and who was away
     /// in an earlier one, too.
-    pub(super) fn members(&self, progress: &Progress, plan: &Plan) -> BTreeSet<ClusterName> {
+    fn members(&self, progress: &Progress, plan: &Plan) -> BTreeSet<ClusterName> {
         let here = |name: &&ClusterName| self.clusters.contains_key(*name) || progress.had(name);
         let wave = plan.waves.get(progress.wave);
         let mut members: BTreeSet<ClusterName> =
@@ -74,7 +74,7 @@ impl Step<'_> {
     }
 
     /// Whether more failed than may; then it halts or rolls back.
-    pub(super) fn is_broken(&mut self, progress: &mut Progress, plan: &Plan, wave: &PlannedWave) -> bool {
+    fn is_broken(&mut self, progress: &mut Progress, plan: &Plan, wave: &PlannedWave) -> bool {
         let failed: Vec<&ClusterName> = progress.failed.iter().collect();
         let [first, ..] = failed.as_slice() else { return false };
         if failed.len() <= wave.max_failed as usize {
@@ -101,7 +101,7 @@ impl Step<'_> {
     }
 
     /// What a wave waits for before it begins.
-    pub(super) fn before(&mut self, progress: &mut Progress, wave: &PlannedWave) -> Option<WaitsFor> {
+    fn before(&mut self, progress: &mut Progress, wave: &PlannedWave) -> Option<WaitsFor> {
         let before = &wave.before;
         if before.approval && !progress.approved.contains_key(&wave.name) {
             return Some(WaitsFor::Approval { wave: wave.name.clone() });
@@ -131,7 +131,7 @@ impl Step<'_> {
     }
 
     /// Sends as many clusters of the wave as its budget allows; true when all of it is done.
-    pub(super) fn send(
+    fn send(
         &mut self,
         progress: &mut Progress,
         plan: &Plan,

@@ -9,7 +9,6 @@ fn whoever_was_away_in_an_earlier_wave_has_its_turn_under_the_last_ones_budget()
     let mut world = World::with(12, vec![Wave { count: Some(8), ..wave("first") }, last]);
     let late = ["c-02", "c-03", "c-04", "c-05", "c-06"];
     late.iter().for_each(|cluster| world.offline(cluster));
-    world.rule.waves[0].clusters = None;
     world.deliver(2);
     world.step();
     world.obey();
