@@ -14,8 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assign::{
-    AppForm, Cause, Codec, EncodedEntry, EncodedSchedule, Entry, Epoch, Generation, Leaving, Options,
-    ShareOut, Told,
+    AllRules, AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, ShareOut, Told,
 };
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, Guarded, HoldCause, PastLoss};
@@ -40,8 +39,8 @@ pub struct Change<'a> {
     pub stays: &'a BTreeSet<EntryKey>,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
-    /// When changes may start on clusters.
-    pub schedules: &'a BTreeMap<ClusterName, EncodedSchedule>,
+    /// When changes may start on clusters, in which order and which together.
+    pub rules: &'a AllRules,
     /// What clusters reported last.
     pub reports: &'a BTreeMap<ClusterName, &'a Report>,
     /// Clusters that an operator ordered to be emptied, and who did.
@@ -81,8 +80,10 @@ pub enum Violation {
     OrderNotGrown { cluster: ClusterName, from: (Epoch, Generation), to: (Epoch, Generation) },
     #[error("{cluster}: what was sent before is not remembered")]
     PastForgotten { cluster: ClusterName },
-    #[error("{cluster}: when changes may start there is not what the catalog says")]
-    OtherSchedule { cluster: ClusterName },
+    #[error(
+        "{cluster}: when, in which order or with which others changes start there is not what the catalog says"
+    )]
+    OtherRules { cluster: ClusterName },
     #[error("{cluster}: {app} disappeared without a leaving record or a successor")]
     Disappeared { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} leaves though it is wanted")]
@@ -129,7 +130,7 @@ pub fn assignment(change: &Change<'_>) -> Vec<Violation> {
         step.wanted_is_there(&mut found);
         if change.next.contains_key(cluster) {
             step.order(&mut found);
-            step.schedule(&mut found);
+            step.rules(&mut found);
             step.entries(&mut found);
             step.waiting(&mut found);
             step.departures(&mut found, &mut unapproved);
@@ -199,11 +200,11 @@ impl Step<'_> {
         }
     }
 
-    fn schedule(&self, found: &mut Vec<Violation>) {
-        let says = self.change.schedules.get(self.cluster);
-        let is = &self.next.assignment.schedule;
-        if says.map_or(!is.is_empty(), |says| says != is) {
-            found.push(Violation::OtherSchedule { cluster: self.cluster.clone() });
+    fn rules(&self, found: &mut Vec<Violation>) {
+        let says = self.change.rules.get(self.cluster).cloned().unwrap_or_default();
+        let is = &self.next.assignment;
+        if says.schedule != is.schedule || says.relations != is.relations {
+            found.push(Violation::OtherRules { cluster: self.cluster.clone() });
         }
     }
 

@@ -26,6 +26,7 @@ use super::hearing::Hearing;
 use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
+use super::units::{self, Units};
 use super::waiting::why_it_waits;
 use crate::state::State;
 
@@ -76,6 +77,8 @@ pub struct Given<'a> {
     pub catalog: &'a Catalog,
     /// What each app is as a whole.
     pub bases: &'a BTreeMap<AppKey, Basis>,
+    /// Which apps move as one.
+    pub units: &'a Units,
     /// The clusters that placements could choose from.
     pub fleet: &'a Fleet,
     /// What every cluster shall run.
@@ -128,6 +131,11 @@ fn pass(given: Given<'_>) -> Rolling {
     for (app, clusters) in given.concerned() {
         let course = given.state.rollouts.get(app).map(|course| &*course.record);
         let nothing = Course::default();
+        if given.units.lead(app) != app {
+            // It moves under another name now.
+            writes.push((app, Next::default()));
+            continue;
+        }
         let before = course.unwrap_or(&nothing);
         let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
         if clusters.is_empty() && given.catalog.app(app.name()).is_none() {
@@ -141,22 +149,26 @@ fn pass(given: Given<'_>) -> Rolling {
         let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
         let seen = clusters
             .into_iter()
-            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, plans)?)))
+            .filter_map(|cluster| Some((cluster.clone(), given.seen_together(app, cluster, plans, plan)?)))
             .collect();
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
         let current = next.course.current.as_ref().zip(plan);
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
             if !next.go.contains(cluster) {
-                let why = why_it_waits(&next, current, cluster, seen);
-                rolling.stays.insert((app.clone(), cluster.clone()));
-                rolling.waiting.insert((cluster.clone(), app.clone()), why.into());
+                let why: Arc<str> = why_it_waits(&next, current, cluster, seen).into();
+                for app in given.due(app, cluster) {
+                    rolling.stays.insert((app.clone(), cluster.clone()));
+                    rolling.waiting.insert((cluster.clone(), app.clone()), why.clone());
+                }
             }
         }
-        given.meanwhile(app, &basis, &seen, &next, &mut rolling);
-        for cluster in &next.back {
+        let members = given.units.members(app);
+        members.iter().for_each(|app| given.meanwhile(app, &basis, &seen, &next, &mut rolling));
+        for (app, cluster) in members.iter().flat_map(|app| next.back.iter().map(move |c| (app, c))) {
             let key = (app.clone(), cluster.clone());
-            match given.before(app, cluster) {
+            let moved = members.len() == 1 || plan.is_none_or(|plan| given.moved(app, cluster, plan));
+            match given.before(app, cluster).filter(|_| moved) {
                 Some(form) if !given.paused.contains(&key) && !given.gave_away(app, cluster, &form) => {
                     rolling.instead.insert(key, (form, Because::Returns));
                 }
@@ -164,7 +176,7 @@ fn pass(given: Given<'_>) -> Rolling {
             }
         }
         if let Some((_, plan)) = current.filter(|(_, plan)| plan.cause == rollout::Cause::Placement) {
-            rolling.removed_by.insert(app.clone(), plan.commit.clone());
+            rolling.removed_by.extend(members.iter().map(|app| (app.clone(), plan.commit.clone())));
         }
         rolling.is_open |= match &next.waits_for {
             None => current.is_some(),
@@ -207,11 +219,14 @@ impl<'a> Given<'a> {
             let assignment = &member.told.assignment;
             let wanted = self.wanted.get(cluster).into_iter().flat_map(|apps| apps.keys());
             for app in wanted.chain(assignment.entries.keys()).chain(assignment.leaving.keys()) {
-                if on.entry(app).or_default().insert(cluster)
-                    && !due.contains(app)
+                let unit = self.units.lead(app);
+                let is_new =
+                    on.entry(unit).or_default().insert(cluster) || self.units.members(unit).len() > 1;
+                if is_new
+                    && !due.contains(unit)
                     && self.to_do(app, cluster, &member.told).is_some_and(ToDo::is_due)
                 {
-                    due.insert(app);
+                    due.insert(unit);
                 }
             }
         }
@@ -219,7 +234,8 @@ impl<'a> Given<'a> {
         // An app that runs nowhere any more ends its rollout, and one that is no more what was remembered of it.
         let ours = self.state.rollouts.iter().filter(|(app, _)| app.catalog == self.catalog.name);
         for (app, course) in ours {
-            if course.current.is_some() || self.catalog.app(app.name()).is_none() {
+            let is_led = self.units.lead(app) != app;
+            if course.current.is_some() || is_led || self.catalog.app(app.name()).is_none() {
                 on.entry(app).or_default();
             }
         }
@@ -235,8 +251,8 @@ impl<'a> Given<'a> {
                 .as_ref()
                 .is_some_and(|done| done.basis.with(basis) == done.basis && done.apart.is_empty())
         };
-        let basis = self.bases.get(app);
-        current.is_some() || block.is_some() || retry.is_some() || !basis.is_some_and(is_done)
+        let basis = self.units.basis(app, self.bases);
+        current.is_some() || block.is_some() || retry.is_some() || !basis.as_ref().is_some_and(is_done)
     }
 
     /// Entries that hand objects over to an app that waits, and to which; to none, where nothing of them would change.
@@ -279,8 +295,10 @@ impl<'a> Given<'a> {
             ));
         };
         // What it is cannot be told before it is rendered.
-        let basis = self.bases.get(app).filter(|basis| !basis.is_empty())?;
-        Some((basis.clone(), self.catalog.rollout_of(own), own.treatment.timeout.0))
+        let basis = self.units.basis(app, self.bases)?;
+        let members = self.units.members(app).iter();
+        let timeouts = members.filter_map(|app| Some(self.catalog.app(app.name())?.1.treatment.timeout.0));
+        Some((basis, self.catalog.rollout_of(own), timeouts.max().unwrap_or(own.treatment.timeout.0)))
     }
 
     /// By which commit an app is what it is to become: that of a pin that means all of its clusters, or the one in effect.
@@ -328,18 +346,57 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// The same; what takes a removal back disturbs nothing.
+    fn task(&self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
+        let to_do = self.to_do(app, cluster, told)?;
+        let comes_back = |name: &AppKey| told.assignment.leaving.contains_key(name);
+        let takes_back = || comes_back(app) || self.shapes.former(app).any(comes_back);
+        Some(if to_do == ToDo::Install && takes_back() { ToDo::Nothing } else { to_do })
+    }
+
+    /// Apps that move under a name and of which something has to be sent.
+    fn due(self, lead: &'a AppKey, cluster: &'a ClusterName) -> impl Iterator<Item = &'a AppKey> {
+        let told = self.members.get(cluster).map(|member| &*member.told);
+        let is_due = move |app: &&AppKey| {
+            told.and_then(|told| self.task(app, cluster, told)).is_some_and(ToDo::is_due)
+        };
+        self.units.members(lead).iter().filter(is_due)
+    }
+
+    /// Whether an app came to what it is on a cluster since a plan was made.
+    fn moved(&self, app: &AppKey, cluster: &ClusterName, plan: &Plan) -> bool {
+        let change = self.members.get(cluster).and_then(|member| member.told.changes.get(app));
+        change.is_some_and(|change| change.at_ms >= plan.made_ms)
+    }
+
+    /// A cluster, as far as all apps are concerned that move under a name.
+    fn seen_together(
+        &self,
+        lead: &AppKey,
+        cluster: &ClusterName,
+        plans: bool,
+        plan: Option<&Plan>,
+    ) -> Option<Seen<'a>> {
+        let members = self.units.members(lead);
+        if let [one] = members {
+            return self.seen(one, cluster, plans);
+        }
+        let of = |app: &AppKey| {
+            let seen = self.seen(app, cluster, plans)?;
+            // What others of the group were before has nothing to do with this rollout.
+            let moved = plan.is_none_or(|plan| self.moved(app, cluster, plan));
+            Some(Seen { can_return: seen.can_return && moved, ..seen })
+        };
+        units::together(members.iter().filter_map(of))
+    }
+
     /// A cluster; when changes may start there matters only to whoever plans.
     fn seen(&self, app: &AppKey, cluster: &ClusterName, plans: bool) -> Option<Seen<'a>> {
         let member = self.members.get(cluster)?;
         let candidate = self.fleet.get(cluster)?;
         let told = &member.told;
         let key = (app.clone(), cluster.clone());
-        let mut to_do = self.to_do(app, cluster, told)?;
-        let comes_back = |name: &AppKey| told.assignment.leaving.contains_key(name);
-        // That takes a removal back, and disturbs nothing.
-        if to_do == ToDo::Install && (comes_back(app) || self.shapes.former(app).any(comes_back)) {
-            to_do = ToDo::Nothing;
-        }
+        let to_do = self.task(app, cluster, told)?;
         let is_online = candidate.contact == Contact::Connected;
         let is_worked_on = maintained(self.state, cluster, self.now_ms).is_some();
         let is_held = self.state.holds.values().any(|hold| hold.hold.is_of_entry(&key));

@@ -144,6 +144,7 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
         entries: held.entries.clone(),
         leaving: held.leaving.clone(),
         schedule: held.schedule.clone(),
+        relations: held.relations.clone(),
     };
     let key = key::assignment(cluster);
     let mut changes = told.changes.clone();

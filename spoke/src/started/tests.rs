@@ -64,6 +64,7 @@ fn accepted(words: &str) -> Arc<Assignment> {
         entries: entries(&here.join(" ")),
         leaving: leaving.iter().map(record).collect(),
         schedule: encode_schedule(&Schedule { windows: Vec::new(), freezes: vec![freeze] }),
+        relations: EncodedRelations::default(),
     })
 }
 

@@ -201,7 +201,7 @@ impl Hub {
             forms: &decided.shapes,
             stays: &decided.stays,
             shares: &decided.shares,
-            schedules: &decided.schedules,
+            rules: &decided.rules,
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,
