@@ -521,9 +521,16 @@ fn health(
     }
     match (said.state, said.reason) {
         _ if !is_online => Health::NotYet,
-        (EntryState::Waiting, EntryReason::WindowClosed | EntryReason::Frozen | EntryReason::Paused) => {
-            Health::Waits
-        }
+        (
+            EntryState::Waiting,
+            EntryReason::WindowClosed
+            | EntryReason::Frozen
+            | EntryReason::Paused
+            | EntryReason::DependencyNotReady
+            | EntryReason::GroupNotReady,
+        ) => Health::Waits,
+        // Together with its group it was tried, and did not come through.
+        (EntryState::Failed, EntryReason::GroupReturned) => Health::Degraded,
         // What ails the version before it is told first, and no change starts yet.
         (EntryState::Degraded | EntryState::Failed, _) if said.version != version && !may_start() => {
             Health::Waits

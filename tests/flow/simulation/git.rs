@@ -280,6 +280,8 @@ fn app(name: &str, model: &Model) -> Spec {
         protect,
         formerly: model.formerly.clone(),
         rollout: None,
+        depends_on: None,
+        group: None,
         substitute: false,
         treatment: Treatment::default(),
     })

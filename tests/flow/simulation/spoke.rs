@@ -16,7 +16,7 @@ use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
-use nave_spoke::started::{Enforced, Entries, Started};
+use nave_spoke::started::{Enforced, Entries, Started, Wait};
 use nave_spoke::target::memory::MemoryTarget;
 
 use super::Mutation;
@@ -199,7 +199,9 @@ impl Spoke {
             Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
         let mut outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         if let Some(closed) = closed {
-            enforced.tell(&accepted, &closed.into(), &mut outcome);
+            let wait: Wait = closed.into();
+            let waits = enforced.waiting.iter().map(|app| (app.clone(), wait.clone())).collect();
+            enforced.tell(&accepted, &waits, &mut outcome);
             for (app, inventory) in self.target.stored() {
                 let before = stored.get(&app).and_then(|inventory| inventory.version);
                 let began = inventory.version.filter(|version| {
