@@ -4,6 +4,7 @@ mod pausing;
 mod placing;
 mod rolling;
 mod simulation;
+mod together;
 mod values;
 
 use std::time::Instant;
