@@ -14,7 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assign::{
-    AllRules, AppForm, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options, ShareOut, Told,
+    AllRules, AppForm, Assignment, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options,
+    ShareOut, Told,
 };
 use crate::decide::Wanted;
 use crate::guard::{Approval, EntryKey, Guarded, HoldCause, PastLoss};
@@ -35,6 +36,8 @@ pub struct Change<'a> {
     pub wanted: &'a Wanted,
     /// The forms in effect, by cluster.
     pub forms: &'a Shapes,
+    /// The groups that apps are in.
+    pub groups: &'a BTreeMap<AppKey, String>,
     /// Entries that wait: for their wave, or the end of a pause.
     pub stays: &'a BTreeSet<EntryKey>,
     /// Replicas that placements divide.
@@ -94,6 +97,8 @@ pub enum Violation {
     ChangedWithoutVersion { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} changed though it waits")]
     ChangedWaiting { cluster: ClusterName, app: AppKey },
+    #[error("{cluster}: {app} changed, and {left} of its group did not")]
+    GroupApart { cluster: ClusterName, app: AppKey, left: AppKey },
     #[error("{cluster}: {app} is not the form in effect")]
     NotTheForm { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} was added though nothing wants it")]
@@ -133,6 +138,7 @@ pub fn assignment(change: &Change<'_>) -> Vec<Violation> {
             step.rules(&mut found);
             step.entries(&mut found);
             step.waiting(&mut found);
+            step.together(&mut found);
             step.departures(&mut found, &mut unapproved);
             step.leaving(&mut found);
         }
@@ -256,6 +262,36 @@ impl Step<'_> {
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {
                 found.push(Violation::NotTheForm { cluster, app });
             }
+        }
+    }
+
+    /// Apps of a group change together, or none of them does.
+    fn together(&self, found: &mut Vec<Violation>) {
+        let mut groups: BTreeMap<&String, [Option<&AppKey>; 2]> = BTreeMap::new();
+        for (app, group) in self.change.groups.iter().filter(|(app, _)| self.wanted.contains(*app)) {
+            let Some(form) = self.change.forms.get(app, self.cluster) else { continue };
+            let returns = self.change.forms.because(app, self.cluster) == Some(Because::Returns);
+            let share = self.change.shares.get(self.cluster).and_then(|shares| shares.get(app));
+            let version = share.filter(|_| !returns).map_or(form.version, |share| form.with(share).version);
+            let (before, after) = (&self.previous.assignment, &self.next.assignment);
+            let is_there = |told: &Assignment| {
+                let entry = told.entries.get(app).and_then(|entry| self.decode(entry));
+                entry.is_some_and(|entry| entry.version == version)
+            };
+            let comes_back = |name: &AppKey| before.leaving.contains_key(name);
+            if comes_back(app) || form.options.formerly.iter().any(comes_back) {
+                continue;
+            }
+            let [moved, left] = groups.entry(group).or_default();
+            match (is_there(before), is_there(after)) {
+                (false, true) => *moved = Some(app),
+                (_, false) => *left = Some(app),
+                (true, true) => {}
+            }
+        }
+        for (app, left) in groups.into_values().filter_map(|[moved, left]| moved.zip(left)) {
+            let (cluster, app, left) = (self.cluster.clone(), app.clone(), left.clone());
+            found.push(Violation::GroupApart { cluster, app, left });
         }
     }
 

@@ -33,6 +33,9 @@ use crate::state::State;
 /// For so long after its start a hub waits for sessions before it lets a rollout advance: by then whoever is there was heard.
 pub const SETTLING_MS: u64 = 45_000;
 
+/// So often it is looked for whoever hands objects over to one who waits: each time somebody else may have to wait.
+const HANDING: usize = 8;
+
 /// What the waves leave of a step.
 #[derive(Debug, Default)]
 pub struct Rolling {
@@ -106,18 +109,22 @@ pub struct Given<'a> {
 /// Brings the courses of all apps one step further.
 pub fn rolling(given: Given<'_>) -> Rolling {
     let mut rolling = pass(given);
-    // Whoever hands objects over to an app that waits waits with it, and is nobody who goes ahead.
-    let handing = given.who_hands_over(&rolling);
-    if !handing.is_empty() {
-        let paused: BTreeSet<EntryKey> = given.paused.iter().chain(handing.keys()).cloned().collect();
+    // Whoever hands objects over to an app that waits waits with it, and so does its group; none of them goes ahead.
+    let mut paused = given.paused.clone();
+    for _ in 0..HANDING {
+        let handing = given.who_hands_over(&rolling);
+        if handing.keys().all(|key| paused.contains(key)) {
+            break;
+        }
+        paused.extend(handing.keys().cloned());
         rolling = pass(Given { paused: &paused, ..given });
-        for (key, because) in given.who_hands_over(&rolling) {
-            let (app, cluster) = key.clone();
-            rolling.stays.insert(key);
-            if let Some(because) = because {
-                let why = format!("it hands objects over to app {because}, which waits");
-                rolling.waiting.insert((cluster, app), why.into());
-            }
+    }
+    for (key, because) in given.who_hands_over(&rolling) {
+        let (app, cluster) = key.clone();
+        rolling.stays.insert(key);
+        if let Some(because) = because {
+            let why = format!("it hands objects over to app {because}, which waits");
+            rolling.waiting.insert((cluster, app), why.into());
         }
     }
     rolling
@@ -155,9 +162,12 @@ fn pass(given: Given<'_>) -> Rolling {
         let plan = next.plan.as_ref().or(plan);
         let current = next.course.current.as_ref().zip(plan);
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
-            if !next.go.contains(cluster) {
+            // One of several that may not go keeps the others.
+            let due: Vec<&AppKey> = given.due(app, cluster).collect();
+            let is_kept = |app: &AppKey| given.paused.contains(&(app.clone(), cluster.clone()));
+            if !next.go.contains(cluster) || due.len() > 1 && due.iter().any(|app| is_kept(app)) {
                 let why: Arc<str> = why_it_waits(&next, current, cluster, seen).into();
-                for app in given.due(app, cluster) {
+                for app in due {
                     rolling.stays.insert((app.clone(), cluster.clone()));
                     rolling.waiting.insert((cluster.clone(), app.clone()), why.clone());
                 }

@@ -73,6 +73,10 @@ impl Units {
 /// A cluster, as far as several apps are concerned.
 pub(super) fn together<'a>(all: impl IntoIterator<Item = Seen<'a>>) -> Option<Seen<'a>> {
     let all: Vec<Seen<'a>> = all.into_iter().collect();
+    // A removal that may not be is nobody else's matter.
+    let may_not = |seen: &&Seen<'_>| seen.to_do == ToDo::Remove && seen.obstacle.is_some();
+    let others = all.iter().any(|seen| seen.to_do.is_due() && !may_not(&seen));
+    let all: Vec<Seen<'a>> = all.iter().filter(|seen| !(others && may_not(seen))).copied().collect();
     let is = |to_do: ToDo| all.iter().any(|seen| seen.to_do == to_do);
     let to_do = match () {
         () if is(ToDo::Change) || is(ToDo::Install) && is(ToDo::Nothing) => ToDo::Change,

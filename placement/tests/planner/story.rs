@@ -97,6 +97,7 @@ pub struct Made {
     pub books: Books,
     pub shares: ShareOut,
     pub rules: AllRules,
+    pub groups: BTreeMap<AppKey, String>,
 }
 
 impl Made {
@@ -107,6 +108,7 @@ impl Made {
             next: &self.next,
             wanted: &self.wanted,
             forms: &self.forms,
+            groups: &self.groups,
             stays: &BTreeSet::new(),
             shares: &self.shares,
             rules: &self.rules,
@@ -381,6 +383,7 @@ impl World {
             wanted,
             shares: self.shares.clone(),
             rules: self.rules.clone(),
+            groups: BTreeMap::new(),
             forms,
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),

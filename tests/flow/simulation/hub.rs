@@ -18,11 +18,12 @@ use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
+use nave_placement::catalog::{App, Catalog, Effective};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::report::{EntryState, Report};
 use nave_placement::rollout::{Course, Order};
-use nave_placement::{CatalogName, ClusterName, Digest, check};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest, check};
 use nave_proto::v1;
 
 use super::Mutation;
@@ -199,6 +200,7 @@ impl Hub {
             next: &next,
             wanted: &decided.wanted,
             forms: &decided.shapes,
+            groups: &groups(&revision.catalog),
             stays: &decided.stays,
             shares: &decided.shares,
             rules: &decided.rules,
@@ -474,4 +476,13 @@ fn block_on<F: Future>(future: F) -> F::Output {
             tokio::runtime::Builder::new_current_thread().build().expect("a runtime without a driver needs nothing");
     }
     RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+/// The group that each app is in.
+fn groups(catalog: &Catalog) -> BTreeMap<AppKey, String> {
+    let of = |(effective, app): (&Effective, &App)| {
+        let key = AppKey::new(catalog.name.clone(), &effective.object.id.name).ok()?;
+        Some((key, app.group.clone()?))
+    };
+    catalog.apps().filter_map(of).collect()
 }
