@@ -80,6 +80,7 @@ fn a_bug_that_is_put_in_is_found() {
         Mutation::HubForgetsLeaving,
         Mutation::HubSendsInDoubt,
         Mutation::HubAwaitsNoHealth,
+        Mutation::HubSplitsGroups,
     ];
     for bug in bugs {
         let found = (0..SEEDS_OF_A_BUG).find_map(|seed| play(seed, bug).err());

@@ -18,7 +18,7 @@ use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
-use nave_placement::catalog::{App, Catalog, Effective};
+use nave_placement::catalog::{App, Catalog, Effective, Object, Spec};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::report::{EntryState, Report};
@@ -159,7 +159,11 @@ impl Hub {
             Ok(()) => (git.tip, None),
             Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(*hold)),
         };
-        let revision = git.revision(commit, &state);
+        let mut revision = git.revision(commit, &state);
+        let groups = groups(&revision.catalog);
+        if self.mutation == Mutation::HubSplitsGroups {
+            revision.catalog = Arc::new(ungrouped(&revision.catalog));
+        }
         let bundles = git.bundles.clone();
         let codec = WireCodec(|digest: &Digest| bundles.get(digest).map(|bundle| bundle.objects.clone()));
         // Whoever is cut off for a moment is not yet silent.
@@ -200,7 +204,7 @@ impl Hub {
             next: &next,
             wanted: &decided.wanted,
             forms: &decided.shapes,
-            groups: &groups(&revision.catalog),
+            groups: &groups,
             stays: &decided.stays,
             shares: &decided.shares,
             rules: &decided.rules,
@@ -485,4 +489,16 @@ fn groups(catalog: &Catalog) -> BTreeMap<AppKey, String> {
         Some((key, app.group.clone()?))
     };
     catalog.apps().filter_map(of).collect()
+}
+
+/// A catalog whose apps have nothing to do with each other.
+fn ungrouped(catalog: &Catalog) -> Catalog {
+    let mut catalog = catalog.clone();
+    for effective in catalog.objects.values_mut() {
+        if let Spec::App(app) = &effective.object.spec {
+            let spec = Spec::App(App { group: None, ..app.clone() });
+            effective.object = Arc::new(Object { spec, ..(*effective.object).clone() });
+        }
+    }
+    catalog
 }
