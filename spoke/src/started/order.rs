@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::assign::{Assignment, EncodedEntry, Entry};
 use nave_placement::catalog::Until;
 use nave_placement::relations::Relations;
-use nave_placement::report::EntryReason;
-use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
-use nave_proto::{decode_entry, encode_entry};
+use nave_placement::report::{EntryReason, EntryReport, EntryState};
+use nave_placement::{AppKey, Digest};
+use nave_proto::decode_entry;
 use serde::{Deserialize, Serialize};
 
 use super::{Started, Wait, encoded, is_same};
@@ -60,9 +60,6 @@ pub struct Switching {
     /// The entry that it held; none where it comes.
     #[serde(with = "encoded", default, skip_serializing_if = "Option::is_none")]
     pub held: Option<EncodedEntry>,
-    /// The objects that it had.
-    #[serde(default)]
-    pub had: Fingerprints,
     /// When it began, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
@@ -83,8 +80,6 @@ pub struct Stand<'a> {
     pub doing: &'a BTreeMap<AppKey, Met>,
     /// Whether a bundle is here.
     pub has_bundle: &'a (dyn Fn(&Digest) -> bool + Sync),
-    /// The objects that an app has; none while that is not known.
-    pub objects: &'a BTreeMap<AppKey, BTreeSet<ObjectKey>>,
     /// Unix milliseconds.
     pub now_ms: u64,
 }
@@ -100,6 +95,17 @@ pub struct Step {
     pub waits: BTreeMap<AppKey, Wait>,
     /// When the time alone brings something further, Unix milliseconds.
     pub due_ms: Option<u64>,
+}
+
+/// What came of a round for what is enforced, as far as order goes by it.
+pub fn met(enforced: &Assignment, apps: &BTreeMap<AppKey, EntryReport>) -> BTreeMap<AppKey, Met> {
+    let doing = |(app, report): (&AppKey, &EntryReport)| {
+        let applied = report.version?;
+        let is_that = version(enforced.entries.get(app)?) == Some(applied);
+        let healthy = is_that && report.state == EntryState::Healthy;
+        Some((app.clone(), Met { version: applied, healthy }))
+    };
+    apps.iter().filter_map(doing).collect()
 }
 
 /// Goes one step further.
@@ -181,7 +187,7 @@ impl Step {
                 continue;
             }
             if switch.failed.is_some() {
-                self.give_back(stand, &switch);
+                self.give_back(&switch);
                 self.memory.switches.insert(name, switch);
                 continue;
             }
@@ -203,7 +209,7 @@ impl Step {
                     switch.failed = Some(format!(
                         "group {name} returned to what it held, {count} apps: {app} was not healthy in time"
                     ));
-                    self.give_back(stand, &switch);
+                    self.give_back(&switch);
                 }
                 Some((due_ms, _)) => self.due_at(due_ms),
                 None => {}
@@ -246,32 +252,13 @@ impl Step {
         self.memory.switches.insert(name, switch);
     }
 
-    /// All apps of a group have what they held. What they brought since may go again: what they had stays.
-    fn give_back(&mut self, stand: &Stand<'_>, switch: &Switch) {
+    /// All apps of a group have what they held. What they brought stays until the hub lets it go: it knows who else may be in need of
+    /// it.
+    fn give_back(&mut self, switch: &Switch) {
         for (app, of) in &switch.apps {
-            let Some(held) = &of.held else { continue };
-            let has_returned = self.started.entries.get(app).is_some_and(|entry| is_same(entry, held));
-            if has_returned {
-                continue;
+            if let Some(held) = &of.held {
+                self.started.entries.insert(app.clone(), held.clone());
             }
-            let brought: Vec<(&AppKey, &ObjectKey)> = stand
-                .objects
-                .get(app)
-                .into_iter()
-                .flatten()
-                .map(|object| (app, object))
-                .filter(|(app, object)| !Fingerprints::of([(*app, *object)]).is_subset(&of.had))
-                .collect();
-            let entry = match decoded(held) {
-                Some(entry) if !brought.is_empty() => encode_entry(&Entry {
-                    drops: u32::try_from(brought.len()).unwrap_or(u32::MAX),
-                    drops_of: Some(Fingerprints::of(brought)),
-                    at_once: true,
-                    ..entry
-                }),
-                _ => held.clone(),
-            };
-            self.started.entries.insert(app.clone(), entry);
         }
     }
 
@@ -363,11 +350,9 @@ impl Step {
         for (app, entry) in apps {
             let Some(to) = version(entry) else { continue };
             let held = self.started.entries.get(*app);
-            let objects = stand.objects.get(*app).into_iter().flatten();
             let of = switch.apps.entry((*app).clone()).or_insert_with(|| Switching {
                 to,
                 held: held.cloned(),
-                had: Fingerprints::of(objects.map(|object| (*app, object))),
                 since_ms: None,
             });
             of.to = to;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::catalog::Until;
 use nave_placement::relations::{First, Relations};
 use nave_placement::report::EntryReason;
-use nave_placement::{AppKey, Digest, ObjectKey};
+use nave_placement::{AppKey, Digest};
 use nave_proto::decode_entry;
 
 use super::order::{Memory, Met, Stand, Step, step};
@@ -42,7 +42,6 @@ struct Story {
     accepted: String,
     relations: Relations,
     doing: BTreeMap<AppKey, Met>,
-    objects: BTreeMap<AppKey, BTreeSet<ObjectKey>>,
     missing: BTreeSet<Digest>,
     is_closed: bool,
     is_empty: bool,
@@ -63,7 +62,6 @@ impl Story {
             accepted: runs.to_owned(),
             relations: relations(rules),
             doing: runs.split_whitespace().map(doing).collect(),
-            objects: BTreeMap::new(),
             missing: BTreeSet::new(),
             is_closed: false,
             is_empty: runs.is_empty(),
@@ -93,16 +91,6 @@ impl Story {
                 self.memory = serde_json::from_slice(&serde_json::to_vec(&self.memory).expect("JSON"))
                     .expect("the same")
             }
-            "objects" => {
-                let (name, of) = rest.split_once(' ').expect("an app and its objects");
-                let key = |name: &str| ObjectKey {
-                    group: String::new(),
-                    kind: "ConfigMap".into(),
-                    namespace: String::new(),
-                    name: name.into(),
-                };
-                self.objects.insert(app(name), of.split(' ').map(key).collect());
-            }
             _ => panic!("what is {what}?"),
         }
     }
@@ -123,7 +111,6 @@ impl Story {
             is_empty: self.is_empty,
             doing: &self.doing,
             has_bundle: &|digest| !missing.contains(digest),
-            objects: &self.objects,
             now_ms: self.now_ms,
         };
         let next = step(&self.started, &self.memory, &stand);
@@ -138,13 +125,11 @@ impl Story {
         next
     }
 
-    /// `web=1 db=2+1`: with one object that may be deleted.
     fn runs(&self) -> String {
         let words = self.started.entries.iter().map(|(app, entry)| {
             let entry = decode_entry(&entry.bytes).expect("ours");
             let version = (0..10).find(|n: &u32| Digest::of(n.to_string().as_bytes()) == entry.version);
-            let drops = if entry.drops == 0 { String::new() } else { format!("+{}", entry.drops) };
-            format!("{app}={}{drops}", version.expect("a version"))
+            format!("{app}={}", version.expect("a version"))
         });
         words.collect::<Vec<_>>().join(" ")
     }
@@ -319,15 +304,6 @@ fn apps_of_a_group_switch_together_or_return_to_what_they_held() {
         ),
         // Nobody held anything: there is nothing to return to.
         ("", "shop=web,api", &[("accept web=1 api=1", "api=1 web=1", ""), ("minutes 60", "api=1 web=1", "")]),
-        // What the new version brought may go again; what the app had may not.
-        (
-            "web=1 api=1",
-            "shop=web,api",
-            &[
-                ("objects web a b; objects api c; accept web=2 api=2", "api=2 web=2", ""),
-                ("objects web b new; minutes 10", "api=1 web=1+1", "api:GroupReturned! web:GroupReturned!"),
-            ],
-        ),
     ]);
 }
 

@@ -3,12 +3,12 @@
 //! In: the accepted assignment, the time, how apps are doing, the target. Out: what is enforced. Never: enforces a change before its
 //! beginning is stored, takes what it could not see for nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_placement::AppKey;
 use nave_placement::assign::{Assignment, EncodedEntry, Epoch, Generation};
-use nave_placement::report::{EntryReason, EntryState};
+use nave_placement::report::EntryReason;
 use nave_placement::schedule::{Closed, ClosedBy};
 use nave_proto::tls::Clock;
 
@@ -76,14 +76,7 @@ impl Starting {
             self.doing.clear();
             return false;
         }
-        let doing = outcome.apps.iter().filter_map(|(app, report)| {
-            let version = report.version?;
-            let entry = enforced.assignment.entries.get(app)?;
-            let is_that = nave_proto::decode_entry(&entry.bytes).is_ok_and(|entry| entry.version == version);
-            let healthy = is_that && report.state == EntryState::Healthy;
-            Some((app.clone(), Met { version, healthy }))
-        });
-        let doing: BTreeMap<AppKey, Met> = doing.collect();
+        let doing = order::met(&enforced.assignment, &outcome.apps);
         let news = doing != self.doing;
         self.doing = doing;
         news && self.state.started().is_some()
@@ -151,20 +144,6 @@ impl Starting {
                 return self.all_wait(accepted, Some(wait), "");
             }
         };
-        // What a group had, and what it brought, matters while it switches.
-        let waiting = self.state.enforced(accepted).waiting;
-        let switches = waiting.iter().any(|app| relations.group_of(app).is_some())
-            || !self.state.memory().switches.is_empty();
-        let objects = match switches {
-            true => match self.target.inventories().await {
-                Ok(stored) => stored.into_iter().map(|(app, stored)| (app, stored.objects)).collect(),
-                Err(error) => {
-                    tracing::warn!(%error, "what runs here cannot be told; changes wait");
-                    return self.all_wait(accepted, closed, "what runs here cannot be told");
-                }
-            },
-            false => BTreeMap::<AppKey, BTreeSet<_>>::new(),
-        };
         let stand = Stand {
             accepted,
             relations: &relations,
@@ -172,7 +151,6 @@ impl Starting {
             is_empty,
             doing: &self.doing,
             has_bundle: &|digest| self.state.has_bundle(digest),
-            objects: &objects,
             now_ms: (self.clock)(),
         };
         let stored =
