@@ -5,12 +5,14 @@
 //! nothing before.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use nave_placement::assign::{Assignment, EncodedEntry, Entry};
 use nave_placement::catalog::Until;
 use nave_placement::relations::Relations;
 use nave_placement::report::{EntryReason, EntryReport, EntryState};
 use nave_placement::{AppKey, Digest};
+use nave_proto::backoff::jittered;
 use nave_proto::decode_entry;
 use serde::{Deserialize, Serialize};
 
@@ -46,9 +48,22 @@ pub struct Switch {
     /// They may begin; each does in its turn.
     #[serde(default)]
     pub is_open: bool,
-    /// Why all of them returned.
+    /// All of them returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<String>,
+    pub failed: Option<Returned>,
+    /// How often they did.
+    #[serde(default)]
+    pub times: u32,
+}
+
+/// A group that returned to what it held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Returned {
+    /// Why.
+    pub why: String,
+    /// When it is tried again, Unix milliseconds.
+    pub retry_ms: u64,
 }
 
 /// One of them.
@@ -63,6 +78,20 @@ pub struct Switching {
     /// When it began, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
+}
+
+impl Returned {
+    fn of(name: &str, switch: &Switch, late: &AppKey, stand: &Stand<'_>) -> Self {
+        let pause = RETRY.saturating_mul(1 << switch.times.min(8)).min(RETRY_MAX);
+        let (apps, hours) = (switch.apps.len(), pause.as_secs() / 3_600);
+        let pause = u64::try_from(jittered(pause, stand.random).as_millis()).unwrap_or(u64::MAX);
+        Self {
+            why: format!(
+                "group {name} returned to what it held, {apps} apps: {late} was not healthy in time; it is tried again about {hours} h later"
+            ),
+            retry_ms: stand.now_ms.saturating_add(pause),
+        }
+    }
 }
 
 /// How things stand.
@@ -82,7 +111,14 @@ pub struct Stand<'a> {
     pub has_bundle: &'a (dyn Fn(&Digest) -> bool + Sync),
     /// Unix milliseconds.
     pub now_ms: u64,
+    /// From 0 to 1: spreads what is tried again.
+    pub random: f64,
 }
+
+/// A group that returned is tried again after an hour, then after two, four and so on, at last once a day: who tries more often
+/// disturbs what runs.
+const RETRY: Duration = Duration::from_secs(3_600);
+const RETRY_MAX: Duration = Duration::from_secs(86_400);
 
 /// One step further.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -186,7 +222,16 @@ impl Step {
                 self.turn(stand, name, switch);
                 continue;
             }
-            if switch.failed.is_some() {
+            if let Some(returned) = &switch.failed {
+                let retry_ms = returned.retry_ms;
+                if stand.now_ms >= retry_ms && stand.closed.is_none() {
+                    self.turn(stand, name, switch);
+                    continue;
+                }
+                // Beyond that, a window is waited for.
+                if stand.now_ms < retry_ms {
+                    self.due_at(retry_ms);
+                }
                 self.give_back(&switch);
                 self.memory.switches.insert(name, switch);
                 continue;
@@ -205,10 +250,9 @@ impl Step {
             let late = open.filter_map(|(app, of)| Some((of.since_ms?.saturating_add(timeout(app)?), app)));
             match late.min() {
                 Some((due_ms, app)) if due_ms <= stand.now_ms => {
-                    let count = switch.apps.len();
-                    switch.failed = Some(format!(
-                        "group {name} returned to what it held, {count} apps: {app} was not healthy in time"
-                    ));
+                    let returned = Returned::of(&name, &switch, app, stand);
+                    self.due_at(returned.retry_ms);
+                    (switch.failed, switch.times) = (Some(returned), switch.times + 1);
                     self.give_back(&switch);
                 }
                 Some((due_ms, _)) => self.due_at(due_ms),
@@ -243,10 +287,14 @@ impl Step {
             }
             return;
         }
+        let before: Vec<Digest> = switch.apps.values().map(|of| of.to).collect();
         for (app, of) in &mut switch.apps {
             of.to = stand.accepted.entries.get(app).and_then(version).unwrap_or(of.to);
             let is_there = self.started.entries.get(app).and_then(version) == Some(of.to);
             of.since_ms = is_there.then_some(stand.now_ms);
+        }
+        if !switch.apps.values().map(|of| of.to).eq(before) {
+            switch.times = 0;
         }
         (switch.failed, switch.is_open) = (None, false);
         self.memory.switches.insert(name, switch);
@@ -303,8 +351,8 @@ impl Step {
         let is_open = switch.is_some_and(|switch| switch.is_open);
         let own: BTreeSet<&AppKey> = apps.iter().map(|(app, _)| *app).collect();
         let missing = |entry: &EncodedEntry| decoded(entry).is_some_and(|e| !(stand.has_bundle)(&e.bundle));
-        let obstacle = if let Some(why) = returned {
-            Some(wait(EntryReason::GroupReturned, why, true))
+        let obstacle = if let Some(Returned { why, retry_ms }) = returned {
+            Some(Wait { until_ms: Some(retry_ms), ..wait(EntryReason::GroupReturned, why, true) })
         } else if is_open {
             None
         } else if let Some(closed) = self.closed(stand, own.iter().copied()) {
@@ -323,7 +371,7 @@ impl Step {
             return self.waits.extend(apps.iter().map(|(app, _)| ((*app).clone(), obstacle.clone())));
         }
         if !is_open {
-            self.open_switch(stand, group, apps);
+            self.open_switch(group, apps);
         }
         for (app, entry) in apps {
             let of = self.memory.switches.get(group);
@@ -344,8 +392,8 @@ impl Step {
     }
 
     /// A group begins to change: what it holds is what it returns to. Where nobody holds anything there is nothing to return to.
-    fn open_switch(&mut self, stand: &Stand<'_>, group: &str, apps: &[(&AppKey, &EncodedEntry)]) {
-        let none = Switch { apps: BTreeMap::new(), is_open: true, failed: None };
+    fn open_switch(&mut self, group: &str, apps: &[(&AppKey, &EncodedEntry)]) {
+        let none = Switch { apps: BTreeMap::new(), is_open: true, failed: None, times: 0 };
         let mut switch = Switch { is_open: true, ..self.memory.switches.remove(group).unwrap_or(none) };
         for (app, entry) in apps {
             let Some(to) = version(entry) else { continue };

@@ -112,6 +112,7 @@ impl Story {
             doing: &self.doing,
             has_bundle: &|digest| !missing.contains(digest),
             now_ms: self.now_ms,
+            random: 0.5,
         };
         let next = step(&self.started, &self.memory, &stand);
         let again = step(&next.started, &next.memory, &stand);
@@ -242,7 +243,7 @@ fn apps_of_a_group_switch_together_or_return_to_what_they_held() {
                 ("healthy web=2; minutes 9", "api=2 web=2", ""),
                 ("minutes 1", "api=1 web=1", "api:GroupReturned! web:GroupReturned!"),
                 (
-                    "forgets; healthy web=1 api=1; minutes 60",
+                    "forgets; healthy web=1 api=1; minutes 40",
                     "api=1 web=1",
                     "api:GroupReturned! web:GroupReturned!",
                 ),
@@ -331,6 +332,16 @@ fn a_switch_says_when_its_time_is_over() {
     story.happens("minutes 6");
     let step = story.step();
     let message = &step.waits[&app("web")].message;
-    assert_eq!(message, "group shop returned to what it held, 2 apps: api was not healthy in time");
-    assert_eq!(step.due_ms, None);
+    assert_eq!(
+        message,
+        "group shop returned to what it held, 2 apps: api was not healthy in time; it is tried again about 1 h later"
+    );
+    // By itself, then after twice as long.
+    assert_eq!(step.due_ms, Some(story.now_ms + 60 * MINUTE));
+    story.happens("minutes 60");
+    story.step();
+    assert_eq!(story.runs(), "api=2 web=2");
+    story.happens("minutes 10");
+    let step = story.step();
+    assert_eq!((story.runs().as_str(), step.due_ms), ("api=1 web=1", Some(story.now_ms + 120 * MINUTE)));
 }

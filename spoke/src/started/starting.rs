@@ -152,6 +152,7 @@ impl Starting {
             doing: &self.doing,
             has_bundle: &|digest| self.state.has_bundle(digest),
             now_ms: (self.clock)(),
+            random: fastrand::f64(),
         };
         let stored =
             self.state.advance(accepted, |started, memory| order::step(started, memory, &stand)).await;

@@ -209,8 +209,8 @@ impl World {
             let reason = told.map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
-                // Its group did not come through: the hub has taken it back, or waits for somebody.
-                Some(EntryReason::GroupReturned) if stuck(&app) => true,
+                // Its group did not come through, and is tried again after hours.
+                Some(EntryReason::GroupReturned) => true,
                 Some(EntryReason::Frozen) | None if enforced.waiting.contains(&app) => true,
                 // Held drops, a held app whose object moved away and then went, leftovers of what a lost state knew: all of
                 // them wait for somebody, but for those of an app that cannot be rendered.

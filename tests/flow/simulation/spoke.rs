@@ -262,6 +262,7 @@ impl Spoke {
             doing: &self.doing,
             has_bundle: &|digest| bundles.contains_key(digest),
             now_ms: self.minutes * 60_000,
+            random: 0.5,
         };
         let next = step(started, &self.disk.memory, &stand);
         (self.disk.started, self.disk.memory) = (Some(next.started), next.memory);
