@@ -115,6 +115,10 @@ impl Enforced {
                 report.reason = wait.reason;
                 report.message = match report.message.as_str() {
                     "" => wait.message.clone(),
+                    _ if asks => format!(
+                        "{}; what the new version brought stays until the hub lets it go",
+                        wait.message
+                    ),
                     ails => format!("{}; {ails}", wait.message),
                 };
             } else if report.state < EntryState::Waiting || asks {

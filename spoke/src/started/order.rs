@@ -83,11 +83,15 @@ pub struct Switching {
 impl Returned {
     fn of(name: &str, switch: &Switch, late: &AppKey, stand: &Stand<'_>) -> Self {
         let pause = RETRY.saturating_mul(1 << switch.times.min(8)).min(RETRY_MAX);
-        let (apps, hours) = (switch.apps.len(), pause.as_secs() / 3_600);
+        let hours = pause.as_secs() / 3_600;
+        let apps = match switch.apps.len() {
+            1 => "1 app".to_owned(),
+            n => format!("{n} apps"),
+        };
         let pause = u64::try_from(jittered(pause, stand.random).as_millis()).unwrap_or(u64::MAX);
         Self {
             why: format!(
-                "group {name} returned to what it held, {apps} apps: {late} was not healthy in time; it is tried again about {hours} h later"
+                "group {name} returned to what it held, {apps}: {late} was not healthy in time; it is tried again about {hours} h later"
             ),
             retry_ms: stand.now_ms.saturating_add(pause),
         }

@@ -238,7 +238,10 @@ impl World {
             let refused = report.entries.values().any(|entry| {
                 matches!(
                     entry.reason,
-                    EntryReason::PruneRefused | EntryReason::ClaimedTwice | EntryReason::Conflict
+                    EntryReason::PruneRefused
+                        | EntryReason::ClaimedTwice
+                        | EntryReason::Conflict
+                        | EntryReason::GroupReturned
                 )
             });
             let unassigned = report.unassigned.contains(owner) && self.oracle.lost;
