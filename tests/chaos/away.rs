@@ -93,6 +93,7 @@ impl Hub {
             http: "127.0.0.1:0".parse().unwrap(),
             store: "redb".to_owned(),
             clock: clock.clock(),
+            config: nave_hub::config::HubConfig::default(),
         };
         let (cancel, (ready, is_ready)) = (CancellationToken::new(), oneshot::channel::<Ready>());
         let serving = serve::serve(options, cancel.clone(), ready);

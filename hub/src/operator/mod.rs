@@ -4,6 +4,7 @@
 //! Never: answers a call whose role is not declared here (default deny); changes anything without a line in the audit log.
 
 mod asking;
+mod events;
 mod look;
 mod members;
 mod ordering;
