@@ -10,7 +10,7 @@ use nave_hub::context::Context;
 use nave_hub::operator::views::{AuditView, WaitOutcome, WaitView};
 use nave_hub::serve::{self, Ready};
 use nave_hub::state::records::AuditRecord;
-use nave_hub::state::verify_chain;
+use nave_hub::state::{Tail, verify_chain};
 use nave_proto::tls::{self, Clock};
 use nave_proto::v1;
 use nave_proto::v1::operator_client::OperatorClient;
@@ -120,7 +120,7 @@ async fn operator(fleet: &Fleet, clock: &Ahead) -> OperatorClient<Channel> {
 async fn audit(operator: &mut OperatorClient<Channel>) -> Vec<AuditRecord> {
     let answer = operator.audit_list(v1::AuditListRequest::default()).await.unwrap().into_inner();
     let view: AuditView = serde_json::from_slice(&answer.json).unwrap();
-    assert_eq!(verify_chain(&view.lines).unwrap().sequence, view.last);
+    assert_eq!(verify_chain(&view.lines, Tail::default()).unwrap().sequence, view.last);
     view.lines
 }
 
