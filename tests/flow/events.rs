@@ -60,7 +60,8 @@ fn change(fleet: &Fleet, to: &str) -> String {
 /// Somebody else has put an object there, which is not the app's to take.
 fn obstruct(fleet: &Fleet, cluster: &str) {
     let path = fleet.manifests(cluster).join("configmap--web--other.yaml");
-    let theirs = documents::config_map("other", "theirs").replace("name: other", "name: other, namespace: web");
+    let theirs =
+        documents::config_map("other", "theirs").replace("name: other", "name: other, namespace: web");
     std::fs::write(path, theirs).expect("it is so");
 }
 
@@ -90,7 +91,8 @@ async fn all_arrived(fleet: &Fleet, receiver: &Receiver) -> Vec<Received> {
         let told = ids(&events(fleet).await);
         let taken: Vec<Received> =
             receiver.received().into_iter().filter(|request| request.answered == 200).collect();
-        let mut got: Vec<String> = taken.iter().map(|request| request.header("nave-event-id").to_owned()).collect();
+        let mut got: Vec<String> =
+            taken.iter().map(|request| request.header("nave-event-id").to_owned()).collect();
         // One that was delivered and not written down when the hub was ended comes twice, at once.
         got.dedup();
         ensure!(told == got, "told {told:?}, got {got:?}\n{}", fleet.tails());
@@ -137,7 +139,10 @@ async fn each_event_arrives_once_signed_though_receivers_fail_and_the_hub_is_kil
     let arrived = all_arrived(&fleet, &hook).await;
     arrived.iter().try_for_each(is_signed).expect("all of them are signed");
     let body = arrived[0].json();
-    assert_eq!((&body["type"], &body["commit"], &body["fleet"]), (&"Taken".into(), &first.as_str().into(), &"test".into()));
+    assert_eq!(
+        (&body["type"], &body["commit"], &body["fleet"]),
+        (&"Taken".into(), &first.as_str().into(), &"test".into())
+    );
 
     // It fails for a while; then what came meanwhile arrives, and nothing else.
     hook.answer(Answer::Status(500));
@@ -149,7 +154,8 @@ async fn each_event_arrives_once_signed_though_receivers_fail_and_the_hub_is_kil
         Ok(())
     })
     .await;
-    let sinks = fleet.hub(&["events", "sinks", "-o", "json"]).await.expect("it is so").json().expect("it is so");
+    let sinks =
+        fleet.hub(&["events", "sinks", "-o", "json"]).await.expect("it is so").json().expect("it is so");
     assert_eq!(sinks[0]["trouble"]["message"], "HTTP 500", "{sinks:#}");
     hook.answer(Answer::Status(200));
     told(&fleet, "Converged", &format!("commit {}", &second[..8])).await;
@@ -170,8 +176,12 @@ async fn each_event_arrives_once_signed_though_receivers_fail_and_the_hub_is_kil
 
     // A chat gets one line an event, and only those that it asked for.
     let lines: Vec<String> = wait::until("the chat has all", LIMIT, async || {
-        let texts = chat.received().into_iter().map(|request| request.json()["text"].as_str().unwrap_or_default().to_owned());
-        let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let texts = chat
+            .received()
+            .into_iter()
+            .map(|request| request.json()["text"].as_str().unwrap_or_default().to_owned());
+        let lines: Vec<String> =
+            texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
         let converged = before.iter().filter(|event| event["type"] == "Converged").count();
         ensure!(lines.len() == converged, "{lines:#?}\n{}", fleet.tails());
         Ok(lines)
@@ -181,7 +191,10 @@ async fn each_event_arrives_once_signed_though_receivers_fail_and_the_hub_is_kil
     assert_eq!(silent.received().first().map(|request| request.path.clone()).as_deref(), Some("/"));
     // The URL of a chat is a secret.
     let screen = fleet.hub(&["events", "sinks"]).await.expect("it is so").stdout;
-    assert!(screen.contains("chat") && !screen.contains("secret") && !fleet.tails().contains("B0/secret"), "{screen}");
+    assert!(
+        screen.contains("chat") && !screen.contains("secret") && !fleet.tails().contains("B0/secret"),
+        "{screen}"
+    );
     let metrics = page(&fleet, "/metrics").await;
     assert!(metrics.contains("nave_sink_events_sent_total{sink=\"hook\"}"), "{metrics}");
 }
@@ -252,7 +265,11 @@ async fn commits_get_their_status_on_three_forges_each_state_once() {
     let bad = fleet.catalog.commit("bad").expect("it is so");
     seen(&bad, ["failure", "failed", "failure"]).await;
     let failed = told(&fleet, "Failed", "app web").await;
-    assert_eq!((&failed["commit"], &failed["clusters"]["total"]), (&bad.as_str().into(), &1.into()), "{failed:#}");
+    assert_eq!(
+        (&failed["commit"], &failed["clusters"]["total"]),
+        (&bad.as_str().into(), &1.into()),
+        "{failed:#}"
+    );
     let description = forge.received().last().map(|request| request.json()["description"].to_string());
     assert!(description.as_ref().is_some_and(|text| text.contains("app web: on fra-1")), "{description:?}");
 
@@ -347,7 +364,8 @@ async fn a_wrong_configuration_is_refused_before_anything_is_opened() {
         fleet.configure(text).expect("it is so");
         let config = fleet.directory().join("hub.yaml");
         let (data, config) = (fleet.data().display().to_string(), config.display().to_string());
-        let refused = fleet.hub(&["serve", "--data-dir", &data, "--catalog", "/nowhere", "--config", &config]).await;
+        let refused =
+            fleet.hub(&["serve", "--data-dir", &data, "--catalog", "/nowhere", "--config", &config]).await;
         let refused = refused.expect("it ends");
         assert!(refused.code == 1 && refused.stderr.contains(expected), "{}", refused.stderr);
         assert!(!refused.stdout.contains("ready"), "{}", refused.stdout);
@@ -388,7 +406,11 @@ async fn the_audit_log_is_trimmed_and_what_is_left_can_be_verified() {
     fleet.configure("").expect("it is so");
     fleet.start_hub().await.expect("it is so");
     let found = fleet.hub(&["audit", "verify"]).await.expect("it is so");
-    assert!(found.code == 1 && found.stdout.contains("is missing, changed or out of order"), "{}", found.stdout);
+    assert!(
+        found.code == 1 && found.stdout.contains("is missing, changed or out of order"),
+        "{}",
+        found.stdout
+    );
 }
 
 /// Whoever has the store can write into it.
