@@ -261,6 +261,7 @@ pub async fn serve(
         offline_after: options.config.offline_after,
         ca_until_ms: authority.ends_ms(),
         audit: options.config.audit,
+        sinks: options.config.sinks.iter().map(|sink| sink.name.clone()).collect(),
     };
     tasks.spawn(named("the watcher of events", watcher.run(servers_end.clone())));
     for sink in Sink::all(&board, &ledger, authority.fleet()) {

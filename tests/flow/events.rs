@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use harness::fleet::{Fleet, Target, documents};
 use harness::git::Repository;
+use harness::process::Program;
 use harness::receiver::{Answer, Received, Receiver};
 use harness::wait;
 use serde_json::Value;
@@ -351,6 +352,39 @@ async fn rollouts_that_wait_and_are_taken_back_and_changes_that_are_held_are_tol
     fleet.catalog.commit("back").expect("it is so");
     told(&fleet, "HoldEnded", held["subject"].as_str().expect("it has one")).await;
     all_arrived(&fleet, &hook).await;
+}
+
+#[tokio::test]
+async fn whoever_watches_gets_each_event_once_also_from_the_next_hub() {
+    let mut fleet = fleet("").await;
+    converged(&fleet, &fleet.catalog.head().expect("it is so")).await;
+    let watching = Program::built("hub")
+        .expect("it is so")
+        .named("watching")
+        .args(["events", "--watch", "-o", "json"])
+        .env("HUB_CONTEXT", fleet.data().join("admin.yaml"))
+        .start(fleet.directory())
+        .expect("it starts");
+    let same = async |fleet: &Fleet| {
+        wait::until("the watcher has what the hub has", LIMIT, async || {
+            let lines = watching.stdout();
+            let seen: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let told = ids(&events(fleet).await);
+            ensure!(told == ids(&seen), "told {told:?}\n{lines}\n{}", watching.stderr());
+            Ok(())
+        })
+        .await;
+    };
+    same(&fleet).await;
+    let second = change(&fleet, "two");
+    told(&fleet, "Converged", &format!("commit {}", &second[..8])).await;
+    same(&fleet).await;
+    fleet.kill_hub();
+    fleet.start_hub().await.expect("it is so");
+    fleet.connected(2).await;
+    let third = change(&fleet, "three");
+    told(&fleet, "Converged", &format!("commit {}", &third[..8])).await;
+    same(&fleet).await;
 }
 
 #[tokio::test]

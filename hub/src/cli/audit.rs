@@ -205,4 +205,13 @@ mod tests {
         let lacking = verify(&[], 3, None);
         assert_eq!((lacking.lines, lacking.bad), (0, Some(1)));
     }
+    #[test]
+    fn a_beginning_that_no_line_tells_of_was_taken_away() {
+        let hash = nave_placement::Digest::of(b"x");
+        let rule = crate::state::records::TrimRule::Age;
+        let anchor = AnchorRecord { sequence: 7, hash, at_ms: 1, rule, bytes: 1 };
+        let found = verify(&[], 7, Some(anchor));
+        assert_eq!((found.lines, found.bad, found.untold), (0, None, true));
+        assert!(found.text(Style::default()).contains("was taken away by other means"));
+    }
 }

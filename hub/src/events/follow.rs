@@ -41,3 +41,35 @@ pub fn next(state: &State, after: u64) -> Option<Next> {
 pub fn missed(count: u64, through: u64, now_ms: u64) -> EventRecord {
     EventRecord::new(through, now_ms, Event::Missed { count })
 }
+
+#[cfg(test)]
+mod tests {
+    use nave_placement::catalog::CommitId;
+
+    use super::*;
+    use crate::deciding::core::json;
+    use crate::state::records::key;
+    use crate::store::Version;
+
+    #[test]
+    fn a_reader_gets_what_is_kept_and_is_told_of_what_is_not() {
+        let mut state = State::default();
+        assert_eq!((next(&state, 0), last(&state)), (None, 0));
+        for sequence in 4..=6 {
+            let record = EventRecord::new(sequence, 1, Event::Taken { commit: CommitId("c".into()) });
+            state
+                .fold(&key::event(sequence), Version(sequence), Some(&json(&record).into()))
+                .expect("it is so");
+        }
+        let number = |after| match next(&state, after) {
+            Some(Next::Event(record)) => Ok(record.sequence),
+            Some(Next::Missed { count, through }) => Err((count, through)),
+            None => Ok(0),
+        };
+        let rows = [(0, Err((3, 3))), (2, Err((1, 3))), (3, Ok(4)), (5, Ok(6)), (6, Ok(0)), (9, Ok(0))];
+        for (after, expected) in rows {
+            assert_eq!(number(after), expected, "after {after}");
+        }
+        assert_eq!(last(&state), 6);
+    }
+}

@@ -4,6 +4,7 @@
 //! Never: looks more often than once a second, or when nothing changed; holds the state for longer than a few hundred clusters
 //! take to be read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Events of one batch: 40 puts, as many deletes of the oldest, what was told and its precondition are 82 of 128 operations; and
 /// with 100 clusters each of 63 letters, 260 KiB beside the 640 KiB of 10,000 clusters that are told to be offline.
 const AT_ONCE: usize = 40;
+/// Receivers that are forgotten at one start.
+const SINKS: usize = 100;
 /// Clusters that are read while the state is held: some milliseconds.
 const CLUSTERS: usize = 256;
 
@@ -53,11 +56,16 @@ pub struct Watcher {
     pub ca_until_ms: Option<u64>,
     /// How long the audit log is kept.
     pub audit: trim::Keep,
+    /// The names of all receivers.
+    pub sinks: BTreeSet<String>,
 }
 
 impl Watcher {
     /// Watches until cancelled.
     pub async fn run(mut self, cancel: CancellationToken) {
+        if let Err(error) = self.forget().await {
+            warn!(error = chain(&error), "receivers of events that are no longer configured are remembered");
+        }
         let (mut changes, mut contacts) = (self.ledger.changes(), self.sessions.contacts());
         let mut tally = Tally::default();
         let mut trimmed_at = (0, Instant::now());
@@ -97,6 +105,16 @@ impl Watcher {
         }
     }
 
+    /// A receiver that is not configured any more is new when it is again: it shall not get what happened meanwhile.
+    async fn forget(&self) -> Result<(), CommitError> {
+        let batch = {
+            let state = self.ledger.state();
+            let over = state.sinks.keys().filter(|name| !self.sinks.contains(*name)).take(SINKS);
+            over.fold(Batch::new(), |batch, name| batch.delete(key::sink(name)))
+        };
+        self.ledger.commit(Step::SinkAdvanced, batch).await.map(drop)
+    }
+
     /// Looks, and tells until there is nothing more to tell; when the time alone brings the next.
     async fn look(&self, tally: &mut Tally) -> Result<Option<u64>, CommitError> {
         loop {
@@ -107,7 +125,11 @@ impl Watcher {
             while tally.update(&self.ledger.state(), &met, CLUSTERS) {
                 tokio::task::yield_now().await;
             }
-            let seen = self.operator.look(|look| seen(look, tally, met, self.ca_until_ms));
+            let seen = self.operator.look(|look| {
+                // What changed meanwhile is counted too, or a commit that was just sent out would pass for one that is healthy.
+                tally.update(look.state, &met, usize::MAX);
+                seen(look, tally, met, self.ca_until_ms)
+            });
             let (mut now, events) = tell(&told, &seen, AT_ONCE);
             if now == told {
                 return Ok(due_ms);

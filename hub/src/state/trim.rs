@@ -106,3 +106,89 @@ pub fn tells_of(line: &AuditRecord, anchor: &AnchorRecord) -> bool {
         && detail(THROUGH) == Some(anchor.sequence.to_string().as_str())
         && detail(HASH) == Some(anchor.hash.to_string().as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::state::{Tail, verify_chain};
+    use crate::store::memory::Memory;
+
+    const HOUR: u64 = 3_600_000;
+
+    /// A ledger whose time is the test's.
+    async fn ledger(memory: &Arc<Memory>, now_ms: &Arc<AtomicU64>) -> Ledger {
+        let now_ms = now_ms.clone();
+        let clock: nave_proto::tls::Clock = Arc::new(move || now_ms.load(Ordering::Relaxed));
+        Ledger::load(memory.clone(), clock).await.expect("it can be read")
+    }
+
+    async fn write(ledger: &Ledger, lines: usize) {
+        for number in 0..lines {
+            let audit = Audit { who: "hub".into(), subject: format!("{number}"), ..Audit::default() };
+            let committed = ledger.commit_audited(Step::MemberLabelled, Batch::new(), &[audit]).await;
+            committed.expect("it is taken");
+        }
+    }
+
+    /// The lines that are kept, verified from where the log says it begins.
+    async fn verified(ledger: &Ledger) -> (u64, Vec<AuditRecord>) {
+        let kept = ledger.store().list("audit/").await.expect("it can be read").records;
+        let lines: Vec<AuditRecord> =
+            kept.iter().map(|(_, record)| serde_json::from_slice(&record.value).expect("a line")).collect();
+        let bytes: u64 = kept.iter().map(|(_, record)| record.value.len() as u64).sum();
+        let (anchor, tail) = {
+            let state = ledger.state();
+            (state.anchor.as_ref().map(|anchor| (*anchor.record).clone()), state.audit)
+        };
+        let start = anchor.as_ref().map_or_else(Tail::default, |anchor| Tail {
+            sequence: anchor.sequence,
+            hash: anchor.hash,
+            ..Tail::default()
+        });
+        let end = verify_chain(&lines, start).expect("all as they were written");
+        assert_eq!((end.sequence, bytes), (tail.sequence, tail.bytes));
+        let told = anchor.as_ref().is_none_or(|anchor| lines.iter().any(|line| tells_of(line, anchor)));
+        assert!(told, "{anchor:?}");
+        (start.sequence, lines)
+    }
+
+    #[tokio::test]
+    async fn old_lines_go_in_batches_and_the_newest_stay_however_old() {
+        let (memory, now_ms) = (Arc::new(Memory::new()), Arc::new(AtomicU64::new(HOUR)));
+        let keep = Keep { age_ms: HOUR, ..Keep::default() };
+        let before = ledger(&memory, &now_ms).await;
+        write(&before, 250).await;
+        trim(&before, keep).await.expect("it is so");
+        assert_eq!(verified(&before).await.0, 0);
+        now_ms.store(2 * HOUR + 1, Ordering::Relaxed);
+        write(&before, 5).await;
+        trim(&before, keep).await.expect("it is so");
+        // Two whole batches; then there are 257 lines, of which 20 stay, and those of this hour.
+        let (anchor, lines) = verified(&before).await;
+        assert_eq!((anchor, lines.len()), (237, 21), "{lines:#?}");
+        // A hub that is started again knows what is kept, and has nothing to do: that it trimmed is no reason to trim.
+        let after = ledger(&memory, &now_ms).await;
+        now_ms.store(9 * HOUR, Ordering::Relaxed);
+        trim(&after, keep).await.expect("it is so");
+        assert_eq!(verified(&after).await, (anchor, lines));
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_too_large_loses_its_oldest_lines() {
+        let (memory, now_ms) = (Arc::new(Memory::new()), Arc::new(AtomicU64::new(HOUR)));
+        let ledger = ledger(&memory, &now_ms).await;
+        write(&ledger, 100).await;
+        let all = ledger.state().audit.bytes;
+        let keep = Keep { bytes: all / 2, ..Keep::default() };
+        trim(&ledger, keep).await.expect("it is so");
+        let (anchor, _) = verified(&ledger).await;
+        let rule = ledger.state().anchor.as_ref().map(|anchor| anchor.rule);
+        assert!((49..=52).contains(&anchor) && rule == Some(TrimRule::Size), "{anchor} {rule:?}");
+        write(&ledger, 60).await;
+        trim(&ledger, keep).await.expect("it is so");
+        assert!(verified(&ledger).await.0 > 100);
+    }
+}

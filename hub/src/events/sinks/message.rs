@@ -11,7 +11,6 @@ use nave_placement::catalog::CommitId;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::is_notice;
 use super::signature::{HEADER, sign};
 use super::status::{Forge, Standing, remembered};
 use crate::config::{SinkKind, SlackUrl};
@@ -102,7 +101,7 @@ fn webhook(url: &str, key: &[u8], fleet: &str, event: &EventRecord, now_ms: u64)
 /// One line an event; a heading says whose they are.
 fn chat(url: String, fleet: &str, events: &[Arc<EventRecord>]) -> Message {
     let lines = events.iter().map(|record| {
-        let kind = if is_notice(&record.event) { "Missed" } else { record.event.kind() };
+        let kind = record.event.kind();
         let line = format!("{}: {}", record.event.subject(), record.event.why());
         format!("*{kind}* {}", escaped(&line))
     });

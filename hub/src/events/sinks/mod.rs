@@ -23,8 +23,8 @@ use tracing::{info, warn};
 
 use self::message::Wanted;
 use self::send::{Client, Outcome};
+use super::EventRecord;
 use super::follow::{self, Next};
-use super::{Event, EventRecord};
 use crate::config::{SinkConfig, SinkKind};
 use crate::deciding::core::json;
 use crate::deciding::run::chain;
@@ -292,9 +292,4 @@ impl SinkKind {
         let url = reqwest::Url::parse(url).ok();
         url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default()
     }
-}
-
-/// Whether an event is only a word to whoever missed others.
-fn is_notice(event: &Event) -> bool {
-    matches!(event, Event::Missed { .. })
 }
