@@ -8,6 +8,7 @@ use harness::fleet::{Fleet, Target, documents};
 use harness::git::Repository;
 use harness::process::Program;
 use harness::receiver::{Answer, Received, Receiver};
+use harness::tls::Authority;
 use harness::wait;
 use serde_json::Value;
 
@@ -352,6 +353,71 @@ async fn rollouts_that_wait_and_are_taken_back_and_changes_that_are_held_are_tol
     fleet.catalog.commit("back").expect("it is so");
     told(&fleet, "HoldEnded", held["subject"].as_str().expect("it has one")).await;
     all_arrived(&fleet, &hook).await;
+}
+
+#[tokio::test]
+async fn a_receiver_is_told_over_tls_if_its_authority_is_trusted_and_not_otherwise() {
+    let authority = Authority::new().expect("it is so");
+    let identity = authority.server(&["127.0.0.1"]).expect("it is so");
+    let hook = Receiver::start_tls(identity.listener().expect("it is so")).await;
+    let config = format!(
+        "sinks:\n{}{}",
+        webhook("trusted", &hook.url("/trusted"), ", caFile: ca.pem"),
+        webhook("stranger", &hook.url("/stranger"), ""),
+    );
+    let fleet = Fleet::prepare(Repository::with("catalog", &[]).expect("it is so")).await;
+    let mut fleet = fleet.expect("it is so");
+    for (file, text) in [("key", KEY), ("ca.pem", &authority.pem())] {
+        std::fs::write(fleet.directory().join(file), text).expect("it is so");
+    }
+    fleet.catalog.write("web.yaml", &documents::app("web")).expect("it is so");
+    fleet.catalog.commit("An app").expect("it is so");
+    fleet.configure(&config).expect("it is so");
+    fleet.start_hub().await.expect("it is so");
+    let first = wait::until("it is told", LIMIT, async || hook.received().into_iter().next()).await;
+    is_signed(&first).expect("it is signed");
+    wait::until("it is said why the other is not", LIMIT, async || {
+        let sinks = fleet.hub(&["events", "sinks", "-o", "json"]).await?.json()?;
+        let said = sinks[1]["trouble"]["message"].as_str().unwrap_or_default().to_lowercase();
+        ensure!(said.contains("certificate") && !said.contains("/stranger"), "{sinks:#}");
+        Ok(())
+    })
+    .await;
+    assert!(hook.received().iter().all(|request| request.path == "/trusted"), "{:?}", hook.received());
+}
+
+#[tokio::test]
+async fn changes_by_hand_are_told_whether_they_are_put_back_or_stay() {
+    let fleet = fleet("").await;
+    let by_hand = |to: &str| {
+        let path = fleet.manifests("fra-1").join("configmap--web--web.yaml");
+        let text = std::fs::read_to_string(&path).expect("it is there");
+        let value = text.lines().find(|line| line.contains("value: ")).expect("it has one").to_owned();
+        std::fs::write(&path, text.replace(&value, &format!("  value: {to}"))).expect("it is so");
+    };
+    let drifted = async |corrected: bool| {
+        wait::until(&format!("drift is told, corrected: {corrected}"), LIMIT, async || {
+            let events = events(&fleet).await;
+            let is_it = |event: &&Value| event["type"] == "Drifted" && event["corrected"] == corrected;
+            let found = events.iter().find(is_it).cloned();
+            found.ok_or_else(|| format!("{events:#?}\n{}", fleet.tails()))
+        })
+        .await
+    };
+    converged(&fleet, &fleet.catalog.head().expect("it is so")).await;
+    told(&fleet, "Converged", "app web").await;
+    by_hand("theirs");
+    let put_back = drifted(true).await;
+    assert_eq!(put_back["clusters"]["names"][0], "fra-1", "{put_back:#}");
+
+    let app = documents::app_with("web", "  rollout: at-once\n  drift: Report\n");
+    fleet.catalog.write("web.yaml", &app).expect("it is so");
+    let commit = fleet.catalog.commit("Report").expect("it is so");
+    converged(&fleet, &commit).await;
+    by_hand("theirs");
+    drifted(false).await;
+    by_hand("one");
+    told(&fleet, "DriftEnded", "app web").await;
 }
 
 #[tokio::test]

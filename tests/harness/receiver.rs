@@ -2,14 +2,18 @@
 //!
 //! In: POSTs. Out: [`Received`], in their order. Never: checks anything itself; the tests do.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use futures::future::BoxFuture;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -59,6 +63,7 @@ struct Shared {
 pub struct Receiver {
     shared: Arc<Shared>,
     address: SocketAddr,
+    scheme: &'static str,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -68,18 +73,38 @@ impl Receiver {
     /// # Panics
     /// When there is no port.
     pub async fn start() -> Self {
+        Self::behind("http", |listener, router| Box::pin(async move { axum::serve(listener, router).await }))
+            .await
+    }
+
+    /// One that speaks TLS, with this certificate.
+    ///
+    /// # Panics
+    /// When there is no port.
+    pub async fn start_tls(acceptor: TlsAcceptor) -> Self {
+        Self::behind("https", |listener, router| {
+            Box::pin(async move { axum::serve(Tls { listener, acceptor }, router).await })
+        })
+        .await
+    }
+
+    async fn behind(
+        scheme: &'static str,
+        serve: impl FnOnce(TcpListener, axum::Router) -> BoxFuture<'static, io::Result<()>>,
+    ) -> Self {
         let answer = Mutex::new(Answer::Status(200));
         let shared = Arc::new(Shared { received: Mutex::default(), answer, end: CancellationToken::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let router = axum::Router::new().fallback(receive).with_state(shared.clone());
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { shared, address, _serving: AbortOnDropHandle::new(serving) }
+        let serving = serve(listener, router);
+        let serving = tokio::spawn(async move { serving.await.expect("it serves") });
+        Self { shared, address, scheme, _serving: AbortOnDropHandle::new(serving) }
     }
 
     /// A URL of it.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     /// Answers so from now on.
@@ -90,6 +115,30 @@ impl Receiver {
     /// What it was sent.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Connections whose handshake went well; others are nobody's.
+struct Tls {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let Ok((stream, address)) = self.listener.accept().await else { continue };
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
     }
 }
 

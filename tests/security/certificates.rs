@@ -227,6 +227,8 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "RolloutShow",
         "PinList",
         "Ask",
+        "Events",
+        "EventSinks",
     ];
     let operates = [
         "ClusterLabel",

@@ -72,3 +72,13 @@ fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
     let other = parse("apiVersion: v1\nkind: HubConfig\n", Path::new(".")).expect_err("it is not valid");
     assert_eq!(other.to_string(), "1: apiVersion is nave.dev/v1alpha1 in this version");
 }
+
+#[test]
+fn the_configuration_in_the_documents_is_one_that_is_taken() {
+    let readme = include_str!("../../../README.md");
+    let kind = readme.find(&format!("kind: {KIND}")).expect("the documents show one");
+    let start = readme[..kind].rfind("\n\n").expect("it begins with a paragraph") + 2;
+    let end = start + readme[start..].find("\n\n").expect("it ends with one");
+    let config = parse(&readme[start..end], Path::new("/etc/nave")).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.sinks.len(), 3);
+}
