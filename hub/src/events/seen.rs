@@ -122,27 +122,61 @@ pub fn contacts(
     let mut contacts = BTreeMap::new();
     let members = look.state.members.iter().filter(|(_, m)| m.standing == Standing::Member && !m.is_vacant());
     for (name, member) in members {
-        let at_ms = match look.seen.get(name) {
-            Some(seen_ms) => seen_ms.saturating_add(offline_after_ms),
-            // This hub has not heard it yet, and waits for it at least as long as rollouts do.
-            None => look
-                .since_ms
-                .saturating_add(offline_after_ms.max(SETTLING_MS))
-                .max(member.enrolled_ms.saturating_add(offline_after_ms)),
+        let heard = Heard {
+            is_connected: look.live.contains_key(name),
+            seen_ms: look.seen.get(name).copied(),
+            enrolled_ms: member.enrolled_ms,
+            since_ms: look.since_ms,
+            is_maintained: maintained(look.state, name, look.now_ms).is_some(),
+            is_told: told.offline.contains(name),
         };
-        let contact = if maintained(look.state, name, look.now_ms).is_some() {
-            Contact::Maintained
-        } else if look.live.contains_key(name) {
-            Contact::Here
-        } else if told.offline.contains(name) || look.now_ms >= at_ms {
-            Contact::Away
-        } else {
-            due = due.into_iter().chain([at_ms]).min();
-            Contact::Unsure
-        };
+        let contact = heard.contact(look.now_ms, offline_after_ms);
+        if contact == Contact::Unsure {
+            due = due.into_iter().chain([heard.away_ms(offline_after_ms)]).min();
+        }
         contacts.insert(name.clone(), contact);
     }
     (contacts, due)
+}
+
+/// What is known of where a member is. Times are Unix milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    is_connected: bool,
+    /// When it was heard last, since this hub started.
+    seen_ms: Option<u64>,
+    enrolled_ms: u64,
+    /// When this hub started.
+    since_ms: u64,
+    is_maintained: bool,
+    /// It was told to be offline.
+    is_told: bool,
+}
+
+impl Heard {
+    /// From when on it is offline, if it is not heard.
+    fn away_ms(&self, after_ms: u64) -> u64 {
+        match self.seen_ms {
+            Some(seen_ms) => seen_ms.saturating_add(after_ms),
+            // This hub has not heard it yet, and waits for it at least as long as rollouts do.
+            None => {
+                let settled_ms = self.since_ms.saturating_add(after_ms.max(SETTLING_MS));
+                settled_ms.max(self.enrolled_ms.saturating_add(after_ms))
+            }
+        }
+    }
+
+    fn contact(&self, now_ms: u64, after_ms: u64) -> Contact {
+        if self.is_maintained {
+            Contact::Maintained
+        } else if self.is_connected {
+            Contact::Here
+        } else if self.is_told || now_ms >= self.away_ms(after_ms) {
+            Contact::Away
+        } else {
+            Contact::Unsure
+        }
+    }
 }
 
 /// Looks.
@@ -302,4 +336,38 @@ fn expiring(
         (until_ms < now_ms.saturating_add(SPOKE_MARGIN_MS)).then(|| (name.clone(), until_ms))
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_offline_after_a_while_and_a_new_hub_waits_for_it_first() {
+        const AFTER: u64 = 10_000;
+        let heard = |seen_ms: Option<u64>, enrolled_ms: u64| Heard {
+            is_connected: false,
+            seen_ms,
+            enrolled_ms,
+            since_ms: 100_000,
+            is_maintained: false,
+            is_told: false,
+        };
+        let seen = heard(Some(200_000), 0);
+        let settled = 100_000 + SETTLING_MS;
+        let rows = [
+            (Heard { is_connected: true, ..seen }, 900_000, Contact::Here),
+            (seen, 209_999, Contact::Unsure),
+            (seen, 210_000, Contact::Away),
+            (Heard { is_maintained: true, ..seen }, 900_000, Contact::Maintained),
+            // Not heard by this hub: it may be about to connect, unless the hub before it told of it.
+            (heard(None, 0), settled - 1, Contact::Unsure),
+            (heard(None, 0), settled, Contact::Away),
+            (Heard { is_told: true, ..heard(None, 0) }, 100_000, Contact::Away),
+            (heard(None, settled), settled + AFTER - 1, Contact::Unsure),
+        ];
+        for (heard, now_ms, expected) in rows {
+            assert_eq!(heard.contact(now_ms, AFTER), expected, "{heard:?} at {now_ms}");
+        }
+    }
 }

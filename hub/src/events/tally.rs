@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Cause as LeavingCause, Told};
 use nave_placement::catalog::CommitId;
-use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
+use nave_placement::report::{EntryReport, EntryState, Report};
 use nave_placement::{AppKey, ClusterName, Digest};
 
 use super::seen::Contact;
+use crate::operator::cause;
 use crate::state::State;
 use crate::store::Version;
 
@@ -268,16 +269,9 @@ fn stands(said: Option<&EntryReport>, commit: &CommitId) -> Stands {
         EntryState::Healthy => Stands::Healthy,
         EntryState::Progressing | EntryState::Pending | EntryState::Waiting => Stands::Open,
         EntryState::Degraded | EntryState::Failed => {
-            // The worst object tells more than that one is not well; any other reason is told by the object it is about.
-            let of_object = matches!(said.reason, EntryReason::None | EntryReason::ObjectUnhealthy);
-            let why = format!("{:?}", said.reason);
-            let worst = said.unhealthy.iter().find(|object| of_object || object.reason == why);
-            let reason = worst.map(|object| object.reason.clone()).filter(|reason| !reason.is_empty());
-            let cause = Cause {
-                commit: commit.clone(),
-                reason: reason.unwrap_or(why),
-                object: worst.map(|object| object.key.to_string()),
-            };
+            let (reason, worst) = cause(said.reason, &said.unhealthy);
+            let object = worst.map(|object| object.key.to_string());
+            let cause = Cause { commit: commit.clone(), reason, object };
             let detail = worst.map_or(&said.message, |object| &object.message);
             let end = detail.floor_char_boundary(DETAIL);
             Stands::Failing(cause, detail[..end].to_owned())

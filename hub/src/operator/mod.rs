@@ -19,6 +19,6 @@ pub mod views;
 mod wait;
 mod why;
 
-pub use look::{Look, Selection, worked_on};
+pub use look::{Look, Selection, cause, worked_on};
 pub use outstanding::Outstanding;
 pub use service::{OperatorService, Rooms};

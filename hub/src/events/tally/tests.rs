@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nave_placement::assign::{Entry, Epoch, Generation, Leaving, Options};
 use nave_placement::catalog::{OnRemove, Treatment};
+use nave_placement::report::EntryReason;
 
 use super::*;
 use crate::state::Versioned;
