@@ -19,6 +19,8 @@ use crate::state::records::{AnchorRecord, AuditRecord};
 use crate::state::trim::tells_of;
 use crate::state::{Tail, verify_chain};
 
+/// How often a log is read that is trimmed meanwhile: the hub does so once a minute, or when something was written.
+const ATTEMPTS: usize = 5;
 /// Lines that are asked for at once: as many as the hub gives.
 const PAGE: u32 = 1000;
 
@@ -78,17 +80,19 @@ struct VerifyView {
 pub async fn run(arguments: &Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
     let mut client = hub.connect().await?;
     let AuditView { last, anchor, .. } = page(&mut client, 0, 1).await?;
-    let first = anchor.as_ref().map_or(0, |anchor| anchor.sequence);
+    let first = first(anchor.as_ref());
     match &arguments.order {
         Some(Order::Verify { format }) => {
-            let lines = lines(&mut client, first, last).await?;
-            let verdict = verify(&lines, last, anchor);
+            let verdict = verified(&mut client).await?;
             Document::of(&verdict)?.print::<VerifyView>(format.output)?;
             let is_whole = verdict.bad.is_none() && !verdict.untold;
             return Ok(if is_whole { Outcome::Done } else { Outcome::Failed });
         }
         Some(Order::Export { after }) => {
             let mut from = first.max(*after);
+            if from > *after {
+                eprintln!("lines {} to {first} are no longer kept", after + 1);
+            }
             while from < last {
                 // A page at a time: a log may be long.
                 let to = last.min(from.saturating_add(u64::from(PAGE)));
@@ -111,6 +115,28 @@ pub async fn run(arguments: &Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
 
 async fn page(client: &mut Client, after: u64, limit: u32) -> anyhow::Result<AuditView> {
     document(client.audit_list(request(v1::AuditListRequest { after, limit })).await)?.view()
+}
+
+/// The last line that is no longer kept.
+fn first(anchor: Option<&AnchorRecord>) -> u64 {
+    anchor.map_or(0, |anchor| anchor.sequence)
+}
+
+/// What verifying the log finds. What is trimmed while it is read is not missing: it is read once more from where it begins then.
+async fn verified(client: &mut Client) -> anyhow::Result<VerifyView> {
+    let AuditView { mut last, mut anchor, .. } = page(client, 0, 1).await?;
+    for _ in 0..ATTEMPTS {
+        let lines = lines(client, first(anchor.as_ref()), last).await?;
+        let verdict = verify(&lines, last, anchor.clone());
+        let now = page(client, 0, 1).await?;
+        if (verdict.bad.is_none() && !verdict.untold) || now.anchor == anchor {
+            return Ok(verdict);
+        }
+        (last, anchor) = (now.last, now.anchor);
+    }
+    anyhow::bail!(
+        "the log is trimmed faster than it can be read; `audit` in the hub's configuration says how much of it is kept"
+    )
 }
 
 /// The lines after one up to another. A line that the hub leaves out is missing here too.
