@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -47,6 +48,8 @@ impl Received {
 pub enum Answer {
     /// With this status.
     Status(u16),
+    /// Not now, but after so many seconds.
+    Busy(u32),
     /// Never.
     Silence,
 }
@@ -148,13 +151,24 @@ impl Drop for Receiver {
     }
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> (StatusCode, HeaderMap) {
     let answer = *shared.answer.lock().unwrap_or_else(PoisonError::into_inner);
-    let answered = if let Answer::Status(status) = answer { status } else { 0 };
+    let (answered, wait) = match answer {
+        Answer::Status(status) => (status, None),
+        Answer::Busy(seconds) => (429, Some(seconds)),
+        Answer::Silence => (0, None),
+    };
     let received = Received { path: uri.path().to_owned(), headers, body, answered };
     shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
     if answer == Answer::Silence {
         shared.end.cancelled().await;
     }
-    StatusCode::from_u16(answered).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+    let wait = wait.map(|seconds| (RETRY_AFTER, seconds.into()));
+    let status = StatusCode::from_u16(answered).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    (status, wait.into_iter().collect())
 }

@@ -19,7 +19,7 @@ use nave_placement::catalog::CommitId;
 use nave_placement::{AppKey, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
-/// Events that are kept. At most 2 KiB each, mostly 300 bytes: a third of a megabyte.
+/// Events that are kept. Mostly 300 bytes each, a third of a megabyte; in a storm up to 8 KiB, with 100 names of 63 letters.
 pub const KEPT: usize = 1000;
 /// Clusters that an event names; the others are counted.
 pub const NAMED: usize = 100;

@@ -114,7 +114,9 @@ impl Telling {
         };
         for (cause, (clusters, detail)) in &seen.failing {
             let (id, level) = (cause.digest(), magnitude(clusters.total));
-            if !is_new(&known, &id, level) || known.failing.len() >= CAUSES {
+            if !is_new(&known, &id, level)
+                || (known.failing.len() >= CAUSES && !known.failing.contains_key(&id))
+            {
                 continue;
             }
             let event = Event::Failed {

@@ -34,7 +34,7 @@ const AT_LEAST: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Events of one batch: 40 puts, as many deletes of the oldest, what was told and its precondition are 82 of 128 operations; and
 /// with 100 clusters each of 63 letters, 260 KiB beside the 640 KiB of 10,000 clusters that are told to be offline.
-const AT_ONCE: usize = 40;
+pub(super) const AT_ONCE: usize = 40;
 /// Receivers that are forgotten at one start.
 const SINKS: usize = 100;
 /// Clusters that are read while the state is held: some milliseconds.

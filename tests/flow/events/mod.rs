@@ -1,6 +1,7 @@
 //! Events with real processes: what is told to whom, by hubs and receivers that fail.
 
 mod audit;
+mod row;
 mod sinks;
 
 use std::collections::BTreeMap;

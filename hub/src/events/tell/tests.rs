@@ -311,3 +311,31 @@ fn what_finds_no_room_is_told_by_the_next_look() {
         assert_eq!((&conditions, order(&events)), (&wanted_conditions, order(&wanted)), "{at_most} at once");
     }
 }
+
+#[test]
+fn what_is_told_of_ten_thousand_clusters_fits_the_store_s_batches() {
+    let name = |n: usize| cluster(&format!("{:a<57}{n:06}", ""));
+    let contacts = (0..10_000).map(|n| (name(n), Contact::Away)).collect();
+    let clusters = Clusters::of(&(0..10_000).map(name).collect::<Vec<_>>());
+    let failing = |number: usize| {
+        let cause = Cause { commit: commit("a"), reason: format!("Stuck{number}"), object: None };
+        (cause, (clusters.clone(), "x".repeat(500)))
+    };
+    let app = AppSeen { is_well: false, failing: (0..CAUSES).map(failing).collect(), ..well("a") };
+    let apps = (0..50).map(|n| (format!("app-{n}").parse().expect("a name"), app.clone())).collect();
+    let storm = Seen { contacts, apps, ..unfinished(seen("a"), &["a"]) };
+    let (mut conditions, mut told) = (Conditions::default(), 0);
+    loop {
+        let (next, events) = tell(&conditions, &storm, crate::events::watcher::AT_ONCE);
+        let size = |value: serde_json::Result<Vec<u8>>| value.map_or(usize::MAX, |json| json.len());
+        let bytes: usize = events.iter().map(|event| size(serde_json::to_vec(event)) + 200).sum();
+        let all = bytes + size(serde_json::to_vec(&next));
+        assert!(all < crate::store::MAX_BATCH_BYTES, "{all} bytes with {} events", events.len());
+        told += events.len();
+        if events.is_empty() {
+            break;
+        }
+        conditions = next;
+    }
+    assert_eq!((told, conditions.offline.len()), (2 + 50 * CAUSES, 10_000));
+}
