@@ -1,9 +1,11 @@
 //! The hub: reads the catalog, decides what runs where, streams it to the spokes, answers operators.
 
 pub mod cli;
+pub mod config;
 pub mod context;
 pub mod deciding;
 pub mod demo;
+pub mod events;
 pub mod git;
 pub mod http;
 pub mod init;

@@ -1,7 +1,8 @@
 //! The server: the one place that spawns.
 //!
 //! In: [`Options`]. Out: a running hub, until cancelled or a critical task ends.
-//! Tasks and their fates: the listener, gRPC, HTTP, the Git poller and deciding are critical: if one ends, the hub ends. On
+//! Tasks and their fates: the listener, gRPC, HTTP, the Git poller, deciding, the watcher of events and each sink are critical:
+//! if one ends, the hub ends; none of them ends because something outside does not answer. On
 //! cancel the sessions say goodbye first, then the servers stop, then deciding, then the store.
 
 use std::net::SocketAddr;
@@ -23,8 +24,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::config::HubConfig;
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Deciding, Picture, chain};
+use crate::events::sinks::{Board, Sink};
+use crate::events::watcher::Watcher;
 use crate::git::poller::{self, Observation};
 use crate::git::{self, FetchError, Repository};
 use crate::init::{self, InitError};
@@ -69,6 +73,8 @@ pub struct Options {
     pub store: String,
     /// Tells the time.
     pub clock: Clock,
+    /// The configuration file.
+    pub config: HubConfig,
 }
 
 impl Options {
@@ -86,6 +92,7 @@ impl Options {
             http: loopback,
             store: "redb".to_owned(),
             clock,
+            config: HubConfig::default(),
         }
     }
 }
@@ -206,6 +213,7 @@ pub async fn serve(
     let (observation, observations) = watch::channel(Observation::default());
     let (picture, pictures) = watch::channel(Arc::new(Picture::default()));
     let poke = Arc::new(Notify::new());
+    let board = Board::new(options.config.sinks.clone());
     let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
     let operator = OperatorService::new(Arc::new(Rooms {
         ledger: ledger.clone(),
@@ -216,8 +224,9 @@ pub async fn serve(
         place: place.clone(),
         observations: observations.clone(),
         poke: poke.clone(),
-        picture: pictures,
+        picture: pictures.clone(),
         fleet: authority.fleet().to_owned(),
+        sinks: board.clone(),
     }));
 
     let config = Arc::new(ArcSwap::from_pointee(server_config(&authority, &options.clock)?));
@@ -244,6 +253,20 @@ pub async fn serve(
         .add_service(OperatorServer::new(operator.clone()).max_encoding_message_size(MESSAGE))
         .serve_with_incoming_shutdown(ReceiverStream::new(incoming), servers_end.clone().cancelled_owned());
     tasks.spawn(named("gRPC", server));
+    let watcher = Watcher {
+        ledger: ledger.clone(),
+        sessions: sessions.clone(),
+        operator: operator.clone(),
+        picture: pictures,
+        offline_after: options.config.offline_after,
+        ca_until_ms: authority.ends_ms(),
+        audit: options.config.audit,
+        sinks: options.config.sinks.iter().map(|sink| sink.name.clone()).collect(),
+    };
+    tasks.spawn(named("the watcher of events", watcher.run(servers_end.clone())));
+    for sink in Sink::all(&board, &ledger, authority.fleet()) {
+        tasks.spawn(named("a sink", sink.run(servers_end.clone())));
+    }
     let web = axum::serve(http, crate::http::routes(operator))
         .with_graceful_shutdown(servers_end.clone().cancelled_owned());
     tasks.spawn(named("HTTP", async move { web.await }));

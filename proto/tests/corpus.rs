@@ -269,11 +269,8 @@ fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
     check("schedule.bin", &schedule);
     let schedule = schedule.encode_to_vec();
     check("assignment-schedule.bin", &v1::Assignment { schedule, ..assignment() });
-    let first = v1::relations::First {
-        app: Some(app()),
-        until: v1::relations::Until::Healthy.into(),
-        missing: true,
-    };
+    let first =
+        v1::relations::First { app: Some(app()), until: v1::relations::Until::Healthy.into(), missing: true };
     let relations = v1::Relations {
         waits: vec![v1::relations::Waits { app: Some(app()), first: vec![first] }],
         groups: vec![v1::relations::Group { name: "shop".into(), apps: vec![app()] }],

@@ -10,7 +10,7 @@ use nave_hub::context::Context;
 use nave_hub::operator::views::{AuditView, WaitOutcome, WaitView};
 use nave_hub::serve::{self, Ready};
 use nave_hub::state::records::AuditRecord;
-use nave_hub::state::verify_chain;
+use nave_hub::state::{Tail, verify_chain};
 use nave_proto::tls::{self, Clock};
 use nave_proto::v1;
 use nave_proto::v1::operator_client::OperatorClient;
@@ -93,6 +93,7 @@ impl Hub {
             http: "127.0.0.1:0".parse().unwrap(),
             store: "redb".to_owned(),
             clock: clock.clock(),
+            config: nave_hub::config::HubConfig::default(),
         };
         let (cancel, (ready, is_ready)) = (CancellationToken::new(), oneshot::channel::<Ready>());
         let serving = serve::serve(options, cancel.clone(), ready);
@@ -119,7 +120,7 @@ async fn operator(fleet: &Fleet, clock: &Ahead) -> OperatorClient<Channel> {
 async fn audit(operator: &mut OperatorClient<Channel>) -> Vec<AuditRecord> {
     let answer = operator.audit_list(v1::AuditListRequest::default()).await.unwrap().into_inner();
     let view: AuditView = serde_json::from_slice(&answer.json).unwrap();
-    assert_eq!(verify_chain(&view.lines).unwrap().sequence, view.last);
+    assert_eq!(verify_chain(&view.lines, Tail::default()).unwrap().sequence, view.last);
     view.lines
 }
 

@@ -35,6 +35,7 @@ const VARIANTS: [(&str, &[&str]); 5] = [
         "hub",
         &[
             "ca.secret=nave-ca",
+            "config.secret=nave-hub-config",
             "fleet=acme",
             "advertise={hub.example.com:7443,10.0.0.7:7443}",
             "service.type=ClusterIP",

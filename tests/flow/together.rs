@@ -40,6 +40,15 @@ async fn why(fleet: &Fleet, app: &str, cluster: &str, words: &str) {
     .await;
 }
 
+async fn waits_for_approval(fleet: &Fleet) {
+    wait::until("the rollout waits for approval", LIMIT, async || {
+        let shown = fleet.hub(&["rollout", "show", "web", "-o", "json"]).await?.json()?;
+        ensure!(shown["waitsFor"]["type"] == "Approval", "{shown:#}\n{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_app_waits_for_another_on_other_clusters_and_is_told_where_that_is_nowhere() {
     let (db, web) = (documents::config_map("db", "one"), documents::config_map("web", "one"));
@@ -141,6 +150,7 @@ spec:
     let (one, two) = ([Some("one"), Some("one")], [Some("two"), Some("two")]);
     let second = change("two");
     seen("the canary has it", [[Some("two"), None], one, one]).await;
+    waits_for_approval(&fleet).await;
     order(&fleet, &["rollout", "approve", "web"]).await;
     fleet.converge(&["--commit", &second]).await.expect("it converges");
     seen("all have it", [[Some("two"), None], two, two]).await;
@@ -153,6 +163,7 @@ spec:
     fleet.catalog.write("manifests/web/web.yaml", &documents::config_map("web", "three")).expect("written");
     let third = fleet.catalog.commit("three").expect("a commit");
     seen("its canary has it", [[Some("two"), None], [Some("two"), Some("three")], two]).await;
+    waits_for_approval(&fleet).await;
     order(&fleet, &["rollout", "approve", "api"]).await;
     fleet.converge(&["--commit", &third]).await.expect("it converges");
 

@@ -127,6 +127,24 @@ impl Fleet {
         format!("127.0.0.1:{}", self.grpc.number())
     }
 
+    /// Where the hub answers HTTP.
+    pub fn http_address(&self) -> String {
+        format!("127.0.0.1:{}", self.http.number())
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory().join("hub.yaml")
+    }
+
+    /// Gives the hub a configuration, from its next start on: what stands below its head.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(&self, rest: &str) -> Result<()> {
+        let head = "apiVersion: nave.dev/v1alpha1\nkind: HubConfig\n";
+        Ok(std::fs::write(self.config(), format!("{head}{rest}"))?)
+    }
+
     /// Makes the hub follow another URL from its next start on.
     pub fn follow(&mut self, url: impl Into<String>) {
         self.url = url.into();
@@ -149,8 +167,11 @@ impl Fleet {
             .args(["serve", "--data-dir"])
             .arg(self.data())
             .args(["--catalog", &self.url, "--poll", "1s", "--listen", &self.address()])
-            .args(["--http", &format!("127.0.0.1:{}", self.http.number())])
+            .args(["--http", &self.http_address()])
             .env("XDG_CONFIG_HOME", self.directory().join("config"));
+        if self.config().exists() {
+            program = program.arg("--config").arg(self.config());
+        }
         for (variable, value) in &self.environment {
             program = program.env(variable, value);
         }

@@ -14,6 +14,7 @@
 //! - [`process`]: the binaries of this workspace, started, watched and killed
 //! - [`canary`], [`sops`]: a secret value to look for, and the encryption that an author's machine does
 //! - [`proxy`]: a connection that can be cut, silenced or slowed
+//! - [`receiver`]: HTTP servers that keep what they are sent, and answer as they are told
 //! - [`wait`]: until something holds, and what was seen last if it never did
 
 pub mod assets;
@@ -29,6 +30,7 @@ pub mod peers;
 pub mod port;
 pub mod process;
 pub mod proxy;
+pub mod receiver;
 mod servers;
 pub mod sops;
 pub mod tls;

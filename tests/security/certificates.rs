@@ -96,6 +96,8 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("Rollback", c.rollback(v1::RollbackRequest::default()).await.map(drop)),
         ("PinList", c.pin_list(v1::PinListRequest {}).await.map(drop)),
         ("PinRemove", c.pin_remove(v1::PinRemoveRequest::default()).await.map(drop)),
+        ("Events", c.events(v1::EventsRequest::default()).await.map(drop)),
+        ("EventSinks", c.event_sinks(v1::EventSinksRequest {}).await.map(drop)),
         ("Ask", c.ask(objects("pods")).await.map(drop)),
         ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
         ("Ask for logs", c.ask(logs).await.map(drop)),
@@ -225,6 +227,8 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "RolloutShow",
         "PinList",
         "Ask",
+        "Events",
+        "EventSinks",
     ];
     let operates = [
         "ClusterLabel",

@@ -16,6 +16,7 @@ mod decide;
 mod demo;
 mod directory;
 mod drift;
+mod events;
 mod failpoints;
 mod get;
 mod health;
@@ -122,6 +123,8 @@ enum Command {
     Secret(secret::Arguments),
     /// Go on with a store that was restored from an older copy
     AcceptRestore(restore::Arguments),
+    /// Show what happened to the fleet, and who is told of it
+    Events(events::Arguments),
     /// Show or verify the audit log
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed; its schema, and what its fields say
@@ -179,6 +182,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Resume(arguments) => pause::resume(arguments, hub).await,
         Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
+        Command::Events(arguments) => events::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
         Command::Explain(arguments) => catalog::schema::explain(&arguments),

@@ -135,6 +135,14 @@ impl Document {
             .context("the hub's answer has another shape; is the hub newer than this program?")
     }
 
+    /// As JSON in one line.
+    ///
+    /// # Errors
+    /// When it cannot be JSON.
+    pub fn line(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string(&self.0)?)
+    }
+
     /// In the form that was asked for.
     ///
     /// # Errors

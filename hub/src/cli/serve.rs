@@ -18,6 +18,7 @@ use tracing_subscriber::EnvFilter;
 use super::Outcome;
 use super::arguments::{CatalogSource, catalog, interval};
 use super::output::print;
+use crate::config;
 use crate::serve::{self, Ready};
 
 /// Its arguments.
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// `redb`, a file in the data directory, or etcd://HOST:PORT[,HOST:PORT]/PREFIX
     #[arg(long, value_name = "STORE", default_value = "redb")]
     store: String,
+    /// Who is told of events, and how long the audit log is kept
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// How the log is written
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     log_format: LogFormat,
@@ -68,6 +72,8 @@ enum LogFormat {
 /// Serves.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
     log(arguments.log_format, "info");
+    // Before anything is opened: with a wrong file nothing shall seem to run.
+    let config = arguments.config.as_deref().map(config::read).transpose()?.unwrap_or_default();
     let options = serve::Options {
         data_dir: arguments.data_dir,
         catalog: arguments.catalog.name,
@@ -79,6 +85,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
         http: arguments.http,
         store: arguments.store,
         clock: system_clock(),
+        config,
     };
     let cancel = cancelled_by_signals()?;
     let (ready, is_ready) = oneshot::channel::<Ready>();

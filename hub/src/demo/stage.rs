@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Options;
 use super::catalog::CLUSTERS;
 use crate::cli::client::{self, Client};
+use crate::config::HubConfig;
 use crate::context::Context;
 use crate::{git, init, serve};
 
@@ -177,6 +178,7 @@ async fn start_hub(
         http: ANY_PORT,
         store: "redb".to_owned(),
         clock: system_clock(),
+        config: HubConfig::default(),
     };
     let (ready, listening) = oneshot::channel();
     let cancel = end.clone();

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 
 use crate::operator::OperatorService;
+use crate::operator::views::SinkView;
 
 /// The routes.
 pub fn routes(operator: OperatorService) -> axum::Router {
@@ -26,6 +27,33 @@ async fn readyz(State(operator): State<Arc<OperatorService>>) -> (StatusCode, &'
     match operator.look(|look| look.picture.settled.is_some()) {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "no commit was decided yet"),
+    }
+}
+
+/// How the receivers of events stand; counters count since the receiver is known.
+fn sinks(text: &mut String, sinks: &[SinkView]) {
+    type Number = fn(&SinkView) -> u64;
+    let numbers: [(&str, &str, &str, Number); 5] = [
+        ("sink_events_behind", "gauge", "Events that a sink has not got yet.", |sink| sink.behind),
+        ("sink_events_sent_total", "counter", "Events that a sink took.", |sink| sink.sent),
+        ("sink_events_refused_total", "counter", "Events that a sink refused for good.", |sink| sink.refused),
+        ("sink_events_missed_total", "counter", "Events that were gone before a sink got them.", |sink| {
+            sink.missed
+        }),
+        ("sink_attempts_failing", "gauge", "Failed attempts at the event that a sink is sent.", |sink| {
+            sink.trouble.as_ref().map_or(0, |trouble| trouble.attempts)
+        }),
+    ];
+    for (name, kind, help, number) in numbers {
+        if sinks.is_empty() {
+            return;
+        }
+        // The family of a counter is named without the end of its samples.
+        let family = name.strip_suffix("_total").unwrap_or(name);
+        let _ = writeln!(text, "# HELP nave_{family} {help}\n# TYPE nave_{family} {kind}");
+        for sink in sinks {
+            let _ = writeln!(text, "nave_{name}{{sink=\"{}\"}} {}", sink.name, number(sink));
+        }
     }
 }
 
@@ -49,6 +77,7 @@ async fn metrics(State(operator): State<Arc<OperatorService>>) -> String {
     for (phase, count) in &status.phases {
         let _ = writeln!(text, "nave_entries_by_phase{{phase=\"{phase:?}\"}} {count}");
     }
+    sinks(&mut text, &operator.sinks());
     text.push_str("# EOF\n");
     text
 }

@@ -8,7 +8,7 @@ use nave_placement::catalog::{CommitId, Kind, Problem};
 use nave_placement::fleet::{self, Candidate, Maintenance};
 use nave_placement::guard::{Hold, HoldCause};
 use nave_placement::overrides::{self, Lacking};
-use nave_placement::report::{EntryReason, EntryState, Report, WOULD_PRUNE};
+use nave_placement::report::{EntryReason, EntryState, ObjectReport, Report, WOULD_PRUNE};
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, ObjectKey};
 
@@ -463,17 +463,23 @@ pub fn worked_on(maintenance: &Maintenance) -> String {
 /// What the entries of a group have in common: where no reason tells them apart, or not enough, the message does.
 type GroupKey = (Phase, AppKey, String, Option<String>, String);
 
-fn add(groups: &mut BTreeMap<GroupKey, Group>, entry: EntryView) {
+/// In one word why an entry is not well, and the object that shows it.
+pub fn cause(reason: EntryReason, unhealthy: &[ObjectReport]) -> (String, Option<&ObjectReport>) {
     // The worst object tells more than that one is not well; any other reason is told by the object that it is about.
-    let of_object = matches!(entry.reason, EntryReason::None | EntryReason::ObjectUnhealthy);
-    let why = format!("{:?}", entry.reason);
-    let worst = entry.unhealthy.iter().find(|object| of_object || object.reason == why);
-    let object = worst.map(|o| o.key.to_string());
-    let reason = match worst.map(|o| o.reason.clone()).filter(|r| !r.is_empty()) {
-        Some(reason) => reason,
-        None if entry.reason == EntryReason::None => String::new(),
+    let of_object = matches!(reason, EntryReason::None | EntryReason::ObjectUnhealthy);
+    let why = format!("{reason:?}");
+    let worst = unhealthy.iter().find(|object| of_object || object.reason == why);
+    let word = match worst.map(|o| o.reason.clone()).filter(|r| !r.is_empty()) {
+        Some(word) => word,
+        None if reason == EntryReason::None => String::new(),
         None => why,
     };
+    (word, worst)
+}
+
+fn add(groups: &mut BTreeMap<GroupKey, Group>, entry: EntryView) {
+    let (reason, worst) = cause(entry.reason, &entry.unhealthy);
+    let object = worst.map(|o| o.key.to_string());
     let message = worst.map_or_else(|| entry.message.clone(), |o| o.message.clone());
     // Each cluster has its own time at which changes may start.
     let is_timed = matches!(entry.reason, EntryReason::WindowClosed | EntryReason::Frozen);

@@ -4,6 +4,7 @@
 //! Never: answers a call whose role is not declared here (default deny); changes anything without a line in the audit log.
 
 mod asking;
+mod events;
 mod look;
 mod members;
 mod ordering;
@@ -18,6 +19,6 @@ pub mod views;
 mod wait;
 mod why;
 
-pub use look::{Look, Selection, worked_on};
+pub use look::{Look, Selection, cause, worked_on};
 pub use outstanding::Outstanding;
 pub use service::{OperatorService, Rooms};

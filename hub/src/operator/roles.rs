@@ -44,6 +44,8 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("Rollback", OperatorRole::Operator),
     ("PinList", OperatorRole::Viewer),
     ("PinRemove", OperatorRole::Operator),
+    ("Events", OperatorRole::Viewer),
+    ("EventSinks", OperatorRole::Viewer),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use tonic::{Request, Response, Status};
 
 use super::asking::Answers;
+use super::events::Following;
 use super::look::{Look, Selection};
 use super::ordering::joining;
 use super::outstanding::Outstanding;
@@ -24,6 +25,7 @@ use super::wait::Wait;
 use crate::deciding::core::{Revision, json};
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Picture, chain};
+use crate::events::sinks::Board;
 use crate::git::{Repository, poller::Observation};
 use crate::members::{MemberError, Members};
 use crate::sessions::core::Alarm;
@@ -59,6 +61,8 @@ pub struct Rooms {
     pub picture: watch::Receiver<Arc<Picture>>,
     /// The fleet's name.
     pub fleet: String,
+    /// Who is told of events.
+    pub sinks: Arc<Board>,
 }
 
 /// The gRPC service.
@@ -480,12 +484,30 @@ impl operator_server::Operator for OperatorService {
         self.remove_pin(request.into_inner(), audit).await
     }
 
+    type EventsStream = Following;
+
+    async fn events(
+        &self,
+        request: Request<v1::EventsRequest>,
+    ) -> Result<Response<Self::EventsStream>, Status> {
+        self.allow(&request, "Events")?;
+        self.follow(request.into_inner()).map(Response::new)
+    }
+
+    async fn event_sinks(&self, request: Request<v1::EventSinksRequest>) -> Answer {
+        self.allow(&request, "EventSinks")?;
+        document(&self.sinks())
+    }
+
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {
         self.allow(&request, "AuditList")?;
         let v1::AuditListRequest { after, limit } = request.into_inner();
-        let last = self.rooms.ledger.state().audit.sequence;
+        let (last, anchor) = {
+            let state = self.rooms.ledger.state();
+            (state.audit.sequence, state.anchor.as_ref().map(|anchor| (*anchor.record).clone()))
+        };
         let limit = if limit == 0 { AUDIT_LINES } else { (limit as usize).min(AUDIT_LINES) };
-        let after = after.min(last);
+        let after = after.max(anchor.as_ref().map_or(0, |anchor| anchor.sequence)).min(last);
         let end = last.min(after + limit as u64);
         let mut lines = Vec::new();
         for sequence in after + 1..=end {
@@ -494,7 +516,7 @@ impl operator_server::Operator for OperatorService {
             // A line that is missing or unreadable is what `audit verify` is there to find.
             lines.extend(record.and_then(|r| serde_json::from_slice::<AuditRecord>(&r.value).ok()));
         }
-        document(&AuditView { lines, last })
+        document(&AuditView { lines, last, anchor })
     }
 }
 

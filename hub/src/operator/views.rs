@@ -1,5 +1,6 @@
 //! The documents that operators get: the JSON of `-o json`, of the API and of the page. Fields are added, never renamed.
 
+mod events;
 mod members;
 mod rollouts;
 
@@ -15,10 +16,11 @@ use nave_placement::schedule::Schedule;
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
+pub use self::events::{EventView, SinkTrouble, SinkView};
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
 pub use self::rollouts::{BlockView, PinView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
 use crate::sessions::core::Alarm;
-use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
+use crate::state::records::{AnchorRecord, AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
 
 /// How an entry, a cluster or an app stands; worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -517,6 +519,9 @@ pub struct AuditView {
     pub lines: Vec<AuditRecord>,
     /// The sequence of the last line that there is.
     pub last: u64,
+    /// Where the log begins, if not with its first line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<AnchorRecord>,
 }
 
 /// What came of an order.

@@ -118,6 +118,12 @@ impl Authority {
         &self.certificate
     }
 
+    /// When the CA certificate ends, Unix milliseconds.
+    pub fn ends_ms(&self) -> Option<u64> {
+        let (_, certificate) = X509Certificate::from_der(&self.certificate).ok()?;
+        u64::try_from(certificate.validity().not_after.timestamp()).ok()?.checked_mul(1000)
+    }
+
     /// The digest that join tokens pin.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.certificate)

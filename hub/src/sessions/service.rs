@@ -131,6 +131,11 @@ impl Sessions {
         self.since_ms
     }
 
+    /// Ends all sessions, and whatever else is open as long as they are.
+    pub fn closing(&self) -> CancellationToken {
+        self.closing.clone()
+    }
+
     /// Counts sessions that began or ended, and acceptances.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()

@@ -44,6 +44,8 @@ pub struct Tail {
     pub sequence: u64,
     /// Hash of the last line; zeros before the first.
     pub hash: Digest,
+    /// Bytes of all lines that are kept.
+    pub bytes: u64,
 }
 
 impl Tail {
@@ -54,10 +56,16 @@ impl Tail {
         if let Some(bytes) = value {
             let record: AuditRecord = serde_json::from_slice(bytes)?;
             if record.sequence > self.sequence {
-                *self = Self { sequence: record.sequence, hash: record.hash };
+                let bytes = self.bytes.saturating_add(bytes.len() as u64);
+                *self = Self { sequence: record.sequence, hash: record.hash, bytes };
             }
         }
         Ok(())
+    }
+
+    /// So many bytes of it are no longer kept.
+    pub(super) fn trimmed(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// The next line.
@@ -96,15 +104,19 @@ fn hash(record: &AuditRecord) -> Digest {
     digester.field(&record.previous.0).finish()
 }
 
-/// Checks a log from its first line: the sequence of the first line that is missing, changed or out of order.
+/// Checks a log from its first line on, or from one behind `start`: the sequence of the first line that is missing, changed or out of order.
 ///
 /// # Errors
 /// That sequence.
-pub fn verify_chain(lines: &[AuditRecord]) -> Result<Tail, u64> {
-    lines.iter().try_fold(Tail::default(), |tail, line| {
+pub fn verify_chain(lines: &[AuditRecord], start: Tail) -> Result<Tail, u64> {
+    lines.iter().try_fold(start, |tail, line| {
         let good =
             line.sequence == tail.sequence + 1 && line.previous == tail.hash && line.hash == hash(line);
-        if good { Ok(Tail { sequence: line.sequence, hash: line.hash }) } else { Err(tail.sequence + 1) }
+        if good {
+            Ok(Tail { sequence: line.sequence, hash: line.hash, ..tail })
+        } else {
+            Err(tail.sequence + 1)
+        }
     })
 }
 
@@ -122,7 +134,7 @@ mod tests {
                 ..Audit::default()
             };
             let record = tail.next(&audit, i);
-            tail = Tail { sequence: record.sequence, hash: record.hash };
+            tail = Tail { sequence: record.sequence, hash: record.hash, ..tail };
             record
         };
         (0..5).map(line).collect()
@@ -130,15 +142,15 @@ mod tests {
 
     #[test]
     fn a_line_that_is_changed_missing_or_moved_is_found() {
-        assert_eq!(verify_chain(&log()).map(|t| t.sequence), Ok(5));
+        assert_eq!(verify_chain(&log(), Tail::default()).map(|t| t.sequence), Ok(5));
         let mut changed = log();
         changed[2].subject = "other".into();
-        assert_eq!(verify_chain(&changed), Err(3));
+        assert_eq!(verify_chain(&changed, Tail::default()), Err(3));
         let mut missing = log();
         missing.remove(1);
-        assert_eq!(verify_chain(&missing), Err(2));
+        assert_eq!(verify_chain(&missing, Tail::default()), Err(2));
         let mut moved = log();
         moved.swap(3, 4);
-        assert_eq!(verify_chain(&moved), Err(4));
+        assert_eq!(verify_chain(&moved, Tail::default()), Err(4));
     }
 }

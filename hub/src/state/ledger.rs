@@ -41,6 +41,9 @@ pub enum Step {
     DoubtRaised,
     RestoreAccepted,
     SeedTaken,
+    EventsTold,
+    SinkAdvanced,
+    AuditTrimmed,
 }
 
 impl Step {
@@ -71,12 +74,15 @@ impl Step {
             | Self::HoldsShown
             | Self::HoldRejected
             | Self::ReportTaken
-            | Self::DoubtRaised => false,
+            | Self::DoubtRaised
+            | Self::EventsTold
+            | Self::SinkAdvanced
+            | Self::AuditTrimmed => false,
         }
     }
 
     /// All of them, in the order of a fleet's life.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
@@ -102,6 +108,9 @@ impl Step {
         Self::DoubtRaised,
         Self::RestoreAccepted,
         Self::SeedTaken,
+        Self::EventsTold,
+        Self::SinkAdvanced,
+        Self::AuditTrimmed,
     ];
 }
 
@@ -264,7 +273,7 @@ impl Ledger {
         let mut batch = batch;
         for audit in audits {
             let record = tail.next(audit, self.now_ms());
-            tail = super::audit::Tail { sequence: record.sequence, hash: record.hash };
+            tail = super::audit::Tail { sequence: record.sequence, hash: record.hash, ..tail };
             let json = serde_json::to_vec(&record).expect("an audit record always serializes");
             let key = key::audit(record.sequence);
             batch = batch.require_absent(key.clone()).put(key, json);

@@ -6,6 +6,7 @@
 mod audit;
 mod ledger;
 pub mod records;
+pub mod trim;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,16 +22,18 @@ use nave_placement::report::Report;
 use nave_placement::rollout::{Course, Plan};
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
-pub use audit::{Audit, rfc3339, verify_chain};
+pub use audit::{Audit, Tail, rfc3339, verify_chain};
 #[cfg(feature = "failpoints")]
 pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
 use records::{
-    DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord, OperatorRecord,
-    PauseRecord, PauseScope, PinRecord, Rejection, TokenRecord, WindowRecord,
+    AnchorRecord, DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord,
+    OperatorRecord, PauseRecord, PauseScope, PinRecord, Rejection, SinkRecord, TokenRecord, WindowRecord,
 };
 pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
+use crate::events::EventRecord;
+use crate::events::conditions::Conditions;
 use crate::store::{Key, Value, Version};
 
 /// A record that this version of the hub cannot read.
@@ -104,7 +107,15 @@ pub struct State {
     /// Plans of rollouts, by their app and id.
     pub plans: Records<(AppKey, String), Plan>,
     /// The last line of the audit log: sequence and hash.
-    pub audit: audit::Tail,
+    pub audit: Tail,
+    /// Where the audit log begins, if not with its first line.
+    pub anchor: Option<Versioned<Arc<AnchorRecord>>>,
+    /// The last events, by their numbers.
+    pub events: Records<u64, EventRecord>,
+    /// What was told by events and still lasts.
+    pub conditions: Option<Versioned<Arc<Conditions>>>,
+    /// How far receivers of events are, by their names.
+    pub sinks: Records<String, SinkRecord>,
 }
 
 impl State {
@@ -164,6 +175,16 @@ impl State {
             "pin" => plan(rest).and_then(|k| many(&mut self.pins, k, version, value, json)),
             "plan" => plan(rest).and_then(|k| many(&mut self.plans, k, version, value, json)),
             "audit" => self.audit.fold(value),
+            records::key::ANCHOR => {
+                let before = self.anchor.as_ref().map(|anchor| anchor.version);
+                one(&mut self.anchor, version, value, json).map(|()| {
+                    let anchor = self.anchor.as_ref().filter(|anchor| Some(anchor.version) > before);
+                    self.audit.trimmed(anchor.map_or(0, |anchor| anchor.bytes));
+                })
+            }
+            "event" => sequence(rest).and_then(|k| many(&mut self.events, k, version, value, json)),
+            records::key::CONDITIONS => one(&mut self.conditions, version, value, json),
+            "sink" => many(&mut self.sinks, rest.to_owned(), version, value, json),
             // A kind of a newer hub: not ours to judge.
             _ => Ok(()),
         }
@@ -221,6 +242,10 @@ fn name(text: &str) -> Result<ClusterName, Box<dyn std::error::Error + Send + Sy
 }
 
 fn catalog(text: &str) -> Result<CatalogName, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(text.parse()?)
+}
+
+fn sequence(text: &str) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
     Ok(text.parse()?)
 }
 

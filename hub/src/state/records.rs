@@ -25,6 +25,11 @@ pub mod key {
     /// What left in the last hour.
     pub const WINDOW: &str = "window";
 
+    /// What was told of by events, and still lasts.
+    pub const CONDITIONS: &str = "conditions";
+    /// Where the audit log begins, once lines of it are no longer kept.
+    pub const ANCHOR: &str = "anchor";
+
     /// A member.
     pub fn member(name: &ClusterName) -> String {
         format!("member/{name}")
@@ -103,6 +108,14 @@ pub mod key {
     /// A line of the audit log.
     pub fn audit(sequence: u64) -> String {
         format!("audit/{sequence:020}")
+    }
+    /// An event.
+    pub fn event(sequence: u64) -> String {
+        format!("event/{sequence:020}")
+    }
+    /// How far a receiver of events is.
+    pub fn sink(name: &str) -> String {
+        format!("sink/{name}")
     }
 }
 
@@ -441,6 +454,51 @@ impl std::fmt::Display for PinRecord {
 pub struct WindowRecord {
     /// The losses, oldest first.
     pub losses: Vec<PastLoss>,
+}
+
+/// Where the audit log begins, since what was before is no longer kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AnchorRecord {
+    /// The last line that is no longer kept.
+    pub sequence: u64,
+    /// Its hash, which the first line that is kept names.
+    pub hash: Digest,
+    /// When it was trimmed, Unix milliseconds.
+    pub at_ms: u64,
+    /// By which rule.
+    pub rule: TrimRule,
+    /// Bytes of the lines that went with it.
+    pub bytes: u64,
+}
+
+/// Why lines of the audit log are no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TrimRule {
+    /// They are too old.
+    Age,
+    /// The log is too large.
+    Size,
+}
+
+/// How far a receiver of events is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SinkRecord {
+    /// The last event that it has, or that is none of its.
+    pub cursor: u64,
+    /// How many it was sent.
+    pub sent: u64,
+    /// How many it refused for good.
+    pub refused: u64,
+    /// How many were no longer kept when it could be sent them.
+    pub missed: u64,
+    /// When it took one last, Unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_ms: Option<u64>,
+    /// Commits and the status that each has, the newest last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<(CommitId, String)>,
 }
 
 /// A line of the audit log. Each carries the hash of the one before it, so that none can be changed or left out unseen.

@@ -11,7 +11,7 @@ use crate::away::{Ahead, Spoke};
 use crate::given::{LIMIT, done, holds, remove_app, until_status, write_app, write_value};
 
 /// The chapters, by the step that each is about, in their order.
-pub const CHAPTERS: [&str; 25] = [
+pub const CHAPTERS: [&str; 28] = [
     "FleetMade",
     "OperatorAdded",
     "HeadTaken",
@@ -22,6 +22,7 @@ pub const CHAPTERS: [&str; 25] = [
     "ReportTaken",
     "AssignmentsMade",
     "RolloutAdvanced",
+    "EventsTold",
     "CertificateRenewed",
     "MemberLabelled",
     "ReportHeeded",
@@ -34,6 +35,8 @@ pub const CHAPTERS: [&str; 25] = [
     "DoubtRaised",
     "RestoreAccepted",
     "SeedTaken",
+    "SinkAdvanced",
+    "AuditTrimmed",
     "MemberOrderedOut",
     "MemberDetached",
     "MemberRevoked",
@@ -54,6 +57,13 @@ impl Telling {
             }
             "HeadTaken" => self.head_taken(step).await,
             "FormsTaken" | "AssignmentsMade" | "RolloutAdvanced" | "ReportTaken" => self.commit(step).await,
+            "EventsTold" => {
+                // It may have something to tell before it listens.
+                self.arm(step);
+                write_value(&self.fleet.catalog, "web", step);
+                self.fleet.catalog.commit(step).unwrap();
+                self.aborted(step).await;
+            }
             "TokenIssued" => self.token_issued(step).await,
             "MemberEnrolled" => self.spoke_starts(step, "fra-2").await,
             "FactsTaken" => self.spoke_starts(step, "fra-3").await,
@@ -94,6 +104,21 @@ impl Telling {
                 self.fresh_spokes();
                 self.aborted(step).await;
             }
+            "SinkAdvanced" => {
+                // How far a new receiver is is written down before it is sent anything; this one is not there.
+                std::fs::write(self.fleet.directory().join("key"), "key").unwrap();
+                let sink = "sinks:\n- {name: ops, webhook: {url: 'http://127.0.0.1:9/', secretFile: key}}\n";
+                self.fleet.configure(sink).unwrap();
+                self.restarted(step).await;
+            }
+            "AuditTrimmed" => {
+                for number in 0..30 {
+                    let label = format!("number={number}");
+                    done(&self.fleet, &["cluster", "label", "fra-1", &label, "--overwrite"]).await.unwrap();
+                }
+                self.fleet.configure("audit: {maxSize: 1Ki}\n").unwrap();
+                self.restarted(step).await;
+            }
             "MemberOrderedOut" => self.left(step, "fra-1").await,
             "MemberDetached" => self.left(step, "fra-2").await,
             "MemberRevoked" => {
@@ -121,6 +146,17 @@ impl Telling {
         self.arm(step);
         if self.point(step).is_none() {
             self.fleet.start_hub().await.unwrap();
+        }
+        self.aborted(step).await;
+    }
+
+    /// The hub starts with another configuration, which brings it to the step.
+    async fn restarted(&mut self, step: &str) {
+        self.fleet.kill_hub();
+        self.arm(step);
+        if self.point(step).is_none() {
+            self.fleet.start_hub().await.unwrap();
+            self.fresh_spokes();
         }
         self.aborted(step).await;
     }

@@ -25,4 +25,7 @@ securityContext:
 volumeMounts:
 - {name: data, mountPath: /var/lib/nave/hub}
 - {name: ca, mountPath: /var/lib/nave/ca{{ if .Values.ca.secret }}, readOnly: true{{ end }}}
+{{- if .Values.config.secret }}
+- {name: config, mountPath: /etc/nave, readOnly: true}
+{{- end }}
 {{- end }}

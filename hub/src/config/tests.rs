@@ -1,0 +1,84 @@
+//! What a configuration may say, and what is said of one that is wrong.
+
+use super::*;
+
+const HEAD: &str = "apiVersion: nave.dev/v1alpha1\nkind: HubConfig\n";
+
+fn parsed(rest: &str) -> Result<HubConfig, String> {
+    parse(&format!("{HEAD}{rest}"), Path::new("/etc/nave")).map_err(|wrong| wrong.to_string())
+}
+
+#[test]
+fn a_whole_configuration_is_read_and_files_are_found_beside_it() {
+    let text = "\
+events: {offlineAfter: 5m}
+sinks:
+- name: ops
+  events: [Failed, Held]
+  apps: [web]
+  clusters: ['fra-*']
+  caFile: ca.pem
+  webhook: {url: 'https://ops.example.com/hook', secretFile: hook.key}
+- {name: chat, slack: {urlFile: /run/slack}}
+- name: forge
+  commitStatus: {provider: GitLab, url: 'https://gitlab.example.com/api/v4', repository: a/b/c, tokenFile: token}
+audit: {maxAge: 30d, maxSize: 500Mi}
+";
+    let config = parsed(text).expect("it is valid");
+    assert_eq!(config.offline_after, Duration::from_secs(300));
+    assert_eq!(config.audit, Keep { age_ms: 30 * 24 * 3_600_000, bytes: 500 << 20 });
+    let [ops, chat, forge] = &config.sinks[..] else { panic!("three sinks") };
+    assert_eq!(ops.ca_file.as_deref(), Some(Path::new("/etc/nave/ca.pem")));
+    assert_eq!(ops.filter.kinds.len(), 2);
+    let secret_file = "/etc/nave/hook.key".into();
+    assert_eq!(ops.kind, SinkKind::Webhook { url: "https://ops.example.com/hook".into(), secret_file });
+    assert_eq!(chat.kind, SinkKind::Slack(SlackUrl::File("/run/slack".into())));
+    let SinkKind::CommitStatus { provider, context, .. } = &forge.kind else { panic!("a status") };
+    assert_eq!((*provider, context.as_str()), (Provider::GitLab, "nave"));
+    assert_eq!(parsed("").expect("it is valid"), HubConfig::default());
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
+    let sink = |rest: &str| format!("sinks:\n- name: ops\n  {rest}\n");
+    let rows = [
+        ("events: {offlineAfter: soon}\n".to_owned(), 3, "is no duration; write 30s"),
+        ("audit: {maxSize: 1GB}\n".to_owned(), 3, "is no size; write 500Mi or 1Gi"),
+        ("audits: {}\n".to_owned(), 3, "unknown field `audits`, expected one of"),
+        (sink("events: [Exploded]"), 5, "is no event; there are Taken, Converged"),
+        (sink("apps: []"), 4, "sink ops needs one of webhook, slack and commitStatus"),
+        (sink("slack: {}"), 4, "needs one of slack.url and slack.urlFile"),
+        (sink("webhook: {url: ftp://x, secretFile: k}"), 5, "is no URL; write https://HOST/PATH"),
+        (sink("webhook: {url: 'https://me:secret@x/', secretFile: k}"), 5, "secrets stand in files"),
+        (sink("webhook: {url: 'https://x/'}"), 5, "missing field `secretFile`"),
+        (
+            sink("commitStatus: {provider: GitHub, url: 'https://x', repository: a, tokenFile: t}"),
+            5,
+            "write OWNER/NAME",
+        ),
+        ("sinks:\n- {name: A}\n".to_owned(), 4, "is no name of a sink"),
+        (
+            "sinks:\n- {name: a, slack: {url: 'https://x'}}\n- {name: a, slack: {url: 'https://x'}}\n"
+                .to_owned(),
+            5,
+            "two sinks",
+        ),
+    ];
+    for (text, line, expected) in rows {
+        let said = parsed(&text).expect_err(&text);
+        assert!(said.starts_with(&format!("{line}: ")) && said.contains(expected), "{text}{said}");
+        assert!(!said.contains("secret@"), "{said}");
+    }
+    let other = parse("apiVersion: v1\nkind: HubConfig\n", Path::new(".")).expect_err("it is not valid");
+    assert_eq!(other.to_string(), "1: apiVersion is nave.dev/v1alpha1 in this version");
+}
+
+#[test]
+fn the_configuration_in_the_documents_is_one_that_is_taken() {
+    let readme = include_str!("../../../README.md");
+    let kind = readme.find(&format!("kind: {KIND}")).expect("the documents show one");
+    let start = readme[..kind].rfind("\n\n").expect("it begins with a paragraph") + 2;
+    let end = start + readme[start..].find("\n\n").expect("it ends with one");
+    let config = parse(&readme[start..end], Path::new("/etc/nave")).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!(config.sinks.len(), 3);
+}

@@ -1,0 +1,373 @@
+//! Seen: what there is to tell at this moment, put together from the state, the picture of deciding and the [`Tally`].
+//!
+//! In: a [`Look`], the tally, what was told. Out: [`Seen`], which [`super::tell`] compares with what was told.
+//! Never: takes for offline whom a hub that has just started could not have heard yet; looks at single entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nave_placement::catalog::{CommitId, Kind};
+use nave_placement::guard::{Hold, HoldCause};
+use nave_placement::rollout::{Course, Outcome, Phase, WaitsFor};
+use nave_placement::{AppKey, ClusterName, Digest};
+
+use super::conditions::{Conditions, Stage, Stand};
+use super::tally::{Cause, Tally};
+use super::{Clusters, OfHold, OfRollout};
+use crate::deciding::core::maintained;
+use crate::deciding::rolling::SETTLING_MS;
+use crate::operator::Look;
+use crate::state::State;
+use crate::state::records::Standing;
+
+/// A spoke renews at half the life of its certificate, which is a day; one that has less than a quarter left tried in vain for
+/// six hours.
+const SPOKE_MARGIN_MS: u64 = 6 * 3_600_000;
+/// A new CA has to reach every spoke and every operator first.
+const CA_MARGIN_MS: u64 = 90 * 24 * 3_600_000;
+
+/// Whether a cluster can be told to be well or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contact {
+    /// It is connected.
+    Here,
+    /// It is not, but not for long: nothing is said of it.
+    Unsure,
+    /// It is offline: it is passed over.
+    Away,
+    /// It is worked on: it is passed over, and silent.
+    Maintained,
+}
+
+/// Everything that may be told at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
+    /// The commit in effect.
+    pub commit: Option<CommitId>,
+    /// Everything that is known to the hub is decided.
+    pub is_decided: bool,
+    /// Some cluster can be looked at, or there is none.
+    pub is_lit: bool,
+    /// The first mistake of the catalog.
+    pub fault: Option<Fault>,
+    /// Apps.
+    pub apps: BTreeMap<AppKey, AppSeen>,
+    /// Commits of which something is not as it shall be.
+    pub unfinished: BTreeSet<CommitId>,
+    /// Holds.
+    pub holds: BTreeMap<String, OfHold>,
+    /// How members are in contact.
+    pub contacts: BTreeMap<ClusterName, Contact>,
+    /// Connected spokes whose certificates end soon, and when, Unix milliseconds.
+    pub expiring: BTreeMap<ClusterName, u64>,
+    /// When the fleet's CA ends, if that is soon, Unix milliseconds.
+    pub ca_until_ms: Option<u64>,
+}
+
+/// A mistake of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The app, if it is one's.
+    pub app: Option<AppKey>,
+    /// For people.
+    pub detail: String,
+}
+
+/// What is seen of an app.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppSeen {
+    /// The version that it has, and its commit.
+    pub version: Option<(Digest, CommitId)>,
+    /// Clusters that have it and are not passed over.
+    pub clusters: usize,
+    /// It is healthy on all of them, and nothing of it waits or is under way.
+    pub is_well: bool,
+    /// By what it fails, and where.
+    pub failing: BTreeMap<Cause, (Clusters, String)>,
+    /// Where it differs.
+    pub drifting: Clusters,
+    /// Where drift was put back since the last look.
+    pub corrected: Clusters,
+    /// Where its rollout stands; `None` where there is none.
+    pub rollout: Option<RolloutSeen>,
+    /// Rollouts that were taken back, with when they ended.
+    pub ended: Vec<(u64, OfRollout)>,
+}
+
+/// What is seen of a rollout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolloutSeen {
+    /// Where it stands; without a stage: it is not known yet what it waits for.
+    pub stand: (String, Option<Stage>),
+    /// What an event says of it.
+    pub of: OfRollout,
+}
+
+impl RolloutSeen {
+    /// As it is remembered.
+    pub fn told(&self) -> Option<Stand> {
+        let (rollout, stage) = &self.stand;
+        Some(Stand { rollout: rollout.clone(), stage: stage.clone()? })
+    }
+}
+
+/// How members are in contact, and when the next of them counts as offline (Unix milliseconds).
+pub fn contacts(
+    look: &Look<'_>,
+    told: &Conditions,
+    offline_after_ms: u64,
+) -> (BTreeMap<ClusterName, Contact>, Option<u64>) {
+    let mut due: Option<u64> = None;
+    let mut contacts = BTreeMap::new();
+    let members = look.state.members.iter().filter(|(_, m)| m.standing == Standing::Member && !m.is_vacant());
+    for (name, member) in members {
+        let heard = Heard {
+            is_connected: look.live.contains_key(name),
+            seen_ms: look.seen.get(name).copied(),
+            enrolled_ms: member.enrolled_ms,
+            since_ms: look.since_ms,
+            is_maintained: maintained(look.state, name, look.now_ms).is_some(),
+            is_told: told.offline.contains(name),
+        };
+        let contact = heard.contact(look.now_ms, offline_after_ms);
+        if contact == Contact::Unsure {
+            due = due.into_iter().chain([heard.away_ms(offline_after_ms)]).min();
+        }
+        contacts.insert(name.clone(), contact);
+    }
+    (contacts, due)
+}
+
+/// What is known of where a member is. Times are Unix milliseconds.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    is_connected: bool,
+    /// When it was heard last, since this hub started.
+    seen_ms: Option<u64>,
+    enrolled_ms: u64,
+    /// When this hub started.
+    since_ms: u64,
+    is_maintained: bool,
+    /// It was told to be offline.
+    is_told: bool,
+}
+
+impl Heard {
+    /// From when on it is offline, if it is not heard.
+    fn away_ms(&self, after_ms: u64) -> u64 {
+        match self.seen_ms {
+            Some(seen_ms) => seen_ms.saturating_add(after_ms),
+            // This hub has not heard it yet, and waits for it at least as long as rollouts do.
+            None => {
+                let settled_ms = self.since_ms.saturating_add(after_ms.max(SETTLING_MS));
+                settled_ms.max(self.enrolled_ms.saturating_add(after_ms))
+            }
+        }
+    }
+
+    fn contact(&self, now_ms: u64, after_ms: u64) -> Contact {
+        if self.is_maintained {
+            Contact::Maintained
+        } else if self.is_connected {
+            Contact::Here
+        } else if self.is_told || now_ms >= self.away_ms(after_ms) {
+            Contact::Away
+        } else {
+            Contact::Unsure
+        }
+    }
+}
+
+/// Looks.
+pub fn seen(
+    look: &Look<'_>,
+    tally: &mut Tally,
+    contacts: BTreeMap<ClusterName, Contact>,
+    ca_until_ms: Option<u64>,
+) -> Seen {
+    let corrected = tally.corrected();
+    let waiting = waiting(look);
+    let mut unfinished: BTreeSet<CommitId> = tally.unfinished().cloned().collect();
+    let forms = look.picture.revision.as_ref().map(|revision| &revision.forms);
+    for app in &waiting {
+        let forms = forms.and_then(|forms| forms.get(app));
+        unfinished.extend(forms.into_iter().flat_map(|forms| forms.values()).map(|form| form.commit.clone()));
+    }
+    let is_decided = look.decided();
+    let mut apps: BTreeMap<AppKey, AppSeen> = BTreeMap::new();
+    for (app, counted) in tally.apps() {
+        let is_well = is_decided && counted.clusters > 0 && counted.healthy == counted.clusters;
+        let failing = counted.failing.iter().map(|(cause, on)| {
+            let detail = on.values().next().cloned().unwrap_or_default();
+            (cause.clone(), (Clusters::of(on.keys()), detail))
+        });
+        let seen = AppSeen {
+            clusters: counted.clusters,
+            is_well: is_well && !waiting.contains(app),
+            failing: failing.collect(),
+            drifting: Clusters::of(&counted.drifting),
+            corrected: corrected.get(app).map(Clusters::of).unwrap_or_default(),
+            ..AppSeen::default()
+        };
+        apps.insert(app.clone(), seen);
+    }
+    for (app, course) in &look.state.rollouts {
+        let seen = apps.entry(app.clone()).or_default();
+        unfinished.extend(follow(look, app, &course.record, seen));
+    }
+    let holds = look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.hold, &held.commit)));
+    let holds: BTreeMap<String, OfHold> = holds.collect();
+    unfinished.extend(holds.values().map(|hold| hold.commit.clone()));
+    let commit = look.commit();
+    let fault = fault(look);
+    unfinished.extend(fault.as_ref().and(commit.clone()));
+    let is_lit = contacts.is_empty() || contacts.values().any(|contact| *contact == Contact::Here);
+    Seen {
+        now_ms: look.now_ms,
+        commit,
+        is_decided,
+        is_lit,
+        fault,
+        apps,
+        unfinished,
+        holds,
+        expiring: expiring(look.state, &contacts, look.now_ms),
+        contacts,
+        ca_until_ms: ca_until_ms.filter(|until_ms| *until_ms < look.now_ms.saturating_add(CA_MARGIN_MS)),
+    }
+}
+
+/// Apps of which something waits: for a wave, the end of a pause, a value.
+fn waiting(look: &Look<'_>) -> BTreeSet<AppKey> {
+    let waiting = look.picture.waiting.keys().map(|(_, app)| app);
+    waiting.chain(look.picture.lacking.iter().map(|lacking| &lacking.app)).cloned().collect()
+}
+
+/// Adds what an app's course shows; gives the commits that are not finished for it.
+fn follow(look: &Look<'_>, app: &AppKey, course: &Course, seen: &mut AppSeen) -> Vec<CommitId> {
+    let mut unfinished = Vec::new();
+    seen.version = course.versions.last().map(|version| (version.digest, version.commit.clone()));
+    if let Some(progress) = &course.current
+        && let Some(plan) = look.state.plans.get(&(app.clone(), progress.plan.as_str().to_owned()))
+    {
+        seen.is_well = false;
+        unfinished.push(plan.commit.clone());
+        let (stage, detail, wave) = match (&progress.phase, look.picture.waits_for.get(app)) {
+            (Phase::Halted { reason }, _) => (Some(Stage::Halted), reason.clone(), None),
+            (Phase::RollingBack { reason, .. }, _) => (Some(Stage::RollingBack), reason.clone(), None),
+            (Phase::Progressing, Some(WaitsFor::Approval { wave })) => {
+                let stage = Stage::AwaitsApproval { wave: wave.clone() };
+                (Some(stage), String::new(), Some(wave.clone()))
+            }
+            (Phase::Progressing, Some(_)) => (Some(Stage::Goes), String::new(), None),
+            (Phase::Progressing, None) => (None, String::new(), None),
+        };
+        let rollout = plan.id.to_string();
+        let of = OfRollout {
+            app: app.clone(),
+            rollout: rollout.clone(),
+            commit: plan.commit.clone(),
+            wave,
+            detail,
+        };
+        seen.rollout = Some(RolloutSeen { stand: (rollout, stage), of });
+    }
+    for ended in course.past.iter().filter(|ended| ended.outcome == Outcome::RolledBack) {
+        let of = OfRollout {
+            app: app.clone(),
+            rollout: ended.id.to_string(),
+            commit: ended.commit.clone(),
+            wave: None,
+            detail: ended.reason.clone(),
+        };
+        seen.ended.push((ended.at_ms, of));
+        if course.block.as_ref().is_some_and(|block| block.rollout == ended.id) {
+            unfinished.push(ended.commit.clone());
+        }
+    }
+    seen.is_well &= course.block.is_none();
+    unfinished
+}
+
+fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
+    let (app, commit) = match &hold.cause {
+        HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => (None, commit),
+        HoldCause::ProtectedApp { app }
+        | HoldCause::App { app }
+        | HoldCause::Objects { app }
+        | HoldCause::Leftovers { app, .. } => (Some(app.clone()), commit),
+        HoldCause::ProtectedCluster { .. }
+        | HoldCause::Cluster { .. }
+        | HoldCause::LastEntries
+        | HoldCause::Fleet => (None, commit),
+    };
+    let on: BTreeSet<&ClusterName> = hold.entries.iter().map(|(_, cluster)| cluster).collect();
+    OfHold {
+        hold: hold.id.clone(),
+        commit: commit.clone(),
+        app,
+        clusters: Clusters::of(on),
+        detail: hold.to_string(),
+    }
+}
+
+fn fault(look: &Look<'_>) -> Option<Fault> {
+    let revision = look.picture.revision.as_ref()?;
+    let mut errors = look.picture.problems.iter().filter(|problem| problem.is_error());
+    let first = errors.next()?;
+    let app = first.object.as_ref().filter(|object| object.kind == Kind::App);
+    let app = app.and_then(|object| AppKey::new(revision.catalog.name.clone(), &object.name).ok());
+    let more = match errors.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Some(Fault { app, detail: format!("{first}{more}") })
+}
+
+fn expiring(
+    state: &State,
+    contacts: &BTreeMap<ClusterName, Contact>,
+    now_ms: u64,
+) -> BTreeMap<ClusterName, u64> {
+    let here = contacts.iter().filter(|(_, contact)| **contact == Contact::Here);
+    here.filter_map(|(name, _)| {
+        let until_ms = state.members.get(name)?.certificate_until_ms;
+        (until_ms < now_ms.saturating_add(SPOKE_MARGIN_MS)).then(|| (name.clone(), until_ms))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_offline_after_a_while_and_a_new_hub_waits_for_it_first() {
+        const AFTER: u64 = 10_000;
+        let heard = |seen_ms: Option<u64>, enrolled_ms: u64| Heard {
+            is_connected: false,
+            seen_ms,
+            enrolled_ms,
+            since_ms: 100_000,
+            is_maintained: false,
+            is_told: false,
+        };
+        let seen = heard(Some(200_000), 0);
+        let settled = 100_000 + SETTLING_MS;
+        let rows = [
+            (Heard { is_connected: true, ..seen }, 900_000, Contact::Here),
+            (seen, 209_999, Contact::Unsure),
+            (seen, 210_000, Contact::Away),
+            (Heard { is_maintained: true, ..seen }, 900_000, Contact::Maintained),
+            // Not heard by this hub: it may be about to connect, unless the hub before it told of it.
+            (heard(None, 0), settled - 1, Contact::Unsure),
+            (heard(None, 0), settled, Contact::Away),
+            (Heard { is_told: true, ..heard(None, 0) }, 100_000, Contact::Away),
+            (heard(None, settled), settled + AFTER - 1, Contact::Unsure),
+        ];
+        for (heard, now_ms, expected) in rows {
+            assert_eq!(heard.contact(now_ms, AFTER), expected, "{heard:?} at {now_ms}");
+        }
+    }
+}

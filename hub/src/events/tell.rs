@@ -1,0 +1,294 @@
+//! Telling: what was told and what is seen now give the events between them, and what is told then.
+//!
+//! In: [`Conditions`], [`Seen`]. Out: events in order, the next [`Conditions`]. Pure.
+//! Never: remembers as told what was not: with more to tell than fits, the rest is told by the next look.
+
+use nave_placement::catalog::CommitId;
+use nave_placement::{AppKey, ClusterName, Digest};
+
+use super::conditions::{Conditions, OPEN, OfApp, Stage, magnitude};
+use super::seen::{AppSeen, Contact, Seen};
+use super::{Clusters, Event, OfHold};
+
+/// How often it is told that drift of an app is put back: who fights with others does so all day.
+const CORRECTED_MS: u64 = 10 * 60_000;
+/// Causes of one app that are told until it is well.
+const CAUSES: usize = 20;
+
+/// Tells, at most so many events.
+pub fn tell(told: &Conditions, seen: &Seen, at_most: usize) -> (Conditions, Vec<Event>) {
+    let mut telling = Telling { now: told.clone(), events: Vec::new(), at_most };
+    if telling.now.begun_ms == 0 {
+        telling.now.begun_ms = seen.now_ms;
+    }
+    telling.taken(seen);
+    telling.holds(seen);
+    for (app, seen_of) in &seen.apps {
+        let known = telling.now.apps.remove(app).unwrap_or_default();
+        let known = telling.app(app, seen_of, known, seen);
+        if known != OfApp::default() {
+            telling.now.apps.insert(app.clone(), known);
+        }
+    }
+    // Before anything is decided it is not known that an app is gone.
+    if seen.is_decided {
+        telling.now.apps.retain(|app, _| seen.apps.contains_key(app));
+    }
+    telling.converged(seen);
+    telling.contacts(seen);
+    telling.certificates(seen);
+    (telling.now, telling.events)
+}
+
+struct Telling {
+    now: Conditions,
+    events: Vec<Event>,
+    at_most: usize,
+}
+
+impl Telling {
+    /// Whether there is room for the event; only then it counts as told.
+    fn say(&mut self, event: Event) -> bool {
+        let has_room = self.events.len() < self.at_most;
+        if has_room {
+            self.events.push(event);
+        }
+        has_room
+    }
+
+    /// Something of a commit is not well: that it is will be told (again).
+    fn reopen(&mut self, commit: &CommitId) {
+        if self.now.open.contains(commit) {
+            return;
+        }
+        let is_newest = self.now.head.as_ref() == Some(commit);
+        // How old one is that is not the newest is not known; it waits for nobody then.
+        let place = if is_newest { self.now.open.len() } else { 0 };
+        self.now.open.insert(place, commit.clone());
+        let over = self.now.open.len().saturating_sub(OPEN);
+        self.now.open.drain(..over);
+    }
+
+    fn taken(&mut self, seen: &Seen) {
+        let Some(commit) = seen.commit.as_ref().filter(|commit| self.now.head.as_ref() != Some(*commit))
+        else {
+            return;
+        };
+        if self.say(Event::Taken { commit: commit.clone() }) {
+            self.now.head = Some(commit.clone());
+            self.now.open.retain(|open| open != commit);
+            self.reopen(commit);
+        }
+    }
+
+    fn holds(&mut self, seen: &Seen) {
+        let ended: Vec<OfHold> = self
+            .now
+            .holds
+            .iter()
+            .filter(|(id, _)| !seen.holds.contains_key(*id))
+            .map(|(_, of)| of.clone())
+            .collect();
+        for of in ended {
+            let id = of.hold.clone();
+            let detail = "it was approved, or the change was taken back".to_owned();
+            if self.say(Event::HoldEnded(OfHold { detail, ..of })) {
+                self.now.holds.remove(&id);
+            }
+        }
+        for (id, of) in &seen.holds {
+            if !self.now.holds.contains_key(id) && self.say(Event::Held(of.clone())) {
+                // Its end has to say what it was of, and no more.
+                let brief = OfHold { clusters: Clusters::default(), detail: String::new(), ..of.clone() };
+                self.now.holds.insert(id.clone(), brief);
+                if self.now.head.as_ref() == Some(&of.commit) {
+                    self.reopen(&of.commit);
+                }
+            }
+        }
+    }
+
+    fn app(&mut self, app: &AppKey, seen: &AppSeen, mut known: OfApp, all: &Seen) -> OfApp {
+        let is_new = |known: &OfApp, cause: &str, level: u32| {
+            known.failing.get(cause).is_none_or(|told| *told < level)
+        };
+        for (cause, (clusters, detail)) in &seen.failing {
+            let (id, level) = (cause.digest(), magnitude(clusters.total));
+            if !is_new(&known, &id, level)
+                || (known.failing.len() >= CAUSES && !known.failing.contains_key(&id))
+            {
+                continue;
+            }
+            let event = Event::Failed {
+                app: Some(app.clone()),
+                commit: cause.commit.clone(),
+                clusters: clusters.clone(),
+                reason: cause.reason.clone(),
+                object: cause.object.clone(),
+                detail: detail.clone(),
+            };
+            if self.say(event) {
+                known.failing.insert(id, level);
+                known.converged = None;
+                self.reopen(&cause.commit);
+            }
+        }
+        self.rollout(seen, &mut known);
+        self.drift(app, seen, &mut known, all.now_ms);
+        if let Some((version, commit)) = seen.version.as_ref().filter(|_| seen.is_well) {
+            let is_told = known.converged.as_ref().is_some_and(|told| told == &(*version, commit.clone()));
+            if is_told || self.say(converged(Some((app, *version)), commit, seen.clusters)) {
+                known.converged = Some((*version, commit.clone()));
+                known.failing.clear();
+            }
+        }
+        known
+    }
+
+    fn rollout(&mut self, seen: &AppSeen, known: &mut OfApp) {
+        for (at_ms, of) in &seen.ended {
+            if *at_ms <= known.ended_ms || *at_ms < self.now.begun_ms {
+                continue;
+            }
+            if self.say(Event::RolledBack(of.clone())) {
+                known.ended_ms = *at_ms;
+                known.converged = None;
+                self.reopen(&of.commit);
+            }
+        }
+        let Some(rollout) = &seen.rollout else {
+            known.rollout = None;
+            return;
+        };
+        // A hub that has just started does not know yet what it waits for.
+        let Some(stand) = rollout.told() else {
+            known.rollout.take_if(|told| told.rollout != rollout.of.rollout);
+            return;
+        };
+        if known.rollout.as_ref() == Some(&stand) {
+            return;
+        }
+        let of = rollout.of.clone();
+        let event = match &stand.stage {
+            Stage::Goes => None,
+            Stage::Halted => Some(Event::RolloutHalted(of)),
+            Stage::RollingBack => Some(Event::RollingBack(of)),
+            Stage::AwaitsApproval { .. } => Some(Event::AwaitsApproval(of)),
+        };
+        let is_bad = matches!(stand.stage, Stage::Halted | Stage::RollingBack);
+        if event.is_none_or(|event| self.say(event)) {
+            if is_bad {
+                known.converged = None;
+                self.reopen(&rollout.of.commit);
+            }
+            known.rollout = Some(stand).filter(|stand| stand.stage != Stage::Goes);
+        }
+    }
+
+    fn drift(&mut self, app: &AppKey, seen: &AppSeen, known: &mut OfApp, now_ms: u64) {
+        let drifted = |clusters: &Clusters, corrected| Event::Drifted {
+            app: app.clone(),
+            clusters: clusters.clone(),
+            corrected,
+        };
+        let is_due = known.corrected_ms == 0 || now_ms >= known.corrected_ms.saturating_add(CORRECTED_MS);
+        if !seen.corrected.is_empty() && is_due && self.say(drifted(&seen.corrected, true)) {
+            known.corrected_ms = now_ms;
+        }
+        match (known.drift, seen.drifting.total) {
+            (None, 0) => {}
+            (Some(_), 0) => {
+                if self.say(Event::DriftEnded { app: app.clone() }) {
+                    known.drift = None;
+                }
+            }
+            (told, total) => {
+                let level = magnitude(total);
+                if told.is_none_or(|told| told < level) && self.say(drifted(&seen.drifting, false)) {
+                    known.drift = Some(level);
+                }
+            }
+        }
+    }
+
+    /// The commits that are as they shall be. One waits for those that came after it: what they changed is no longer its own.
+    fn converged(&mut self, seen: &Seen) {
+        let Some(head) = seen.commit.clone().filter(|_| seen.is_decided && seen.is_lit) else { return };
+        if let Some(fault) = &seen.fault
+            && self.now.faulty.as_ref() != Some(&head)
+        {
+            let event = Event::Failed {
+                app: fault.app.clone(),
+                commit: head.clone(),
+                clusters: Clusters::default(),
+                reason: "CatalogProblem".to_owned(),
+                object: None,
+                detail: fault.detail.clone(),
+            };
+            if self.say(event) {
+                self.now.faulty = Some(head);
+            }
+        } else if seen.fault.is_none() {
+            self.now.faulty = None;
+        }
+        let unfinished = self.now.open.iter().rposition(|commit| seen.unfinished.contains(commit));
+        let from = unfinished.map_or(0, |last| last + 1);
+        let clusters = seen.contacts.values().filter(|contact| **contact == Contact::Here).count();
+        while let Some(commit) = self.now.open.get(from).cloned() {
+            if !self.say(converged(None, &commit, clusters)) {
+                return;
+            }
+            self.now.open.remove(from);
+        }
+    }
+
+    fn contacts(&mut self, seen: &Seen) {
+        let contact = |name: &ClusterName| seen.contacts.get(name).copied();
+        // Who is no member any more, or is worked on, is not told of.
+        self.now.offline.retain(|name| matches!(contact(name), Some(Contact::Here | Contact::Away)));
+        let back: Vec<ClusterName> =
+            self.now.offline.iter().filter(|name| contact(name) == Some(Contact::Here)).cloned().collect();
+        if !back.is_empty() && self.say(Event::ClusterBack { clusters: Clusters::of(&back) }) {
+            self.now.offline.retain(|name| !back.contains(name));
+        }
+        let away =
+            seen.contacts.iter().filter(|(_, contact)| **contact == Contact::Away).map(|(name, _)| name);
+        let gone: Vec<ClusterName> = away.filter(|name| !self.now.offline.contains(*name)).cloned().collect();
+        if !gone.is_empty() && self.say(Event::ClusterOffline { clusters: Clusters::of(&gone) }) {
+            self.now.offline.extend(gone);
+        }
+    }
+
+    fn certificates(&mut self, seen: &Seen) {
+        // Of one that is not connected nothing new is known.
+        self.now.expiring.retain(|name| {
+            seen.expiring.contains_key(name)
+                || seen.contacts.get(name).is_some_and(|contact| *contact != Contact::Here)
+        });
+        let fresh: Vec<&ClusterName> =
+            seen.expiring.keys().filter(|name| !self.now.expiring.contains(*name)).collect();
+        let until_ms = fresh.iter().filter_map(|name| seen.expiring.get(*name)).min().copied();
+        if let Some(until_ms) = until_ms {
+            let clusters = Clusters::of(fresh.iter().copied());
+            if self.say(Event::CertificateNearExpiry { clusters, until_ms }) {
+                self.now.expiring.extend(fresh.into_iter().cloned());
+            }
+        }
+        match seen.ca_until_ms {
+            Some(until_ms) if !self.now.ca => {
+                let clusters = Clusters::default();
+                self.now.ca = self.say(Event::CertificateNearExpiry { clusters, until_ms });
+            }
+            Some(_) => {}
+            None => self.now.ca = false,
+        }
+    }
+}
+
+fn converged(of: Option<(&AppKey, Digest)>, commit: &CommitId, clusters: usize) -> Event {
+    let (app, version) = of.unzip();
+    Event::Converged { app: app.cloned(), version, commit: commit.clone(), clusters }
+}
+
+#[cfg(test)]
+mod tests;
