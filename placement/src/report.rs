@@ -163,6 +163,14 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl EntryReport {
+    /// Whether a version is well, as far as others wait for it: what is only compared is, and so is what has something left over that
+    /// waits for its own approval.
+    pub fn is_well(&self, version: Digest) -> bool {
+        let is_left_over = self.reason == EntryReason::PruneRefused && self.healthy == self.objects;
+        let is_healthy = self.state == EntryState::Healthy && self.version == Some(version);
+        is_healthy || self.reason == EntryReason::Differs || is_left_over
+    }
+
     /// Sets the digest of a report that was just made.
     #[must_use]
     pub fn seal(mut self) -> Self {

@@ -18,7 +18,7 @@ use nave_placement::assign::{Assignment, Cause, EncodedEntry};
 use nave_placement::report::{EntryReason, EntryState, WOULD_PRUNE};
 use nave_proto::decode_entry;
 
-pub use order::{Memory, Met, Stand, Step, Switch, Switching, met, step};
+pub use order::{Memory, Met, Stand, Step, Switch, Switching, at_work, met, step};
 pub use starting::{Now, Starting, Wait};
 
 use crate::report::{Outcome, pending, short};

@@ -10,10 +10,10 @@ use std::time::Duration;
 use nave_placement::assign::{Assignment, EncodedEntry, Entry};
 use nave_placement::catalog::Until;
 use nave_placement::relations::Relations;
-use nave_placement::report::{EntryReason, EntryReport, EntryState};
+use nave_placement::report::{EntryReason, EntryReport};
 use nave_placement::{AppKey, Digest};
 use nave_proto::backoff::jittered;
-use nave_proto::decode_entry;
+use nave_proto::{decode_entry, encode_entry};
 use serde::{Deserialize, Serialize};
 
 use super::{Started, Wait, encoded, is_same};
@@ -111,6 +111,8 @@ pub struct Stand<'a> {
     pub is_empty: bool,
     /// What apps are doing, by the last round.
     pub doing: &'a BTreeMap<AppKey, Met>,
+    /// Since when each app is at work without a break, as far as this process knows, Unix milliseconds.
+    pub since: &'a BTreeMap<AppKey, u64>,
     /// Whether a bundle is here.
     pub has_bundle: &'a (dyn Fn(&Digest) -> bool + Sync),
     /// Unix milliseconds.
@@ -140,12 +142,24 @@ pub struct Step {
 /// What came of a round for what is enforced, as far as order goes by it.
 pub fn met(enforced: &Assignment, apps: &BTreeMap<AppKey, EntryReport>) -> BTreeMap<AppKey, Met> {
     let doing = |(app, report): (&AppKey, &EntryReport)| {
-        let applied = report.version?;
-        let is_that = version(enforced.entries.get(app)?) == Some(applied);
-        let healthy = is_that && report.state == EntryState::Healthy;
-        Some((app.clone(), Met { version: applied, healthy }))
+        let shall = version(enforced.entries.get(app)?)?;
+        let healthy = report.is_well(shall);
+        Some((app.clone(), Met { version: if healthy { shall } else { report.version? }, healthy }))
     };
     apps.iter().filter_map(doing).collect()
+}
+
+/// Since when each app is at work without a break: not while it is paused, nothing is seen of it, or the round did not come to it.
+pub fn at_work(since: &mut BTreeMap<AppKey, u64>, apps: &BTreeMap<AppKey, EntryReport>, now_ms: u64) {
+    let works = |report: &EntryReport| {
+        let stops = [EntryReason::Paused, EntryReason::TargetUnreachable, EntryReason::Interrupted]
+            .contains(&report.reason);
+        !stops
+    };
+    since.retain(|app, _| apps.get(app).is_some_and(works));
+    for (app, _) in apps.iter().filter(|(_, report)| works(report)) {
+        since.entry(app.clone()).or_insert(now_ms);
+    }
 }
 
 /// Goes one step further.
@@ -222,7 +236,8 @@ impl Step {
                 continue;
             }
             // A window that has closed meanwhile lets nothing new begin; what had begun goes on, and may yet fail.
-            if !is_meant && (stand.closed.is_none() || self.is_over(stand, &switch)) {
+            let has_returned = switch.failed.is_some();
+            if !is_meant && (stand.closed.is_none() || has_returned || self.is_over(stand, &switch)) {
                 self.turn(stand, name, switch);
                 continue;
             }
@@ -251,7 +266,10 @@ impl Step {
                 Some(entry.options.treatment.timeout.0)
             };
             let open = switch.apps.iter().filter(|(app, of)| !is_well(app, of));
-            let late = open.filter_map(|(app, of)| Some((of.since_ms?.saturating_add(timeout(app)?), app)));
+            // Time in which nothing could be done, or seen, is nobody's fault.
+            let since = |app: &AppKey, of: &Switching| Some(of.since_ms?.max(*stand.since.get(app)?));
+            let late =
+                open.filter_map(|(app, of)| Some((since(app, of)?.saturating_add(timeout(app)?), app)));
             match late.min() {
                 Some((due_ms, app)) if due_ms <= stand.now_ms => {
                     let returned = Returned::of(&name, &switch, app, stand);
@@ -356,7 +374,9 @@ impl Step {
         let own: BTreeSet<&AppKey> = apps.iter().map(|(app, _)| *app).collect();
         let missing = |entry: &EncodedEntry| decoded(entry).is_some_and(|e| !(stand.has_bundle)(&e.bundle));
         let obstacle = if let Some(Returned { why, retry_ms }) = returned {
-            Some(Wait { until_ms: Some(retry_ms), ..wait(EntryReason::GroupReturned, why, true) })
+            let opens = || stand.closed.and_then(|closed| closed.until_ms);
+            let until_ms = Some(retry_ms).filter(|at| *at > stand.now_ms).or_else(opens);
+            Some(Wait { until_ms, ..wait(EntryReason::GroupReturned, why, true) })
         } else if is_open {
             None
         } else if let Some(closed) = self.closed(stand, own.iter().copied()) {
@@ -379,10 +399,18 @@ impl Step {
         }
         for (app, entry) in apps {
             let of = self.memory.switches.get(group);
-            if of.is_some_and(|of| !of.apps.contains_key(*app)) {
-                let message = format!("group {group} is on its way to another version");
+            let first = stand.relations.first.get(*app).into_iter().flatten().map(|first| &first.app);
+            // What began waits for nobody but those that began with it.
+            let others = first.filter(|first| of.is_some_and(|of| !of.apps.contains_key(*first))).collect();
+            if let Some(of) = of.filter(|of| !of.apps.contains_key(*app)) {
+                let is_well = |(app, of): &(&AppKey, &Switching)| {
+                    stand.doing.get(*app) == Some(&Met { version: of.to, healthy: true })
+                };
+                let late = of.apps.iter().find(|of| !is_well(of)).map(|(app, _)| app.to_string());
+                let late = late.map(|app| format!(", and waits for app {app}")).unwrap_or_default();
+                let message = format!("group {group} is on its way to another version{late}");
                 self.waits.insert((*app).clone(), wait(EntryReason::GroupNotReady, message, false));
-            } else if let Some(unmet) = self.unmet(stand, app, &BTreeSet::new()) {
+            } else if let Some(unmet) = self.unmet(stand, app, &others) {
                 self.waits.insert((*app).clone(), unmet);
             } else {
                 self.begins(app, entry);
@@ -397,16 +425,26 @@ impl Step {
 
     /// A group begins to change: what it holds is what it returns to. Where nobody holds anything there is nothing to return to.
     fn open_switch(&mut self, group: &str, apps: &[(&AppKey, &EncodedEntry)]) {
+        // What takes another name cannot be given back by the spoke; the hub can.
+        let is_renamed = apps
+            .iter()
+            .filter_map(|(_, entry)| decoded(entry))
+            .any(|entry| entry.options.formerly.iter().any(|old| self.started.entries.contains_key(old)));
+        if is_renamed {
+            self.memory.switches.remove(group);
+            return;
+        }
         let none = Switch { apps: BTreeMap::new(), is_open: true, failed: None, times: 0 };
         let mut switch = Switch { is_open: true, ..self.memory.switches.remove(group).unwrap_or(none) };
         for (app, entry) in apps {
             let Some(to) = version(entry) else { continue };
-            let held = self.started.entries.get(*app);
-            let of = switch.apps.entry((*app).clone()).or_insert_with(|| Switching {
-                to,
-                held: held.cloned(),
-                since_ms: None,
+            // What may be deleted was meant for another way.
+            let held = self.started.entries.get(*app).map(|held| match decoded(held) {
+                Some(entry) => encode_entry(&Entry { drops: 0, drops_cause: None, drops_of: None, ..entry }),
+                None => held.clone(),
             });
+            let of =
+                switch.apps.entry((*app).clone()).or_insert_with(|| Switching { to, held, since_ms: None });
             of.to = to;
         }
         if switch.apps.values().any(|of| of.held.is_some()) {

@@ -42,6 +42,7 @@ struct Story {
     accepted: String,
     relations: Relations,
     doing: BTreeMap<AppKey, Met>,
+    since: BTreeMap<AppKey, u64>,
     missing: BTreeSet<Digest>,
     is_closed: bool,
     is_empty: bool,
@@ -62,6 +63,7 @@ impl Story {
             accepted: runs.to_owned(),
             relations: relations(rules),
             doing: runs.split_whitespace().map(doing).collect(),
+            since: ["web", "api", "db", "new", "free"].map(|name| (app(name), 0)).into(),
             missing: BTreeSet::new(),
             is_closed: false,
             is_empty: runs.is_empty(),
@@ -82,6 +84,14 @@ impl Story {
             "relate" => self.relations = relations(rest),
             "healthy" => says(true),
             "applied" => says(false),
+            "restarts" => {
+                self.doing.clear();
+                self.since.clear();
+            }
+            "works" => {
+                let now_ms = self.now_ms;
+                self.since = rest.split(' ').map(|name| (app(name), now_ms)).collect();
+            }
             "missing" => _ = self.missing.insert(Digest::of(rest.as_bytes())),
             "arrived" => self.missing.clear(),
             "closes" => self.is_closed = true,
@@ -110,6 +120,7 @@ impl Story {
             closed: self.is_closed.then_some(&closed),
             is_empty: self.is_empty,
             doing: &self.doing,
+            since: &self.since,
             has_bundle: &|digest| !missing.contains(digest),
             now_ms: self.now_ms,
             random: 0.5,
@@ -264,6 +275,29 @@ fn apps_of_a_group_switch_together_or_return_to_what_they_held() {
                 ("accept web=1 api=1; minutes 60", "api=1 web=1", ""),
             ],
         ),
+        // A spoke that was away for long gives its apps their time again before it judges them.
+        (
+            "web=1 api=1",
+            "shop=web,api",
+            &[
+                ("accept web=2 api=2", "api=2 web=2", ""),
+                ("restarts; minutes 60", "api=2 web=2", ""),
+                ("works web api; minutes 9; healthy web=2", "api=2 web=2", ""),
+                ("minutes 1", "api=1 web=1", "api:GroupReturned! web:GroupReturned!"),
+                // Another version waits for its window like any other, and is not told as a failure that it had no part in.
+                ("closes; accept web=3 api=3", "api=1 web=1", "api:WindowClosed web:WindowClosed"),
+                ("minutes 600; opens", "api=3 web=3", ""),
+            ],
+        ),
+        // What comes first outside of it is asked before it begins, not while it is under way.
+        (
+            "web=1 api=1 db=1",
+            "shop=web,api web<api,db",
+            &[
+                ("accept web=2 api=2 db=1", "api=2 db=1 web=1", "web:DependencyNotReady"),
+                ("accept web=2 api=2 db=2; healthy api=2", "api=2 db=2 web=2", ""),
+            ],
+        ),
         // A newer version takes its place on the way; what is returned to is what was well last.
         (
             "web=1 api=1",
@@ -338,6 +372,13 @@ fn a_switch_says_when_its_time_is_over() {
     );
     // By itself, then after twice as long.
     assert_eq!(step.due_ms, Some(story.now_ms + 60 * MINUTE));
+    // While no window is open nothing is due but its opening.
+    story.happens("minutes 90");
+    story.is_closed = true;
+    let step = story.step();
+    assert_eq!((step.due_ms, step.waits[&app("web")].until_ms), (None, None));
+    story.is_closed = false;
+    story.now_ms -= 90 * MINUTE;
     story.happens("minutes 60");
     story.step();
     assert_eq!(story.runs(), "api=2 web=2");

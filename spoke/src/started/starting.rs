@@ -28,6 +28,8 @@ pub struct Starting {
     asked: Option<(Epoch, Generation)>,
     /// What apps are doing, by the last round.
     doing: BTreeMap<AppKey, Met>,
+    /// Since when each app is at work without a break, Unix milliseconds.
+    since: BTreeMap<AppKey, u64>,
 }
 
 /// Why a change waits.
@@ -67,15 +69,18 @@ pub struct Now {
 impl Starting {
     /// Over these.
     pub fn new(state: Arc<State>, target: Arc<dyn Target>, clock: Clock) -> Self {
-        Self { state, target, clock, asked: None, doing: BTreeMap::new() }
+        Self { state, target, clock, asked: None, doing: BTreeMap::new(), since: BTreeMap::new() }
     }
 
     /// What came of a round for what is enforced; true where that may let something begin, or end.
     pub fn heard(&mut self, accepted: &Assignment, enforced: &Enforced, outcome: &Outcome) -> bool {
         if accepted.relations.is_empty() {
             self.doing.clear();
+            self.since.clear();
             return false;
         }
+        let now_ms = (self.clock)();
+        order::at_work(&mut self.since, &outcome.apps, now_ms);
         let doing = order::met(&enforced.assignment, &outcome.apps);
         let news = doing != self.doing;
         self.doing = doing;
@@ -150,6 +155,7 @@ impl Starting {
             closed: closed.as_ref(),
             is_empty,
             doing: &self.doing,
+            since: &self.since,
             has_bundle: &|digest| self.state.has_bundle(digest),
             now_ms: (self.clock)(),
             random: fastrand::f64(),
@@ -158,7 +164,12 @@ impl Starting {
             self.state.advance(accepted, |started, memory| order::step(started, memory, &stand)).await;
         let enforced = self.state.enforced(accepted);
         let (mut waits, due_ms) = match stored {
-            Ok(Some(step)) => (step.waits, step.due_ms),
+            Ok(Some(step)) => {
+                if is_empty {
+                    self.asked = Some(accepted.order());
+                }
+                (step.waits, step.due_ms)
+            }
             Ok(None) => (BTreeMap::new(), None),
             Err(error) => {
                 tracing::error!(error = link::chain(&error), "changes cannot begin: that cannot be stored");

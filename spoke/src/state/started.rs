@@ -50,8 +50,9 @@ impl State {
         if next != previous {
             self.store_json("previous.json", &next).await?;
         }
-        self.store_started(None).await?;
+        // In this order: what a group held must not outlive what it belongs to.
         self.store_memory(Memory::default()).await?;
+        self.store_started(None).await?;
         self.clear_away(&held.assignment, &next).await;
         Ok(())
     }

@@ -16,7 +16,7 @@ use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
-use nave_spoke::started::{Enforced, Entries, Memory, Met, Stand, Started, Wait, met, step};
+use nave_spoke::started::{Enforced, Entries, Memory, Met, Stand, Started, Wait, at_work, met, step};
 use nave_spoke::target::memory::MemoryTarget;
 
 use super::Mutation;
@@ -55,6 +55,8 @@ pub struct Spoke {
     free: BTreeSet<(AppKey, Digest)>,
     /// What apps are doing, by the last round.
     doing: BTreeMap<AppKey, Met>,
+    /// Since when each is at work.
+    since: BTreeMap<AppKey, u64>,
     /// Its clock: rounds are far apart, so that groups run out of time.
     minutes: u64,
     /// A change that began in a freeze.
@@ -85,6 +87,7 @@ impl Spoke {
             persisting: VecDeque::new(),
             free: BTreeSet::new(),
             doing: BTreeMap::new(),
+            since: BTreeMap::new(),
             minutes: 0,
             broke_freeze: None,
             mutation,
@@ -102,6 +105,7 @@ impl Spoke {
     pub fn kill(&mut self) {
         self.core = None;
         self.doing.clear();
+        self.since.clear();
         self.persisting.clear();
         if self.mutation == Mutation::SpokeGoesBack {
             self.disk.held = self.disk.before.clone();
@@ -227,6 +231,7 @@ impl Spoke {
             Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
         let mut outcome = block_on(reconcile(&self.target, &desired, &interrupt));
         self.doing = met(&enforced.assignment, &outcome.apps);
+        at_work(&mut self.since, &outcome.apps, self.minutes * 60_000);
         enforced.tell(&accepted, &waits, &mut outcome);
         if closed.is_some() {
             for (app, inventory) in self.target.stored() {
@@ -260,6 +265,7 @@ impl Spoke {
             closed,
             is_empty,
             doing: &self.doing,
+            since: &self.since,
             has_bundle: &|digest| bundles.contains_key(digest),
             now_ms: self.minutes * 60_000,
             random: 0.5,
