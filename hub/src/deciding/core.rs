@@ -219,7 +219,6 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         codec,
     });
     let is_open = !depends.stays.is_empty();
-    paused.extend(depends.stays);
     for (entry, why) in depends.waiting {
         waiting.entry(entry).or_insert(why);
     }
@@ -234,6 +233,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shares: &shares,
         members: &members,
         paused: &paused,
+        depends: &depends.stays,
         may_start: &may_start,
         older,
         hearing,
@@ -242,7 +242,10 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     });
     // What returns is judged as what it is to be. What waits for its wave is judged with all else, before the first goes.
     wants.extend(std::mem::take(&mut rolling.wants));
-    let shapes_now = shapes.with(std::mem::take(&mut rolling.instead));
+    let instead = std::mem::take(&mut rolling.instead);
+    // Who returns waits for nobody elsewhere.
+    paused.extend(depends.stays.into_iter().filter(|key| !instead.contains_key(key)));
+    let shapes_now = shapes.with(instead);
     let inputs = Inputs { apps: &shapes_now, ..inputs };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();

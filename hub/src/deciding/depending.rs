@@ -9,11 +9,10 @@ use std::sync::Arc;
 use nave_placement::assign::{AllRules, Codec, EncodedRelations, EncodedSchedule, Member, ShareOut};
 use nave_placement::catalog::{Catalog, IfAbsent, Problem, Until};
 use nave_placement::decide::Wanted;
-use nave_placement::fleet::Fleet;
+use nave_placement::fleet::{Contact, Fleet};
 use nave_placement::guard::EntryKey;
-use nave_placement::overrides::Shapes;
+use nave_placement::overrides::{Because, Shapes};
 use nave_placement::relations::{self, Elsewhere, Relations};
-use nave_placement::report::EntryState;
 use nave_placement::{AppKey, ClusterName};
 use nave_proto::encode_relations;
 
@@ -62,76 +61,73 @@ pub struct Given<'a> {
 /// Finds them.
 pub fn depending(given: Given<'_>) -> Depending {
     let mut depending = Depending::default();
+    // Many apps wait for the same.
+    let mut known: Vec<(Elsewhere, Option<(Arc<str>, bool)>)> = Vec::new();
     for (app, all) in relations::elsewhere(given.catalog) {
-        let wanted = given.wanted.iter().filter(|(_, apps)| apps.contains_key(&app));
-        let mut met = Met { given, known: BTreeMap::new() };
-        for (cluster, _) in wanted.filter(|(cluster, _)| given.would_change(&app, cluster)) {
-            let Some((why, fails)) = all.iter().find_map(|elsewhere| met.unmet(elsewhere, cluster)) else {
-                continue;
-            };
-            if fails {
-                depending.failing.entry(app.clone()).or_insert_with(|| why.clone());
+        let mut unmet = all.into_iter().filter_map(|elsewhere| {
+            if let Some((_, unmet)) = known.iter().find(|(of, _)| *of == elsewhere) {
+                return unmet.clone();
             }
-            depending.stays.insert((app.clone(), cluster.clone()));
-            depending.waiting.insert((cluster.clone(), app.clone()), why.into());
+            let unmet = given.unmet(&elsewhere);
+            known.push((elsewhere, unmet.clone()));
+            unmet
+        });
+        let Some((why, fails)) = unmet.next() else { continue };
+        if fails {
+            depending.failing.insert(app.clone(), why.to_string());
+        }
+        let wanted = given.wanted.iter().filter(|(_, apps)| apps.contains_key(&app));
+        for (cluster, _) in wanted.filter(|(cluster, _)| given.would_change(&app, cluster)) {
+            // What an operator takes back waits for nobody.
+            if given.shapes.because(&app, cluster) != Some(Because::Pinned) {
+                depending.stays.insert((app.clone(), cluster.clone()));
+                depending.waiting.insert((cluster.clone(), app.clone()), why.clone());
+            }
         }
     }
     depending
 }
 
-/// What is known of apps on clusters.
-struct Met<'a> {
-    given: Given<'a>,
-    known: BTreeMap<(AppKey, ClusterName, Until), bool>,
-}
-
-impl Met<'_> {
-    /// What of a dependency is not met for a cluster, and whether that is a failure.
-    fn unmet(&mut self, elsewhere: &Elsewhere, cluster: &ClusterName) -> Option<(String, bool)> {
+impl Given<'_> {
+    /// What of a dependency is not met, and whether that is a failure.
+    fn unmet(self, elsewhere: &Elsewhere) -> Option<(Arc<str>, bool)> {
         let Elsewhere { apps, until, if_absent, clusters } = elsewhere;
-        let given = self.given;
-        let is_meant = |name: &ClusterName| {
-            name != cluster && given.fleet.get(name).is_some_and(|of| clusters.matches(&of.labels))
-        };
-        let mut on = 0;
-        let mut open: Vec<(&AppKey, &ClusterName)> = Vec::new();
-        for (name, wanted) in given.wanted.iter().filter(|(name, _)| is_meant(name)) {
+        let is_meant =
+            |name: &ClusterName| self.fleet.get(name).is_some_and(|of| clusters.matches(&of.labels));
+        let (mut on, mut open): (usize, Vec<(&AppKey, &ClusterName)>) = (0, Vec::new());
+        for (name, wanted) in self.wanted.iter().filter(|(name, _)| is_meant(name)) {
             for app in apps.iter().filter(|app| wanted.contains_key(*app)) {
                 on += 1;
-                let key = (app.clone(), name.clone(), *until);
-                if !*self.known.entry(key).or_insert_with(|| given.is_met(app, name, *until)) {
+                if !self.is_met(app, name, *until) {
                     open.push((app, name));
                 }
             }
         }
         let state = if *until == Until::Applied { "applied" } else { "healthy" };
-        let named: Vec<String> = apps.iter().map(ToString::to_string).collect();
-        match (open.as_slice(), on, if_absent) {
-            ([], 0, IfAbsent::Ignore) => None,
-            ([], 0, IfAbsent::Wait) => Some((
-                format!(
-                    "it waits for app {} on clusters {clusters}, where nobody runs it yet",
-                    named.join(", ")
-                ),
+        let named = || apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let (why, fails) = match (open.as_slice(), on, if_absent) {
+            ([], 0, IfAbsent::Wait) => (
+                format!("it waits for app {} on clusters {clusters}, where nobody runs it yet", named()),
                 false,
-            )),
-            ([], 0, IfAbsent::Fail) => Some((
+            ),
+            ([], 0, IfAbsent::Fail) => (
                 format!(
                     "it depends on app {} on clusters {clusters}, and no such cluster runs it (ifAbsent: Fail)",
-                    named.join(", ")
+                    named()
                 ),
                 true,
-            )),
-            ([], ..) => None,
+            ),
+            ([], ..) => return None,
             ([(app, first), rest @ ..], ..) => {
                 let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
-                Some((format!("it waits until app {app} is {state} on {first}{more}"), false))
+                let contact = self.fleet.get(*first).map(|of| of.contact);
+                let away = if contact == Some(Contact::Connected) { "" } else { ", which is offline" };
+                (format!("it waits until app {app} is {state} on {first}{away}{more}"), false)
             }
-        }
+        };
+        Some((why.into(), fails))
     }
-}
 
-impl Given<'_> {
     fn would_change(self, app: &AppKey, cluster: &ClusterName) -> bool {
         let Self { wanted, shapes, shares, codec, .. } = self;
         let Some(member) = self.members.get(cluster) else { return false };
@@ -145,10 +141,9 @@ impl Given<'_> {
         let entry = member.told.assignment.entries.get(app).and_then(|entry| self.codec.decode(entry));
         let Some(entry) = entry.filter(|_| !self.would_change(app, cluster)) else { return false };
         let said = member.report.and_then(|report| report.entries.get(app));
-        let is_now = said.is_some_and(|said| {
-            said.version == Some(entry.version)
-                && (until == Until::Applied || said.state == EntryState::Healthy)
-        });
+        let is_applied = said.is_some_and(|said| said.version == Some(entry.version));
+        let is_well = said.is_some_and(|said| said.is_well(entry.version));
+        let is_now = is_well || is_applied && until == Until::Applied;
         let lead = self.units.lead(app);
         let course = || self.state.rollouts.get(lead).map(|course| &*course.record);
         let was = || {
@@ -158,8 +153,7 @@ impl Given<'_> {
             Some(completed.basis.is_same_version(&basis) && !completed.apart.contains(cluster))
         };
         // A first installation on few clusters is complete before anybody said that it is well.
-        let has_said = said.is_some_and(|said| said.version == Some(entry.version));
-        is_now || has_said && was().unwrap_or(false)
+        is_now || is_applied && was().unwrap_or(false)
     }
 }
 

@@ -14,6 +14,7 @@ mod courses;
 pub mod decisions;
 pub mod depending;
 mod gone;
+mod grouped;
 pub mod guarding;
 pub mod hearing;
 mod holding;

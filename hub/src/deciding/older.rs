@@ -181,11 +181,14 @@ pub fn overlay(
             continue;
         }
         let (mut instead, mut known, mut all) = (Instead::new(), Vec::new(), 0);
+        let is_group = units.members(app).len() > 1;
         for app in units.members(app) {
+            // One that came to the group since is none of the plan's.
+            let Some(basis) = plan.basis.member(app).or((!is_group).then_some(&plan.basis)) else { continue };
             let clusters = on(app);
             let forms = olders.at(&plan.commit, app, &clusters, fleet, &mut overlay.wants);
             all += clusters.len();
-            known.push((app, plan.basis.member(app).unwrap_or(&plan.basis)));
+            known.push((app, basis));
             let form = |(cluster, form)| ((app.clone(), cluster), (form, Because::Meanwhile));
             instead.extend(forms.into_iter().map(form));
         }

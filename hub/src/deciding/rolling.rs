@@ -22,11 +22,12 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 
 use super::core::{Write, maintained};
 use super::courses::records;
+use super::grouped::moved_since;
 use super::hearing::Hearing;
 use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
-use super::units::{self, Units};
+use super::units::Units;
 use super::waiting::why_it_waits;
 use crate::state::State;
 
@@ -94,6 +95,8 @@ pub struct Given<'a> {
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// Entries that an operator paused.
     pub paused: &'a BTreeSet<EntryKey>,
+    /// Entries of which a change waits for other clusters.
+    pub depends: &'a BTreeSet<EntryKey>,
     /// Whether changes may start on a cluster now.
     pub may_start: &'a dyn Fn(&ClusterName) -> bool,
     /// What apps were by earlier commits.
@@ -137,13 +140,12 @@ fn pass(given: Given<'_>) -> Rolling {
     let mut writes = Vec::new();
     for (app, clusters) in given.concerned() {
         let course = given.state.rollouts.get(app).map(|course| &*course.record);
-        let nothing = Course::default();
         if given.units.lead(app) != app {
-            // It moves under another name now.
-            writes.push((app, Next::default()));
+            writes.push((app, given.moves_elsewhere(app)));
             continue;
         }
-        let before = course.unwrap_or(&nothing);
+        let known = given.course(app);
+        let before = &*known;
         let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
         if clusters.is_empty() && given.catalog.app(app.name()).is_none() {
             // An app that is no more, and runs nowhere any more.
@@ -154,9 +156,12 @@ fn pass(given: Given<'_>) -> Rolling {
         let commit = given.commit(app);
         let target = Target { app, basis: &basis, commit, rule: &rule, timeout_ms };
         let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
+        let since_ms = plan.map(|plan| moved_since(before, plan));
         let seen = clusters
             .into_iter()
-            .filter_map(|cluster| Some((cluster.clone(), given.seen_together(app, cluster, plans, plan)?)))
+            .filter_map(|cluster| {
+                Some((cluster.clone(), given.seen_together(app, cluster, plans, since_ms)?))
+            })
             .collect();
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
@@ -164,9 +169,13 @@ fn pass(given: Given<'_>) -> Rolling {
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
             // One of several that may not go keeps the others.
             let due: Vec<&AppKey> = given.due(app, cluster).collect();
-            let is_kept = |app: &AppKey| given.paused.contains(&(app.clone(), cluster.clone()));
-            if !next.go.contains(cluster) || due.len() > 1 && due.iter().any(|app| is_kept(app)) {
-                let why: Arc<str> = why_it_waits(&next, current, cluster, seen).into();
+            let kept = due.iter().find(|app| given.is_kept(&((**app).clone(), cluster.clone())));
+            let kept = kept.filter(|_| due.len() > 1);
+            if !next.go.contains(cluster) || kept.is_some() {
+                let why: Arc<str> = match kept {
+                    Some(kept) => format!("it waits with app {kept} of its group").into(),
+                    None => why_it_waits(&next, current, cluster, seen).into(),
+                };
                 for app in due {
                     rolling.stays.insert((app.clone(), cluster.clone()));
                     rolling.waiting.insert((cluster.clone(), app.clone()), why.clone());
@@ -177,9 +186,11 @@ fn pass(given: Given<'_>) -> Rolling {
         members.iter().for_each(|app| given.meanwhile(app, &basis, &seen, &next, &mut rolling));
         for (app, cluster) in members.iter().flat_map(|app| next.back.iter().map(move |c| (app, c))) {
             let key = (app.clone(), cluster.clone());
-            let moved = members.len() == 1 || plan.is_none_or(|plan| given.moved(app, cluster, plan));
+            let moved = members.len() == 1 || since_ms.is_none_or(|since| given.moved(app, cluster, since));
             match given.before(app, cluster).filter(|_| moved) {
-                Some(form) if !given.paused.contains(&key) && !given.gave_away(app, cluster, &form) => {
+                Some(form)
+                    if !given.paused.contains(&key) && !given.gave_away(app, cluster, &form, members) =>
+                {
                     rolling.instead.insert(key, (form, Because::Returns));
                 }
                 _ => _ = rolling.stays.insert(key),
@@ -330,7 +341,7 @@ impl<'a> Given<'a> {
     }
 
     /// What is to happen to an app on a cluster; none where it goes on under another name, or has gone.
-    fn to_do(self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
+    pub(super) fn to_do(self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
         let assignment = &told.assignment;
         let former = || self.shapes.former(app).filter(|old| !self.wants(old, cluster));
         let entry = assignment.entries.get(app);
@@ -357,51 +368,15 @@ impl<'a> Given<'a> {
     }
 
     /// The same; what takes a removal back disturbs nothing.
-    fn task(&self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
+    pub(super) fn task(&self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
         let to_do = self.to_do(app, cluster, told)?;
         let comes_back = |name: &AppKey| told.assignment.leaving.contains_key(name);
         let takes_back = || comes_back(app) || self.shapes.former(app).any(comes_back);
         Some(if to_do == ToDo::Install && takes_back() { ToDo::Nothing } else { to_do })
     }
 
-    /// Apps that move under a name and of which something has to be sent.
-    fn due(self, lead: &'a AppKey, cluster: &'a ClusterName) -> impl Iterator<Item = &'a AppKey> {
-        let told = self.members.get(cluster).map(|member| &*member.told);
-        let is_due = move |app: &&AppKey| {
-            told.and_then(|told| self.task(app, cluster, told)).is_some_and(ToDo::is_due)
-        };
-        self.units.members(lead).iter().filter(is_due)
-    }
-
-    /// Whether an app came to what it is on a cluster since a plan was made.
-    fn moved(&self, app: &AppKey, cluster: &ClusterName, plan: &Plan) -> bool {
-        let change = self.members.get(cluster).and_then(|member| member.told.changes.get(app));
-        change.is_some_and(|change| change.at_ms >= plan.made_ms)
-    }
-
-    /// A cluster, as far as all apps are concerned that move under a name.
-    fn seen_together(
-        &self,
-        lead: &AppKey,
-        cluster: &ClusterName,
-        plans: bool,
-        plan: Option<&Plan>,
-    ) -> Option<Seen<'a>> {
-        let members = self.units.members(lead);
-        if let [one] = members {
-            return self.seen(one, cluster, plans);
-        }
-        let of = |app: &AppKey| {
-            let seen = self.seen(app, cluster, plans)?;
-            // What others of the group were before has nothing to do with this rollout.
-            let moved = plan.is_none_or(|plan| self.moved(app, cluster, plan));
-            Some(Seen { can_return: seen.can_return && moved, ..seen })
-        };
-        units::together(members.iter().filter_map(of))
-    }
-
     /// A cluster; when changes may start there matters only to whoever plans.
-    fn seen(&self, app: &AppKey, cluster: &ClusterName, plans: bool) -> Option<Seen<'a>> {
+    pub(super) fn seen(&self, app: &AppKey, cluster: &ClusterName, plans: bool) -> Option<Seen<'a>> {
         let member = self.members.get(cluster)?;
         let candidate = self.fleet.get(cluster)?;
         let told = &member.told;
@@ -413,7 +388,7 @@ impl<'a> Given<'a> {
         let obstacle = if !is_online || is_worked_on || is_held {
             Some(Obstacle::Away)
         } else {
-            self.paused.contains(&key).then_some(Obstacle::Paused)
+            self.is_kept(&key).then_some(Obstacle::Paused)
         };
         let change = told.changes.get(app);
         let may_start = || (self.may_start)(cluster);
@@ -429,6 +404,11 @@ impl<'a> Given<'a> {
             is_pinned: self.shapes.because(app, cluster) == Some(Because::Pinned),
             told_ms: change.map_or(0, |change| change.at_ms),
         })
+    }
+
+    /// Whether an entry may not change now, whatever its rollout says.
+    pub(super) fn is_kept(&self, key: &EntryKey) -> bool {
+        self.paused.contains(key) || self.depends.contains(key)
     }
 
     /// Who joins while a newer version is on its way, or blocked, has the one that was rolled out last until its turn.
@@ -464,7 +444,7 @@ impl<'a> Given<'a> {
 
     /// Whether objects that an app would let go by returning are such as another app of the cluster gave it: nobody would have them
     /// then.
-    fn gave_away(&self, app: &AppKey, cluster: &ClusterName, form: &AppForm) -> bool {
+    fn gave_away(&self, app: &AppKey, cluster: &ClusterName, form: &AppForm, with: &[AppKey]) -> bool {
         let Some(member) = self.members.get(cluster) else { return false };
         let told = &*member.told;
         let objects = |entry: &EncodedEntry| {
@@ -481,7 +461,8 @@ impl<'a> Given<'a> {
             return false;
         }
         let had = |(other, change): (&AppKey, &Change)| {
-            let before = change.previous.as_ref().filter(|_| other != app).and_then(objects);
+            // Those that move with it return with it.
+            let before = change.previous.as_ref().filter(|_| !with.contains(other)).and_then(objects);
             let still = || told.assignment.entries.get(other).and_then(objects).unwrap_or_default();
             before.is_some_and(|before| lost.intersection(&before).any(|key| !still().contains(key)))
         };
@@ -523,10 +504,7 @@ fn health(
     let report = report.filter(|r| since.is_none_or(|since| (r.epoch, r.generation) >= since));
     let Some(said) = report.and_then(|r| r.entries.get(app)) else { return Health::NotYet };
     let version = told.assignment.entries.get(app).and_then(|entry| codec.decode(entry)).map(|e| e.version);
-    let compares = said.reason == EntryReason::Differs;
-    // What is left over waits for its own approval, and stops nobody else.
-    let is_left_over = said.reason == EntryReason::PruneRefused && said.healthy == said.objects;
-    if (said.state == EntryState::Healthy && said.version == version) || compares || is_left_over {
+    if version.is_some_and(|version| said.is_well(version)) {
         return Health::Healthy;
     }
     match (said.state, said.reason) {

@@ -70,14 +70,14 @@ impl Units {
     }
 }
 
-/// A cluster, as far as several apps are concerned.
-pub(super) fn together<'a>(all: impl IntoIterator<Item = Seen<'a>>) -> Option<Seen<'a>> {
-    let all: Vec<Seen<'a>> = all.into_iter().collect();
-    // A removal that may not be is nobody else's matter.
-    let may_not = |seen: &&Seen<'_>| seen.to_do == ToDo::Remove && seen.obstacle.is_some();
-    let others = all.iter().any(|seen| seen.to_do.is_due() && !may_not(&seen));
-    let all: Vec<Seen<'a>> = all.iter().filter(|seen| !(others && may_not(seen))).copied().collect();
-    let is = |to_do: ToDo| all.iter().any(|seen| seen.to_do == to_do);
+/// A cluster, as far as several apps are concerned, each with whether it moved.
+pub(super) fn together<'a>(all: impl IntoIterator<Item = (bool, Seen<'a>)>) -> Option<Seen<'a>> {
+    let all: Vec<(bool, Seen<'a>)> = all.into_iter().collect();
+    // A removal that is held is nobody else's matter.
+    let is_held = |seen: &Seen<'_>| seen.to_do == ToDo::Remove && seen.obstacle == Some(Obstacle::Away);
+    let others = all.iter().any(|(_, seen)| seen.to_do.is_due() && !is_held(seen));
+    let all: Vec<(bool, Seen<'a>)> = all.into_iter().filter(|(_, seen)| !(others && is_held(seen))).collect();
+    let is = |to_do: ToDo| all.iter().any(|(_, seen)| seen.to_do == to_do);
     let to_do = match () {
         () if is(ToDo::Change) || is(ToDo::Install) && is(ToDo::Nothing) => ToDo::Change,
         () if is(ToDo::Install) => ToDo::Install,
@@ -91,8 +91,16 @@ pub(super) fn together<'a>(all: impl IntoIterator<Item = Seen<'a>>) -> Option<Se
         Health::NotYet => 2,
         Health::Degraded => 3,
     };
-    let health = all.iter().map(|seen| seen.health).max_by_key(worst)?;
+    // What leaves, and what has been as it is for long, says nothing of what moves.
+    let stays = |seen: &Seen<'_>| !matches!(seen.to_do, ToDo::Remove | ToDo::Leaving);
+    let of = |counts: &dyn Fn(&(bool, Seen<'a>)) -> bool| {
+        all.iter().filter(|of| counts(of)).map(|(_, seen)| seen.health).max_by_key(worst)
+    };
+    let health = of(&|(moved, seen)| stays(seen) && (*moved || seen.to_do.is_due()));
+    let health = health.or_else(|| of(&|(_, seen)| stays(seen))).or_else(|| of(&|_| true))?;
+    let all: Vec<Seen<'a>> = all.into_iter().map(|(_, seen)| seen).collect();
     let stands = |obstacle| all.iter().any(|seen| seen.obstacle == Some(obstacle)).then_some(obstacle);
+    let due: Vec<&Seen<'a>> = all.iter().filter(|seen| seen.to_do.is_due()).collect();
     Some(Seen {
         candidate: all.first()?.candidate,
         to_do,
@@ -101,7 +109,12 @@ pub(super) fn together<'a>(all: impl IntoIterator<Item = Seen<'a>>) -> Option<Se
         may_start: all.iter().all(|seen| seen.may_start),
         has_just_joined: all.iter().all(|seen| seen.has_just_joined),
         can_return: all.iter().any(|seen| seen.can_return),
-        is_pinned: all.iter().any(|seen| seen.is_pinned),
+        // Soak and approvals are left out only where all that changes is pinned.
+        is_pinned: if due.is_empty() {
+            all.iter().all(|seen| seen.is_pinned)
+        } else {
+            due.iter().all(|seen| seen.is_pinned)
+        },
         told_ms: all.iter().map(|seen| seen.told_ms).max()?,
     })
 }

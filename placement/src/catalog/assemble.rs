@@ -13,6 +13,9 @@ use super::{
 };
 use crate::CatalogName;
 
+/// So often it is looked for apps that wait for each other.
+const CIRCLES: usize = 3;
+
 /// The last good form of every object.
 pub type LastGood = BTreeMap<ObjectId, Effective>;
 
@@ -251,21 +254,34 @@ impl<'a> Assembly<'a> {
         for (id, message) in divisions::contradictions(&self.objects) {
             let origin = self.objects[&id].object.origin.clone();
             self.problems.push(Problem::at(&origin, message).of(Some(&id)));
-            self.objects.remove(&id);
-            self.taken.retain(|d| d.id.as_ref() != Some(&id));
-            self.keep(&id);
+            self.as_before(&id);
         }
     }
 
     /// Apps that wait for each other: all of them stay as they were before.
     fn no_circle(&mut self) {
-        for (id, message) in dependency::circles(&self.objects) {
-            let origin = self.objects[&id].object.origin.clone();
-            self.problems.push(Problem::at(&origin, message).of(Some(&id)));
-            self.objects.remove(&id);
-            self.taken.retain(|d| d.id.as_ref() != Some(&id));
-            self.keep(&id);
+        // What they were before may make another one with what others are now.
+        for _ in 0..CIRCLES {
+            let circles = dependency::circles(&self.objects);
+            if circles.is_empty() {
+                return;
+            }
+            for (id, message) in circles {
+                let origin = self.objects[&id].object.origin.clone();
+                self.problems.push(Problem::at(&origin, message).of(Some(&id)));
+                self.as_before(&id);
+            }
         }
+        // It comes of what the fleet says of all.
+        let fleets = self.objects.keys().filter(|id| id.kind == Kind::Fleet).cloned();
+        fleets.collect::<Vec<_>>().iter().for_each(|id| self.as_before(id));
+    }
+
+    /// An object stays as it was before.
+    fn as_before(&mut self, id: &ObjectId) {
+        self.objects.remove(id);
+        self.taken.retain(|d| d.id.as_ref() != Some(id));
+        self.keep(id);
     }
 
     fn finish(self, name: CatalogName, empty: bool) -> Catalog {

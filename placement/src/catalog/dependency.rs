@@ -190,7 +190,7 @@ pub(super) fn circles(objects: &BTreeMap<ObjectId, Effective>) -> Vec<(ObjectId,
         for dependency in of(effective, app, defaults) {
             match &dependency.on {
                 DependsOn::App(other) => {
-                    first.extend(apps.get_key_value(&Arc::from(&**other)).map(|(n, _)| *n))
+                    first.extend(apps.get_key_value(&Arc::from(&**other)).map(|(n, _)| *n));
                 }
                 DependsOn::Selected(selector) => {
                     let selected = apps.iter().filter(|(other, (effective, _))| {
@@ -200,10 +200,21 @@ pub(super) fn circles(objects: &BTreeMap<ObjectId, Effective>) -> Vec<(ObjectId,
                 }
             }
         }
-        if !first.is_empty() {
-            next.insert(name, first);
+        next.insert(name, first);
+    }
+    // Apps of a group begin together, so each waits for what any of them waits for outside of it.
+    let group = |name: &Arc<str>| apps.get(name).and_then(|(_, app)| app.group.as_ref());
+    let mut shared: BTreeMap<&String, BTreeSet<&Arc<str>>> = BTreeMap::new();
+    for (name, first) in &next {
+        if let Some(of) = group(name) {
+            let outside = first.iter().copied().filter(|other| group(other) != Some(of));
+            shared.entry(of).or_default().extend(outside);
         }
     }
+    for (name, first) in &mut next {
+        first.extend(group(name).and_then(|of| shared.get(of)).into_iter().flatten().copied());
+    }
+    next.retain(|_, first| !first.is_empty());
     let circle = |name: &Arc<str>| shortest(name, &next);
     let names = next.keys().filter_map(|name| Some((*name, circle(name)?)));
     let told = |(name, circle): (&Arc<str>, Vec<&Arc<str>>)| {
@@ -211,8 +222,10 @@ pub(super) fn circles(objects: &BTreeMap<ObjectId, Effective>) -> Vec<(ObjectId,
         if circle.len() > HOPS {
             way.push("…".to_owned());
         }
+        let grouped = circle.iter().any(|app| group(app).is_some());
+        let how = if grouped { " (apps of a group wait for what any of them depends on)" } else { "" };
         let message = format!(
-            "it waits for itself: App/{name} depends on {}; remove one of these from dependsOn: until then they stay as they were",
+            "it waits for itself: App/{name} depends on {}{how}; remove one of these from dependsOn: until then they stay as they were",
             way.join(", which depends on ")
         );
         (ObjectId { kind: Kind::App, name: name.clone() }, message)

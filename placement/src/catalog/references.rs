@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
-use super::{Catalog, Document, FileKind, Kind, Object, ObjectId, Spec, Tree, overlaps, paths};
+use super::{Catalog, Dependency, Document, FileKind, Kind, Object, ObjectId, Spec, Tree, overlaps, paths};
 use crate::render::{NeedsError, needs};
+
+/// Apps of one group: what takes them back by hand is one batch of the hub's store.
+const MOST_GROUPED: usize = 30;
 
 /// Something that an object names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,6 +102,24 @@ fn groups(catalog: &Catalog, taken: &[&Document]) -> Vec<Problem> {
     for object in taken.iter().filter_map(|document| document.object.as_ref()) {
         let Some((group, rollout)) = of(object) else { continue };
         let Some((first, lead)) = catalog.group(&group).next() else { continue };
+        let apps = catalog.group(&group).count();
+        if apps > MOST_GROUPED && first.object.id == object.id {
+            let message = format!(
+                "group {group} has {apps} apps, of which one order could not take all back; {MOST_GROUPED} are the most"
+            );
+            problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
+        }
+        let Spec::App(app) = &object.spec else { continue };
+        let of_own = |dependency: &Dependency| {
+            let mut group = catalog.group(&group);
+            dependency.clusters.is_some() && group.any(|(other, _)| dependency.on.means(other))
+        };
+        if app.depends_on.iter().flatten().any(of_own) {
+            let message = format!(
+                "it waits on other clusters for an app of its own group {group}, and each cluster would wait for the others; remove that from dependsOn, or use a Rollout with before.healthyOn"
+            );
+            problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
+        }
         if catalog.rollout_of(lead) != catalog.rollout_of_named(rollout.as_deref()) {
             let message = format!(
                 "it is in group {group}, which moves by the Rollout of App/{}; give both the same spec.rollout",

@@ -76,6 +76,16 @@ impl Basis {
         Self { members, ..Self::default() }
     }
 
+    /// The same of the app that it is of, as this unit has it: in a group, as one of it; by itself, as that alone.
+    #[must_use]
+    pub fn as_of(&self, app: &AppKey, is_group: bool) -> Self {
+        match (is_group, self.members.is_empty()) {
+            (true, true) => Self::of_group([(app.clone(), self.clone())]),
+            (false, false) => self.member(app).cloned().unwrap_or_default(),
+            _ => self.clone(),
+        }
+    }
+
     /// What one of the apps is that move together.
     pub fn member(&self, app: &AppKey) -> Option<&Self> {
         self.members.get(&app.to_string())
@@ -88,10 +98,8 @@ impl Basis {
 
     /// Whether nothing of it differs: variants that only one of them has say nothing.
     pub fn is_same(&self, other: &Self) -> bool {
-        let all = |of: &Self| -> Vec<BTreeMap<String, CommitId>> {
-            of.members.values().map(|member| member.pins.clone()).collect()
-        };
-        self.is_same_version(other) && self.pins == other.pins && all(self) == all(other)
+        let mut members = self.common(other);
+        self.is_same_version(other) && self.pins == other.pins && members.all(|(of, is)| of.pins == is.pins)
     }
 
     /// Whether it is the same version of the app, whatever is pinned.
@@ -102,9 +110,12 @@ impl Basis {
         let own = self.layers == other.layers
             && self.overrides == other.overrides
             && !self.forms.iter().any(differs);
-        let mut members = self.members.iter().zip(&other.members);
-        own && self.members.len() == other.members.len()
-            && members.all(|((app, of), (other, is))| app == other && of.is_same_version(is))
+        own && self.common(other).all(|(of, is)| of.is_same_version(is))
+    }
+
+    /// Apps of a group that both know: one that only one of them knows has just come, or gone.
+    fn common<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Self, &'a Self)> {
+        self.members.iter().filter_map(|(app, of)| Some((of, other.members.get(app)?)))
     }
 
     /// The same with the variants of another.

@@ -73,6 +73,42 @@ fn apps_that_wait_for_each_other_stay_as_they_were() {
 }
 
 #[test]
+fn a_circle_through_a_group_or_by_the_fleet_s_default_is_found_too() {
+    let grouped = [
+        app("a", "  group: shop\n  dependsOn: [{app: x}]\n"),
+        app("b", "  group: shop\n"),
+        app("x", "  dependsOn: [{app: b}]\n"),
+    ];
+    let told = catalog("c1", &grouped, &LastGood::new());
+    assert_eq!(effective(&told), ["App/a@c1"], "the others were not there before");
+    let message = &told.problems[1].message;
+    assert!(
+        message.contains("App/b depends on App/x, which depends on App/b (apps of a group wait"),
+        "{message}"
+    );
+
+    let fleet = |default: &str| {
+        let text =
+            format!("kind: Fleet\nmetadata: {{name: f}}\nspec: {{defaults: {{dependsOn: [{default}]}}}}\n");
+        ("fleet.yaml".to_owned(), document(&text))
+    };
+    let apps = [app("base", "  dependsOn: [{app: web}]\n"), app("web", "")];
+    let before = catalog("c1", &[&apps[..], &[fleet("")]].concat(), &LastGood::new());
+    assert_eq!(shown(&before.problems), Vec::<String>::new());
+    let last_good: LastGood = before.objects.into_iter().collect();
+    let after = catalog("c2", &[&apps[..], &[fleet("{app: base}")]].concat(), &last_good);
+    assert_eq!(effective(&after), ["Fleet/f@c1", "App/base@c1", "App/web@c1"]);
+    assert!(after.problems[0].message.starts_with("it waits for itself"), "{:?}", after.problems);
+
+    let own = app(
+        "a",
+        "  group: shop\n  dependsOn: [{app: b, clusters: {selector: {matchLabels: {env: test}}}}]\n",
+    );
+    let told = catalog("c1", &[own, app("b", "  group: shop\n")], &LastGood::new());
+    assert!(told.problems[0].message.contains("an app of its own group shop"), "{:?}", told.problems);
+}
+
+#[test]
 fn a_group_that_would_move_by_two_rollouts_is_a_problem() {
     let rollout = document("kind: Rollout\nmetadata: {name: slow}\nspec: {waves: [{name: one, count: 1}]}\n");
     let apps = [
