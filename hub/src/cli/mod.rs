@@ -19,7 +19,9 @@ mod drift;
 mod failpoints;
 mod get;
 mod health;
+mod history;
 mod hold;
+mod images;
 mod init;
 mod logs;
 mod output;
@@ -32,6 +34,7 @@ mod secret;
 mod serve;
 mod status;
 mod table;
+mod trace;
 mod version;
 mod wait;
 mod why;
@@ -122,6 +125,12 @@ enum Command {
     Secret(secret::Arguments),
     /// Go on with a store that was restored from an older copy
     AcceptRestore(restore::Arguments),
+    /// Tell from an object on a cluster who wanted it, and why
+    Trace(trace::Arguments),
+    /// List the images that clusters are told to run, or run
+    Images(images::Arguments),
+    /// Tell who changed what and why, or what clusters were told at a time
+    History(history::Arguments),
     /// Show or verify the audit log
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed; its schema, and what its fields say
@@ -179,6 +188,9 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Resume(arguments) => pause::resume(arguments, hub).await,
         Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
+        Command::Trace(arguments) => trace::run(arguments, hub).await,
+        Command::Images(arguments) => images::run(arguments, hub).await,
+        Command::History(arguments) => history::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
         Command::Explain(arguments) => catalog::schema::explain(&arguments),

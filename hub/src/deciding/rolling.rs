@@ -23,6 +23,7 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use super::core::{Write, maintained};
 use super::courses::records;
 use super::hearing::Hearing;
+use super::history::Turns;
 use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
@@ -47,6 +48,8 @@ pub struct Rolling {
     pub waits_for: BTreeMap<AppKey, WaitsFor>,
     /// By which commit apps leave clusters, where a rollout takes them away.
     pub removed_by: BTreeMap<AppKey, CommitId>,
+    /// By which rollouts entries change now.
+    pub turns: Turns,
     /// When the time alone brings something further, Unix milliseconds.
     pub due_ms: Option<u64>,
     /// Something waits for what spokes say.
@@ -146,6 +149,7 @@ fn pass(given: Given<'_>) -> Rolling {
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
         let current = next.course.current.as_ref().zip(plan);
+        plan.into_iter().for_each(|plan| rolling.turns.note(app, plan, &next));
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
             if !next.go.contains(cluster) {
                 let why = why_it_waits(&next, current, cluster, seen);

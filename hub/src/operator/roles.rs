@@ -44,6 +44,10 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("Rollback", OperatorRole::Operator),
     ("PinList", OperatorRole::Viewer),
     ("PinRemove", OperatorRole::Operator),
+    ("History", OperatorRole::Viewer),
+    ("Images", OperatorRole::Viewer),
+    // Of a Secret it needs more, as the question to its cluster does.
+    ("Trace", OperatorRole::Viewer),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

@@ -1,7 +1,9 @@
 //! The documents that operators get: the JSON of `-o json`, of the API and of the page. Fields are added, never renamed.
 
+mod history;
 mod members;
 mod rollouts;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,8 +17,12 @@ use nave_placement::schedule::Schedule;
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
+pub use self::history::{
+    BehindView, ConvergeView, HistoryLine, HistoryView, ImageRow, ImagesView, ThenRow, ThenView,
+};
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
 pub use self::rollouts::{BlockView, PinView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
+pub use self::trace::{TraceView, WrittenView};
 use crate::sessions::core::Alarm;
 use crate::state::records::{AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
 
@@ -178,6 +184,9 @@ pub struct CommitView {
     pub in_effect: bool,
     /// Why not, for people.
     pub message: String,
+    /// How long clusters took; absent where it is not known any more when the hub took the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_converge: Option<ConvergeView>,
 }
 
 /// A hold.
@@ -266,6 +275,9 @@ pub struct ClusterRow {
     pub entries: usize,
     /// Of these, converged.
     pub converged: usize,
+    /// What it was told and is not, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<BehindView>,
     /// Facts.
     pub facts: FactsView,
 }

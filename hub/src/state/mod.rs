@@ -4,6 +4,8 @@
 //! Never: holds anything decisive that is not in the store: a restarted hub that loads the same records is in the same state.
 
 mod audit;
+mod heard;
+pub mod history;
 mod ledger;
 pub mod records;
 mod wire;
@@ -17,11 +19,11 @@ use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
 use nave_placement::overrides::Variant;
-use nave_placement::report::Report;
 use nave_placement::rollout::{Course, Plan};
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
 pub use audit::{Audit, rfc3339, verify_chain};
+pub use heard::{Heard, Stood};
 #[cfg(feature = "failpoints")]
 pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
@@ -86,7 +88,7 @@ pub struct State {
     /// What clusters were told.
     pub told: Records<ClusterName, Told>,
     /// What clusters reported.
-    pub reports: Records<ClusterName, Report>,
+    pub reports: Records<ClusterName, Heard>,
     /// What clusters said of themselves.
     pub facts: Records<ClusterName, Facts>,
     /// Holds by id.
@@ -103,6 +105,8 @@ pub struct State {
     pub rollouts: Records<AppKey, Course>,
     /// Plans of rollouts, by their app and id.
     pub plans: Records<(AppKey, String), Plan>,
+    /// Where the records of history stand.
+    pub history: history::Index,
     /// The last line of the audit log: sequence and hash.
     pub audit: audit::Tail,
 }
@@ -163,6 +167,7 @@ impl State {
             "rollout" => app(rest).and_then(|k| many(&mut self.rollouts, k, version, value, json)),
             "pin" => plan(rest).and_then(|k| many(&mut self.pins, k, version, value, json)),
             "plan" => plan(rest).and_then(|k| many(&mut self.plans, k, version, value, json)),
+            "history" => self.history.fold(rest, value),
             "audit" => self.audit.fold(value),
             // A kind of a newer hub: not ours to judge.
             _ => Ok(()),

@@ -177,6 +177,7 @@ impl Hub {
             codec: &codec,
             hearing: &hearing,
             older: &older,
+            authors: &Default::default(),
             now_ms,
         };
         let Some(running) = &mut self.running else { return };

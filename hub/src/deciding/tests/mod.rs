@@ -19,7 +19,7 @@ use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
 use super::revision::{Asked, Content, Loader, Place, render};
 use crate::state::records::{MemberRecord, key};
-use crate::state::{State, WireCodec, report_to_bytes};
+use crate::state::{Heard, State, WireCodec, report_to_bytes};
 use crate::store::Version;
 
 const APPS: &str = "\
@@ -125,6 +125,7 @@ impl World {
             codec: &codec,
             hearing: &Hearing { connected, ..Hearing::default() },
             older: &super::older::Olders::default(),
+            authors: &Default::default(),
             now_ms: 1_000 + self.now_ms,
         };
         step(given, &mut self.kept)
@@ -161,7 +162,9 @@ impl World {
             let (epoch, generation) = told.assignment.order();
             let entries = told.assignment.entries.iter().map(healthy).collect();
             let report = Report { epoch, generation, entries, ..Report::default() };
-            (key::report(cluster), report_to_bytes(&report))
+            let earlier = self.state.reports.get(cluster).map(|held| &*held.record);
+            let heard = Heard::of(report, earlier, told, 1_000 + self.now_ms);
+            (key::report(cluster), report_to_bytes(&heard))
         };
         let reports: Vec<_> = self.state.told.iter().map(report).collect();
         reports.into_iter().for_each(|(key, value)| self.fold(&key, Some(value)));
