@@ -59,6 +59,7 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
     let objects = |kind: &str| {
         asks(Question::Objects(v1::LiveObjects { kind: kind.to_owned(), ..v1::LiveObjects::default() }))
     };
+    let trace = |kind: &str| v1::TraceRequest { kind: kind.to_owned(), ..v1::TraceRequest::default() };
     let logs = asks(Question::Logs(v1::ObjectLogs::default()));
     let scope = Some(v1::Scope { app: "nobody".to_owned(), ..v1::Scope::default() });
     let pause = v1::PauseRequest { scope: scope.clone(), for_ms: 1, reason: String::new() };
@@ -96,6 +97,10 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("Rollback", c.rollback(v1::RollbackRequest::default()).await.map(drop)),
         ("PinList", c.pin_list(v1::PinListRequest {}).await.map(drop)),
         ("PinRemove", c.pin_remove(v1::PinRemoveRequest::default()).await.map(drop)),
+        ("History", c.history(v1::HistoryRequest::default()).await.map(drop)),
+        ("Images", c.images(v1::ImagesRequest::default()).await.map(drop)),
+        ("Trace", c.trace(trace("pod")).await.map(drop)),
+        ("Trace of a Secret", c.trace(trace("secret")).await.map(drop)),
         ("Ask", c.ask(objects("pods")).await.map(drop)),
         ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
         ("Ask for logs", c.ask(logs).await.map(drop)),
@@ -224,6 +229,9 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "RolloutList",
         "RolloutShow",
         "PinList",
+        "History",
+        "Images",
+        "Trace",
         "Ask",
     ];
     let operates = [
@@ -238,6 +246,7 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "RolloutOrder",
         "Rollback",
         "PinRemove",
+        "Trace of a Secret",
         "Ask for Secrets",
         "Ask for logs",
     ];

@@ -218,4 +218,56 @@ mod tests {
         let (writes, too_large) = assignments(&state, next, &verdict, &none, &Authors::new(), 1);
         assert_eq!((writes.len(), too_large.len()), (1, 1), "one cluster goes on without the other");
     }
+
+    #[test]
+    fn the_fullest_batch_has_as_many_operations_as_the_store_takes() {
+        let mut state = State::default();
+        // So many old records that some go with each batch.
+        for at_ms in 0..10 {
+            let place = crate::state::history::Place(at_ms, 0);
+            let version = crate::store::Version(1);
+            state.fold(&place.key(), version, Some(&b"{}".to_vec().into())).expect("where it stands is all");
+        }
+        let clusters = (0..2 * CLUSTERS_PER_BATCH).map(|n| format!("fra-{n:03}").parse().expect("valid"));
+        let clusters: Vec<ClusterName> = clusters.collect();
+        let next = clusters.iter().map(|cluster| (cluster.clone(), told(3, 0))).collect();
+        let leaves = |cluster: &ClusterName| {
+            let app = move |n: usize| format!("gone-{n}").parse::<AppKey>().expect("valid");
+            let cluster = cluster.clone();
+            (0..LINES_PER_BATCH * 2).map(move |n| ((app(n), cluster.clone()), Cause::Labels))
+        };
+        let verdict = Verdict { entries: clusters.iter().flat_map(leaves).collect(), ..Verdict::default() };
+        let changes = |cluster: &ClusterName, next: &Told| {
+            let apps = next.assignment.entries.keys();
+            let changed = |app: &AppKey| Changed {
+                app: app.clone(),
+                what: crate::state::history::What::Installed,
+                from: None,
+                to: None,
+                formerly: None,
+                drops: 0,
+                cause: crate::state::history::Cause::Joined,
+                turn: None,
+                placements: Vec::new(),
+                clusters: vec![cluster.clone()],
+            };
+            apps.map(changed).collect()
+        };
+        let now_ms = 401 * 86_400_000;
+        let (writes, _) = assignments(&state, next, &verdict, &changes, &Authors::new(), now_ms);
+        let operations: Vec<usize> =
+            writes.iter().map(|write| write.batch.operations() + 2 * write.audits.len()).collect();
+        assert_eq!(operations, [crate::store::MAX_OPERATIONS; 2]);
+        for write in writes {
+            let batch = write.batch.checked().expect("within the limits");
+            let history: Vec<_> =
+                batch.writes().iter().filter(|(key, _)| key.starts_with("history/")).collect();
+            let made: Vec<_> = history.iter().filter_map(|(_, value)| value.as_ref()).collect();
+            assert_eq!((made.len(), history.len()), (1, 1 + crate::state::history::TRIMMED));
+            let record: crate::state::history::HistoryRecord =
+                serde_json::from_slice(made[0]).expect("a record");
+            assert_eq!(record.changes.len(), 3, "one an app, whatever the clusters");
+            assert_eq!(record.changes[0].clusters.len(), CLUSTERS_PER_BATCH);
+        }
+    }
 }

@@ -155,7 +155,7 @@ impl Given<'_> {
         let cause = match of.what {
             What::Removed => self.leaves(of.leaving.as_ref().map(|leaving| &leaving.cause)),
             What::Pruned => self.leaves(of.to.as_ref().and_then(|entry| entry.drops_cause.as_ref())),
-            What::Installed => self.comes(&key, before, &of, turn),
+            What::Installed => self.comes(&key, before, turn),
             _ => self.becomes(&key, &of, turn),
         };
         let back = self.shapes.because(&of.app, cluster) == Some(Because::Returns);
@@ -219,7 +219,7 @@ impl Given<'_> {
     }
 
     /// Why an entry comes.
-    fn comes(&self, key: &EntryKey, before: &Told, of: &Difference, turn: Option<&Turn>) -> Cause {
+    fn comes(&self, key: &EntryKey, before: &Told, turn: Option<&Turn>) -> Cause {
         let (app, cluster) = key;
         if let Some(cause) = self.instead(key) {
             return cause;
@@ -240,11 +240,23 @@ impl Given<'_> {
         let of_commit = |commit: &CommitId| Cause::Commit { commit: commit.clone() };
         match turn {
             Some(turn) if turn.cause != rollout::Cause::Placement => return of_commit(&turn.commit),
-            _ if self.is_new || self.says_so_now(app, cluster) => return of_commit(at),
+            _ if self.is_new => return of_commit(at),
             _ => {}
         }
-        // What is new since the commit in effect came by itself.
-        if of.to.as_ref().is_some_and(|entry| entry.commit == *at) { of_commit(at) } else { Cause::Labels }
+        // A pause, a maintenance or a wave may have held it up since the commit.
+        match (self.says_so_now(app, cluster), self.changed_since(cluster)) {
+            (true, false) => of_commit(at),
+            (false, true) => Cause::Labels,
+            _ => Cause::Placed,
+        }
+    }
+
+    /// Whether something was said of a cluster since the commit in effect was taken.
+    fn changed_since(&self, cluster: &ClusterName) -> bool {
+        let head = self.state.heads.get(&self.catalog.name).map(|head| head.version);
+        let member = self.state.members.get(cluster).map(|member| member.version);
+        let facts = self.state.facts.get(cluster).map(|facts| facts.version);
+        member.max(facts) > head
     }
 
     /// Whether the commit in effect wrote the app, or a placement that wants it there.

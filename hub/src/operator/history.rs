@@ -172,6 +172,7 @@ pub(super) fn said(cause: &Cause, turn: Option<&Turn>, authors: &Authors) -> (St
         }
         Cause::Joined => (hub(), "the cluster joined".to_owned()),
         Cause::Labels => (hub(), "labels, set, taints or facts of the cluster changed".to_owned()),
+        Cause::Placed => (hub(), "a placement chooses the cluster".to_owned()),
         Cause::Replicas => (hub(), "replicas are divided otherwise".to_owned()),
         Cause::StandsIn { cluster, because } => {
             (hub(), format!("it stands in for cluster {cluster}, which is {because}"))

@@ -68,6 +68,8 @@ pub enum Cause {
     Joined,
     /// Labels, the set, taints or facts of the cluster changed.
     Labels,
+    /// A placement chooses it: by a commit or by what is known of the cluster, that cannot be told apart any more.
+    Placed,
     /// Replicas are divided otherwise.
     Replicas,
     /// The cluster stands in for another one.

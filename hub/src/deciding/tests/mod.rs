@@ -1,6 +1,7 @@
 //! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
 
 mod deciding;
+mod history;
 mod pausing;
 mod rollouts;
 
@@ -18,6 +19,7 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
 use super::revision::{Asked, Content, Loader, Place, render};
+use crate::state::history::HistoryRecord;
 use crate::state::records::{MemberRecord, key};
 use crate::state::{Heard, State, WireCodec, report_to_bytes};
 use crate::store::Version;
@@ -53,6 +55,8 @@ struct World {
     tree: Tree,
     bundles: BTreeMap<Digest, Bundle>,
     version: u64,
+    /// Records of history, as they were written.
+    history: Vec<HistoryRecord>,
     rendered: u64,
     problems: Vec<String>,
     kept: Kept,
@@ -81,6 +85,9 @@ impl World {
 
     fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
         self.version += 1;
+        if let Some(record) = value.as_ref().filter(|_| key.starts_with("history/")) {
+            self.history.push(serde_json::from_slice(record).expect("a record"));
+        }
         let value = value.map(Into::into);
         self.state.fold(&key.to_owned(), Version(self.version), value.as_ref()).expect("a record");
     }
