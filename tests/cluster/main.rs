@@ -15,6 +15,7 @@ mod faults;
 mod fighting;
 mod harness_itself;
 mod health;
+mod history;
 mod immutable;
 mod impersonation;
 mod installation;

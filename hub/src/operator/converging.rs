@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use nave_placement::ClusterName;
 use nave_placement::catalog::CommitId;
 use nave_placement::report::{EntryReason, EntryState};
+use nave_placement::{AppKey, ClusterName};
 
 use super::look::{Look, Selection};
 use super::service::OperatorService;
@@ -22,8 +22,7 @@ impl Look<'_> {
         for cluster in self.selected(selection) {
             let told = self.state.told(cluster);
             let heard = self.state.reports.get(cluster);
-            let is_about =
-                |app: &&nave_placement::AppKey| selection.app.as_ref().is_none_or(|about| about == *app);
+            let is_about = |app: &&AppKey| selection.app.as_ref().is_none_or(|about| about == *app);
             let mut healthy_ms: Option<Option<u64>> = None;
             for (app, entry) in told.assignment.entries.iter().filter(|(app, _)| is_about(app)) {
                 let Ok(entry) = nave_proto::decode_entry(&entry.bytes) else { continue };
@@ -50,50 +49,63 @@ impl Look<'_> {
         }
     }
 
-    /// What of a cluster is not as it was told, for longer than this.
+    /// What of a cluster is not as it was told, or could not be told because it was away, for longer than this.
     pub(super) fn behind(&self, cluster: &ClusterName, behind_ms: u64) -> Option<BehindView> {
-        let told = self.state.told(cluster);
-        let heard = self.state.reports.get(cluster);
-        let mut late: Vec<(u64, EntryView)> = Vec::new();
+        let mut late: Vec<(u64, AppKey, String)> = Vec::new();
         for entry in self.assigned(cluster) {
-            let Some(change) = told.changes.get(&entry.app) else { continue };
-            let said = heard.filter(|heard| (heard.epoch, heard.generation) >= change.since);
-            let said =
-                said.and_then(|heard| Some((heard.entries.get(&entry.app)?, heard.stood.get(&entry.app))));
-            let is_well = said.is_some_and(|(said, _)| {
-                // What only compares differs for as long as nobody applies it.
-                (said.state == EntryState::Healthy && said.version == entry.version)
-                    || said.reason == EntryReason::Differs
-            });
-            if is_well {
+            let since_ms = self.unwell_since(cluster, &entry);
+            late.extend(since_ms.map(|since_ms| (since_ms, entry.app.clone(), why(&entry))));
+        }
+        for (app, course) in &self.state.rollouts {
+            let Some(done) = course.completed.as_ref().filter(|done| done.apart.contains(cluster)) else {
                 continue;
-            }
-            let was_well = heard
-                .zip(entry.version)
-                .and_then(|(heard, version)| heard.well_ms(&entry.app, version, change.at_ms));
-            let unwell = said.and_then(|(_, stood)| stood).filter(|_| was_well.is_some());
-            let since_ms = unwell.map_or(change.at_ms, |stood| stood.since_ms.max(change.at_ms));
-            if since_ms.saturating_add(behind_ms) < self.now_ms {
-                late.push((since_ms, entry));
+            };
+            if late.iter().all(|(_, other, _)| other != app) {
+                let why = format!(
+                    "app {app} waits since its turn came, when the cluster was offline; commit {} is everywhere else",
+                    done.commit.short()
+                );
+                late.push((done.at_ms, app.clone(), why));
             }
         }
-        late.sort_by_key(|(since_ms, entry)| (*since_ms, entry.phase));
-        let (since_ms, worst) = late.first()?;
-        let reason = match worst.reason {
-            EntryReason::None => String::new(),
-            reason => format!(" ({reason:?})"),
-        };
-        let object = worst.unhealthy.first();
-        let message = object.map(|object| format!("{}: {}", object.key, object.message));
-        let message = message.or_else(|| Some(worst.message.clone()).filter(|text| !text.is_empty()));
-        let message = message.map(|message| format!(": {message}")).unwrap_or_default();
-        let why = format!("app {} is {:?}{reason}{message}", worst.app, worst.phase);
-        Some(BehindView {
-            since_ms: *since_ms,
-            apps: late.iter().map(|(_, entry)| entry.app.clone()).collect(),
-            why,
-        })
+        late.retain(|(since_ms, _, _)| since_ms.saturating_add(behind_ms) < self.now_ms);
+        late.sort();
+        let (since_ms, _, why) = late.first()?.clone();
+        Some(BehindView { since_ms, apps: late.into_iter().map(|(_, app, _)| app).collect(), why })
     }
+
+    /// Since when an entry is not healthy at what it was told, if it is not; Unix milliseconds.
+    fn unwell_since(&self, cluster: &ClusterName, entry: &EntryView) -> Option<u64> {
+        let told = self.state.told(cluster);
+        let change = told.changes.get(&entry.app)?;
+        let heard = self.state.reports.get(cluster).map(|heard| &*heard.record);
+        let current = heard.filter(|heard| (heard.epoch, heard.generation) >= change.since);
+        let said = current.and_then(|heard| heard.entries.get(&entry.app));
+        let is_well = said.is_some_and(|said| {
+            // What only compares differs for as long as nobody applies it.
+            (said.state == EntryState::Healthy && said.version == entry.version)
+                || said.reason == EntryReason::Differs
+        });
+        if is_well {
+            return None;
+        }
+        let was_well =
+            heard.zip(entry.version).and_then(|(heard, at)| heard.well_ms(&entry.app, at, change.at_ms));
+        let stood = current.and_then(|heard| heard.stood.get(&entry.app)).filter(|_| was_well.is_some());
+        Some(stood.map_or(change.at_ms, |stood| stood.since_ms.max(change.at_ms)))
+    }
+}
+
+/// How an entry stands, in a sentence.
+fn why(entry: &EntryView) -> String {
+    let reason = match entry.reason {
+        EntryReason::None => String::new(),
+        reason => format!(" ({reason:?})"),
+    };
+    let object = entry.unhealthy.first().map(|object| format!("{}: {}", object.key, object.message));
+    let message = object.or_else(|| Some(entry.message.clone()).filter(|text| !text.is_empty()));
+    let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+    format!("app {} is {:?}{reason}{message}", entry.app, entry.phase)
 }
 
 /// The smallest that so many of a hundred do not exceed; values are in order.

@@ -14,7 +14,7 @@ use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
 use nave_hub::sessions::effects::{accept_restore, effects};
 use nave_hub::state::records::{FleetRecord, MemberRecord, Standing, key};
-use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
+use nave_hub::state::{Audit, Heard, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
@@ -193,7 +193,7 @@ impl Hub {
         let next = next(&state, &writes);
         let previous = planned(&state);
         let reports: BTreeMap<ClusterName, &Report> =
-            state.reports.iter().map(|(name, report)| (name.clone(), &*report.record)).collect();
+            state.reports.iter().map(|(name, report)| (name.clone(), &*report.report)).collect();
         let approvals = approvals(&state, &writes);
         let change = check::Change {
             previous: &previous,
@@ -345,7 +345,7 @@ fn view_of(running: &Running, cluster: &ClusterName, mutation: Mutation, now_ms:
     let member = state.members.get(cluster)?;
     Some(View {
         told: state.told(cluster),
-        report: state.reports.get(cluster).map(|report| report.record.clone()),
+        report: state.reports.get(cluster).map(|report| report.report.clone()),
         cluster_uid: member.cluster_uid.clone(),
         sending: state.doubt.is_none() || mutation == Mutation::HubSendsInDoubt,
         detaching: member.standing == Standing::Detaching,
@@ -379,7 +379,7 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
 fn all_healthy(mut state: State) -> State {
     for (cluster, report) in &mut state.reports {
         let Some(told) = state.told.get(cluster) else { continue };
-        let mut healthy = (*report.record).clone();
+        let mut healthy = (*report.report).clone();
         (healthy.epoch, healthy.generation) = told.assignment.order();
         for (app, entry) in entries(&told.assignment.entries) {
             let version = entry.ok().map(|entry| entry.version);
@@ -387,7 +387,7 @@ fn all_healthy(mut state: State) -> State {
                 (said.state, said.version) = (EntryState::Healthy, version);
             }
         }
-        report.record = Arc::new(healthy);
+        report.record = Arc::new(Heard { report: Arc::new(healthy), stood: report.stood.clone() });
     }
     state
 }
