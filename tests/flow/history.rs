@@ -141,7 +141,7 @@ async fn the_next_morning_everybody_can_see_who_did_what_and_why_also_after_a_re
     })
     .await;
     order(&fleet, &["hold", "approve", &hold, "--reason", "is retired"]).await;
-    fleet.converge(&["--commit", &third]).await.expect("it is so");
+    seen(&fleet, "nobody has it", None).await;
 
     let told = asked(&fleet, &["history", "web"]).await;
     let author = format!(

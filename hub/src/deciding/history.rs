@@ -273,14 +273,19 @@ impl Given<'_> {
 
     /// Why an entry gets another version.
     fn becomes(&self, key: &EntryKey, of: &Difference, turn: Option<&Turn>) -> Cause {
-        if let Some(cause) = self.instead(key) {
-            return cause;
+        let same_commit =
+            of.from.as_ref().zip(of.to.as_ref()).is_some_and(|(from, to)| from.commit == to.commit);
+        match self.instead(key) {
+            // What was pinned before stays pinned; it is the cluster that changed.
+            Some(Cause::Pin { .. }) if same_commit => {}
+            Some(cause) => return cause,
+            None => {}
         }
         let (Some(from), Some(to)) = (&of.from, &of.to) else {
             return Cause::Commit { commit: self.catalog.commit.clone() };
         };
         let by_commit = Cause::Commit { commit: to.commit.clone() };
-        if from.commit == to.commit {
+        if same_commit {
             let shares = from.options.share != to.options.share;
             return if shares { Cause::Replicas } else { Cause::Labels };
         }

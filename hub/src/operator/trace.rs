@@ -44,6 +44,8 @@ const APP: &str = "/metadata/annotations/nave.dev~1app";
 struct Live {
     key: ObjectKey,
     object: Value,
+    /// Who else looks after it.
+    managers: Vec<Manager>,
 }
 
 /// What is asked for.
@@ -137,7 +139,7 @@ impl OperatorService {
         let last = last.unwrap_or(chain.len().saturating_sub(1));
         view.owners = chain.iter().take(last + 1).skip(1).map(|live| live.key.clone()).collect();
         if let Some(top) = chain.get(last) {
-            view.managers = managers(&top.object, OURS);
+            view.managers = top.managers.clone();
             let mark = top.object.pointer(APP).and_then(Value::as_str);
             view.message = told(mark, found.as_ref(), &view.managers);
         }
@@ -224,11 +226,10 @@ impl OperatorService {
             };
             let answer: ObjectsAnswer = serde_json::from_slice(&replied.json)
                 .map_err(|error| Problem::Silent(format!("its answer cannot be read: {error}")))?;
-            let mut found: Vec<Live> = answer
-                .items
-                .into_iter()
-                .filter_map(|item| live(&answer.api_version, &answer.kind, item))
-                .collect();
+            let ObjectsAnswer { api_version, kind, items, managers, .. } = answer;
+            let mut managers = managers.into_iter();
+            let items = items.into_iter().map(|item| (item, managers.next()));
+            let mut found: Vec<Live> = items.filter_map(|item| live(&api_version, &kind, item)).collect();
             if found.len() > 1 {
                 return Err(Problem::Ambiguous(found.into_iter().map(|live| live.key.namespace).collect()));
             }
@@ -252,12 +253,13 @@ enum Problem {
     Silent(String),
 }
 
-fn live(api_version: &str, kind: &str, object: Value) -> Option<Live> {
+fn live(api_version: &str, kind: &str, (object, others): (Value, Option<Vec<Manager>>)) -> Option<Live> {
     let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
     let group = api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
     let name = text("/metadata/name");
     let key = ObjectKey { group, kind: kind.to_owned(), namespace: text("/metadata/namespace"), name };
-    (!key.name.is_empty()).then_some(Live { key, object })
+    let managers = others.unwrap_or_else(|| managers(&object, OURS));
+    (!key.name.is_empty()).then_some(Live { key, object, managers })
 }
 
 /// The object that controls another: what to ask for, if there is one.
@@ -370,7 +372,7 @@ mod tests {
     fn who_controls_an_object_is_asked_for_by_its_full_kind() {
         let of = |owners: Value| {
             let object = json!({"metadata": {"ownerReferences": owners}});
-            owner(&Live { key: key("Pod", "shop"), object })
+            owner(&Live { key: key("Pod", "shop"), object, managers: Vec::new() })
         };
         let row = |kind: &str, version: &str, controls: bool| json!({"apiVersion": version, "kind": kind, "name": "x", "controller": controls});
         let asked = |kind: &str| Some((kind.to_owned(), "shop".to_owned(), "x".to_owned()));

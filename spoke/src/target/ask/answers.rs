@@ -32,6 +32,9 @@ pub struct ObjectsAnswer {
     /// Whole objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Value>,
+    /// Of each whole object who else looks after it, where one was asked for by its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managers: Vec<Vec<Manager>>,
 }
 
 /// The images that containers run.
