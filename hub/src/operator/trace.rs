@@ -35,6 +35,8 @@ const DEFAULT: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(60);
 /// A pod's ReplicaSet, its Deployment, and what made that.
 const OWNERS: usize = 5;
+/// Changes of an entry that are looked through for the one that brought its version.
+const LAST: usize = 10;
 /// The field manager of spokes.
 const OURS: &str = "nave";
 /// Where an object says whose it is.
@@ -177,6 +179,13 @@ impl OperatorService {
                 };
                 view.change = view.change.take().or_else(|| line.into_iter().find(is_this));
             }
+        }
+        if view.change.is_none() && view.told_ms.is_some() {
+            // The clock was set back then, or a seed was taken: somewhere among the last changes, if at all.
+            let is_this =
+                |line: &HistoryLine| line.change.to.as_ref().is_some_and(|to| to.version == entry.version);
+            let last = self.changes(Some(app), Some(&cluster), LAST).await?;
+            view.change = last.lines.into_iter().find(is_this);
         }
         match self.rooms.repository.commit_info(&entry.commit).await {
             Ok(info) => {

@@ -274,7 +274,7 @@ pub fn size_of(change: &Changed) -> usize {
     key_of(change).len() + change.clusters.iter().map(|cluster| cluster.as_str().len() + 3).sum::<usize>()
 }
 
-/// Names a record: when, and the how-manieth of that moment.
+/// Names a record: when, or later where the clock was set back meanwhile, and the how-manieth of that moment. It orders records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place(pub u64, pub u32);
 
@@ -347,15 +347,18 @@ impl Index {
 pub struct Writer<'a> {
     over: std::vec::IntoIter<Place>,
     next: Place,
+    now_ms: u64,
     authors: &'a Authors,
 }
 
 impl<'a> Writer<'a> {
     /// Of the records that there are.
     pub fn new(index: &Index, authors: &'a Authors, now_ms: u64) -> Self {
-        let number = index.of_moment(now_ms).last().map_or(0, |place| place.1 + 1);
+        // A clock that was set back does not change what came after what.
+        let latest = index.sizes.keys().next_back().filter(|latest| latest.0 >= now_ms);
+        let next = latest.map_or(Place(now_ms, 0), |latest| Place(latest.0, latest.1 + 1));
         let over: Vec<Place> = index.over(now_ms, KEPT_BYTES).collect();
-        Self { over: over.into_iter(), next: Place(now_ms, number), authors }
+        Self { over: over.into_iter(), next, now_ms, authors }
     }
 
     /// Adds what a batch tells: at most two operations, and [`TRIMMED`] for the oldest records, which go.
@@ -363,7 +366,7 @@ impl<'a> Writer<'a> {
         if changes.is_empty() {
             return batch;
         }
-        let record = HistoryRecord::of(self.next.0, changes, self.authors);
+        let record = HistoryRecord::of(self.now_ms, changes, self.authors);
         let key = self.next.key();
         self.next.1 += 1;
         let value = serde_json::to_vec(&record).expect("a record always serializes");
@@ -433,14 +436,25 @@ mod tests {
     }
 
     #[test]
-    fn two_records_of_one_moment_have_two_names() {
+    fn two_records_of_one_moment_or_of_an_earlier_one_come_after_what_there_is() {
         let mut index = Index::default();
         index.fold("000000000000007-000004", Some(&vec![0; 1].into())).expect("it can be read");
         let authors = Authors::new();
-        let mut writer = Writer::new(&index, &authors, 7);
-        for key in ["history/000000000000007-000005", "history/000000000000007-000006"] {
-            let batch = writer.put(Batch::new(), vec![change("a", "x")]).checked().expect("small");
-            assert_eq!(batch.writes().keys().collect::<Vec<_>>(), [key]);
+        let rows = [
+            (7, ["history/000000000000007-000005", "history/000000000000007-000006"]),
+            // The clock was set back.
+            (5, ["history/000000000000007-000005", "history/000000000000007-000006"]),
+            (8, ["history/000000000000008-000000", "history/000000000000008-000001"]),
+        ];
+        for (now_ms, keys) in rows {
+            let mut writer = Writer::new(&index, &authors, now_ms);
+            for key in keys {
+                let batch = writer.put(Batch::new(), vec![change("a", "x")]).checked().expect("small");
+                assert_eq!(batch.writes().keys().collect::<Vec<_>>(), [key]);
+                let record = batch.writes()[key].as_ref().expect("a record");
+                let record: HistoryRecord = serde_json::from_slice(record).expect("its shape");
+                assert_eq!(record.at_ms, now_ms);
+            }
         }
         assert!(index.fold("7", None).is_err());
     }

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nave_hub::deciding::core::{Given, Kept, Write, admit, step};
 use nave_hub::deciding::guarding::binding;
 use nave_hub::deciding::hearing::Hearing;
+use nave_hub::deciding::history;
 use nave_hub::deciding::older::Olders;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
 use nave_hub::sessions::effects::{accept_restore, effects};
+use nave_hub::state::history::{Authors, Cause, What, Writer};
 use nave_hub::state::records::{FleetRecord, MemberRecord, Standing, key};
 use nave_hub::state::{Audit, Heard, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
@@ -138,6 +140,16 @@ impl Hub {
     /// A look at the state, while the process runs.
     pub fn state(&self) -> Option<State> {
         self.running.as_ref().map(|running| running.ledger.state().clone())
+    }
+
+    /// Whether history, told again, gives what is told; a hub with a bug has other failures to show.
+    pub fn retold(&self) -> Result<(), String> {
+        match &self.running {
+            Some(running) if self.mutation == Mutation::None => {
+                block_on(super::history::retold(&*self.disk.0, &running.ledger.state()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The store's version: it grows with every write.
@@ -368,6 +380,13 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
         .delete(key::assignment(cluster))
         .delete(key::report(cluster))
         .delete(key::facts(cluster));
+    let batch = {
+        let (state, now_ms) = (running.ledger.state(), running.ledger.now_ms());
+        let cause = Cause::Operator { by: "admin".to_owned() };
+        let nothing = Told::nothing(state.epoch());
+        let left = history::all(&state.told(cluster), &nothing, cluster, (What::Detached, &cause));
+        Writer::new(&state.history, &Authors::new(), now_ms).put(batch, left)
+    };
     let detaching =
         |state: &State| state.members.get(cluster).is_some_and(|m| m.standing == Standing::Detaching);
     if detaching(&running.ledger.state()) {
