@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use nave_hub::state::State;
-use nave_hub::state::history::{HistoryRecord, What};
+use nave_hub::state::history::HistoryRecord;
 use nave_hub::store::Store;
 use nave_placement::{AppKey, ClusterName, Digest};
 
@@ -35,16 +35,17 @@ pub async fn retold(store: &dyn Store, state: &State) -> Result<(), String> {
         }
         for change in record.changes {
             for cluster in &change.clusters {
-                if let Some(formerly) = &change.formerly {
-                    told.remove(&(cluster.clone(), formerly.clone()));
-                }
                 let entry = (cluster.clone(), change.app.clone());
-                let before = match &change.to {
+                let under_its_name = match &change.to {
                     Some(to) => told.insert(entry, to.version),
                     None => told.remove(&entry),
                 };
+                let before = match &change.formerly {
+                    Some(formerly) => told.remove(&(cluster.clone(), formerly.clone())),
+                    None => under_its_name,
+                };
                 let from = change.from.as_ref().map(|from| from.version);
-                if change.what != What::Renamed && before != from {
+                if before != from {
                     return Err(format!(
                         "{key}: app {} on {cluster} was {before:?}, and is told to have been {from:?}",
                         change.app
