@@ -106,9 +106,10 @@ fn number(value: &Value) -> u64 {
     value.as_u64().expect("a number")
 }
 
-/// RFC 3339, of Unix milliseconds.
+/// RFC 3339 to the millisecond, of Unix milliseconds: without a fraction it would be the whole second.
 fn rfc3339(ms: u64) -> String {
-    nave_hub::state::rfc3339(ms)
+    let text = nave_hub::state::rfc3339(ms);
+    if text.contains('.') { text } else { text.replace('Z', ".000Z") }
 }
 
 #[tokio::test]

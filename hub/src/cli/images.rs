@@ -13,7 +13,7 @@ use nave_spoke::target::ask::answers::ImagesAnswer;
 use super::Outcome;
 use super::asking::{Clusters, Fleetwide, ask};
 use super::client::{Hub, document, request};
-use super::output::{Document, Format, Style, View};
+use super::output::{Document, Format, Output, Style, View};
 use super::table::{Cell, Table};
 use crate::operator::Pattern;
 use crate::operator::views::{ImageRow, ImagesView};
@@ -70,7 +70,11 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
     }
     let question = Question::Images(v1::RunningImages {});
     let all: Fleetwide<ImagesAnswer> = ask(&mut client, &arguments.clusters, None, question).await?;
-    Document::of(&running(&all, &pattern))?.print::<ImagesView>(output)?;
+    let is_text = matches!(output, Output::Table | Output::Wide);
+    // That nobody answers does not say that there is no such image.
+    if !(is_text && all.is_silent()) {
+        Document::of(&running(&all, &pattern))?.print::<ImagesView>(output)?;
+    }
     all.tell_problems("only the first images of it are shown");
     Ok(if all.is_silent() { Outcome::Failed } else { Outcome::Done })
 }

@@ -88,7 +88,8 @@ impl OperatorService {
         cluster: Option<&ClusterName>,
         at_ms: u64,
     ) -> Result<ThenView, Status> {
-        if at_ms > self.rooms.ledger.now_ms() {
+        // The second that is not over yet is now.
+        if at_ms > self.rooms.ledger.now_ms() + 1_000 {
             return Err(argument(format!("{} lies ahead", rfc3339(at_ms))));
         }
         let (places, now) = {
