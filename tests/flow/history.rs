@@ -41,6 +41,12 @@ async fn fleet() -> Fleet {
     ];
     let mut fleet =
         Fleet::start(Repository::with("catalog", &files).expect("it is so")).await.expect("it is so");
+    wait::until("the commit is in effect", LIMIT, async || {
+        let status = fleet.status().await?;
+        ensure!(status["catalog"]["commit"].is_string(), "{status:#}\n{}", fleet.tails());
+        Ok(())
+    })
+    .await;
     for cluster in CLUSTERS {
         fleet.join(cluster, &[], &Target::Directory).await.expect("it is so");
     }

@@ -98,7 +98,11 @@ fn running(all: &Fleetwide<ImagesAnswer>, pattern: &Pattern) -> ImagesView {
             row.clusters.insert(cluster.clone());
         }
     }
-    ImagesView { images: rows.into_values().collect(), problems: Vec::new() }
+    let silent = all
+        .clusters
+        .iter()
+        .filter_map(|of| Some(format!("cluster {}: {}", of.cluster, of.problem.as_ref()?)));
+    ImagesView { images: rows.into_values().collect(), problems: silent.collect() }
 }
 
 /// The first characters of a digest tell it from others.

@@ -257,6 +257,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let (forms, turns) = (&revision.forms, &rolling.turns);
     let told = history::Given {
         state,
+        now_ms,
         catalog,
         forms,
         is_new: new,

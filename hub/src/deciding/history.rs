@@ -18,6 +18,9 @@ use crate::state::State;
 use crate::state::history::{Cause, Changed, Turn, Version, What};
 use crate::state::records::PinRecord;
 
+/// For so long after it enrolled a cluster is new. It is decided for at once; a hub that is down meanwhile is back by then.
+const JOINING_MS: u64 = 600_000;
+
 /// By which rollouts entries move in this step.
 #[derive(Clone, Debug, Default)]
 pub struct Turns {
@@ -29,12 +32,19 @@ pub struct Turns {
 
 impl Turns {
     /// Notes what a rollout lets happen now.
-    pub fn note(&mut self, app: &AppKey, plan: &rollout::Plan, next: &rollout::Next) {
+    pub fn note(
+        &mut self,
+        app: &AppKey,
+        plan: &rollout::Plan,
+        next: &rollout::Next,
+        is_due: impl Fn(&ClusterName) -> bool,
+    ) {
         let Some(progress) = &next.course.current else { return };
         if let rollout::Phase::RollingBack { reason, by, .. } = &progress.phase {
             self.back.insert(app.clone(), (reason.clone(), by.clone()));
         }
-        for cluster in next.go.iter().chain(&next.back) {
+        let go = next.go.iter().filter(|cluster| is_due(cluster));
+        for cluster in go.chain(&next.back) {
             let Some(wave) = plan.waves.get(plan.wave_of(cluster)) else { continue };
             let turn = Turn {
                 rollout: plan.id.to_string(),
@@ -57,6 +67,8 @@ pub struct Given<'a> {
     pub catalog: &'a Catalog,
     /// The forms in effect.
     pub forms: &'a Forms,
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
     /// Whether its commit is taken by this step.
     pub is_new: bool,
     /// The clusters that placements could choose from.
@@ -233,7 +245,7 @@ impl Given<'_> {
                 because: stand_in.cause.to_string(),
             };
         }
-        if before.assignment.generation.0 == 0 {
+        if before.assignment.generation.0 == 0 && self.has_joined(cluster) {
             return Cause::Joined;
         }
         let at = &self.catalog.commit;
@@ -249,6 +261,15 @@ impl Given<'_> {
             (false, true) => Cause::Labels,
             _ => Cause::Placed,
         }
+    }
+
+    /// Whether a cluster enrolled a moment ago, and after the commit in effect was taken: then that it is there is what is new.
+    fn has_joined(&self, cluster: &ClusterName) -> bool {
+        let taken_ms = self.state.heads.get(&self.catalog.name).map(|head| head.taken_ms);
+        let enrolled_ms = self.state.members.get(cluster).map(|member| member.enrolled_ms);
+        !self.is_new
+            && enrolled_ms >= taken_ms
+            && enrolled_ms.is_some_and(|enrolled_ms| enrolled_ms + JOINING_MS > self.now_ms)
     }
 
     /// Whether something was said of a cluster since the commit in effect was taken.

@@ -149,7 +149,8 @@ fn pass(given: Given<'_>) -> Rolling {
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
         let current = next.course.current.as_ref().zip(plan);
-        plan.into_iter().for_each(|plan| rolling.turns.note(app, plan, &next));
+        let is_due = |cluster: &ClusterName| seen.get(cluster).is_some_and(|seen| seen.to_do.is_due());
+        plan.into_iter().for_each(|plan| rolling.turns.note(app, plan, &next, is_due));
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
             if !next.go.contains(cluster) {
                 let why = why_it_waits(&next, current, cluster, seen);

@@ -37,9 +37,15 @@ async fn every_change_is_told_once_with_what_caused_it() {
     world.commit(FIRST).await;
     let installed = told(&world, What::Installed);
     assert_eq!(clusters(&installed), all, "each once");
-    assert!(
-        installed.iter().all(|c| c.cause == Cause::Joined && c.placements == ["web"] && c.from.is_none())
-    );
+    assert!(installed.iter().all(|c| c.cause == by(FIRST) && c.placements == ["web"] && c.from.is_none()));
+
+    // Who joins later has it because of that.
+    world.history.clear();
+    world.enrol("c-4");
+    world.decide().await;
+    let joined = told(&world, What::Installed);
+    assert_eq!((clusters(&joined), &joined[0].cause), (vec!["c-4".to_owned()], &Cause::Joined));
+    let all = ["c-1", "c-2", "c-3", "c-4"];
 
     // A label of one cluster: an override applies there, and nowhere else, by no rollout.
     world.history.clear();

@@ -99,6 +99,12 @@ impl World {
         self.fold(&format!("member/{name}"), Some(json(&record)));
     }
 
+    /// A member that has just enrolled.
+    fn enrol(&mut self, name: &str) {
+        let record = MemberRecord { enrolled_ms: 1_000 + self.now_ms, ..MemberRecord::default() };
+        self.fold(&format!("member/{name}"), Some(json(&record)));
+    }
+
     async fn commit(&mut self, id: &str) {
         let entry = |(path, text): (&String, &String)| {
             let entry = TreeEntry { kind: FileKind::File, blob: blob(text), size: text.len() as u64 };

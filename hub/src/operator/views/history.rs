@@ -146,7 +146,7 @@ fn is_zero(count: &u64) -> bool {
 pub struct ImagesView {
     /// The images, by name.
     pub images: Vec<ImageRow>,
-    /// Entries whose manifests could not be read, and why.
+    /// Apps whose manifests could not be read, or clusters that did not answer, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
 }
