@@ -74,6 +74,7 @@ impl View for TraceView {
         let mut lines: Vec<(&str, String)> = Vec::new();
         let mut add = |name, value: String| lines.push((name, value));
         let live = match (self.live, &self.live_problem) {
+            (Some(true), Some(problem)) => format!(", whose owner was not seen: {problem}"),
             (_, Some(problem)) => format!(", not seen: {problem}"),
             (Some(false), _) => ", which is not there".to_owned(),
             _ => String::new(),

@@ -25,7 +25,6 @@ use super::roles::{allow, allow_question};
 use super::service::{Answer, OperatorService, argument, document};
 use super::views::{HistoryLine, TraceView, WrittenView};
 use crate::deciding::bundles::BundleObjects;
-use crate::sessions::asking::AskError;
 use crate::state::State;
 use crate::state::history::Author;
 
@@ -51,6 +50,7 @@ struct Live {
 }
 
 /// What is asked for.
+#[derive(Clone, Debug)]
 struct Asked {
     cluster: ClusterName,
     kind: String,
@@ -107,8 +107,9 @@ impl OperatorService {
             author_time: None,
         };
         let chain = match self.live(asked, asker, until).await {
-            Ok(chain) => {
+            Ok((chain, problem)) => {
                 view.live = Some(!chain.is_empty());
+                view.live_problem = problem;
                 chain
             }
             Err(Problem::Ambiguous(namespaces)) => {
@@ -127,12 +128,7 @@ impl OperatorService {
         let entries = self.entries_of(&asked.cluster);
         let objects = Arc::new(BundleObjects::new(self.rooms.bundles.clone()));
         let keys: Vec<ObjectKey> = chain.iter().map(|live| live.key.clone()).collect();
-        let named = Asked {
-            cluster: asked.cluster.clone(),
-            kind: asked.kind.clone(),
-            namespace: asked.namespace.clone(),
-            name: asked.name.clone(),
-        };
+        let named = asked.clone();
         let found = tokio::task::spawn_blocking(move || find(&entries, &objects, &keys, &named)).await;
         let found = found.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         view.object = chain.first().map(|live| live.key.clone());
@@ -213,8 +209,13 @@ impl OperatorService {
         decoded.collect()
     }
 
-    /// The object and its owners, as the cluster shows them.
-    async fn live(&self, asked: &Asked, asker: &v1::Asker, until: Instant) -> Result<Vec<Live>, Problem> {
+    /// The object and its owners, as the cluster shows them; and why it does not show more of them.
+    async fn live(
+        &self,
+        asked: &Asked,
+        asker: &v1::Asker,
+        until: Instant,
+    ) -> Result<(Vec<Live>, Option<String>), Problem> {
         let mut chain: Vec<Live> = Vec::new();
         let mut next = (asked.kind.clone(), asked.namespace.clone(), asked.name.clone());
         while chain.len() < OWNERS {
@@ -229,9 +230,9 @@ impl OperatorService {
             };
             let replied = match self.rooms.sessions.ask(&asked.cluster, question, left).await {
                 Ok(replied) => replied,
+                Err(error) if chain.is_empty() => return Err(Problem::Silent(error.to_string())),
                 // Whoever owns it need not be readable.
-                Err(AskError::Refused(_)) if !chain.is_empty() => break,
-                Err(error) => return Err(Problem::Silent(error.to_string())),
+                Err(error) => return Ok((chain, Some(error.to_string()))),
             };
             let answer: ObjectsAnswer = serde_json::from_slice(&replied.json)
                 .map_err(|error| Problem::Silent(format!("its answer cannot be read: {error}")))?;
@@ -250,7 +251,7 @@ impl OperatorService {
                 None => break,
             }
         }
-        Ok(chain)
+        Ok((chain, None))
     }
 }
 

@@ -20,7 +20,7 @@ pub struct TraceView {
     /// Whether the cluster has it; absent where it did not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
-    /// Why the cluster did not say.
+    /// Why the cluster did not say, or did not say who owns it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_problem: Option<String>,
     /// The objects that own it, from itself upwards.
