@@ -331,4 +331,19 @@ async fn from_an_object_to_its_author_and_from_an_image_to_its_clusters() {
         screen.contains("BEHIND SINCE") && screen.contains("fra-2") && !screen.contains("fra-1"),
         "{screen}"
     );
+
+    // A cluster that is let go keeps what it runs, and history tells who let it go.
+    order(&fleet, &["cluster", "remove", "fra-3", "--reason", "sold"]).await;
+    let left = wait::until("it has left", LIMIT, async || {
+        let told = fleet.hub(&["history", "web", "--cluster", "fra-3", "-o", "json"]).await?.json()?;
+        ensure!(told["lines"][0]["what"] == "Detached", "{told:#}\n{}", fleet.tails());
+        Ok(told["lines"][0].clone())
+    })
+    .await;
+    assert_eq!((&left["who"], &left["to"]), (&json!("operator admin"), &Value::Null), "{left:#}");
+    let at_ms = number(&left["atMs"]);
+    for (at_ms, entries) in [(at_ms - 1, 1), (at_ms, 0)] {
+        let then = asked(&fleet, &["history", "--cluster", "fra-3", "--at", &rfc3339(at_ms)]).await;
+        assert_eq!(then["entries"].as_array().map(Vec::len), Some(entries), "{then:#}");
+    }
 }
