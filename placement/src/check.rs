@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::assign::{
-    AppForm, Cause, Codec, EncodedEntry, EncodedSchedule, Entry, Epoch, Generation, Leaving, Options,
+    AllRules, AppForm, Assignment, Cause, Codec, EncodedEntry, Entry, Epoch, Generation, Leaving, Options,
     ShareOut, Told,
 };
 use crate::decide::Wanted;
@@ -36,12 +36,14 @@ pub struct Change<'a> {
     pub wanted: &'a Wanted,
     /// The forms in effect, by cluster.
     pub forms: &'a Shapes,
+    /// The groups that apps are in.
+    pub groups: &'a BTreeMap<AppKey, String>,
     /// Entries that wait: for their wave, or the end of a pause.
     pub stays: &'a BTreeSet<EntryKey>,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
-    /// When changes may start on clusters.
-    pub schedules: &'a BTreeMap<ClusterName, EncodedSchedule>,
+    /// When changes may start on clusters, in which order and which together.
+    pub rules: &'a AllRules,
     /// What clusters reported last.
     pub reports: &'a BTreeMap<ClusterName, &'a Report>,
     /// Clusters that an operator ordered to be emptied, and who did.
@@ -81,8 +83,10 @@ pub enum Violation {
     OrderNotGrown { cluster: ClusterName, from: (Epoch, Generation), to: (Epoch, Generation) },
     #[error("{cluster}: what was sent before is not remembered")]
     PastForgotten { cluster: ClusterName },
-    #[error("{cluster}: when changes may start there is not what the catalog says")]
-    OtherSchedule { cluster: ClusterName },
+    #[error(
+        "{cluster}: when, in which order or with which others changes start there is not what the catalog says"
+    )]
+    OtherRules { cluster: ClusterName },
     #[error("{cluster}: {app} disappeared without a leaving record or a successor")]
     Disappeared { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} leaves though it is wanted")]
@@ -93,6 +97,8 @@ pub enum Violation {
     ChangedWithoutVersion { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} changed though it waits")]
     ChangedWaiting { cluster: ClusterName, app: AppKey },
+    #[error("{cluster}: {app} changed, and {left} of its group did not")]
+    GroupApart { cluster: ClusterName, app: AppKey, left: AppKey },
     #[error("{cluster}: {app} is not the form in effect")]
     NotTheForm { cluster: ClusterName, app: AppKey },
     #[error("{cluster}: {app} was added though nothing wants it")]
@@ -129,9 +135,10 @@ pub fn assignment(change: &Change<'_>) -> Vec<Violation> {
         step.wanted_is_there(&mut found);
         if change.next.contains_key(cluster) {
             step.order(&mut found);
-            step.schedule(&mut found);
+            step.rules(&mut found);
             step.entries(&mut found);
             step.waiting(&mut found);
+            step.together(&mut found);
             step.departures(&mut found, &mut unapproved);
             step.leaving(&mut found);
         }
@@ -199,11 +206,11 @@ impl Step<'_> {
         }
     }
 
-    fn schedule(&self, found: &mut Vec<Violation>) {
-        let says = self.change.schedules.get(self.cluster);
-        let is = &self.next.assignment.schedule;
-        if says.map_or(!is.is_empty(), |says| says != is) {
-            found.push(Violation::OtherSchedule { cluster: self.cluster.clone() });
+    fn rules(&self, found: &mut Vec<Violation>) {
+        let says = self.change.rules.get(self.cluster).cloned().unwrap_or_default();
+        let is = &self.next.assignment;
+        if says.schedule != is.schedule || says.relations != is.relations {
+            found.push(Violation::OtherRules { cluster: self.cluster.clone() });
         }
     }
 
@@ -255,6 +262,36 @@ impl Step<'_> {
             if !read.1.as_ref().zip(form).is_some_and(|(entry, form)| is_form(entry, form)) {
                 found.push(Violation::NotTheForm { cluster, app });
             }
+        }
+    }
+
+    /// Apps of a group change together, or none of them does.
+    fn together(&self, found: &mut Vec<Violation>) {
+        let mut groups: BTreeMap<&String, [Option<&AppKey>; 2]> = BTreeMap::new();
+        for (app, group) in self.change.groups.iter().filter(|(app, _)| self.wanted.contains(*app)) {
+            let Some(form) = self.change.forms.get(app, self.cluster) else { continue };
+            let returns = self.change.forms.because(app, self.cluster) == Some(Because::Returns);
+            let share = self.change.shares.get(self.cluster).and_then(|shares| shares.get(app));
+            let version = share.filter(|_| !returns).map_or(form.version, |share| form.with(share).version);
+            let (before, after) = (&self.previous.assignment, &self.next.assignment);
+            let is_there = |told: &Assignment| {
+                let entry = told.entries.get(app).and_then(|entry| self.decode(entry));
+                entry.is_some_and(|entry| entry.version == version)
+            };
+            let comes_back = |name: &AppKey| before.leaving.contains_key(name);
+            if comes_back(app) || form.options.formerly.iter().any(comes_back) {
+                continue;
+            }
+            let [moved, left] = groups.entry(group).or_default();
+            match (is_there(before), is_there(after)) {
+                (false, true) => *moved = Some(app),
+                (_, false) => *left = Some(app),
+                (true, true) => {}
+            }
+        }
+        for (app, left) in groups.into_values().filter_map(|[moved, left]| moved.zip(left)) {
+            let (cluster, app, left) = (self.cluster.clone(), app.clone(), left.clone());
+            found.push(Violation::GroupApart { cluster, app, left });
         }
     }
 

@@ -17,6 +17,7 @@
 //! | [`claims`] | forms, what is wanted | objects that two apps of a cluster define |
 //! | [`guard`] | what would be lost | what is allowed, and what is held |
 //! | [`rollout`] | how an app moves, what is seen of its clusters | which of them may change now |
+//! | [`relations`] | catalog, what is wanted | who waits for whom on a cluster, and who switches together |
 //! | [`assign`] | decisions, bundles, the previous assignment | the next [`assign::Assignment`] |
 //! | [`explain`] | all of it | the path between Git and one cluster |
 //! | [`offline`] | a fleet as people write it | decisions without a hub |
@@ -40,6 +41,7 @@ pub mod guard;
 mod names;
 pub mod offline;
 pub mod overrides;
+pub mod relations;
 pub mod render;
 pub mod report;
 pub mod rollout;

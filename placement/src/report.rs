@@ -94,6 +94,14 @@ pub enum EntryReason {
     WindowClosed,
     /// A change waits until a freeze of its cluster set ends.
     Frozen,
+    /// A change waits until an app that comes first is applied, or healthy.
+    DependencyNotReady,
+    /// An app that comes first shall not run here, and `ifAbsent` is `Fail`.
+    DependencyMissing,
+    /// A change waits until all apps of its group can begin.
+    GroupNotReady,
+    /// An app of its group was not healthy in time; all of them returned to what they held.
+    GroupReturned,
     /// A reason that this version does not know; the message says it.
     Other,
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::assign::{Assignment, EncodedEntry, EncodedSchedule, Epoch, Generation, Leaving};
+use nave_placement::assign::{
+    Assignment, EncodedEntry, EncodedRelations, EncodedSchedule, Epoch, Generation, Leaving,
+};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport, Report};
 use nave_placement::{AppKey, CatalogName, Digest, Fingerprints, ObjectKey};
 
@@ -66,6 +68,7 @@ pub fn assignment_to_proto(assignment: &Assignment) -> v1::Assignment {
         entries: assignment.entries.iter().map(entry_to_proto).collect(),
         leaving: assignment.leaving.iter().map(leaving_to_proto).collect(),
         schedule: assignment.schedule.0.to_vec(),
+        relations: assignment.relations.0.to_vec(),
         ..v1::Assignment::default()
     }
 }
@@ -150,6 +153,7 @@ pub fn assignment_from_proto(message: v1::Assignment, base: &Assignment) -> Resu
         entries,
         leaving: message.leaving.into_iter().map(leaving_from_proto).collect::<Result<_, _>>()?,
         schedule: EncodedSchedule(message.schedule.into()),
+        relations: EncodedRelations(message.relations.into()),
     };
     if assignment.digest() == digest(&message.digest)? {
         Ok(assignment)

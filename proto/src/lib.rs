@@ -8,6 +8,7 @@ mod convert;
 mod entry;
 mod facts;
 pub mod limits;
+mod relations;
 mod schedule;
 pub mod spiffe;
 pub mod tls;
@@ -27,4 +28,5 @@ pub use convert::{
 };
 pub use entry::{decode_entry, encode_entry};
 pub use facts::{facts_from_proto, facts_to_proto, fits_fact, free_from_proto, free_to_proto};
+pub use relations::{decode_relations, encode_relations};
 pub use schedule::{closed, decode_schedule, encode_schedule};

@@ -79,6 +79,7 @@ fn assignment() -> v1::Assignment {
         }],
         bundles: vec![v1::InlineBundle { digest: vec![1; 32], zstd: vec![7; 8].into() }],
         schedule: Vec::new(),
+        relations: Vec::new(),
     }
 }
 

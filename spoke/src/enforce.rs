@@ -141,12 +141,13 @@ impl Enforcer {
                 // Something could not be opened: another key may have been given meanwhile.
                 self.secrets.refresh(&*self.target).await;
             }
-            let Now { enforced, wait } = tokio::select! {
+            let Now { enforced, waits, due_ms } = tokio::select! {
                 () = cancel.cancelled() => return,
                 now = starting.now(&held.assignment) => now,
             };
-            if let Some(wait) = wait.as_ref().filter(|_| enforced.waiting != waited) {
-                tracing::info!(apps = enforced.waiting.len(), "changes wait: {}", wait.message);
+            if let Some((app, wait)) = waits.first_key_value().filter(|_| enforced.waiting != waited) {
+                let apps = enforced.waiting.len();
+                tracing::info!(apps, "changes wait; that of {app}: {}", wait.message);
             }
             waited.clone_from(&enforced.waiting);
             let assignment = &enforced.assignment;
@@ -171,11 +172,11 @@ impl Enforcer {
             let rest = began.elapsed().clamp(DEBOUNCE, REST_MAX);
             tell(&outcome);
             let next = pace.after(Instant::now(), &outcome, engine.is_blind());
-            if let Some(wait) = &wait {
-                enforced.tell(&held.assignment, wait, &mut outcome);
-            }
-            let opens_ms = wait.and_then(|wait| wait.until_ms);
-            let is_open = || opens_ms.is_some_and(|opens| (self.clock)() >= opens);
+            // What came of it may let something begin that waits for it, or end a switch.
+            let next =
+                if starting.heard(&held.assignment, &enforced, &outcome) { Instant::now() } else { next };
+            enforced.tell(&held.assignment, &waits, &mut outcome);
+            let is_open = || due_ms.is_some_and(|due| (self.clock)() >= due);
             let report = Some(reporter.report(held.assignment.order(), outcome));
             self.reports.send_if_modified(|last| {
                 let news = *last != report;

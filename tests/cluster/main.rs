@@ -13,6 +13,7 @@ mod facts;
 mod fake_api;
 mod faults;
 mod fighting;
+mod groups;
 mod harness_itself;
 mod health;
 mod history;

@@ -1,9 +1,12 @@
 //! Rollouts on real clusters: a change that nothing can run is stopped at the first cluster, taken back, and named.
 
+use std::time::Duration;
+
 use anyhow::ensure;
-use harness::fleet::documents::{app_with, placement};
-use harness::wait::until;
-use serde_json::Value;
+use harness::fleet::Target;
+use harness::fleet::documents::{app_with, config_map, placement};
+use harness::wait::{throughout, until};
+use serde_json::{Value, json};
 
 use crate::stage::{LIMIT, Stage, Witness};
 
@@ -83,4 +86,54 @@ async fn a_canary_that_cannot_be_scheduled_is_taken_back_and_nobody_else_is_touc
     for what in ["RolloutStarted", "WaveStarted", "RollingBack", "RolledBack", "RolloutCompleted"] {
         assert!(audit.contains(&format!("\"{what}\"")), "{what} is not in {audit}");
     }
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_cut_off_in_its_wave_keeps_its_place_fails_in_time_and_comes_back_to_what_it_had() {
+    let rollout = "apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {name: careful}\nspec:\n  waves: [{name: canary, count: 1}, \
+                   {name: rest, maxUnavailable: 1}]\n  failure: {deadline: 12s}\n";
+    let files = [
+        ("rollout.yaml", rollout.to_owned()),
+        ("web.yaml", app_with("web", "  rollout: careful\n")),
+        ("manifests/web/web.yaml", config_map("web", "one")),
+        ("placement.yaml", placement("all", &["web"], "{selector: {}}")),
+    ];
+    let members: [(&str, &[&str]); 3] = [("fra-1", &[]), ("fra-2", &[]), ("nyc-1", &[])];
+    let mut stage = Stage::start(&files, &members).await;
+    stage.converge().await;
+
+    // It is told of the change and cannot carry it out; then nobody hears of it any more.
+    stage.cluster_mut("fra-2").freeze_api_server();
+    stage.fleet.catalog.write("manifests/web/web.yaml", &config_map("web", "two")).unwrap();
+    stage.fleet.catalog.commit("Two").unwrap();
+    until("the second wave has it", LIMIT, async || {
+        let shown = stage.fleet.hub(&["rollout", "show", "web", "-o", "json"]).await?.json()?;
+        ensure!(shown["waves"][1]["underway"] == json!(["fra-2"]), "{shown:#}\n{}", stage.fleet.tails());
+        Ok(())
+    })
+    .await;
+    stage.fleet.kill_spoke("fra-2");
+    stage.value("fra-1", "web/web", "two").await;
+    throughout("its place is not another's", Duration::from_secs(2), async || {
+        stage.cluster("nyc-1").config_map("web/web").await.unwrap() == "one"
+    })
+    .await;
+    until("it is taken back", LIMIT, async || {
+        let listed = rollouts(&stage).await;
+        ensure!(listed[0]["phase"] == "Blocked", "{listed:#}\n{}", stage.fleet.tails());
+        let message = listed[0]["message"].as_str().unwrap();
+        ensure!(message.contains("fra-2 was not healthy in time"), "{message}");
+        Ok(())
+    })
+    .await;
+    stage.value("fra-1", "web/web", "one").await;
+
+    // Back again, it carries out what it was told last, until the hub tells it to return as the others did.
+    stage.cluster_mut("fra-2").thaw_api_server();
+    let target = Target::Kube(stage.cluster("fra-2").kubeconfig().to_owned());
+    stage.fleet.start_spoke("fra-2", None, &target).unwrap();
+    stage.fleet.connected(3).await;
+    stage.wait(&["--cluster", "fra-2"]).await;
+    stage.value("fra-2", "web/web", "one").await;
+    assert_eq!(stage.cluster("nyc-1").config_map("web/web").await.unwrap(), "one");
 }

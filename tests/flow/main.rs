@@ -1,10 +1,12 @@
 //! The whole path: real cores in a simulated world, and what placements pick with real processes.
 
+mod guarding;
 mod history;
 mod pausing;
 mod placing;
 mod rolling;
 mod simulation;
+mod together;
 mod values;
 
 use std::time::Instant;
@@ -80,6 +82,7 @@ fn a_bug_that_is_put_in_is_found() {
         Mutation::HubForgetsLeaving,
         Mutation::HubSendsInDoubt,
         Mutation::HubAwaitsNoHealth,
+        Mutation::HubSplitsGroups,
     ];
     for bug in bugs {
         let found = (0..SEEDS_OF_A_BUG).find_map(|seed| play(seed, bug).err());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, Cause, Codec, EncodedSchedule, Inputs, ShareOut, Told};
+use nave_placement::assign::{self, AllRules, Cause, Codec, Inputs, ShareOut, Told};
 use nave_placement::catalog::{Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Moment, Settling, Wanted};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
@@ -24,7 +24,8 @@ pub use super::kept::{Bases, Kept};
 use super::older::{Olders, Overlay, Wants, overlay};
 use super::pauses::{self, Paused};
 use super::rolling::{self, rolling};
-use super::{assignments, decisions, history};
+use super::units::Units;
+use super::{assignments, decisions, depending, history};
 use crate::state::history::Authors;
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
@@ -87,8 +88,10 @@ pub struct Decided {
     pub stays: BTreeSet<EntryKey>,
     /// Replicas that placements divide.
     pub shares: ShareOut,
-    /// When changes may start on clusters.
-    pub schedules: BTreeMap<ClusterName, EncodedSchedule>,
+    /// When changes may start on clusters, in which order and which together.
+    pub rules: AllRules,
+    /// Apps that depend on what is nowhere, where that is a failure.
+    pub failing: BTreeMap<AppKey, String>,
     /// Entries of which a change waits: for the end of a pause, or for their wave.
     pub waiting: pauses::Waiting,
     /// What each rollout waits for.
@@ -177,8 +180,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
     let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
+    let units = Units::of(catalog);
     let Overlay { instead, unknown, bases, mut wants, problems } =
-        overlay(state, &bases, &fleet, &wanted, older);
+        overlay(state, (&bases, &units), &fleet, &wanted, older);
     let shapes = shapes.with(instead);
     let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
@@ -189,7 +193,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         }
     }
     let encoded = schedules.iter().map(|(cluster, schedule)| (cluster.clone(), encode_schedule(schedule)));
-    let encoded = encoded.collect();
+    let rules = depending::rules(catalog, &wanted, encoded);
     let may_start = |cluster: &ClusterName| {
         schedules.get(cluster).is_none_or(|schedule| schedule.closed(now_ms).is_none())
     };
@@ -197,18 +201,36 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         wanted: &wanted,
         apps: &shapes,
         shares: &shares,
-        schedules: &encoded,
+        rules: &rules,
         members: &members,
         now_ms,
         cause: &cause,
         codec,
     };
-    let Paused { stays: paused, waiting } =
+    let Paused { stays: mut paused, mut waiting } =
         pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
+    let depends = depending::depending(depending::Given {
+        state,
+        catalog,
+        bases: &bases,
+        units: &units,
+        fleet: &fleet,
+        wanted: &wanted,
+        shapes: &shapes,
+        shares: &shares,
+        members: &members,
+        codec,
+    });
+    let is_open = !depends.stays.is_empty();
+    paused.extend(depends.stays);
+    for (entry, why) in depends.waiting {
+        waiting.entry(entry).or_insert(why);
+    }
     let mut rolling = rolling(rolling::Given {
         state,
         catalog,
         bases: &bases,
+        units: &units,
         fleet: &fleet,
         wanted: &wanted,
         shapes: &shapes,
@@ -285,12 +307,13 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shapes: shapes_now,
         stays,
         shares,
-        schedules: encoded,
+        rules,
+        failing: depends.failing,
         waiting: rolling.waiting.into_iter().chain(waiting).collect(),
         waits_for: rolling.waits_for,
         wants,
         unpinnable: problems,
-        rolls: rolling.is_open,
+        rolls: rolling.is_open || is_open,
         lacking,
         too_large,
         taken,
@@ -404,7 +427,8 @@ fn take_head(
         ..Audit::default()
     };
     let mut audits = vec![audit];
-    let is_ended = |app: &AppKey| revision.unpins.contains(app);
+    let units = Units::of(catalog);
+    let is_ended = |app: &AppKey| revision.unpins.iter().any(|named| units.lead(named) == units.lead(app));
     for ((app, id), _) in state.pins.iter().filter(|((app, _), _)| is_ended(app)).take(UNPINS) {
         batch = batch.delete(key::pin(app, id));
         audits.push(Audit {

@@ -3,7 +3,8 @@
 //! In: commits of the catalog's repository, the state. Out: commits to the ledger.
 //! Never: keeps anything to itself that the next hub would need: whatever is interrupted is decided again, with the same result.
 //!
-//! [`core`] is pure; [`guarding`] says what binds a revision; [`hearing`] is what sessions know; [`history`] tells what changed and why; [`moves`] is what is to leave; [`pauses`] is what stays; [`lacking`] is what
+//! [`core`] is pure; [`guarding`] says what binds a revision; [`hearing`] is what sessions know; [`history`] tells what changed and why; [`moves`] is what is to leave; [`pauses`] is what stays;
+//! [`depending`] is what waits for other clusters; [`units`] are apps that move as one; [`lacking`] is what
 //! waits for a value; [`revision`] brings a commit from Git; [`run`] is the task.
 
 mod assignments;
@@ -12,6 +13,7 @@ pub mod commits;
 pub mod core;
 mod courses;
 pub mod decisions;
+pub mod depending;
 mod gone;
 pub mod guarding;
 pub mod hearing;
@@ -27,6 +29,7 @@ pub mod revision;
 pub mod rolling;
 pub mod run;
 mod staying;
+pub mod units;
 pub mod waiting;
 
 #[cfg(test)]

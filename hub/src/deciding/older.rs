@@ -20,6 +20,7 @@ use nave_placement::{AppKey, ClusterName};
 use super::core::Bases;
 use super::revision::{Asked, Loader, Place, render};
 use super::run::chain;
+use super::units::Units;
 use crate::git::Repository;
 use crate::state::State;
 use crate::state::records::PinRecord;
@@ -158,7 +159,13 @@ impl Older {
 
 /// Entries that are what they were by an earlier commit: because an operator pinned them, or because a rollout comes to its end
 /// first.
-pub fn overlay(state: &State, bases: &Bases, fleet: &Fleet, wanted: &Wanted, olders: &Olders) -> Overlay {
+pub fn overlay(
+    state: &State,
+    (bases, units): (&Bases, &Units),
+    fleet: &Fleet,
+    wanted: &Wanted,
+    olders: &Olders,
+) -> Overlay {
     let mut overlay = Overlay { bases: bases.clone(), ..Overlay::default() };
     let on = |app: &AppKey| {
         let clusters = wanted.iter().filter(|(_, apps)| apps.contains_key(app));
@@ -170,16 +177,21 @@ pub fn overlay(state: &State, bases: &Bases, fleet: &Fleet, wanted: &Wanted, old
         };
         let plan = state.plans.get(&(app.clone(), progress.plan.as_str().to_owned()));
         let Some(plan) = plan.filter(|plan| plan.on_new_revision == OnNewRevision::Finish) else { continue };
-        if bases.get(app).is_none_or(|basis| plan.basis.is_same_version(basis)) {
+        if units.basis(app, bases).is_none_or(|basis| plan.basis.is_same_version(&basis)) {
             continue;
         }
-        let clusters = on(app);
-        let forms = olders.at(&plan.commit, app, &clusters, fleet, &mut overlay.wants);
-        if forms.len() == clusters.len() {
-            overlay.bases.insert(app.clone(), plan.basis.clone());
-            overlay.instead.extend(
-                forms.into_iter().map(|(cluster, form)| ((app.clone(), cluster), (form, Because::Meanwhile))),
-            );
+        let (mut instead, mut known, mut all) = (Instead::new(), Vec::new(), 0);
+        for app in units.members(app) {
+            let clusters = on(app);
+            let forms = olders.at(&plan.commit, app, &clusters, fleet, &mut overlay.wants);
+            all += clusters.len();
+            known.push((app, plan.basis.member(app).unwrap_or(&plan.basis)));
+            let form = |(cluster, form)| ((app.clone(), cluster), (form, Because::Meanwhile));
+            instead.extend(forms.into_iter().map(form));
+        }
+        if instead.len() == all {
+            overlay.bases.extend(known.into_iter().map(|(app, basis)| (app.clone(), basis.clone())));
+            overlay.instead.extend(instead);
         }
     }
     let mut pins: Vec<&PinRecord> = state.pins.values().map(|pin| &*pin.record).collect();

@@ -27,11 +27,15 @@ use super::history::Turns;
 use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
+use super::units::{self, Units};
 use super::waiting::why_it_waits;
 use crate::state::State;
 
 /// For so long after its start a hub waits for sessions before it lets a rollout advance: by then whoever is there was heard.
 pub const SETTLING_MS: u64 = 45_000;
+
+/// So often it is looked for whoever hands objects over to one who waits: each time somebody else may have to wait.
+const HANDING: usize = 8;
 
 /// What the waves leave of a step.
 #[derive(Debug, Default)]
@@ -79,6 +83,8 @@ pub struct Given<'a> {
     pub catalog: &'a Catalog,
     /// What each app is as a whole.
     pub bases: &'a BTreeMap<AppKey, Basis>,
+    /// Which apps move as one.
+    pub units: &'a Units,
     /// The clusters that placements could choose from.
     pub fleet: &'a Fleet,
     /// What every cluster shall run.
@@ -106,18 +112,22 @@ pub struct Given<'a> {
 /// Brings the courses of all apps one step further.
 pub fn rolling(given: Given<'_>) -> Rolling {
     let mut rolling = pass(given);
-    // Whoever hands objects over to an app that waits waits with it, and is nobody who goes ahead.
-    let handing = given.who_hands_over(&rolling);
-    if !handing.is_empty() {
-        let paused: BTreeSet<EntryKey> = given.paused.iter().chain(handing.keys()).cloned().collect();
+    // Whoever hands objects over to an app that waits waits with it, and so does its group; none of them goes ahead.
+    let mut paused = given.paused.clone();
+    for _ in 0..HANDING {
+        let handing = given.who_hands_over(&rolling);
+        if handing.keys().all(|key| paused.contains(key)) {
+            break;
+        }
+        paused.extend(handing.keys().cloned());
         rolling = pass(Given { paused: &paused, ..given });
-        for (key, because) in given.who_hands_over(&rolling) {
-            let (app, cluster) = key.clone();
-            rolling.stays.insert(key);
-            if let Some(because) = because {
-                let why = format!("it hands objects over to app {because}, which waits");
-                rolling.waiting.insert((cluster, app), why.into());
-            }
+    }
+    for (key, because) in given.who_hands_over(&rolling) {
+        let (app, cluster) = key.clone();
+        rolling.stays.insert(key);
+        if let Some(because) = because {
+            let why = format!("it hands objects over to app {because}, which waits");
+            rolling.waiting.insert((cluster, app), why.into());
         }
     }
     rolling
@@ -131,6 +141,11 @@ fn pass(given: Given<'_>) -> Rolling {
     for (app, clusters) in given.concerned() {
         let course = given.state.rollouts.get(app).map(|course| &*course.record);
         let nothing = Course::default();
+        if given.units.lead(app) != app {
+            // It moves under another name now.
+            writes.push((app, Next::default()));
+            continue;
+        }
         let before = course.unwrap_or(&nothing);
         let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
         if clusters.is_empty() && given.catalog.app(app.name()).is_none() {
@@ -144,7 +159,7 @@ fn pass(given: Given<'_>) -> Rolling {
         let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
         let seen = clusters
             .into_iter()
-            .filter_map(|cluster| Some((cluster.clone(), given.seen(app, cluster, plans)?)))
+            .filter_map(|cluster| Some((cluster.clone(), given.seen_together(app, cluster, plans, plan)?)))
             .collect();
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
@@ -152,16 +167,23 @@ fn pass(given: Given<'_>) -> Rolling {
         let is_due = |cluster: &ClusterName| seen.get(cluster).is_some_and(|seen| seen.to_do.is_due());
         plan.into_iter().for_each(|plan| rolling.turns.note(app, plan, &next, is_due));
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
-            if !next.go.contains(cluster) {
-                let why = why_it_waits(&next, current, cluster, seen);
-                rolling.stays.insert((app.clone(), cluster.clone()));
-                rolling.waiting.insert((cluster.clone(), app.clone()), why.into());
+            // One of several that may not go keeps the others.
+            let due: Vec<&AppKey> = given.due(app, cluster).collect();
+            let is_kept = |app: &AppKey| given.paused.contains(&(app.clone(), cluster.clone()));
+            if !next.go.contains(cluster) || due.len() > 1 && due.iter().any(|app| is_kept(app)) {
+                let why: Arc<str> = why_it_waits(&next, current, cluster, seen).into();
+                for app in due {
+                    rolling.stays.insert((app.clone(), cluster.clone()));
+                    rolling.waiting.insert((cluster.clone(), app.clone()), why.clone());
+                }
             }
         }
-        given.meanwhile(app, &basis, &seen, &next, &mut rolling);
-        for cluster in &next.back {
+        let members = given.units.members(app);
+        members.iter().for_each(|app| given.meanwhile(app, &basis, &seen, &next, &mut rolling));
+        for (app, cluster) in members.iter().flat_map(|app| next.back.iter().map(move |c| (app, c))) {
             let key = (app.clone(), cluster.clone());
-            match given.before(app, cluster) {
+            let moved = members.len() == 1 || plan.is_none_or(|plan| given.moved(app, cluster, plan));
+            match given.before(app, cluster).filter(|_| moved) {
                 Some(form) if !given.paused.contains(&key) && !given.gave_away(app, cluster, &form) => {
                     rolling.instead.insert(key, (form, Because::Returns));
                 }
@@ -169,7 +191,7 @@ fn pass(given: Given<'_>) -> Rolling {
             }
         }
         if let Some((_, plan)) = current.filter(|(_, plan)| plan.cause == rollout::Cause::Placement) {
-            rolling.removed_by.insert(app.clone(), plan.commit.clone());
+            rolling.removed_by.extend(members.iter().map(|app| (app.clone(), plan.commit.clone())));
         }
         rolling.is_open |= match &next.waits_for {
             None => current.is_some(),
@@ -212,11 +234,14 @@ impl<'a> Given<'a> {
             let assignment = &member.told.assignment;
             let wanted = self.wanted.get(cluster).into_iter().flat_map(|apps| apps.keys());
             for app in wanted.chain(assignment.entries.keys()).chain(assignment.leaving.keys()) {
-                if on.entry(app).or_default().insert(cluster)
-                    && !due.contains(app)
+                let unit = self.units.lead(app);
+                let is_new =
+                    on.entry(unit).or_default().insert(cluster) || self.units.members(unit).len() > 1;
+                if is_new
+                    && !due.contains(unit)
                     && self.to_do(app, cluster, &member.told).is_some_and(ToDo::is_due)
                 {
-                    due.insert(app);
+                    due.insert(unit);
                 }
             }
         }
@@ -224,7 +249,8 @@ impl<'a> Given<'a> {
         // An app that runs nowhere any more ends its rollout, and one that is no more what was remembered of it.
         let ours = self.state.rollouts.iter().filter(|(app, _)| app.catalog == self.catalog.name);
         for (app, course) in ours {
-            if course.current.is_some() || self.catalog.app(app.name()).is_none() {
+            let is_led = self.units.lead(app) != app;
+            if course.current.is_some() || is_led || self.catalog.app(app.name()).is_none() {
                 on.entry(app).or_default();
             }
         }
@@ -240,8 +266,8 @@ impl<'a> Given<'a> {
                 .as_ref()
                 .is_some_and(|done| done.basis.with(basis) == done.basis && done.apart.is_empty())
         };
-        let basis = self.bases.get(app);
-        current.is_some() || block.is_some() || retry.is_some() || !basis.is_some_and(is_done)
+        let basis = self.units.basis(app, self.bases);
+        current.is_some() || block.is_some() || retry.is_some() || !basis.as_ref().is_some_and(is_done)
     }
 
     /// Entries that hand objects over to an app that waits, and to which; to none, where nothing of them would change.
@@ -284,8 +310,10 @@ impl<'a> Given<'a> {
             ));
         };
         // What it is cannot be told before it is rendered.
-        let basis = self.bases.get(app).filter(|basis| !basis.is_empty())?;
-        Some((basis.clone(), self.catalog.rollout_of(own), own.treatment.timeout.0))
+        let basis = self.units.basis(app, self.bases)?;
+        let members = self.units.members(app).iter();
+        let timeouts = members.filter_map(|app| Some(self.catalog.app(app.name())?.1.treatment.timeout.0));
+        Some((basis, self.catalog.rollout_of(own), timeouts.max().unwrap_or(own.treatment.timeout.0)))
     }
 
     /// By which commit an app is what it is to become: that of a pin that means all of its clusters, or the one in effect.
@@ -333,18 +361,57 @@ impl<'a> Given<'a> {
         }
     }
 
+    /// The same; what takes a removal back disturbs nothing.
+    fn task(&self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
+        let to_do = self.to_do(app, cluster, told)?;
+        let comes_back = |name: &AppKey| told.assignment.leaving.contains_key(name);
+        let takes_back = || comes_back(app) || self.shapes.former(app).any(comes_back);
+        Some(if to_do == ToDo::Install && takes_back() { ToDo::Nothing } else { to_do })
+    }
+
+    /// Apps that move under a name and of which something has to be sent.
+    fn due(self, lead: &'a AppKey, cluster: &'a ClusterName) -> impl Iterator<Item = &'a AppKey> {
+        let told = self.members.get(cluster).map(|member| &*member.told);
+        let is_due = move |app: &&AppKey| {
+            told.and_then(|told| self.task(app, cluster, told)).is_some_and(ToDo::is_due)
+        };
+        self.units.members(lead).iter().filter(is_due)
+    }
+
+    /// Whether an app came to what it is on a cluster since a plan was made.
+    fn moved(&self, app: &AppKey, cluster: &ClusterName, plan: &Plan) -> bool {
+        let change = self.members.get(cluster).and_then(|member| member.told.changes.get(app));
+        change.is_some_and(|change| change.at_ms >= plan.made_ms)
+    }
+
+    /// A cluster, as far as all apps are concerned that move under a name.
+    fn seen_together(
+        &self,
+        lead: &AppKey,
+        cluster: &ClusterName,
+        plans: bool,
+        plan: Option<&Plan>,
+    ) -> Option<Seen<'a>> {
+        let members = self.units.members(lead);
+        if let [one] = members {
+            return self.seen(one, cluster, plans);
+        }
+        let of = |app: &AppKey| {
+            let seen = self.seen(app, cluster, plans)?;
+            // What others of the group were before has nothing to do with this rollout.
+            let moved = plan.is_none_or(|plan| self.moved(app, cluster, plan));
+            Some(Seen { can_return: seen.can_return && moved, ..seen })
+        };
+        units::together(members.iter().filter_map(of))
+    }
+
     /// A cluster; when changes may start there matters only to whoever plans.
     fn seen(&self, app: &AppKey, cluster: &ClusterName, plans: bool) -> Option<Seen<'a>> {
         let member = self.members.get(cluster)?;
         let candidate = self.fleet.get(cluster)?;
         let told = &member.told;
         let key = (app.clone(), cluster.clone());
-        let mut to_do = self.to_do(app, cluster, told)?;
-        let comes_back = |name: &AppKey| told.assignment.leaving.contains_key(name);
-        // That takes a removal back, and disturbs nothing.
-        if to_do == ToDo::Install && (comes_back(app) || self.shapes.former(app).any(comes_back)) {
-            to_do = ToDo::Nothing;
-        }
+        let to_do = self.task(app, cluster, told)?;
         let is_online = candidate.contact == Contact::Connected;
         let is_worked_on = maintained(self.state, cluster, self.now_ms).is_some();
         let is_held = self.state.holds.values().any(|hold| hold.hold.is_of_entry(&key));
@@ -469,9 +536,16 @@ fn health(
     }
     match (said.state, said.reason) {
         _ if !is_online => Health::NotYet,
-        (EntryState::Waiting, EntryReason::WindowClosed | EntryReason::Frozen | EntryReason::Paused) => {
-            Health::Waits
-        }
+        (
+            EntryState::Waiting,
+            EntryReason::WindowClosed
+            | EntryReason::Frozen
+            | EntryReason::Paused
+            | EntryReason::DependencyNotReady
+            | EntryReason::GroupNotReady,
+        ) => Health::Waits,
+        // Together with its group it was tried, and did not come through.
+        (EntryState::Failed, EntryReason::GroupReturned) => Health::Degraded,
         // What ails the version before it is told first, and no change starts yet.
         (EntryState::Degraded | EntryState::Failed, _) if said.version != version && !may_start() => {
             Health::Waits

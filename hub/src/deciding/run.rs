@@ -22,6 +22,7 @@ use super::bundles::BundleObjects;
 use super::commits::{Commits, named, trailers};
 use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
+use super::depending::failing;
 use super::hearing::Claims;
 use super::lacking::lacks;
 use super::moves::moves;
@@ -474,6 +475,7 @@ impl Deciding {
         }
         let mut clashes = self.clashes(&revision, &decided.wanted, &decided.shapes);
         clashes.extend(lacks(&revision.catalog, &decided.lacking));
+        clashes.extend(failing(&revision.catalog, &decided.failing));
         clashes.extend(short(&revision.catalog, &decided.decisions));
         let end = core::next_end(&self.ledger.state(), now_ms);
         let moves = moves(&revision.catalog, &decided.fleet, &decided.decisions, &decided.wanted);

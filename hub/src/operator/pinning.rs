@@ -3,7 +3,7 @@
 //! In: requests whose role was checked. Out: records of pins, and what to say.
 //! Never: pins to a commit that cannot be read, or that has no such app.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::AppKey;
 use nave_placement::catalog::{CommitId, LastGood};
@@ -64,7 +64,9 @@ impl OperatorService {
         if reason.trim().is_empty() {
             return Err(argument("say why with --reason: it stands in the audit log and in `hub status`"));
         }
-        let course = self.rooms.ledger.state().rollouts.get(&app).map(|course| course.record.clone());
+        let units = self.look(|look| look.units());
+        let lead = units.lead(&app);
+        let course = self.rooms.ledger.state().rollouts.get(lead).map(|course| course.record.clone());
         if course.is_none() && !self.look(|look| look.app_keys().contains(&app)) {
             return Err(self.no_app(&app));
         }
@@ -92,39 +94,53 @@ impl OperatorService {
                 Status::not_found(format!("commit {to} cannot be read here: {}", chain(&error)))
             })?,
         };
-        self.has_app(&commit, &app).await?;
-        let record = PinRecord {
-            id: PinRecord::id_of(&app, &selector),
+        let there = self.apps_at(&commit, &app).await?;
+        let at_ms = self.rooms.ledger.now_ms();
+        let record = |app: &AppKey| PinRecord {
+            id: PinRecord::id_of(app, &selector),
             app: app.clone(),
             commit: commit.clone(),
             selector: selector.clone(),
-            at_ms: self.rooms.ledger.now_ms(),
+            at_ms,
             by: audit.name().to_owned(),
             reason: reason.clone(),
         };
-        let mut details = BTreeMap::from([
-            ("commit".to_owned(), commit.to_string()),
-            ("pin".to_owned(), record.id.clone()),
-        ]);
-        if !selector.0.is_empty() {
-            details.insert("selector".to_owned(), selector.to_string());
+        // Apps of a group go back together, as far as the commit has them.
+        let (mut batch, mut audits) = (Batch::new(), Vec::new());
+        for app in units.members(lead).iter().filter(|app| there.contains(*app)) {
+            let record = record(app);
+            let mut details = BTreeMap::from([
+                ("commit".to_owned(), commit.to_string()),
+                ("pin".to_owned(), record.id.clone()),
+            ]);
+            if !selector.0.is_empty() {
+                details.insert("selector".to_owned(), selector.to_string());
+            }
+            let (subject, why) = (format!("app {app}"), reason.clone());
+            audits.push(Audit { what: "Pinned", subject, why, details, ..audit.clone() });
+            let place = key::pin(app, &record.id);
+            let held =
+                self.rooms.ledger.state().pins.get(&(app.clone(), record.id.clone())).map(|pin| pin.version);
+            batch = batch.require_same(place.clone(), held).put(place, json(&record));
         }
-        let audit = Audit { what: "Pinned", subject: format!("app {app}"), why: reason, details, ..audit };
-        let place = key::pin(&app, &record.id);
-        let held =
-            self.rooms.ledger.state().pins.get(&(app.clone(), record.id.clone())).map(|pin| pin.version);
-        let batch = Batch::new().require_same(place.clone(), held).put(place, json(&record));
-        let committed = self.rooms.ledger.commit_audited(Step::PinOrdered, batch, &[audit]).await;
+        let others = audits.len() - 1;
+        let committed = self.rooms.ledger.commit_audited(Step::PinOrdered, batch, &audits).await;
         committed.map_err(|e| commit_status(&e))?;
+        let record = record(&app);
         let on = self.look(|look| look.clusters_of(&record));
         let clusters = if on == 1 { "1 cluster".to_owned() } else { format!("{on} clusters") };
         let paused = self.look(|look| {
             look.state.paused(look.now_ms).find(|p| p.scope.is_of(&app)).map(ToString::to_string)
         });
         let paused = paused.map(|pause| format!("; it begins when that ends: {pause}")).unwrap_or_default();
+        let with = match others {
+            0 => "",
+            1 => "; the other app of its group goes with it",
+            _ => "; the other apps of its group go with it",
+        };
         let message = format!(
             "{record}: {clusters}, within the budgets of its rollout and without waiting for windows; `hub rollout show {app} --watch` \
-             shows it, `hub pin remove {}` lets it go on{paused}",
+             shows it, `hub pin remove {}` lets it go on{with}{paused}",
             record.id
         );
         document(&DoneView { message })
@@ -137,8 +153,8 @@ impl OperatorService {
         pins.max_by_key(|pin| pin.at_ms).map(|pin| pin.commit.clone())
     }
 
-    /// That a commit can be read, and has an app.
-    async fn has_app(&self, commit: &CommitId, app: &AppKey) -> Result<(), Status> {
+    /// The apps that a commit has, if it can be read and has this one.
+    async fn apps_at(&self, commit: &CommitId, app: &AppKey) -> Result<BTreeSet<AppKey>, Status> {
         let (repository, place) = (&self.rooms.repository, &self.rooms.place);
         let unread = |error: &dyn std::error::Error| {
             Status::failed_precondition(format!(
@@ -151,7 +167,8 @@ impl OperatorService {
         let tree = repository.tree(commit).await.map_err(|error| unread(&error))?;
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
         if catalog.app(app.name()).is_some() && catalog.name == app.catalog {
-            return Ok(());
+            let key = |name: &str| AppKey::new(app.catalog.clone(), name).ok();
+            return Ok(catalog.apps().filter_map(|(effective, _)| key(&effective.object.id.name)).collect());
         }
         Err(Status::failed_precondition(format!("commit {} has no valid app {app}", commit.short())))
     }
@@ -177,12 +194,23 @@ impl OperatorService {
                 return Err(argument(format!("app {pin} has several pins; name one of {}", ids.join(", "))));
             }
         };
-        let PinRecord { id, app, .. } = &*held.record;
-        let details = BTreeMap::from([("pin".to_owned(), id.clone())]);
-        let audit = Audit { what: "Unpinned", subject: format!("app {app}"), why: reason, details, ..audit };
-        let place = key::pin(app, id);
-        let batch = Batch::new().require_at(place.clone(), held.version).delete(place);
-        let committed = self.rooms.ledger.commit_audited(Step::PinOrdered, batch, &[audit]).await;
+        let units = self.look(|look| look.units());
+        // What was pinned with it, as a group, goes on with it.
+        let with = |other: &PinRecord| {
+            let PinRecord { app, commit, selector, at_ms, .. } = &*held.record;
+            let same = (&other.commit, &other.selector, other.at_ms) == (commit, selector, *at_ms);
+            same && units.lead(&other.app) == units.lead(app)
+        };
+        let (mut batch, mut audits) = (Batch::new(), Vec::new());
+        for pin in self.rooms.ledger.state().pins.values().filter(|pin| with(&pin.record)) {
+            let PinRecord { id, app, .. } = &*pin.record;
+            let (subject, why) = (format!("app {app}"), reason.clone());
+            let details = BTreeMap::from([("pin".to_owned(), id.clone())]);
+            audits.push(Audit { what: "Unpinned", subject, why, details, ..audit.clone() });
+            let place = key::pin(app, id);
+            batch = batch.require_at(place.clone(), pin.version).delete(place);
+        }
+        let committed = self.rooms.ledger.commit_audited(Step::PinOrdered, batch, &audits).await;
         committed.map_err(|e| commit_status(&e))?;
         document(&DoneView {
             message: format!(

@@ -17,6 +17,7 @@ use super::look::Look;
 use super::service::{Answer, OperatorService, argument, commit_status, document};
 use super::views::{BlockView, DoneView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
 use crate::deciding::core::json;
+use crate::deciding::units::Units;
 use crate::deciding::waiting::told;
 use crate::state::records::key;
 use crate::state::{Audit, State, Step, Versioned};
@@ -25,7 +26,8 @@ use crate::store::Batch;
 impl Look<'_> {
     /// `hub rollout list`: those that are under way, worst first; with `all` those that ended too, the newest first.
     pub fn rollouts(&self, app: Option<&AppKey>, all: bool) -> Vec<RolloutRow> {
-        let courses = self.courses(app);
+        let units = self.units();
+        let courses = self.courses(app.map(|app| units.lead(app)));
         let mut rows: Vec<RolloutRow> = courses
             .clone()
             .filter_map(|(app, course)| {
@@ -42,6 +44,11 @@ impl Look<'_> {
             rows.extend(past);
         }
         rows
+    }
+
+    /// Which apps move as one.
+    pub fn units(&self) -> Units {
+        self.picture.revision.as_ref().map(|revision| Units::of(&revision.catalog)).unwrap_or_default()
     }
 
     fn courses<'b>(
@@ -68,6 +75,8 @@ impl Look<'_> {
 
     /// `hub rollout show`.
     pub fn rollout(&self, name: &str) -> Option<RolloutView> {
+        let led = self.units().led(name);
+        let name = led.as_str();
         let (app, course) = self.courses(None).find(|(app, course)| is_meant(app, course, name))?;
         if let Some((progress, plan)) = current(self.state, app, course)
             && (plan.id.as_str() == name || app.to_string() == name)
@@ -109,6 +118,7 @@ impl Look<'_> {
         RolloutRow {
             id: plan.id.to_string(),
             app: app.clone(),
+            group: self.units().group(app),
             phase,
             cause: plan.cause,
             commit: plan.commit.clone(),
@@ -142,6 +152,7 @@ fn row_of(app: &AppKey, course: &Course, ended: &Ended) -> RolloutRow {
     RolloutRow {
         id: ended.id.to_string(),
         app: app.clone(),
+        group: Vec::new(),
         phase: match ended.outcome {
             _ if is_blocked => RolloutPhase::Blocked,
             Outcome::Completed => RolloutPhase::Completed,
@@ -191,6 +202,7 @@ impl OperatorService {
     pub(super) async fn order_rollout(&self, request: v1::RolloutOrderRequest, audit: Audit) -> Answer {
         let kind = request.order();
         let v1::RolloutOrderRequest { id, wave, reason, .. } = request;
+        let id = self.look(|look| look.units().led(&id));
         let order =
             Order { by: audit.name().to_owned(), at_ms: self.rooms.ledger.now_ms(), reason: reason.clone() };
         let found = {

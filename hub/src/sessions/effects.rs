@@ -153,6 +153,7 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment, now_ms: u64) ->
         entries: held.entries.clone(),
         leaving: held.leaving.clone(),
         schedule: held.schedule.clone(),
+        relations: held.relations.clone(),
     };
     let key = key::assignment(cluster);
     let mut changes = told.changes.clone();

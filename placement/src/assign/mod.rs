@@ -127,6 +127,30 @@ impl EncodedSchedule {
     }
 }
 
+/// Who waits for whom and who switches together, as it travels: encoded once by the hub, then opaque bytes. None at all: every app
+/// goes by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EncodedRelations(pub Arc<[u8]>);
+
+impl EncodedRelations {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What a spoke goes by when it lets changes begin.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// When they may start.
+    pub schedule: EncodedSchedule,
+    /// In which order, and which together.
+    pub relations: EncodedRelations,
+}
+
+/// The rules of clusters that have some.
+pub type AllRules = BTreeMap<ClusterName, Rules>;
+
 /// Why something may be removed. Closed: whatever is not listed here deletes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
@@ -180,6 +204,8 @@ pub struct Assignment {
     pub leaving: BTreeMap<AppKey, Leaving>,
     /// When changes of what runs may start; the spoke keeps it.
     pub schedule: EncodedSchedule,
+    /// In which order they start, and which together; the spoke keeps it.
+    pub relations: EncodedRelations,
 }
 
 impl Assignment {
@@ -191,6 +217,7 @@ impl Assignment {
             entries: BTreeMap::new(),
             leaving: BTreeMap::new(),
             schedule: EncodedSchedule::default(),
+            relations: EncodedRelations::default(),
         }
     }
 
@@ -199,7 +226,8 @@ impl Assignment {
         (self.epoch, self.generation)
     }
 
-    /// The digest over (key, digest) of its entries in order, then its leaving records, then its schedule if it has one.
+    /// The digest over (key, digest) of its entries in order, then its leaving records, then its schedule and its relations if it
+    /// has some.
     pub fn digest(&self) -> Digest {
         let mut digester = Digester::new("nave.assignment.v1");
         let key = |digester: &mut Digester, app: &AppKey| {
@@ -225,6 +253,10 @@ impl Assignment {
         if !self.schedule.is_empty() {
             digester.add(b"schedule");
             digester.add(&self.schedule.0);
+        }
+        if !self.relations.is_empty() {
+            digester.add(b"relations");
+            digester.add(&self.relations.0);
         }
         digester.finish()
     }

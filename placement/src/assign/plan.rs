@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    Assignment, Cause, Change, EncodedEntry, EncodedSchedule, Entry, Generation, Leaving, Options, PAST,
+    AllRules, Assignment, Cause, Change, EncodedEntry, Entry, Generation, Leaving, Options, PAST, Rules,
     Share, ShareOut, TRAIL, Told,
 };
 use crate::catalog::CommitId;
@@ -75,8 +75,8 @@ pub struct Inputs<'a> {
     pub apps: &'a Shapes,
     /// Replicas that placements divide.
     pub shares: &'a ShareOut,
-    /// When changes may start on clusters; at any time where nothing is said.
-    pub schedules: &'a BTreeMap<ClusterName, EncodedSchedule>,
+    /// When changes may start on clusters, in which order and which together; as they like where nothing is said.
+    pub rules: &'a AllRules,
     /// The members that have enrolled.
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// The time, Unix milliseconds.
@@ -355,15 +355,18 @@ impl<'a> Next<'a> {
                 }
             }
         }
-        let schedule = self.inputs.schedules.get(self.cluster).cloned().unwrap_or_default();
-        if entries == before.entries && leaving == before.leaving && schedule == before.schedule {
+        let rules = self.inputs.rules.get(self.cluster).cloned().unwrap_or_default();
+        let Rules { schedule, relations } = rules;
+        let same_rules = schedule == before.schedule && relations == before.relations;
+        if entries == before.entries && leaving == before.leaving && same_rules {
             return None;
         }
         let generation = Generation(before.generation.0 + 1);
         let mut past = self.member.told.past.clone();
         past.push((before.epoch, before.generation, before.digest()));
         past.drain(..past.len().saturating_sub(PAST));
-        let assignment = Assignment { epoch: before.epoch, generation, entries, leaving, schedule };
+        let assignment =
+            Assignment { epoch: before.epoch, generation, entries, leaving, schedule, relations };
         let changes = self.changes(&assignment);
         Some(Told { assignment, trail, past, changes })
     }

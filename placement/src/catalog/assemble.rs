@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::problems::{Position, Problem};
 use super::{
     Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree,
-    divisions, paths, references,
+    dependency, divisions, paths, references,
 };
 use crate::CatalogName;
 
@@ -57,6 +57,7 @@ pub fn assemble(
     assembly.keep_absent(&ours, |id| id.kind != Kind::App);
     assembly.one_fleet();
     assembly.one_division();
+    assembly.no_circle();
     assembly.finish(name.clone(), ours.is_empty())
 }
 
@@ -248,6 +249,17 @@ impl<'a> Assembly<'a> {
     /// Placements that divide the replicas of one app differently: all of them stay as they were before.
     fn one_division(&mut self) {
         for (id, message) in divisions::contradictions(&self.objects) {
+            let origin = self.objects[&id].object.origin.clone();
+            self.problems.push(Problem::at(&origin, message).of(Some(&id)));
+            self.objects.remove(&id);
+            self.taken.retain(|d| d.id.as_ref() != Some(&id));
+            self.keep(&id);
+        }
+    }
+
+    /// Apps that wait for each other: all of them stay as they were before.
+    fn no_circle(&mut self) {
+        for (id, message) in dependency::circles(&self.objects) {
             let origin = self.objects[&id].object.origin.clone();
             self.problems.push(Problem::at(&origin, message).of(Some(&id)));
             self.objects.remove(&id);

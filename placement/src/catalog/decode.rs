@@ -10,11 +10,10 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, override_fields, paths, place, rollout_fields, schedule_fields, treat};
+use super::{Kind, dependency, override_fields, paths, place, rollout_fields, schedule_fields, treat};
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
-const APP_LATER: &[&str] = &["dependsOn", "group"];
 const APP: &[&str] = &[
     "source",
     "parameters",
@@ -25,6 +24,8 @@ const APP: &[&str] = &[
     "onRemove",
     "formerly",
     "rollout",
+    "dependsOn",
+    "group",
 ];
 
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
@@ -40,7 +41,7 @@ pub(super) fn decode(
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
         Kind::Cluster => (&["set", "taints", "cordoned", "timezone", "parameters", "protect"], &[]),
         Kind::ClusterSet => (&["parameters", "windows", "freeze"], &[]),
-        Kind::App => (&app_fields, APP_LATER),
+        Kind::App => (&app_fields, &[]),
         Kind::Placement => (place::FIELDS, &[]),
         Kind::Override => (override_fields::FIELDS, &[]),
         Kind::Rollout => (rollout_fields::FIELDS, &[]),
@@ -80,7 +81,7 @@ fn fleet(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'
     {
         fleet.defaults = Defaults {
             rollout: rollout(reader, references, &defaults),
-            depends_on: defaults.get("dependsOn").map(|f| depends_on(reader, &f)).unwrap_or_default(),
+            depends_on: dependency::depends_on(reader, references, &defaults).unwrap_or_default(),
         };
     }
     fleet.parameters = fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default();
@@ -110,21 +111,6 @@ pub(super) fn parameters(reader: &mut Reader<'_>, field: &Field<'_>) -> Paramete
         serde_json::Value::Object(map) => map,
         _ => Parameters::new(),
     }
-}
-
-fn depends_on(reader: &mut Reader<'_>, field: &Field<'_>) -> Vec<Selector> {
-    let mut selectors = Vec::new();
-    for item in reader.list(field) {
-        let Some(fields) = reader.fields(&item, &["selector"], &["app", "until", "ifAbsent", "clusters"])
-        else {
-            continue;
-        };
-        match fields.get("selector") {
-            Some(field) => selectors.push(selector(reader, &field)),
-            None => reader.missing(fields.position, &fields.path_of("selector"), "say which apps come first"),
-        }
-    }
-    selectors
 }
 
 fn guard_limit(reader: &mut Reader<'_>, field: &Field<'_>) -> GuardLimit {
@@ -184,6 +170,8 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
         on_remove: fields.get("onRemove").and_then(|f| reader.choice(&f, &choices)).unwrap_or_default(),
         formerly: only_names(&formerly),
         rollout: rollout(reader, references, fields),
+        depends_on: dependency::depends_on(reader, references, fields),
+        group: fields.get("group").and_then(|f| reader.name(&f, "group name")),
         treatment: treat::treatment(reader, fields),
     })
 }

@@ -7,6 +7,7 @@
 mod assemble;
 mod candidates;
 mod decode;
+mod dependency;
 mod divisions;
 mod fields;
 mod objects;
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use assemble::{Files, LastGood, assemble};
 pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
+pub use dependency::{Dependency, DependsOn, IfAbsent, Until};
 pub use objects::{
     App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, FreezeRule, GuardLimit,
     GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Source, Spec, WindowRule,

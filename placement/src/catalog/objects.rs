@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Override, Pick, Replicas, Rollout, Treatment};
+use super::{Dependency, Override, Pick, Replicas, Rollout, Treatment};
 use crate::ClusterName;
 use crate::fleet::Taint;
 use crate::overrides::Parameters;
@@ -48,8 +48,8 @@ pub struct Fleet {
 pub struct Defaults {
     /// Name of a `Rollout`.
     pub rollout: Option<String>,
-    /// Selectors of the apps that every other app depends on.
-    pub depends_on: Vec<Selector>,
+    /// What comes first.
+    pub depends_on: Vec<Dependency>,
 }
 
 /// Limits of what one change may remove; a limit that is not given is the built-in one.
@@ -183,6 +183,10 @@ pub struct App {
     pub formerly: BTreeSet<String>,
     /// Name of the `Rollout` by which it moves; absent: the fleet's.
     pub rollout: Option<String>,
+    /// What comes first; absent: the fleet's default.
+    pub depends_on: Option<Vec<Dependency>>,
+    /// The group of apps with which it switches.
+    pub group: Option<String>,
     /// How its objects are applied and watched over.
     pub treatment: Treatment,
 }

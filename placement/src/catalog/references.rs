@@ -60,6 +60,7 @@ pub(super) fn check(
         }
     }
     problems.extend(overlaps::check(catalog, taken));
+    problems.extend(groups(catalog, taken));
     problems
 }
 
@@ -86,6 +87,27 @@ fn source(object: &Object, tree: &Tree) -> Option<String> {
         None => needs(source, tree).err()?,
     };
     Some(format!("spec.source.path: {error}"))
+}
+
+/// Apps of a group move together, so by one `Rollout`.
+fn groups(catalog: &Catalog, taken: &[&Document]) -> Vec<Problem> {
+    let of = |object: &Object| match &object.spec {
+        Spec::App(app) => Some((app.group.clone()?, app.rollout.clone())),
+        _ => None,
+    };
+    let mut problems = Vec::new();
+    for object in taken.iter().filter_map(|document| document.object.as_ref()) {
+        let Some((group, rollout)) = of(object) else { continue };
+        let Some((first, lead)) = catalog.group(&group).next() else { continue };
+        if catalog.rollout_of(lead) != catalog.rollout_of_named(rollout.as_deref()) {
+            let message = format!(
+                "it is in group {group}, which moves by the Rollout of App/{}; give both the same spec.rollout",
+                first.object.id.name
+            );
+            problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
+        }
+    }
+    problems
 }
 
 /// Apps by the former names that they claim.

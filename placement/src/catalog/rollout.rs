@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{App, Catalog, ClusterSelection, Count, Kind, ObjectId, Percent, Spec};
+use super::{
+    App, Catalog, ClusterSelection, Count, Dependency, Effective, Kind, ObjectId, Percent, Spec, dependency,
+};
 use crate::select::{Look, Selector};
 
 /// How a changed app moves through its clusters.
@@ -128,8 +130,24 @@ impl Catalog {
 
     /// How an app moves: as it says, else as the fleet says, else as holds without.
     pub fn rollout_of(&self, app: &App) -> Rollout {
-        let default = || self.fleet().and_then(|fleet| fleet.defaults.rollout.as_ref());
-        let named = app.rollout.as_ref().or_else(default).and_then(|name| self.rollout(name));
+        self.rollout_of_named(app.rollout.as_deref())
+    }
+
+    /// The same by what it says.
+    pub(super) fn rollout_of_named(&self, name: Option<&str>) -> Rollout {
+        let default = || self.fleet().and_then(|fleet| fleet.defaults.rollout.as_deref());
+        let named = name.or_else(default).and_then(|name| self.rollout(name));
         named.cloned().unwrap_or_default()
+    }
+
+    /// The apps of a group, in order of name.
+    pub fn group(&self, name: &str) -> impl Iterator<Item = (&Effective, &App)> {
+        self.apps().filter(move |(_, app)| app.group.as_deref() == Some(name))
+    }
+
+    /// What comes before an app.
+    pub fn dependencies_of<'a>(&'a self, effective: &Effective, app: &'a App) -> &'a [Dependency] {
+        let defaults = self.fleet().map(|fleet| &*fleet.defaults.depends_on).unwrap_or_default();
+        dependency::of(effective, app, defaults)
     }
 }

@@ -30,6 +30,9 @@ pub struct Basis {
     /// What operators pinned of it, and at which commit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pins: BTreeMap<String, CommitId>,
+    /// What each app of its group is, where it moves with one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    members: BTreeMap<String, Basis>,
 }
 
 impl Basis {
@@ -58,7 +61,7 @@ impl Basis {
             .iter()
             .map(|named| (named.0.object.id.name.clone(), override_digest(catalog, named)))
             .collect();
-        Self { forms, layers, overrides, pins: BTreeMap::new() }
+        Self { forms, layers, overrides, ..Self::default() }
     }
 
     /// The same with what operators pinned of it.
@@ -67,14 +70,28 @@ impl Basis {
         Self { pins: pins.into_iter().collect(), ..self.clone() }
     }
 
+    /// Of apps that move together.
+    pub fn of_group(members: impl IntoIterator<Item = (AppKey, Self)>) -> Self {
+        let members = members.into_iter().map(|(app, basis)| (app.to_string(), basis)).collect();
+        Self { members, ..Self::default() }
+    }
+
+    /// What one of the apps is that move together.
+    pub fn member(&self, app: &AppKey) -> Option<&Self> {
+        self.members.get(&app.to_string())
+    }
+
     /// Whether operators pinned something of it.
     pub fn has_pins(&self) -> bool {
-        !self.pins.is_empty()
+        !self.pins.is_empty() || self.members.values().any(Self::has_pins)
     }
 
     /// Whether nothing of it differs: variants that only one of them has say nothing.
     pub fn is_same(&self, other: &Self) -> bool {
-        self.is_same_version(other) && self.pins == other.pins
+        let all = |of: &Self| -> Vec<BTreeMap<String, CommitId>> {
+            of.members.values().map(|member| member.pins.clone()).collect()
+        };
+        self.is_same_version(other) && self.pins == other.pins && all(self) == all(other)
     }
 
     /// Whether it is the same version of the app, whatever is pinned.
@@ -82,7 +99,12 @@ impl Basis {
         let differs = |(variant, version): (&Variant, &Digest)| {
             other.forms.get(variant).is_some_and(|other| other != version)
         };
-        self.layers == other.layers && self.overrides == other.overrides && !self.forms.iter().any(differs)
+        let own = self.layers == other.layers
+            && self.overrides == other.overrides
+            && !self.forms.iter().any(differs);
+        let mut members = self.members.iter().zip(&other.members);
+        own && self.members.len() == other.members.len()
+            && members.all(|((app, of), (other, is))| app == other && of.is_same_version(is))
     }
 
     /// The same with the variants of another.
@@ -90,12 +112,16 @@ impl Basis {
     pub fn with(&self, other: &Self) -> Self {
         let mut all = self.clone();
         all.forms.extend(other.forms.clone());
+        for (app, basis) in &other.members {
+            let known = all.members.entry(app.clone()).or_default();
+            *known = known.with(basis);
+        }
         all
     }
 
     /// Whether anything is known of the app.
     pub fn is_empty(&self) -> bool {
-        self.forms.is_empty()
+        self.forms.is_empty() && self.members.values().all(Self::is_empty)
     }
 
     /// Names it.

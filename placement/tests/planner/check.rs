@@ -1,6 +1,6 @@
 //! The checker itself: a right step has no violation, and every wrong one that is made of it is found.
 
-use nave_placement::assign::{Cause, Codec, EncodedSchedule, Entry, Told};
+use nave_placement::assign::{Cause, Codec, EncodedRelations, EncodedSchedule, Entry, Told};
 use nave_placement::catalog::{CommitId, GuardLimit, OnRemove};
 use nave_placement::check::{Limit, Violation};
 use nave_placement::guard::{Approval, Hold, HoldCause};
@@ -321,9 +321,14 @@ const WRONG: &[Wrong] = &[
         finds!(Violation::OverLimit { limit: Limit::App(_), .. }),
     ),
     (
+        "other relations than the catalog's are told",
+        |made| edit(made, |told| told.assignment.relations = EncodedRelations(b"web".as_slice().into())),
+        finds!(Violation::OtherRules { .. }),
+    ),
+    (
         "another schedule than the catalog's is told",
         |made| edit(made, |told| told.assignment.schedule = EncodedSchedule::default()),
-        finds!(Violation::OtherSchedule { .. }),
+        finds!(Violation::OtherRules { .. }),
     ),
     (
         "a protected app leaves",

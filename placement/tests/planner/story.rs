@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use nave_placement::assign::{
-    AppForm, Cause, Codec, EncodedEntry, EncodedSchedule, Entry, Epoch, Inputs, Member, Options, ShareOut,
-    Told, assign, survey,
+    AllRules, AppForm, Cause, Codec, EncodedEntry, EncodedRelations, EncodedSchedule, Entry, Epoch, Inputs,
+    Member, Options, ShareOut, Told, assign, survey,
 };
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::decide::Wanted;
@@ -77,7 +77,7 @@ pub struct World {
     holds: Vec<Hold>,
     approvals: Vec<Approval>,
     guarded: Guarded,
-    schedules: BTreeMap<ClusterName, EncodedSchedule>,
+    rules: AllRules,
     commit: String,
     now_ms: u64,
 }
@@ -96,7 +96,8 @@ pub struct Made {
     pub now_ms: u64,
     pub books: Books,
     pub shares: ShareOut,
-    pub schedules: BTreeMap<ClusterName, EncodedSchedule>,
+    pub rules: AllRules,
+    pub groups: BTreeMap<AppKey, String>,
 }
 
 impl Made {
@@ -107,9 +108,10 @@ impl Made {
             next: &self.next,
             wanted: &self.wanted,
             forms: &self.forms,
+            groups: &self.groups,
             stays: &BTreeSet::new(),
             shares: &self.shares,
-            schedules: &self.schedules,
+            rules: &self.rules,
             reports: &self.reports.iter().map(|(name, report)| (name.clone(), report)).collect(),
             emptied: &self.emptied,
             approvals: &self.approvals,
@@ -181,8 +183,13 @@ impl World {
                 None
             }
             ["window", name, ref cron @ ..] => {
-                let encoded = EncodedSchedule(cron.join(" ").into_bytes().into());
-                self.schedules.insert(cluster(name), encoded);
+                let schedule = EncodedSchedule(cron.join(" ").into_bytes().into());
+                self.rules.entry(cluster(name)).or_default().schedule = schedule;
+                Some(self.step(&[]))
+            }
+            ["relations", name, ref words @ ..] => {
+                let relations = EncodedRelations(words.join(" ").into_bytes().into());
+                self.rules.entry(cluster(name)).or_default().relations = relations;
                 Some(self.step(&[]))
             }
             ["protect", "app", name] => {
@@ -351,7 +358,7 @@ impl World {
             wanted: &wanted,
             apps: &forms,
             shares: &self.shares,
-            schedules: &self.schedules,
+            rules: &self.rules,
             members: &members,
             now_ms: self.now_ms,
             cause: &cause,
@@ -375,7 +382,8 @@ impl World {
             next,
             wanted,
             shares: self.shares.clone(),
-            schedules: self.schedules.clone(),
+            rules: self.rules.clone(),
+            groups: BTreeMap::new(),
             forms,
             reports: self.reports.clone(),
             emptied: self.emptied.clone(),
@@ -402,6 +410,10 @@ impl World {
         if was.schedule != is.schedule {
             let window = String::from_utf8_lossy(&is.schedule.0);
             write!(said, " window {window}").expect("a string takes it");
+        }
+        if was.relations != is.relations {
+            let relations = String::from_utf8_lossy(&is.relations.0);
+            write!(said, " relations {relations}").expect("a string takes it");
         }
         for (app, entry) in &is.entries {
             if was.entries.get(app) == Some(entry) {

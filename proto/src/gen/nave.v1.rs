@@ -425,6 +425,82 @@ pub mod schedule {
         pub timezone: ::prost::alloc::string::String,
     }
 }
+/// What the apps of a cluster have to do with each other. A receiver that cannot read it starts no change.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Relations {
+    #[prost(message, repeated, tag = "1")]
+    pub waits: ::prost::alloc::vec::Vec<relations::Waits>,
+    #[prost(message, repeated, tag = "2")]
+    pub groups: ::prost::alloc::vec::Vec<relations::Group>,
+}
+/// Nested message and enum types in `Relations`.
+pub mod relations {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct First {
+        #[prost(message, optional, tag = "1")]
+        pub app: ::core::option::Option<super::AppKey>,
+        #[prost(enumeration = "Until", tag = "2")]
+        pub until: i32,
+        /// it shall not run here, and that is a failure
+        #[prost(bool, tag = "3")]
+        pub missing: bool,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Waits {
+        #[prost(message, optional, tag = "1")]
+        pub app: ::core::option::Option<super::AppKey>,
+        /// what comes before it
+        #[prost(message, repeated, tag = "2")]
+        pub first: ::prost::alloc::vec::Vec<First>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Group {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        /// they switch together
+        #[prost(message, repeated, tag = "2")]
+        pub apps: ::prost::alloc::vec::Vec<super::AppKey>,
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Until {
+        Unspecified = 0,
+        Applied = 1,
+        Healthy = 2,
+    }
+    impl Until {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "UNTIL_UNSPECIFIED",
+                Self::Applied => "UNTIL_APPLIED",
+                Self::Healthy => "UNTIL_HEALTHY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "UNTIL_UNSPECIFIED" => Some(Self::Unspecified),
+                "UNTIL_APPLIED" => Some(Self::Applied),
+                "UNTIL_HEALTHY" => Some(Self::Healthy),
+                _ => None,
+            }
+        }
+    }
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InlineBundle {
     #[prost(bytes = "vec", tag = "1")]
@@ -448,7 +524,7 @@ pub struct Assignment {
     pub epoch: u64,
     #[prost(uint64, tag = "2")]
     pub generation: u64,
-    /// over the (key, digest) of the entries in order, the leaving records, the schedule's bytes
+    /// over the (key, digest) of the entries in order, the leaving records, the bytes of schedule and relations
     #[prost(bytes = "vec", tag = "3")]
     pub digest: ::prost::alloc::vec::Vec<u8>,
     /// of the hub, over (cluster, epoch, generation, digest)
@@ -472,6 +548,9 @@ pub struct Assignment {
     /// a Schedule, encoded once; always whole
     #[prost(bytes = "vec", tag = "10")]
     pub schedule: ::prost::alloc::vec::Vec<u8>,
+    /// Relations, encoded once; always whole
+    #[prost(bytes = "vec", tag = "11")]
+    pub relations: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

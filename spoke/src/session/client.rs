@@ -284,7 +284,8 @@ impl Client {
                 }
                 Action::Persist(held, bundles) => {
                     let closed = nave_proto::closed(&held.assignment.schedule, (self.clock)());
-                    if let Err(error) = self.state.store_held(&held, &bundles, closed.is_none()).await {
+                    let may_start = closed.is_none() && held.assignment.relations.is_empty();
+                    if let Err(error) = self.state.store_held(&held, &bundles, may_start).await {
                         return Ok(Some(not_stored(&error)));
                     }
                     let order = held.assignment.order();

@@ -1,8 +1,11 @@
-//! Started: what runs while changes of the accepted assignment may not start.
+//! Started: what runs while changes of the accepted assignment may not start, or have not their turn yet.
 //!
 //! In: the accepted assignment, the entries that had begun before it. Out: the assignment that is enforced meanwhile, and which
 //! apps wait. Never: mixes two versions of one app, lets a removal begin that waits, keeps back what an operator ordered.
 
+mod order;
+#[cfg(test)]
+mod order_tests;
 mod starting;
 #[cfg(test)]
 mod tests;
@@ -15,6 +18,7 @@ use nave_placement::assign::{Assignment, Cause, EncodedEntry};
 use nave_placement::report::{EntryReason, EntryState, WOULD_PRUNE};
 use nave_proto::decode_entry;
 
+pub use order::{Memory, Met, Stand, Step, Switch, Switching, met, step};
 pub use starting::{Now, Starting, Wait};
 
 use crate::report::{Outcome, pending, short};
@@ -92,14 +96,32 @@ impl Enforced {
     }
 
     /// Says of those that wait why, in what is reported of the accepted assignment.
-    pub fn tell(&self, accepted: &Assignment, wait: &Wait, outcome: &mut Outcome) {
+    pub fn tell(&self, accepted: &Assignment, waits: &BTreeMap<AppKey, Wait>, outcome: &mut Outcome) {
         for app in &self.waiting {
+            // What goes on under another name is told of under that.
+            let Some(wait) = waits.get(app) else {
+                if !accepted.entries.contains_key(app) && !accepted.leaving.contains_key(app) {
+                    outcome.apps.remove(app);
+                }
+                continue;
+            };
             let mut report = outcome.apps.remove(app).unwrap_or_else(pending);
             // Nobody approves anything of a version that is on its way out.
             report.asks = None;
             let asks = report.reason == EntryReason::PruneRefused;
             report.notes.retain(|note| note.reason != WOULD_PRUNE);
-            if report.state < EntryState::Waiting || asks {
+            if wait.fails {
+                report.state = EntryState::Failed;
+                report.reason = wait.reason;
+                report.message = match report.message.as_str() {
+                    "" => wait.message.clone(),
+                    _ if asks => format!(
+                        "{}; what the new version brought stays until the hub lets it go",
+                        wait.message
+                    ),
+                    ails => format!("{}; {ails}", wait.message),
+                };
+            } else if report.state < EntryState::Waiting || asks {
                 report.state = EntryState::Waiting;
                 report.reason = wait.reason;
                 report.message.clone_from(&wait.message);
@@ -126,4 +148,25 @@ impl Enforced {
 fn is_same(before: &EncodedEntry, after: &EncodedEntry) -> bool {
     let version = |entry: &EncodedEntry| decode_entry(&entry.bytes).ok().map(|entry| entry.version);
     before == after || version(before).is_some_and(|before| version(after) == Some(before))
+}
+
+/// Encoded entries in JSON, as base64.
+mod encoded {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use nave_placement::assign::EncodedEntry;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub fn serialize<S: Serializer>(entry: &Option<EncodedEntry>, to: S) -> Result<S::Ok, S::Error> {
+        match entry {
+            Some(entry) => to.serialize_some(&STANDARD.encode(&entry.bytes)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<EncodedEntry>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        let bytes = text.map(|text| STANDARD.decode(text)).transpose().map_err(de::Error::custom)?;
+        Ok(bytes.map(EncodedEntry::new))
+    }
 }

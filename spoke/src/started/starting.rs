@@ -1,8 +1,9 @@
 //! Starting: lets changes begin when they may, and finds out what runs where that was forgotten.
 //!
-//! In: the accepted assignment, the time, the target. Out: what is enforced. Never: enforces a change before its beginning is
-//! stored, takes what it could not see for nothing.
+//! In: the accepted assignment, the time, how apps are doing, the target. Out: what is enforced. Never: enforces a change before its
+//! beginning is stored, takes what it could not see for nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_placement::AppKey;
@@ -11,8 +12,10 @@ use nave_placement::report::EntryReason;
 use nave_placement::schedule::{Closed, ClosedBy};
 use nave_proto::tls::Clock;
 
+use super::order::{self, Met, Stand};
 use super::{Enforced, Entries};
 use crate::link;
+use crate::report::Outcome;
 use crate::state::State;
 use crate::target::{Missing, Target};
 
@@ -23,9 +26,11 @@ pub struct Starting {
     clock: Clock,
     /// For which assignment the target was asked what runs.
     asked: Option<(Epoch, Generation)>,
+    /// What apps are doing, by the last round.
+    doing: BTreeMap<AppKey, Met>,
 }
 
-/// Why changes wait.
+/// Why a change waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// As screens group by it.
@@ -34,6 +39,8 @@ pub struct Wait {
     pub message: String,
     /// When it ends, if that is to be seen, Unix milliseconds.
     pub until_ms: Option<u64>,
+    /// It is a failure: it does not end by itself.
+    pub fails: bool,
 }
 
 impl From<Closed> for Wait {
@@ -43,7 +50,7 @@ impl From<Closed> for Wait {
             ClosedBy::Freeze => EntryReason::Frozen,
             ClosedBy::Unreadable => EntryReason::Unreadable,
         };
-        Self { reason, message: closed.to_string(), until_ms: closed.until_ms }
+        Self { reason, message: closed.to_string(), until_ms: closed.until_ms, fails: false }
     }
 }
 
@@ -51,64 +58,136 @@ impl From<Closed> for Wait {
 pub struct Now {
     /// What is enforced.
     pub enforced: Enforced,
-    /// Why no change starts; absent where none waits.
-    pub wait: Option<Wait>,
+    /// Why changes do not start, by app.
+    pub waits: BTreeMap<AppKey, Wait>,
+    /// When the time alone lets something begin, or ends it, Unix milliseconds.
+    pub due_ms: Option<u64>,
 }
 
 impl Starting {
     /// Over these.
     pub fn new(state: Arc<State>, target: Arc<dyn Target>, clock: Clock) -> Self {
-        Self { state, target, clock, asked: None }
+        Self { state, target, clock, asked: None, doing: BTreeMap::new() }
     }
 
-    /// What of the accepted assignment may be enforced now. Where nothing runs, nothing can be disturbed: all of it begins.
+    /// What came of a round for what is enforced; true where that may let something begin, or end.
+    pub fn heard(&mut self, accepted: &Assignment, enforced: &Enforced, outcome: &Outcome) -> bool {
+        if accepted.relations.is_empty() {
+            self.doing.clear();
+            return false;
+        }
+        let doing = order::met(&enforced.assignment, &outcome.apps);
+        let news = doing != self.doing;
+        self.doing = doing;
+        news && self.state.started().is_some()
+    }
+
+    /// What of the accepted assignment may be enforced now. Where nothing runs, nothing can be disturbed: no window is waited for.
     pub async fn now(&mut self, accepted: &Arc<Assignment>) -> Now {
         // Before the first assignment nothing is known of what shall be, so nothing begins.
         if accepted.generation == Generation(0) {
-            return Now { enforced: Enforced::all(accepted), wait: None };
+            return Now { enforced: Enforced::all(accepted), waits: BTreeMap::new(), due_ms: None };
         }
-        let closed = nave_proto::closed(&accepted.schedule, (self.clock)());
-        let Some(closed) = closed else { return self.begin(accepted).await };
-        let enforced = self.state.enforced(accepted);
-        if enforced.waiting.is_empty() {
-            return Now { enforced, wait: None };
+        let closed: Option<Wait> = nave_proto::closed(&accepted.schedule, (self.clock)()).map(Into::into);
+        if closed.is_none() && accepted.relations.is_empty() {
+            return self.begin(accepted).await;
         }
-        let is_all = self.state.started().is_none_or(|s| s.is_all && !s.entries.is_empty());
-        if is_all || self.asked == Some(accepted.order()) {
-            return Now { enforced, wait: Some(closed.into()) };
-        }
-        match self.found(accepted).await {
-            Found::Nothing => return self.begin(accepted).await,
-            Found::Unknown => {}
-            Found::Running(entries) => {
-                self.asked = Some(accepted.order());
-                if let Err(error) = self.state.found_begun(entries).await {
-                    tracing::error!(error = link::chain(&error), "what runs here cannot be stored");
+        let is_known = self.state.started().is_none_or(|s| s.is_all && !s.entries.is_empty());
+        let is_open = !self.state.enforced(accepted).waiting.is_empty();
+        let mut is_empty = false;
+        if is_open && !is_known && self.asked != Some(accepted.order()) {
+            match self.found(accepted).await {
+                Found::Nothing => is_empty = true,
+                Found::Unknown => return self.all_wait(accepted, closed, "what runs here is not known yet"),
+                Found::Running(entries) => {
+                    self.asked = Some(accepted.order());
+                    if let Err(error) = self.state.found_begun(entries).await {
+                        tracing::error!(error = link::chain(&error), "what runs here cannot be stored");
+                    }
                 }
             }
         }
+        if accepted.relations.is_empty() {
+            return match closed.filter(|_| !is_empty) {
+                Some(closed) => self.all_wait(accepted, Some(closed), ""),
+                None => self.begin(accepted).await,
+            };
+        }
+        self.in_order(accepted, closed, is_empty).await
+    }
+
+    /// Everything that has not begun waits.
+    fn all_wait(&self, accepted: &Arc<Assignment>, closed: Option<Wait>, why: &str) -> Now {
         let enforced = self.state.enforced(accepted);
-        Now { wait: (!enforced.waiting.is_empty()).then(|| closed.into()), enforced }
+        let wait = closed.unwrap_or_else(|| Wait {
+            reason: EntryReason::TargetUnreachable,
+            message: why.to_owned(),
+            until_ms: None,
+            fails: false,
+        });
+        let due_ms = wait.until_ms.filter(|_| !enforced.waiting.is_empty());
+        let waits = enforced.waiting.iter().map(|app| (app.clone(), wait.clone())).collect();
+        Now { enforced, waits, due_ms }
+    }
+
+    /// Lets everything begin that has its turn, and takes back what did not come through.
+    async fn in_order(&mut self, accepted: &Arc<Assignment>, closed: Option<Wait>, is_empty: bool) -> Now {
+        let relations = match nave_proto::decode_relations(&accepted.relations) {
+            Ok(relations) => relations,
+            Err(error) => {
+                let wait = Wait {
+                    reason: EntryReason::Unreadable,
+                    message: format!("what comes before what cannot be read here: {error}"),
+                    until_ms: None,
+                    fails: false,
+                };
+                return self.all_wait(accepted, Some(wait), "");
+            }
+        };
+        let stand = Stand {
+            accepted,
+            relations: &relations,
+            closed: closed.as_ref(),
+            is_empty,
+            doing: &self.doing,
+            has_bundle: &|digest| self.state.has_bundle(digest),
+            now_ms: (self.clock)(),
+            random: fastrand::f64(),
+        };
+        let stored =
+            self.state.advance(accepted, |started, memory| order::step(started, memory, &stand)).await;
+        let enforced = self.state.enforced(accepted);
+        let (mut waits, due_ms) = match stored {
+            Ok(Some(step)) => (step.waits, step.due_ms),
+            Ok(None) => (BTreeMap::new(), None),
+            Err(error) => {
+                tracing::error!(error = link::chain(&error), "changes cannot begin: that cannot be stored");
+                let message = format!("it cannot be stored that it begins: {}", link::chain(&error));
+                return self.all_wait(accepted, Some(interrupted(message)), "");
+            }
+        };
+        for app in &enforced.waiting {
+            let is_told = accepted.entries.contains_key(app) || accepted.leaving.contains_key(app);
+            if is_told && !waits.contains_key(app) {
+                waits.insert(app.clone(), interrupted("a newer assignment was accepted".to_owned()));
+            }
+        }
+        let opens = waits.values().filter_map(|wait| wait.until_ms);
+        Now { due_ms: opens.chain(due_ms).min(), enforced, waits }
     }
 
     /// Lets everything begin, if that can be stored.
     async fn begin(&self, accepted: &Arc<Assignment>) -> Now {
         let begun = self.state.begin(accepted).await;
-        let enforced = self.state.enforced(accepted);
-        let wait = (!enforced.waiting.is_empty()).then(|| Wait {
-            reason: EntryReason::Interrupted,
-            message: match &begun {
-                Ok(()) => "a newer assignment was accepted".to_owned(),
-                Err(error) => format!("it cannot be stored that it begins: {}", link::chain(error)),
-            },
-            until_ms: None,
-        });
-        if let Err(error) = begun {
-            tracing::error!(error = link::chain(&error), "changes cannot begin: that cannot be stored");
+        if let Err(error) = &begun {
+            tracing::error!(error = link::chain(error), "changes cannot begin: that cannot be stored");
         }
-        Now { enforced, wait }
+        let wait = interrupted(match &begun {
+            Ok(()) => "a newer assignment was accepted".to_owned(),
+            Err(error) => format!("it cannot be stored that it begins: {}", link::chain(error)),
+        });
+        self.all_wait(accepted, Some(wait), "")
     }
-
     /// Asks the target what runs: inventories, and objects that carry marks without one.
     async fn found(&self, accepted: &Assignment) -> Found {
         let stored = match self.target.inventories().await {
@@ -150,4 +229,8 @@ enum Found {
     Running(Entries),
     /// It did not say.
     Unknown,
+}
+
+fn interrupted(message: String) -> Wait {
+    Wait { reason: EntryReason::Interrupted, message, until_ms: None, fails: false }
 }

@@ -1,7 +1,7 @@
 //! What is enforced while changes wait, as rows of "app=version" before and after.
 
 use nave_placement::Digest;
-use nave_placement::assign::{Entry, Epoch, Generation, Leaving, Options};
+use nave_placement::assign::{EncodedRelations, Entry, Epoch, Generation, Leaving, Options};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::report::EntryReport;
 use nave_placement::schedule::{Freeze, Schedule, Zone};
@@ -10,7 +10,7 @@ use nave_proto::{encode_entry, encode_schedule};
 use super::*;
 
 /// `web=1` is an app at a version; `web=1+5` has five objects that may be pruned, `web=1<old` was `old`.
-fn entries(words: &str) -> Entries {
+pub(super) fn entries(words: &str) -> Entries {
     let entry = |word: &str| {
         let (app, version) = word.split_once('=').expect("an app and its version");
         let (version, former) = version.split_once('<').unwrap_or((version, ""));
@@ -42,7 +42,7 @@ fn entries(words: &str) -> Entries {
 }
 
 /// `-web` leaves by a commit, `!web` by an operator's order.
-fn accepted(words: &str) -> Arc<Assignment> {
+pub(super) fn accepted(words: &str) -> Arc<Assignment> {
     let (leaving, here): (Vec<&str>, Vec<&str>) =
         words.split_whitespace().partition(|word| word.starts_with(['-', '!']));
     let record = |word: &&str| {
@@ -64,6 +64,7 @@ fn accepted(words: &str) -> Arc<Assignment> {
         entries: entries(&here.join(" ")),
         leaving: leaving.iter().map(record).collect(),
         schedule: encode_schedule(&Schedule { windows: Vec::new(), freezes: vec![freeze] }),
+        relations: EncodedRelations::default(),
     })
 }
 
@@ -113,7 +114,8 @@ fn what_waits_says_so_under_its_name_and_hides_nothing_that_ails() {
     let started = Started { entries: entries("web=1 db=1 left=1 former=1 ask=1"), is_all: true };
     let enforced = Enforced::of(&accepted, &started);
     let now = 1_795_900_000_000;
-    let wait = nave_proto::closed(&accepted.schedule, now).expect("frozen").into();
+    let wait: Wait = nave_proto::closed(&accepted.schedule, now).expect("frozen").into();
+    let waits = enforced.waiting.iter().map(|app| (app.clone(), wait.clone())).collect();
     let ran = |state, message: &str| EntryReport {
         state,
         message: message.into(),
@@ -133,7 +135,7 @@ fn what_waits_says_so_under_its_name_and_hides_nothing_that_ails() {
     }
     let refused = EntryReport { reason: EntryReason::PruneRefused, ..ran(EntryState::Failed, "approve it") };
     outcome.apps.insert("ask".parse().expect("a name"), refused);
-    enforced.tell(&accepted, &wait, &mut outcome);
+    enforced.tell(&accepted, &waits, &mut outcome);
     assert_eq!(
         (names(outcome.apps.keys()), names(outcome.leaving.keys())),
         ("ask db new other web".into(), "left".into())

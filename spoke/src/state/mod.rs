@@ -17,6 +17,7 @@
 //! D/assignment      v1.Assignment, whole, with the hub's MAC; sealed
 //! D/previous.json   per app the bundle of its previous entry; sealed
 //! D/started         present while changes may wait: the entries that had begun before them; sealed
+//! D/order.json      what is remembered of the order in which changes begin; sealed
 //! D/bundles/DIGEST  zstd, as received; sealed
 //! D/boot            number of starts; sealed
 //! D/hub-time        the last hub time seen, Unix milliseconds; sealed
@@ -63,7 +64,7 @@ pub use keep::{Found, Keep};
 use crate::identity::{Identity, Joining};
 use crate::policy::Removals;
 use crate::session::core::Held;
-use crate::started::{Entries, Started};
+use crate::started::{Entries, Memory, Started};
 
 /// Where the status is, in a directory.
 const STATUS: &str = "status.json";
@@ -74,9 +75,10 @@ pub const TARGET: &str = "target";
 /// Any of them says that a directory is a spoke's.
 const SIGNS: [&str; 3] = ["identity.json", "joining.json", "boot"];
 /// The other files in it, but for the lock.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "assignment",
     started::STARTED,
+    started::ORDER,
     "previous.json",
     "hub-time",
     "age-keys",
@@ -125,6 +127,8 @@ pub struct State {
     here: Guard<BTreeSet<Digest>>,
     /// What had begun before the accepted assignment, if some of that may wait.
     started: Guard<Option<Arc<Started>>>,
+    /// What is remembered of the order in which changes begin.
+    memory: Guard<Arc<Memory>>,
     /// The last hub time that is stored.
     hub_time: AtomicU64,
     /// One writer at a time: storing an assignment and clearing bundles away must not mix.
@@ -153,7 +157,10 @@ impl State {
         let here = names.iter().filter_map(|name| name.strip_prefix(BUNDLES)?.parse().ok()).collect();
         let started = Guard::new(started::load(&*keep).await?.map(Arc::new));
         let (here, hub_time) = (Guard::new(here), AtomicU64::new(0));
-        Ok(Self { keep, here, started, hub_time, writing: Mutex::new(()) })
+        let memory = Guard::default();
+        let state = Self { keep, here, started, memory, hub_time, writing: Mutex::new(()) };
+        state.load_memory().await?;
+        Ok(state)
     }
 
     /// Where it is kept.
@@ -246,6 +253,7 @@ impl State {
             self.keep.remove(void).await?;
         }
         self.store_started(None).await?;
+        self.store_memory(Memory::default()).await?;
         self.store_identity(identity).await?;
         self.keep.remove("joining.json").await
     }
@@ -325,9 +333,14 @@ impl State {
     async fn clear_away(&self, assignment: &Assignment, previous: &Previous) {
         let started = self.started();
         let begun = started.iter().flat_map(|started| decoded(&started.entries));
+        // What a group may return to.
+        let memory = self.memory();
+        let held = memory.switches.values().flat_map(|switch| switch.apps.values());
+        let held =
+            held.filter_map(|of| decode_entry(&of.held.as_ref()?.bytes).ok()).map(|entry| entry.bundle);
         let entries = decoded(&assignment.entries).into_iter().chain(begun);
         let current = entries.filter_map(|(_, entry)| Some(entry.ok()?.bundle));
-        let wanted: BTreeSet<Digest> = current.chain(previous.values().copied()).collect();
+        let wanted: BTreeSet<Digest> = current.chain(previous.values().copied()).chain(held).collect();
         let here = self.here(|here| here.clone());
         for digest in here.difference(&wanted) {
             match self.keep.remove(&bundle_name(digest)).await {

@@ -8,10 +8,12 @@ use prost::Message as _;
 
 use super::{Found, Keep, State, StateError, previous_after};
 use crate::session::core::Held;
-use crate::started::{Enforced, Entries, Started};
+use crate::started::{Enforced, Entries, Memory, Started, Step};
 
 /// The record: an assignment that has nothing but entries; its generation is 1 where they are all that runs.
 pub(super) const STARTED: &str = "started";
+/// What is remembered of the order in which changes begin.
+pub(super) const ORDER: &str = "order.json";
 
 impl State {
     /// What had begun before the accepted assignment; absent: all of that has begun.
@@ -49,8 +51,54 @@ impl State {
             self.store_json("previous.json", &next).await?;
         }
         self.store_started(None).await?;
+        self.store_memory(Memory::default()).await?;
         self.clear_away(&held.assignment, &next).await;
         Ok(())
+    }
+
+    /// What is remembered of the order in which changes begin.
+    pub fn memory(&self) -> Arc<Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Goes one step further with an assignment; durable when this returns. Nothing, where all has begun, or a newer assignment was
+    /// accepted meanwhile: that one's turn comes next.
+    ///
+    /// # Errors
+    /// When it cannot be stored; then nothing has begun.
+    pub async fn advance(
+        &self,
+        given: &Assignment,
+        step: impl Fn(&Started, &Memory) -> Step,
+    ) -> Result<Option<Step>, StateError> {
+        let next = self.started().map(|started| step(&started, &self.memory()));
+        let is_same =
+            |next: &Step, started: &Started| next.started == *started && next.memory == *self.memory();
+        match (&next, self.started()) {
+            (Some(next), Some(started)) if !is_same(next, &started) => {}
+            _ => return Ok(next),
+        }
+        let _writing = self.writing.lock().await;
+        let Some(started) = self.started() else { return Ok(None) };
+        let held = self.held().await?;
+        if held.assignment.order() > given.order() {
+            return Ok(None);
+        }
+        let next = step(&started, &self.memory());
+        let previous = self.previous().await?;
+        let bundles = previous_after(&previous, &started.entries, &next.started.entries);
+        if bundles != previous {
+            self.store_json("previous.json", &bundles).await?;
+        }
+        // What a group returns to is stored before it goes anywhere, and that it returns before it does.
+        if next.memory != *self.memory() {
+            self.store_memory(next.memory.clone()).await?;
+        }
+        if next.started != *started {
+            self.store_started(Some(next.started.clone())).await?;
+            self.clear_away(&held.assignment, &bundles).await;
+        }
+        Ok(Some(next))
     }
 
     /// Counts entries as begun: they were found on the target just so.
@@ -87,6 +135,27 @@ impl State {
             return Ok(());
         }
         self.store_started(Some(started)).await
+    }
+
+    pub(super) async fn store_memory(&self, memory: Memory) -> Result<(), StateError> {
+        if memory == *self.memory() {
+            return Ok(());
+        }
+        match memory == Memory::default() {
+            true => self.keep.remove(ORDER).await?,
+            false => self.store_json(ORDER, &memory).await?,
+        }
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(memory);
+        Ok(())
+    }
+
+    /// Reads what is remembered. Without it groups that are under way go on, and return to nothing.
+    pub(super) async fn load_memory(&self) -> Result<(), StateError> {
+        let what = "groups that were switching go on, and what was waited for is waited for again";
+        let bytes = self.or_set_aside(ORDER, what).await?;
+        let memory: Option<Memory> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(memory.unwrap_or_default());
+        Ok(())
     }
 
     pub(super) async fn store_started(&self, started: Option<Started>) -> Result<(), StateError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use nave_placement::assign::{EncodedEntry, EncodedSchedule, Generation, Options};
+use nave_placement::assign::{EncodedEntry, EncodedRelations, EncodedSchedule, Generation, Options};
 use nave_placement::catalog::{CommitId, OnRemove};
 use nave_placement::schedule::Schedule;
 use nave_proto::encode_entry;
@@ -47,6 +47,7 @@ fn held(generation: u64, bundle: Digest) -> Held {
         entries,
         leaving: BTreeMap::new(),
         schedule: EncodedSchedule::default(),
+        relations: EncodedRelations::default(),
     };
     Held { assignment: Arc::new(assignment), mac: vec![1, 2] }
 }

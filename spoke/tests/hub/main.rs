@@ -12,7 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nave_placement::assign::{Assignment, EncodedSchedule, Entry, Epoch, Generation, Options};
+use nave_placement::assign::{
+    Assignment, EncodedRelations, EncodedSchedule, Entry, Epoch, Generation, Options,
+};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::v1::{self, from_spoke::Message, to_spoke};
@@ -108,6 +110,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         entries,
         leaving: BTreeMap::new(),
         schedule: EncodedSchedule::default(),
+        relations: EncodedRelations::default(),
     };
     (assignment_to_proto(&assignment), bundle, zstd::encode_all(bytes, 0).unwrap())
 }
@@ -289,6 +292,7 @@ async fn a_bundle_that_the_hub_lacks_keeps_no_other_from_the_spoke() {
         entries,
         leaving: BTreeMap::new(),
         schedule: EncodedSchedule::default(),
+        relations: EncodedRelations::default(),
     };
     hub.edit(|record| record.bundles.insert(bundle, zstd));
     let spoke = Spoke::start(dir.path(), Some(hub.token()), &target, &clock);

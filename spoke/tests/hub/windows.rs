@@ -37,6 +37,7 @@ fn leaves(generation: u64, cause: Cause) -> to_spoke::Message {
         entries: BTreeMap::new(),
         leaving: [("web".parse().unwrap(), leaving)].into(),
         schedule: encode_schedule(&later()),
+        relations: Default::default(),
     };
     to_spoke::Message::Assignment(v1::Assignment { mac: vec![1], ..assignment_to_proto(&assignment) })
 }

@@ -268,9 +268,23 @@ fn on_remove(model: &Model) -> OnRemove {
     if model.orphan { OnRemove::Orphan } else { OnRemove::Delete }
 }
 
+/// Two of three that were made are in a group, each with whoever else is.
+fn group(name: &str) -> Option<String> {
+    let number = name.trim_start_matches('n').parse::<u32>().ok().filter(|number| number % 3 > 0)?;
+    Some(format!("group-{}", number % 3))
+}
+
+/// The app of a commit under whose name one moves: the first of its group.
+pub fn lead(commit: &Commit, app: &AppKey) -> AppKey {
+    let of = |name: &str| commit.apps.contains_key(name).then(|| group(name)).flatten();
+    let mut members = commit.apps.keys().filter(|name| of(name).is_some() && of(name) == of(app.name()));
+    members.next().map_or_else(|| app.clone(), |name| key(name))
+}
+
 fn app(name: &str, model: &Model) -> Spec {
     // Every fifth that was made is protected, also under its later names.
-    let protect = name.trim_start_matches('n').parse::<u32>().is_ok_and(|number| number % 5 == 0);
+    let number = name.trim_start_matches('n').parse::<u32>();
+    let protect = number.is_ok_and(|number| number % 5 == 0);
     Spec::App(App {
         source: Source::Path("app".into()),
         parameters: Default::default(),
@@ -280,6 +294,8 @@ fn app(name: &str, model: &Model) -> Spec {
         protect,
         formerly: model.formerly.clone(),
         rollout: None,
+        depends_on: None,
+        group: group(name),
         substitute: false,
         treatment: Treatment::default(),
     })

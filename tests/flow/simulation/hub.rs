@@ -20,11 +20,12 @@ use nave_hub::state::{Audit, Heard, Ledger, State, Step, WireCodec, told_to_byte
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
+use nave_placement::catalog::{App, Catalog, Effective, Object, Spec};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::report::{EntryState, Report};
 use nave_placement::rollout::{Course, Order};
-use nave_placement::{CatalogName, ClusterName, Digest, check};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest, check};
 use nave_proto::v1;
 
 use super::Mutation;
@@ -170,7 +171,11 @@ impl Hub {
             Ok(()) => (git.tip, None),
             Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(*hold)),
         };
-        let revision = git.revision(commit, &state);
+        let mut revision = git.revision(commit, &state);
+        let groups = groups(&revision.catalog);
+        if self.mutation == Mutation::HubSplitsGroups {
+            revision.catalog = Arc::new(ungrouped(&revision.catalog));
+        }
         let bundles = git.bundles.clone();
         let codec = WireCodec(|digest: &Digest| bundles.get(digest).map(|bundle| bundle.objects.clone()));
         // Whoever is cut off for a moment is not yet silent.
@@ -212,9 +217,10 @@ impl Hub {
             next: &next,
             wanted: &decided.wanted,
             forms: &decided.shapes,
+            groups: &groups,
             stays: &decided.stays,
             shares: &decided.shares,
-            schedules: &decided.schedules,
+            rules: &decided.rules,
             reports: &reports,
             emptied: &emptied(&state),
             approvals: &approvals,
@@ -494,4 +500,25 @@ fn block_on<F: Future>(future: F) -> F::Output {
             tokio::runtime::Builder::new_current_thread().build().expect("a runtime without a driver needs nothing");
     }
     RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+/// The group that each app is in.
+fn groups(catalog: &Catalog) -> BTreeMap<AppKey, String> {
+    let of = |(effective, app): (&Effective, &App)| {
+        let key = AppKey::new(catalog.name.clone(), &effective.object.id.name).ok()?;
+        Some((key, app.group.clone()?))
+    };
+    catalog.apps().filter_map(of).collect()
+}
+
+/// A catalog whose apps have nothing to do with each other.
+fn ungrouped(catalog: &Catalog) -> Catalog {
+    let mut catalog = catalog.clone();
+    for effective in catalog.objects.values_mut() {
+        if let Spec::App(app) = &effective.object.spec {
+            let spec = Spec::App(App { group: None, ..app.clone() });
+            effective.object = Arc::new(Object { spec, ..(*effective.object).clone() });
+        }
+    }
+    catalog
 }

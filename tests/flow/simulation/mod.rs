@@ -44,6 +44,8 @@ pub enum Mutation {
     HubSendsInDoubt,
     /// A hub that takes every cluster for healthy.
     HubAwaitsNoHealth,
+    /// The hub moves each app of a group by itself.
+    HubSplitsGroups,
 }
 
 /// What happened in a simulation, for a test that wants to know that anything did.

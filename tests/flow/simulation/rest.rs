@@ -133,7 +133,8 @@ impl World {
             .map(|(name, model)| (git::key(name), model))
             .collect();
         // What nobody gets well with stays at what it was: there is not much of that.
-        let is_stuck = |app: &AppKey| state.rollouts.get(app).is_some_and(|course| is_stuck(course));
+        let lead = |app: &AppKey| git::lead(commit, app);
+        let is_stuck = |app: &AppKey| state.rollouts.get(&lead(app)).is_some_and(|course| is_stuck(course));
         for (app, model) in wanted.iter().filter(|(app, _)| !is_stuck(app)) {
             let form = state.forms.get(&((*app).clone(), Variant::default()));
             let entry = entries.get(app).and_then(|entry| entry.as_ref().ok());
@@ -141,11 +142,14 @@ impl World {
                 let (form, entry) = (form.is_some(), entry.is_some());
                 return Err(format!(
                     "{name}: {app} is wanted: form {form}, entry {entry}, {model:?}, {}",
-                    course(state, app)
+                    course(state, &lead(app))
                 ));
             }
             if form.zip(entry).is_some_and(|(form, entry)| form.record.version != entry.version) {
-                return Err(format!("{name}: {app} is not at the version in effect: {}", course(state, app)));
+                return Err(format!(
+                    "{name}: {app} is not at the version in effect: {}",
+                    course(state, &lead(app))
+                ));
             }
         }
         // An app under a new name of which nothing could be rendered yet: under its former name it stays as it is.
@@ -172,7 +176,7 @@ impl World {
             known || is_stuck(app) || hands_over(app)
         };
         if let Some(app) = entries.keys().find(|app| !has_reason(app)) {
-            return Err(format!("{name}: {app} is neither wanted nor held: {}", course(state, app)));
+            return Err(format!("{name}: {app} is neither wanted nor held: {}", course(state, &lead(app))));
         }
         self.objects(spoke, commit, &wanted, &held)
     }
@@ -188,7 +192,8 @@ impl World {
         let name = &spoke.name;
         // An app whose newest text cannot be rendered claims what it did before.
         let rollouts = self.hub.state().map(|state| state.rollouts).unwrap_or_default();
-        let stuck = |app: &AppKey| rollouts.get(app).is_some_and(|course| is_stuck(course));
+        let stuck =
+            |app: &AppKey| rollouts.get(&git::lead(commit, app)).is_some_and(|course| is_stuck(course));
         let any_stuck = rollouts.values().any(|course| is_stuck(course));
         let unrendered = commit.apps.values().any(|model| model.broken);
         let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
@@ -205,6 +210,8 @@ impl World {
             let reason = told.map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
+                // Its group did not come through, and is tried again after hours.
+                Some(EntryReason::GroupReturned) => true,
                 Some(EntryReason::Frozen) | None if enforced.waiting.contains(&app) => true,
                 // Held drops, a held app whose object moved away and then went, leftovers of what a lost state knew: all of
                 // them wait for somebody, but for those of an app that cannot be rendered.
@@ -232,7 +239,10 @@ impl World {
             let refused = report.entries.values().any(|entry| {
                 matches!(
                     entry.reason,
-                    EntryReason::PruneRefused | EntryReason::ClaimedTwice | EntryReason::Conflict
+                    EntryReason::PruneRefused
+                        | EntryReason::ClaimedTwice
+                        | EntryReason::Conflict
+                        | EntryReason::GroupReturned
                 )
             });
             let unassigned = report.unassigned.contains(owner) && self.oracle.lost;

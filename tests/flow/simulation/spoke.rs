@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures::executor::block_on;
-use nave_placement::assign::{Cause, Entry, Leaving};
+use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
 use nave_placement::catalog::OnRemove;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::v1;
@@ -16,7 +16,7 @@ use nave_spoke::apply::{Closed, Desired, reconcile};
 use nave_spoke::plan::Step;
 use nave_spoke::report::Reporter;
 use nave_spoke::session::core::{Action, Core, Held};
-use nave_spoke::started::{Enforced, Entries, Started};
+use nave_spoke::started::{Enforced, Entries, Memory, Met, Stand, Started, Wait, met, step};
 use nave_spoke::target::memory::MemoryTarget;
 
 use super::Mutation;
@@ -31,6 +31,8 @@ pub struct Disk {
     pub before: Held,
     /// What had begun before it, while some of it waits.
     pub started: Option<Started>,
+    /// What is remembered of the order in which changes begin.
+    pub memory: Memory,
     /// The order to detach.
     pub detached: bool,
     /// Bundles that are here.
@@ -51,6 +53,10 @@ pub struct Spoke {
     pub persisting: VecDeque<Action>,
     /// Versions that were accepted while changes could start: what may begin at any time.
     free: BTreeSet<(AppKey, Digest)>,
+    /// What apps are doing, by the last round.
+    doing: BTreeMap<AppKey, Met>,
+    /// Its clock: rounds are far apart, so that groups run out of time.
+    minutes: u64,
     /// A change that began in a freeze.
     pub broke_freeze: Option<String>,
     mutation: Mutation,
@@ -62,7 +68,15 @@ impl Spoke {
         let target = MemoryTarget::new(format!("uid-{name}"));
         let (held, before) = (Held::nothing(), Held::nothing());
         let bundles = BTreeMap::new();
-        let disk = Disk { boot: 0, held, before, started: None, detached: false, bundles };
+        let disk = Disk {
+            boot: 0,
+            held,
+            before,
+            started: None,
+            memory: Memory::default(),
+            detached: false,
+            bundles,
+        };
         Self {
             name,
             target,
@@ -70,6 +84,8 @@ impl Spoke {
             core: None,
             persisting: VecDeque::new(),
             free: BTreeSet::new(),
+            doing: BTreeMap::new(),
+            minutes: 0,
             broke_freeze: None,
             mutation,
         }
@@ -85,6 +101,7 @@ impl Spoke {
     /// The process is killed; what was not on the disk is gone.
     pub fn kill(&mut self) {
         self.core = None;
+        self.doing.clear();
         self.persisting.clear();
         if self.mutation == Mutation::SpokeGoesBack {
             self.disk.held = self.disk.before.clone();
@@ -114,7 +131,8 @@ impl Spoke {
                 // As the shell does: what is older than the disk's is not written over it.
                 if held.assignment.order() > self.disk.held.assignment.order() {
                     let is_frozen = !held.assignment.schedule.is_empty();
-                    if is_frozen && self.disk.started.is_none() {
+                    let may_wait = is_frozen || !held.assignment.relations.is_empty();
+                    if may_wait && self.disk.started.is_none() {
                         let entries = self.disk.held.assignment.entries.clone();
                         // What it holds is never lost here.
                         self.disk.started = Some(Started { entries, is_all: true });
@@ -163,11 +181,21 @@ impl Spoke {
         let closed = nave_proto::closed(&accepted.schedule, 1_000_000_000);
         let stored = self.target.stored();
         let runs_nothing = stored.values().all(|inventory| inventory.objects.is_empty());
-        if closed.is_none()
-            || (runs_nothing && self.disk.started.as_ref().is_some_and(|started| started.entries.is_empty()))
-        {
-            self.disk.started = None;
+        let is_empty =
+            runs_nothing && self.disk.started.as_ref().is_some_and(|started| started.entries.is_empty());
+        if closed.is_none() || is_empty {
             self.free.extend(versions(&accepted.entries));
+        }
+        self.minutes += 6;
+        let wait = closed.clone().map(Wait::from);
+        let mut waits = BTreeMap::new();
+        if !accepted.relations.is_empty() {
+            waits = self.in_order(&accepted, wait.as_ref(), is_empty);
+        } else if closed.is_none() || is_empty {
+            self.disk.started = None;
+            self.disk.memory = Memory::default();
+        } else if let Some(wait) = wait {
+            waits = self.enforced().waiting.into_iter().map(|app| (app, wait.clone())).collect();
         }
         let enforced = self.enforced();
         let mut assignment = (*enforced.assignment).clone();
@@ -198,8 +226,9 @@ impl Spoke {
         let desired =
             Desired { assignment: &assignment, entries: &entries, bundles: &bundles, secrets: &Closed };
         let mut outcome = block_on(reconcile(&self.target, &desired, &interrupt));
-        if let Some(closed) = closed {
-            enforced.tell(&accepted, &closed.into(), &mut outcome);
+        self.doing = met(&enforced.assignment, &outcome.apps);
+        enforced.tell(&accepted, &waits, &mut outcome);
+        if closed.is_some() {
             for (app, inventory) in self.target.stored() {
                 let before = stored.get(&app).and_then(|inventory| inventory.version);
                 let began = inventory.version.filter(|version| {
@@ -213,6 +242,31 @@ impl Spoke {
         let report = Reporter::default().report(accepted.order(), outcome);
         let Some(core) = &mut self.core else { return Vec::new() };
         core.observed(report)
+    }
+
+    /// Lets begin what has its turn; why the rest waits.
+    fn in_order(
+        &mut self,
+        accepted: &Assignment,
+        closed: Option<&Wait>,
+        is_empty: bool,
+    ) -> BTreeMap<AppKey, Wait> {
+        let Some(started) = &self.disk.started else { return BTreeMap::new() };
+        let relations = nave_proto::decode_relations(&accepted.relations).expect("the hub wrote them");
+        let bundles = &self.disk.bundles;
+        let stand = Stand {
+            accepted,
+            relations: &relations,
+            closed,
+            is_empty,
+            doing: &self.doing,
+            has_bundle: &|digest| bundles.contains_key(digest),
+            now_ms: self.minutes * 60_000,
+            random: 0.5,
+        };
+        let next = step(started, &self.disk.memory, &stand);
+        (self.disk.started, self.disk.memory) = (Some(next.started), next.memory);
+        next.waits
     }
 }
 

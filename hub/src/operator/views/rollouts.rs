@@ -40,6 +40,9 @@ pub struct RolloutRow {
     pub id: String,
     /// The app.
     pub app: AppKey,
+    /// All apps that move by it, where it is the first of a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<AppKey>,
     /// How it stands.
     pub phase: RolloutPhase,
     /// Why there is one.

@@ -1,6 +1,6 @@
 //! The fields of `App`.
 
-use super::common::{NAME, TARGET};
+use super::common::{DEPENDENCY, NAME, TARGET};
 use super::{Fields, Form, Needs, Rule, Shape, around};
 
 pub(super) const APP: Rule = Rule::new(
@@ -44,6 +44,16 @@ const SPEC_FIELDS: Fields = Fields { rules: &[
             "rollout",
             NAME,
             "The Rollout by which its changes move; absent: the fleet's default, and without one: one cluster, 25 %, all.",
+        ),
+        Rule::new(
+            "dependsOn",
+            Shape::List(&Shape::Object(&DEPENDENCY)),
+            "What comes before its changes; absent: the fleet's default; an empty list: nothing.",
+        ),
+        Rule::new(
+            "group",
+            NAME,
+            "A name that several apps share: on each cluster they switch together, and return together if one of them is not healthy in its timeout.",
         ),
         Rule::new(
             "adopt",

@@ -29,6 +29,44 @@ pub(super) const SELECTOR: Fields = Fields {
     needs: Needs::Nothing,
 };
 
+/// A selector where all would mean too many.
+pub(super) const SOME_OF_ALL: Fields =
+    Fields { rules: SELECTOR.rules, needs: Needs::Some(&["matchLabels", "matchExpressions"]) };
+
+pub(super) const DEPENDENCY: Fields = Fields {
+    rules: &[
+        Rule::new("app", NAME, "The app that comes first."),
+        Rule::new("selector", Shape::Object(&SOME_OF_ALL), "The apps that come first, by their labels."),
+        Rule::new(
+            "until",
+            Shape::Choice(&["Applied", "Healthy"]),
+            "What has to be so of them, as they are assigned, once; what falls sick later stops nothing.",
+        )
+        .or("\"Healthy\""),
+        Rule::new(
+            "ifAbsent",
+            Shape::Choice(&["Wait", "Ignore", "Fail"]),
+            "Where none of them shall run: wait for it, do without it, or tell it as a failure; absent: Wait for an app, Ignore for a selector.",
+        ),
+        Rule::new(
+            "clusters",
+            Shape::Object(&THOSE_CLUSTERS),
+            "Other clusters, on which they come first; absent: on the same.",
+        ),
+    ],
+    needs: Needs::One(&["app", "selector"]),
+};
+
+const THOSE_CLUSTERS: Fields = Fields {
+    rules: &[Rule::new(
+        "selector",
+        Shape::Object(&SOME_OF_ALL),
+        "Clusters by their labels; not all of them.",
+    )
+    .required()],
+    needs: Needs::Nothing,
+};
+
 const REQUIREMENT: Fields = Fields { rules: &[
     Rule::new("key", Shape::Text(Form::LabelKey), "The label's key.").required(),
     Rule::new(

@@ -1,6 +1,6 @@
 //! The fields of `Fleet`, `Cluster` and `ClusterSet`.
 
-use super::common::{EFFECTS, NAME, SELECTOR};
+use super::common::{DEPENDENCY, EFFECTS, NAME};
 use super::{Fields, Form, NUMBER, Needs, Rule, Shape, around};
 
 pub(super) const FLEET: Rule = Rule::new(
@@ -34,15 +34,9 @@ const DEFAULTS: Fields = Fields {
         Rule::new(
             "dependsOn",
             Shape::List(&Shape::Object(&DEPENDENCY)),
-            "Apps that every other app depends on.",
+            "What comes first for apps that name no dependsOn; not for the apps that it selects.",
         ),
     ],
-    needs: Needs::Nothing,
-};
-
-const DEPENDENCY: Fields = Fields {
-    rules: &[Rule::new("selector", Shape::Object(&SELECTOR), "The apps that come first, by their labels.")
-        .required()],
     needs: Needs::Nothing,
 };
 

@@ -1,6 +1,6 @@
 //! The fields of `Rollout`.
 
-use super::common::{CLUSTERS, NAME, SELECTOR};
+use super::common::{CLUSTERS, NAME, SOME_OF_ALL};
 use super::{Fields, Form, Needs, Rule, SOME, Shape, around};
 
 pub(super) const ROLLOUT: Rule = Rule::new(
@@ -119,16 +119,12 @@ const BEFORE: Fields = Fields {
 const HEALTHY_ON: Fields = Fields {
     rules: &[Rule::new(
         "selector",
-        Shape::Object(&SOME_CLUSTERS),
+        Shape::Object(&SOME_OF_ALL),
         "Clusters by their labels; not all of them.",
     )
     .required()],
     needs: Needs::Nothing,
 };
-
-/// All clusters would be those of the wave too.
-const SOME_CLUSTERS: Fields =
-    Fields { rules: SELECTOR.rules, needs: Needs::Some(&["matchLabels", "matchExpressions"]) };
 
 const FAILURE: Fields = Fields {
     rules: &[

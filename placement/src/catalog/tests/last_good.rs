@@ -49,7 +49,7 @@ fn a_broken_object_keeps_its_last_good_form() {
         &[("web.yaml", &WEB.replace("source", "sorce"))],
         &["App/db@1", "App/web@1"],
         &[
-            "web.yaml:4:8: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, protect, prune, onRemove, formerly, rollout, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
+            "web.yaml:4:8: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, protect, prune, onRemove, formerly, rollout, dependsOn, group, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
         ],
     );
     check(

@@ -1,5 +1,6 @@
 //! Rows of catalogs: what is written, what is in effect, what is said about it.
 
+mod dependency;
 mod last_good;
 mod mutations;
 mod overriding;

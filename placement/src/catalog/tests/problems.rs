@@ -139,7 +139,7 @@ fn fields_and_kinds_that_nobody_knows() {
     check_app(
         "sorce: {path: ./web}\nsource: {path: ./web, url: x}\n",
         &[
-            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, protect, prune, onRemove, formerly, rollout, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
+            "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, protect, prune, onRemove, formerly, rollout, dependsOn, group, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
             "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path)",
         ],
     );
@@ -167,10 +167,9 @@ fn fields_and_kinds_that_nobody_knows() {
 #[test]
 fn what_other_versions_know() {
     check_app(
-        "source: {path: ./web, helm: {}}\ndependsOn: []\n",
+        "source: {path: ./web, helm: {}}\n",
         &[
             "a.yaml:5:25: error: App/web: spec.source.helm is not supported by this version of Nave; remove it",
-            "a.yaml:6:3: error: App/web: spec.dependsOn is not supported by this version of Nave; remove it",
         ],
     );
     check(

@@ -24,6 +24,8 @@ fn an_app_has_the_defaults_of_the_design() {
         protect: false,
         formerly: Default::default(),
         rollout: None,
+        depends_on: None,
+        group: None,
         treatment: Treatment::default(),
     };
     assert_eq!(object.spec, Spec::App(expected));
@@ -112,7 +114,13 @@ fn fleet_cluster_and_set_are_read() {
     );
     assert_eq!((fleet.guard.fleet.max, fleet.guard.fleet.at_most), (Percent::new(5), Some(200)));
     assert_eq!((fleet.guard.app.max, fleet.guard.cluster.max), (Percent::new(25), None));
-    assert_eq!(fleet.defaults.depends_on[0].to_string(), "tier=base");
+    let [
+        Dependency { on: DependsOn::Selected(base), until: Until::Healthy, if_absent: None, clusters: None },
+    ] = &*fleet.defaults.depends_on
+    else {
+        panic!("{:?}", fleet.defaults.depends_on)
+    };
+    assert_eq!(base.to_string(), "tier=base");
     let cluster =
         only(&document("kind: Cluster\nmetadata: {name: fra-1, labels: {env: prod}}\nspec: {set: prod}\n"));
     assert_eq!(cluster.spec, Spec::Cluster(Cluster { set: Some("prod".into()), ..Cluster::default() }));
