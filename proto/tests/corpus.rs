@@ -291,7 +291,15 @@ fn what_carries_a_digest_and_what_is_stored_read_as_they_were_recorded() {
     let change = v1::Change { app: Some(app()), epoch: 1, generation: 7, at_ms: 1_790_000_000_000, previous };
     check("stored-assignment-changes.bin", &v1::StoredAssignment { changes: vec![change], ..stored });
     check("entry-at-once.bin", &v1::Entry { at_once: true, ..entry() });
-    check("stored-report.bin", &v1::StoredReport { report: Some(report()) });
+    let stored = v1::StoredReport { report: Some(report()), stood: Vec::new() };
+    check("stored-report.bin", &stored);
+    let stood = v1::Stood {
+        app: Some(nave_proto::app_to_proto(&"web".parse().expect("a name"))),
+        since_ms: 1_790_000_000_000,
+        version: vec![7; 32],
+        well_ms: 1_789_999_999_000,
+    };
+    check("stored-report-stood.bin", &v1::StoredReport { stood: vec![stood], ..stored });
     let token = v1::JoinToken {
         hub_addresses: vec!["hub.example.com:7443".into()],
         ca_sha256: vec![1; 32],

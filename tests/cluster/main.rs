@@ -16,6 +16,7 @@ mod fighting;
 mod groups;
 mod harness_itself;
 mod health;
+mod history;
 mod immutable;
 mod impersonation;
 mod installation;

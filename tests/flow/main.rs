@@ -2,6 +2,7 @@
 
 mod events;
 mod guarding;
+mod history;
 mod pausing;
 mod placing;
 mod rolling;

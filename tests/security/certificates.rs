@@ -59,6 +59,7 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
     let objects = |kind: &str| {
         asks(Question::Objects(v1::LiveObjects { kind: kind.to_owned(), ..v1::LiveObjects::default() }))
     };
+    let trace = |kind: &str| v1::TraceRequest { kind: kind.to_owned(), ..v1::TraceRequest::default() };
     let logs = asks(Question::Logs(v1::ObjectLogs::default()));
     let scope = Some(v1::Scope { app: "nobody".to_owned(), ..v1::Scope::default() });
     let pause = v1::PauseRequest { scope: scope.clone(), for_ms: 1, reason: String::new() };
@@ -98,6 +99,10 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("PinRemove", c.pin_remove(v1::PinRemoveRequest::default()).await.map(drop)),
         ("Events", c.events(v1::EventsRequest::default()).await.map(drop)),
         ("EventSinks", c.event_sinks(v1::EventSinksRequest {}).await.map(drop)),
+        ("History", c.history(v1::HistoryRequest::default()).await.map(drop)),
+        ("Images", c.images(v1::ImagesRequest::default()).await.map(drop)),
+        ("Trace", c.trace(trace("pod")).await.map(drop)),
+        ("Trace of a Secret", c.trace(trace("secret")).await.map(drop)),
         ("Ask", c.ask(objects("pods")).await.map(drop)),
         ("Ask for Secrets", c.ask(objects("Secrets.v1.")).await.map(drop)),
         ("Ask for logs", c.ask(logs).await.map(drop)),
@@ -226,6 +231,9 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "RolloutList",
         "RolloutShow",
         "PinList",
+        "History",
+        "Images",
+        "Trace",
         "Ask",
         "Events",
         "EventSinks",
@@ -242,6 +250,7 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "RolloutOrder",
         "Rollback",
         "PinRemove",
+        "Trace of a Secret",
         "Ask for Secrets",
         "Ask for logs",
     ];

@@ -25,6 +25,40 @@ pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A moment in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// This one, Unix milliseconds.
+    At(u64),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl Moment {
+    /// Unix milliseconds, by the clock of this machine.
+    pub fn millis(self) -> u64 {
+        match self {
+            Self::At(ms) => ms,
+            Self::Ago(ago) => {
+                let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+                now.saturating_sub(millis(ago)).max(1)
+            }
+        }
+    }
+}
+
+/// Reads `2026-11-20T03:00:00Z`, or `2h` for so long ago. A time without a fraction is the whole second: as tables print it, so that
+/// what a line tells has happened at its time.
+pub fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(ago) = duration(text.strip_suffix(" ago").unwrap_or(text)) {
+        return Ok(Moment::Ago(ago));
+    }
+    let at = text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let wrong = || format!("{text:?} is no time; write 2026-11-20T03:00:00Z, or 2h for two hours ago");
+    let rest = if text.contains('.') { 0 } else { 999 };
+    at.filter(|ms| *ms > 0).map(|ms| Moment::At(ms + rest)).ok_or_else(wrong)
+}
+
 /// `[NAME=]URL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatalogSource {
@@ -141,6 +175,18 @@ mod tests {
     #[test]
     fn an_interval_is_longer_than_nothing() {
         assert_eq!(["1s", "0s", "s"].map(|text| interval(text).is_ok()), [true, false, false]);
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago_it_was() {
+        assert_eq!(moment("2h"), Ok(Moment::Ago(Duration::from_secs(7200))));
+        assert_eq!(moment("2h ago"), Ok(Moment::Ago(Duration::from_secs(7200))));
+        assert_eq!(moment("1970-01-01T00:00:02Z"), Ok(Moment::At(2_999)));
+        assert_eq!(moment("1970-01-01T00:00:02.000Z"), Ok(Moment::At(2_000)));
+        assert_eq!(moment("1970-01-01T01:00:02.5+01:00"), Ok(Moment::At(2_500)));
+        for wrong in ["", "yesterday", "2026-11-20", "1970-01-01T00:00:00Z", "1960-01-01T00:00:00Z"] {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

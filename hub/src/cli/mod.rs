@@ -20,7 +20,9 @@ mod events;
 mod failpoints;
 mod get;
 mod health;
+mod history;
 mod hold;
+mod images;
 mod init;
 mod logs;
 mod output;
@@ -33,6 +35,7 @@ mod secret;
 mod serve;
 mod status;
 mod table;
+mod trace;
 mod version;
 mod wait;
 mod why;
@@ -125,6 +128,12 @@ enum Command {
     AcceptRestore(restore::Arguments),
     /// Show what happened to the fleet, and who is told of it
     Events(events::Arguments),
+    /// Tell from an object on a cluster who wanted it, and why
+    Trace(trace::Arguments),
+    /// List the images that clusters are told to run, or run
+    Images(images::Arguments),
+    /// Tell who changed what and why, or what clusters were told at a time
+    History(history::Arguments),
     /// Show or verify the audit log
     Audit(audit::Arguments),
     /// Check a catalog before it is pushed; its schema, and what its fields say
@@ -183,6 +192,9 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Secret(arguments) => secret::run(arguments, hub).await,
         Command::AcceptRestore(arguments) => restore::run(arguments, hub).await,
         Command::Events(arguments) => events::run(arguments, hub).await,
+        Command::Trace(arguments) => trace::run(arguments, hub).await,
+        Command::Images(arguments) => images::run(arguments, hub).await,
+        Command::History(arguments) => history::run(arguments, hub).await,
         Command::Audit(arguments) => audit::run(&arguments, hub).await,
         Command::Catalog(arguments) => catalog::run(arguments).await,
         Command::Explain(arguments) => catalog::schema::explain(&arguments),

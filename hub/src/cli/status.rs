@@ -86,6 +86,18 @@ impl View for StatusView {
                 true => writeln!(text, "Commit {} is in effect.", asked.commit),
                 false => writeln!(text, "NOT YET: {}", asked.message),
             };
+            if let Some(took) = asked.time_to_converge.as_ref().filter(|took| took.of > 0) {
+                let seconds = |ms: Option<u64>| {
+                    ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100))
+                };
+                let (p50, p99) = (seconds(took.p50_ms), seconds(took.p99_ms));
+                let of = count(took.of, "cluster", "clusters");
+                let _ = writeln!(
+                    text,
+                    "Time to converge: p50 {p50}, p99 {p99}; {} of {of} that it changed are healthy at it.",
+                    took.clusters
+                );
+            }
         }
         if let Some(doubt) = &self.doubt {
             let _ = writeln!(text, "\nDOUBT: {doubt}");

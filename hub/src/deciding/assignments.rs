@@ -10,12 +10,13 @@ use nave_placement::guard::{PastLoss, Verdict, WINDOW_MS};
 use nave_placement::{AppKey, ClusterName};
 
 use super::core::{Write, json};
+use crate::state::history::{Authors, Changed, RECORD_BYTES, Writer, size_of};
 use crate::state::records::{WindowRecord, key};
 use crate::state::{Audit, State, Step, told_to_bytes};
 use crate::store::{Batch, MAX_BATCH_BYTES};
 
-/// Clusters of one batch of assignments: three operations each (a put and two preconditions), so 90; one for the window and
-/// two for each audit line make at most 123 of the store's 128.
+/// Clusters of one batch of assignments: three operations each (a put and two preconditions), so 90; one for the window, two for
+/// each audit line, two for the record of history and three for old ones that go make at most 128, as many as the store takes.
 const CLUSTERS_PER_BATCH: usize = 30;
 /// Audit lines of one batch; what more apps leave is told in the last of them.
 const LINES_PER_BATCH: usize = 16;
@@ -48,36 +49,53 @@ fn fitted(mut told: Told) -> Option<Vec<u8>> {
     }
 }
 
-/// The assignments that differ, some clusters a batch; each batch counts its own losses into the guard's window. And the
-/// clusters whose assignment no batch can hold.
+/// A cluster's part of a batch.
+struct Part {
+    cluster: ClusterName,
+    value: Vec<u8>,
+    changes: Vec<Changed>,
+}
+
+/// The assignments that differ, some clusters a batch; each batch counts its own losses into the guard's window, and tells what
+/// changes. And the clusters whose assignment no batch can hold.
 pub(super) fn assignments(
     state: &State,
     next: BTreeMap<ClusterName, Told>,
     verdict: &Verdict,
+    changes: &dyn Fn(&ClusterName, &Told) -> Vec<Changed>,
+    authors: &Authors,
     now_ms: u64,
 ) -> (Vec<Write>, BTreeSet<ClusterName>) {
     let recent = |l: &&PastLoss| l.at_ms + WINDOW_MS > now_ms;
     let mut window: Vec<PastLoss> = state.losses().iter().filter(recent).cloned().collect();
     let mut writes = Vec::new();
-    let mut chunk: Vec<(ClusterName, Vec<u8>)> = Vec::new();
-    let mut bytes = 0;
-    let mut flush = |chunk: &mut Vec<(ClusterName, Vec<u8>)>| {
+    let mut history = Writer::new(&state.history, authors, now_ms);
+    let mut chunk: Vec<Part> = Vec::new();
+    let (mut bytes, mut told_bytes) = (0, 0);
+    let mut flush = |chunk: &mut Vec<Part>| {
         if !chunk.is_empty() {
-            writes.push(assignment_batch(state, std::mem::take(chunk), verdict, &mut window, now_ms));
+            let mut parts = std::mem::take(chunk);
+            let changes = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.changes)).collect();
+            let Write { step, batch, audits } = assignment_batch(state, &parts, verdict, &mut window, now_ms);
+            writes.push(Write { step, batch: history.put(batch, changes), audits });
         }
     };
     let mut too_large = BTreeSet::new();
     for (cluster, told) in next {
+        let changes = changes(&cluster, &told);
         let Some(value) = fitted(told) else {
             too_large.insert(cluster);
             continue;
         };
-        if chunk.len() == CLUSTERS_PER_BATCH || bytes + value.len() > BYTES_PER_BATCH {
+        let of_changes: usize = changes.iter().map(size_of).sum();
+        let is_full = bytes + value.len() > BYTES_PER_BATCH || told_bytes + of_changes > RECORD_BYTES;
+        if chunk.len() == CLUSTERS_PER_BATCH || is_full {
             flush(&mut chunk);
-            bytes = 0;
+            (bytes, told_bytes) = (0, 0);
         }
         bytes += value.len();
-        chunk.push((cluster, value));
+        told_bytes += of_changes;
+        chunk.push(Part { cluster, value, changes });
     }
     flush(&mut chunk);
     (writes, too_large)
@@ -85,7 +103,7 @@ pub(super) fn assignments(
 
 fn assignment_batch(
     state: &State,
-    chunk: Vec<(ClusterName, Vec<u8>)>,
+    chunk: &[Part],
     verdict: &Verdict,
     window: &mut Vec<PastLoss>,
     now_ms: u64,
@@ -93,14 +111,14 @@ fn assignment_batch(
     let mut batch = Batch::new();
     let mut lost: BTreeMap<(&'static str, &AppKey, &Cause), Vec<&ClusterName>> = BTreeMap::new();
     let before = window.len();
-    for (cluster, value) in &chunk {
+    for Part { cluster, value, .. } in chunk {
         let key = key::assignment(cluster);
         batch = batch.require_same(key.clone(), state.told.get(cluster).map(|t| t.version));
         batch = batch.put(key, value.clone());
         let member = key::member(cluster);
         batch = batch.require_same(member, state.members.get(cluster).map(|m| m.version));
     }
-    let clusters: BTreeSet<&ClusterName> = chunk.iter().map(|(cluster, _)| cluster).collect();
+    let clusters: BTreeSet<&ClusterName> = chunk.iter().map(|part| &part.cluster).collect();
     for ((app, cluster), cause) in &verdict.entries {
         if clusters.contains(cluster) {
             lost.entry(("Leaving", app, cause)).or_default().push(cluster);
@@ -195,7 +213,61 @@ mod tests {
             ("fra-1".parse().expect("valid"), told(2_000, 1)),
             ("fra-2".parse().expect("valid"), told(1, 0)),
         ]);
-        let (writes, too_large) = assignments(&State::default(), next, &Verdict::default(), 1);
+        let none = |_: &ClusterName, _: &Told| Vec::new();
+        let (state, verdict) = (State::default(), Verdict::default());
+        let (writes, too_large) = assignments(&state, next, &verdict, &none, &Authors::new(), 1);
         assert_eq!((writes.len(), too_large.len()), (1, 1), "one cluster goes on without the other");
+    }
+
+    #[test]
+    fn the_fullest_batch_has_as_many_operations_as_the_store_takes() {
+        let mut state = State::default();
+        // So many old records that some go with each batch.
+        for at_ms in 0..10 {
+            let place = crate::state::history::Place(at_ms, 0);
+            let version = crate::store::Version(1);
+            state.fold(&place.key(), version, Some(&b"{}".to_vec().into())).expect("where it stands is all");
+        }
+        let clusters = (0..2 * CLUSTERS_PER_BATCH).map(|n| format!("fra-{n:03}").parse().expect("valid"));
+        let clusters: Vec<ClusterName> = clusters.collect();
+        let next = clusters.iter().map(|cluster| (cluster.clone(), told(3, 0))).collect();
+        let leaves = |cluster: &ClusterName| {
+            let app = move |n: usize| format!("gone-{n}").parse::<AppKey>().expect("valid");
+            let cluster = cluster.clone();
+            (0..LINES_PER_BATCH * 2).map(move |n| ((app(n), cluster.clone()), Cause::Labels))
+        };
+        let verdict = Verdict { entries: clusters.iter().flat_map(leaves).collect(), ..Verdict::default() };
+        let changes = |cluster: &ClusterName, next: &Told| {
+            let apps = next.assignment.entries.keys();
+            let changed = |app: &AppKey| Changed {
+                app: app.clone(),
+                what: crate::state::history::What::Installed,
+                from: None,
+                to: None,
+                formerly: None,
+                drops: 0,
+                cause: crate::state::history::Cause::Joined,
+                turn: None,
+                placements: Vec::new(),
+                clusters: vec![cluster.clone()],
+            };
+            apps.map(changed).collect()
+        };
+        let now_ms = 401 * 86_400_000;
+        let (writes, _) = assignments(&state, next, &verdict, &changes, &Authors::new(), now_ms);
+        let operations: Vec<usize> =
+            writes.iter().map(|write| write.batch.operations() + 2 * write.audits.len()).collect();
+        assert_eq!(operations, [crate::store::MAX_OPERATIONS; 2]);
+        for write in writes {
+            let batch = write.batch.checked().expect("within the limits");
+            let history: Vec<_> =
+                batch.writes().iter().filter(|(key, _)| key.starts_with("history/")).collect();
+            let made: Vec<_> = history.iter().filter_map(|(_, value)| value.as_ref()).collect();
+            assert_eq!((made.len(), history.len()), (1, 1 + crate::state::history::TRIMMED));
+            let record: crate::state::history::HistoryRecord =
+                serde_json::from_slice(made[0]).expect("a record");
+            assert_eq!(record.changes.len(), 3, "one an app, whatever the clusters");
+            assert_eq!(record.changes[0].clusters.len(), CLUSTERS_PER_BATCH);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, AllRules, Cause, Codec, Inputs, ShareOut};
+use nave_placement::assign::{self, AllRules, Cause, Codec, Inputs, ShareOut, Told};
 use nave_placement::catalog::{Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Moment, Settling, Wanted};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
@@ -25,7 +25,8 @@ use super::older::{Olders, Overlay, Wants, overlay};
 use super::pauses::{self, Paused};
 use super::rolling::{self, rolling};
 use super::units::Units;
-use super::{assignments, decisions, depending};
+use super::{assignments, decisions, depending, history};
+use crate::state::history::Authors;
 use crate::state::records::{FormRecord, GoodRecord, HeadRecord, MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
 use crate::store::{Batch, MAX_BATCH_BYTES};
@@ -149,13 +150,15 @@ pub struct Given<'a> {
     pub hearing: &'a Hearing,
     /// What apps were by earlier commits, as far as that was brought.
     pub older: &'a Olders,
+    /// Who wrote the commits that history may name.
+    pub authors: &'a Authors,
     /// The time, Unix milliseconds.
     pub now_ms: u64,
 }
 
 /// Decides.
 pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
-    let Given { state, revision, waiting: newer, codec, hearing, older, now_ms } = given;
+    let Given { state, revision, waiting: newer, codec, hearing, older, authors, now_ms } = given;
     let catalog = &revision.catalog;
     let bases = kept.bases(revision);
     let fleet = candidates(state, catalog, hearing, now_ms);
@@ -209,8 +212,6 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let depends = depending::depending(depending::Given {
         state,
         catalog,
-        bases: &bases,
-        units: &units,
         fleet: &fleet,
         wanted: &wanted,
         shapes: &shapes,
@@ -275,7 +276,23 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     writes.extend(decisions::records(state, catalog, &decisions));
     // Before what follows from it: whoever is cut off in between sends the same again.
     writes.extend(rolling.writes);
-    let (assigned, too_large) = assignments::assignments(state, next, &verdict, now_ms);
+    let shapes = inputs.apps;
+    let (forms, turns) = (&revision.forms, &rolling.turns);
+    let told = history::Given {
+        state,
+        now_ms,
+        catalog,
+        forms,
+        is_new: new,
+        fleet: &fleet,
+        decisions: &decisions,
+        wanted: &wanted,
+        shapes,
+        turns,
+        codec,
+    };
+    let changes = |cluster: &ClusterName, next: &Told| told.changes(cluster, next);
+    let (assigned, too_large) = assignments::assignments(state, next, &verdict, &changes, authors, now_ms);
     writes.extend(assigned);
     writes.extend(holds(state, catalog, verdict.holds.iter().chain(newer), now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
@@ -362,7 +379,7 @@ fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
         state.members.iter().filter(|(_, m)| matches!(m.standing, Standing::Member | Standing::Emptying));
     let member = |(name, m): (&ClusterName, &crate::state::Versioned<Arc<MemberRecord>>)| {
         let emptied_by = (m.standing == Standing::Emptying).then(|| m.ordered_by.clone().unwrap_or_default());
-        let report = state.reports.get(name).map(|r| &*r.record);
+        let report = state.reports.get(name).map(|r| &*r.report);
         (name.clone(), assign::Member { told: state.told(name), report, emptied_by })
     };
     planned.map(member).collect()
@@ -396,7 +413,8 @@ fn take_head(
     let mut next = Guarded::of(catalog).keeping(&guarded, catalog, runs, is_member);
     // In the same batch: the holds themselves are written later.
     verdict.holds.iter().for_each(|hold| next.add(&hold.cause));
-    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, guarded, next };
+    let before = held.map(|held| held.with_this()).unwrap_or_default();
+    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, guarded, next, before };
     let head = key::head(&catalog.name);
     let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));
     for approval in &verdict.used {

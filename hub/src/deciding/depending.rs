@@ -16,10 +16,8 @@ use nave_placement::relations::{self, Elsewhere, Relations};
 use nave_placement::{AppKey, ClusterName};
 use nave_proto::encode_relations;
 
-use super::core::Bases;
 use super::pauses::Waiting;
 use super::staying::OfCluster;
-use super::units::Units;
 use crate::state::State;
 
 /// What waits for other clusters.
@@ -40,10 +38,6 @@ pub struct Given<'a> {
     pub state: &'a State,
     /// What is in effect.
     pub catalog: &'a Catalog,
-    /// What each app is as a whole.
-    pub bases: &'a Bases,
-    /// Which apps move as one.
-    pub units: &'a Units,
     /// The clusters that placements could choose from.
     pub fleet: &'a Fleet,
     /// What every cluster shall run.
@@ -58,11 +52,14 @@ pub struct Given<'a> {
     pub codec: &'a dyn Codec,
 }
 
+/// What is not met, for people, and whether that is a failure.
+type Unmet = (Arc<str>, bool);
+
 /// Finds them.
 pub fn depending(given: Given<'_>) -> Depending {
     let mut depending = Depending::default();
     // Many apps wait for the same.
-    let mut known: Vec<(Elsewhere, Option<(Arc<str>, bool)>)> = Vec::new();
+    let mut known: Vec<(Elsewhere, Option<Unmet>)> = Vec::new();
     for (app, all) in relations::elsewhere(given.catalog) {
         let mut unmet = all.into_iter().filter_map(|elsewhere| {
             if let Some((_, unmet)) = known.iter().find(|(of, _)| *of == elsewhere) {
@@ -90,7 +87,7 @@ pub fn depending(given: Given<'_>) -> Depending {
 
 impl Given<'_> {
     /// What of a dependency is not met, and whether that is a failure.
-    fn unmet(self, elsewhere: &Elsewhere) -> Option<(Arc<str>, bool)> {
+    fn unmet(self, elsewhere: &Elsewhere) -> Option<Unmet> {
         let Elsewhere { apps, until, if_absent, clusters } = elsewhere;
         let is_meant =
             |name: &ClusterName| self.fleet.get(name).is_some_and(|of| clusters.matches(&of.labels));
@@ -135,7 +132,7 @@ impl Given<'_> {
         OfCluster { cluster, told, shall: wanted.get(cluster), shapes, shares, codec }.changes(app)
     }
 
-    /// Whether an app is what it shall be on a cluster, and well; or was, when it was rolled out last.
+    /// Whether an app is what it shall be on a cluster, and well, or was once since it was told.
     fn is_met(self, app: &AppKey, cluster: &ClusterName, until: Until) -> bool {
         let Some(member) = self.members.get(cluster) else { return false };
         let entry = member.told.assignment.entries.get(app).and_then(|entry| self.codec.decode(entry));
@@ -144,16 +141,10 @@ impl Given<'_> {
         let is_applied = said.is_some_and(|said| said.version == Some(entry.version));
         let is_well = said.is_some_and(|said| said.is_well(entry.version));
         let is_now = is_well || is_applied && until == Until::Applied;
-        let lead = self.units.lead(app);
-        let course = || self.state.rollouts.get(lead).map(|course| &*course.record);
-        let was = || {
-            let basis = self.units.basis(lead, self.bases)?;
-            let course = course().filter(|course| course.current.is_none())?;
-            let completed = course.completed.as_ref()?;
-            Some(completed.basis.is_same_version(&basis) && !completed.apart.contains(cluster))
-        };
-        // A first installation on few clusters is complete before anybody said that it is well.
-        is_now || is_applied && was().unwrap_or(false)
+        let told_ms = member.told.changes.get(app).map_or(0, |change| change.at_ms);
+        let heard = self.state.reports.get(cluster);
+        let was = || heard.and_then(|heard| heard.well_ms(app, entry.version, told_ms)).is_some();
+        is_now || is_applied && was()
     }
 }
 

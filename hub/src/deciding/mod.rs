@@ -3,12 +3,13 @@
 //! In: commits of the catalog's repository, the state. Out: commits to the ledger.
 //! Never: keeps anything to itself that the next hub would need: whatever is interrupted is decided again, with the same result.
 //!
-//! [`core`] is pure; [`guarding`] says what binds a revision; [`hearing`] is what sessions know; [`moves`] is what is to leave; [`pauses`] is what stays; [`depending`] is what waits for other
-//! clusters; [`units`] are apps that move as one; [`lacking`] is what
+//! [`core`] is pure; [`guarding`] says what binds a revision; [`hearing`] is what sessions know; [`history`] tells what changed and why; [`moves`] is what is to leave; [`pauses`] is what stays;
+//! [`depending`] is what waits for other clusters; [`units`] are apps that move as one; [`lacking`] is what
 //! waits for a value; [`revision`] brings a commit from Git; [`run`] is the task.
 
 mod assignments;
-mod bundles;
+pub mod bundles;
+pub mod commits;
 pub mod core;
 mod courses;
 pub mod decisions;
@@ -17,6 +18,7 @@ mod gone;
 mod grouped;
 pub mod guarding;
 pub mod hearing;
+pub mod history;
 mod holding;
 mod kept;
 pub mod lacking;

@@ -24,6 +24,7 @@ use super::core::{Write, maintained};
 use super::courses::records;
 use super::grouped::moved_since;
 use super::hearing::Hearing;
+use super::history::Turns;
 use super::older::{Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
@@ -52,6 +53,8 @@ pub struct Rolling {
     pub waits_for: BTreeMap<AppKey, WaitsFor>,
     /// By which commit apps leave clusters, where a rollout takes them away.
     pub removed_by: BTreeMap<AppKey, CommitId>,
+    /// By which rollouts entries change now.
+    pub turns: Turns,
     /// When the time alone brings something further, Unix milliseconds.
     pub due_ms: Option<u64>,
     /// Something waits for what spokes say.
@@ -166,6 +169,8 @@ fn pass(given: Given<'_>) -> Rolling {
         let next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
         let current = next.course.current.as_ref().zip(plan);
+        let is_due = |cluster: &ClusterName| seen.get(cluster).is_some_and(|seen| seen.to_do.is_due());
+        plan.into_iter().for_each(|plan| rolling.turns.note(app, plan, &next, is_due));
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
             // One of several that may not go keeps the others.
             let due: Vec<&AppKey> = given.due(app, cluster).collect();

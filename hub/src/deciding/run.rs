@@ -8,7 +8,7 @@ use nave_placement::aims;
 use nave_placement::catalog::{CommitId, Effective, LastGood, ObjectId, Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::Wanted;
-use nave_placement::guard::{Allowance, Hold, TRAILER};
+use nave_placement::guard::Hold;
 use nave_placement::overrides::{Form, Forms, Shapes, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, Digest};
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::bundles::BundleObjects;
+use super::commits::{Commits, named, trailers};
 use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::depending::failing;
@@ -36,9 +37,6 @@ use crate::store::bundles::{BundleError, Bundles};
 
 /// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
 const STEPS: usize = 64;
-
-/// The trailer of a commit that ends the pins of an app.
-const UNPIN: &str = "Nave-Unpin";
 
 /// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -78,6 +76,8 @@ pub struct Deciding {
     kept: Kept,
     /// What apps were by earlier commits.
     older: Olders,
+    /// Who wrote the commits that history may name.
+    commits: Commits,
     /// The files of its commit.
     tree: Tree,
     /// Variants of it that were rendered, or could not be.
@@ -123,6 +123,7 @@ impl Deciding {
             revision: None,
             kept: Kept::default(),
             older: Olders::default(),
+            commits: Commits::default(),
             tree: Tree::new(),
             tried: BTreeSet::new(),
             problems: Vec::new(),
@@ -300,7 +301,7 @@ impl Deciding {
                 Ok(())
             }
             Ok(()) => {
-                (revision.allowances, revision.unpins) = self.trailers(taken, head).await;
+                (revision.allowances, revision.unpins) = trailers(&self.repository, taken, head).await;
                 self.repository.pin(head).await?;
                 info!(commit = %head, problems = revision.catalog.problems.len(), "taking the commit");
                 self.waiting = None;
@@ -328,40 +329,6 @@ impl Deciding {
         self.problems.extend(problems);
         self.problems.sort();
         self.problems.dedup();
-    }
-
-    /// What trailers of the new commits on the main line allow, and whose pins they end.
-    async fn trailers(
-        &self,
-        taken: Option<&CommitId>,
-        head: &CommitId,
-    ) -> (Vec<Allowance>, BTreeSet<AppKey>) {
-        let commits = match self.repository.first_parents(taken, head).await {
-            Ok(commits) => commits,
-            Err(error) => {
-                warn!(error = chain(&error), "no trailer counts: the new commits cannot be listed");
-                return Default::default();
-            }
-        };
-        let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
-        for commit in commits {
-            let Ok(info) = self.repository.commit_info(&commit).await else { continue };
-            for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {
-                match value.trim().parse() {
-                    Ok(app) => _ = unpins.insert(app),
-                    Err(_) => warn!(%commit, value, "trailer {UNPIN} ends no pin: it names one app"),
-                }
-            }
-            for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
-                match Allowance::parse(&commit, value) {
-                    Some(parsed) => allowances.extend(parsed),
-                    None => {
-                        warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N")
-                    }
-                }
-            }
-        }
-        (allowances, unpins)
     }
 
     /// A commit's catalog and its files. Nothing of it is rendered yet: that waits until it may be taken.
@@ -466,6 +433,8 @@ impl Deciding {
         let Some(revision) = self.revision.clone() else { return Ok(false) };
         let objects = self.objects.clone();
         let codec = WireCodec(move |digest: &Digest| objects.of(digest));
+        let named = named(&self.ledger.state(), &revision);
+        self.commits.learn(&self.repository, named).await;
         let now_ms = self.ledger.now_ms();
         let mut hearing = self.sessions.hearing();
         hearing.claims = self.claims.clone();
@@ -474,9 +443,10 @@ impl Deciding {
         let (decided, given_pauses) = {
             let state = self.ledger.state();
             let waiting = self.waiting.as_ref();
-            let (codec, hearing, older) = (&codec, &hearing, &self.older);
-            let given = Given { state: &state, revision: &revision, waiting, codec, hearing, older, now_ms };
-            (core::step(given, &mut self.kept), pauses(&state))
+            let (codec, hearing, older, authors) = (&codec, &hearing, &self.older, &self.commits.authors);
+            let (state, revision) = (&*state, &revision);
+            let given = Given { state, revision, waiting, codec, hearing, older, authors, now_ms };
+            (core::step(given, &mut self.kept), pauses(state))
         };
         let mut missing = decided.missing;
         for (app, variants) in &mut missing {

@@ -116,8 +116,12 @@ impl Tally {
             }
             read += 1;
             let before = self.take_out(name);
-            let counted =
-                count(told.map(|told| &*told.record), report.map(|report| &*report.record), of, *contact);
+            let counted = count(
+                told.map(|told| &*told.record),
+                report.map(|report| &*report.record.report),
+                of,
+                *contact,
+            );
             if let Some(before) = before.filter(|before| before.boot == counted.boot) {
                 self.hear_corrections(name, &before, &counted);
             }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use nave_placement::ClusterName;
+use nave_placement::assign::Told;
 use nave_proto::v1;
 
 use super::{ATTEMPTS, MemberError, Members, TOKENS_PER_BATCH};
 use crate::deciding::core::json;
+use crate::deciding::history;
+use crate::state::history::{Authors, Cause, What, Writer};
 use crate::state::records::{MemberRecord, Standing, key};
 use crate::state::{Audit, Step, Versioned};
 use crate::store::Batch;
@@ -162,6 +165,14 @@ impl Members {
             .delete(key::assignment(cluster))
             .delete(key::report(cluster))
             .delete(key::facts(cluster));
+        let batch = {
+            let (state, now_ms) = (self.ledger.state(), self.ledger.now_ms());
+            let told = state.told(cluster);
+            let nothing = Told::nothing(state.epoch());
+            let by = member.ordered_by.clone().unwrap_or_else(|| who.name().to_owned());
+            let left = history::all(&told, &nothing, cluster, (What::Detached, &Cause::Operator { by }));
+            Writer::new(&state.history, &Authors::new(), now_ms).put(batch, left)
+        };
         let audit = Audit { what: "Detached", subject: format!("cluster {cluster}"), ..who.clone() };
         self.ledger.commit_audited(Step::MemberDetached, batch, &[audit]).await?;
         Ok(())

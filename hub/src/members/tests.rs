@@ -76,7 +76,13 @@ async fn a_cluster_that_joins_anew_is_not_what_the_one_before_it_reported() {
     let report = nave_placement::report::Report { boot: 57, ..Default::default() };
     let told = nave_placement::assign::Told::nothing(nave_placement::assign::Epoch(1));
     let batch = Batch::new()
-        .put(key::report(&cluster), crate::state::report_to_bytes(&report))
+        .put(
+            key::report(&cluster),
+            crate::state::report_to_bytes(&crate::state::Heard {
+                report: Arc::new(report),
+                ..Default::default()
+            }),
+        )
         .put(key::facts(&cluster), json(&nave_placement::fleet::Facts::default()))
         .put(key::assignment(&cluster), crate::state::told_to_bytes(&told));
     members.ledger.commit(Step::ReportTaken, batch).await.expect("committed");

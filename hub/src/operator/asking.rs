@@ -56,7 +56,8 @@ fn reads_the_cluster(question: &Question) -> bool {
         | Question::Diff(_)
         | Question::Events(_)
         | Question::Logs(_)
-        | Question::Adoption(_) => true,
+        | Question::Adoption(_)
+        | Question::Images(_) => true,
         Question::Assignment(_) | Question::Report(_) => false,
     }
 }

@@ -116,7 +116,7 @@ impl Look<'_> {
     /// The entries of a cluster.
     pub(super) fn assigned(&self, cluster: &ClusterName) -> Vec<EntryView> {
         let told = self.state.told(cluster);
-        let report = self.state.reports.get(cluster).map(|r| r.record.clone());
+        let report = self.state.reports.get(cluster).map(|r| r.report.clone());
         let held: BTreeSet<&AppKey> = self.held(cluster);
         let entries = told.assignment.entries.keys();
         entries.map(|app| self.entry(app, cluster, &told, report.as_ref(), held.contains(app))).collect()

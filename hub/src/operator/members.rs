@@ -40,6 +40,17 @@ impl Look<'_> {
         rows
     }
 
+    /// Those that for longer than this have not what they were told, the longest first; all where it is 0.
+    pub fn clusters_behind(&self, selector: &Selector, behind_ms: u64) -> Vec<ClusterRow> {
+        let mut rows = self.clusters(selector);
+        if behind_ms > 0 {
+            rows.iter_mut().for_each(|row| row.behind = self.behind(&row.name, behind_ms));
+            rows.retain(|row| row.behind.is_some());
+            rows.sort_by_key(|row| row.behind.as_ref().map(|behind| behind.since_ms));
+        }
+        rows
+    }
+
     fn cluster_row(&self, name: &ClusterName) -> ClusterRow {
         let member = self.state.members.get(name);
         let candidate = self.candidate(name);
@@ -64,6 +75,7 @@ impl Look<'_> {
             awaits_replacement: member.is_some_and(|m| m.standing == Standing::Member && m.is_vacant()),
             converged: entries.iter().filter(|e| e.phase == Phase::Converged).count(),
             entries: entries.len(),
+            behind: None,
             facts: self.facts(name, FactsView::brief),
         }
     }

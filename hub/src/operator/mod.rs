@@ -4,7 +4,10 @@
 //! Never: answers a call whose role is not declared here (default deny); changes anything without a line in the audit log.
 
 mod asking;
+mod converging;
 mod events;
+mod history;
+mod images;
 mod look;
 mod members;
 mod ordering;
@@ -15,10 +18,12 @@ mod render;
 mod roles;
 mod rollouts;
 mod service;
+mod trace;
 pub mod views;
 mod wait;
 mod why;
 
+pub use images::Pattern;
 pub use look::{Look, Selection, cause, worked_on};
 pub use outstanding::Outstanding;
 pub use service::{OperatorService, Rooms};

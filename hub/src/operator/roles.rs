@@ -46,6 +46,10 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("PinRemove", OperatorRole::Operator),
     ("Events", OperatorRole::Viewer),
     ("EventSinks", OperatorRole::Viewer),
+    ("History", OperatorRole::Viewer),
+    ("Images", OperatorRole::Viewer),
+    // Of a Secret it needs more, as the question to its cluster does.
+    ("Trace", OperatorRole::Viewer),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

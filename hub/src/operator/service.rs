@@ -178,7 +178,8 @@ impl operator_server::Operator for OperatorService {
         let (mut view, taken) = self.look(|look| (look.status(&selection, false), look.commit()));
         if !commit.is_empty() {
             let (in_effect, message) = self.reached(&commit, taken.as_ref()).await;
-            view.commit = Some(CommitView { commit, in_effect, message });
+            let time_to_converge = self.converge_view(&commit, &selection).await;
+            view.commit = Some(CommitView { commit, in_effect, message, time_to_converge });
         }
         document(&view)
     }
@@ -205,8 +206,9 @@ impl operator_server::Operator for OperatorService {
 
     async fn cluster_list(&self, request: Request<v1::ClusterListRequest>) -> Answer {
         self.allow(&request, "ClusterList")?;
-        let selector: Selector = request.get_ref().selector.parse().map_err(argument)?;
-        document(&self.look(|look| look.clusters(&selector)))
+        let v1::ClusterListRequest { selector, behind_ms } = request.into_inner();
+        let selector: Selector = selector.parse().map_err(argument)?;
+        document(&self.look(|look| look.clusters_behind(&selector, behind_ms)))
     }
 
     async fn cluster_show(&self, request: Request<v1::ClusterRequest>) -> Answer {
@@ -497,6 +499,20 @@ impl operator_server::Operator for OperatorService {
     async fn event_sinks(&self, request: Request<v1::EventSinksRequest>) -> Answer {
         self.allow(&request, "EventSinks")?;
         document(&self.sinks())
+    }
+
+    async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer {
+        self.allow(&request, "History")?;
+        self.history_of(request.into_inner()).await
+    }
+
+    async fn images(&self, request: Request<v1::ImagesRequest>) -> Answer {
+        self.allow(&request, "Images")?;
+        self.images_of(request.into_inner()).await
+    }
+
+    async fn trace(&self, request: Request<v1::TraceRequest>) -> Answer {
+        self.trace_of(request).await
     }
 
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {

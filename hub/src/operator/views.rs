@@ -1,8 +1,10 @@
 //! The documents that operators get: the JSON of `-o json`, of the API and of the page. Fields are added, never renamed.
 
 mod events;
+mod history;
 mod members;
 mod rollouts;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +19,12 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 pub use self::events::{EventView, SinkTrouble, SinkView};
+pub use self::history::{
+    BehindView, ConvergeView, HistoryLine, HistoryView, ImageRow, ImagesView, ThenRow, ThenView,
+};
 pub use self::members::{ClusterDocument, ClusterMetadata, ClusterSpec, ExportView, FactsView, OrderView};
 pub use self::rollouts::{BlockView, PinView, RolloutPhase, RolloutRow, RolloutView, WaveState, WaveView};
+pub use self::trace::{TraceView, WrittenView};
 use crate::sessions::core::Alarm;
 use crate::state::records::{AnchorRecord, AuditRecord, HoldRecord, PauseRecord, Rejection, Standing};
 
@@ -180,6 +186,9 @@ pub struct CommitView {
     pub in_effect: bool,
     /// Why not, for people.
     pub message: String,
+    /// How long clusters took; absent where it is not known any more when the hub took the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_converge: Option<ConvergeView>,
 }
 
 /// A hold.
@@ -268,6 +277,9 @@ pub struct ClusterRow {
     pub entries: usize,
     /// Of these, converged.
     pub converged: usize,
+    /// What it was told and is not, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<BehindView>,
     /// Facts.
     pub facts: FactsView,
 }

@@ -4,6 +4,7 @@
 //! Never: commits, sends, or takes from a spoke anything that would let a loss pass unseen by the guard.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use nave_placement::assign::{Assignment, Epoch, Generation, Known, PAST, TRAIL, Told};
 use nave_placement::report::Report;
@@ -11,8 +12,10 @@ use nave_placement::{AppKey, ClusterName, Fingerprints};
 
 use super::core::Action;
 use crate::deciding::core::{Write, json};
+use crate::deciding::history;
+use crate::state::history::{Authors, Cause, What, Writer};
 use crate::state::records::{DoubtRecord, FleetRecord, key};
-use crate::state::{Audit, State, Step, report_to_bytes, told_to_bytes};
+use crate::state::{Audit, Heard, State, Step, report_to_bytes, told_to_bytes};
 use crate::store::{Batch, MAX_BATCH_BYTES};
 
 /// Operations of one batch of assignments: one put and one precondition each, with room for the fleet's record and an audit
@@ -33,7 +36,9 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
             let before = state.reports.get(cluster).map(|held| asked(&held.record)).unwrap_or_default();
             let heeded = done || before != asked(report);
             let step = if heeded { Step::ReportHeeded } else { Step::ReportTaken };
-            plain(step, kept(cluster, report))
+            let before = state.reports.get(cluster).map(|held| &*held.record);
+            let heard = Heard::of(report.clone(), before, &state.told(cluster), now_ms);
+            plain(step, kept(cluster, &heard))
         }
         Action::Facts(facts) => {
             if state.facts.get(cluster).is_some_and(|held| *held.record == *facts) {
@@ -48,7 +53,7 @@ pub fn effects(state: &State, cluster: &ClusterName, action: &Action, now_ms: u6
             plain(Step::FactsTaken, Batch::new().put(key::facts(cluster), record))
         }
         Action::LostState(epoch, generation) => return doubt(state, cluster, *epoch, *generation, now_ms),
-        Action::Seed(held) => return seed(state, cluster, held),
+        Action::Seed(held) => return seed(state, cluster, held, now_ms),
         Action::Send(_)
         | Action::Free(_)
         | Action::Accepted(..)
@@ -70,14 +75,18 @@ fn asked(report: &Report) -> Vec<(Epoch, Generation, &AppKey, &Fingerprints)> {
 
 /// A report, with as many of its details as the store takes. Its digest is as the spoke sealed it, so that both ends still
 /// hold the same.
-fn kept(cluster: &ClusterName, report: &Report) -> Batch {
-    let batch = |report: &Report| Batch::new().put(key::report(cluster), report_to_bytes(report));
-    let whole = batch(report);
+fn kept(cluster: &ClusterName, heard: &Heard) -> Batch {
+    let batch = |heard: &Heard| Batch::new().put(key::report(cluster), report_to_bytes(heard));
+    let brief = |objects, text| {
+        let report = Arc::new(heard.report.without_details(objects, text));
+        batch(&Heard { report, stood: heard.stood.clone() })
+    };
+    let whole = batch(heard);
     if whole.bytes() <= MAX_BATCH_BYTES {
         return whole;
     }
-    let brief = batch(&report.without_details(1, 200));
-    if brief.bytes() <= MAX_BATCH_BYTES { brief } else { batch(&report.without_details(0, 0)) }
+    let some = brief(1, 200);
+    if some.bytes() <= MAX_BATCH_BYTES { some } else { brief(0, 0) }
 }
 
 fn plain(step: Step, batch: Batch) -> Write {
@@ -114,7 +123,7 @@ fn doubt(
 
 /// What a spoke holds from before a restore becomes what it was told: from there on a removal is a loss that the guard sees.
 /// What this store thought it had told is remembered in the trail, since objects of it may be there.
-fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
+fn seed(state: &State, cluster: &ClusterName, held: &Assignment, now_ms: u64) -> Vec<Write> {
     let told = state.told(cluster);
     let own = &told.assignment;
     // What is not from an epoch before ours is a reason to doubt, not a seed; and a doubt comes first.
@@ -149,9 +158,12 @@ fn seed(state: &State, cluster: &ClusterName, held: &Assignment) -> Vec<Write> {
     let key = key::assignment(cluster);
     let mut changes = told.changes.clone();
     changes.retain(|app, _| held.entries.get(app) == own.entries.get(app));
-    let value = told_to_bytes(&Told { assignment, trail, past, changes });
+    let next = Told { assignment, trail, past, changes };
+    let value = told_to_bytes(&next);
     let batch =
         Batch::new().require_same(key.clone(), state.told.get(cluster).map(|t| t.version)).put(key, value);
+    let found = history::all(&told, &next, cluster, (What::Found, &Cause::Restored));
+    let batch = Writer::new(&state.history, &Authors::new(), now_ms).put(batch, found);
     let audit = Audit {
         who: format!("spoke {cluster}"),
         what: "Seeded",
@@ -209,8 +221,6 @@ fn again(told: &Told, epoch: Epoch) -> Told {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use nave_placement::fleet::{Fact, Facts, Resources};
     use nave_placement::report::{EntryReason, EntryReport, EntryState, ObjectReport};
     use nave_placement::{Digest, ObjectKey};

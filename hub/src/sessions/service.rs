@@ -168,7 +168,7 @@ impl Sessions {
         }
         Some(View {
             told: state.told(cluster),
-            report: state.reports.get(cluster).map(|r| r.record.clone()),
+            report: state.reports.get(cluster).map(|r| r.report.clone()),
             cluster_uid: member.cluster_uid.clone(),
             sending: state.doubt.is_none(),
             detaching: member.standing == Standing::Detaching,

@@ -4,6 +4,8 @@
 //! Never: holds anything decisive that is not in the store: a restarted hub that loads the same records is in the same state.
 
 mod audit;
+mod heard;
+pub mod history;
 mod ledger;
 pub mod records;
 pub mod trim;
@@ -18,11 +20,11 @@ use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
 use nave_placement::overrides::Variant;
-use nave_placement::report::Report;
 use nave_placement::rollout::{Course, Plan};
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
 pub use audit::{Audit, Tail, rfc3339, verify_chain};
+pub use heard::{Heard, Stood};
 #[cfg(feature = "failpoints")]
 pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
@@ -89,7 +91,7 @@ pub struct State {
     /// What clusters were told.
     pub told: Records<ClusterName, Told>,
     /// What clusters reported.
-    pub reports: Records<ClusterName, Report>,
+    pub reports: Records<ClusterName, Heard>,
     /// What clusters said of themselves.
     pub facts: Records<ClusterName, Facts>,
     /// Holds by id.
@@ -106,6 +108,8 @@ pub struct State {
     pub rollouts: Records<AppKey, Course>,
     /// Plans of rollouts, by their app and id.
     pub plans: Records<(AppKey, String), Plan>,
+    /// Where the records of history stand.
+    pub history: history::Index,
     /// The last line of the audit log: sequence and hash.
     pub audit: Tail,
     /// Where the audit log begins, if not with its first line.
@@ -174,6 +178,7 @@ impl State {
             "rollout" => app(rest).and_then(|k| many(&mut self.rollouts, k, version, value, json)),
             "pin" => plan(rest).and_then(|k| many(&mut self.pins, k, version, value, json)),
             "plan" => plan(rest).and_then(|k| many(&mut self.plans, k, version, value, json)),
+            "history" => self.history.fold(rest, value),
             "audit" => self.audit.fold(value),
             records::key::ANCHOR => {
                 let before = self.anchor.as_ref().map(|anchor| anchor.version);

@@ -243,6 +243,32 @@ pub struct HeadRecord {
     /// What binds the next one.
     #[serde(default)]
     pub next: Guarded,
+    /// Commits that were taken before, and when, the oldest first; at most [`TAKEN`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<Taken>,
+}
+
+/// Commits that a head remembers: 6 KB of its record.
+pub const TAKEN: usize = 64;
+
+/// A commit that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Taken {
+    /// The commit.
+    pub commit: CommitId,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+}
+
+impl HeadRecord {
+    /// The commits that come before whatever is taken next.
+    pub fn with_this(&self) -> Vec<Taken> {
+        let this = Taken { commit: self.commit.clone(), at_ms: self.taken_ms };
+        let mut all: Vec<Taken> = self.before.iter().cloned().chain([this]).collect();
+        all.drain(..all.len().saturating_sub(TAKEN));
+        all
+    }
 }
 
 /// Where the last good form of an object stands.

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{Change, Codec, EncodedEntry, Entry, Epoch, Generation, Told};
-use nave_placement::report::Report;
 use nave_placement::{Digest, ObjectKey};
 use nave_proto::{app_from_proto, app_to_proto, v1};
 use prost::Message as _;
+
+use super::{Heard, Stood};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -64,13 +65,28 @@ pub(super) fn told_from_bytes(bytes: &[u8]) -> Result<Told, Failure> {
 }
 
 /// A report, as a record.
-pub fn report_to_bytes(report: &Report) -> Vec<u8> {
-    v1::StoredReport { report: Some(nave_proto::report_to_proto(report, None)) }.encode_to_vec()
+pub fn report_to_bytes(heard: &Heard) -> Vec<u8> {
+    let stood = heard.stood.iter().map(|(app, stood)| v1::Stood {
+        app: Some(app_to_proto(app)),
+        since_ms: stood.since_ms,
+        version: stood.well.map(|(version, _)| version.0.to_vec()).unwrap_or_default(),
+        well_ms: stood.well.map_or(0, |(_, ms)| ms),
+    });
+    let report = Some(nave_proto::report_to_proto(&heard.report, None));
+    v1::StoredReport { report, stood: stood.collect() }.encode_to_vec()
 }
 
-pub(super) fn report_from_bytes(bytes: &[u8]) -> Result<Report, Failure> {
+pub(super) fn report_from_bytes(bytes: &[u8]) -> Result<Heard, Failure> {
     let message = v1::StoredReport::decode(bytes)?;
-    Ok(nave_proto::report_from_proto(message.report.unwrap_or_default(), None)?)
+    let report = Arc::new(nave_proto::report_from_proto(message.report.unwrap_or_default(), None)?);
+    let mut stood = BTreeMap::new();
+    for of in message.stood {
+        let app = app_from_proto(of.app.as_ref().ok_or("what stood so names its app")?)?;
+        let version = (!of.version.is_empty()).then(|| nave_proto::digest(&of.version)).transpose()?;
+        let well = version.map(|version| (version, of.well_ms));
+        stood.insert(app, Stood { since_ms: of.since_ms, well });
+    }
+    Ok(Heard { report, stood })
 }
 
 /// The planner's way to entries and bundles: the wire's encoding, and a lookup of the objects of bundles.

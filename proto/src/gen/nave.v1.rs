@@ -1763,7 +1763,7 @@ pub struct Question {
     /// after it nobody listens any more; 0: the spoke's own bound
     #[prost(uint64, tag = "10")]
     pub timeout_ms: u64,
-    #[prost(oneof = "question::Question", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "question::Question", tags = "2, 3, 4, 5, 6, 7, 8, 11")]
     pub question: ::core::option::Option<question::Question>,
 }
 /// Nested message and enum types in `Question`.
@@ -1784,6 +1784,8 @@ pub mod question {
         Logs(super::ObjectLogs),
         #[prost(message, tag = "8")]
         Adoption(super::Adoption),
+        #[prost(message, tag = "11")]
+        Images(super::RunningImages),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1864,6 +1866,9 @@ pub struct Adoption {
     #[prost(message, optional, tag = "1")]
     pub app: ::core::option::Option<AppKey>,
 }
+/// The images that containers run, by the state of pods.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RunningImages {}
 /// Nobody waits for the answer any more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cancel {
@@ -2263,6 +2268,9 @@ pub struct WaitRequest {
 pub struct ClusterListRequest {
     #[prost(string, tag = "1")]
     pub selector: ::prost::alloc::string::String,
+    /// only those that for longer than this have not what they were told; 0: all
+    #[prost(uint64, tag = "2")]
+    pub behind_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClusterRequest {
@@ -2588,6 +2596,44 @@ pub struct PinRemoveRequest {
     pub pin: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HistoryRequest {
+    /// empty: every app
+    #[prost(string, tag = "1")]
+    pub app: ::prost::alloc::string::String,
+    /// empty: every cluster
+    #[prost(string, tag = "2")]
+    pub cluster: ::prost::alloc::string::String,
+    /// what was told then; 0: what changed, the newest first
+    #[prost(uint64, tag = "3")]
+    pub at_ms: u64,
+    /// lines; 0: the hub's default
+    #[prost(uint32, tag = "4")]
+    pub limit: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImagesRequest {
+    /// IMAGE\[:TAG|@DIGEST\]; empty: all
+    #[prost(string, tag = "1")]
+    pub image: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub filter: ::core::option::Option<Filter>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TraceRequest {
+    #[prost(string, tag = "1")]
+    pub cluster: ::prost::alloc::string::String,
+    /// as in LiveObjects
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+    /// for the cluster's part; 0: the hub's default
+    #[prost(uint64, tag = "5")]
+    pub timeout_ms: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HoldApproveRequest {
@@ -3468,6 +3514,60 @@ pub mod operator_client {
                 .insert(GrpcMethod::new("nave.v1.Operator", "EventSinks"));
             self.inner.unary(req, path, codec).await
         }
+        pub async fn history(
+            &mut self,
+            request: impl tonic::IntoRequest<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/nave.v1.Operator/History");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Operator", "History"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn images(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ImagesRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/nave.v1.Operator/Images");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Operator", "Images"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn trace(
+            &mut self,
+            request: impl tonic::IntoRequest<super::TraceRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/nave.v1.Operator/Trace");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("nave.v1.Operator", "Trace"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3634,6 +3734,18 @@ pub mod operator_server {
         async fn event_sinks(
             &self,
             request: tonic::Request<super::EventSinksRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn history(
+            &self,
+            request: tonic::Request<super::HistoryRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn images(
+            &self,
+            request: tonic::Request<super::ImagesRequest>,
+        ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
+        async fn trace(
+            &self,
+            request: tonic::Request<super::TraceRequest>,
         ) -> std::result::Result<tonic::Response<super::Document>, tonic::Status>;
     }
     #[derive(Debug)]
@@ -5259,6 +5371,135 @@ pub mod operator_server {
                     };
                     Box::pin(fut)
                 }
+                "/nave.v1.Operator/History" => {
+                    #[allow(non_camel_case_types)]
+                    struct HistorySvc<T: Operator>(pub Arc<T>);
+                    impl<T: Operator> tonic::server::UnaryService<super::HistoryRequest>
+                    for HistorySvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::HistoryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::history(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = HistorySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/Images" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImagesSvc<T: Operator>(pub Arc<T>);
+                    impl<T: Operator> tonic::server::UnaryService<super::ImagesRequest>
+                    for ImagesSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ImagesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::images(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImagesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/nave.v1.Operator/Trace" => {
+                    #[allow(non_camel_case_types)]
+                    struct TraceSvc<T: Operator>(pub Arc<T>);
+                    impl<T: Operator> tonic::server::UnaryService<super::TraceRequest>
+                    for TraceSvc<T> {
+                        type Response = super::Document;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::TraceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Operator>::trace(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = TraceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -5344,4 +5585,22 @@ pub struct Past {
 pub struct StoredReport {
     #[prost(message, optional, tag = "1")]
     pub report: ::core::option::Option<Report>,
+    /// of each entry
+    #[prost(message, repeated, tag = "2")]
+    pub stood: ::prost::alloc::vec::Vec<Stood>,
+}
+/// Since when an entry is as its spoke says, by the hub's clock.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Stood {
+    #[prost(message, optional, tag = "1")]
+    pub app: ::core::option::Option<AppKey>,
+    /// its state and version
+    #[prost(uint64, tag = "2")]
+    pub since_ms: u64,
+    /// at which it was healthy last; empty: it never was
+    #[prost(bytes = "vec", tag = "3")]
+    pub version: ::prost::alloc::vec::Vec<u8>,
+    /// when it was healthy at that version first
+    #[prost(uint64, tag = "4")]
+    pub well_ms: u64,
 }

@@ -40,6 +40,7 @@ pub fn question(asked: v1::Question) -> Result<(Question, Asker), Refusal> {
                 previous,
             })
         }
+        Some(question::Question::Images(v1::RunningImages {})) => Question::Images,
         Some(question::Question::Assignment(_) | question::Question::Report(_)) | None => {
             return Err(Refusal("this version of the spoke does not know the question".into()));
         }

@@ -14,6 +14,7 @@ use nave_placement::{AppKey, ObjectKey};
 use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, watch};
 
+use super::ask::images::Running;
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
@@ -527,6 +528,12 @@ impl Target for MemoryTarget {
             Question::Objects(asked) => {
                 let live = objects.iter().map(|(key, held)| (key.clone(), held.live.clone())).collect();
                 plain::objects(asked, &inquiry.asker, live)
+            }
+            Question::Images => {
+                let mut running = Running::default();
+                let pods = objects.iter().filter(|(key, _)| key.group.is_empty() && key.kind == "Pod");
+                pods.for_each(|(_, held)| running.take(&held.live));
+                running.answer()
             }
             Question::Diff(_) => plain::diff(inquiry, look),
             Question::Adoption(_) => plain::adoption(inquiry, look),

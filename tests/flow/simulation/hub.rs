@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nave_hub::deciding::core::{Given, Kept, Write, admit, step};
 use nave_hub::deciding::guarding::binding;
 use nave_hub::deciding::hearing::Hearing;
+use nave_hub::deciding::history;
 use nave_hub::deciding::older::Olders;
 use nave_hub::pki::MacKey;
 use nave_hub::sessions::core::{Action, Core, View};
 use nave_hub::sessions::effects::{accept_restore, effects};
+use nave_hub::state::history::{Authors, Cause, What, Writer};
 use nave_hub::state::records::{FleetRecord, MemberRecord, Standing, key};
-use nave_hub::state::{Audit, Ledger, State, Step, WireCodec, told_to_bytes};
+use nave_hub::state::{Audit, Heard, Ledger, State, Step, WireCodec, told_to_bytes};
 use nave_hub::store::memory::Memory;
 use nave_hub::store::{Batch, Version};
 use nave_placement::assign::{Epoch, Told};
@@ -141,6 +143,16 @@ impl Hub {
         self.running.as_ref().map(|running| running.ledger.state().clone())
     }
 
+    /// Whether history, told again, gives what is told; a hub with a bug has other failures to show.
+    pub fn retold(&self) -> Result<(), String> {
+        match &self.running {
+            Some(running) if self.mutation == Mutation::None => {
+                block_on(super::history::retold(&*self.disk.0, &running.ledger.state()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The store's version: it grows with every write.
     pub fn written(&self) -> Version {
         let listing = block_on(nave_hub::store::Store::list(&*self.disk.0, "fleet")).expect("in memory");
@@ -182,6 +194,7 @@ impl Hub {
             codec: &codec,
             hearing: &hearing,
             older: &older,
+            authors: &Default::default(),
             now_ms,
         };
         let Some(running) = &mut self.running else { return };
@@ -197,7 +210,7 @@ impl Hub {
         let next = next(&state, &writes);
         let previous = planned(&state);
         let reports: BTreeMap<ClusterName, &Report> =
-            state.reports.iter().map(|(name, report)| (name.clone(), &*report.record)).collect();
+            state.reports.iter().map(|(name, report)| (name.clone(), &*report.report)).collect();
         let approvals = approvals(&state, &writes);
         let change = check::Change {
             previous: &previous,
@@ -350,7 +363,7 @@ fn view_of(running: &Running, cluster: &ClusterName, mutation: Mutation, now_ms:
     let member = state.members.get(cluster)?;
     Some(View {
         told: state.told(cluster),
-        report: state.reports.get(cluster).map(|report| report.record.clone()),
+        report: state.reports.get(cluster).map(|report| report.report.clone()),
         cluster_uid: member.cluster_uid.clone(),
         sending: state.doubt.is_none() || mutation == Mutation::HubSendsInDoubt,
         detaching: member.standing == Standing::Detaching,
@@ -373,6 +386,13 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
         .delete(key::assignment(cluster))
         .delete(key::report(cluster))
         .delete(key::facts(cluster));
+    let batch = {
+        let (state, now_ms) = (running.ledger.state(), running.ledger.now_ms());
+        let cause = Cause::Operator { by: "admin".to_owned() };
+        let nothing = Told::nothing(state.epoch());
+        let left = history::all(&state.told(cluster), &nothing, cluster, (What::Detached, &cause));
+        Writer::new(&state.history, &Authors::new(), now_ms).put(batch, left)
+    };
     let detaching =
         |state: &State| state.members.get(cluster).is_some_and(|m| m.standing == Standing::Detaching);
     if detaching(&running.ledger.state()) {
@@ -384,7 +404,7 @@ fn forget(running: &mut Running, cluster: &ClusterName, oracle: &mut Oracle) {
 fn all_healthy(mut state: State) -> State {
     for (cluster, report) in &mut state.reports {
         let Some(told) = state.told.get(cluster) else { continue };
-        let mut healthy = (*report.record).clone();
+        let mut healthy = (*report.report).clone();
         (healthy.epoch, healthy.generation) = told.assignment.order();
         for (app, entry) in entries(&told.assignment.entries) {
             let version = entry.ok().map(|entry| entry.version);
@@ -392,7 +412,7 @@ fn all_healthy(mut state: State) -> State {
                 (said.state, said.version) = (EntryState::Healthy, version);
             }
         }
-        report.record = Arc::new(healthy);
+        report.record = Arc::new(Heard { report: Arc::new(healthy), stood: report.stood.clone() });
     }
     state
 }

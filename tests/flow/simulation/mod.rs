@@ -5,6 +5,7 @@
 
 mod faults;
 mod git;
+mod history;
 mod hub;
 mod network;
 mod oracle;

@@ -51,6 +51,7 @@ impl World {
             converged(&state, spoke)?;
             objects += self.runs_what_is_wanted(&state, spoke)?;
         }
+        self.hub.retold()?;
         let stuck = state.rollouts.values().filter(|course| is_stuck(course)).count();
         let apps = state.rollouts.len();
         let holds = state.holds.len();

@@ -12,13 +12,16 @@ mod remove;
 mod snapshot;
 mod text;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand, ValueEnum};
 use nave_proto::v1;
 use nave_proto::v1::cluster_cordon_request::Order as Cordon;
 
 use super::Outcome;
+use super::arguments::{interval, millis};
 use super::client::{Hub, document, request};
-use super::output::{Format, Output};
+use super::output::{Format, Output, print};
 use crate::operator::views::{ClusterRow, ClusterView, DoneView};
 
 /// Its arguments.
@@ -35,11 +38,16 @@ enum Order {
                       hub cluster join eu-1 -o manifest | kubectl apply -f -")]
     Join(Box<join::Arguments>),
     /// List clusters, worst first
-    #[command(after_help = "Example: hub cluster list -l env=prod -o wide")]
+    #[command(
+        after_help = "Examples:\n  hub cluster list -l env=prod -o wide\n  hub cluster list --behind 1h"
+    )]
     List {
         /// Only clusters with these labels, as kubectl selects
         #[arg(short = 'l', long, value_name = "SELECTOR", default_value = "", hide_default_value = true)]
         selector: String,
+        /// Only clusters that for longer than this have not what they were told: it was not healthy there, or is no more
+        #[arg(long, value_name = "DURATION", value_parser = interval)]
+        behind: Option<Duration>,
         #[command(flatten)]
         format: Format,
     },
@@ -127,9 +135,16 @@ pub async fn run(arguments: Arguments, hub: &Hub) -> anyhow::Result<Outcome> {
     let mut client = hub.connect().await?;
     match arguments.order {
         Order::Join(arguments) => join::run(&mut client, *arguments).await?,
-        Order::List { selector, format } => {
-            let answer = document(client.cluster_list(request(v1::ClusterListRequest { selector })).await)?;
-            answer.print::<Vec<ClusterRow>>(format.output)?;
+        Order::List { selector, behind, format } => {
+            let behind_ms = behind.map_or(0, millis);
+            let asked = v1::ClusterListRequest { selector, behind_ms };
+            let answer = document(client.cluster_list(request(asked)).await)?;
+            let is_text = matches!(format.output, Output::Table | Output::Wide);
+            if behind.is_some() && is_text && answer.view::<Vec<ClusterRow>>()?.is_empty() {
+                print("No cluster is behind for so long.\n")?;
+            } else {
+                answer.print::<Vec<ClusterRow>>(format.output)?;
+            }
         }
         Order::Show { name, format } => {
             let asked = v1::ClusterRequest { cluster: name, reason: String::new() };

@@ -32,7 +32,9 @@ pub(super) async fn export(
     let names = match names.is_empty() {
         false => names,
         true => {
-            let answer = document(client.cluster_list(request(v1::ClusterListRequest { selector })).await)?;
+            let answer = document(
+                client.cluster_list(request(v1::ClusterListRequest { selector, behind_ms: 0 })).await,
+            )?;
             let rows: Vec<ClusterRow> = answer.view()?;
             let mut names: Vec<String> =
                 rows.iter().filter(|row| is_member(row)).map(|row| row.name.to_string()).collect();
@@ -176,6 +178,7 @@ mod tests {
 
     fn row(name: &str, connected: bool, facts: FactsView) -> ClusterRow {
         ClusterRow {
+            behind: None,
             name: name.parse().unwrap(),
             phase: Some(Phase::Converged),
             connected,

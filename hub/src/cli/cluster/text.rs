@@ -50,10 +50,30 @@ fn state(row: &ClusterRow) -> String {
     ordered.into_iter().filter(|(is, _)| *is).fold(stands, |text, (_, word)| text + word)
 }
 
+/// Those that are behind: since when, and why.
+fn behind(rows: &[ClusterRow], style: Style) -> String {
+    let mut table = Table::new(["NAME", "STATE", "CONNECTED", "BEHIND SINCE", "APPS", "WHY"]);
+    for row in rows {
+        let Some(behind) = &row.behind else { continue };
+        table.row([
+            row.name.as_str().into(),
+            Cell::from(state(row)).paint(row.phase.and_then(|phase| style.of(phase))),
+            if row.connected { "yes" } else { "no" }.into(),
+            time(behind.since_ms).into(),
+            joined(&behind.apps).into(),
+            style.message(&behind.why).into(),
+        ]);
+    }
+    table.to_string()
+}
+
 impl View for Vec<ClusterRow> {
     fn text(&self, style: Style) -> String {
         if self.is_empty() {
             return "There is no cluster; `hub cluster join NAME` makes one a member.\n".to_owned();
+        }
+        if self.iter().any(|row| row.behind.is_some()) {
+            return behind(self, style);
         }
         let mut table = Table::new(["NAME", "STATE", "CONNECTED", "CONVERGED", "SET", "VERSION", "LABELS"]);
         let mut wide = Table::new([

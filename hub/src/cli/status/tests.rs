@@ -69,6 +69,7 @@ fn what_needs_somebody_comes_first() {
             commit: "fedc".into(),
             in_effect: false,
             message: "commit fedc is not in effect; 01234567 is".into(),
+            time_to_converge: None,
         }),
         doubt: Some("cluster a holds assignment 1.9".into()),
         holds: vec![HoldView {

@@ -1,6 +1,7 @@
 //! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
 
 mod deciding;
+mod history;
 mod pausing;
 mod rollouts;
 
@@ -18,8 +19,9 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
 use super::revision::{Asked, Content, Loader, Place, render};
+use crate::state::history::HistoryRecord;
 use crate::state::records::{MemberRecord, key};
-use crate::state::{State, WireCodec, report_to_bytes};
+use crate::state::{Heard, State, WireCodec, report_to_bytes};
 use crate::store::Version;
 
 const APPS: &str = "\
@@ -53,6 +55,8 @@ struct World {
     tree: Tree,
     bundles: BTreeMap<Digest, Bundle>,
     version: u64,
+    /// Records of history, as they were written.
+    history: Vec<HistoryRecord>,
     rendered: u64,
     problems: Vec<String>,
     kept: Kept,
@@ -81,6 +85,9 @@ impl World {
 
     fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
         self.version += 1;
+        if let Some(record) = value.as_ref().filter(|_| key.starts_with("history/")) {
+            self.history.push(serde_json::from_slice(record).expect("a record"));
+        }
         let value = value.map(Into::into);
         self.state.fold(&key.to_owned(), Version(self.version), value.as_ref()).expect("a record");
     }
@@ -89,6 +96,12 @@ impl World {
         let mut record = MemberRecord::default();
         let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         record.membership.labels = labels.collect();
+        self.fold(&format!("member/{name}"), Some(json(&record)));
+    }
+
+    /// A member that has just enrolled.
+    fn enrol(&mut self, name: &str) {
+        let record = MemberRecord { enrolled_ms: 1_000 + self.now_ms, ..MemberRecord::default() };
         self.fold(&format!("member/{name}"), Some(json(&record)));
     }
 
@@ -125,6 +138,7 @@ impl World {
             codec: &codec,
             hearing: &Hearing { connected, ..Hearing::default() },
             older: &super::older::Olders::default(),
+            authors: &Default::default(),
             now_ms: 1_000 + self.now_ms,
         };
         step(given, &mut self.kept)
@@ -161,7 +175,9 @@ impl World {
             let (epoch, generation) = told.assignment.order();
             let entries = told.assignment.entries.iter().map(healthy).collect();
             let report = Report { epoch, generation, entries, ..Report::default() };
-            (key::report(cluster), report_to_bytes(&report))
+            let earlier = self.state.reports.get(cluster).map(|held| &*held.record);
+            let heard = Heard::of(report, earlier, told, 1_000 + self.now_ms);
+            (key::report(cluster), report_to_bytes(&heard))
         };
         let reports: Vec<_> = self.state.told.iter().map(report).collect();
         reports.into_iter().for_each(|(key, value)| self.fold(&key, Some(value)));

@@ -7,7 +7,7 @@ use nave_placement::catalog::{OnRemove, Treatment};
 use nave_placement::report::EntryReason;
 
 use super::*;
-use crate::state::Versioned;
+use crate::state::{Heard, Versioned};
 
 fn entry(commit: &str) -> Entry {
     let options = Options {
@@ -78,8 +78,9 @@ fn put(
         report.entries.insert(app(name), said(*stands, *corrected, *drifted));
     }
     let version = Version(version);
+    let heard = Heard { report: Arc::new(report), ..Heard::default() };
     state.told.insert(name.clone(), Versioned { record: Arc::new(told), version });
-    state.reports.insert(name.clone(), Versioned { record: Arc::new(report), version });
+    state.reports.insert(name.clone(), Versioned { record: Arc::new(heard), version });
 }
 
 #[test]

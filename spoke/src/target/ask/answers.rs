@@ -2,6 +2,8 @@
 //!
 //! In and out: JSON. Never: anything of protobuf; two shapes for one question.
 
+use std::collections::BTreeSet;
+
 use nave_placement::ObjectKey;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,6 +32,30 @@ pub struct ObjectsAnswer {
     /// Whole objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<Value>,
+    /// Of each whole object who else looks after it, where one was asked for by its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub managers: Vec<Vec<Manager>>,
+}
+
+/// The images that containers run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesAnswer {
+    /// Each once.
+    pub images: Vec<RunningImage>,
+}
+
+/// An image that containers run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningImage {
+    /// As the pods ask for it.
+    pub image: String,
+    /// By its content: what the runtime says that it has; empty where it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Where.
+    pub namespaces: BTreeSet<String>,
+    /// How many containers.
+    pub containers: u64,
 }
 
 /// A column of a table.

@@ -9,10 +9,12 @@
 //! | `redact` | an object | the object without what must stay on the cluster |
 //! | `changes` | a live object, the wanted one | the changes between them, and who owns what they touch |
 //! | `managers` | a live object | who else looks after it |
+//! | `images` | pods | the images that they run |
 //! | `plain` | objects that are at hand | answers, for targets that are no API server |
 
 pub mod answers;
 pub mod changes;
+pub mod images;
 pub mod managers;
 pub mod plain;
 pub mod redact;
@@ -41,13 +43,16 @@ pub enum Question {
     Logs(Logs),
     /// First contact with what an app names.
     Adoption(AppKey),
+    /// The images that containers run.
+    Images,
 }
 
 impl Question {
     /// Its kind, in the word that a local policy has for it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Objects(_) => "objects",
+            // Pods say it, which are objects.
+            Self::Objects(_) | Self::Images => "objects",
             Self::Diff(_) => "diff",
             Self::Events(_) => "events",
             Self::Logs(_) => "logs",

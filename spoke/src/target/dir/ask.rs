@@ -24,6 +24,7 @@ impl Inner {
             Question::Objects(asked) => plain::objects(asked, &inquiry.asker, self.objects()?),
             Question::Diff(_) => plain::diff(inquiry, look),
             Question::Adoption(_) => plain::adoption(inquiry, look),
+            Question::Images => Err(Refusal("a directory of manifests does not say what runs".into())),
             Question::Events(_) => Err(Refusal("a directory of manifests has no events".into())),
             Question::Logs(_) => Err(Refusal("a directory of manifests has no logs".into())),
         }

@@ -7,11 +7,13 @@
 //! |---|---|---|
 //! | `kind` | what somebody typed | the kind that is meant, by the cluster's own names |
 //! | `objects` | a kind, names, labels | the table that kubectl would print, or whole objects |
+//! | `images` | | what containers run |
 //! | `diff` | what an app wants | what applying it would change, and who manages what is there |
 //! | `events`, `logs` | an object | what was said about it, and by it |
 
 mod diff;
 mod events;
+mod images;
 mod kind;
 mod logs;
 mod objects;
@@ -32,6 +34,7 @@ impl Shared {
     pub async fn answer(&self, inquiry: &Inquiry) -> Result<Answer, Refusal> {
         match &inquiry.question {
             Question::Objects(asked) => self.live_objects(asked, &inquiry.asker).await,
+            Question::Images => self.images().await,
             Question::Diff(app) => self.diff(app, inquiry).await,
             Question::Adoption(app) => self.adoption(app, inquiry).await,
             Question::Events(about) => self.events(about).await,

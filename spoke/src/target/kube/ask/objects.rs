@@ -7,12 +7,14 @@ use kube::api::{GetParams, ListParams};
 use nave_placement::render::SECRET;
 use serde_json::Value;
 
+use super::super::marks::MANAGER;
 use super::super::problem::Problem;
 use super::super::shared::{Shared, text};
 use super::super::wire::path;
 use super::kind::Meant;
 use super::{accepting, is_secret};
 use crate::target::ask::answers::{Column, ObjectsAnswer, Row};
+use crate::target::ask::managers::managers;
 use crate::target::ask::redact::redact;
 use crate::target::ask::{Answer, Asker, Budget, HIDDEN, MOST_OBJECTS, Objects, Refusal};
 
@@ -38,6 +40,7 @@ impl Shared {
                 ..ObjectsAnswer::default()
             },
             budget: Budget::default(),
+            is_named: !asked.name.is_empty(),
             limit: if asked.limit == 0 { MOST_OBJECTS } else { asked.limit.min(MOST_OBJECTS) },
         };
         let done = if asked.name.is_empty() || (asked.namespace.is_empty() && meant.namespaced) {
@@ -102,6 +105,8 @@ impl Shared {
 struct Collected {
     answer: ObjectsAnswer,
     budget: Budget,
+    /// One object is asked for: who manages it is worth saying.
+    is_named: bool,
     limit: usize,
 }
 
@@ -116,10 +121,12 @@ impl Collected {
             fields.insert("apiVersion".into(), meant.resource.api_version.clone().into());
             fields.insert("kind".into(), meant.resource.kind.clone().into());
         }
+        let others = if self.is_named { managers(&object, MANAGER) } else { Vec::new() };
         redact(&mut object);
-        let fits = self.len() < self.limit && self.budget.takes(&object);
+        let fits = self.len() < self.limit && self.budget.takes(&object) && self.budget.takes(&others);
         if fits {
             self.answer.items.push(object);
+            self.answer.managers.extend(self.is_named.then_some(others));
         }
         self.budget.truncated |= !fits;
         fits

@@ -1,0 +1,90 @@
+//! Commits: who wrote those that history may name, and what their trailers say.
+//!
+//! In: commits that are in effect, pinned or rolled out; the repository. Out: authors; allowances and pins that end.
+//! Never: fails a step: a commit that cannot be read is named without its author.
+
+use std::collections::BTreeSet;
+
+use nave_placement::AppKey;
+use nave_placement::catalog::CommitId;
+use nave_placement::guard::{Allowance, TRAILER};
+use tracing::warn;
+
+use super::core::Revision;
+use super::run::chain;
+use crate::git::Repository;
+use crate::state::State;
+use crate::state::history::{Author, Authors};
+
+/// The trailer of a commit that ends the pins of an app.
+const UNPIN: &str = "Nave-Unpin";
+
+/// Who wrote commits, each read once.
+#[derive(Debug, Default)]
+pub struct Commits {
+    /// Those that could be read.
+    pub authors: Authors,
+    /// Those that were looked at.
+    tried: BTreeSet<CommitId>,
+}
+
+/// Every commit that a change of an entry may name.
+pub fn named(state: &State, revision: &Revision) -> BTreeSet<CommitId> {
+    let forms = revision.forms.values().flat_map(|forms| forms.values()).map(|form| &form.commit);
+    let pins = state.pins.values().map(|pin| &pin.commit);
+    let plans = state.plans.values().map(|plan| &plan.commit);
+    let courses = state.rollouts.values().filter_map(|course| course.completed.as_ref());
+    let completed = courses.map(|completed| &completed.commit);
+    let holds = state.holds.values().map(|hold| &hold.commit);
+    let all = forms.chain(pins).chain(plans).chain(completed).chain(holds);
+    all.chain([&revision.catalog.commit]).cloned().collect()
+}
+
+impl Commits {
+    /// Reads who wrote these, and forgets all others.
+    pub async fn learn(&mut self, repository: &Repository, named: BTreeSet<CommitId>) {
+        self.authors.retain(|commit, _| named.contains(commit));
+        self.tried.retain(|commit| named.contains(commit));
+        for commit in named {
+            if self.tried.insert(commit.clone())
+                && let Ok(info) = repository.commit_info(&commit).await
+            {
+                self.authors.insert(commit, Author::of(info));
+            }
+        }
+    }
+}
+
+/// What trailers of the new commits on the main line allow, and whose pins they end.
+pub async fn trailers(
+    repository: &Repository,
+    taken: Option<&CommitId>,
+    head: &CommitId,
+) -> (Vec<Allowance>, BTreeSet<AppKey>) {
+    let commits = match repository.first_parents(taken, head).await {
+        Ok(commits) => commits,
+        Err(error) => {
+            warn!(error = chain(&error), "no trailer counts: the new commits cannot be listed");
+            return Default::default();
+        }
+    };
+    let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
+    for commit in commits {
+        let Ok(info) = repository.commit_info(&commit).await else { continue };
+        for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {
+            match value.trim().parse() {
+                Ok(app) => _ = unpins.insert(app),
+                Err(_) => warn!(%commit, value, "trailer {UNPIN} ends no pin: it names one app"),
+            }
+        }
+        for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
+            match Allowance::parse(&commit, value) {
+                Some(parsed) => allowances.extend(parsed),
+                None => {
+                    warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N")
+                }
+            }
+        }
+    }
+    (allowances, unpins)
+}

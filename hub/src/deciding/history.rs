@@ -1,0 +1,341 @@
+//! History: what is told of the changes of a step.
+//!
+//! In: what a cluster was told before and is told now, and what that was decided from. Out: each change of an entry, with its cause.
+//! Never: decides anything; guesses a cause that the step does not know.
+
+use std::collections::BTreeMap;
+
+use nave_placement::assign::{self, Codec, Entry, Leaving, Told};
+use nave_placement::catalog::{Catalog, CommitId};
+use nave_placement::decide::{Decision, Wanted};
+use nave_placement::fleet::Fleet;
+use nave_placement::guard::EntryKey;
+use nave_placement::overrides::{Because, Forms, Shapes};
+use nave_placement::rollout;
+use nave_placement::{AppKey, ClusterName};
+
+use crate::state::State;
+use crate::state::history::{Cause, Changed, Turn, Version, What};
+use crate::state::records::PinRecord;
+
+/// For so long after it enrolled a cluster is new. It is decided for at once; a hub that is down meanwhile is back by then.
+const JOINING_MS: u64 = 600_000;
+
+/// By which rollouts entries move in this step.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    /// Entries that change now.
+    pub by: BTreeMap<EntryKey, Turn>,
+    /// Apps that go back: why, and who ordered it.
+    pub back: BTreeMap<AppKey, (String, Option<String>)>,
+}
+
+impl Turns {
+    /// Notes what a rollout lets happen now.
+    pub fn note(
+        &mut self,
+        app: &AppKey,
+        plan: &rollout::Plan,
+        next: &rollout::Next,
+        is_due: impl Fn(&ClusterName) -> bool,
+    ) {
+        let Some(progress) = &next.course.current else { return };
+        if let rollout::Phase::RollingBack { reason, by, .. } = &progress.phase {
+            self.back.insert(app.clone(), (reason.clone(), by.clone()));
+        }
+        let go = next.go.iter().filter(|cluster| is_due(cluster));
+        for cluster in go.chain(&next.back) {
+            let Some(wave) = plan.waves.get(plan.wave_of(cluster)) else { continue };
+            let turn = Turn {
+                rollout: plan.id.to_string(),
+                cause: plan.cause,
+                commit: plan.commit.clone(),
+                wave: wave.name.clone(),
+                approved_by: progress.approved.get(&wave.name).cloned(),
+            };
+            self.by.insert((app.clone(), cluster.clone()), turn);
+        }
+    }
+}
+
+/// What a step was decided from.
+#[derive(Clone, Copy)]
+pub struct Given<'a> {
+    /// What is in the store.
+    pub state: &'a State,
+    /// The catalog in effect.
+    pub catalog: &'a Catalog,
+    /// The forms in effect.
+    pub forms: &'a Forms,
+    /// The time, Unix milliseconds.
+    pub now_ms: u64,
+    /// Whether its commit is taken by this step.
+    pub is_new: bool,
+    /// The clusters that placements could choose from.
+    pub fleet: &'a Fleet,
+    /// What placements chose.
+    pub decisions: &'a [Decision],
+    /// What every cluster shall run.
+    pub wanted: &'a Wanted,
+    /// What every app is on every cluster.
+    pub shapes: &'a Shapes,
+    /// By which rollouts entries move.
+    pub turns: &'a Turns,
+    /// Reads entries.
+    pub codec: &'a dyn Codec,
+}
+
+/// A change of an entry, before its cause is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The app.
+    pub app: AppKey,
+    /// What happened, as far as that can be seen.
+    pub what: What,
+    /// What it was.
+    pub from: Option<Entry>,
+    /// What it becomes.
+    pub to: Option<Entry>,
+    /// The name that it had.
+    pub formerly: Option<AppKey>,
+    /// The order to leave.
+    pub leaving: Option<Leaving>,
+}
+
+/// Finds what differs in what a cluster is told. An entry that nobody here can read changes when its bytes do.
+pub fn differences(before: &Told, next: &Told, codec: &dyn Codec) -> Vec<Difference> {
+    let (before, next) = (&before.assignment, &next.assignment);
+    let mut found = Vec::new();
+    let mut renamed: Vec<AppKey> = Vec::new();
+    for (app, now) in &next.entries {
+        let old = before.entries.get(app);
+        if old == Some(now) {
+            continue;
+        }
+        let to = codec.decode(now);
+        let mut from = old.and_then(|old| codec.decode(old));
+        let mut formerly = None;
+        let mut what = if old.is_none() { What::Installed } else { What::Changed };
+        if let Some(to) = &to
+            && old.is_none()
+        {
+            let names = to.options.formerly.iter();
+            let mut gone = names.filter(|name| {
+                before.entries.contains_key(*name)
+                    && !next.entries.contains_key(*name)
+                    && !next.leaving.contains_key(*name)
+            });
+            if let Some(name) = gone.next() {
+                what = What::Renamed;
+                from = codec.decode(&before.entries[name]);
+                formerly = Some(name.clone());
+                renamed.push(name.clone());
+            }
+        }
+        if what == What::Changed
+            && let (Some(was), Some(is)) = (&from, &to)
+            && was.version == is.version
+        {
+            if is.drops <= was.drops && is.drops_of == was.drops_of {
+                continue;
+            }
+            what = What::Pruned;
+        }
+        found.push(Difference { app: app.clone(), what, from, to, formerly, leaving: None });
+    }
+    for (app, old) in &before.entries {
+        if !next.entries.contains_key(app) && !renamed.contains(app) {
+            let (what, from) = (What::Removed, codec.decode(old));
+            let leaving = next.leaving.get(app).cloned();
+            found.push(Difference { app: app.clone(), what, from, to: None, formerly: None, leaving });
+        }
+    }
+    found
+}
+
+impl Given<'_> {
+    /// The changes of a cluster, each with its cause.
+    pub fn changes(&self, cluster: &ClusterName, next: &Told) -> Vec<Changed> {
+        let before = self.state.told(cluster);
+        let changed = |difference: Difference| self.changed(cluster, &before, difference);
+        differences(&before, next, self.codec).into_iter().map(changed).collect()
+    }
+
+    fn changed(&self, cluster: &ClusterName, before: &Told, of: Difference) -> Changed {
+        let key = (of.app.clone(), cluster.clone());
+        let turn = self.turns.by.get(&key);
+        let cause = match of.what {
+            What::Removed => self.leaves(of.leaving.as_ref().map(|leaving| &leaving.cause)),
+            What::Pruned => self.leaves(of.to.as_ref().and_then(|entry| entry.drops_cause.as_ref())),
+            What::Installed => self.comes(&key, before, turn),
+            _ => self.becomes(&key, &of, turn),
+        };
+        let back = self.shapes.because(&of.app, cluster) == Some(Because::Returns);
+        let placements = self.wanted.get(cluster).and_then(|apps| apps.get(&of.app));
+        Changed {
+            what: if back && of.what == What::Changed { What::Returned } else { of.what },
+            from: of.from.as_ref().map(version),
+            drops: of.to.as_ref().map_or(0, |entry| entry.drops),
+            to: of.to.as_ref().map(version),
+            formerly: of.formerly,
+            cause,
+            turn: turn.filter(|_| of.what != What::Pruned).cloned(),
+            placements: placements.into_iter().flatten().map(ToString::to_string).collect(),
+            clusters: vec![cluster.clone()],
+            app: of.app,
+        }
+    }
+
+    /// Why something goes. What stands there without a cause goes by the commit in effect.
+    fn leaves(&self, cause: Option<&assign::Cause>) -> Cause {
+        match cause {
+            Some(assign::Cause::Revision { commit }) => Cause::Commit { commit: commit.clone() },
+            Some(assign::Cause::Labels) => Cause::Labels,
+            Some(assign::Cause::Operator { by }) => Cause::Operator { by: by.clone() },
+            Some(assign::Cause::Approved { hold, by }) => Cause::Approved {
+                hold: hold.clone(),
+                by: by.clone(),
+                what: self.state.approvals.get(hold).map(|a| a.hold.to_string()).unwrap_or_default(),
+                commit: self.state.holds.get(hold).map(|held| held.commit.clone()),
+            },
+            None => Cause::Commit { commit: self.catalog.commit.clone() },
+        }
+    }
+
+    /// Why it is something else than the catalog says, if it is.
+    fn instead(&self, (app, cluster): &EntryKey) -> Option<Cause> {
+        Some(match self.shapes.because(app, cluster)? {
+            Because::Returns => {
+                let (reason, by) = self.turns.back.get(app).cloned().unwrap_or_default();
+                Cause::RolledBack { reason, by }
+            }
+            Because::Pinned => {
+                let pin = self.pin(app, cluster)?;
+                Cause::Pin {
+                    pin: pin.id.clone(),
+                    commit: pin.commit.clone(),
+                    by: pin.by.clone(),
+                    reason: pin.reason.clone(),
+                }
+            }
+            Because::Meanwhile => Cause::Meanwhile,
+        })
+    }
+
+    /// The pin that counts: the newest that is for the entry.
+    fn pin(&self, app: &AppKey, cluster: &ClusterName) -> Option<&PinRecord> {
+        let labels = &self.fleet.get(cluster)?.labels;
+        let of = self.state.pins.range((app.clone(), String::new())..).take_while(|((of, _), _)| of == app);
+        let meant = of.map(|(_, pin)| &*pin.record).filter(|pin| pin.selector.matches(labels));
+        meant.max_by_key(|pin| pin.at_ms)
+    }
+
+    /// Why an entry comes.
+    fn comes(&self, key: &EntryKey, before: &Told, turn: Option<&Turn>) -> Cause {
+        let (app, cluster) = key;
+        if let Some(cause) = self.instead(key) {
+            return cause;
+        }
+        let stands_in = self.decisions.iter().filter(|decision| decision.apps.contains(app));
+        let mut stands_in =
+            stands_in.filter_map(|decision| decision.settled.chosen.get(cluster)?.stands_in.as_ref());
+        if let Some(stand_in) = stands_in.next() {
+            return Cause::StandsIn {
+                cluster: stand_in.cluster.clone(),
+                because: stand_in.cause.to_string(),
+            };
+        }
+        if before.assignment.generation.0 == 0 && self.has_joined(cluster) {
+            return Cause::Joined;
+        }
+        let at = &self.catalog.commit;
+        let of_commit = |commit: &CommitId| Cause::Commit { commit: commit.clone() };
+        match turn {
+            Some(turn) if turn.cause != rollout::Cause::Placement => return of_commit(&turn.commit),
+            _ if self.is_new => return of_commit(at),
+            _ => {}
+        }
+        // A pause, a maintenance or a wave may have held it up since the commit.
+        match (self.says_so_now(app, cluster), self.changed_since(cluster)) {
+            (true, false) => of_commit(at),
+            (false, true) => Cause::Labels,
+            _ => Cause::Placed,
+        }
+    }
+
+    /// Whether a cluster enrolled a moment ago, and after the commit in effect was taken: then that it is there is what is new.
+    fn has_joined(&self, cluster: &ClusterName) -> bool {
+        let taken_ms = self.state.heads.get(&self.catalog.name).map(|head| head.taken_ms);
+        let enrolled_ms = self.state.members.get(cluster).map(|member| member.enrolled_ms);
+        !self.is_new
+            && enrolled_ms >= taken_ms
+            && enrolled_ms.is_some_and(|enrolled_ms| enrolled_ms + JOINING_MS > self.now_ms)
+    }
+
+    /// Whether something was said of a cluster since the commit in effect was taken.
+    fn changed_since(&self, cluster: &ClusterName) -> bool {
+        let head = self.state.heads.get(&self.catalog.name).map(|head| head.version);
+        let member = self.state.members.get(cluster).map(|member| member.version);
+        let facts = self.state.facts.get(cluster).map(|facts| facts.version);
+        member.max(facts) > head
+    }
+
+    /// Whether the commit in effect wrote the app, or a placement that wants it there.
+    fn says_so_now(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        let at = &self.catalog.commit;
+        let placements = self.wanted.get(cluster).and_then(|apps| apps.get(app));
+        let mut named = self
+            .catalog
+            .placements()
+            .filter(|(rule, _)| placements.is_some_and(|names| names.contains(&rule.object.id.name)));
+        self.catalog.app(app.name()).is_some_and(|(object, _)| object.commit == *at)
+            || named.any(|(rule, _)| rule.commit == *at)
+    }
+
+    /// Why an entry gets another version.
+    fn becomes(&self, key: &EntryKey, of: &Difference, turn: Option<&Turn>) -> Cause {
+        let same_commit =
+            of.from.as_ref().zip(of.to.as_ref()).is_some_and(|(from, to)| from.commit == to.commit);
+        match self.instead(key) {
+            // What was pinned before stays pinned; it is the cluster that changed.
+            Some(Cause::Pin { .. }) if same_commit => {}
+            Some(cause) => return cause,
+            None => {}
+        }
+        let (Some(from), Some(to)) = (&of.from, &of.to) else {
+            return Cause::Commit { commit: self.catalog.commit.clone() };
+        };
+        let by_commit = Cause::Commit { commit: to.commit.clone() };
+        if same_commit {
+            let shares = from.options.share != to.options.share;
+            return if shares { Cause::Replicas } else { Cause::Labels };
+        }
+        let moves = turn.is_some_and(|turn| turn.cause != rollout::Cause::Placement);
+        // A variant that some cluster may still have was left for another one.
+        let forms = self.forms.get(&key.0).into_iter().flat_map(|forms| forms.values());
+        let is_in_effect = || forms.into_iter().any(|form| form.bundle == from.bundle);
+        if moves || from.bundle == to.bundle || !is_in_effect() { by_commit } else { Cause::Labels }
+    }
+}
+
+fn version(entry: &Entry) -> Version {
+    Version { version: entry.version, commit: entry.commit.clone() }
+}
+
+/// What is told of all entries of a cluster at once, by whom it is not decided.
+pub fn all(before: &Told, next: &Told, cluster: &ClusterName, (what, cause): (What, &Cause)) -> Vec<Changed> {
+    let codec = crate::state::WireCodec(|_: &nave_placement::Digest| None);
+    let changed = |of: Difference| Changed {
+        app: of.app,
+        what,
+        from: of.from.as_ref().map(version),
+        to: of.to.as_ref().map(version),
+        formerly: of.formerly,
+        drops: 0,
+        cause: cause.clone(),
+        turn: None,
+        placements: Vec::new(),
+        clusters: vec![cluster.clone()],
+    };
+    differences(before, next, &codec).into_iter().map(changed).collect()
+}
