@@ -159,6 +159,9 @@ spec:
     let listed = listed.json().expect("JSON");
     assert!(listed.as_array().is_some_and(|all| all.iter().all(|row| row["app"] == "api")), "{listed:#}");
 
+    let told = order(&fleet, &["history", "web", "-o", "json"]).await;
+    assert!(told.contains("\"rollout\": \"api@") && told.contains("\"approvedBy\""), "{told}");
+
     // Only one of them changes: the other is none of its business.
     fleet.catalog.write("manifests/web/web.yaml", &documents::config_map("web", "three")).expect("written");
     let third = fleet.catalog.commit("three").expect("a commit");

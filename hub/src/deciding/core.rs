@@ -14,7 +14,7 @@ use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
 use nave_placement::rollout::WaitsFor;
 use nave_placement::schedule::schedules;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::encode_schedule;
 
 use super::guarding::{binding, without_paused};
@@ -197,6 +197,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let may_start = |cluster: &ClusterName| {
         schedules.get(cluster).is_none_or(|schedule| schedule.closed(now_ms).is_none())
     };
+    let was_well = |cluster: &ClusterName, app: &AppKey, version: Digest, told_ms: u64| {
+        state.reports.get(cluster).is_some_and(|heard| heard.well_ms(app, version, told_ms).is_some())
+    };
     let inputs = Inputs {
         wanted: &wanted,
         apps: &shapes,
@@ -205,6 +208,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         members: &members,
         now_ms,
         cause: &cause,
+        was_well: &was_well,
         codec,
     };
     let Paused { stays: mut paused, mut waiting } =

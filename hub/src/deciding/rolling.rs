@@ -170,7 +170,10 @@ fn pass(given: Given<'_>) -> Rolling {
         let plan = next.plan.as_ref().or(plan);
         let current = next.course.current.as_ref().zip(plan);
         let is_due = |cluster: &ClusterName| seen.get(cluster).is_some_and(|seen| seen.to_do.is_due());
-        plan.into_iter().for_each(|plan| rolling.turns.note(app, plan, &next, is_due));
+        let members = given.units.members(app);
+        for (plan, app) in plan.into_iter().flat_map(|plan| members.iter().map(move |app| (plan, app))) {
+            rolling.turns.note(app, plan, &next, is_due);
+        }
         for (cluster, seen) in seen.iter().filter(|(_, seen)| seen.to_do.is_due()) {
             // One of several that may not go keeps the others.
             let due: Vec<&AppKey> = given.due(app, cluster).collect();
@@ -187,7 +190,6 @@ fn pass(given: Given<'_>) -> Rolling {
                 }
             }
         }
-        let members = given.units.members(app);
         members.iter().for_each(|app| given.meanwhile(app, &basis, &seen, &next, &mut rolling));
         for (app, cluster) in members.iter().flat_map(|app| next.back.iter().map(move |c| (app, c))) {
             let key = (app.clone(), cluster.clone());

@@ -25,6 +25,8 @@ pub struct Conditions {
     pub head: Option<CommitId>,
     /// Commits that were taken and are not converged, the oldest first, at most [`OPEN`].
     pub open: Vec<CommitId>,
+    /// Of these, those of which something was taken back, or was a mistake: once others are in effect nobody waits for them.
+    pub lost: BTreeSet<CommitId>,
     /// The commit whose mistakes were told.
     pub faulty: Option<CommitId>,
     /// Of apps.

@@ -76,8 +76,8 @@ pub enum Event {
         version: Option<Digest>,
         /// The commit.
         commit: CommitId,
-        /// How many clusters have it. Those that are offline or maintained are not counted.
-        clusters: usize,
+        /// How many clusters have it; none is named. Those that are offline or maintained are not counted.
+        clusters: Clusters,
     },
     /// An app fails on clusters, for one cause; without clusters: the catalog has a mistake.
     Failed {
@@ -154,6 +154,9 @@ pub enum Event {
 pub struct OfRollout {
     /// The app.
     pub app: AppKey,
+    /// All apps that move by it, where it is of a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<AppKey>,
     /// `APP@SHORTVERSION.N`.
     pub rollout: String,
     /// The commit of its version.
@@ -238,6 +241,18 @@ impl Event {
         }
     }
 
+    /// The apps that it is about: those of a group with the one under whose name they move.
+    pub fn apps(&self) -> impl Iterator<Item = &AppKey> {
+        let group = match self {
+            Self::RollingBack(of)
+            | Self::RolledBack(of)
+            | Self::RolloutHalted(of)
+            | Self::AwaitsApproval(of) => of.group.as_slice(),
+            _ => &[],
+        };
+        self.app().into_iter().chain(group)
+    }
+
     /// The clusters that it names.
     pub fn clusters(&self) -> Option<&Clusters> {
         match self {
@@ -307,7 +322,7 @@ impl Filter {
     /// Whether an event is meant.
     pub fn takes(&self, event: &Event) -> bool {
         let named = |patterns: &[String], name: &str| patterns.iter().any(|pattern| matches(pattern, name));
-        let of_app = || event.app().is_some_and(|app| named(&self.apps, &app.to_string()));
+        let of_app = || event.apps().any(|app| named(&self.apps, &app.to_string()));
         let on = |cluster: &ClusterName| named(&self.clusters, cluster.as_str());
         (self.kinds.is_empty() || self.kinds.contains(event.kind()))
             && (self.apps.is_empty() || of_app())
@@ -337,6 +352,7 @@ mod tests {
         let web: AppKey = "web".parse().expect("a name");
         let clusters = Clusters::of([&cluster("fra-1")]);
         let rollout = OfRollout {
+            group: Vec::new(),
             app: web.clone(),
             rollout: "web@1.1".into(),
             commit: commit.clone(),
@@ -345,7 +361,12 @@ mod tests {
         };
         let events = [
             Event::Taken { commit: commit.clone() },
-            Event::Converged { app: None, version: None, commit, clusters: 3 },
+            Event::Converged {
+                app: None,
+                version: None,
+                commit,
+                clusters: Clusters { total: 3, names: Vec::new() },
+            },
             Event::AwaitsApproval(rollout),
             Event::ClusterOffline { clusters },
             Event::CertificateNearExpiry { clusters: Clusters::default(), until_ms: 7 },

@@ -212,9 +212,10 @@ pub fn seen(
         };
         apps.insert(app.clone(), seen);
     }
+    let units = look.units();
     for (app, course) in &look.state.rollouts {
         let seen = apps.entry(app.clone()).or_default();
-        unfinished.extend(follow(look, app, &course.record, seen));
+        unfinished.extend(follow(look, app, units.group(app), &course.record, seen));
     }
     let holds = look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.hold, &held.commit)));
     let holds: BTreeMap<String, OfHold> = holds.collect();
@@ -245,7 +246,13 @@ fn waiting(look: &Look<'_>) -> BTreeSet<AppKey> {
 }
 
 /// Adds what an app's course shows; gives the commits that are not finished for it.
-fn follow(look: &Look<'_>, app: &AppKey, course: &Course, seen: &mut AppSeen) -> Vec<CommitId> {
+fn follow(
+    look: &Look<'_>,
+    app: &AppKey,
+    group: Vec<AppKey>,
+    course: &Course,
+    seen: &mut AppSeen,
+) -> Vec<CommitId> {
     let mut unfinished = Vec::new();
     seen.version = course.versions.last().map(|version| (version.digest, version.commit.clone()));
     if let Some(progress) = &course.current
@@ -266,6 +273,7 @@ fn follow(look: &Look<'_>, app: &AppKey, course: &Course, seen: &mut AppSeen) ->
         let rollout = plan.id.to_string();
         let of = OfRollout {
             app: app.clone(),
+            group: group.clone(),
             rollout: rollout.clone(),
             commit: plan.commit.clone(),
             wave,
@@ -276,6 +284,7 @@ fn follow(look: &Look<'_>, app: &AppKey, course: &Course, seen: &mut AppSeen) ->
     for ended in course.past.iter().filter(|ended| ended.outcome == Outcome::RolledBack) {
         let of = OfRollout {
             app: app.clone(),
+            group: group.clone(),
             rollout: ended.id.to_string(),
             commit: ended.commit.clone(),
             wave: None,

@@ -153,6 +153,7 @@ impl Telling {
             if self.say(Event::RolledBack(of.clone())) {
                 known.ended_ms = *at_ms;
                 known.converged = None;
+                self.now.lost.insert(of.commit.clone());
                 self.reopen(&of.commit);
             }
         }
@@ -226,7 +227,8 @@ impl Telling {
                 detail: fault.detail.clone(),
             };
             if self.say(event) {
-                self.now.faulty = Some(head);
+                self.now.lost.insert(head.clone());
+                self.now.faulty = Some(head.clone());
             }
         } else if seen.fault.is_none() {
             self.now.faulty = None;
@@ -235,11 +237,16 @@ impl Telling {
         let from = unfinished.map_or(0, |last| last + 1);
         let clusters = seen.contacts.values().filter(|contact| **contact == Contact::Here).count();
         while let Some(commit) = self.now.open.get(from).cloned() {
-            if !self.say(converged(None, &commit, clusters)) {
+            // What was taken back stays a failure, whatever became of those after it.
+            let is_over = self.now.lost.contains(&commit) && commit != head;
+            if !is_over && !self.say(converged(None, &commit, clusters)) {
                 return;
             }
+            self.now.lost.remove(&commit);
             self.now.open.remove(from);
         }
+        let open = &self.now.open;
+        self.now.lost.retain(|commit| open.contains(commit));
     }
 
     fn contacts(&mut self, seen: &Seen) {
@@ -287,6 +294,7 @@ impl Telling {
 
 fn converged(of: Option<(&AppKey, Digest)>, commit: &CommitId, clusters: usize) -> Event {
     let (app, version) = of.unzip();
+    let clusters = Clusters { total: clusters, names: Vec::new() };
     Event::Converged { app: app.cloned(), version, commit: commit.clone(), clusters }
 }
 

@@ -63,7 +63,7 @@ impl Event {
             Self::Converged { app: None, .. } => "everything that it changed is healthy".to_owned(),
             Self::Converged { app: Some(_), version, commit, clusters } => {
                 let version = version.map(|version| format!(" {}", version.short())).unwrap_or_default();
-                let on = match clusters {
+                let on = match clusters.total {
                     1 => "1 cluster".to_owned(),
                     clusters => format!("{clusters} clusters"),
                 };

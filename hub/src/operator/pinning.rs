@@ -95,6 +95,7 @@ impl OperatorService {
             })?,
         };
         let there = self.apps_at(&commit, &app).await?;
+        let meant = |record: &PinRecord| self.look(|look| look.clusters_of(record));
         let at_ms = self.rooms.ledger.now_ms();
         let record = |app: &AppKey| PinRecord {
             id: PinRecord::id_of(app, &selector),
@@ -105,6 +106,11 @@ impl OperatorService {
             by: audit.name().to_owned(),
             reason: reason.clone(),
         };
+        if !selector.0.is_empty() && meant(&record(&app)) == 0 {
+            return Err(Status::failed_precondition(format!(
+                "no cluster that shall run app {app} has the labels {selector}; `hub cluster list -l {selector}` shows who has"
+            )));
+        }
         // Apps of a group go back together, as far as the commit has them.
         let (mut batch, mut audits) = (Batch::new(), Vec::new());
         for app in units.members(lead).iter().filter(|app| there.contains(*app)) {

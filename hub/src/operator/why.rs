@@ -120,6 +120,8 @@ impl Look<'_> {
         {
             obstacles.extend(self.shapeless(revision, app, cluster));
         }
+        let wrong = self.picture.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        obstacles.extend(wrong.filter(|problem| self.concerns(problem, app)).map(ToString::to_string));
         obstacles.extend(self.refused(app));
         let labels = self.candidate(cluster).labels;
         let pins = self.state.pins.values().filter(|pin| pin.app == *app && pin.selector.matches(&labels));

@@ -83,6 +83,8 @@ pub struct Inputs<'a> {
     pub now_ms: u64,
     /// Why entries that are not wanted any more would go.
     pub cause: &'a Cause,
+    /// Whether a cluster said that an app was well at a version, since it was told that at this time, Unix milliseconds.
+    pub was_well: &'a dyn Fn(&ClusterName, &AppKey, Digest, u64) -> bool,
     /// Reads and writes entries.
     pub codec: &'a dyn Codec,
 }
@@ -399,9 +401,13 @@ impl<'a> Next<'a> {
         let since = change.map(|change| change.since);
         let report =
             self.member.report.filter(|r| since.is_none_or(|since| (r.epoch, r.generation) >= since));
-        let was_well = report.and_then(|r| r.entries.get(app)).is_some_and(|said| {
+        let is_well = report.and_then(|r| r.entries.get(app)).is_some_and(|said| {
             said.state == EntryState::Healthy && said.version == was.as_ref().map(|was| was.version)
         });
+        // What fell sick later is no worse for that than what was before it.
+        let told_ms = change.map_or(0, |change| change.at_ms);
+        let was_well =
+            is_well || was.is_some_and(|was| (self.inputs.was_well)(self.cluster, app, was.version, told_ms));
         earlier.filter(|_| same_commit || !was_well).unwrap_or_else(|| before.clone())
     }
 

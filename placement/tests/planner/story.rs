@@ -362,6 +362,7 @@ impl World {
             members: &members,
             now_ms: self.now_ms,
             cause: &cause,
+            was_well: &|_, _, _, _| false,
             codec: &books,
         };
         let survey = survey(&inputs);

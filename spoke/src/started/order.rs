@@ -381,8 +381,15 @@ impl Step {
             None
         } else if let Some(closed) = self.closed(stand, own.iter().copied()) {
             Some(closed.clone())
-        } else if let Some(unmet) = apps.iter().find_map(|(app, _)| self.unmet(stand, app, &own)) {
-            Some(unmet)
+        } else if let Some((of, unmet)) =
+            apps.iter().find_map(|(app, _)| Some((*app, self.unmet(stand, app, &own)?)))
+        {
+            let others = apps.iter().map(|(app, _)| *app).filter(|app| *app != of);
+            let message = format!("group {group} waits for its app {of}: {}", unmet.message);
+            self.waits
+                .extend(others.map(|app| (app.clone(), Wait { message: message.clone(), ..unmet.clone() })));
+            self.waits.insert(of.clone(), unmet);
+            return;
         } else {
             let app = apps.iter().find(|(_, entry)| missing(entry)).map(|(app, _)| *app);
             app.map(|app| {

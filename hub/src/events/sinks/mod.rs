@@ -59,7 +59,6 @@ impl Board {
 
     /// How they stand.
     pub fn views(&self, state: &State) -> Vec<SinkView> {
-        let last = follow::last(state);
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let view = |config: &SinkConfig| {
             let record = state.sinks.get(&config.name).map(|sink| (*sink.record).clone()).unwrap_or_default();
@@ -67,7 +66,7 @@ impl Board {
                 name: config.name.clone(),
                 kind: config.kind.name().to_owned(),
                 to: config.kind.host(),
-                behind: last.saturating_sub(record.cursor),
+                behind: behind(state, config, record.cursor),
                 sent: record.sent,
                 refused: record.refused,
                 missed: record.missed,
@@ -85,6 +84,12 @@ impl Board {
             None => drop(troubles.remove(sink)),
         }
     }
+}
+
+/// How many events that it wants a receiver has not got yet, of those that are kept.
+fn behind(state: &State, config: &SinkConfig, cursor: u64) -> u64 {
+    let left = state.events.range(cursor.saturating_add(1)..);
+    left.filter(|(_, event)| config.filter.takes(&event.record.event)).count() as u64
 }
 
 /// One receiver.

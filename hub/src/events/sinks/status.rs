@@ -198,6 +198,7 @@ mod tests {
     #[test]
     fn events_say_of_their_commits_how_those_stand() {
         let of = OfRollout {
+            group: Vec::new(),
             app: "web".parse().expect("a name"),
             rollout: "web@1.1".into(),
             commit: commit(),
@@ -209,10 +210,23 @@ mod tests {
             (Event::Taken { commit: commit() }, Some(Standing::Pending)),
             (Event::AwaitsApproval(of.clone()), Some(Standing::Pending)),
             (
-                Event::Converged { app: None, version: None, commit: commit(), clusters: 1 },
+                Event::Converged {
+                    app: None,
+                    version: None,
+                    commit: commit(),
+                    clusters: Clusters { total: 1, names: Vec::new() },
+                },
                 Some(Standing::Success),
             ),
-            (Event::Converged { app, version: None, commit: commit(), clusters: 1 }, None),
+            (
+                Event::Converged {
+                    app,
+                    version: None,
+                    commit: commit(),
+                    clusters: Clusters { total: 1, names: Vec::new() },
+                },
+                None,
+            ),
             (Event::RolledBack(of.clone()), Some(Standing::Failure)),
             (Event::RolloutHalted(of), Some(Standing::Failure)),
             (Event::Missed { count: 1 }, None),

@@ -81,11 +81,8 @@ fn a_circle_through_a_group_or_by_the_fleet_s_default_is_found_too() {
     ];
     let told = catalog("c1", &grouped, &LastGood::new());
     assert_eq!(effective(&told), ["App/a@c1"], "the others were not there before");
-    let message = &told.problems[1].message;
-    assert!(
-        message.contains("App/b depends on App/x, which depends on App/b (apps of a group wait"),
-        "{message}"
-    );
+    let circle = "App/b depends on App/x, which depends on App/b (apps of a group wait";
+    assert!(told.problems.iter().any(|problem| problem.message.contains(circle)), "{:?}", told.problems);
 
     let fleet = |default: &str| {
         let text =
