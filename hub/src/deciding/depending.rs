@@ -1,6 +1,6 @@
 //! Depending: changes that wait for apps on other clusters, and the rules that spokes keep to by themselves.
 //!
-//! In: the catalog's dependencies and groups, what clusters run and reported, what was rolled out to its end. Out: entries that stay
+//! In: the catalog's dependencies and groups, what clusters were told and reported, since when they were well. Out: entries that stay
 //! as they are until then; each cluster's rules. Never: waits again for what was met once, because it fell sick since.
 
 use std::collections::{BTreeMap, BTreeSet};
