@@ -5,6 +5,7 @@ mod guarding;
 mod history;
 mod pausing;
 mod placing;
+mod pushing;
 mod rolling;
 mod simulation;
 mod together;
