@@ -207,3 +207,38 @@ async fn a_word_is_worth_a_step_when_it_ends_a_wave_or_makes_room_in_one_or_is_n
         assert!(failing.hear(&world.state, &BTreeSet::from([cluster(7)])), "{wave}: one fails");
     }
 }
+
+#[tokio::test]
+async fn an_app_that_comes_to_a_group_with_a_change_goes_through_the_group_s_waves() {
+    let app = |name: &str, more: &str| {
+        format!(
+            "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec: {{source: {{path: ./{name}}}{more}}}\n---\napiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec: {{apps: {{names: [{name}]}}, clusters: {{selector: {{}}}}}}\n"
+        )
+    };
+    let grouped = ", group: shop";
+    let apps = |last: String| [app("api", grouped), app("cart", grouped), last].join("---\n");
+    // (its name then, what else is said of it)
+    for (name, more) in [("web", ""), ("zone", ", formerly: [web]")] {
+        let mut world = World { obeys: true, ..World::default() };
+        for of in ["api", "cart", "web"] {
+            world.files.insert(format!("{of}/{of}.yaml"), config_map(of));
+        }
+        world.files.insert("apps.yaml".into(), apps(app("web", "")));
+        (1..=4).for_each(|number| world.member(&format!("c-{number:02}"), &[]));
+        world.commit("1111111111111111111111111111111111111111").await;
+        let first = world.entry("c-01").expect("it runs");
+        world.obeys = false;
+        world.files.remove("web/web.yaml");
+        let changed = config_map("web").replace("{on:", "{two:");
+        world.files.insert(format!("{name}/web.yaml"), changed);
+        world.files.insert("apps.yaml".into(), apps(app(name, &format!("{grouped}{more}"))));
+        world.commit("2222222222222222222222222222222222222222").await;
+        assert_eq!(world.problems, Vec::<String>::new(), "{name}");
+        let same = |number: usize| {
+            world.entry(&format!("c-{number:02}")).is_some_and(|entry| entry.version == first.version)
+        };
+        assert_eq!((1..=4).filter(|number| same(*number)).count(), 3, "{name}: one goes ahead");
+        let key: AppKey = "api".parse().expect("a name");
+        assert!(world.state.rollouts[&key].record.current.is_some(), "{name}");
+    }
+}
