@@ -184,5 +184,7 @@ async fn a_commit_that_waits_for_approval_is_superseded_by_the_next_and_that_one
     );
     // What stands on the cluster leads to the approval.
     let traced = stage.fleet.order(&["trace", "configmap/web", "-n", "web", "--cluster", "nyc-1"]).await;
-    assert!(traced.contains("three") && traced.contains("seen by two"), "{traced}");
+    assert!(traced.contains("three") && traced.contains("wave rest, approved by admin"), "{traced}");
+    let audit = stage.fleet.order(&["audit", "-o", "json"]).await;
+    assert!(audit.contains("seen by two"), "{audit}");
 }
