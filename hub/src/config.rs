@@ -11,6 +11,7 @@ use nave_placement::catalog::API_VERSION;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::engines::Paths;
 use crate::events::{Filter, KINDS};
 use crate::state::trim::Keep;
 
@@ -30,11 +31,18 @@ pub struct HubConfig {
     pub sinks: Vec<SinkConfig>,
     /// How long the audit log is kept.
     pub audit: Keep,
+    /// Where helm and kustomize are, if not in the search path.
+    pub engines: Paths,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { offline_after: OFFLINE_AFTER, sinks: Vec::new(), audit: Keep::default() }
+        Self {
+            offline_after: OFFLINE_AFTER,
+            sinks: Vec::new(),
+            audit: Keep::default(),
+            engines: Paths::default(),
+        }
     }
 }
 
@@ -175,6 +183,15 @@ struct Written {
     sinks: Vec<Sink>,
     #[serde(default)]
     audit: Audit,
+    #[serde(default)]
+    engines: Engines,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Engines {
+    helm: Option<PathBuf>,
+    kustomize: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -253,6 +270,8 @@ impl Written {
         if let Some(text) = &self.audit.max_size {
             config.audit.bytes = bytes(text)?;
         }
+        let path = |path: Option<PathBuf>| path.map(|path| directory.join(path));
+        config.engines = Paths { helm: path(self.engines.helm), kustomize: path(self.engines.kustomize) };
         let mut names = BTreeSet::new();
         for sink in self.sinks {
             if !names.insert(sink.name.value.clone()) {

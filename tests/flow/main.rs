@@ -5,6 +5,7 @@ mod guarding;
 mod history;
 mod pausing;
 mod placing;
+mod rendering;
 mod rolling;
 mod simulation;
 mod together;
