@@ -93,7 +93,7 @@ pub(super) async fn again(
                     continue;
                 }
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
-                let rendered = recipe.render(repository, engines, &tree, None).await;
+                let rendered = recipe.render(repository, Some(engines), &tree, None).await;
                 found.extend(
                     rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
                 );

@@ -168,8 +168,11 @@ pub async fn render(
     let mut rendered = Rendered::default();
     for (key, variants) in asked {
         let Some((effective, app)) = catalog.app(key.name()) else { continue };
+        let cut_off = engines.cut_off();
         for variant in variants {
             let before = in_effect.get(key).and_then(|variants| variants.get(variant));
+            // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
+            let engines = Some(engines).filter(|engines| engines.cut_off() == cut_off);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
             let form = match recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await
             {
@@ -256,16 +259,17 @@ impl<'a> Recipe<'a> {
         read_needs(content, needs).await.map_err(|message| self.problem(message))
     }
 
-    /// What an engine writes of these files.
+    /// What an engine writes of these files; without engines, nothing more is run for this app.
     ///
     /// # Errors
-    /// Why it writes nothing.
+    /// Why it writes nothing; nothing, where that was told of another variant.
     pub async fn output(
         &self,
-        engines: &Engines,
+        engines: Option<&Engines>,
         needs: &Needs,
         files: &Contents,
     ) -> Result<Arc<[u8]>, Vec<Problem>> {
+        let Some(engines) = engines else { return Err(Vec::new()) };
         let output = engines.render(needs, files).await;
         output.map_err(|error| vec![error.problem(needs).of(Some(&self.object.id))])
     }
@@ -277,7 +281,7 @@ impl<'a> Recipe<'a> {
     pub async fn render(
         &self,
         content: &dyn Content,
-        engines: &Engines,
+        engines: Option<&Engines>,
         tree: &Tree,
         before: Option<&Form>,
     ) -> Result<(Form, Option<Bundle>, Vec<Problem>), Vec<Problem>> {

@@ -42,6 +42,7 @@ pub struct Engines {
     kept: Kept,
     confinement: OnceCell<Confinement>,
     runs: AtomicU64,
+    cut_off: AtomicU64,
 }
 
 /// An engine, for people.
@@ -63,12 +64,18 @@ impl Engines {
             kept: Kept::default(),
             confinement: OnceCell::new(),
             runs: AtomicU64::new(0),
+            cut_off: AtomicU64::new(0),
         }
     }
 
     /// Children started to render since the start: a work counter. A chart is rendered twice and compared.
     pub fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
+    }
+
+    /// Renders that broke a limit of time or memory since the start. Each cost all of it.
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off.load(Ordering::Relaxed)
     }
 
     /// What an engine makes of its files. `files` are by path relative to [`Needs::source`].
@@ -86,6 +93,9 @@ impl Engines {
             return kept;
         }
         let rendered = self.run(needs, files, &binary, confinement).await;
+        if rendered.as_ref().is_err_and(EngineError::is_of_limits) {
+            self.cut_off.fetch_add(1, Ordering::Relaxed);
+        }
         self.kept.put(key, &rendered, Instant::now());
         rendered
     }

@@ -211,7 +211,7 @@ impl OperatorService {
         let mut told = match needs.engine {
             Engine::Manifests => overrides::provenance(&needs, &files, amendments, &fill),
             Engine::Kustomize(_) | Engine::Helm(_) => {
-                let output = recipe.output(&self.rooms.engines, &needs, &files).await.map_err(first)?;
+                let output = recipe.output(Some(&self.rooms.engines), &needs, &files).await.map_err(first)?;
                 let made = finish_output(&needs, &output, spec.substitute);
                 let (bundle, _) = made.map_err(|error| first(error.0))?;
                 overrides::provenance_of_output(&needs, &output, &bundle, amendments, &fill)

@@ -110,7 +110,8 @@ impl Walk<'_> {
     fn file(&mut self, directory: &str, file: &Arc<str>, depth: usize) -> Result<(), NeedsError> {
         let Some(text) = self.text(file)? else { return Ok(()) };
         for kustomization in documents(file, text)? {
-            for field in CHARTS.into_iter().filter(|field| !is_nothing(&kustomization[*field])) {
+            let charts = CHARTS.into_iter().find(|field| !is_nothing(&kustomization[*field]));
+            if let Some(field) = charts {
                 let what = format!(
                     "{field} renders a chart by a plugin, which is not run; make the chart an app of its own with source.helm"
                 );

@@ -20,8 +20,13 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where the engines of the tests are.
 pub fn paths() -> Paths {
+    with_helm("helm")
+}
+
+/// With one of the two helms: `helm`, `helm3`.
+fn with_helm(helm: &str) -> Paths {
     let path = |name| Some(assets::binary(name).expect("tests/setup/kubectl provides it"));
-    Paths { helm: path("helm"), kustomize: path("kubectl") }
+    Paths { helm: path(helm), kustomize: path("kubectl") }
 }
 
 /// Files by path; what begins with `-> ` is a symbolic link.
@@ -58,10 +63,16 @@ impl Given {
 
     /// Renders a variant of app `web`.
     pub async fn rendered(&self, engines: &Engines, overrides: &[&str]) -> Rendered {
+        self.rendered_all(engines, &[overrides]).await
+    }
+
+    /// Renders variants of app `web`.
+    async fn rendered_all(&self, engines: &Engines, variants: &[&[&str]]) -> Rendered {
         let (tree, commit) = (self.tree(), CommitId("0".repeat(40).into()));
         let place = Place { name: CatalogName::root(), directory: String::new() };
         let catalog = Loader::default().catalog(self, &place, &commit, &tree, &LastGood::new()).await;
-        let variants = BTreeSet::from([Variant::of(overrides.iter().copied())]);
+        let variants = variants.iter().map(|names| Variant::of(names.iter().copied()));
+        let variants: BTreeSet<Variant> = variants.collect();
         let asked = Asked::from([("web".parse().expect("a name"), variants)]);
         let mut rendered = render(self, engines, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
         rendered.problems.extend(catalog.problems);
@@ -82,7 +93,12 @@ impl Given {
 
     /// What is told of app `web`, one line each.
     pub async fn problems(&self, engines: &Engines, overrides: &[&str]) -> Vec<String> {
-        let rendered = self.rendered(engines, overrides).await;
+        self.problems_of(engines, &[overrides]).await
+    }
+
+    /// What is told of several variants.
+    pub async fn problems_of(&self, engines: &Engines, variants: &[&[&str]]) -> Vec<String> {
+        let rendered = self.rendered_all(engines, variants).await;
         rendered.problems.iter().map(ToString::to_string).collect()
     }
 
@@ -132,6 +148,29 @@ pub fn overriding(name: &str, rest: &str) -> String {
 }
 
 pub fn engines() -> (Engines, tempfile::TempDir) {
+    engines_with("helm")
+}
+
+/// With one of the two helms.
+pub fn engines_with(helm: &str) -> (Engines, tempfile::TempDir) {
     let room = tempfile::tempdir().expect("a directory");
-    (Engines::new(room.path().to_owned(), paths()), room)
+    (Engines::new(room.path().to_owned(), with_helm(helm)), room)
+}
+
+/// The text files below a directory of this workspace, by path below `prefix`.
+pub fn of_workspace(directory: &str, prefix: &str) -> Vec<(String, String)> {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
+    let (mut files, mut open) = (Vec::new(), vec![top.clone()]);
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).expect("it is there") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(&top).expect("it is below").display();
+            files.push((format!("{prefix}/{name}"), std::fs::read_to_string(&path).expect("text")));
+        }
+    }
+    files
 }

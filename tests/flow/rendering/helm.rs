@@ -1,6 +1,6 @@
 //! Charts give what Helm gives.
 
-use crate::rendering::given::{Given, app, by_hand, engines, overriding};
+use crate::rendering::given::{Given, app, by_hand, engines, engines_with, of_workspace, overriding};
 
 const DEPLOYMENT: &str = r#"apiVersion: apps/v1
 kind: Deployment
@@ -81,7 +81,7 @@ fn given(more: &[(&str, &str)]) -> Given {
 }
 
 /// `helm template`, as an operator would call it.
-async fn by_helm(release: &str, more: &[(&str, &str)], flags: &[&str]) -> Vec<serde_json::Value> {
+async fn by_helm(helm: &str, release: &str, more: &[(&str, &str)], flags: &[&str]) -> Vec<serde_json::Value> {
     let common = [
         "template",
         release,
@@ -92,25 +92,51 @@ async fn by_helm(release: &str, more: &[(&str, &str)], flags: &[&str]) -> Vec<se
         "--kube-version",
         "1.31.0",
     ];
-    by_hand(&[&FILES[..], more].concat(), "helm", &[&common, flags].concat()).await
+    by_hand(&[&FILES[..], more].concat(), helm, &[&common, flags].concat()).await
 }
 
 #[tokio::test]
-async fn a_chart_gives_object_by_object_what_helm_gives() {
-    let (engines, room) = engines();
+async fn a_chart_gives_object_by_object_what_either_helm_gives() {
     let given = given(&[("web.yaml", &app("{helm: {chart: ./charts/web}}"))]);
-    let objects = given.objects(&engines, &[]).await;
-    assert_eq!(objects, by_helm("web", &[], &[]).await);
-    let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
-    assert_eq!(kinds, ["ConfigMap", "ConfigMap", "CustomResourceDefinition", "Deployment"]);
-    assert_eq!(engines.runs(), 2, "it is rendered twice, and compared");
-    given.objects(&engines, &[]).await;
-    assert_eq!(engines.runs(), 2, "and not again");
-    assert_eq!(
-        std::fs::read_dir(room.path()).expect("it is there").count(),
-        0,
-        "nothing is left of a render"
-    );
+    for helm in ["helm", "helm3"] {
+        let (engines, room) = engines_with(helm);
+        let objects = given.objects(&engines, &[]).await;
+        assert_eq!(objects, by_helm(helm, "web", &[], &[]).await, "{helm}");
+        let kinds: Vec<&str> = objects.iter().filter_map(|object| object["kind"].as_str()).collect();
+        assert_eq!(kinds, ["ConfigMap", "ConfigMap", "CustomResourceDefinition", "Deployment"]);
+        assert_eq!(engines.runs(), 2, "it is rendered twice, and compared");
+        given.objects(&engines, &[]).await;
+        assert_eq!(engines.runs(), 2, "and not again");
+        let left = std::fs::read_dir(room.path()).expect("it is there").count();
+        assert_eq!(left, 0, "nothing is left of a render");
+    }
+}
+
+/// Both helms refuse the same, with the same words at the same place: what is said of a guarded function differs.
+#[tokio::test]
+async fn a_password_that_is_really_made_is_refused_by_either_helm() {
+    let web = app("{helm: {chart: ./charts/web, values: {existingSecret: null}}}");
+    let given = given(&[("web.yaml", &web)]);
+    for helm in ["helm", "helm3"] {
+        let told = given.problems(&engines_with(helm).0, &[]).await;
+        let place = "charts/web/templates/secret.yaml:5:1: error: App/web: randAlphaNum gives something else each time";
+        assert!(told.len() == 1 && told[0].starts_with(place), "{helm}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn naves_own_charts_give_what_helm_gives() {
+    let (engines, _room) = engines();
+    for chart in ["hub", "spoke"] {
+        let web = app("{helm: {chart: ./chart, values: {createNamespace: true}}}");
+        let chart = of_workspace(&format!("deploy/chart/{chart}"), "chart");
+        let mut files: Vec<(&str, &str)> = chart.iter().map(|(path, text)| (&**path, &**text)).collect();
+        let flags = ["--namespace", "shop", "--kube-version", "1.31.0", "--set", "createNamespace=true"];
+        let by_helm = by_hand(&files, "helm", &[&["template", "web", "chart"], &flags[..]].concat()).await;
+        files.push(("web.yaml", &web));
+        assert_eq!(Given::of(&files).objects(&engines, &[]).await, by_helm);
+        assert!(by_helm.len() > 3, "{by_helm:?}");
+    }
 }
 
 #[tokio::test]
@@ -128,13 +154,13 @@ async fn values_of_files_of_the_app_and_of_overrides_lie_over_each_other() {
     let app_values = ("app.yaml", "{args: [c], image: {tag: '1'}, existingSecret: mine}");
     let prod_values = ("over.yaml", "{image: {tag: '2'}, cache: null}");
     let flags = ["-f", "values/prod.yaml", "-f", "app.yaml", "-f", "over.yaml"];
-    let plain = by_helm("shop", &[app_values], &flags[2..4]).await;
+    let plain = by_helm("helm", "shop", &[app_values], &flags[2..4]).await;
     assert_eq!(given.objects(&engines, &[]).await, plain);
-    let in_prod = by_helm("shop", &[app_values, prod_values], &flags).await;
+    let in_prod = by_helm("helm", "shop", &[app_values, prod_values], &flags).await;
     assert_eq!(given.objects(&engines, &["prod"]).await, in_prod);
     let off_values = ("off.yaml", "cache: {enabled: false}");
     let flags = [&flags[..], &["-f", "off.yaml"]].concat();
-    let switched_off = by_helm("shop", &[app_values, prod_values, off_values], &flags).await;
+    let switched_off = by_helm("helm", "shop", &[app_values, prod_values, off_values], &flags).await;
     assert_eq!(given.objects(&engines, &["prod", "without"]).await, switched_off);
     assert!(plain != in_prod && in_prod != switched_off);
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nave_hub::engines::{Engines, Paths};
 
-use crate::rendering::given::{Given, app, engines, overriding, paths};
+use crate::rendering::given::{Given, app, engines, engines_with, overriding, paths};
 
 const CHART: (&str, &str) = ("c/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.0.0\n");
 const GOOD: (&str, &str) =
@@ -62,14 +62,20 @@ async fn what_hides_its_chance_is_found_by_rendering_twice() {
 
 #[tokio::test]
 async fn a_template_that_never_ends_or_fills_memory_is_ended() {
-    let (engines, _room) = engines();
+    let (engines, _room) = engines_with("helm");
     let begun = Instant::now();
     let endless = "{{ range until 1000000 }}{{ range until 1000000 }}{{ end }}{{ end }}";
     let problems = template(&engines, endless).await;
     assert!(problems[0].contains("helm took longer than 15 s; look for a loop in it"), "{problems:?}");
-    let runs = engines.runs();
+    let (runs, cut_off) = (engines.runs(), engines.cut_off());
+    assert_eq!((runs, cut_off), (1, 1));
     template(&engines, endless).await;
     assert_eq!(engines.runs(), runs, "each try would cost as long again");
+    let (web, over) = (app("{helm: {chart: ./c}}"), overriding("o", "source: {helm: {values: {a: 1}}}"));
+    let files = [("web.yaml", &*web), ("o.yaml", &*over), CHART, ("c/templates/a.yaml", endless)];
+    let (others, _others_room) = engines_with("helm");
+    let problems = Given::of(&files).problems_of(&others, &[&[], &["o"]]).await;
+    assert_eq!((problems.len(), others.cut_off()), (1, 1), "one variant is enough: {problems:?}");
     let problems = template(&engines, "{{ range until 1000000000 }}{{ end }}").await;
     assert!(problems[0].contains("helm needs more than 2048 MiB of memory"), "{problems:?}");
     let wide = "a: {{ repeat 1000000 \"0123456789012345678901234567890123456789\" }}";

@@ -8,6 +8,8 @@ use crate::catalog::{BlobId, FileKind, Source, TreeEntry};
 
 const CHART: (&str, &str) = ("charts/web/Chart.yaml", "name: web\nversion: 1.0.0\n");
 
+type Row<'a> = (&'a [&'a str], Vec<(&'a str, &'a str)>, &'a str);
+
 fn closure(values_files: &[&str], files: &[(&str, &str)]) -> Result<Needs, String> {
     let entry = |text: &str| {
         let kind = if text.starts_with("-> ") { FileKind::Symlink } else { FileKind::File };
@@ -69,7 +71,8 @@ fn a_chart_is_all_that_helm_reads_of_it_and_the_files_of_values() {
 fn what_a_chart_does_not_bring_is_told() {
     let depends = ("charts/web/Chart.yaml", "name: web\ndependencies: [{name: redis}, {name: common}]");
     let common = ("charts/web/charts/common/Chart.yaml", "name: common");
-    let rows: Vec<(&[&str], Vec<(&str, &str)>, &str)> = vec![
+    // (files of values, files, what is told)
+    let rows: Vec<Row<'_>> = vec![
         (&[], vec![("charts/web/values.yaml", "")], "there is no Chart.yaml in \"charts/web\""),
         (
             &[],
