@@ -52,7 +52,12 @@ impl Binaries {
     }
 
     /// Finds an engine and asks it for its version.
-    pub async fn find(&self, engine: &'static str, confinement: &Confinement) -> Result<Binary, EngineError> {
+    pub async fn find(
+        &self,
+        engine: &'static str,
+        room: &Path,
+        confinement: &Confinement,
+    ) -> Result<Binary, EngineError> {
         let (given, names): (_, &[&str]) = match engine {
             "helm" => (&self.paths.helm, &["helm"]),
             _ => (&self.paths.kustomize, &["kustomize", "kubectl"]),
@@ -70,7 +75,7 @@ impl Binaries {
         if let Some(binary) = known {
             return Ok(binary);
         }
-        let binary = ask(engine, path, confinement).await?;
+        let binary = ask(engine, path, room, confinement).await?;
         info!(engine, path = %binary.path.display(), version = binary.version, "found the engine, run {confinement}");
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(stamp, binary.clone());
         Ok(binary)
@@ -90,7 +95,12 @@ pub(super) fn in_search_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
-async fn ask(engine: &'static str, path: PathBuf, confinement: &Confinement) -> Result<Binary, EngineError> {
+async fn ask(
+    engine: &'static str,
+    path: PathBuf,
+    room: &Path,
+    confinement: &Confinement,
+) -> Result<Binary, EngineError> {
     let is_kubectl = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("kubectl"));
     let arguments: &[&str] = match engine {
         "helm" => &["version", "--short"],
@@ -98,7 +108,7 @@ async fn ask(engine: &'static str, path: PathBuf, confinement: &Confinement) -> 
         _ => &["version"],
     };
     let arguments: Vec<_> = arguments.iter().map(Into::into).collect();
-    let scratch = Scratch::new(&std::env::temp_dir(), Contents::new(), Contents::new()).await?;
+    let scratch = Scratch::new(room, Contents::new(), Contents::new()).await?;
     let command = confinement.command(&path, &arguments, &scratch, &Limits::OF_QUESTIONS);
     let said = child::run(command, &Limits::OF_QUESTIONS).await;
     let said = said.map_err(|error| EngineError::NoVersion { path: path.clone(), why: error.to_string() })?;

@@ -87,7 +87,7 @@ impl Engines {
         let Some(engine) = needs.engine.name() else { return Ok(Arc::from([])) };
         let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
         let _turn = self.turns.acquire().await.map_err(|_| EngineError::Ending)?;
-        let binary = self.binaries.find(engine, confinement).await?;
+        let binary = self.binaries.find(engine, &self.room, confinement).await?;
         let key = (needs.digest(), binary.version.clone());
         if let Some(kept) = self.kept.get(&key, Instant::now()) {
             return kept;
@@ -132,7 +132,7 @@ impl Engines {
         let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
         let mut reports = Vec::new();
         for engine in ["helm", "kustomize"] {
-            let found = self.binaries.find(engine, confinement).await;
+            let found = self.binaries.find(engine, &self.room, confinement).await;
             reports.push(Report { engine, binary: found.map_err(|error| error.to_string()) });
         }
         reports

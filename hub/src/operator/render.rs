@@ -48,6 +48,11 @@ struct Found<'a> {
 }
 
 impl OperatorService {
+    /// Children that rendered since the start, and those of them that broke a limit of time or memory.
+    pub fn engine_work(&self) -> (u64, u64) {
+        (self.rooms.engines.runs(), self.rooms.engines.cut_off())
+    }
+
     /// `hub render`.
     pub(super) async fn rendered(
         &self,

@@ -65,6 +65,14 @@ pub enum NeedsError {
     /// There is no chart in a directory that is to have one.
     #[error("there is no Chart.yaml in {0:?}; name the directory of a chart that stands in this repository")]
     NoChart(Arc<str>),
+    /// A file of values is not there, or cannot be one.
+    #[error("source.helm.valuesFiles names {entry:?}, {why}")]
+    Values {
+        /// The file, from the repository's root.
+        entry: Arc<str>,
+        /// What is wrong with that, and how to mend it.
+        why: &'static str,
+    },
     /// Kustomizations lie too deep in each other.
     #[error(
         "{0:?} is the end of more than {MAX_DEPTH} kustomizations that name each other; make fewer layers"

@@ -48,12 +48,7 @@ pub(super) fn needs(
             Place::File => "whose name holds a comma, which Helm takes for the end of a name; rename it",
             _ => "which is no file in this commit; correct the name, or add it",
         };
-        return Err(NeedsError::Named {
-            file: format!("{prefix}{CHART}").into(),
-            field: "spec.source.helm.valuesFiles",
-            entry: file.to_string(),
-            why: why.to_owned(),
-        });
+        return Err(NeedsError::Values { entry: file.clone(), why });
     }
     let said = [CHART, REQUIREMENTS, IGNORE].map(|name| -> Arc<str> { format!("{prefix}{name}").into() });
     let unread: BTreeSet<Arc<str>> =
