@@ -13,6 +13,7 @@ use nave_placement::catalog::API_VERSION;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::engines::Paths;
 use crate::events::{Filter, KINDS};
 use crate::git::Access;
 use crate::state::trim::Keep;
@@ -37,6 +38,8 @@ pub struct HubConfig {
     pub webhooks: Vec<WebhookConfig>,
     /// How repositories are reached.
     pub credentials: Vec<Access>,
+    /// Where helm and kustomize are, if not in the search path.
+    pub engines: Paths,
 }
 
 impl Default for HubConfig {
@@ -47,6 +50,7 @@ impl Default for HubConfig {
             audit: Keep::default(),
             webhooks: Vec::new(),
             credentials: Vec::new(),
+            engines: Paths::default(),
         }
     }
 }
@@ -215,6 +219,15 @@ struct Written {
     webhooks: Vec<Trigger>,
     #[serde(default)]
     credentials: Vec<git::Credential>,
+    #[serde(default)]
+    engines: Engines,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Engines {
+    helm: Option<PathBuf>,
+    kustomize: Option<PathBuf>,
 }
 
 #[derive(Default, Deserialize)]
@@ -326,6 +339,8 @@ impl Written {
         once(self.sinks.iter().map(|sink| &sink.name), "sinks")?;
         once(self.webhooks.iter().map(|webhook| &webhook.name), "webhooks")?;
         once(self.credentials.iter().map(|credential| &credential.name), "credentials")?;
+        let path = |path: Option<PathBuf>| path.map(|path| directory.join(path));
+        config.engines = Paths { helm: path(self.engines.helm), kustomize: path(self.engines.kustomize) };
         for sink in self.sinks {
             config.sinks.push(sink.checked(directory)?);
         }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod context;
 pub mod deciding;
 pub mod demo;
+pub mod engines;
 pub mod events;
 pub mod git;
 pub mod http;

@@ -27,6 +27,7 @@ use tracing::{error, info};
 use crate::config::HubConfig;
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Deciding, Picture, chain};
+use crate::engines::Engines;
 use crate::events::sinks::{Board, Sink};
 use crate::events::watcher::Watcher;
 use crate::git::poller::{self, Observation};
@@ -130,6 +131,9 @@ pub enum ServeError {
     /// The catalog's repository.
     #[error(transparent)]
     Git(#[from] FetchError),
+    /// The directory of engines.
+    #[error("cannot clear the scratch directory")]
+    Scratch(#[source] std::io::Error),
     /// TLS.
     #[error("cannot use the hub's certificate")]
     Tls(#[from] rustls::Error),
@@ -197,6 +201,7 @@ pub async fn serve(
     let ledger = Arc::new(ledger);
     let bundles = Arc::new(Bundles::open(&options.data_dir.join("bundles"))?);
     let repository = repository(&options)?;
+    let engines = engines(&options)?;
     let (grpc, grpc_address) = bind(options.listen).await?;
     let (http, http_address) = bind(options.http).await?;
     let addresses: Arc<[String]> = addresses(advertise, grpc_address).into();
@@ -221,6 +226,7 @@ pub async fn serve(
         members: members.clone(),
         sessions: sessions.clone(),
         repository: repository.clone(),
+        engines: engines.clone(),
         bundles: bundles.clone(),
         place: place.clone(),
         observations: observations.clone(),
@@ -278,7 +284,7 @@ pub async fn serve(
             clock()
         });
     tasks.spawn(named("the Git poller", polling));
-    let deciding = Deciding::new(ledger, sessions, repository, place, bundles, picture);
+    let deciding = Deciding::new(ledger, sessions, repository, engines, place, bundles, picture);
     tasks.spawn(named("deciding", deciding.run(observations, servers_end.clone())));
     tasks.spawn(named(
         "the certificate's renewal",
@@ -303,6 +309,15 @@ pub async fn serve(
 async fn named<T>(name: &'static str, task: impl Future<Output = T>) -> &'static str {
     task.await;
     name
+}
+
+/// The engines; what a hub that was killed left of their scratch directories goes.
+fn engines(options: &Options) -> Result<Arc<Engines>, ServeError> {
+    let room = options.data_dir.join("scratch");
+    match std::fs::remove_dir_all(&room) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ServeError::Scratch(error)),
+        _ => Ok(Arc::new(Engines::new(room, options.config.engines.clone()))),
+    }
 }
 
 fn repository(options: &Options) -> Result<Repository, FetchError> {

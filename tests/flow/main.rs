@@ -6,6 +6,7 @@ mod history;
 mod pausing;
 mod placing;
 mod pushing;
+mod rendering;
 mod rolling;
 mod simulation;
 mod together;

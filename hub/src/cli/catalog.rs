@@ -26,6 +26,7 @@ use super::output::{Document, Format, Style, View};
 use super::status::count;
 use crate::deciding::lacking::lacks;
 use crate::deciding::revision::{Asked, Loader, Place, Rendered, render};
+use crate::engines::{Engines, Paths};
 
 /// Its arguments.
 #[derive(Args)]
@@ -92,7 +93,8 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
     let declared = Declared::of(&catalog);
     let asked = declared.variants(&catalog);
-    let rendered = render(&directory, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
+    let engines = Engines::new(std::env::temp_dir(), Paths::default());
+    let rendered = render(&directory, &engines, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
     let mut objects = BTreeMap::new();
     for id in catalog.objects.keys() {
         *objects.entry(id.kind).or_default() += 1;

@@ -201,7 +201,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::Decide(arguments) => decide::run(arguments).await,
         Command::Health(arguments) => health::run(&arguments),
         Command::Failpoints => failpoints::run(),
-        Command::Version(arguments) => version::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments).await,
         Command::Serve(_) | Command::Demo(_) => unreachable!("they have a runtime of their own"),
     }
 }

@@ -23,10 +23,13 @@ sinks:
 - name: forge
   commitStatus: {provider: GitLab, url: 'https://gitlab.example.com/api/v4', repository: a/b/c, tokenFile: token}
 audit: {maxAge: 30d, maxSize: 500Mi}
+engines: {helm: bin/helm, kustomize: /opt/kubectl}
 ";
     let config = parsed(text).expect("it is valid");
     assert_eq!(config.offline_after, Duration::from_secs(300));
     assert_eq!(config.audit, Keep { age_ms: 30 * 24 * 3_600_000, bytes: 500 << 20 });
+    let paths = Paths { helm: Some("/etc/nave/bin/helm".into()), kustomize: Some("/opt/kubectl".into()) };
+    assert_eq!(config.engines, paths);
     let [ops, chat, forge] = &config.sinks[..] else { panic!("three sinks") };
     assert_eq!(ops.ca_file.as_deref(), Some(Path::new("/etc/nave/ca.pem")));
     assert_eq!(ops.filter.kinds.len(), 2);

@@ -12,6 +12,7 @@ use nave_placement::render::Bundle;
 use nave_placement::{AppKey, ClusterName, Digest};
 
 use super::revision::{Loader, Place, Recipe};
+use crate::engines::Engines;
 use crate::git::{ReadError, Repository};
 use crate::state::State;
 
@@ -58,6 +59,7 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
 /// Renders what can still be rendered, from the commits that the sources name or else from the one in effect.
 pub(super) async fn again(
     repository: &Repository,
+    engines: &Engines,
     place: &Place,
     in_effect: &Catalog,
     fleet: &Fleet,
@@ -91,7 +93,7 @@ pub(super) async fn again(
                     continue;
                 }
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
-                let rendered = recipe.render(repository, &tree, None).await;
+                let rendered = recipe.render(repository, Some(engines), &tree, None).await;
                 found.extend(
                     rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
                 );

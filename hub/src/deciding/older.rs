@@ -21,6 +21,7 @@ use super::core::Bases;
 use super::revision::{Asked, Loader, Place, render};
 use super::run::chain;
 use super::units::Units;
+use crate::engines::Engines;
 use crate::git::Repository;
 use crate::state::State;
 use crate::state::records::PinRecord;
@@ -111,7 +112,13 @@ impl Olders {
     }
 
     /// Reads and renders what is wanted; gives the bundles.
-    pub async fn bring(&mut self, repository: &Repository, place: &Place, wants: Wants) -> Vec<Bundle> {
+    pub async fn bring(
+        &mut self,
+        repository: &Repository,
+        engines: &Engines,
+        place: &Place,
+        wants: Wants,
+    ) -> Vec<Bundle> {
         let mut bundles = Vec::new();
         for (commit, asked) in wants {
             let older = match self.0.remove(&commit) {
@@ -119,9 +126,16 @@ impl Olders {
                 None => Older::read(repository, place, &commit).await,
             };
             let older = self.0.entry(commit).or_insert(older);
-            let rendered =
-                render(repository, &older.catalog, &older.tree, &asked, &Forms::new(), &|_: &Form| false)
-                    .await;
+            let rendered = render(
+                repository,
+                engines,
+                &older.catalog,
+                &older.tree,
+                &asked,
+                &Forms::new(),
+                &|_: &Form| false,
+            )
+            .await;
             bundles.extend(rendered.bundles);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);

@@ -15,8 +15,10 @@ use nave_placement::catalog::{
 };
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{self, Amendments, Form, Forms, Variant};
-use nave_placement::render::{self, Bundle, MAX_BUNDLE_BYTES, Needs};
+use nave_placement::render::{self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release};
 use nave_placement::{AppKey, CatalogName};
+
+use crate::engines::Engines;
 
 /// Where the content of files comes from.
 #[async_trait]
@@ -156,6 +158,7 @@ pub struct Rendered {
 /// Renders the variants whose recipe differs from the form in effect, or whose bundle is not at hand.
 pub async fn render(
     content: &dyn Content,
+    engines: &Engines,
     catalog: &Catalog,
     tree: &Tree,
     asked: &Asked,
@@ -165,10 +168,14 @@ pub async fn render(
     let mut rendered = Rendered::default();
     for (key, variants) in asked {
         let Some((effective, app)) = catalog.app(key.name()) else { continue };
+        let cut_off = engines.cut_off();
         for variant in variants {
             let before = in_effect.get(key).and_then(|variants| variants.get(variant));
+            // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
+            let engines = Some(engines).filter(|engines| engines.cut_off() == cut_off);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
-            let form = match recipe.render(content, tree, before.filter(|form| at_hand(form))).await {
+            let form = match recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await
+            {
                 Ok((form, bundle, warnings)) => {
                     rendered.problems.extend(warnings);
                     rendered.variants_rendered += u64::from(bundle.is_some());
@@ -214,19 +221,34 @@ impl<'a> Recipe<'a> {
         vec![Problem::at(&self.object.origin, message).of(Some(&self.object.id))]
     }
 
-    /// The files that it is made of.
+    /// The files that it is made of. What says which those are is read: kustomizations, what a chart says of itself.
     ///
     /// # Errors
     /// What is wrong with its source; nothing, where the catalog tells it already, at the place of the path.
-    pub fn needs(&self, tree: &Tree) -> Result<Needs, Vec<Problem>> {
-        let source = self.amendments.source.as_ref().unwrap_or(&self.app.source);
-        render::needs(source, tree).map_err(|error| {
-            let message = error.to_string();
-            match self.catalog.problems.iter().any(|problem| problem.message.contains(&message)) {
-                true => Vec::new(),
-                false => self.problem(message),
+    pub async fn needs(&self, content: &dyn Content, tree: &Tree) -> Result<Needs, Vec<Problem>> {
+        let name = &self.object.id.name;
+        let source = self.amendments.source(name, &self.app.source).map_err(|problem| vec![problem])?;
+        let namespace = self.app.namespace.as_ref().map(|namespace| &*namespace.name);
+        let release = Release { app: name, namespace };
+        let mut read = Contents::new();
+        loop {
+            let needed = render::needs(&source, release, tree, &read).map_err(|error| {
+                let message = error.to_string();
+                match self.catalog.problems.iter().any(|problem| problem.message.contains(&message)) {
+                    true => Vec::new(),
+                    false => self.problem(message),
+                }
+            })?;
+            let more = match needed {
+                Needed::Whole(needs) => return Ok(needs),
+                Needed::More(more) => more,
+            };
+            for (path, text) in read_files(content, tree, more).await {
+                let told = |message: String| self.problem(format!("{path}: {message}"));
+                let text = text.map_err(told)?;
+                read.insert(path, text);
             }
-        })
+        }
     }
 
     /// The content of these files.
@@ -237,6 +259,21 @@ impl<'a> Recipe<'a> {
         read_needs(content, needs).await.map_err(|message| self.problem(message))
     }
 
+    /// What an engine writes of these files; without engines, nothing more is run for this app.
+    ///
+    /// # Errors
+    /// Why it writes nothing; nothing, where that was told of another variant.
+    pub async fn output(
+        &self,
+        engines: Option<&Engines>,
+        needs: &Needs,
+        files: &Contents,
+    ) -> Result<Arc<[u8]>, Vec<Problem>> {
+        let Some(engines) = engines else { return Err(Vec::new()) };
+        let output = engines.render(needs, files).await;
+        output.map_err(|error| vec![error.problem(needs).of(Some(&self.object.id))])
+    }
+
     /// The form, and the bundle if it had to be made; warnings.
     ///
     /// # Errors
@@ -244,11 +281,12 @@ impl<'a> Recipe<'a> {
     pub async fn render(
         &self,
         content: &dyn Content,
+        engines: Option<&Engines>,
         tree: &Tree,
         before: Option<&Form>,
     ) -> Result<(Form, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
         let Self { catalog, object, app, amendments } = self;
-        let needs = self.needs(tree)?;
+        let needs = self.needs(content, tree).await?;
         let options = options(&catalog.name, app);
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
@@ -260,19 +298,24 @@ impl<'a> Recipe<'a> {
         let of_app = |problems: Vec<Problem>| -> Vec<Problem> {
             problems.into_iter().map(|problem| problem.of(Some(&object.id))).collect()
         };
-        let bundle = render::finish(&needs, &files, app.substitute).map_err(|error| of_app(error.0))?;
+        let made = match needs.engine {
+            Engine::Manifests => render::finish(&needs, &files, app.substitute)
+                .map(|bundle| (bundle, render::plain_secrets(&needs, &files))),
+            Engine::Kustomize(_) | Engine::Helm(_) => {
+                let output = self.output(engines, &needs, &files).await?;
+                render::finish_output(&needs, &output, app.substitute)
+            }
+        };
+        let (bundle, said) = made.map_err(|error| of_app(error.0))?;
         let (bundle, mut warnings) =
             render::amend(&object.id.name, bundle, amendments, app.substitute).map_err(|error| error.0)?;
-        warnings.extend(of_app(render::plain_secrets(&needs, &files)));
+        warnings.extend(of_app(said));
         let uses = if app.substitute { bundle.uses() } else { Uses::new() };
         let commit = catalog.commit.clone();
         let form = Form { bundle: bundle.digest, options, source, version, commit, uses, is_stale: false };
         Ok((form, Some(bundle), warnings))
     }
 }
-
-/// Files by their path relative to the source.
-pub type Contents = BTreeMap<Arc<str>, Arc<[u8]>>;
 
 async fn read_needs(content: &dyn Content, needs: &Needs) -> Result<Contents, String> {
     let texts = content.read_all(needs.files.values().cloned().collect(), MAX_BUNDLE_BYTES as u64).await;

@@ -30,6 +30,7 @@ use super::moves::moves;
 use super::older::Olders;
 pub use super::picture::Picture;
 use super::revision::{Asked, Loader, Place, Rendered, render};
+use crate::engines::Engines;
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
 use crate::state::{CommitError, Ledger, State, Step, WireCodec};
@@ -62,6 +63,7 @@ pub struct Deciding {
     ledger: Arc<Ledger>,
     sessions: Arc<Sessions>,
     repository: Repository,
+    engines: Arc<Engines>,
     place: Place,
     bundles: Arc<Bundles>,
     objects: Arc<BundleObjects>,
@@ -103,6 +105,7 @@ impl Deciding {
         ledger: Arc<Ledger>,
         sessions: Arc<Sessions>,
         repository: Repository,
+        engines: Arc<Engines>,
         place: Place,
         bundles: Arc<Bundles>,
         picture: watch::Sender<Arc<Picture>>,
@@ -112,6 +115,7 @@ impl Deciding {
             ledger,
             sessions,
             repository,
+            engines,
             place,
             bundles,
             objects,
@@ -249,8 +253,15 @@ impl Deciding {
         let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
         let sources = super::gone::sources(&self.ledger.state(), &gone);
         let fleet = self.picture.borrow().fleet.clone();
-        let again =
-            super::gone::again(&self.repository, &self.place, &revision.catalog, &fleet, &sources).await;
+        let again = super::gone::again(
+            &self.repository,
+            &self.engines,
+            &self.place,
+            &revision.catalog,
+            &fleet,
+            &sources,
+        )
+        .await;
         self.hopeless.extend(gone);
         for bundle in again {
             info!(bundle = %bundle.digest, "rendered again what was gone");
@@ -371,7 +382,7 @@ impl Deciding {
         let bundles = self.bundles.clone();
         let at_hand = move |form: &Form| bundles.contains(form.bundle);
         let Rendered { forms, bundles, problems, .. } =
-            render(&self.repository, &catalog, &self.tree, &asked, &in_effect, &at_hand).await;
+            render(&self.repository, &self.engines, &catalog, &self.tree, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
         }
@@ -463,7 +474,8 @@ impl Deciding {
             return Ok(true);
         }
         if !decided.wants.is_empty() {
-            for bundle in self.older.bring(&self.repository, &self.place, decided.wants).await {
+            for bundle in self.older.bring(&self.repository, &self.engines, &self.place, decided.wants).await
+            {
                 self.keep(bundle).await?;
             }
             return Ok(true);

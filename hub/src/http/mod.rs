@@ -107,6 +107,15 @@ async fn metrics(State(rooms): Shared) -> String {
     for (phase, count) in &status.phases {
         let _ = writeln!(text, "nave_entries_by_phase{{phase=\"{phase:?}\"}} {count}");
     }
+    let (runs, cut_off) = operator.engine_work();
+    let mut counter = |name: &str, help: &str, value: u64| {
+        let _ = writeln!(
+            text,
+            "# HELP nave_{name} {help}\n# TYPE nave_{name} counter\nnave_{name}_total {value}"
+        );
+    };
+    counter("engine_runs", "Children that rendered a chart or a kustomization.", runs);
+    counter("engine_runs_cut_off", "Those that took too long, or too much memory.", cut_off);
     sinks(&mut text, &operator.sinks());
     webhooks(&mut text, &rooms.webhooks);
     text.push_str("# EOF\n");

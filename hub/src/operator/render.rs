@@ -7,12 +7,12 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{AppForm, Entry};
-use nave_placement::catalog::Catalog;
+use nave_placement::catalog::{Catalog, Problem};
 use nave_placement::decide::Decision;
 use nave_placement::fleet::Candidate;
 use nave_placement::overrides::template::{self, Uses, uses};
 use nave_placement::overrides::{self, Form, Lack, Named, Provenance, Scope, Variant};
-use nave_placement::render::{Resolved, Scope as KindScope, Scopes, resolve};
+use nave_placement::render::{Engine, Resolved, Scope as KindScope, Scopes, finish_output, resolve};
 use nave_placement::{AppKey, ClusterName, ObjectKey};
 use nave_spoke::target::ask::HIDDEN;
 use nave_spoke::target::ask::redact::{is_secret, may_show, redact};
@@ -48,6 +48,11 @@ struct Found<'a> {
 }
 
 impl OperatorService {
+    /// Children that rendered since the start, and those of them that broke a limit of time or memory.
+    pub fn engine_work(&self) -> (u64, u64) {
+        (self.rooms.engines.runs(), self.rooms.engines.cut_off())
+    }
+
     /// `hub render`.
     pub(super) async fn rendered(
         &self,
@@ -191,14 +196,15 @@ impl OperatorService {
         };
         let (effective, spec) = catalog.app(app.name()).ok_or_else(older)?;
         let recipe = Recipe::of(catalog, app, effective, spec, variant);
-        let needs = recipe.needs(&tree).map_err(|_| older())?;
+        let repository = &self.rooms.repository;
+        let needs = recipe.needs(repository, &tree).await.map_err(|_| older())?;
         if recipe.amendments.digest(needs.digest()) != form.source {
             return Err(older());
         }
-        let files = recipe.files(&self.rooms.repository, &needs).await;
-        let files = files.map_err(|problems| {
+        let first = |problems: Vec<Problem>| {
             Status::unavailable(problems.first().map(ToString::to_string).unwrap_or_default())
-        })?;
+        };
+        let files = recipe.files(repository, &needs).await.map_err(first)?;
         let fill = match candidate {
             Some((cluster, candidate)) => {
                 let (uses, values) = (&form.uses, &shape.values);
@@ -206,7 +212,16 @@ impl OperatorService {
             }
             None => form.uses.keys().map(|name| (name.clone(), "the cluster's values".to_owned())).collect(),
         };
-        let mut told = overrides::provenance(&needs, &files, &recipe.amendments, &fill);
+        let amendments = &recipe.amendments;
+        let mut told = match needs.engine {
+            Engine::Manifests => overrides::provenance(&needs, &files, amendments, &fill),
+            Engine::Kustomize(_) | Engine::Helm(_) => {
+                let output = recipe.output(Some(&self.rooms.engines), &needs, &files).await.map_err(first)?;
+                let made = finish_output(&needs, &output, spec.substitute);
+                let (bundle, _) = made.map_err(|error| first(error.0))?;
+                overrides::provenance_of_output(&needs, &output, &bundle, amendments, &fill)
+            }
+        };
         hide(&mut told);
         Ok(told)
     }

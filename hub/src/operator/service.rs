@@ -25,6 +25,7 @@ use super::wait::Wait;
 use crate::deciding::core::{Revision, json};
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Picture, chain};
+use crate::engines::Engines;
 use crate::events::sinks::Board;
 use crate::git::{Repository, poller::Observation};
 use crate::members::{MemberError, Members};
@@ -49,6 +50,8 @@ pub struct Rooms {
     pub sessions: Arc<Sessions>,
     /// The catalog's repository.
     pub repository: Repository,
+    /// What renders charts and kustomizations.
+    pub engines: Arc<Engines>,
     /// Rendered manifests.
     pub bundles: Arc<Bundles>,
     /// The catalog, and where it stands in its repository.

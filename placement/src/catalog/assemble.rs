@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::problems::{Position, Problem};
 use super::{
-    Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree,
+    App, Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree,
     dependency, divisions, paths, references,
 };
 use crate::CatalogName;
@@ -139,8 +139,8 @@ impl<'a> Assembly<'a> {
             .objects
             .values()
             .filter_map(|e| match &e.object.spec {
-                Spec::App(app) => {
-                    let Source::Path(path) = &app.source;
+                // What a kustomization names is told by its files; no candidate lies in a chart.
+                Spec::App(App { source: Source::Path(path), .. }) => {
                     Some((path.clone(), e.object.id.name.clone()))
                 }
                 _ => None,

@@ -1,16 +1,16 @@
 //! The fields of each kind. `design.md` section 4 lists them all; those that this version does not act on are `later`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::fields::{Field, Fields, Reader, only_names};
 use super::objects::{
-    App, Cluster, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits, NamespaceOptions, OnRemove, Source,
-    Spec,
+    App, Cluster, ClusterSet, Defaults, Fleet, GuardLimit, GuardLimits, NamespaceOptions, OnRemove, Spec,
 };
 use super::problems::Position;
 use super::references::{Reference, References};
-use super::{Kind, dependency, override_fields, paths, place, rollout_fields, schedule_fields, treat};
+use super::{
+    Kind, dependency, override_fields, place, rollout_fields, schedule_fields, source_fields, treat,
+};
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
 
@@ -141,7 +141,7 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
 
 fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<App> {
     let source = match fields.get("source") {
-        Some(field) => source(reader, references, &field),
+        Some(field) => source_fields::source(reader, references, &field),
         None => {
             reader.missing(
                 fields.position,
@@ -174,33 +174,6 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
         group: fields.get("group").and_then(|f| reader.name(&f, "group name")),
         treatment: treat::treatment(reader, fields),
     })
-}
-
-pub(super) fn source(
-    reader: &mut Reader<'_>,
-    references: &mut References,
-    field: &Field<'_>,
-) -> Option<Source> {
-    let fields = reader.fields(field, &["path"], &["git", "helm", "kustomize", "directories"])?;
-    let Some(path) = fields.get("path") else {
-        reader.missing(
-            fields.position,
-            "spec.source.path",
-            "name the directory of the manifests, e.g. path: ./manifests",
-        );
-        return None;
-    };
-    let given = reader.text(&path)?;
-    match paths::resolve(reader.file, &given) {
-        Ok(resolved) => {
-            references.add(Reference::Source, path.node.position);
-            Some(Source::Path(Arc::from(resolved)))
-        }
-        Err(error) => {
-            reader.error(path.node.position, format!("{}: {error}", path.path));
-            None
-        }
-    }
 }
 
 fn namespace(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<NamespaceOptions> {

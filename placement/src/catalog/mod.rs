@@ -15,7 +15,7 @@ mod overlaps;
 mod override_fields;
 mod overriding;
 mod parse;
-mod paths;
+pub(crate) mod paths;
 mod pick;
 mod place;
 mod problems;
@@ -25,6 +25,8 @@ mod rollout;
 mod rollout_fields;
 mod schedule_fields;
 pub mod schema;
+mod source;
+mod source_fields;
 pub mod suggest;
 mod treat;
 mod treatment;
@@ -41,13 +43,14 @@ pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_h
 pub use dependency::{Dependency, DependsOn, IfAbsent, Until};
 pub use objects::{
     App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, FreezeRule, GuardLimit,
-    GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Source, Spec, WindowRule,
+    GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Spec, WindowRule,
 };
 pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
 pub use pick::{Count, Divide, Failover, OnReturn, Pick, Preference, Preferred, Replicas, Spread};
 pub use problems::{CONSEQUENCE, Position, Problem, Severity};
 pub use rollout::{Before, Failure, OnNewRevision, Pace, Rollout, Then, Wave};
+pub use source::{Helm, HelmChange, Kustomize, KustomizeChange, Mismatch, Source, SourceChange, Sourced};
 pub(crate) use suggest::did_you_mean;
 pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dependency, Override, Pick, Replicas, Rollout, Treatment};
+use super::{Dependency, Override, Pick, Replicas, Rollout, Source, Treatment};
 use crate::ClusterName;
 use crate::fleet::Taint;
 use crate::overrides::Parameters;
@@ -189,14 +188,6 @@ pub struct App {
     pub group: Option<String>,
     /// How its objects are applied and watched over.
     pub treatment: Treatment,
-}
-
-/// Where an app's manifests come from.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// A directory or a file of the catalog's own repository, relative to the repository's root, without `.` or `..`;
-    /// empty for the root itself.
-    Path(Arc<str>),
 }
 
 /// The namespace that the spoke puts on; it knows which kinds are namespaced.

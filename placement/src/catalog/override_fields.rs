@@ -4,11 +4,12 @@
 
 use serde_json::Value as Json;
 
-use super::decode::{parameters, source};
+use super::decode::parameters;
 use super::fields::{Field, Fields, Reader, each};
 use super::overriding::{Override, Patch, PatchTarget};
 use super::place::{apps, clusters};
 use super::references::References;
+use super::source_fields;
 use super::yaml;
 use crate::overrides::{Change, Image, template};
 use crate::select::Selector;
@@ -32,7 +33,7 @@ pub(super) fn overriding(
         apps: apps(reader, references, fields),
         clusters: clusters(reader, references, fields),
         priority: fields.get("priority").and_then(|f| reader.whole(&f)).unwrap_or_default(),
-        source: fields.get("source").and_then(|f| source(reader, references, &f)),
+        source: fields.get("source").and_then(|f| source_fields::change(reader, references, &f)),
         parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
         images: each(reader, fields, "images", image),
         patches: each(reader, fields, "patches", patch),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{AppSelection, ClusterSelection, Object, Position, Source};
+use super::{AppSelection, ClusterSelection, Object, Position, SourceChange};
 use crate::ObjectKey;
 use crate::overrides::{Change, Image, Parameters};
 use crate::select::Selector;
@@ -18,8 +18,8 @@ pub struct Override {
     pub clusters: ClusterSelection,
     /// The higher one wins.
     pub priority: i64,
-    /// Where the manifests come from instead.
-    pub source: Option<Source>,
+    /// What differs in where the manifests come from.
+    pub source: Option<SourceChange>,
     /// A layer of parameters.
     pub parameters: Parameters,
     /// Rules about images.

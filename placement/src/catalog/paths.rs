@@ -2,7 +2,7 @@
 
 /// Why a path cannot be followed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PathError {
+pub(crate) enum PathError {
     #[error("the path is empty; write . for the directory of this file")]
     Empty,
     #[error("{0:?} is absolute; write it relative to the directory of this file")]
@@ -14,24 +14,24 @@ pub(super) enum PathError {
 }
 
 /// The directory part of a path; empty for the root.
-pub(super) fn parent(path: &str) -> &str {
+pub(crate) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 /// Whether a path is `directory` or below it.
-pub(super) fn is_below(path: &str, directory: &str) -> bool {
+pub(crate) fn is_below(path: &str, directory: &str) -> bool {
     let rest = path.strip_prefix(directory);
     directory.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Every directory that a path lies in, the nearest first, the root last.
-pub(super) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path).filter(|p| !p.is_empty()), |p| Some(parent(p)).filter(|_| !p.is_empty()))
         .skip(1)
 }
 
 /// The path that `relative` means in `file`, from the repository's root, without `.` and `..`.
-pub(super) fn resolve(file: &str, relative: &str) -> Result<String, PathError> {
+pub(crate) fn resolve(file: &str, relative: &str) -> Result<String, PathError> {
     let given = || relative.to_owned();
     if relative.trim().is_empty() {
         return Err(PathError::Empty);

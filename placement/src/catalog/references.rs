@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
-use super::{Catalog, Dependency, Document, FileKind, Kind, Object, ObjectId, Spec, Tree, overlaps, paths};
-use crate::render::{NeedsError, needs};
+use super::{Catalog, Dependency, Document, Kind, Object, ObjectId, Spec, Tree, overlaps};
+use crate::render::{Contents, Release, needs};
 
 /// Apps of one group: what takes them back by hand is one batch of the hub's store.
 const MOST_GROUPED: usize = 30;
@@ -77,19 +77,16 @@ fn missing(catalog: &Catalog, defined: &BTreeSet<&ObjectId>, kind: Kind, name: &
     Some(format!("{id} is not in this catalog{suggestion}; add it, or remove the name"))
 }
 
+/// What is wrong with a source as far as that shows without reading a file.
 fn source(object: &Object, tree: &Tree) -> Option<String> {
     let source = match &object.spec {
-        Spec::App(app) => &app.source,
-        Spec::Override(spec) => spec.source.as_ref()?,
+        Spec::App(app) => app.source.clone(),
+        Spec::Override(spec) => spec.source.clone()?.whole()?,
         _ => return None,
     };
-    let super::Source::Path(path) = source;
-    let link = |p: &&str| tree.get(*p).is_some_and(|e| e.kind == FileKind::Symlink);
-    let error = match paths::ancestors(path).find(link) {
-        Some(link) => NeedsError::Symlink(link.into()),
-        None => needs(source, tree).err()?,
-    };
-    Some(format!("spec.source.path: {error}"))
+    let release = Release { app: &object.id.name, namespace: None };
+    let error = needs(&source, release, tree, &Contents::new()).err()?;
+    Some(format!("spec.source.{}: {error}", source.field()))
 }
 
 /// Apps of a group move together, so by one `Rollout`.

@@ -4,13 +4,14 @@
 //! Never: has an order of its own: overrides by priority, in each the patches as they are written, then its images, as in kustomize.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::variants::Named;
 use super::{Change, Image};
 use crate::Digest;
-use crate::catalog::{Catalog, ObjectId, Origin, Patch, PatchTarget, Source};
+use crate::catalog::{Catalog, ObjectId, Origin, Patch, PatchTarget, Problem, Source, Sourced};
 use crate::digest::Digester;
 
 /// One change, for the objects that it targets.
@@ -31,8 +32,8 @@ pub struct Amendment {
 /// All changes of one variant, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Amendments {
-    /// Where the manifests come from, if an override says so.
-    pub source: Option<Source>,
+    /// What overrides say of where the manifests come from, the weakest first.
+    pub sources: Vec<Sourced>,
     /// The changes. Those of images come behind the patches of their override, and before those of the next.
     pub changes: Vec<Amendment>,
 }
@@ -45,6 +46,16 @@ struct Ingredient<'a> {
 }
 
 impl Amendments {
+    /// Where the manifests of an app come from with them.
+    ///
+    /// # Errors
+    /// An override changes a source of another kind than the app has, with its place.
+    pub fn source(&self, app: &Arc<str>, source: &Source) -> Result<Source, Problem> {
+        self.sources.iter().try_fold(source.clone(), |below, Sourced { by, origin, change }| {
+            change.over(app, below).map_err(|error| Problem::at(origin, error.to_string()).of(Some(by)))
+        })
+    }
+
     /// The source's digest with what is done to it.
     pub fn digest(&self, source: Digest) -> Digest {
         if self.changes.is_empty() {
@@ -63,9 +74,11 @@ pub fn amendments(catalog: &Catalog, overrides: &[Named<'_>]) -> Amendments {
     for (effective, spec) in overrides {
         let object = &effective.object;
         let is_meant = catalog.apps().filter(|(app, _)| spec.apps.selects(&app.object)).count() == 1;
-        if spec.source.is_some() {
-            all.source.clone_from(&spec.source);
-        }
+        all.sources.extend(spec.source.iter().map(|change| Sourced {
+            by: object.id.clone(),
+            origin: object.origin.clone(),
+            change: change.clone(),
+        }));
         all.changes.extend(spec.patches.iter().map(|Patch { target, change, position }| Amendment {
             by: object.id.clone(),
             origin: Origin { file: object.origin.file.clone(), line: position.line, column: position.column },

@@ -18,7 +18,7 @@ use crate::assign::Share;
 use crate::catalog::yaml::{self, Node};
 use crate::catalog::{Catalog, Kind, ObjectId};
 use crate::fleet::Candidate;
-use crate::render::{Needs, is_catalogs, is_sealed, object_key, path_of, strip};
+use crate::render::{Bundle, Needs, is_catalogs, is_sealed, object_key, origins, path_of, strip};
 use crate::{AppKey, ClusterName, ObjectKey};
 
 /// Who set a value.
@@ -31,6 +31,13 @@ pub enum Setter {
         file: Arc<str>,
         /// The line, from 1.
         line: u32,
+    },
+    /// An engine, of the app's source.
+    Engine {
+        /// The engine.
+        engine: Arc<str>,
+        /// The file that it made the object of, or the source, from the repository's root.
+        file: Arc<str>,
     },
     /// An override.
     Override {
@@ -52,6 +59,7 @@ impl std::fmt::Display for Setter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File { file, line } => write!(f, "{file}:{line}"),
+            Self::Engine { engine, file } => write!(f, "{file} by {engine}"),
             Self::Override { name, file, line } => write!(f, "Override/{name} ({file}:{line})"),
             Self::Placement { name } => write!(f, "Placement/{name}"),
         }
@@ -117,6 +125,34 @@ pub fn provenance(
             read(&file, &root, &mut objects);
         }
     }
+    told(objects, amendments, fill)
+}
+
+/// As [`provenance`], of what an engine wrote: it does not tell which of its files set which value, but, if it is Helm, which
+/// made the object. `bundle` is what was made of the output, before overrides.
+pub fn provenance_of_output(
+    needs: &Needs,
+    output: &[u8],
+    bundle: &Bundle,
+    amendments: &Amendments,
+    fill: &BTreeMap<String, String>,
+) -> Vec<Provenance> {
+    let origins = origins(needs, output);
+    let engine: Arc<str> = needs.engine.name().unwrap_or_default().into();
+    let marked = |object: Value| {
+        let file = object_key(&object).and_then(|key| origins.get(&key).cloned());
+        let by = Setter::Engine { engine: engine.clone(), file: file.unwrap_or_else(|| needs.place()) };
+        Marked { marks: remark(&object, None, &by), object, images: Images::default() }
+    };
+    told(bundle.objects_in_clear().map(marked).collect(), amendments, fill)
+}
+
+/// Makes the changes and tells of each value.
+fn told(
+    mut objects: Vec<Marked>,
+    amendments: &Amendments,
+    fill: &BTreeMap<String, String>,
+) -> Vec<Provenance> {
     for amendment in &amendments.changes {
         let setter = setter(&amendment.by, &amendment.origin);
         let target =
@@ -382,7 +418,7 @@ spec:
             change: Change::Images(vec![rule]),
             is_meant: true,
         };
-        let amendments = Amendments { source: None, changes: vec![change, tags] };
+        let amendments = Amendments { sources: Vec::new(), changes: vec![change, tags] };
         let fill = [("parameters.replicas".to_owned(), "Cluster/fra-1".to_owned())].into();
         let line = |told: &Provenance| {
             let filled: String = told.filled.iter().map(|f| format!(", {} by {}", f.name, f.by)).collect();

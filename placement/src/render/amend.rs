@@ -238,6 +238,14 @@ pub(super) fn sorted(value: Value) -> Value {
 }
 
 impl Bundle {
+    /// Its objects that are not encrypted, in order.
+    pub(crate) fn objects_in_clear(&self) -> impl Iterator<Item = Value> + '_ {
+        lines(&self.bytes).filter_map(|(_, line)| match Line::read(line)? {
+            Line::Object(object) => Some(object),
+            Line::Sealed(_) => None,
+        })
+    }
+
     /// The names that its `${…}` use. Encrypted documents are not filled in.
     pub fn uses(&self) -> template::Uses {
         let mut uses = template::Uses::new();

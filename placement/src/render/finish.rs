@@ -13,6 +13,10 @@ use crate::catalog::{Position, Problem};
 use crate::overrides::template::{self, Uses};
 use crate::{Digest, ObjectKey};
 
+/// An encrypted document where it cannot be.
+const THROUGH_ENGINE: &str =
+    "a SOPS document comes from a path source only: an engine would break its MAC; make it an app of its own";
+
 /// Why an app's files do not make a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.first().map(ToString::to_string).unwrap_or_default())]
@@ -28,8 +32,7 @@ pub fn finish(
     files: &BTreeMap<Arc<str>, Arc<[u8]>>,
     substitute: bool,
 ) -> Result<Bundle, FinishError> {
-    let verbatim = matches!(needs.engine, Engine::Manifests);
-    let mut manifests = Manifests { verbatim, substitute, ..Manifests::default() };
+    let mut manifests = Manifests::of_files(substitute);
     for relative in needs.files.keys() {
         let file = path_of(needs, relative);
         match files.get(relative) {
@@ -50,6 +53,9 @@ pub fn finish(
 /// The path of a file from the repository's root: a source is a directory, or the file itself.
 pub(crate) fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
     let source = &*needs.source;
+    if needs.engine != Engine::Manifests {
+        return if source.is_empty() { relative.into() } else { format!("{source}/{relative}").into() };
+    }
     let is_itself = needs.files.len() == 1 && source.rsplit('/').next() == Some(relative);
     match source {
         _ if is_itself => source.into(),
@@ -60,7 +66,7 @@ pub(crate) fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
 
 /// The objects read so far.
 #[derive(Default)]
-struct Manifests {
+pub(super) struct Manifests {
     bytes: Vec<u8>,
     objects: BTreeMap<ObjectKey, (Arc<str>, Position)>,
     problems: Vec<Problem>,
@@ -72,7 +78,17 @@ struct Manifests {
 }
 
 impl Manifests {
-    fn problem(&mut self, file: &Arc<str>, at: Position, message: impl Into<String>) {
+    /// Of files as they stand in Git.
+    fn of_files(substitute: bool) -> Self {
+        Self { verbatim: true, substitute, ..Self::default() }
+    }
+
+    /// Of what an engine wrote.
+    pub(super) fn of_output(substitute: bool) -> Self {
+        Self { substitute, ..Self::default() }
+    }
+
+    pub(super) fn problem(&mut self, file: &Arc<str>, at: Position, message: impl Into<String>) {
         self.problems.push(Problem::error(file, at, message));
     }
 
@@ -120,11 +136,6 @@ impl Manifests {
 
     /// A SOPS document: what may be known of it, if it can be deployed.
     fn sealed(&mut self, file: &Arc<str>, root: &Node) -> Option<Value> {
-        if !self.verbatim {
-            let message = "a SOPS document comes from a path source only: an engine would break its MAC";
-            self.problem(file, root.position, message);
-            return None;
-        }
         let checked = sealed::check(root).and_then(|()| check(root));
         if let Err((position, message)) = checked {
             self.problem(file, position, message);
@@ -147,7 +158,7 @@ impl Manifests {
         self.bytes.push(b'\n');
     }
 
-    fn document(&mut self, file: &Arc<str>, root: &Node) {
+    pub(super) fn document(&mut self, file: &Arc<str>, root: &Node) {
         let Some(map) = root.map() else {
             return self.problem(
                 file,
@@ -168,6 +179,9 @@ impl Manifests {
             return;
         }
         match check(root).and_then(|()| self.templates(root)) {
+            Ok(()) if sealed::is_sealed(root) && !self.verbatim => {
+                self.problem(file, root.position, THROUGH_ENGINE)
+            }
             Ok(()) if sealed::is_sealed(root) => {
                 let message = "an encrypted object stands in a List; make it a document of its own";
                 self.problem(file, root.position, message);
@@ -223,7 +237,7 @@ impl Manifests {
         false
     }
 
-    fn finish(mut self, source: &Arc<str>) -> Result<Bundle, FinishError> {
+    pub(super) fn finish(mut self, source: &Arc<str>) -> Result<Bundle, FinishError> {
         if self.objects.is_empty() && self.problems.is_empty() {
             let message =
                 "there is no Kubernetes object in it; an app without objects would remove all it has";

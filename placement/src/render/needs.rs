@@ -1,13 +1,41 @@
-//! What an app's source needs before it can be rendered, from the tree alone.
+//! What an app's source needs before it can be rendered.
+//!
+//! In: a source, the tree, the content of what an earlier call asked for. Out: the whole [`Needs`], or what has to be read
+//! to know more: a kustomization names further files, a chart says which of its own do not count.
+//! Never: reads; names a file outside the repository, or behind a symbolic link.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Engine, Needs};
-use crate::catalog::{FileKind, Source, Tree};
+use super::kustomize::MAX_DEPTH;
+use super::{Contents, Engine, Needs, helm, kustomize};
+use crate::catalog::paths::{ancestors, is_below, parent};
+use crate::catalog::{BlobId, FileKind, Position, Source, Tree};
 
 /// Most files that one source may name.
-const MAX_FILES: usize = 10_000;
+pub(super) const MAX_FILES: usize = 10_000;
+/// Most bytes in the files that an engine gets: what becomes at most a bundle of 16 MiB has templates, values and files
+/// that are not used beside it.
+const MAX_BYTES: u64 = MAX_MIB << 20;
+const MAX_MIB: u64 = 64;
+
+/// For whom a source is rendered: what Helm calls a release.
+#[derive(Clone, Copy, Debug)]
+pub struct Release<'a> {
+    /// The app: the release's name, where the source gives none.
+    pub app: &'a str,
+    /// Its namespace; absent: `default`.
+    pub namespace: Option<&'a str>,
+}
+
+/// What is known of the needs of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// All.
+    Whole(Needs),
+    /// These files, by path from the repository's root, have to be read first.
+    More(BTreeSet<Arc<str>>),
+}
 
 /// Why a source cannot be rendered. Every message says how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,12 +48,66 @@ pub enum NeedsError {
         "there is no .yaml, .yml or .json file below {0:?}; an app without objects would remove all it has"
     )]
     Empty(Arc<str>),
-    /// A symbolic link stands where a manifest is expected.
+    /// A symbolic link stands where a file is expected.
     #[error("{0:?} is a symbolic link; links are not followed, put the file itself there")]
     Symlink(Arc<str>),
     /// Too many files.
-    #[error("{0:?} holds more than {MAX_FILES} manifests; split the app")]
+    #[error("{0:?} needs more than {MAX_FILES} files; split the app")]
     TooMany(Arc<str>),
+    /// Too many bytes.
+    #[error(
+        "the files of {0:?} are larger than {MAX_MIB} MiB together; split the app, or have .helmignore leave out what no template uses"
+    )]
+    TooLarge(Arc<str>),
+    /// There is no kustomization in a directory that is to have one.
+    #[error("there is no kustomization.yaml in {0:?}; correct the path, or add one")]
+    NoKustomization(Arc<str>),
+    /// There is no chart in a directory that is to have one.
+    #[error("there is no Chart.yaml in {0:?}; name the directory of a chart that stands in this repository")]
+    NoChart(Arc<str>),
+    /// A file of values is not there, or cannot be one.
+    #[error("source.helm.valuesFiles names {entry:?}, {why}")]
+    Values {
+        /// The file, from the repository's root.
+        entry: Arc<str>,
+        /// What is wrong with that, and how to mend it.
+        why: &'static str,
+    },
+    /// Kustomizations lie too deep in each other.
+    #[error(
+        "{0:?} is the end of more than {MAX_DEPTH} kustomizations that name each other; make fewer layers"
+    )]
+    TooDeep(Arc<str>),
+    /// Something that a file names is not there, or may not be used.
+    #[error("{file}: {field} names {entry:?}, {why}")]
+    Named {
+        /// The file.
+        file: Arc<str>,
+        /// The field in it.
+        field: &'static str,
+        /// What it names.
+        entry: String,
+        /// What is wrong with that, and how to mend it.
+        why: String,
+    },
+    /// A file uses what Nave does not run.
+    #[error("{file}: {what}")]
+    Refused {
+        /// The file.
+        file: Arc<str>,
+        /// What, why not, and how to mend it.
+        what: String,
+    },
+    /// A file that says what else is needed cannot be read.
+    #[error("{file}:{at}: {why}")]
+    Unread {
+        /// The file.
+        file: Arc<str>,
+        /// Where.
+        at: Position,
+        /// Why.
+        why: String,
+    },
 }
 
 /// Whether a file can hold manifests.
@@ -33,26 +115,38 @@ pub(crate) fn is_manifest(path: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|ext| path.ends_with(ext))
 }
 
-/// The closure of files of a source.
+/// What a source needs. `contents` is what calls before asked for ([`Needed::More`]), by path from the repository's root; each
+/// call asks for something that is not in it, or ends.
 ///
 /// # Errors
-/// When the source is missing, empty, too large, or holds a link where a manifest is expected.
-pub fn needs(source: &Source, tree: &Tree) -> Result<Needs, NeedsError> {
-    let Source::Path(path) = source;
+/// When something of the source is missing, too large, behind a link, outside the repository, or not for us to run.
+pub fn needs(
+    source: &Source,
+    release: Release<'_>,
+    tree: &Tree,
+    contents: &Contents,
+) -> Result<Needed, NeedsError> {
+    if let Some(link) = link(tree, source.path()) {
+        return Err(NeedsError::Symlink(link));
+    }
+    match source {
+        Source::Path(path) => manifests(path, tree).map(Needed::Whole),
+        Source::Kustomize(source) => kustomize::needs(source, tree, contents),
+        Source::Helm(source) => helm::needs(source, release, tree, contents),
+    }
+}
+
+/// The closure of a directory or a file of manifests.
+fn manifests(path: &Arc<str>, tree: &Tree) -> Result<Needs, NeedsError> {
     let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
     let mut files = BTreeMap::new();
     let mut found = false;
     if let Some(entry) = tree.get(path) {
-        if entry.kind == FileKind::Symlink {
-            return Err(NeedsError::Symlink(path.clone()));
-        }
         let name = path.rsplit('/').next().unwrap_or(path);
         files.insert(name.into(), entry.blob.clone());
         found = true;
     }
-    let below =
-        tree.range::<str, _>((std::ops::Bound::Included(prefix.as_str()), std::ops::Bound::Unbounded));
-    for (file, entry) in below.take_while(|(file, _)| file.starts_with(&prefix)) {
+    for (file, entry) in below(tree, &prefix) {
         found = true;
         if !is_manifest(file) || entry.kind == FileKind::Submodule {
             continue;
@@ -69,5 +163,95 @@ pub fn needs(source: &Source, tree: &Tree) -> Result<Needs, NeedsError> {
         (false, _) => Err(NeedsError::Missing(path.clone())),
         (true, true) => Err(NeedsError::Empty(path.clone())),
         (true, false) => Ok(Needs { engine: Engine::Manifests, files, source: path.clone() }),
+    }
+}
+
+/// What stands below a directory; the prefix ends with `/`, or is empty for the root.
+pub(super) fn below<'t>(
+    tree: &'t Tree,
+    prefix: &str,
+) -> impl Iterator<Item = (&'t Arc<str>, &'t crate::catalog::TreeEntry)> {
+    let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
+    let prefix = prefix.to_owned();
+    tree.range::<str, _>(from).take_while(move |(file, _)| file.starts_with(&prefix))
+}
+
+/// The symbolic link that a path is, or lies behind.
+fn link(tree: &Tree, path: &str) -> Option<Arc<str>> {
+    let is_link = |path: &&str| tree.get(*path).is_some_and(|entry| entry.kind == FileKind::Symlink);
+    std::iter::once(path).chain(ancestors(path)).find(is_link).map(Into::into)
+}
+
+/// What a path of the repository is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    File,
+    Directory,
+    Nothing,
+}
+
+/// The files that an engine gets, within their budgets, by path from the repository's root.
+pub(super) struct Closure<'t> {
+    tree: &'t Tree,
+    /// What it is of, for messages.
+    of: Arc<str>,
+    files: BTreeMap<Arc<str>, BlobId>,
+    bytes: u64,
+}
+
+impl<'t> Closure<'t> {
+    pub fn of(source: &Arc<str>, tree: &'t Tree) -> Self {
+        Self { tree, of: source.clone(), files: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// What stands at a path.
+    pub fn place(&self, path: &str) -> Result<Place, NeedsError> {
+        if let Some(link) = link(self.tree, path) {
+            return Err(NeedsError::Symlink(link));
+        }
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        Ok(match self.tree.get(path).map(|entry| entry.kind) {
+            Some(FileKind::File) => Place::File,
+            None if below(self.tree, &prefix).next().is_some() => Place::Directory,
+            _ => Place::Nothing,
+        })
+    }
+
+    /// Takes a file in. One that is not there, or no file, is left out.
+    pub fn add(&mut self, path: &str) -> Result<(), NeedsError> {
+        let Some((path, entry)) = self.tree.get_key_value(path) else { return Ok(()) };
+        match entry.kind {
+            FileKind::Symlink => return Err(NeedsError::Symlink(path.clone())),
+            FileKind::Submodule => return Ok(()),
+            FileKind::File => {}
+        }
+        if self.files.insert(path.clone(), entry.blob.clone()).is_some() {
+            return Ok(());
+        }
+        self.bytes += entry.size;
+        if self.files.len() > MAX_FILES {
+            return Err(NeedsError::TooMany(self.of.clone()));
+        }
+        if self.bytes > MAX_BYTES {
+            return Err(NeedsError::TooLarge(self.of.clone()));
+        }
+        Ok(())
+    }
+
+    /// The needs: paths are relative to the directory that holds all, so that nothing changes where that is moved. `engine` is
+    /// given how a path is then written.
+    pub fn finish(self, engine: impl FnOnce(&dyn Fn(&str) -> Arc<str>) -> Engine) -> Needs {
+        let mut top: &str = &self.of;
+        for file in self.files.keys() {
+            while !is_below(file, top) {
+                top = parent(top);
+            }
+        }
+        let relative = |path: &str| -> Arc<str> {
+            path.strip_prefix(top).unwrap_or(path).trim_start_matches('/').into()
+        };
+        let engine = engine(&relative);
+        let files = self.files.iter().map(|(path, blob)| (relative(path), blob.clone())).collect();
+        Needs { engine, files, source: top.into() }
     }
 }

@@ -18,9 +18,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, json};
 
-use super::Needs;
 use super::amend::sorted;
 use super::finish::path_of;
+use super::{Engine, Needs};
 use crate::catalog::yaml::{self, Entry, Map, Node};
 use crate::catalog::{Position, Problem};
 use crate::overrides::Change;
@@ -271,7 +271,9 @@ fn hidden(node: &Node) -> Option<Position> {
 /// Warnings for Secrets that everybody who may read the repository can read. They stop nothing.
 pub fn plain_secrets(needs: &Needs, files: &BTreeMap<Arc<str>, Arc<[u8]>>) -> Vec<Problem> {
     let mut warnings = Vec::new();
-    for relative in needs.files.keys() {
+    // What an engine reads may be a part of an object, or a template of one.
+    let is_manifests = needs.engine == Engine::Manifests;
+    for relative in needs.files.keys().filter(|_| is_manifests) {
         let text = files.get(relative).and_then(|content| std::str::from_utf8(content).ok());
         // Most files have none, and need not be parsed for that.
         let Some(text) = text.filter(|text| text.contains("Secret")) else { continue };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::catalog::{Catalog, ClusterSelection, CommitId, Override, Source, Spec};
+use crate::catalog::{Catalog, ClusterSelection, CommitId, Override, Spec};
 use crate::overrides::template::Uses;
 use crate::overrides::{Form, Named, Parameters, Variant, amendments, of_app, parameter_at};
 use crate::{AppKey, Digest, Digester};
@@ -160,10 +160,9 @@ fn layer_digest(layer: &Parameters, used: &[&str]) -> Option<Digest> {
 fn override_digest(catalog: &Catalog, named: &Named<'_>) -> Digest {
     let spec: &Override = named.1;
     let ClusterSelection { selector, condition, sets, names, exclude } = &spec.clusters;
-    let source = spec.source.as_ref().map(|Source::Path(path)| path);
     let where_it_applies = json!({
         "priority": spec.priority,
-        "source": source,
+        "source": spec.source,
         "selector": selector,
         "where": condition.as_ref().map(|condition| condition.text()),
         "sets": sets,

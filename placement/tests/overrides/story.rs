@@ -11,7 +11,9 @@ use nave_placement::catalog::{
 use nave_placement::decide::{Memory, Moment, Wanted, decide, wanted};
 use nave_placement::fleet::{Fleet, Membership, candidate};
 use nave_placement::overrides::{self, Form, Forms, Shapes, Variant};
-use nave_placement::render::{Bundle, Scope, Scopes, amend, finish, needs, resolve};
+use nave_placement::render::{
+    Bundle, Contents, Needed, Release, Scope, Scopes, amend, finish, needs, resolve,
+};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 #[derive(Default)]
@@ -163,9 +165,11 @@ impl World {
         let (_, app) = catalog.app(key.name()).expect("it is asked for");
         let overrides = overrides::of_variant(catalog, key, variant);
         let amendments = overrides::amendments(catalog, &overrides);
-        let source = amendments.source.as_ref().unwrap_or(&app.source);
+        let source = amendments.source(&key.name().into(), &app.source).map_err(|problem| vec![problem])?;
+        let release = Release { app: key.name(), namespace: None };
         // The catalog tells what is wrong with a source.
-        let needs = needs(source, &self.tree()).map_err(|_| Vec::new())?;
+        let needed = needs(&source, release, &self.tree(), &Contents::new()).map_err(|_| Vec::new())?;
+        let Needed::Whole(needs) = needed else { panic!("stories are of manifests") };
         let options = Options {
             namespace: app.namespace.clone(),
             prune: app.prune,

@@ -19,6 +19,7 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
 use super::revision::{Asked, Content, Loader, Place, render};
+use crate::engines::{Engines, Paths};
 use crate::state::history::HistoryRecord;
 use crate::state::records::{MemberRecord, key};
 use crate::state::{Heard, State, WireCodec, report_to_bytes};
@@ -190,7 +191,8 @@ impl World {
         }
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
-        let rendered = render(&content, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
+        let engines = Engines::new(std::env::temp_dir(), Paths::default());
+        let rendered = render(&content, &engines, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.iter().map(ToString::to_string));
         self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));

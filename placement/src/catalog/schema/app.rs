@@ -1,6 +1,7 @@
 //! The fields of `App`.
 
 use super::common::{DEPENDENCY, NAME, TARGET};
+use super::source::SOURCE;
 use super::{Fields, Form, Needs, Rule, Shape, around};
 
 pub(super) const APP: Rule = Rule::new(
@@ -105,16 +106,6 @@ const SPEC_FIELDS: Fields = Fields { rules: &[
         )
         .or("\"10m\""),
     ], needs: Needs::Nothing };
-
-pub(super) const SOURCE: Fields = Fields {
-    rules: &[Rule::new(
-        "path",
-        Shape::Text(Form::Path),
-        "A directory or a file of this repository, relative to this file.",
-    )
-    .required()],
-    needs: Needs::Nothing,
-};
 
 const NAMESPACE: Fields = Fields {
     rules: &[

@@ -58,6 +58,9 @@ fn field(rule: &Rule) -> Value {
             kind => json!([kind, "null"]),
         };
         schema["type"] = kinds;
+        if let Some(Value::Array(ways)) = schema.get_mut("oneOf") {
+            ways.push(json!({"type": "null"}));
+        }
         if let Some(Value::Array(words)) = schema.get_mut("enum") {
             words.push(Value::Null);
         }
@@ -133,7 +136,15 @@ fn object(fields: &Fields) -> Value {
     match fields.needs {
         Needs::Nothing => {}
         Needs::Some(names) => schema["anyOf"] = names.iter().map(given).collect(),
-        Needs::One(names) => schema["oneOf"] = names.iter().map(given).collect(),
+        Needs::One(names) => {
+            // What is no object has, to a schema, all of them.
+            let one = |name: &&str| {
+                let mut given = given(name);
+                given["not"] = json!({"type": "null"});
+                given
+            };
+            schema["oneOf"] = names.iter().map(one).collect();
+        }
     }
     schema
 }

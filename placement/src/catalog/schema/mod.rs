@@ -13,6 +13,7 @@ mod json;
 mod overriding;
 mod placement;
 mod rollout;
+mod source;
 
 use super::{API_VERSION, Kind};
 

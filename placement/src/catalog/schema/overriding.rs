@@ -1,6 +1,7 @@
 //! The fields of `Override`.
 
 use super::common::{APPS, CLUSTERS};
+use super::source::CHANGE;
 use super::{Fields, Form, Needs, Rule, Shape, around};
 
 pub(super) const OVERRIDE: Rule = Rule::new(
@@ -30,7 +31,11 @@ const SPEC_FIELDS: Fields = Fields {
             "Overrides apply from the lowest to the highest, by name where it is equal; the last one wins.",
         )
         .or("0"),
-        Rule::new("source", Shape::Object(&super::app::SOURCE), "Where the manifests come from instead."),
+        Rule::new(
+            "source",
+            Shape::Object(&CHANGE),
+            "What differs in where the manifests come from; it merges into the app's source, or replaces one of another kind.",
+        ),
         Rule::new(
             "parameters",
             Shape::Any,

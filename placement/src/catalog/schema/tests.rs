@@ -75,7 +75,7 @@ fn with(fields: &Fields, more: Option<(&str, Value)>) -> Value {
         .collect();
     if let Some((name, value)) = more {
         // Values are for these operators.
-        if name == "values" && !value.is_null() {
+        if name == "values" && fields.rule("operator").is_some() && !value.is_null() {
             object.insert("operator".to_owned(), json!("In"));
         }
         // A spread is of so many.
@@ -391,7 +391,7 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         ),
         (
             "App.spec.source.paht",
-            Err("App.spec.source has no field paht; did you mean path? (fields are path)"),
+            Err("App.spec.source has no field paht; did you mean path? (fields are path, kustomize, helm)"),
         ),
         (
             "App.onRemove",

@@ -7,6 +7,7 @@ mod overriding;
 mod problems;
 mod read;
 mod rollout;
+mod source;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ fn an_override_says_all_that_the_design_has() {
     let object = parsed.documents[0].object.clone().expect("an object");
     let Spec::Override(spec) = &object.spec else { panic!("an override") };
     assert_eq!(spec.priority, -3);
-    assert_eq!(spec.source, Some(Source::Path("dir/prod".into())));
+    assert_eq!(spec.source, Some(SourceChange::Path("dir/prod".into())));
     assert_eq!(json!(spec.parameters), json!({"replicas": 6, "gone": null}));
     assert_eq!(spec.images[0].new_name.as_deref(), Some("c"));
     let [first, second] = spec.patches.as_slice() else { panic!("two patches") };
@@ -149,7 +149,11 @@ fn what_is_wrong_with_an_override_is_told_with_its_place() {
         ),
         (
             "  source: {helm: {version: 1}}\n",
-            "a.yaml:7:12: error: Override/o: spec.source.helm is not supported by this version of Nave; remove it",
+            "a.yaml:7:19: error: Override/o: spec.source.helm.version is not supported by this version of Nave; remove it",
+        ),
+        (
+            "  source: {kustomize: {}}\n",
+            "a.yaml:7:23: error: Override/o: spec.source.kustomize says nothing; give it path, components",
         ),
     ];
     let mut wrong = Vec::new();

@@ -1,0 +1,106 @@
+//! Confinement: what a child cannot reach, as far as this machine allows.
+//!
+//! In: the programs `unshare` and `prlimit`, where there are any. Out: commands. Our own code may take nothing away from
+//! itself between fork and exec without `unsafe`, which is forbidden; these two programs do.
+//! Never: passes on the hub's environment.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::binaries::in_search_path;
+use super::child::{self, Limits};
+use super::scratch::Scratch;
+
+/// How a network is taken away: without privileges in a user namespace of its own, or by one who has them.
+const WAYS: [&[&str]; 2] = [&["--user", "--net"], &["--net"]];
+/// What trying takes.
+const OF_A_TRY: Limits = Limits { time: Duration::from_secs(5), memory: 1 << 30, output: 4 << 10 };
+
+/// What this machine can take away from a child.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Confinement {
+    /// `unshare` and its arguments: no network.
+    unshare: Option<(PathBuf, &'static [&'static str])>,
+    /// `prlimit`: a limit of memory that the kernel keeps.
+    prlimit: Option<PathBuf>,
+}
+
+impl Confinement {
+    /// Tries what there is.
+    pub async fn of_this_machine() -> Self {
+        let prlimit = in_search_path("prlimit");
+        let (Some(unshare), Some(program)) = (in_search_path("unshare"), in_search_path("true")) else {
+            return Self { unshare: None, prlimit };
+        };
+        for way in WAYS {
+            let mut command = Command::new(&unshare);
+            command.env_clear().args(way).arg(&program);
+            if child::run(command, &OF_A_TRY).await.is_ok() {
+                return Self { unshare: Some((unshare, way)), prlimit };
+            }
+        }
+        Self { unshare: None, prlimit }
+    }
+
+    /// A command for a program in its scratch directory.
+    pub fn command(
+        &self,
+        program: &Path,
+        arguments: &[OsString],
+        scratch: &Scratch,
+        limits: &Limits,
+    ) -> Command {
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some((unshare, way)) = &self.unshare {
+            words.push(unshare.into());
+            words.extend(way.iter().map(Into::into));
+        }
+        if let Some(prlimit) = &self.prlimit {
+            words.push(prlimit.into());
+            // It writes its output to a pipe; what it writes to files is a mistake.
+            let seconds = limits.time.as_secs() + 1;
+            let limits = [
+                format!("--as={}", limits.memory),
+                format!("--cpu={seconds}"),
+                format!("--fsize={}", limits.output),
+                "--core=0".to_owned(),
+                "--nofile=1024".to_owned(),
+            ];
+            words.extend(limits.into_iter().map(Into::into));
+        }
+        words.push(program.into());
+        let mut words = words.into_iter().chain(arguments.iter().cloned());
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).env_clear().current_dir(scratch.source());
+        let home = scratch.home();
+        for variable in
+            ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HELM_PLUGINS"]
+        {
+            command.env(variable, home);
+        }
+        // Programs of the search path, a cluster: there is none for a child. Three quarters of the memory, from which on it
+        // collects what it no longer uses.
+        command
+            .env("PATH", "")
+            .env("KUBECONFIG", "/dev/null")
+            .env("GOMEMLIMIT", (limits.memory / 4 * 3).to_string());
+        command
+    }
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.unshare {
+            Some(_) => "without network",
+            None => "with network (unshare of util-linux is missing, or namespaces are not allowed)",
+        })?;
+        f.write_str(match self.prlimit {
+            Some(_) => ", memory limited",
+            None => ", memory not limited (prlimit of util-linux is missing)",
+        })
+    }
+}

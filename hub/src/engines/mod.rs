@@ -1,0 +1,145 @@
+//! Engines: kustomize and helm, the real ones, as bounded children.
+//!
+//! In: [`Needs`], the content of exactly the files that they name. Out: what the engine wrote, or why it wrote nothing.
+//! A child has no network where the machine allows to take it away, no plugins, an empty environment, a scratch directory with
+//! its files alone, and limits of time, memory and output; two run at a time.
+//! Never: lets a child outlive its turn; runs one twice for the same needs and the same version.
+
+mod binaries;
+mod child;
+mod confinement;
+mod error;
+mod kept;
+mod orders;
+mod scratch;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use nave_placement::render::{self, Contents, Engine, Needs};
+use tokio::sync::{OnceCell, Semaphore};
+
+pub use binaries::{Binary, Paths};
+pub use error::EngineError;
+
+use binaries::Binaries;
+use child::Limits;
+use confinement::Confinement;
+use kept::Kept;
+use scratch::Scratch;
+
+/// Children at a time: a render is work of a processor, and the hub has other work.
+const AT_A_TIME: usize = 2;
+
+/// Runs engines.
+pub struct Engines {
+    binaries: Binaries,
+    /// Where scratch directories are made; made itself when it is needed.
+    room: PathBuf,
+    turns: Semaphore,
+    kept: Kept,
+    confinement: OnceCell<Confinement>,
+    runs: AtomicU64,
+    cut_off: AtomicU64,
+}
+
+/// An engine, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The engine.
+    pub engine: &'static str,
+    /// Its program and version, or why there is none.
+    pub binary: Result<Binary, String>,
+}
+
+impl Engines {
+    /// Engines whose scratch directories are made in `room`, from these paths or else the search path.
+    pub fn new(room: PathBuf, paths: Paths) -> Self {
+        Self {
+            binaries: Binaries::new(paths),
+            room,
+            turns: Semaphore::new(AT_A_TIME),
+            kept: Kept::default(),
+            confinement: OnceCell::new(),
+            runs: AtomicU64::new(0),
+            cut_off: AtomicU64::new(0),
+        }
+    }
+
+    /// Children started to render since the start: a work counter. A chart is rendered twice and compared.
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    /// Renders that broke a limit of time or memory since the start. Each cost all of it.
+    pub fn cut_off(&self) -> u64 {
+        self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// What an engine makes of its files. `files` are by path relative to [`Needs::source`].
+    ///
+    /// # Errors
+    /// When there is no such engine on this machine, or it fails, or breaks a limit; when what it renders would be
+    /// something else each time.
+    pub async fn render(&self, needs: &Needs, files: &Contents) -> Result<Arc<[u8]>, EngineError> {
+        let Some(engine) = needs.engine.name() else { return Ok(Arc::from([])) };
+        let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
+        let _turn = self.turns.acquire().await.map_err(|_| EngineError::Ending)?;
+        let binary = self.binaries.find(engine, &self.room, confinement).await?;
+        let key = (needs.digest(), binary.version.clone());
+        if let Some(kept) = self.kept.get(&key, Instant::now()) {
+            return kept;
+        }
+        let rendered = self.run(needs, files, &binary, confinement).await;
+        if rendered.as_ref().is_err_and(EngineError::is_of_limits) {
+            self.cut_off.fetch_add(1, Ordering::Relaxed);
+        }
+        self.kept.put(key, &rendered, Instant::now());
+        rendered
+    }
+
+    async fn run(
+        &self,
+        needs: &Needs,
+        files: &Contents,
+        binary: &Binary,
+        confinement: &Confinement,
+    ) -> Result<Arc<[u8]>, EngineError> {
+        let is_chart = matches!(needs.engine, Engine::Helm(_));
+        let files = match &needs.engine {
+            Engine::Helm(chart) => render::guarded(&chart.directory, files),
+            _ => files.clone(),
+        };
+        let scratch = Scratch::new(&self.room, files, orders::own(&needs.engine)).await?;
+        let once = || async {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            let arguments = orders::arguments(&needs.engine, binary, &scratch);
+            let command = confinement.command(&binary.path, &arguments, &scratch, &Limits::OF_RENDERS);
+            let finished = child::run(command, &Limits::OF_RENDERS).await;
+            finished.map_err(|error| EngineError::of(error, binary, &scratch, needs))
+        };
+        let first = once().await?;
+        if is_chart {
+            error::same(&first, &once().await?)?;
+        }
+        Ok(first.into())
+    }
+
+    /// Which engines there are.
+    pub async fn report(&self) -> Vec<Report> {
+        let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
+        let mut reports = Vec::new();
+        for engine in ["helm", "kustomize"] {
+            let found = self.binaries.find(engine, &self.room, confinement).await;
+            reports.push(Report { engine, binary: found.map_err(|error| error.to_string()) });
+        }
+        reports
+    }
+
+    /// What children on this machine are kept from, in words.
+    pub async fn confinement(&self) -> String {
+        self.confinement.get_or_init(Confinement::of_this_machine).await.to_string()
+    }
+}

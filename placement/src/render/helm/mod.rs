@@ -1,0 +1,130 @@
+//! Helm: the files of a chart, and what it is given.
+//!
+//! In: a chart's directory, files of values, the tree. Out: the closure: what Helm itself would read of the chart, its
+//! dependencies in `charts/`, and the files of values.
+//! Never: takes a chart from elsewhere; what a chart depends on and does not bring is told.
+
+mod functions;
+mod ignore;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use functions::{Uses, guarded, refused, spoken_of};
+
+use super::needs::{Closure, Needed, NeedsError, Place, Release, below};
+use super::{Chart, Contents, Engine};
+use crate::catalog::yaml;
+use crate::catalog::{Helm, Position, Tree};
+use ignore::Rules;
+
+/// What describes a chart.
+const CHART: &str = "Chart.yaml";
+/// Where charts of Helm 2 say what they depend on.
+const REQUIREMENTS: &str = "requirements.yaml";
+const IGNORE: &str = ".helmignore";
+/// Where a chart is installed that is given no namespace, as Helm has it.
+const NAMESPACE: &str = "default";
+
+/// What a chart needs.
+pub(super) fn needs(
+    source: &Helm,
+    release: Release<'_>,
+    tree: &Tree,
+    contents: &Contents,
+) -> Result<Needed, NeedsError> {
+    let chart = &source.chart;
+    let prefix = if chart.is_empty() { String::new() } else { format!("{chart}/") };
+    let mut closure = Closure::of(chart, tree);
+    if closure.place(&format!("{prefix}{CHART}"))? != Place::File {
+        return Err(NeedsError::NoChart(chart.clone()));
+    }
+    for file in &source.values_files {
+        let why = match closure.place(file)? {
+            Place::File if !file.contains(',') => continue,
+            // Helm takes it for several, each a path or a URL.
+            Place::File => "whose name holds a comma, which Helm takes for the end of a name; rename it",
+            _ => "which is no file in this commit; correct the name, or add it",
+        };
+        return Err(NeedsError::Values { entry: file.clone(), why });
+    }
+    let said = [CHART, REQUIREMENTS, IGNORE].map(|name| -> Arc<str> { format!("{prefix}{name}").into() });
+    let unread: BTreeSet<Arc<str>> =
+        said.into_iter().filter(|path| tree.contains_key(path) && !contents.contains_key(path)).collect();
+    if !unread.is_empty() {
+        return Ok(Needed::More(unread));
+    }
+    let text = |name: &str| text(contents, &format!("{prefix}{name}").into());
+    let rules = Rules::read(text(IGNORE)?);
+    for (path, _) in below(tree, &prefix) {
+        if !rules.ignores(&path[prefix.len()..]) {
+            closure.add(path)?;
+        }
+    }
+    for file in &source.values_files {
+        closure.add(file)?;
+    }
+    for name in [CHART, REQUIREMENTS] {
+        dependencies(&format!("{prefix}{name}").into(), text(name)?, &prefix, tree)?;
+    }
+    Ok(Needed::Whole(closure.finish(|relative| {
+        Engine::Helm(Chart {
+            directory: relative(chart),
+            release: source.release_name.clone().unwrap_or_else(|| release.app.to_owned()),
+            namespace: release.namespace.unwrap_or(NAMESPACE).to_owned(),
+            values_files: source.values_files.iter().map(|path| relative(path)).collect(),
+            values: source.values.clone(),
+        })
+    })))
+}
+
+/// The text of a file; empty where it is not there.
+fn text<'c>(contents: &'c Contents, file: &Arc<str>) -> Result<&'c str, NeedsError> {
+    let content = contents.get(file).map(|content| &**content).unwrap_or_default();
+    std::str::from_utf8(content).map_err(|error| NeedsError::Unread {
+        file: file.clone(),
+        at: Position::after(&content[..error.valid_up_to()]),
+        why: "the file is not UTF-8; save it as UTF-8".to_owned(),
+    })
+}
+
+/// Whether the chart brings all that it depends on.
+fn dependencies(file: &Arc<str>, text: &str, prefix: &str, tree: &Tree) -> Result<(), NeedsError> {
+    let Some(document) = yaml::read(text).into_iter().next() else { return Ok(()) };
+    if let Some(yaml::Fault { position: at, message: why }) = document.faults.into_iter().next() {
+        return Err(NeedsError::Unread { file: file.clone(), at, why });
+    }
+    let said = document.root.map(|root| root.to_json()).unwrap_or_default();
+    let charts = format!("{prefix}charts/");
+    let brought: BTreeSet<&str> =
+        below(tree, &charts).filter_map(|(path, _)| path[charts.len()..].split('/').next()).collect();
+    if let Some(packed) = brought.iter().find(|name| name.ends_with(".tgz")) {
+        let what = format!(
+            "charts/{packed} is packed, and its templates cannot be looked at; unpack it: tar -xzf {packed} in charts, and remove the archive"
+        );
+        return Err(NeedsError::Refused { file: file.clone(), what });
+    }
+    let named = said["dependencies"].as_array().into_iter().flatten();
+    let missing: Vec<&str> =
+        named.filter_map(|named| named["name"].as_str()).filter(|name| !brought.contains(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = format!(
+        "the chart depends on {}, which its charts directory does not hold; run helm dependency build, unpack the archives in charts, and commit them",
+        missing.join(", ")
+    );
+    Err(NeedsError::Refused { file: file.clone(), what })
+}
+
+impl Chart {
+    /// The values that go over those of all files, as Helm reads them.
+    pub fn values_document(&self) -> String {
+        Value::Object(self.values.clone()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests;
