@@ -1,6 +1,7 @@
 //! Why an engine gave nothing, in the words of who wrote the source.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::catalog::{Position, Problem};
@@ -44,6 +45,14 @@ pub enum EngineError {
     /// The hub is about to end.
     #[error("the hub is about to end")]
     Ending,
+    /// A chart that another one brings cannot be unpacked.
+    #[error("{file}: {why}; build it anew: helm dependency build")]
+    Archive {
+        /// The archive, relative to the source.
+        file: Arc<str>,
+        /// Why.
+        why: String,
+    },
     /// A template uses what is refused.
     #[error("{}", .0.message())]
     Refused(Uses),
@@ -133,7 +142,14 @@ impl EngineError {
 
     /// Whether the same files give the same again, whatever this machine has to do besides.
     pub(super) fn is_of_files(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Failed { .. } | Self::Output { .. } | Self::Unsteady { .. })
+        matches!(
+            self,
+            Self::Refused(_)
+                | Self::Archive { .. }
+                | Self::Failed { .. }
+                | Self::Output { .. }
+                | Self::Unsteady { .. }
+        )
     }
 
     /// Whether it may be otherwise on a machine that has less to do.

@@ -5,6 +5,7 @@
 //! its files alone, and limits of time, memory and output; two run at a time.
 //! Never: lets a child outlive its turn; runs one twice for the same needs and the same version.
 
+mod archive;
 mod binaries;
 mod child;
 mod confinement;
@@ -109,7 +110,14 @@ impl Engines {
     ) -> Result<Arc<[u8]>, EngineError> {
         let is_chart = matches!(needs.engine, Engine::Helm(_));
         let files = match &needs.engine {
-            Engine::Helm(chart) => render::guarded(&chart.directory, files),
+            Engine::Helm(chart) => {
+                let (directory, files) = (chart.directory.clone(), files.clone());
+                let read = move || {
+                    archive::unpacked(&directory, &files).map(|files| render::guarded(&directory, &files))
+                };
+                let read = tokio::task::spawn_blocking(read).await;
+                read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+            }
             _ => files.clone(),
         };
         let scratch = Scratch::new(&self.room, files, orders::own(&needs.engine)).await?;

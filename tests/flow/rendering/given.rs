@@ -53,6 +53,18 @@ impl Given {
         Self(files.iter().map(|(path, text)| ((*path).into(), Arc::from(text.as_bytes()))).collect())
     }
 
+    /// With one more file, or another one.
+    pub fn with(mut self, path: &str, content: Vec<u8>) -> Self {
+        self.0.insert(path.into(), content.into());
+        self
+    }
+
+    /// Without the files below a directory.
+    pub fn without(mut self, directory: &str) -> Self {
+        self.0.retain(|path, _| !path.starts_with(directory));
+        self
+    }
+
     fn tree(&self) -> Tree {
         let entry = |(path, content): (&Arc<str>, &Arc<[u8]>)| {
             let kind = if content.starts_with(b"-> ") { FileKind::Symlink } else { FileKind::File };

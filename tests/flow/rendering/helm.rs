@@ -1,5 +1,10 @@
 //! Charts give what Helm gives.
 
+use std::time::Duration;
+
+use harness::assets;
+use harness::process::Program;
+
 use crate::rendering::given::{Given, app, by_hand, engines, engines_with, of_workspace, overriding};
 
 const DEPLOYMENT: &str = r#"apiVersion: apps/v1
@@ -122,6 +127,27 @@ async fn a_password_that_is_really_made_is_refused_by_either_helm() {
         let place = "charts/web/templates/secret.yaml:5:1: error: App/web: randAlphaNum gives something else each time";
         assert!(told.len() == 1 && told[0].starts_with(place), "{helm}: {told:?}");
     }
+}
+
+#[tokio::test]
+async fn a_chart_that_comes_packed_gives_what_it_gives_unpacked() {
+    let (engines, _room) = engines();
+    let web = app("{helm: {chart: ./charts/web}}");
+    let unpacked = given(&[("web.yaml", &web)]).objects(&engines, &[]).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    given(&[]).write(directory.path());
+    let program = Program::at(assets::binary("helm").expect("tests/setup/kubectl provides it"));
+    let program = program.args(["package", "charts/web/charts/cache"]).directory(directory.path());
+    program.output(Duration::from_secs(60)).await.expect("it is packed");
+    let archive = std::fs::read(directory.path().join("cache-0.1.0.tgz")).expect("it is there");
+    let packed = |archive: Vec<u8>| {
+        let given = given(&[("web.yaml", &web)]).without("charts/web/charts/");
+        given.with("charts/web/charts/cache-0.1.0.tgz", archive)
+    };
+    assert_eq!(packed(archive.clone()).objects(&engines, &[]).await, unpacked);
+    let told = packed(archive[..40].to_vec()).problems(&engines, &[]).await;
+    let place = "charts/web:1:1: error: App/web: charts/cache-0.1.0.tgz: it cannot be unpacked";
+    assert!(told.len() == 1 && told[0].starts_with(place), "{told:?}");
 }
 
 #[tokio::test]

@@ -56,7 +56,12 @@ impl Uses {
         let template = self.template.as_ref().and_then(|template| template_file(needs, template));
         match template {
             Some(file) => Problem::error(&file, Position { line: self.line, column: 1 }, self.message()),
-            None => Problem::error(&needs.place(), Position::START, self.message()),
+            // It lies in an archive.
+            None => {
+                let within = self.template.as_ref().map(|template| format!("{template}:{}: ", self.line));
+                let message = within.unwrap_or_default() + &self.message();
+                Problem::error(&needs.place(), Position::START, message)
+            }
         }
     }
 

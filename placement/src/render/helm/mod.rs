@@ -100,20 +100,19 @@ fn dependencies(file: &Arc<str>, text: &str, prefix: &str, tree: &Tree) -> Resul
     let charts = format!("{prefix}charts/");
     let brought: BTreeSet<&str> =
         below(tree, &charts).filter_map(|(path, _)| path[charts.len()..].split('/').next()).collect();
-    if let Some(packed) = brought.iter().find(|name| name.ends_with(".tgz")) {
-        let what = format!(
-            "charts/{packed} is packed, and its templates cannot be looked at; unpack it: tar -xzf {packed} in charts, and remove the archive"
-        );
-        return Err(NeedsError::Refused { file: file.clone(), what });
-    }
+    let is_brought = |name: &&str| {
+        let is_packed = |brought: &str| brought.strip_prefix(*name).is_some_and(|rest| rest.starts_with('-'));
+        brought.contains(name)
+            || brought.iter().any(|brought| brought.ends_with(".tgz") && is_packed(brought))
+    };
     let named = said["dependencies"].as_array().into_iter().flatten();
     let missing: Vec<&str> =
-        named.filter_map(|named| named["name"].as_str()).filter(|name| !brought.contains(name)).collect();
+        named.filter_map(|named| named["name"].as_str()).filter(|name| !is_brought(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let what = format!(
-        "the chart depends on {}, which its charts directory does not hold; run helm dependency build, unpack the archives in charts, and commit them",
+        "the chart depends on {}, which its charts directory does not hold; run helm dependency build, and commit what it brings",
         missing.join(", ")
     );
     Err(NeedsError::Refused { file: file.clone(), what })

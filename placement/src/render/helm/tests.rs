@@ -63,6 +63,8 @@ fn a_chart_is_all_that_helm_reads_of_it_and_the_files_of_values() {
     let Engine::Helm(chart) = &needs.engine else { panic!("a chart") };
     assert_eq!((&*chart.release, &*chart.namespace, &*chart.directory), ("shop", "prod", "charts/web"));
     assert_eq!(chart.values_document(), "{\"a\":null,\"b\":1}");
+    let depends = ("charts/web/Chart.yaml", "name: web\ndependencies: [{name: redis}]");
+    closure(&[], &[depends, ("charts/web/charts/redis-1.0.0.tgz", "")]).expect("it is packed, and there");
     let alone = closure(&[], &given[..5]).expect("it is whole");
     assert_eq!((&*alone.source, alone.files.contains_key("Chart.yaml")), ("charts/web", true));
 }
@@ -84,7 +86,11 @@ fn what_a_chart_does_not_bring_is_told() {
             vec![CHART, ("charts/web/requirements.yaml", "dependencies: [{name: old}]")],
             "requirements.yaml: the chart depends on old",
         ),
-        (&[], vec![CHART, ("charts/web/charts/redis-1.tgz", "")], "charts/redis-1.tgz is packed"),
+        (
+            &[],
+            vec![depends, common, ("charts/web/charts/redis2-1.tgz", "")],
+            "the chart depends on redis, which",
+        ),
         (&["gone.yaml"], vec![CHART], "valuesFiles names \"gone.yaml\", which is no file in this commit"),
         (
             &["a,http://x/b"],
