@@ -17,6 +17,7 @@ mod errors;
 mod failures;
 mod fetch;
 mod history;
+pub mod lines;
 mod mirror;
 mod objects;
 mod packs;

@@ -26,4 +26,5 @@ mod why;
 pub use images::Pattern;
 pub use look::{Look, Selection, cause, worked_on};
 pub use outstanding::Outstanding;
+pub use render::Assumed;
 pub use service::{OperatorService, Rooms};
