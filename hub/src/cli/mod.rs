@@ -28,6 +28,7 @@ mod logs;
 mod output;
 mod pause;
 mod pin;
+mod plan;
 mod render;
 mod restore;
 mod rollout;
@@ -102,6 +103,8 @@ enum Command {
     Why(why::Arguments),
     /// Show the manifests that a spoke gets, and who set each value
     Render(render::Arguments),
+    /// Tell what a change would do before it is merged: clusters gained and lost, manifests, waves, holds
+    Plan(plan::Arguments),
     /// Show live objects of all clusters, as kubectl shows those of one
     Get(get::Arguments),
     /// Show the last lines of logs of pods on any cluster
@@ -179,6 +182,7 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::App(arguments) => app::run(arguments, hub).await,
         Command::Why(arguments) => why::run(arguments, hub).await,
         Command::Render(arguments) => render::run(arguments, hub).await,
+        Command::Plan(arguments) => plan::run(arguments, hub).await,
         Command::Get(arguments) => get::run(arguments, hub).await,
         Command::Logs(arguments) => logs::run(arguments, hub).await,
         Command::Drift(arguments) => drift::run(arguments, hub).await,

@@ -19,6 +19,7 @@ mod fetch;
 mod history;
 pub mod lines;
 mod mirror;
+mod named;
 mod objects;
 mod packs;
 pub mod poller;

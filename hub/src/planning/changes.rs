@@ -20,7 +20,12 @@ type Common = (Option<Digest>, Option<Digest>, Vec<String>, Vec<String>, Option<
 pub type Entry<'e> = (&'e ClusterName, Option<&'e AppForm>, Option<&'e AppForm>);
 
 /// Puts entries with the same change together.
-pub fn changes(shelf: &Shelf<'_>, entries: &[Entry<'_>], with_created: bool, budget: &mut Budget) -> Vec<Change> {
+pub fn changes(
+    shelf: &Shelf<'_>,
+    entries: &[Entry<'_>],
+    with_created: bool,
+    budget: &mut Budget,
+) -> Vec<Change> {
     let mut groups: BTreeMap<Common, Vec<&Entry<'_>>> = BTreeMap::new();
     for entry in entries {
         groups.entry(common(entry)).or_default().push(entry);
@@ -89,7 +94,10 @@ fn fields(
 }
 
 /// Names whose values differ.
-fn differ<'v>(before: &'v BTreeMap<String, Value>, after: &'v BTreeMap<String, Value>) -> BTreeSet<&'v String> {
+fn differ<'v>(
+    before: &'v BTreeMap<String, Value>,
+    after: &'v BTreeMap<String, Value>,
+) -> BTreeSet<&'v String> {
     before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name)).collect()
 }
 
@@ -103,7 +111,8 @@ fn values(shelf: &Shelf<'_>, from: Option<&AppForm>, to: Option<&AppForm>) -> Ve
     let secret = [old, new].into_iter().map(|form| objects::used_by_secrets(shelf, form));
     let secret = secret.collect::<Option<Vec<_>>>();
     for field in &mut fields {
-        let is_hidden = secret.as_ref().is_none_or(|all| all.iter().any(|names| names.contains_key(&field.name)));
+        let is_hidden =
+            secret.as_ref().is_none_or(|all| all.iter().any(|names| names.contains_key(&field.name)));
         if is_hidden {
             [&mut field.from, &mut field.to].into_iter().flatten().for_each(|value| *value = HIDDEN.into());
         }

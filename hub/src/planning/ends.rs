@@ -44,7 +44,12 @@ pub fn fates<'a>(base: &'a Rest, new: &'a Rest) -> Fates<'a> {
     fates
 }
 
-fn fate<'a>(before: &End<'a>, after: &End<'a>, app: &'a AppKey, cluster: &'a ClusterName) -> Option<Fate<'a>> {
+fn fate<'a>(
+    before: &End<'a>,
+    after: &End<'a>,
+    app: &'a AppKey,
+    cluster: &'a ClusterName,
+) -> Option<Fate<'a>> {
     let former = || after.former(app, cluster).find_map(|old| before.form(old, cluster));
     match (before.wants(app, cluster), after.wants(app, cluster)) {
         // What was not wanted before waits for an approval, or for the end of a pause.

@@ -88,7 +88,13 @@ pub async fn plan(
 }
 
 /// Compares what the decider comes to.
-fn compare(world: &World<'_>, shelf: &Shelf<'_>, base: &Rest, new: &Rest, admission: Option<&Hold>) -> PlanView {
+fn compare(
+    world: &World<'_>,
+    shelf: &Shelf<'_>,
+    base: &Rest,
+    new: &Rest,
+    admission: Option<&Hold>,
+) -> PlanView {
     let fates = fates(base, new);
     let asked = asked(base, new, &fates);
     let said = (Said::of(world, base, &asked), Said::of(world, new, &asked));

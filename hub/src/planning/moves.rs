@@ -65,9 +65,18 @@ fn waits_for(before: Option<&PlannedWave>, wave: &PlannedWave) -> Vec<WaveWaits>
 }
 
 /// How an app moves to these clusters.
-pub fn how(base: &State, new: &State, plan: Option<&Plan>, app: &AppKey, is_new: bool, clusters: &[&ClusterName]) -> Moves {
+pub fn how(
+    base: &State,
+    new: &State,
+    plan: Option<&Plan>,
+    app: &AppKey,
+    is_new: bool,
+    clusters: &[&ClusterName],
+) -> Moves {
     match plan {
-        Some(plan) if plan.cause == Cause::FirstInstallation && plan.waves.len() == 1 => Moves::FirstInstallation,
+        Some(plan) if plan.cause == Cause::FirstInstallation && plan.waves.len() == 1 => {
+            Moves::FirstInstallation
+        }
         Some(_) => Moves::InWaves,
         None if !clusters.iter().any(|cluster| is_told(base, new, app, cluster)) => Moves::NotYet,
         None if is_new && clusters.len() <= AT_ONCE => Moves::FirstInstallation,
@@ -89,8 +98,8 @@ pub fn waits(new: &Rest, app: &AppKey, clusters: &[&ClusterName], in_waves: bool
     let mut by_message: BTreeMap<String, Vec<ClusterName>> = BTreeMap::new();
     let pauses: Vec<_> = new.state.paused(now_ms).collect();
     for cluster in clusters {
-        let maintenance = maintained(&new.state, cluster, now_ms)
-            .map(|work| format!("the cluster is {}", worked_on(work)));
+        let maintenance =
+            maintained(&new.state, cluster, now_ms).map(|work| format!("the cluster is {}", worked_on(work)));
         let pause = pauses.iter().find(|pause| pause.scope.covers(app, cluster));
         let pause = pause.map(|pause| format!("{pause}; `{}` ends it", pause.scope.resume()));
         let other = || {

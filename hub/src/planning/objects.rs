@@ -76,7 +76,8 @@ pub fn compare(
     with_created: bool,
     budget: &mut Budget,
 ) -> Result<Vec<ObjectPlan>, String> {
-    let read = |form: Option<&AppForm>| form.map_or_else(|| Ok(Manifests::new()), |form| manifests(shelf, form));
+    let read =
+        |form: Option<&AppForm>| form.map_or_else(|| Ok(Manifests::new()), |form| manifests(shelf, form));
     let (before, after) = (read(from)?, read(to)?);
     let gone = match (from, to) {
         (_, Some(to)) if !to.options.prune => ObjectChange::Left,
@@ -129,7 +130,8 @@ fn manifests(shelf: &Shelf<'_>, form: &AppForm) -> Result<Manifests, String> {
         Err(Digest::of(&json).to_string())
     };
     let resolved = resolve_opened(&bytes, &entry, &Assumed, closed).map_err(|error| error.to_string())?;
-    let manifest = |r: nave_placement::render::Resolved| (r.key, Manifest { object: r.object, sealed: r.sealed });
+    let manifest =
+        |r: nave_placement::render::Resolved| (r.key, Manifest { object: r.object, sealed: r.sealed });
     Ok(resolved.into_iter().map(manifest).collect())
 }
 
@@ -171,7 +173,9 @@ fn mark(old: &Value, new: &Value, before: &mut Value, after: &mut Value) -> bool
         (Value::Object(before), Value::Object(after)) => {
             let mut is_told = false;
             for (name, after) in after.iter_mut() {
-                if let (Some(before), Some(old), Some(new)) = (before.get_mut(name), old.get(name), new.get(name)) {
+                if let (Some(before), Some(old), Some(new)) =
+                    (before.get_mut(name), old.get(name), new.get(name))
+                {
                     is_told |= mark(old, new, before, after);
                 }
             }
@@ -225,7 +229,9 @@ mod tests {
         let old = secret(json!({"same": "Y2FuYXJ5", "other": "Y2FuYXJ5", "gone": "Y2FuYXJ5"}));
         let new = secret(json!({"same": "Y2FuYXJ5", "other": "b3RoZXI=", "come": "b3RoZXI="}));
         let told = diff(old.clone(), new).expect("it differs");
-        for expected in ["-  other: <hidden>", "+  other: <changed>", "-  gone: <hidden>", "+  come: <hidden>"] {
+        for expected in
+            ["-  other: <hidden>", "+  other: <changed>", "-  gone: <hidden>", "+  come: <hidden>"]
+        {
             assert!(told.replace('\'', "").replace('"', "").contains(expected), "{expected}: {told}");
         }
         assert!(!told.contains("Y2Fu") && !told.contains("b3Ro"), "{told}");

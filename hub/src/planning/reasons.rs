@@ -26,8 +26,7 @@ impl Said {
             return Self(BTreeMap::new());
         }
         let healthy = |cluster: &ClusterName, app: &AppKey| is_healthy(&rest.state, cluster, app);
-        let moment =
-            Moment { now_ms: world.now_ms, hub_since_ms: world.hearing.since_ms, healthy: &healthy };
+        let moment = Moment { now_ms: world.now_ms, hub_since_ms: world.hearing.since_ms, healthy: &healthy };
         let mut engine = Engine::of(&rest.revision.catalog, &rest.decided.fleet, &rest.remembered);
         engine.settle(moment);
         let said = |(placement, clusters): (&&Arc<str>, &BTreeSet<&ClusterName>)| {
@@ -49,7 +48,13 @@ pub fn placements<'a>(rest: &'a Rest, app: &AppKey, cluster: &ClusterName) -> Ve
 }
 
 /// Why an app comes to a cluster.
-pub fn gained(rest: &Rest, base: (&Rest, &Said), said: &Said, app: &AppKey, cluster: &ClusterName) -> Vec<Told<Why>> {
+pub fn gained(
+    rest: &Rest,
+    base: (&Rest, &Said),
+    said: &Said,
+    app: &AppKey,
+    cluster: &ClusterName,
+) -> Vec<Told<Why>> {
     let why = |placement: &Arc<str>| {
         let before = base.1.reasons(placement, cluster).filter(|_| selects(base.0, placement, app));
         Told::new(Why::Chosen {
@@ -62,13 +67,20 @@ pub fn gained(rest: &Rest, base: (&Rest, &Said), said: &Said, app: &AppKey, clus
 }
 
 /// Why an app leaves a cluster.
-pub fn lost(rest: &Rest, base: (&Rest, &Said), said: &Said, app: &AppKey, cluster: &ClusterName) -> Vec<Told<Why>> {
+pub fn lost(
+    rest: &Rest,
+    base: (&Rest, &Said),
+    said: &Said,
+    app: &AppKey,
+    cluster: &ClusterName,
+) -> Vec<Told<Why>> {
     if rest.revision.catalog.app(app.name()).is_none() {
         return vec![Told::new(Why::AppGone)];
     }
     let why = |placement: &Arc<str>| {
         let name = placement.to_string();
-        let is_there = rest.revision.catalog.placements().any(|(object, _)| object.object.id.name == *placement);
+        let is_there =
+            rest.revision.catalog.placements().any(|(object, _)| object.object.id.name == *placement);
         Told::new(match said.reasons(placement, cluster) {
             _ if !is_there => Why::PlacementGone { placement: name },
             _ if !selects(rest, placement, app) => Why::NotSelected { placement: name },

@@ -144,7 +144,8 @@ pub async fn settle(
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
             }
-            let pairs = asked.into_iter().flat_map(|(app, all)| all.into_iter().map(move |v| (app.clone(), v)));
+            let pairs =
+                asked.into_iter().flat_map(|(app, all)| all.into_iter().map(move |v| (app.clone(), v)));
             tried.extend(pairs);
         } else if !decided.wants.is_empty() {
             let bundles = desk.olders.bring(world.trees, world.place, decided.wants).await;

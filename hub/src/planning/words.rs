@@ -59,13 +59,21 @@ mod tests {
         let differs = Reason::LabelDiffers { requirement: "env=prod".into(), value: Some("dev".into()) };
         let rows = [
             (
-                Why::Chosen { placement: "all".into(), reasons: vec![Reason::Matches], before: vec![differs.clone()] }
-                    .to_string(),
+                Why::Chosen {
+                    placement: "all".into(),
+                    reasons: vec![Reason::Matches],
+                    before: vec![differs.clone()],
+                }
+                .to_string(),
                 "placement all: all terms hold; before: its label env is \"dev\", clusters.selector wants env=prod",
             ),
             (
-                Why::NotChosen { placement: "all".into(), reasons: vec![differs], before: vec![Reason::Matches] }
-                    .to_string(),
+                Why::NotChosen {
+                    placement: "all".into(),
+                    reasons: vec![differs],
+                    before: vec![Reason::Matches],
+                }
+                .to_string(),
                 "placement all: its label env is \"dev\", clusters.selector wants env=prod",
             ),
             (Why::PlacementGone { placement: "all".into() }.to_string(), "placement all is gone"),
