@@ -13,6 +13,7 @@
 
 mod address;
 pub mod author;
+mod blob;
 mod errors;
 mod failures;
 mod fetch;
@@ -26,6 +27,7 @@ pub mod poller;
 mod repository;
 
 pub use address::Credentials;
+pub use blob::blob_id;
 pub use errors::{Cause, FetchError, ReadError};
-pub use history::CommitInfo;
+pub use history::{CommitInfo, trailers_of};
 pub use repository::{Head, Options, Repository};

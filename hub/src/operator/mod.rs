@@ -19,6 +19,7 @@ mod render;
 mod roles;
 mod rollouts;
 mod service;
+mod snapshot;
 mod trace;
 pub mod views;
 mod wait;

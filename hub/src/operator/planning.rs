@@ -14,7 +14,7 @@ use nave_placement::guard::Hold;
 use nave_placement::overrides::Forms;
 use nave_proto::limits::CHUNK;
 use nave_proto::v1;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::service::{OperatorService, Rooms};
@@ -37,25 +37,28 @@ pub type Pieces = BoxStream<'static, Result<v1::Piece, Status>>;
 
 /// Whose turn it is: a plan holds a copy of the state, and what it renders.
 pub struct Turns {
-    turn: Semaphore,
-    places: Semaphore,
+    turn: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { turn: Semaphore::new(1), places: Semaphore::new(1 + WAITING) }
+        Self { turn: Arc::new(Semaphore::new(1)), places: Arc::new(Semaphore::new(1 + WAITING)) }
     }
 }
 
 impl Turns {
-    /// Waits for a turn.
-    async fn take(&self) -> Result<[SemaphorePermit<'_>; 2], Status> {
+    /// Waits for a turn, which goes with the work: that may end after the one who asked for it.
+    pub(super) async fn take(&self) -> Result<Turn, Status> {
         let full = || Status::resource_exhausted(format!("{WAITING} plans wait already; try again later"));
-        let place = self.places.try_acquire().map_err(|_| full())?;
+        let place = self.places.clone().try_acquire_owned().map_err(|_| full())?;
         let closed = |_| Status::unavailable("the hub is ending");
-        Ok([place, self.turn.acquire().await.map_err(closed)?])
+        Ok([place, self.turn.clone().acquire_owned().await.map_err(closed)?])
     }
 }
+
+/// A turn, until it is dropped.
+pub(super) type Turn = [OwnedSemaphorePermit; 2];
 
 /// A revision to plan with, as it was read.
 struct Loaded {
@@ -78,7 +81,7 @@ impl OperatorService {
     }
 
     async fn make_plan(&self, request: v1::PlanRequest) -> Result<PlanView, Status> {
-        let _turn = self.rooms.turns.take().await?;
+        let turn = self.rooms.turns.take().await?;
         let rooms = self.rooms.clone();
         let picture = rooms.picture.borrow().clone();
         let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
@@ -103,6 +106,7 @@ impl OperatorService {
         let (hearing, now_ms) = (hearing(&rooms, &picture), rooms.ledger.now_ms());
         let runtime = tokio::runtime::Handle::current();
         let work = move || {
+            let _turn = turn;
             let repository = &rooms.repository;
             let world = World { place: &rooms.place, trees: repository, hearing, now_ms, stop };
             let is_base = base.revision.catalog.commit == in_effect.catalog.commit;
@@ -172,7 +176,7 @@ impl OperatorService {
 }
 
 /// What is known of members only now.
-fn hearing(rooms: &Rooms, picture: &Picture) -> Hearing {
+pub(super) fn hearing(rooms: &Rooms, picture: &Picture) -> Hearing {
     let mut hearing = rooms.sessions.hearing();
     hearing.remember(&picture.fleet);
     hearing

@@ -51,6 +51,7 @@ const ROLES: &[(&str, OperatorRole)] = &[
     // Of a Secret it needs more, as the question to its cluster does.
     ("Trace", OperatorRole::Viewer),
     ("Plan", OperatorRole::Viewer),
+    ("Snapshot", OperatorRole::Viewer),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

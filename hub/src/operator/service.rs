@@ -525,6 +525,13 @@ impl operator_server::Operator for OperatorService {
         self.planned(request.into_inner()).await.map(Response::new)
     }
 
+    type SnapshotStream = Pieces;
+
+    async fn snapshot(&self, request: Request<v1::SnapshotRequest>) -> Result<Response<Pieces>, Status> {
+        self.allow(&request, "Snapshot")?;
+        self.snapshot_taken().await.map(Response::new)
+    }
+
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {
         self.allow(&request, "AuditList")?;
         let v1::AuditListRequest { after, limit } = request.into_inner();

@@ -41,7 +41,7 @@ pub fn changes(
             to: to.map(|form| form.bundle),
             clusters: members.iter().map(|(cluster, _, _)| (*cluster).clone()).collect(),
             objects,
-            options: fields(&options(*from), &options(*to), *from, *to),
+            options: options(*from, *to),
             values: values(shelf, *from, *to),
             replicas: replicas(*from, *to),
             not_compared,
@@ -61,30 +61,28 @@ fn common(&(_, from, to): &Entry<'_>) -> Common {
         (Some(from), Some(to)) => differ(&from.values, &to.values).into_iter().cloned().collect(),
         _ => Vec::new(),
     };
-    (bundle(from), bundle(to), names(fields(&options(from), &options(to), from, to)), differing, shares)
+    (bundle(from), bundle(to), names(options(from, to)), differing, shares)
 }
 
-/// Options as a mapping, without the share of replicas, which is told apart.
-fn options(form: Option<&AppForm>) -> BTreeMap<String, Value> {
-    let json = form.and_then(|form| serde_json::to_value(&form.options).ok());
-    let mut fields: BTreeMap<String, Value> = match json {
-        Some(Value::Object(fields)) => fields.into_iter().collect(),
-        _ => BTreeMap::new(),
-    };
-    fields.remove("share");
-    fields
-}
-
-/// Fields that differ, where there is something before and after.
-fn fields(
-    before: &BTreeMap<String, Value>,
-    after: &BTreeMap<String, Value>,
-    from: Option<&AppForm>,
-    to: Option<&AppForm>,
-) -> Vec<FieldChange> {
-    if from.is_none() || to.is_none() {
+/// Options that differ, but for the share of replicas, which is told apart.
+fn options(from: Option<&AppForm>, to: Option<&AppForm>) -> Vec<FieldChange> {
+    let (Some(old), Some(new)) = (from, to) else { return Vec::new() };
+    if old.options == new.options {
         return Vec::new();
     }
+    let mapping = |form: &AppForm| -> BTreeMap<String, Value> {
+        let mut fields: BTreeMap<String, Value> = match serde_json::to_value(&form.options) {
+            Ok(Value::Object(fields)) => fields.into_iter().collect(),
+            _ => BTreeMap::new(),
+        };
+        fields.remove("share");
+        fields
+    };
+    fields(&mapping(old), &mapping(new))
+}
+
+/// Fields that differ.
+fn fields(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Vec<FieldChange> {
     let field = |name: &String| FieldChange {
         name: name.clone(),
         from: before.get(name).cloned(),
@@ -104,7 +102,7 @@ fn differ<'v>(
 /// Values of `${…}` that differ. Those that a Secret uses are hidden; all are where that cannot be told.
 fn values(shelf: &Shelf<'_>, from: Option<&AppForm>, to: Option<&AppForm>) -> Vec<FieldChange> {
     let (Some(old), Some(new)) = (from, to) else { return Vec::new() };
-    let mut fields = fields(&old.values, &new.values, from, to);
+    let mut fields = fields(&old.values, &new.values);
     if fields.is_empty() {
         return fields;
     }

@@ -3,8 +3,9 @@
 //! In: what the decider comes to with base and revision. Out: for each entry that differs, its [`Fate`].
 //! Never: takes an entry that waits for its wave for one that does not change; looks at what spokes report.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
 
 use nave_placement::assign::AppForm;
 use nave_placement::overrides::Because;
@@ -14,15 +15,34 @@ use super::settle::Rest;
 use crate::deciding::units::Units;
 use crate::state::State;
 
+/// What an entry is: many share a shape, few have one of their own.
+#[derive(Clone, Debug)]
+pub enum Form<'a> {
+    /// As a side of the plan has it.
+    Shape(&'a AppForm),
+    /// With a share of replicas, or as it was told.
+    Own(Arc<AppForm>),
+}
+
+impl Deref for Form<'_> {
+    type Target = AppForm;
+    fn deref(&self) -> &AppForm {
+        match self {
+            Self::Shape(form) => form,
+            Self::Own(form) => form,
+        }
+    }
+}
+
 /// What happens to an entry.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Fate<'a> {
     /// It comes.
-    Gained(Cow<'a, AppForm>),
+    Gained(Form<'a>),
     /// It goes; what it is, where that is known.
-    Lost(Option<Cow<'a, AppForm>>),
+    Lost(Option<Form<'a>>),
     /// It becomes something else.
-    Changed(Cow<'a, AppForm>, Cow<'a, AppForm>),
+    Changed(Form<'a>, Form<'a>),
 }
 
 /// Entries that differ, by app and cluster.
@@ -63,7 +83,7 @@ fn fate<'a>(
             let to = after.form(app, cluster)?;
             let from = match before.wants(app, cluster) {
                 true => before.form(app, cluster),
-                false => before.told(app, cluster).map(Cow::Owned),
+                false => before.told(app, cluster),
             };
             match from.or_else(former) {
                 None => Some(Fate::Gained(to)),
@@ -97,8 +117,8 @@ impl<'a> End<'a> {
     }
 
     /// What an entry is in the end. What nothing is known of stays as it was told.
-    fn form(&self, app: &AppKey, cluster: &ClusterName) -> Option<Cow<'a, AppForm>> {
-        let told = || self.told(app, cluster).map(Cow::Owned);
+    fn form(&self, app: &AppKey, cluster: &ClusterName) -> Option<Form<'a>> {
+        let told = || self.told(app, cluster);
         if self.stays(app, cluster) {
             return told();
         }
@@ -107,7 +127,7 @@ impl<'a> End<'a> {
         let shapes = if pinned { &decided.shapes } else { &self.rest.shapes };
         let Some(form) = shapes.get(app, cluster) else { return told() };
         let share = decided.shares.get(cluster).and_then(|shares| shares.get(app));
-        Some(share.map_or(Cow::Borrowed(form), |share| Cow::Owned(form.with(share))))
+        Some(share.map_or(Form::Shape(form), |share| Form::Own(Arc::new(form.with(share)))))
     }
 
     /// Whether an entry stays as it was told, since its version is blocked, or what it is pinned to is not known.
@@ -120,16 +140,16 @@ impl<'a> End<'a> {
         is_blocked || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
     }
 
-    fn told(&self, app: &AppKey, cluster: &ClusterName) -> Option<AppForm> {
+    fn told(&self, app: &AppKey, cluster: &ClusterName) -> Option<Form<'a>> {
         let told = self.state.told.get(cluster)?;
         let entry = nave_proto::decode_entry(&told.assignment.entries.get(app)?.bytes).ok()?;
-        Some(AppForm {
+        Some(Form::Own(Arc::new(AppForm {
             bundle: entry.bundle,
             options: entry.options,
             version: entry.version,
             commit: entry.commit,
             values: entry.values,
-        })
+        })))
     }
 
     /// The names that an app had before, of those that the cluster has.

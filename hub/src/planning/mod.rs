@@ -12,6 +12,7 @@
 //! | `changes`, `objects` | what those that stay become |
 //! | `moves` | waves, waits and holds |
 //! | `view`, `words` | the document, and its closed lists in words |
+//! | `snapshot` | what all of it needs of a hub, in a file |
 
 mod changes;
 mod ends;
@@ -20,6 +21,7 @@ mod objects;
 mod reasons;
 mod settle;
 mod shelf;
+pub mod snapshot;
 pub mod view;
 mod words;
 

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use nave_placement::assign::{AppForm, Entry};
-use nave_placement::catalog::OnRemove;
+use nave_placement::catalog::{OnRemove, Treatment};
 use nave_placement::overrides::template::{Uses, uses};
-use nave_placement::render::{Open, resolve_opened};
+use nave_placement::render::{Open, Resolved, resolve_opened};
 use nave_placement::{Digest, ObjectKey};
+use nave_spoke::plan::{Terms, is_kept};
 use nave_spoke::target::ask::redact::{is_secret, redact};
 use nave_spoke::target::ask::{CHANGED, HIDDEN};
 use serde_json::Value;
@@ -57,13 +58,8 @@ fn floor(text: &str, at: usize) -> usize {
     (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
-/// An object of a bundle, and the digest of its encrypted content if it has any.
-struct Manifest {
-    object: Value,
-    sealed: Option<Box<str>>,
-}
-
-type Manifests = BTreeMap<ObjectKey, Manifest>;
+/// Objects of a bundle; of an encrypted one, `sealed` is the digest of its content.
+type Manifests = BTreeMap<ObjectKey, Resolved>;
 
 /// How the objects of an entry change.
 ///
@@ -79,19 +75,24 @@ pub fn compare(
     let read =
         |form: Option<&AppForm>| form.map_or_else(|| Ok(Manifests::new()), |form| manifests(shelf, form));
     let (before, after) = (read(from)?, read(to)?);
-    let gone = match (from, to) {
-        (_, Some(to)) if !to.options.prune => ObjectChange::Left,
-        (Some(from), None) if from.options.on_remove == OnRemove::Orphan => ObjectChange::Left,
-        _ => ObjectChange::Deleted,
+    let stays = match (from, to) {
+        (_, Some(to)) => !to.options.prune,
+        (Some(from), None) => from.options.on_remove == OnRemove::Orphan,
+        (None, None) => true,
     };
+    let treatment = from.map(|from| &from.options.treatment);
     let mut plans = Vec::new();
     for key in before.keys().chain(after.keys().filter(|key| !before.contains_key(*key))) {
         let (change, diff) = match (before.get(key), after.get(key)) {
-            (Some(_), None) => (gone, String::new()),
+            (Some(old), None) => match !stays && treatment.is_some_and(|treatment| is_pruned(treatment, old))
+            {
+                true => (ObjectChange::Deleted, String::new()),
+                false => (ObjectChange::Left, String::new()),
+            },
             (None, Some(new)) if with_created => (ObjectChange::Created, created(&new.object)),
             (None, Some(_)) => (ObjectChange::Created, String::new()),
             (Some(old), Some(new)) => match changed(old, new) {
-                Some(diff) => (ObjectChange::Changed, diff),
+                Some(change) => change,
                 None => continue,
             },
             (None, None) => continue,
@@ -130,9 +131,14 @@ fn manifests(shelf: &Shelf<'_>, form: &AppForm) -> Result<Manifests, String> {
         Err(Digest::of(&json).to_string())
     };
     let resolved = resolve_opened(&bytes, &entry, &Assumed, closed).map_err(|error| error.to_string())?;
-    let manifest =
-        |r: nave_placement::render::Resolved| (r.key, Manifest { object: r.object, sealed: r.sealed });
-    Ok(resolved.into_iter().map(manifest).collect())
+    Ok(resolved.into_iter().map(|resolved| (resolved.key.clone(), resolved)).collect())
+}
+
+/// Whether an object is deleted when it leaves its app, as the spoke sees it.
+fn is_pruned(treatment: &Treatment, object: &Resolved) -> bool {
+    // What its annotations say wrongly is refused before anything is removed.
+    let said = Terms::of(treatment, object).ok().and_then(|terms| terms.prune);
+    said.unwrap_or(!is_kept(&object.key))
 }
 
 /// The names of `${…}` that Secrets of a form use; `None` where that cannot be told.
@@ -152,56 +158,70 @@ fn created(object: &Value) -> String {
 }
 
 /// How an object becomes another; `None` where it is the same.
-fn changed(old: &Manifest, new: &Manifest) -> Option<String> {
+fn changed(old: &Resolved, new: &Resolved) -> Option<(ObjectChange, String)> {
     if old.object == new.object && old.sealed == new.sealed {
         return None;
     }
     let (mut before, mut after) = (old.object.clone(), new.object.clone());
     redact(&mut before);
     redact(&mut after);
-    let is_told = mark(&old.object, &new.object, &mut before, &mut after);
-    if old.sealed != new.sealed && old.sealed.is_some() && new.sealed.is_some() {
-        return Some(format!("{}~ {ENCRYPTED}\n", unified(&yaml(&before), &yaml(&after))));
-    }
+    let mut hidden = Hidden::default();
+    hidden.mark(&old.object, &new.object, &mut before, &mut after);
     let diff = unified(&yaml(&before), &yaml(&after));
-    (is_told || !diff.is_empty()).then_some(diff)
+    if old.sealed != new.sealed && old.sealed.is_some() && new.sealed.is_some() {
+        return Some((ObjectChange::Changed, format!("{diff}~ {ENCRYPTED}\n")));
+    }
+    match (diff.is_empty(), hidden.is_unknown) {
+        (false, _) => Some((ObjectChange::Changed, diff)),
+        (true, true) => Some((ObjectChange::Unknown, format!("{NOT_COMPARED}\n"))),
+        (true, false) => None,
+    }
 }
 
-/// Says of hidden values which of them differ, or that nobody knows; whether there is anything to say.
-fn mark(old: &Value, new: &Value, before: &mut Value, after: &mut Value) -> bool {
-    match (before, after) {
-        (Value::Object(before), Value::Object(after)) => {
-            let mut is_told = false;
-            for (name, after) in after.iter_mut() {
-                if let (Some(before), Some(old), Some(new)) =
-                    (before.get_mut(name), old.get(name), new.get(name))
-                {
-                    is_told |= mark(old, new, before, after);
+/// What is found of values that may not be shown.
+#[derive(Default)]
+struct Hidden {
+    /// Nobody knows whether some of them differ.
+    is_unknown: bool,
+}
+
+impl Hidden {
+    /// Says of each whether it differs, or that nobody knows.
+    fn mark(&mut self, old: &Value, new: &Value, before: &mut Value, after: &mut Value) {
+        match (before, after) {
+            (Value::Object(before), Value::Object(after)) => {
+                for (name, after) in after.iter_mut() {
+                    if let (Some(before), Some(old), Some(new)) =
+                        (before.get_mut(name), old.get(name), new.get(name))
+                    {
+                        self.mark(old, new, before, after);
+                    }
                 }
             }
-            is_told
-        }
-        (Value::Array(before), Value::Array(after)) => {
-            let mut is_told = false;
-            for (index, (before, after)) in before.iter_mut().zip(after.iter_mut()).enumerate() {
-                if let (Some(old), Some(new)) = (old.get(index), new.get(index)) {
-                    is_told |= mark(old, new, before, after);
+            (Value::Array(before), Value::Array(after)) => {
+                for (index, (before, after)) in before.iter_mut().zip(after.iter_mut()).enumerate() {
+                    if let (Some(old), Some(new)) = (old.get(index), new.get(index)) {
+                        self.mark(old, new, before, after);
+                    }
                 }
             }
-            is_told
-        }
-        (before, after) if is_hidden(before) && is_hidden(after) => {
-            let is_unknown = [old, new].into_iter().any(|value| value.as_str() == Some(NOT_COMPARED));
-            if is_unknown {
-                *before = NOT_COMPARED.into();
-                *after = NOT_COMPARED.into();
-            } else if old != new {
-                *after = CHANGED.into();
+            (before, after) if is_hidden(before) && is_hidden(after) => {
+                if is_lacking(old) || is_lacking(new) {
+                    self.is_unknown = true;
+                    *before = NOT_COMPARED.into();
+                    *after = NOT_COMPARED.into();
+                } else if old != new {
+                    *after = CHANGED.into();
+                }
             }
-            !is_unknown && old != new
+            _ => {}
         }
-        _ => false,
     }
+}
+
+/// Whether a snapshot has taken a value away.
+fn is_lacking(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.starts_with(NOT_COMPARED))
 }
 
 fn is_hidden(value: &Value) -> bool {
@@ -219,8 +239,16 @@ mod tests {
 
     use super::*;
 
-    fn diff(old: Value, new: Value) -> Option<String> {
-        changed(&Manifest { object: old, sealed: None }, &Manifest { object: new, sealed: None })
+    fn resolved(object: Value) -> Resolved {
+        let name = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (group, kind) = (String::new(), name("/kind"));
+        let key =
+            ObjectKey { group, kind, namespace: name("/metadata/namespace"), name: name("/metadata/name") };
+        Resolved { key, object, served: true, sealed: None }
+    }
+
+    fn diff(old: Value, new: Value) -> Option<(ObjectChange, String)> {
+        changed(&resolved(old), &resolved(new))
     }
 
     #[test]
@@ -228,11 +256,11 @@ mod tests {
         let secret = |data: Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": data});
         let old = secret(json!({"same": "Y2FuYXJ5", "other": "Y2FuYXJ5", "gone": "Y2FuYXJ5"}));
         let new = secret(json!({"same": "Y2FuYXJ5", "other": "b3RoZXI=", "come": "b3RoZXI="}));
-        let told = diff(old.clone(), new).expect("it differs");
+        let (_, told) = diff(old.clone(), new).expect("it differs");
         for expected in
             ["-  other: <hidden>", "+  other: <changed>", "-  gone: <hidden>", "+  come: <hidden>"]
         {
-            assert!(told.replace('\'', "").replace('"', "").contains(expected), "{expected}: {told}");
+            assert!(told.replace(['\'', '"'], "").contains(expected), "{expected}: {told}");
         }
         assert!(!told.contains("Y2Fu") && !told.contains("b3Ro"), "{told}");
         assert_eq!(diff(old.clone(), old), None);
@@ -241,7 +269,35 @@ mod tests {
     #[test]
     fn values_that_a_snapshot_lacks_are_not_compared() {
         let secret = |value: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"a": value}});
-        assert_eq!(diff(secret(NOT_COMPARED), secret("Y2FuYXJ5")), None);
+        let unknown = Some((ObjectChange::Unknown, "<not compared>\n".to_owned()));
+        assert_eq!(diff(secret(NOT_COMPARED), secret("Y2FuYXJ5")), unknown);
+        assert_eq!(diff(secret("<not compared>${parameters.pw}"), secret("${parameters.pw}")), unknown);
+        let mut more = secret("Y2FuYXJ5");
+        more["data"]["b"] = "Y2FuYXJ5".into();
+        let (change, told) = diff(secret(NOT_COMPARED), more).expect("it differs");
+        assert!(change == ObjectChange::Changed && told.contains("<not compared>"), "{told}");
+        assert!(!told.contains("Y2Fu"), "{told}");
+    }
+
+    #[test]
+    fn what_outlives_its_app_is_not_told_to_be_deleted() {
+        let object = |kind: &str, prune: Option<&str>| {
+            let mut object =
+                json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "a", "annotations": {}}});
+            if let Some(prune) = prune {
+                object["metadata"]["annotations"]["nave.dev/prune"] = prune.into();
+            }
+            resolved(object)
+        };
+        let rows = [
+            ("ConfigMap", None, true),
+            ("ConfigMap", Some("false"), false),
+            ("Namespace", None, false),
+            ("Namespace", Some("true"), true),
+        ];
+        for (kind, prune, expected) in rows {
+            assert_eq!(is_pruned(&Treatment::default(), &object(kind, prune)), expected, "{kind} {prune:?}");
+        }
     }
 
     #[test]

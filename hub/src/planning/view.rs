@@ -197,8 +197,10 @@ pub enum ObjectChange {
     Changed,
     /// It is deleted.
     Deleted,
-    /// It leaves the app and stays on the cluster: `prune: false`, or `onRemove: Orphan`.
+    /// It leaves the app and stays on the cluster: by `prune: false`, `onRemove: Orphan`, its annotation, or its kind.
     Left,
+    /// Nobody knows whether it changes: a snapshot has no values of Secrets.
+    Unknown,
 }
 
 /// An object that differs.

@@ -122,6 +122,7 @@ fn mark(change: ObjectChange) -> &'static str {
         ObjectChange::Created => "+",
         ObjectChange::Changed => "~",
         ObjectChange::Deleted | ObjectChange::Left => "-",
+        ObjectChange::Unknown => "?",
     }
 }
 
@@ -195,7 +196,7 @@ impl Page {
         for object_plan in &change.objects {
             let colour = match object_plan.change {
                 ObjectChange::Created => Colour::Green,
-                ObjectChange::Changed => Colour::Yellow,
+                ObjectChange::Changed | ObjectChange::Unknown => Colour::Yellow,
                 ObjectChange::Deleted | ObjectChange::Left => Colour::Red,
             };
             self.line(2, Some(colour), &object(object_plan));
