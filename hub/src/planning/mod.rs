@@ -122,6 +122,10 @@ fn compare(
     PlanView {
         base: base.revision.catalog.commit.clone(),
         commit: (!is_of_no_commit(&commit)).then_some(commit),
+        obstacle: new.state.doubt.as_ref().map(|doubt| {
+            let cluster = &doubt.cluster;
+            format!("nothing is sent to anybody before `hub accept-restore`: cluster {cluster} proved that the hub lost state")
+        }),
         summary,
         holds,
         apps,

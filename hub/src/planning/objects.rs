@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::assign::{AppForm, Entry};
-use nave_placement::catalog::{OnRemove, Treatment};
+use nave_placement::catalog::{Mode, OnRemove, Treatment};
 use nave_placement::overrides::template::{Uses, uses};
 use nave_placement::render::{Open, Resolved, resolve_opened};
 use nave_placement::{Digest, ObjectKey};
@@ -49,7 +49,8 @@ impl Budget {
         let end = diff[..floor(&diff, room)].rfind('\n').map_or(0, |at| at + 1);
         self.0 -= end;
         let left = diff[end..].lines().count();
-        format!("{}… {left} more lines\n", &diff[..end])
+        let lines = if left == 1 { "line" } else { "lines" };
+        format!("{}… {left} more {lines}\n", &diff[..end])
     }
 }
 
@@ -72,6 +73,9 @@ pub fn compare(
     with_created: bool,
     budget: &mut Budget,
 ) -> Result<Vec<ObjectPlan>, String> {
+    if to.or(from).is_some_and(|form| form.options.treatment.mode == Mode::Observe) {
+        return Err("the app's mode is Observe, so nothing of it is written".to_owned());
+    }
     let read =
         |form: Option<&AppForm>| form.map_or_else(|| Ok(Manifests::new()), |form| manifests(shelf, form));
     let (before, after) = (read(from)?, read(to)?);
@@ -304,7 +308,7 @@ mod tests {
     fn a_long_diff_is_cut_at_a_line_and_says_so() {
         let mut budget = Budget(10);
         assert_eq!(budget.cut("+ aä\n".into()), "+ aä\n");
-        assert_eq!(budget.cut("+ b\n+ c\n".into()), "+ b\n… 1 more lines\n");
-        assert_eq!(budget.cut("+ d\n".into()), "… 1 more lines\n");
+        assert_eq!(budget.cut("+ b\n+ c\n".into()), "+ b\n… 1 more line\n");
+        assert_eq!(budget.cut("+ d\n".into()), "… 1 more line\n");
     }
 }

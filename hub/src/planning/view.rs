@@ -20,6 +20,9 @@ pub struct PlanView {
     /// The commit that is planned; absent for files that are in no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+    /// Why nothing is sent to anybody now, whatever is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
     /// All of it in numbers.
     pub summary: Summary,
     /// What the guard would stop, each once.
@@ -169,7 +172,7 @@ pub struct Change {
     /// Its share of divided replicas, where that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<FieldChange>,
-    /// Why its objects could not be compared.
+    /// Why its objects are not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_compared: Option<String>,
 }

@@ -49,6 +49,9 @@ pub fn markdown(view: &PlanView) -> String {
 
 /// What would stop it, and what is wrong.
 fn stops(page: &mut String, view: &PlanView) {
+    if let Some(obstacle) = &view.obstacle {
+        let _ = writeln!(page, "\n{}", escaped(obstacle));
+    }
     for hold in view.holds.iter().take(NAMED) {
         let allow: Vec<String> = hold.allow.iter().map(|allow| escaped(allow)).collect();
         let _ = write!(page, "\n- **{}**\n  - to let it go: {}", escaped(&held(hold)), allow.join(", or "));
@@ -210,6 +213,7 @@ mod tests {
         PlanView {
             base: CommitId("0123456789".into()),
             commit: None,
+            obstacle: None,
             summary: Summary { changes: 2, gained: 1, changed: 1, clusters: 1, ..Summary::default() },
             holds: Vec::new(),
             apps,

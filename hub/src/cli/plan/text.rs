@@ -21,6 +21,9 @@ const NAMED: usize = 5;
 pub fn text(view: &PlanView, is_coloured: bool) -> String {
     let mut page = Page { text: String::new(), is_coloured };
     page.line(0, None, &head(view));
+    if let Some(obstacle) = &view.obstacle {
+        page.line(0, Some(Colour::Yellow), obstacle);
+    }
     for hold in &view.holds {
         page.line(0, Some(Colour::Red), &held(hold));
         page.line(1, None, &format!("to let it go: {}", hold.allow.join(", or ")));
@@ -136,7 +139,7 @@ pub fn fields(change: &Change) -> Vec<String> {
     let options = change.options.iter().map(|option| field("option", option));
     let values = change.values.iter().map(|value| field("value", value));
     let replicas = change.replicas.iter().map(|replicas| field("replicas of", replicas));
-    let lacks = change.not_compared.iter().map(|why| format!("objects are not compared: {why}"));
+    let lacks = change.not_compared.iter().map(|why| format!("no objects: {why}"));
     options.chain(values).chain(replicas).chain(lacks).collect()
 }
 

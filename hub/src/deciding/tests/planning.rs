@@ -232,3 +232,19 @@ async fn options_and_values_that_change_alone_are_told_by_name() {
     );
     assert_eq!(named(&change.options), [("prune".into(), Some(json!(true)), Some(json!(false)))]);
 }
+
+#[tokio::test]
+async fn what_is_only_observed_and_a_hub_in_doubt_say_so() {
+    let mut world = world(3);
+    let apps = world.files["apps.yaml"].replace("substitute: true", "substitute: true, mode: Observe");
+    world.files.insert("apps.yaml".into(), apps);
+    world.commit("1111111111111111111111111111111111111111").await;
+    let doubt = json!({"cluster": "c-02", "epoch": 1, "generation": 9, "sinceMs": 0});
+    world.fold("doubt", Some(json(&doubt)));
+    world.files.insert("web/web.yaml".into(), config_map("web").replace("owner:", "keeper:"));
+    let planned = world.plan().await;
+    let change = &planned.apps[0].changed[0];
+    assert_eq!((change.objects.len(), change.clusters.len()), (0, 3), "{planned:#?}");
+    assert!(change.not_compared.as_ref().is_some_and(|why| why.contains("Observe")), "{change:#?}");
+    assert!(planned.obstacle.is_some_and(|why| why.contains("cluster c-02 proved")));
+}

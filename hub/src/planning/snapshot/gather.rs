@@ -18,8 +18,9 @@ use crate::state::State;
 use crate::state::records::{FleetRecord, MemberRecord};
 
 /// The beginnings of the keys of records that a decision needs.
-pub const RECORDS: [&str; 17] = [
+pub const RECORDS: [&str; 18] = [
     "fleet",
+    "doubt",
     "window",
     "member/",
     "head/",
