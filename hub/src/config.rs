@@ -2,6 +2,8 @@
 //!
 //! In: one YAML document. Out: [`HubConfig`], checked. Never: holds a secret: those stay in files of their own.
 
+mod git;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::events::{Filter, KINDS};
+use crate::git::Access;
 use crate::state::trim::Keep;
 
 /// The document's kind.
@@ -30,11 +33,21 @@ pub struct HubConfig {
     pub sinks: Vec<SinkConfig>,
     /// How long the audit log is kept.
     pub audit: Keep,
+    /// Who may say that something was pushed.
+    pub webhooks: Vec<WebhookConfig>,
+    /// How repositories are reached.
+    pub credentials: Vec<Access>,
 }
 
 impl Default for HubConfig {
     fn default() -> Self {
-        Self { offline_after: OFFLINE_AFTER, sinks: Vec::new(), audit: Keep::default() }
+        Self {
+            offline_after: OFFLINE_AFTER,
+            sinks: Vec::new(),
+            audit: Keep::default(),
+            webhooks: Vec::new(),
+            credentials: Vec::new(),
+        }
     }
 }
 
@@ -96,6 +109,29 @@ pub enum Provider {
     GitHub,
     GitLab,
     Gitea,
+}
+
+/// Who may say that something was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookConfig {
+    /// Its name.
+    pub name: String,
+    /// How its requests are signed.
+    pub forge: Forge,
+    /// The secret that it shares with the hub.
+    pub secret_file: PathBuf,
+}
+
+/// Whose requests: each signs in its own way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs, reason = "they are names")]
+pub enum Forge {
+    GitHub,
+    GitLab,
+    Gitea,
+    Bitbucket,
+    /// Who signs as Standard Webhooks or GitHub do.
+    Generic,
 }
 
 /// Why a configuration is not taken.
@@ -175,6 +211,10 @@ struct Written {
     sinks: Vec<Sink>,
     #[serde(default)]
     audit: Audit,
+    #[serde(default)]
+    webhooks: Vec<Trigger>,
+    #[serde(default)]
+    credentials: Vec<git::Credential>,
 }
 
 #[derive(Default, Deserialize)]
@@ -215,6 +255,14 @@ struct Webhook {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Trigger {
+    name: Spanned<String>,
+    provider: Forge,
+    secret_file: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Slack {
     url: Option<Spanned<String>>,
     url_file: Option<PathBuf>,
@@ -235,6 +283,28 @@ fn wrong<T>(at: &Spanned<String>, message: impl Into<String>) -> Result<T, Wrong
     Err(Wrong { line: at.referenced.line(), message: message.into() })
 }
 
+/// No two of a kind have one name.
+fn once<'a>(names: impl Iterator<Item = &'a Spanned<String>>, what: &str) -> Result<(), Wrong> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(&name.value) {
+            return wrong(name, format!("there are two {what} {:?}; give one another name", name.value));
+        }
+    }
+    Ok(())
+}
+
+fn named(name: &Spanned<String>, what: &str) -> Result<(), Wrong> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    match !name.value.is_empty() && name.value.len() <= 63 && name.value.chars().all(legal) {
+        true => Ok(()),
+        false => wrong(
+            name,
+            format!("{:?} is no name of a {what}: it has at most 63 of a-z, 0-9 and -", name.value),
+        ),
+    }
+}
+
 impl Written {
     fn checked(self, directory: &Path) -> Result<HubConfig, Wrong> {
         if self.api_version.value != API_VERSION {
@@ -253,15 +323,19 @@ impl Written {
         if let Some(text) = &self.audit.max_size {
             config.audit.bytes = bytes(text)?;
         }
-        let mut names = BTreeSet::new();
+        once(self.sinks.iter().map(|sink| &sink.name), "sinks")?;
+        once(self.webhooks.iter().map(|webhook| &webhook.name), "webhooks")?;
+        once(self.credentials.iter().map(|credential| &credential.name), "credentials")?;
         for sink in self.sinks {
-            if !names.insert(sink.name.value.clone()) {
-                return wrong(
-                    &sink.name,
-                    format!("there are two sinks {:?}; give one another name", sink.name.value),
-                );
-            }
             config.sinks.push(sink.checked(directory)?);
+        }
+        for credential in self.credentials {
+            config.credentials.push(credential.checked(directory)?);
+        }
+        for Trigger { name, provider, secret_file } in self.webhooks {
+            named(&name, "webhook")?;
+            let secret_file = directory.join(secret_file);
+            config.webhooks.push(WebhookConfig { name: name.value, forge: provider, secret_file });
         }
         Ok(config)
     }
@@ -270,13 +344,7 @@ impl Written {
 impl Sink {
     fn checked(self, directory: &Path) -> Result<SinkConfig, Wrong> {
         let Self { name, events, apps, clusters, ca_file, webhook, slack, commit_status } = self;
-        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if name.value.is_empty() || name.value.len() > 63 || !name.value.chars().all(legal) {
-            return wrong(
-                &name,
-                format!("{:?} is no name of a sink: it has at most 63 of a-z, 0-9 and -", name.value),
-            );
-        }
+        named(&name, "sink")?;
         for event in &events {
             if !KINDS.contains(&event.value.as_str()) {
                 return wrong(

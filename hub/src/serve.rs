@@ -31,6 +31,7 @@ use crate::events::sinks::{Board, Sink};
 use crate::events::watcher::Watcher;
 use crate::git::poller::{self, Observation};
 use crate::git::{self, FetchError, Repository};
+use crate::http::webhook::Webhooks;
 use crate::init::{self, InitError};
 use crate::listener;
 use crate::members::Members;
@@ -268,7 +269,8 @@ pub async fn serve(
     for sink in Sink::all(&board, &ledger, authority.fleet()) {
         tasks.spawn(named("a sink", sink.run(servers_end.clone())));
     }
-    let web = axum::serve(http, crate::http::routes(operator))
+    let webhooks = Webhooks::new(options.config.webhooks.clone(), poke.clone(), options.clock.clone());
+    let web = axum::serve(http, crate::http::routes(operator, webhooks))
         .with_graceful_shutdown(servers_end.clone().cancelled_owned());
     tasks.spawn(named("HTTP", async move { web.await }));
     let clock = options.clock.clone();
@@ -308,6 +310,7 @@ fn repository(options: &Options) -> Result<Repository, FetchError> {
     let mirror = options.data_dir.join("git").join(options.catalog.as_str());
     let mut settings = git::Options::new(options.url.clone(), mirror);
     settings.branch.clone_from(&options.branch);
+    settings.access = git::Access::of(&options.config.credentials, &options.url).cloned();
     Repository::open(settings)
 }
 

@@ -73,11 +73,6 @@ async fn shares_are(stage: &Stage, what: &str, reached: impl Fn(&[Option<u32>]) 
     .await;
 }
 
-async fn order(stage: &Stage, arguments: &[&str]) {
-    let done = stage.fleet.hub(arguments).await.unwrap();
-    assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
-}
-
 #[tokio::test]
 async fn what_is_picked_and_divided_moves_with_drain_and_failover() {
     let mut stage = Stage::start_with_workloads(&catalog(), &CLUSTERS).await;
@@ -90,11 +85,11 @@ async fn what_is_picked_and_divided_moves_with_drain_and_failover() {
         |shares: &[Option<u32>]| shares.iter().all(|s| matches!(s, Some(2 | 3))) && sum(shares) == 7;
     shares_are(&stage, "seven are divided by three", everywhere).await;
 
-    order(&stage, &["cluster", "drain", "fra-2"]).await;
+    stage.fleet.order(&["cluster", "drain", "fra-2"]).await;
     web_is_on(&stage, "the drained cluster is left for the next best", &["fra-1"]).await;
     // No other could take its share.
     shares_are(&stage, "what all have stays on the drained cluster", everywhere).await;
-    order(&stage, &["cluster", "taint", "fra-2", "broken=disk:NoExecute"]).await;
+    stage.fleet.order(&["cluster", "taint", "fra-2", "broken=disk:NoExecute"]).await;
     let two = |shares: &[Option<u32>]| matches!(shares, [Some(3 | 4), None, Some(3 | 4)]) && sum(shares) == 7;
     shares_are(&stage, "seven are divided by two", two).await;
     let why = stage.fleet.hub(&["why", "web", "fra-2"]).await.unwrap().stdout;

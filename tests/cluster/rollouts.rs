@@ -137,3 +137,52 @@ async fn a_cluster_that_is_cut_off_in_its_wave_keeps_its_place_fails_in_time_and
     stage.value("fra-2", "web/web", "one").await;
     assert_eq!(stage.cluster("nyc-1").config_map("web/web").await.unwrap(), "one");
 }
+
+#[tokio::test]
+async fn a_commit_that_waits_for_approval_is_superseded_by_the_next_and_that_one_goes_on_once_approved() {
+    let rollout = "apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {name: careful}\nspec:\n  waves: [{name: canary, count: 1}, \
+                   {name: rest, before: {approval: true}}]\n";
+    let files = [
+        ("rollout.yaml", rollout.to_owned()),
+        ("web.yaml", app_with("web", "  rollout: careful\n")),
+        ("manifests/web/web.yaml", config_map("web", "one")),
+        ("placement.yaml", placement("all", &["web"], "{selector: {}}")),
+    ];
+    let stage = Stage::start(&files, &[("fra-1", &[]), ("nyc-1", &[])]).await;
+    stage.converge().await;
+    let written =
+        async || stage.cluster("nyc-1").field("web", "configmap/web", "{.metadata.resourceVersion}").await;
+    let untouched = written().await;
+
+    let mut waiting = Vec::new();
+    for value in ["two", "three"] {
+        stage.fleet.catalog.write("manifests/web/web.yaml", &config_map("web", value)).unwrap();
+        stage.fleet.catalog.commit(value).unwrap();
+        stage.value("fra-1", "web/web", value).await;
+        let shown = stage.fleet.rollout_waits("web", "Approval").await;
+        waiting.push(shown["id"].as_str().unwrap().to_owned());
+    }
+    let [first, id] = &waiting[..] else { panic!("{waiting:?}") };
+    assert_ne!(first, id);
+    throughout("nobody else is touched", Duration::from_secs(2), async || written().await == untouched).await;
+    let (code, said) = stage.wait(&["--timeout", "1s"]).await;
+    assert_eq!(code, 3, "{said}");
+    let why = stage.fleet.hub(&["why", "web", "nyc-1"]).await.unwrap().stdout;
+    assert!(why.contains(&format!("wave rest waits for approval: `hub rollout approve {id}")), "{why}");
+
+    stage.fleet.order(&["rollout", "approve", id, "--reason", "seen by two"]).await;
+    stage.converge().await;
+    stage.value("nyc-1", "web/web", "three").await;
+    assert_eq!(stage.cluster("fra-1").config_map("web/web").await.unwrap(), "three");
+    let listed = rollouts(&stage).await;
+    let phase =
+        |id: &str| listed.as_array().unwrap().iter().find(|r| r["id"] == id).map(|r| r["phase"].clone());
+    assert_eq!(
+        (phase(first), phase(id)),
+        (Some(json!("Superseded")), Some(json!("Completed"))),
+        "{listed:#}"
+    );
+    // What stands on the cluster leads to the approval.
+    let traced = stage.fleet.order(&["trace", "configmap/web", "-n", "web", "--cluster", "nyc-1"]).await;
+    assert!(traced.contains("three") && traced.contains("seen by two"), "{traced}");
+}

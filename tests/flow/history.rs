@@ -60,29 +60,14 @@ fn change(fleet: &Fleet, to: &str) -> String {
     fleet.catalog.commit(&format!("Make it {to}")).expect("it is so")
 }
 
-async fn order(fleet: &Fleet, arguments: &[&str]) -> String {
-    let done = fleet.hub(arguments).await.expect("the command runs");
-    assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
-    done.stdout
-}
-
 async fn asked(fleet: &Fleet, arguments: &[&str]) -> Value {
     let all = [arguments, &["-o", "json"]].concat();
-    serde_json::from_str(&order(fleet, &all).await).expect("JSON")
+    serde_json::from_str(&fleet.order(&all).await).expect("JSON")
 }
 
 async fn approve(fleet: &Fleet) {
-    waits_for_approval(fleet).await;
-    order(fleet, &["rollout", "approve", "web", "--reason", "looked at it"]).await;
-}
-
-async fn waits_for_approval(fleet: &Fleet) {
-    wait::until("the wave waits for approval", LIMIT, async || {
-        let shown = fleet.hub(&["rollout", "show", "web", "-o", "json"]).await?.json()?;
-        ensure!(shown["waitsFor"]["type"] == "Approval", "{shown:#}\n{}", fleet.tails());
-        Ok(())
-    })
-    .await;
+    fleet.rollout_waits("web", "Approval").await;
+    fleet.order(&["rollout", "approve", "web", "--reason", "looked at it"]).await;
 }
 
 async fn seen(fleet: &Fleet, what: &str, wanted: Option<&str>) {
@@ -125,17 +110,17 @@ async fn the_next_morning_everybody_can_see_who_did_what_and_why_also_after_a_re
     let second = change(&fleet, "two");
     approve(&fleet).await;
     fleet.converge(&["--commit", &second]).await.expect("it is so");
-    order(&fleet, &["rollback", "web", "--to", &first[..10], "--reason", "incident 812"]).await;
+    fleet.order(&["rollback", "web", "--to", &first[..10], "--reason", "incident 812"]).await;
     seen(&fleet, "everybody has the first", Some("one")).await;
     fleet.converge(&[]).await.expect("it is so");
-    order(&fleet, &["pin", "remove", "web", "--reason", "mended"]).await;
+    fleet.order(&["pin", "remove", "web", "--reason", "mended"]).await;
     approve(&fleet).await;
     seen(&fleet, "everybody goes on", Some("two")).await;
     fleet.converge(&[]).await.expect("it is so");
     // One that is taken back after its canary.
     let bad = change(&fleet, "bad");
-    waits_for_approval(&fleet).await;
-    order(&fleet, &["rollout", "abort", "web", "--reason", "wrong image"]).await;
+    fleet.rollout_waits("web", "Approval").await;
+    fleet.order(&["rollout", "abort", "web", "--reason", "wrong image"]).await;
     seen(&fleet, "the canary went back", Some("two")).await;
     // A rule that wants it nowhere: three clusters would lose their last app, which somebody has to approve.
     let nowhere = documents::placement("web-everywhere", &["web"], "{selector: {matchLabels: {env: none}}}");
@@ -147,7 +132,7 @@ async fn the_next_morning_everybody_can_see_who_did_what_and_why_also_after_a_re
         id.ok_or_else(|| anyhow::anyhow!("{holds:#}\n{}", fleet.tails()))
     })
     .await;
-    order(&fleet, &["hold", "approve", &hold, "--reason", "is retired"]).await;
+    fleet.order(&["hold", "approve", &hold, "--reason", "is retired"]).await;
     seen(&fleet, "nobody has it", None).await;
 
     let told = asked(&fleet, &["history", "web"]).await;
@@ -203,7 +188,7 @@ async fn the_next_morning_everybody_can_see_who_did_what_and_why_also_after_a_re
         assert_eq!((&cause["type"], &cause["hold"]), (&json!("Approved"), &json!(hold)), "{line:#}");
         assert_eq!((&line["who"], &cause["commit"]), (&json!("operator admin"), &json!(third)), "{line:#}");
     }
-    let table = order(&fleet, &["history", "web"]).await;
+    let table = fleet.order(&["history", "web"]).await;
     for word in ["Make it two", "incident 812", &hold, "History begins at", "fra-1"] {
         assert!(table.contains(word), "{word} is missing:\n{table}");
     }
@@ -243,7 +228,7 @@ async fn the_next_morning_everybody_can_see_who_did_what_and_why_also_after_a_re
         "{one:#}"
     );
     fleet.connected(CLUSTERS.len()).await;
-    order(&fleet, &["cluster", "remove", "fra-1", "--reason", "sold"]).await;
+    fleet.order(&["cluster", "remove", "fra-1", "--reason", "sold"]).await;
     wait::until("it is gone", LIMIT, async || {
         let listed = fleet.hub(&["cluster", "list", "-o", "name"]).await?.stdout;
         ensure!(!listed.contains("fra-1"), "{listed}");
@@ -266,7 +251,7 @@ async fn from_an_object_to_its_author_and_from_an_image_to_its_clusters() {
     let took = &took["commit"]["timeToConverge"];
     assert_eq!((number(&took["clusters"]), number(&took["of"])), (3, 3), "{took:#}");
     assert!(number(&took["p50Ms"]) <= number(&took["p99Ms"]), "{took:#}");
-    let line = order(&fleet, &["status", "--commit", &second]).await;
+    let line = fleet.order(&["status", "--commit", &second]).await;
     assert!(line.contains("Time to converge: p50 "), "{line}");
     // A later commit has made something else of all that this one made.
     let earlier = asked(&fleet, &["status", "--commit", &first]).await;
@@ -276,7 +261,7 @@ async fn from_an_object_to_its_author_and_from_an_image_to_its_clusters() {
     let image = &images["images"][0];
     assert_eq!(image["image"], "ghcr.io/acme/podinfo:6.1", "{images:#}");
     assert_eq!((&image["apps"], &image["clusters"]), (&json!(["web"]), &json!(CLUSTERS)), "{images:#}");
-    assert_eq!(order(&fleet, &["images", "podinfo:6.2"]).await, "No such image.\n");
+    assert_eq!(fleet.order(&["images", "podinfo:6.2"]).await, "No such image.\n");
     let running = fleet.hub(&["images", "--running"]).await.expect("it is so");
     assert!(running.code == 1 && running.stderr.contains("does not say what runs"), "{}", running.stderr);
 
@@ -301,7 +286,7 @@ async fn from_an_object_to_its_author_and_from_an_image_to_its_clusters() {
     );
 
     // Offline: what the hub knows is told, and that the live part is missing; and the cluster is behind from then on.
-    let none = order(&fleet, &["cluster", "list", "--behind", "1ms"]).await;
+    let none = fleet.order(&["cluster", "list", "--behind", "1ms"]).await;
     assert_eq!(none, "No cluster is behind for so long.\n");
     fleet.kill_spoke("fra-2");
     fleet.connected(2).await;
@@ -312,11 +297,11 @@ async fn from_an_object_to_its_author_and_from_an_image_to_its_clusters() {
     );
     assert!(offline["liveProblem"].as_str().expect("why").contains("offline"), "{offline:#}");
     assert_eq!((&offline["change"], &offline["object"]), (&traced["change"], &traced["object"]));
-    let text = order(&fleet, &trace).await;
+    let text = fleet.order(&trace).await;
     for word in ["not seen: offline", "Make it two", "wave ", "placement.yaml", "healthy since"] {
         assert!(text.contains(word), "{word} is missing:\n{text}");
     }
-    order(&fleet, &["rollback", "web", "--to", &first[..10], "--reason", "incident 812"]).await;
+    fleet.order(&["rollback", "web", "--to", &first[..10], "--reason", "incident 812"]).await;
     wait::until("who is away is behind", LIMIT, async || {
         let behind = fleet.hub(&["cluster", "list", "--behind", "100ms", "-o", "json"]).await?.json()?;
         let names: Vec<&Value> = behind.as_array().expect("rows").iter().map(|row| &row["name"]).collect();
@@ -326,14 +311,14 @@ async fn from_an_object_to_its_author_and_from_an_image_to_its_clusters() {
         Ok(())
     })
     .await;
-    let screen = order(&fleet, &["cluster", "list", "--behind", "100ms"]).await;
+    let screen = fleet.order(&["cluster", "list", "--behind", "100ms"]).await;
     assert!(
         screen.contains("BEHIND SINCE") && screen.contains("fra-2") && !screen.contains("fra-1"),
         "{screen}"
     );
 
     // A cluster that is let go keeps what it runs, and history tells who let it go.
-    order(&fleet, &["cluster", "remove", "fra-3", "--reason", "sold"]).await;
+    fleet.order(&["cluster", "remove", "fra-3", "--reason", "sold"]).await;
     let left = wait::until("it has left", LIMIT, async || {
         let told = fleet.hub(&["history", "web", "--cluster", "fra-3", "-o", "json"]).await?.json()?;
         ensure!(told["lines"][0]["what"] == "Detached", "{told:#}\n{}", fleet.tails());

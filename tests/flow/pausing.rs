@@ -21,12 +21,6 @@ async fn values(fleet: &Fleet, what: &str, app: &str, wanted: [Option<&str>; 2])
     .await;
 }
 
-async fn order(fleet: &Fleet, arguments: &[&str]) -> String {
-    let done = fleet.hub(arguments).await.expect("the command runs");
-    assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
-    done.stdout
-}
-
 /// Waits until the screen says this of the app.
 async fn waits(fleet: &Fleet, app: &str, message: &str) {
     wait::until(&format!("{app} waits"), LIMIT, async || {
@@ -67,7 +61,7 @@ async fn what_is_paused_stays_and_everything_else_goes_on() {
     };
 
     // An app, everywhere, also over a hub that is killed.
-    let said = order(&fleet, &["pause", "web", "--for", "1h", "--reason", "incident 812"]).await;
+    let said = fleet.order(&["pause", "web", "--for", "1h", "--reason", "incident 812"]).await;
     assert!(
         said.starts_with("app web is paused until ") && said.contains("by admin: incident 812"),
         "{said}"
@@ -81,40 +75,40 @@ async fn what_is_paused_stays_and_everything_else_goes_on() {
     write(&fleet, "three");
     values(&fleet, "the other app changes again", "shop", [Some("three"), Some("three")]).await;
     values(&fleet, "the paused app stays", "web", [Some("one"), Some("one")]).await;
-    let screen = order(&fleet, &["status"]).await;
+    let screen = fleet.order(&["status"]).await;
     assert!(screen.contains("PAUSED: app web is paused until "), "{screen}");
-    let why = order(&fleet, &["why", "web", "fra-1"]).await;
+    let why = fleet.order(&["why", "web", "fra-1"]).await;
     assert!(why.contains("incident 812; `hub resume web` ends it"), "{why}");
     let refused = fleet.hub(&["resume", "shop"]).await.unwrap();
     assert!(
         refused.code == 1 && refused.stderr.contains("app shop is not paused; paused is app web"),
         "{refused:?}"
     );
-    order(&fleet, &["resume", "web"]).await;
+    fleet.order(&["resume", "web"]).await;
     values(&fleet, "it goes on", "web", [Some("three"), Some("three")]).await;
     fleet.converge(&[]).await.unwrap();
 
     // A cluster: nothing comes, changes, or leaves there.
-    order(&fleet, &["pause", "--cluster", "fra-1", "--for", "1h"]).await;
+    fleet.order(&["pause", "--cluster", "fra-1", "--for", "1h"]).await;
     fleet.catalog.remove("placements/shop.yaml").unwrap();
     write(&fleet, "four");
     values(&fleet, "the removal goes on elsewhere", "shop", [Some("three"), None]).await;
     values(&fleet, "so does the change", "web", [Some("three"), Some("four")]).await;
     waits(&fleet, "shop", "a change waits: cluster fra-1 is paused until ").await;
-    order(&fleet, &["resume", "--cluster", "fra-1"]).await;
+    fleet.order(&["resume", "--cluster", "fra-1"]).await;
     values(&fleet, "the removal takes place", "shop", [None, None]).await;
     values(&fleet, "and the change", "web", [Some("four"), Some("four")]).await;
 
     // Everything, until it ends by itself.
-    order(&fleet, &["pause", "--all", "--for", "8s"]).await;
+    fleet.order(&["pause", "--all", "--for", "8s"]).await;
     write(&fleet, "five");
     waits(&fleet, "web", "a change waits: everything is paused until ").await;
     values(&fleet, "nothing changes", "web", [Some("four"), Some("four")]).await;
     values(&fleet, "the pause is over", "web", [Some("five"), Some("five")]).await;
     fleet.converge(&[]).await.unwrap();
-    let audit = order(&fleet, &["audit", "--limit", "200"]).await;
+    let audit = fleet.order(&["audit", "--limit", "200"]).await;
     assert!(audit.contains("Paused") && audit.contains("Resumed"), "{audit}");
-    let exported = order(&fleet, &["audit", "export", "--after", "1"]).await;
+    let exported = fleet.order(&["audit", "export", "--after", "1"]).await;
     let lines: Vec<serde_json::Value> =
         exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.iter().zip(2..).all(|(line, at)| line["sequence"] == at), "{exported}");

@@ -6,7 +6,6 @@ use anyhow::ensure;
 use harness::fleet::{Fleet, Target, documents};
 use harness::git::Repository;
 use harness::wait;
-use serde_json::Value;
 
 use crate::values::value;
 
@@ -61,38 +60,23 @@ async fn seen(fleet: &Fleet, what: &str, wanted: [&str; 3]) {
     .await;
 }
 
-async fn order(fleet: &Fleet, arguments: &[&str]) -> String {
-    let done = fleet.hub(arguments).await.expect("the command runs");
-    assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
-    done.stdout
-}
-
-async fn waits_for(fleet: &Fleet, kind: &str) -> Value {
-    wait::until(&format!("the rollout waits for {kind}"), LIMIT, async || {
-        let shown = fleet.hub(&["rollout", "show", "web", "-o", "json"]).await?.json()?;
-        ensure!(shown["waitsFor"]["type"] == kind, "{shown:#}\n{}", fleet.tails());
-        Ok(shown)
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_wave_waits_for_its_approval_also_when_the_hub_was_killed_meanwhile() {
     let mut fleet = fleet().await;
     let commit = change(&fleet, "two");
-    let shown = waits_for(&fleet, "Approval").await;
+    let shown = fleet.rollout_waits("web", "Approval").await;
     assert_eq!(shown["waves"][0]["state"], "Done", "{shown:#}");
     seen(&fleet, "the canary has it", ["two", "one", "one"]).await;
     let waited = fleet.hub(&["wait", "--commit", &commit, "--timeout", "1s"]).await.expect("it is so");
     assert_eq!(waited.code, 3, "{}", waited.stdout);
-    let why = order(&fleet, &["why", "web", "fra-3"]).await;
+    let why = fleet.order(&["why", "web", "fra-3"]).await;
     assert!(why.contains("wave rest waits for approval: `hub rollout approve web@"), "{why}");
     fleet.kill_hub();
     fleet.start_hub().await.expect("it is so");
     fleet.connected(CLUSTERS.len()).await;
-    waits_for(&fleet, "Approval").await;
+    fleet.rollout_waits("web", "Approval").await;
     wait::throughout("nobody else has it", QUIET, async || values(&fleet)[1].as_deref() == Some("one")).await;
-    order(&fleet, &["rollout", "approve", "web", "--reason", "looked at it"]).await;
+    fleet.order(&["rollout", "approve", "web", "--reason", "looked at it"]).await;
     fleet.converge(&["--commit", &commit]).await.expect("it is so");
     seen(&fleet, "everybody has it", ["two"; 3]).await;
     let refused = fleet.hub(&["rollout", "approve", "web"]).await.expect("it is so");
@@ -107,23 +91,23 @@ async fn a_wave_waits_for_its_approval_also_when_the_hub_was_killed_meanwhile() 
 async fn a_newer_version_takes_the_place_of_one_that_waits_and_abort_takes_it_back() {
     let fleet = fleet().await;
     change(&fleet, "two");
-    let first = waits_for(&fleet, "Approval").await;
+    let first = fleet.rollout_waits("web", "Approval").await;
     change(&fleet, "three");
     seen(&fleet, "the canary has the newest", ["three", "one", "one"]).await;
-    let second = waits_for(&fleet, "Approval").await;
+    let second = fleet.rollout_waits("web", "Approval").await;
     assert_ne!(first["id"], second["id"]);
     let id = second["id"].as_str().expect("it is so");
-    order(&fleet, &["rollout", "pause", id, "--reason", "lunch"]).await;
-    order(&fleet, &["rollout", "approve", id, "--wave", "rest"]).await;
+    fleet.order(&["rollout", "pause", id, "--reason", "lunch"]).await;
+    fleet.order(&["rollout", "approve", id, "--wave", "rest"]).await;
     wait::throughout("it is paused", QUIET, async || values(&fleet)[1].as_deref() == Some("one")).await;
-    let said = order(&fleet, &["rollout", "abort", id, "--reason", "wrong image"]).await;
+    let said = fleet.order(&["rollout", "abort", id, "--reason", "wrong image"]).await;
     assert!(said.contains("is taken back"), "{said}");
     seen(&fleet, "the canary has what it had", ["two", "one", "one"]).await;
-    let screen = order(&fleet, &["status"]).await;
+    let screen = fleet.order(&["status"]).await;
     assert!(screen.contains("BLOCKED: app web") && screen.contains("wrong image"), "{screen}");
-    order(&fleet, &["rollout", "retry", id]).await;
-    waits_for(&fleet, "Approval").await;
-    order(&fleet, &["rollout", "approve", "web"]).await;
+    fleet.order(&["rollout", "retry", id]).await;
+    fleet.rollout_waits("web", "Approval").await;
+    fleet.order(&["rollout", "approve", "web"]).await;
     seen(&fleet, "everybody has it", ["three"; 3]).await;
 }
 
@@ -133,11 +117,11 @@ async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it
     let first = fleet.catalog.head().expect("it is so");
     for to in ["two", "three"] {
         let commit = change(&fleet, to);
-        waits_for(&fleet, "Approval").await;
-        order(&fleet, &["rollout", "approve", "web"]).await;
+        fleet.rollout_waits("web", "Approval").await;
+        fleet.order(&["rollout", "approve", "web"]).await;
         fleet.converge(&["--commit", &commit]).await.expect("it is so");
     }
-    let said = order(&fleet, &["rollback", "web", "--reason", "incident 812"]).await;
+    let said = fleet.order(&["rollback", "web", "--reason", "incident 812"]).await;
     assert!(said.contains("app web is pinned to commit") && said.contains(": 3 clusters"), "{said}");
     // No approval, no soak: its budgets alone.
     seen(&fleet, "everybody has the one before", ["two"; 3]).await;
@@ -150,7 +134,7 @@ async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it
     fleet.kill_hub();
     fleet.start_hub().await.expect("it is so");
     fleet.connected(CLUSTERS.len()).await;
-    let screen = order(&fleet, &["status"]).await;
+    let screen = fleet.order(&["status"]).await;
     assert!(
         screen.contains("PINNED: app web is pinned to commit") && screen.contains("incident 812"),
         "{screen}"
@@ -165,7 +149,7 @@ async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it
         Ok(())
     })
     .await;
-    order(&fleet, &["rollback", "web", "--to", &first[..10], "--reason", "further back"]).await;
+    fleet.order(&["rollback", "web", "--to", &first[..10], "--reason", "further back"]).await;
     seen(&fleet, "everybody has the first", ["one"; 3]).await;
     let none = fleet.hub(&["rollback", "wbe", "--reason", "typo"]).await.expect("it is so");
     assert!(none.code == 1 && none.stderr.contains("there is no app wbe"), "{}", none.stderr);
@@ -174,8 +158,8 @@ async fn an_app_is_taken_back_without_git_and_stays_there_until_somebody_lets_it
     fleet.catalog.write("README.md", "words").expect("it is so");
     fleet.catalog.commit("Go on\n\nNave-Unpin: web").expect("it is so");
     seen(&fleet, "the canary goes on", ["four", "one", "one"]).await;
-    waits_for(&fleet, "Approval").await;
-    let pins = order(&fleet, &["pin", "list"]).await;
+    fleet.rollout_waits("web", "Approval").await;
+    let pins = fleet.order(&["pin", "list"]).await;
     assert_eq!(pins, "Nothing is pinned.\n");
-    order(&fleet, &["audit", "verify"]).await;
+    fleet.order(&["audit", "verify"]).await;
 }

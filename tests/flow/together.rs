@@ -24,26 +24,11 @@ async fn fleet(files: &[(&str, &str)], clusters: &[(&str, &[&str])]) -> Fleet {
     fleet
 }
 
-async fn order(fleet: &Fleet, arguments: &[&str]) -> String {
-    let done = fleet.hub(arguments).await.expect("the command runs");
-    assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
-    done.stdout
-}
-
 /// Waits until `hub why` says something of an app on a cluster.
 async fn why(fleet: &Fleet, app: &str, cluster: &str, words: &str) {
     wait::until(words, LIMIT, async || {
         let why = fleet.hub(&["why", app, cluster]).await?.stdout;
         ensure!(why.contains(words), "{why}\n{}", fleet.tails());
-        Ok(())
-    })
-    .await;
-}
-
-async fn waits_for_approval(fleet: &Fleet) {
-    wait::until("the rollout waits for approval", LIMIT, async || {
-        let shown = fleet.hub(&["rollout", "show", "web", "-o", "json"]).await?.json()?;
-        ensure!(shown["waitsFor"]["type"] == "Approval", "{shown:#}\n{}", fleet.tails());
         Ok(())
     })
     .await;
@@ -150,8 +135,8 @@ spec:
     let (one, two) = ([Some("one"), Some("one")], [Some("two"), Some("two")]);
     let second = change("two");
     seen("the canary has it", [[Some("two"), None], one, one]).await;
-    waits_for_approval(&fleet).await;
-    order(&fleet, &["rollout", "approve", "web"]).await;
+    fleet.rollout_waits("web", "Approval").await;
+    fleet.order(&["rollout", "approve", "web"]).await;
     fleet.converge(&["--commit", &second]).await.expect("it converges");
     seen("all have it", [[Some("two"), None], two, two]).await;
     let listed =
@@ -159,25 +144,25 @@ spec:
     let listed = listed.json().expect("JSON");
     assert!(listed.as_array().is_some_and(|all| all.iter().all(|row| row["app"] == "api")), "{listed:#}");
 
-    let told = order(&fleet, &["history", "web", "-o", "json"]).await;
+    let told = fleet.order(&["history", "web", "-o", "json"]).await;
     assert!(told.contains("\"rollout\": \"api@") && told.contains("\"approvedBy\""), "{told}");
 
     // Only one of them changes: the other is none of its business.
     fleet.catalog.write("manifests/web/web.yaml", &documents::config_map("web", "three")).expect("written");
     let third = fleet.catalog.commit("three").expect("a commit");
     seen("its canary has it", [[Some("two"), None], [Some("two"), Some("three")], two]).await;
-    waits_for_approval(&fleet).await;
-    order(&fleet, &["rollout", "approve", "api"]).await;
+    fleet.rollout_waits("web", "Approval").await;
+    fleet.order(&["rollout", "approve", "api"]).await;
     fleet.converge(&["--commit", &third]).await.expect("it converges");
 
     // Taken back by hand, both go back to the commit before; and on again, both.
     let first = fleet.catalog.git(&["rev-list", "--max-parents=0", "HEAD"]).expect("a commit");
-    let said = order(&fleet, &["rollback", "web", "--to", first.trim(), "--reason", "incident 812"]).await;
+    let said = fleet.order(&["rollback", "web", "--to", first.trim(), "--reason", "incident 812"]).await;
     assert!(said.contains("the other app of its group goes with it"), "{said}");
     seen("both are back", [[Some("one"), None], one, one]).await;
     let pins = fleet.hub(&["pin", "list", "-o", "json"]).await.expect("it runs").json().expect("JSON");
     assert_eq!(pins.as_array().map(Vec::len), Some(2), "{pins:#}");
-    order(&fleet, &["pin", "remove", "api", "--reason", "mended"]).await;
+    fleet.order(&["pin", "remove", "api", "--reason", "mended"]).await;
     let pins = fleet.hub(&["pin", "list", "-o", "json"]).await.expect("it runs").json().expect("JSON");
     assert_eq!(pins.as_array().map(Vec::len), Some(0), "{pins:#}");
 }

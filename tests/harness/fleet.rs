@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::git::Repository;
 use crate::port::Port;
 use crate::process::{Process, Program, binary};
+use crate::wait;
 
 /// A process of ours comes up, or answers, within this on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -57,6 +58,7 @@ pub struct Fleet {
     /// The root catalog.
     pub catalog: Repository,
     url: String,
+    poll: &'static str,
     grpc: Port,
     http: Port,
     hub: Option<Process>,
@@ -87,6 +89,7 @@ impl Fleet {
             directory,
             catalog,
             url,
+            poll: "1s",
             grpc,
             http,
             hub: None,
@@ -132,6 +135,24 @@ impl Fleet {
         format!("127.0.0.1:{}", self.http.number())
     }
 
+    /// What the hub answers over HTTP, head and body, to a request line, headers and a body.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn http(&self, request: &str, headers: &[(&str, &str)], body: &str) -> Result<String> {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(self.http_address()).await?;
+        let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (host, length) = (self.http_address(), body.len());
+        let head = format!(
+            "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n"
+        );
+        stream.write_all(format!("{head}{more}\r\n{body}").as_bytes()).await?;
+        let mut text = String::new();
+        tokio::time::timeout(LIMIT, stream.read_to_string(&mut text)).await??;
+        Ok(text)
+    }
+
     fn config(&self) -> PathBuf {
         self.directory().join("hub.yaml")
     }
@@ -150,6 +171,11 @@ impl Fleet {
         self.url = url.into();
     }
 
+    /// Makes the hub ask Git so often from its next start on; every second before.
+    pub fn poll_every(&mut self, interval: &'static str) {
+        self.poll = interval;
+    }
+
     /// Sets a variable of the hub's environment from its next start on; a failpoint, say.
     pub fn environment(&mut self, variable: &str, value: &str) {
         self.environment.retain(|(name, _)| name != variable);
@@ -166,7 +192,7 @@ impl Fleet {
         let mut program = Program::built("hub")?
             .args(["serve", "--data-dir"])
             .arg(self.data())
-            .args(["--catalog", &self.url, "--poll", "1s", "--listen", &self.address()])
+            .args(["--catalog", &self.url, "--poll", self.poll, "--listen", &self.address()])
             .args(["--http", &self.http_address()])
             .env("XDG_CONFIG_HOME", self.directory().join("config"));
         if self.config().exists() {
@@ -228,6 +254,26 @@ impl Fleet {
         let Output { status, stdout, stderr } = done?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Answer { code: status.code().unwrap_or(-1), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// As [`Fleet::hub`], for a command that has to succeed; what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn order(&self, arguments: &[&str]) -> String {
+        let done = self.hub(arguments).await.expect("the command runs");
+        assert_eq!(done.code, 0, "{arguments:?}: {}{}", done.stdout, done.stderr);
+        done.stdout
+    }
+
+    /// Waits until the rollout of an app waits for something of this type; `hub rollout show`.
+    pub async fn rollout_waits(&self, app: &str, kind: &str) -> Value {
+        wait::until(&format!("the rollout of {app} waits for {kind}"), LIMIT, async || {
+            let shown = self.hub(&["rollout", "show", app, "-o", "json"]).await?.json()?;
+            ensure!(shown["waitsFor"]["type"] == kind, "{shown:#}\n{}", self.tails());
+            Ok(shown)
+        })
+        .await
     }
 
     /// A join token for a cluster.
@@ -328,7 +374,7 @@ impl Fleet {
     /// # Panics
     /// When that does not come to pass.
     pub async fn connected(&self, count: usize) {
-        crate::wait::until(&format!("{count} clusters connect"), LIMIT, async || {
+        wait::until(&format!("{count} clusters connect"), LIMIT, async || {
             let status = self.status().await?;
             ensure!(status["connected"] == count, "{status}\n{}", self.tails());
             Ok(())

@@ -17,6 +17,7 @@ use nave_placement::schedule::schedules;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::encode_schedule;
 
+use super::awaited::Awaited;
 use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
 use super::holding::{holds, spent_approvals};
@@ -100,8 +101,8 @@ pub struct Decided {
     pub wants: Wants,
     /// Apps that cannot be as they are pinned, and why.
     pub unpinnable: BTreeMap<AppKey, String>,
-    /// Whether a rollout waits for what spokes say.
-    pub rolls: bool,
+    /// What waits for what spokes say.
+    pub awaited: Awaited,
     /// Where a value lacks.
     pub lacking: BTreeSet<Lacking>,
     /// Clusters whose assignment is larger than the store takes: they keep what they have.
@@ -318,7 +319,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         waits_for: rolling.waits_for,
         wants,
         unpinnable: problems,
-        rolls: rolling.is_open || is_open,
+        awaited: Awaited { anything: rolling.awaited.anything || is_open, ..rolling.awaited },
         lacking,
         too_large,
         taken,

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use nave_placement::rollout::{Course, Event, Next, Outcome, Plan, Seen, ToDo};
+use nave_placement::rollout::{Basis, Course, Event, Next, Outcome, Plan, Seen, ToDo};
 use nave_placement::{AppKey, ClusterName};
 
 use super::rolling::Given;
@@ -54,7 +54,28 @@ impl<'a> Given<'a> {
                 block.basis = basis;
             }
         }
+        let completed = course.completed.as_ref().filter(|_| is_group);
+        let came = completed.and_then(|completed| self.came(lead, &completed.basis));
+        if let (Some(came), Some(completed)) = (came, course.to_mut().completed.as_mut()) {
+            completed.basis = completed.basis.with(&came);
+        }
         course
+    }
+
+    /// What apps were that came to a group since it was complete: by themselves, in another group, or under another name. A change of
+    /// theirs is one of the group.
+    fn came(self, lead: &AppKey, completed: &Basis) -> Option<Basis> {
+        let was = |name: &AppKey| {
+            let own = || self.state.rollouts.get(name)?.record.completed.as_ref();
+            completed.member(name).cloned().or_else(|| own().map(|own| own.basis.as_of(name, false)))
+        };
+        let new = self.units.members(lead).iter().filter(|app| completed.member(app).is_none());
+        let came = new.filter_map(|app| {
+            let mut names = std::iter::once(app).chain(self.shapes.former(app));
+            Some((app.clone(), names.find_map(was)?))
+        });
+        let came: Vec<(AppKey, Basis)> = came.collect();
+        (!came.is_empty()).then(|| Basis::of_group(came))
     }
 
     /// What becomes of the course of an app that moves under another name now.

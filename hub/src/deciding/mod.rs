@@ -8,6 +8,7 @@
 //! waits for a value; [`revision`] brings a commit from Git; [`run`] is the task.
 
 mod assignments;
+mod awaited;
 pub mod bundles;
 pub mod commits;
 pub mod core;

@@ -16,10 +16,11 @@ use nave_placement::overrides::{Because, Instead, Shapes};
 use nave_placement::render::effective_objects;
 use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::rollout::{
-    self, Basis, Course, Health, Moment, Next, Obstacle, Plan, Seen, Target, ToDo, WaitsFor,
+    self, Basis, Course, Health, Moment, Next, Obstacle, Phase, Plan, Seen, Target, ToDo, WaitsFor,
 };
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 
+use super::awaited::Awaited;
 use super::core::{Write, maintained};
 use super::courses::records;
 use super::grouped::moved_since;
@@ -57,13 +58,41 @@ pub struct Rolling {
     pub turns: Turns,
     /// When the time alone brings something further, Unix milliseconds.
     pub due_ms: Option<u64>,
-    /// Something waits for what spokes say.
-    pub is_open: bool,
+    /// What waits for what spokes say.
+    pub awaited: Awaited,
     /// What has to be written, before any assignment.
     pub writes: Vec<Write>,
 }
 
 impl Rolling {
+    /// Notes what of an app's rollout waits for what spokes say.
+    fn await_words(&mut self, next: &Next, plan: Option<&Plan>, members: &[AppKey]) {
+        let underway = next.course.current.as_ref().map(|current| &current.underway);
+        self.awaited.anything |= next.course.completed.as_ref().is_some_and(|done| !done.apart.is_empty());
+        match (&next.waits_for, next.course.current.as_ref().zip(plan)) {
+            (None, None) => {}
+            // An operator, or the time, brings these further.
+            (
+                Some(
+                    WaitsFor::Approval { .. }
+                    | WaitsFor::Resume { .. }
+                    | WaitsFor::Retry { .. }
+                    | WaitsFor::Pace { .. },
+                ),
+                _,
+            ) if underway.is_none_or(BTreeMap::is_empty) => {}
+            // Nobody takes the place of one that becomes healthy: all of the wave are under way.
+            (Some(WaitsFor::Health { .. }), Some((current, plan)))
+                if current.phase == Phase::Progressing && plan.is_at_once(current.wave) =>
+            {
+                let apps: BTreeSet<AppKey> = members.iter().cloned().collect();
+                let underway = current.underway.keys().map(|cluster| (cluster.clone(), apps.clone()));
+                self.awaited.all.push(underway.collect());
+            }
+            _ => self.awaited.anything = true,
+        }
+    }
+
     /// What leaves now, of what may: the rest has its turn later. Whatever leaves by a rollout does so by its commit.
     pub fn keep(&self, verdict: &mut Verdict) {
         verdict.entries.retain(|key, _| !self.stays.contains(key));
@@ -206,18 +235,7 @@ fn pass(given: Given<'_>) -> Rolling {
         if let Some((_, plan)) = current.filter(|(_, plan)| plan.cause == rollout::Cause::Placement) {
             rolling.removed_by.extend(members.iter().map(|app| (app.clone(), plan.commit.clone())));
         }
-        rolling.is_open |= match &next.waits_for {
-            None => current.is_some(),
-            // An operator, or the time, brings these further.
-            Some(
-                WaitsFor::Approval { .. }
-                | WaitsFor::Resume { .. }
-                | WaitsFor::Retry { .. }
-                | WaitsFor::Pace { .. },
-            ) => !next.course.current.as_ref().is_none_or(|current| current.underway.is_empty()),
-            Some(_) => true,
-        };
-        rolling.is_open |= next.course.completed.as_ref().is_some_and(|done| !done.apart.is_empty());
+        rolling.await_words(&next, plan, members);
         rolling.due_ms = rolling.due_ms.into_iter().chain(next.due_ms).min();
         rolling.waits_for.extend(next.waits_for.clone().map(|waits_for| (app.clone(), waits_for)));
         if course != Some(&next.course) || next.plan.is_some() {

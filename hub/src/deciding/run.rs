@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::awaited::{AT_LEAST, Awaited, TOGETHER};
 use super::bundles::BundleObjects;
 use super::commits::{Commits, named, trailers};
 use super::core::{self, Given, Kept, Revision};
@@ -38,14 +39,8 @@ use crate::store::bundles::{BundleError, Bundles};
 /// Steps in a row before somebody else's change is waited for: each either writes something or is the last.
 const STEPS: usize = 64;
 
-/// What many clusters say at once (a link that comes back, reports while an app starts) is looked at together.
-const TOGETHER: Duration = Duration::from_secs(1);
-
 /// While a rollout waits for it, so many times as long as a step took is rested after one.
 const RESTS: u32 = 4;
-
-/// At least so long.
-const AT_LEAST: Duration = Duration::from_millis(10);
 
 /// Why a round of deciding ended early.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +91,10 @@ pub struct Deciding {
     due_ms: Option<u64>,
     /// Whether a placement waits for a cluster to become healthy, to be heard, or to have something free.
     open: bool,
-    /// While a rollout waits for what spokes say: for how long their words are collected.
-    rolls: Option<Duration>,
+    /// What waits for what spokes say.
+    awaited: Awaited,
+    /// For how long their words are collected.
+    rest: Duration,
 }
 
 impl Deciding {
@@ -134,7 +131,8 @@ impl Deciding {
             claims: Claims::default(),
             due_ms: None,
             open: false,
-            rolls: None,
+            awaited: Awaited::default(),
+            rest: TOGETHER,
         }
     }
 
@@ -186,16 +184,21 @@ impl Deciding {
                 }
             };
             // Placements that take all that match take silent clusters too, whatever these have free.
-            let (rolls, open) = (self.rolls.is_some(), self.open);
+            let (rolls, open) = (!self.awaited.is_nothing(), self.open);
             let picks = rolls || self.picks();
+            let rest = if rolls { self.rest } else { TOGETHER };
+            let (ledger, awaited) = (&self.ledger, &mut self.awaited);
             let heard = async {
-                tokio::select! {
-                    Ok(()) = contacts.changed(), if picks => {}
-                    Ok(()) = freed.changed(), if open => {}
-                    Ok(()) = changes.changed(), if open || rolls => {}
+                awaited.anything |= open;
+                let is_first = tokio::select! {
+                    Ok(()) = contacts.changed(), if picks => true,
+                    Ok(()) = freed.changed(), if open => true,
+                    Ok(is_first) = awaited.words(ledger, &mut changes), if open || rolls => is_first,
                     else => std::future::pending().await,
+                };
+                if is_first {
+                    tokio::time::sleep(rest).await;
                 }
-                tokio::time::sleep(self.rolls.unwrap_or(TOGETHER)).await;
             };
             tokio::select! {
                 () = cancel.cancelled() => return,
@@ -431,6 +434,8 @@ impl Deciding {
     /// One step; true if it wrote something.
     async fn step(&mut self) -> Result<bool, DecideError> {
         let Some(revision) = self.revision.clone() else { return Ok(false) };
+        // Who reports from here on may be looked at twice, but not too late.
+        self.ledger.take_reported();
         let objects = self.objects.clone();
         let codec = WireCodec(move |digest: &Digest| objects.of(digest));
         let named = named(&self.ledger.state(), &revision);
@@ -491,7 +496,7 @@ impl Deciding {
         // A large fleet says something all the time: for longer than a step takes is rested, too.
         let took = began.elapsed();
         let rest = (took * RESTS).clamp(AT_LEAST, TOGETHER.max(took));
-        self.rolls = decided.rolls.then_some(rest);
+        (self.awaited, self.rest) = (decided.awaited, rest);
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.fleet = decided.fleet;

@@ -1,6 +1,6 @@
 //! Where a catalog's repository is.
 //!
-//! In: the URL as an operator wrote it. Out: an [`Address`] that is read in place or over HTTP, with credentials set apart.
+//! In: the URL as an operator wrote it. Out: an [`Address`] that is read in place, over HTTP or SSH, with credentials set apart.
 //! Never: touches disk or network; lets a password into a message.
 
 use std::fmt;
@@ -32,16 +32,67 @@ pub(super) enum Address {
     Local(PathBuf),
     /// A repository behind `http://` or `https://`; the URL holds no credentials.
     Http { url: String, credentials: Option<Credentials> },
+    /// A repository behind `ssh://`.
+    Ssh { url: String },
+}
+
+/// A URL taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    scheme: String,
+    /// Of SSH alone: with HTTP it is a login, and may differ.
+    user: String,
+    host: String,
+    port: u16,
+    path: Vec<String>,
+}
+
+impl Parts {
+    /// Of `https://`, `http://`, `ssh://` or Git's short form `USER@HOST:PATH`; nothing for a path, or where a name in it leads up.
+    pub fn of(url: &str) -> Option<Self> {
+        let short = || url.split_once(':').filter(|(host, _)| !host.contains('/'));
+        let (scheme, authority, path) = match url.split_once("://") {
+            Some((scheme, rest)) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                (scheme.to_ascii_lowercase(), authority, path)
+            }
+            None => short().map(|(authority, path)| ("ssh".to_owned(), authority, path))?,
+        };
+        let port = match &*scheme {
+            "https" => 443,
+            "http" => 80,
+            "ssh" => 22,
+            _ => return None,
+        };
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let (host, port) = match host.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+            Some((host, given)) => (host, given.parse().ok()?),
+            None => (host, port),
+        };
+        let path: Vec<String> =
+            path.split('/').filter(|part| !part.is_empty()).map(decode).collect::<Option<_>>()?;
+        let leads_up = path.iter().any(|part| part == ".." || part == "." || part.contains(['/', '\\']));
+        let user = if scheme == "ssh" { user.to_owned() } else { String::new() };
+        let host = host.to_ascii_lowercase();
+        (!host.is_empty() && !leads_up).then_some(Self { scheme, user, host, port, path })
+    }
+
+    /// Of how many names the path is, if the other URL is at it or below it.
+    pub fn holds(&self, other: &Self) -> Option<usize> {
+        let same = |parts: &Self| (parts.scheme.clone(), parts.user.clone(), parts.host.clone(), parts.port);
+        (same(self) == same(other) && other.path.starts_with(&self.path)).then_some(self.path.len())
+    }
 }
 
 impl Address {
-    /// Takes `file://`, `http://`, `https://`, absolute and relative paths; everything else is refused by name.
+    /// Takes `file://`, `http://`, `https://`, `ssh://` and its short form `USER@HOST:PATH`, absolute and relative paths; everything
+    /// else is refused by name.
     pub(super) fn parse(text: &str) -> Result<Self, FetchError> {
         let bad = |reason| FetchError::BadUrl { url: redacted(text), reason };
         let Some((scheme, rest)) = text.split_once("://") else {
             // `host:path` is Git's short form of ssh; a colon after a slash belongs to a path.
-            if text.split('/').next().is_some_and(|first| first.contains(':')) {
-                return Err(FetchError::UnsupportedScheme { url: redacted(text), scheme: "ssh".into() });
+            if let Some((host, path)) = text.split_once(':').filter(|(host, _)| !host.contains('/')) {
+                return Self::ssh(&format!("ssh://{host}/{}", path.trim_start_matches('/')), text);
             }
             if text.is_empty() {
                 return Err(bad("it is empty"));
@@ -68,8 +119,35 @@ impl Address {
                     credentials: credentials(user).map_err(bad)?,
                 })
             }
+            "ssh" | "git+ssh" | "ssh+git" => Self::ssh(&format!("ssh://{rest}"), text),
             other => Err(FetchError::UnsupportedScheme { url: redacted(text), scheme: other.into() }),
         }
+    }
+
+    /// What begins with a dash would be an option of `ssh` or of the program on the other side.
+    fn ssh(url: &str, text: &str) -> Result<Self, FetchError> {
+        let bad = |reason| Err(FetchError::BadUrl { url: redacted(text), reason });
+        let rest = url.strip_prefix("ssh://").unwrap_or(url);
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        let is_plain = |text: &str| {
+            let legal = |c: char| c.is_ascii_alphanumeric() || "-_.[]:".contains(c);
+            !text.starts_with('-') && text.chars().all(legal)
+        };
+        if user.contains(':') {
+            return bad("a password cannot be given to SSH; name a key in the hub's configuration");
+        }
+        if host.is_empty() || !is_plain(host) || !is_plain(user) {
+            return bad("its user or host has characters that none has; write ssh://USER@HOST/PATH");
+        }
+        let decoded = decode(path);
+        if decoded.as_ref().is_none_or(|path| path.starts_with("/-") || path.chars().any(char::is_control)) {
+            return bad("its path cannot be one");
+        }
+        if path.trim_matches('/').is_empty() {
+            return bad("it has no path");
+        }
+        Ok(Self::Ssh { url: url.to_owned() })
     }
 }
 
@@ -125,6 +203,10 @@ mod tests {
             ("/srv/a:b", "local /srv/a:b"),
             ("https://example.com/a.git", "http https://example.com/a.git None"),
             ("HTTP://h:81", "http http://h:81 None"),
+            ("ssh://git@h/a", "ssh ssh://git@h/a"),
+            ("ssh://git@[::1]:22/a", "ssh ssh://git@[::1]:22/a"),
+            ("git@h:a/b", "ssh ssh://git@h/a/b"),
+            ("git@h:/a/b", "ssh ssh://git@h/a/b"),
             ("https://me:s%40t@h/a", "http https://h/a Some(Credentials(\"me\", …)) s@t"),
         ] {
             let found = match Address::parse(text).expect(text) {
@@ -133,6 +215,7 @@ mod tests {
                     let password = credentials.as_ref().map_or("", |c| &c.password);
                     format!("http {url} {credentials:?} {password}").trim_end().to_owned()
                 }
+                Address::Ssh { url } => format!("ssh {url}"),
             };
             assert_eq!(found, expected, "{text}");
         }
@@ -141,8 +224,15 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused_by_name_and_without_the_password() {
         for (text, expected) in [
-            ("ssh://git@h/a", "ssh"),
-            ("git@h:a/b", "ssh"),
+            ("ssh://git:secret@h/a", "name a key"),
+            ("ssh://-oProxyCommand=x/a", "that none has"),
+            ("ssh://-oProxyCommand=x@h/a", "that none has"),
+            ("ssh://h$(x)/a", "that none has"),
+            ("-oProxyCommand=x:a", "that none has"),
+            ("ssh://h/-u", "cannot be one"),
+            ("ssh://h/%2du", "cannot be one"),
+            ("ssh://h/a%0ab", "cannot be one"),
+            ("ssh://h", "no path"),
             ("git://h/a", "git"),
             ("file://h/a", "file:///PATH"),
             ("https://me:secret@/a", "no host"),

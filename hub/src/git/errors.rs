@@ -13,7 +13,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum FetchError {
     /// A scheme that this version cannot read.
     #[error(
-        "cannot read {url}: {scheme} is not supported by this version; use https://, http://, file:// or a path"
+        "cannot read {url}: {scheme} is not supported by this version; use https://, ssh://, http://, file:// or a path"
     )]
     UnsupportedScheme {
         /// The URL, without credentials.
@@ -69,6 +69,34 @@ pub enum FetchError {
         /// The URL, without credentials.
         url: String,
         /// What the server said.
+        #[source]
+        cause: Cause,
+    },
+    /// What is to be shown to the server is not at hand.
+    #[error("the credentials {name} cannot be used; see `credentials` in the hub's configuration")]
+    NoCredentials {
+        /// Their name.
+        name: String,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// A host that nobody said the key of.
+    #[error(
+        "{url} needs SSH, and nothing says how; give `credentials` for it in the hub's configuration, with ssh.knownHostsFile"
+    )]
+    NoSsh {
+        /// The URL.
+        url: String,
+    },
+    /// The host has another key, or none that was named.
+    #[error(
+        "the host key of {url} is not among the known ones; compare it with what the host's operators publish, and add it to the known hosts file"
+    )]
+    UnknownHost {
+        /// The URL.
+        url: String,
+        /// What SSH said.
         #[source]
         cause: Cause,
     },

@@ -1,6 +1,6 @@
 //! Brings a branch's newest commit.
 //!
-//! In: an [`Address`], a branch, the mirror. Out: the commit's id; its objects are readable afterwards.
+//! In: an [`Address`](super::address::Address), a branch, the mirror. Out: the commit's id; its objects are readable afterwards.
 //! Never: asks a person for anything; sends credentials to another host than the one they were given for; writes to a
 //! local source repository.
 
@@ -17,21 +17,28 @@ use gix::remote::fetch::{Shallow, Tags};
 use gix::remote::{Direction, ref_map};
 
 use super::address::Credentials;
+use super::app::Token;
 use super::errors::{Cause, FetchError};
+use super::ssh::Ssh;
 use super::{Options, failures, mirror};
 
 /// How many existing branches an error names.
 const BRANCHES_NAMED: usize = 5;
 /// A server that is silent for longer than this is given up, even if the fetch has more time.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// The time to get a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A server to fetch from.
 pub(super) struct Remote<'a> {
     pub(super) url: &'a str,
+    /// Of the URL itself; what the configuration gives comes first.
     pub(super) credentials: Option<&'a Credentials>,
     pub(super) options: &'a Options,
+    /// The last token that was asked for.
+    pub(super) token: &'a Mutex<Option<Token>>,
+    /// How it is reached, if not over HTTP.
+    pub(super) ssh: Option<&'a Ssh>,
 }
 
 /// The branch as the server knows it: its full name, or `HEAD`.
@@ -193,28 +200,41 @@ impl Remote<'_> {
         FetchError,
     > {
         let mut connection = remote.connect(Direction::Fetch).map_err(|e| self.classify(e))?;
-        let (url, credentials) = (self.url.to_owned(), self.credentials.cloned());
+        if self.ssh.is_some() {
+            // The keys are the command's; there is nobody to ask for anything else.
+            connection.set_credentials(|_| Ok(None));
+            return Ok(connection);
+        }
+        let (url, credentials) = (self.url.to_owned(), self.login()?);
         connection.set_credentials(move |action| Ok(answer(&url, credentials.as_ref(), action)));
         connection.set_transport_options(Box::new(self.http_options()?));
         Ok(connection)
     }
 
     fn classify(&self, error: gix::Error) -> FetchError {
-        failures::classify(self.url, self.options.timeout.min(SILENCE), error)
+        let of_ssh = self.ssh.and_then(|ssh| ssh.failure(self.url));
+        of_ssh.unwrap_or_else(|| failures::classify(self.url, self.options.timeout.min(SILENCE), error))
+    }
+
+    /// What is shown to the server.
+    fn login(&self) -> Result<Option<Credentials>, FetchError> {
+        let client = || {
+            let made = self.client()?.redirect(reqwest::redirect::Policy::none()).build();
+            made.map_err(|error| FetchError::Failed { url: self.url.into(), cause: error.into() })
+        };
+        let given = self.options.access.as_ref().map(|access| access.credentials(client, self.token));
+        Ok(given.transpose()?.flatten().or_else(|| self.credentials.cloned()))
+    }
+
+    /// A client that trusts and goes through whom the configuration says.
+    fn client(&self) -> Result<reqwest::blocking::ClientBuilder, FetchError> {
+        let ways = Ways::of(self)?;
+        Ok(ways.take(reqwest::blocking::Client::builder()))
     }
 
     fn http_options(&self) -> Result<http::Options, FetchError> {
-        // reqwest panics without a default provider; installing one twice is harmless.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let certificates = self.options.ca_file.as_deref().map(|path| self.certificates(path)).transpose()?;
-        let timeout = self.options.timeout;
-        let configure_client = move |builder: reqwest::blocking::ClientBuilder| {
-            let builder = builder.timeout(timeout.min(SILENCE)).connect_timeout(timeout.min(CONNECT));
-            Ok(match &certificates {
-                Some(certificates) => builder.tls_certs_only(certificates.clone()),
-                None => builder,
-            })
-        };
+        let ways = Ways::of(self)?;
+        let configure_client = move |builder| Ok(ways.take(builder));
         let backend = http::reqwest::Options {
             configure_client: Some(Box::new(configure_client)),
             configure_request: None,
@@ -228,6 +248,39 @@ impl Remote<'_> {
             Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?)
         };
         read().map_err(|cause| FetchError::BadCaFile { path: path.to_owned(), cause })
+    }
+}
+
+/// Whom a client trusts, through whom it goes, and for how long it waits.
+struct Ways {
+    certificates: Option<Vec<reqwest::Certificate>>,
+    proxy: Option<reqwest::Proxy>,
+    timeout: Duration,
+}
+
+impl Ways {
+    fn of(remote: &Remote<'_>) -> Result<Self, FetchError> {
+        // reqwest panics without a default provider; installing one twice is harmless.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let access = remote.options.access.as_ref();
+        let ca_file = access.and_then(|access| access.ca_file.as_deref());
+        let certificates = ca_file.map(|path| remote.certificates(path)).transpose()?;
+        let proxy = access.and_then(|access| access.proxy.as_ref()).map(reqwest::Proxy::all).transpose();
+        let proxy =
+            proxy.map_err(|error| FetchError::Failed { url: remote.url.into(), cause: error.into() })?;
+        Ok(Self { certificates, proxy, timeout: remote.options.timeout })
+    }
+
+    fn take(&self, builder: reqwest::blocking::ClientBuilder) -> reqwest::blocking::ClientBuilder {
+        let builder = builder.timeout(self.timeout.min(SILENCE)).connect_timeout(self.timeout.min(CONNECT));
+        let builder = match &self.proxy {
+            Some(proxy) => builder.proxy(proxy.clone()),
+            None => builder,
+        };
+        match &self.certificates {
+            Some(certificates) => builder.tls_certs_only(certificates.clone()),
+            None => builder,
+        }
     }
 }
 

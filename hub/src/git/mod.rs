@@ -1,9 +1,9 @@
 //! Git: the newest commit of a catalog's branch, and what stands in it.
 //!
 //! In: a URL and a branch. Out: commit ids, trees, file contents, ancestry, trailers; a [`poller::Observation`] that changes
-//! when the branch moves. Never: has a work tree, runs a `git` binary, prompts, or writes to a local source repository.
+//! when the branch moves. Never: has a work tree, runs a `git` binary (but `ssh`, for what is behind it), prompts, or writes to a local source repository.
 //!
-//! A repository behind HTTP is fetched into a bare **mirror** in the data directory: the first time only the newest
+//! A repository behind HTTP or SSH is fetched into a bare **mirror** in the data directory: the first time only the newest
 //! commit, afterwards what is new; older history follows when a question about ancestry needs it. A repository on this
 //! machine is read where it is, and what is pinned is copied to the mirror, so that neither a rewritten branch nor `git
 //! gc` nor a missing directory takes a commit away that is in use.
@@ -11,7 +11,9 @@
 //! Everything blocking runs off the runtime: reads on its blocking pool, fetches each on a thread of their own, so that a
 //! server that does not answer delays neither the hub nor its end. The mirror belongs to one [`Repository`] at a time.
 
+mod access;
 mod address;
+mod app;
 pub mod author;
 mod blob;
 mod errors;
@@ -25,8 +27,10 @@ mod objects;
 mod packs;
 pub mod poller;
 mod repository;
+mod ssh;
 
-pub use address::Credentials;
+pub use access::{Access, Login};
+pub use app::App;
 pub use blob::blob_id;
 pub use errors::{Cause, FetchError, ReadError};
 pub use history::{CommitInfo, trailers_of};

@@ -24,13 +24,15 @@ impl Core {
                 tip
             }
             Address::Http { url, credentials } => {
-                let credentials = self.options.credentials.as_ref().or(credentials.as_ref());
-                self.fetch_remote_named(
-                    &Remote { url, credentials, options: &self.options },
-                    rev,
-                    &names,
-                    stop,
-                )?
+                let (credentials, options, token) = (credentials.as_ref(), &self.options, &self.token);
+                let remote = Remote { url, credentials, options, token, ssh: None };
+                self.fetch_remote_named(&remote, rev, &names, stop)?
+            }
+            Address::Ssh { url } => {
+                let (options, token) = (&self.options, &self.token);
+                let ssh = Some(&self.ssh(url)?);
+                let remote = Remote { url, credentials: None, options, token, ssh };
+                self.fetch_remote_named(&remote, rev, &names, stop)?
             }
         };
         match found {
@@ -55,8 +57,15 @@ impl Core {
         let known = |id: &ObjectId| matches!(self.objects().commit(*id), Err(ReadError::Missing { .. }));
         // A server that lets nobody ask for it by its id says so; then it is unknown.
         let by_id = id.filter(known).map(|id| id.to_string());
+        let by_ssh = remote.ssh.map(|ssh| mirror::reopen_for_ssh(&self.options.mirror, ssh.command()));
+        let by_ssh = by_ssh.transpose()?.map(|mirror| mirror.to_thread_local());
         for name in names.iter().chain(&by_id) {
-            match remote.fetch_into(&mirror, (name, mirror::NAMED), shallow.clone(), stop) {
+            match remote.fetch_into(
+                by_ssh.as_ref().unwrap_or(&mirror),
+                (name, mirror::NAMED),
+                shallow.clone(),
+                stop,
+            ) {
                 Ok(Fetched::Head(id)) => {
                     self.settle(&mirror)?;
                     return Ok(Some(id));
@@ -81,10 +90,12 @@ impl Core {
                 opened.source.and_then(|source| fetch::branches(&source.to_thread_local()).ok())
             }
             Address::Http { url, credentials } => opened.mirror.and_then(|mirror| {
-                let credentials = self.options.credentials.as_ref().or(credentials.as_ref());
-                let remote = Remote { url, credentials, options: &self.options };
+                let (credentials, options, token) = (credentials.as_ref(), &self.options, &self.token);
+                let remote = Remote { url, credentials, options, token, ssh: None };
                 remote.branches(&mirror.to_thread_local()).ok()
             }),
+            // Asking takes another login.
+            Address::Ssh { .. } => None,
         };
         let url = super::address::redacted(&self.options.url);
         FetchError::Unknown { url, rev: rev.to_owned(), found: found.unwrap_or_default() }

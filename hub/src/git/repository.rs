@@ -13,17 +13,20 @@ use nave_placement::catalog::{BlobId, CommitId, Tree};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use super::address::{Address, Credentials, redacted};
+use super::access::{Access, Login};
+use super::address::{Address, redacted};
+use super::app::Token;
 use super::errors::{FetchError, ReadError};
 use super::fetch::{self, Fetched, Remote};
 use super::history::{CommitInfo, Walk};
 use super::objects::{Objects, damaged, parse};
+use super::ssh::Ssh;
 use super::{mirror, packs};
 
 /// Which repository, and how it is treated.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `https://`, `http://`, `file://` or a path. Credentials in it are taken out and never shown.
+    /// `https://`, `ssh://` or its short form, `http://`, `file://` or a path. Credentials in it are taken out and never shown.
     pub url: String,
     /// The branch, or a full name below `refs/`; empty for the repository's default branch.
     pub branch: String,
@@ -31,10 +34,8 @@ pub struct Options {
     pub mirror: PathBuf,
     /// The time for one fetch, from start to end. The first one of a large repository must fit.
     pub timeout: Duration,
-    /// Certificates (PEM) to trust instead of the system's.
-    pub ca_file: Option<PathBuf>,
-    /// Given to this URL's host alone, over https alone; those in the URL come second.
-    pub credentials: Option<Credentials>,
+    /// How it is reached; what is shown there comes before what stands in the URL, and is shown over TLS or SSH alone.
+    pub access: Option<Access>,
     /// Most paths (files and directories) that a commit may have.
     pub max_paths: usize,
 }
@@ -47,8 +48,7 @@ impl Options {
             branch: String::new(),
             mirror: mirror.into(),
             timeout: Duration::from_secs(120),
-            ca_file: None,
-            credentials: None,
+            access: None,
             max_paths: 200_000,
         }
     }
@@ -75,6 +75,8 @@ pub(super) struct Core {
     open: Mutex<Open>,
     /// Held while the mirror gets pinned objects.
     pinning: Mutex<()>,
+    /// The last token that was asked for.
+    pub(super) token: Mutex<Option<Token>>,
 }
 
 #[derive(Clone, Default)]
@@ -103,13 +105,19 @@ impl Repository {
         fetch::reference(&options.branch)?;
         if let Address::Http { url, credentials } = &address
             && url.starts_with("http://")
-            && (credentials.is_some() || options.credentials.is_some())
+            && (credentials.is_some() || options.access.as_ref().is_some_and(Access::shows_a_secret))
         {
             let reason = "credentials are never sent in clear text; use https://";
             return Err(FetchError::BadUrl { url: url.clone(), reason });
         }
         let open = Mutex::new(Open { source: None, mirror: mirror::open(&options.mirror)? });
-        let core = Arc::new(Core { options, address, open, pinning: Mutex::new(()) });
+        if let Address::Ssh { url } = &address
+            && !matches!(&options.access, Some(Access { login: Login::Ssh { .. }, .. }))
+        {
+            return Err(FetchError::NoSsh { url: url.clone() });
+        }
+        let core =
+            Arc::new(Core { options, address, open, pinning: Mutex::new(()), token: Mutex::default() });
         Ok(Self { core, turn: Arc::new(Semaphore::new(1)) })
     }
 
@@ -320,7 +328,7 @@ impl Core {
         let Open { mirror: Some(mirror), .. } = self.opened() else {
             return false;
         };
-        matches!(self.address, Address::Http { .. }) && mirror.to_thread_local().is_shallow().unwrap_or(false)
+        !matches!(self.address, Address::Local(_)) && mirror.to_thread_local().is_shallow().unwrap_or(false)
     }
 
     fn fetch(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
@@ -331,11 +339,31 @@ impl Core {
                 id
             }
             Address::Http { url, credentials } => {
-                let credentials = self.options.credentials.as_ref().or(credentials.as_ref());
-                self.fetch_remote(&Remote { url, credentials, options: &self.options }, shallow, stop)?
+                let (credentials, options, token) = (credentials.as_ref(), &self.options, &self.token);
+                self.fetch_remote(&Remote { url, credentials, options, token, ssh: None }, shallow, stop)?
+            }
+            Address::Ssh { url } => {
+                let (options, token) = (&self.options, &self.token);
+                let ssh = Some(&self.ssh(url)?);
+                self.fetch_remote(&Remote { url, credentials: None, options, token, ssh }, shallow, stop)?
             }
         };
         Ok(Head { commit: CommitId(id.to_string().into()) })
+    }
+
+    pub(super) fn ssh(&self, url: &str) -> Result<Ssh, FetchError> {
+        let Some(Access { name, login: Login::Ssh { key_file, known_hosts_file }, .. }) =
+            &self.options.access
+        else {
+            return Err(FetchError::NoSsh { url: url.to_owned() });
+        };
+        let failed = |cause| FetchError::NoCredentials { name: name.clone(), cause };
+        let directory = self.options.mirror.parent().unwrap_or(&self.options.mirror);
+        std::fs::create_dir_all(directory).map_err(|error| mirror::broken(directory, error))?;
+        let name = self.options.mirror.file_name().unwrap_or_default().to_string_lossy();
+        let log = directory.join(format!("{name}.ssh.log"));
+        let patience = self.options.timeout.min(fetch::SILENCE);
+        Ssh::new(key_file.as_deref(), known_hosts_file, log, patience).map_err(failed)
     }
 
     fn fetch_remote(
@@ -352,7 +380,9 @@ impl Core {
                 None if fresh => Shallow::DepthAtRemote(std::num::NonZeroU32::MIN),
                 None => Shallow::NoChange,
             };
-            match remote.fetch(&mirror, depth, stop)? {
+            let by_ssh = remote.ssh.map(|ssh| mirror::reopen_for_ssh(&self.options.mirror, ssh.command()));
+            let by_ssh = by_ssh.transpose()?.map(|mirror| mirror.to_thread_local());
+            match remote.fetch(by_ssh.as_ref().unwrap_or(&mirror), depth, stop)? {
                 Fetched::Head(id) => {
                     self.settle(&mirror)?;
                     return Ok(id);

@@ -1,30 +1,59 @@
-//! HTTP: health and metrics for machines.
+//! HTTP: health and metrics for machines, and webhooks of forges.
 //!
-//! In: GET requests, on loopback unless configured otherwise. Out: text.
+//! In: requests, on loopback unless configured otherwise. Out: text.
 //! Never: anything that an operator's role would be needed for.
+
+pub mod webhook;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
 
 use crate::operator::OperatorService;
 use crate::operator::views::SinkView;
+use webhook::Webhooks;
+
+/// What answers.
+struct Rooms {
+    operator: OperatorService,
+    webhooks: Webhooks,
+}
+
+type Shared = State<Arc<Rooms>>;
 
 /// The routes.
-pub fn routes(operator: OperatorService) -> axum::Router {
+pub fn routes(operator: OperatorService, webhooks: Webhooks) -> axum::Router {
     axum::Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(operator))
+        .route("/webhook", post(take))
+        .with_state(Arc::new(Rooms { operator, webhooks }))
+}
+
+async fn take(State(rooms): Shared, headers: HeaderMap, body: Body) -> (StatusCode, &'static str) {
+    let (_, code, said) = rooms.webhooks.take(&headers, body).await;
+    (code, said)
+}
+
+/// What became of webhooks.
+fn webhooks(text: &mut String, webhooks: &Webhooks) {
+    let mut counts = webhooks.counts().peekable();
+    if counts.peek().is_some() {
+        text.push_str("# HELP nave_webhooks Webhooks that came.\n# TYPE nave_webhooks counter\n");
+    }
+    for (outcome, count) in counts {
+        let _ = writeln!(text, "nave_webhooks_total{{outcome=\"{outcome:?}\"}} {count}");
+    }
 }
 
 /// Ready once the newest commit is decided, so that a rollout of hubs waits for it.
-async fn readyz(State(operator): State<Arc<OperatorService>>) -> (StatusCode, &'static str) {
-    match operator.look(|look| look.picture.settled.is_some()) {
+async fn readyz(State(rooms): Shared) -> (StatusCode, &'static str) {
+    match rooms.operator.look(|look| look.picture.settled.is_some()) {
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "no commit was decided yet"),
     }
@@ -58,7 +87,8 @@ fn sinks(text: &mut String, sinks: &[SinkView]) {
 }
 
 /// The OpenMetrics text format; names end in their unit.
-async fn metrics(State(operator): State<Arc<OperatorService>>) -> String {
+async fn metrics(State(rooms): Shared) -> String {
+    let operator = &rooms.operator;
     let status = operator.look(|look| look.status(&crate::operator::Selection::default(), true));
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: usize| {
@@ -78,6 +108,7 @@ async fn metrics(State(operator): State<Arc<OperatorService>>) -> String {
         let _ = writeln!(text, "nave_entries_by_phase{{phase=\"{phase:?}\"}} {count}");
     }
     sinks(&mut text, &operator.sinks());
+    webhooks(&mut text, &rooms.webhooks);
     text.push_str("# EOF\n");
     text
 }

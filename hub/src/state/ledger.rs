@@ -153,6 +153,8 @@ struct Shared {
     inputs: watch::Sender<u64>,
     /// Held while a batch is on its way to the store and the state; exclusively while the store is read back.
     writing: tokio::sync::RwLock<()>,
+    /// Clusters whose reports changed since somebody asked.
+    reported: std::sync::Mutex<BTreeSet<ClusterName>>,
     /// Per cluster with a session: counts changes of what it was told, of its membership and of the fleet.
     clusters: std::sync::Mutex<BTreeMap<ClusterName, watch::Sender<u64>>>,
 }
@@ -172,6 +174,7 @@ impl Ledger {
             changed: watch::Sender::new(0),
             inputs: watch::Sender::new(0),
             writing: tokio::sync::RwLock::default(),
+            reported: std::sync::Mutex::default(),
             clusters: std::sync::Mutex::default(),
         };
         Ok(Self { store, shared: Arc::new(shared), audited: Arc::default(), clock })
@@ -203,6 +206,11 @@ impl Ledger {
         let mut clusters = self.shared.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         clusters.retain(|_, sender| sender.receiver_count() > 0);
         clusters.entry(cluster.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
+    }
+
+    /// Clusters whose reports changed since this was asked last.
+    pub fn take_reported(&self) -> BTreeSet<ClusterName> {
+        std::mem::take(&mut *self.shared.reported.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The store, for readers of what the state does not keep (the audit log).
@@ -268,6 +276,10 @@ impl Ledger {
         batch: Batch,
         audits: &[Audit],
     ) -> Result<Version, CommitError> {
+        // Nothing to chain: it waits for nobody, and the store takes it together with others.
+        if audits.is_empty() {
+            return self.commit(step, batch).await;
+        }
         let turn = self.audited.clone().lock_owned().await;
         let mut tail = self.state().audit;
         let mut batch = batch;
@@ -308,7 +320,7 @@ impl Shared {
                 );
             }
         }
-        self.tell_sessions(keys.iter());
+        self.tell(keys.iter());
         self.changed.send_modify(|n| *n += 1);
         self.inputs.send_modify(|n| *n += 1);
     }
@@ -325,7 +337,7 @@ impl Shared {
             state.fold(key, version, value.as_ref())?;
         }
         drop(state);
-        self.tell_sessions(writes.keys());
+        self.tell(writes.keys());
         self.changed.send_modify(|n| *n += 1);
         if step.is_input() {
             self.inputs.send_modify(|n| *n += 1);
@@ -333,8 +345,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Tells the sessions that these keys concern.
-    fn tell_sessions<'a>(&self, keys: impl Iterator<Item = &'a String>) {
+    /// Tells the sessions that these keys concern, and notes who reported.
+    fn tell<'a>(&self, keys: impl Iterator<Item = &'a String>) {
         let clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         for key in keys {
             match key.split_once('/') {
@@ -342,6 +354,10 @@ impl Shared {
                     if let Some(sender) = ClusterName::new(name).ok().and_then(|name| clusters.get(&name)) {
                         sender.send_modify(|n| *n += 1);
                     }
+                }
+                Some(("report", name)) => {
+                    let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+                    reported.extend(ClusterName::new(name));
                 }
                 None if [key::FLEET, key::DOUBT].contains(&key.as_str()) => {
                     clusters.values().for_each(|sender| sender.send_modify(|n| *n += 1));

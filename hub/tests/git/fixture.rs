@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use nave_hub::git::{Options, Repository};
+use nave_hub::git::{Access, Login, Options, Repository};
 use nave_placement::catalog::{CommitId, FileKind, Tree};
 use tempfile::TempDir;
 
@@ -70,6 +70,18 @@ impl Scratch {
         Options::new(url, self.directory.path().join("data/git/main"))
     }
 
+    /// What reaches a server of this directory.
+    pub fn access(&self, ca_file: Option<&str>, login: Login) -> Access {
+        let ca_file = ca_file.map(|name| self.directory.path().join(name));
+        Access { name: "forge".into(), url: "https://127.0.0.1".into(), login, ca_file, proxy: None }
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
     pub fn local(&self) -> Repository {
         Repository::open(self.options(format!("file://{}", self.source().display()))).unwrap()
     }
@@ -117,6 +129,9 @@ pub struct Demands {
     pub redirect: Option<String>,
     /// How many requests came with credentials.
     pub credentials_seen: usize,
+    /// What is answered to a POST below `/app/`, and what was shown there.
+    pub issues: Option<String>,
+    pub shown: Vec<String>,
 }
 
 impl Server {
@@ -170,6 +185,8 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
+    // As a proxy it is asked for whole URLs, and answers itself.
+    let target = target.strip_prefix("http://forge.invalid").map_or(target.clone(), str::to_owned);
     let mut headers = std::collections::BTreeMap::new();
     loop {
         let mut line = String::new();
@@ -186,6 +203,15 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
     let mut stream = reader.into_inner();
     let refusal = {
         let mut demands = demands.lock().unwrap();
+        if let Some(issued) =
+            demands.issues.clone().filter(|_| method == "POST" && target.starts_with("/app/"))
+        {
+            demands.shown.push(format!("{target} {}", header("authorization")));
+            let length = issued.len();
+            let head =
+                format!("HTTP/1.1 201 Created\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            return write!(stream, "{head}{issued}").ok();
+        }
         demands.credentials_seen += usize::from(headers.contains_key("authorization"));
         if let Some(to) = &demands.redirect {
             Some(format!("302 Found\r\nLocation: {to}{target}"))

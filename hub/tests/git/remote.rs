@@ -4,7 +4,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use nave_hub::git::{FetchError, ReadError, Repository};
+use nave_hub::git::{FetchError, Login, ReadError, Repository};
 
 use crate::fixture::{Scratch, Server, git, paths, text};
 
@@ -107,7 +107,7 @@ async fn credentials_are_sent_over_tls_alone_and_never_asked_for() {
     server.demands.lock().unwrap().credentials = Some(SECRET);
     let address = server.address.replace("https://", "https://me:secret@");
     let mut options = scratch.options(format!("{address}/source"));
-    options.ca_file = Some(scratch.directory.path().join("ca.pem"));
+    options.access = Some(scratch.access(Some("ca.pem"), Login::None));
     let repository = Repository::open(options.clone()).unwrap();
     assert_eq!(repository.fetch().await.unwrap().commit, head);
     assert!(!repository.url().contains("secret"));
@@ -130,7 +130,7 @@ async fn a_redirect_to_another_host_is_followed_without_credentials() {
     front.demands.lock().unwrap().redirect = Some(back.address.clone());
     let url = front.address.replace("https://", "https://me:secret@");
     let mut options = scratch.options(format!("{url}/source"));
-    options.ca_file = Some(scratch.directory.path().join("both.pem"));
+    options.access = Some(scratch.access(Some("both.pem"), Login::None));
     let repository = Repository::open(options).unwrap();
     assert_eq!(repository.fetch().await.unwrap().commit, head);
     back.demands.lock().unwrap().credentials = Some(SECRET);
@@ -149,7 +149,7 @@ async fn a_certificate_of_an_unknown_ca_and_a_bad_ca_file_are_named() {
         [(Some("ca.pem"), "is not trusted"), (None, "is not trusted"), (Some("gone"), "gone")]
     {
         let mut options = scratch.options(format!("{}/source", server.address));
-        options.ca_file = file.map(|name| scratch.directory.path().join(name));
+        options.access = Some(scratch.access(file, Login::None));
         let error = Repository::open(options).unwrap().fetch().await.unwrap_err();
         assert!(error.to_string().contains(expected), "{file:?}: {error:?}");
     }

@@ -223,7 +223,7 @@ impl Step<'_> {
         if matches!(progress.phase, Phase::RollingBack { .. }) {
             return self.roll_back(progress, plan);
         }
-        if self.next.plan.is_none() && !plan.basis.is_same(self.target.basis) {
+        if self.next.plan.is_none() && self.is_another(plan) {
             return self.superseded(progress, plan);
         }
         if self.next.course.retry.take().is_some() {
@@ -277,6 +277,14 @@ impl Step<'_> {
         });
         self.next.go.extend(again.cloned());
         self.next.course.current = Some(progress);
+    }
+
+    /// Whether the app is to become something else than a plan says. What came to its group meanwhile is none of the plan's, unless
+    /// it changes.
+    fn is_another(&self, plan: &Plan) -> bool {
+        let basis = self.target.basis;
+        let was = self.next.course.completed.as_ref().map(|completed| &completed.basis);
+        !plan.basis.is_same(basis) || was.is_some_and(|was| basis.changes_beside(&plan.basis, was))
     }
 
     /// Another version takes its place.

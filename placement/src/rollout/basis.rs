@@ -113,6 +113,12 @@ impl Basis {
         own && self.common(other).all(|(of, is)| of.is_same_version(is))
     }
 
+    /// Whether an app of the group that `plan` does not know, because it came since, is another than it was.
+    pub fn changes_beside(&self, plan: &Self, was: &Self) -> bool {
+        let came = self.members.iter().filter(|(app, _)| !plan.members.contains_key(*app));
+        came.into_iter().any(|(app, is)| was.members.get(app).is_some_and(|was| !was.is_same(is)))
+    }
+
     /// Apps of a group that both know: one that only one of them knows has just come, or gone.
     fn common<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a Self, &'a Self)> {
         self.members.iter().filter_map(|(app, of)| Some((of, other.members.get(app)?)))

@@ -37,8 +37,10 @@ impl Step<'_> {
                 continue;
             };
             if seen.to_do.is_due() {
-                // It was not told yet; what stands in its way now, stands there for as long as it does.
-                if seen.obstacle.is_none() {
+                // It was not told yet; what stands in its way now, stands there for as long as it does. Who went first because it
+                // was not well, and is no longer so, has its turn with the others: now it costs something.
+                let has_come_round = underway.sick && seen.health != Health::Degraded;
+                if seen.obstacle.is_none() && !has_come_round {
                     waiting.insert(name, underway);
                 }
                 continue;
@@ -48,7 +50,9 @@ impl Step<'_> {
                 underway.since_ms = now_ms;
             }
             underway.waits = waits;
-            let due_ms = underway.since_ms.max(self.moment.since_ms).saturating_add(plan.deadline_ms);
+            // A hub that is cut off in between tells it later than it decided so.
+            let since_ms = underway.since_ms.max(seen.told_ms).max(self.moment.since_ms);
+            let due_ms = since_ms.saturating_add(plan.deadline_ms);
             if seen.health == Health::Healthy {
                 progress.healthy.insert(name);
             } else if !waits && self.moment.settles_ms.is_none() && now_ms >= due_ms {

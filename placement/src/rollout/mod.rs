@@ -111,6 +111,11 @@ impl Plan {
         of.unwrap_or(self.waves.len().saturating_sub(1))
     }
 
+    /// Whether all members of a wave may be under way together.
+    pub fn is_at_once(&self, wave: usize) -> bool {
+        self.waves.get(wave).is_some_and(|wave| wave.max_unavailable as usize >= wave.members.len())
+    }
+
     /// How many clusters it has.
     pub fn size(&self) -> usize {
         self.waves.iter().map(|wave| wave.members.len()).sum()

@@ -264,13 +264,7 @@ impl Telling {
         self.fleet.catalog.write("fleet.yaml", careful).unwrap();
         write_value(&self.fleet.catalog, "web", step);
         self.fleet.catalog.commit(step).unwrap();
-        wait::until("the second wave waits for approval", LIMIT, async || {
-            let shown = done(&self.fleet, &["rollout", "show", "web", "-o", "json"]).await?;
-            let shown: Value = serde_json::from_str(&shown)?;
-            ensure!(shown["waitsFor"]["type"] == "Approval", "{shown:#}");
-            Ok(())
-        })
-        .await;
+        self.fleet.rollout_waits("web", "Approval").await;
         self.command(step, &["rollout", "approve", "web"], "rollout").await;
         self.fleet.catalog.remove("fleet.yaml").unwrap();
         self.fleet.catalog.commit("As before").unwrap();

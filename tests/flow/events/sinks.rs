@@ -19,18 +19,6 @@ fn obstruct(fleet: &Fleet, cluster: &str) {
     std::fs::write(path, theirs).expect("it is so");
 }
 
-/// What the hub says over HTTP.
-async fn page(fleet: &Fleet, path: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let address = fleet.http_address();
-    let mut stream = tokio::net::TcpStream::connect(&address).await.expect("it listens");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.expect("it is so");
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.expect("it is so");
-    text
-}
-
 #[tokio::test]
 async fn each_event_arrives_once_signed_though_receivers_fail_and_the_hub_is_killed() {
     let (hook, silent, chat) = (Receiver::start().await, Receiver::start().await, Receiver::start().await);
@@ -106,7 +94,7 @@ async fn each_event_arrives_once_signed_though_receivers_fail_and_the_hub_is_kil
         screen.contains("chat") && !screen.contains("secret") && !fleet.tails().contains("B0/secret"),
         "{screen}"
     );
-    let metrics = page(&fleet, "/metrics").await;
+    let metrics = fleet.http("GET /metrics", &[], "").await.expect("it answers");
     assert!(metrics.contains("nave_sink_events_sent_total{sink=\"hook\"}"), "{metrics}");
 }
 

@@ -10,15 +10,18 @@ use nave_hub::deciding::core::Revision;
 use nave_hub::state::State;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
-    App, AppSelection, Catalog, ClusterSelection, ClusterSet, CommitId, Effective, Fleet, FreezeRule,
-    GuardLimit, GuardLimits, Kind, Object, ObjectId, OnRemove, Origin, Placement, Source, Spec, Treatment,
+    App, AppSelection, Catalog, ClusterSelection, ClusterSet, CommitId, Defaults, Effective, Fleet,
+    FreezeRule, GuardLimit, GuardLimits, Kind, Object, ObjectId, OnRemove, Origin, Placement, Source, Spec,
+    Treatment,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
 use nave_placement::overrides::{Form, Forms, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::schedule::{When, Zone};
-use nave_placement::select::{Operator, Requirement, Selector};
+use nave_placement::select::Selector;
 use nave_placement::{AppKey, CatalogName, Digest, ObjectKey};
+
+use super::rules::{Awaits, Rule, Rules, requirement};
 
 /// Names of objects that apps share out among themselves.
 const OBJECTS: u32 = 24;
@@ -40,6 +43,8 @@ pub struct Model {
     pub orphan: bool,
     /// Its text is there but cannot be rendered.
     pub broken: bool,
+    /// The apps that it waits for.
+    pub first: BTreeMap<String, Awaits>,
 }
 
 /// A commit.
@@ -57,6 +62,8 @@ pub struct Commit {
     pub allows: Option<usize>,
     /// The set's clusters are frozen.
     pub frozen: bool,
+    /// How its apps move.
+    pub rules: Rules,
 }
 
 /// The repository.
@@ -70,6 +77,9 @@ pub struct Git {
     /// Catalogs, by commit.
     catalogs: BTreeMap<usize, Arc<Catalog>>,
     named: u32,
+    /// Where its catalogs say how apps move and who waits for whom; a third of the repositories say nothing of it. By itself, so
+    /// that all else is the same with and without.
+    says: Option<Rng>,
 }
 
 /// An app's key.
@@ -86,6 +96,8 @@ pub fn object_key(name: &str) -> ObjectKey {
 impl Git {
     /// A repository with a first commit of some apps.
     pub fn new(rng: &mut Rng) -> Self {
+        let mut own = Rng::with_seed(rng.clone().u64(..));
+        let mut says = (own.u32(0..3) > 0).then_some(own);
         let first = Commit {
             id: id(0),
             parent: None,
@@ -93,6 +105,7 @@ impl Git {
             empty: false,
             allows: None,
             frozen: false,
+            rules: says.as_mut().map(Rules::random).unwrap_or_default(),
         };
         let mut git = Self {
             commits: vec![first],
@@ -100,13 +113,44 @@ impl Git {
             bundles: BTreeMap::new(),
             catalogs: BTreeMap::new(),
             named: 0,
+            says,
         };
         let mut apps = BTreeMap::new();
         for _ in 0..rng.usize(2..=5) {
             git.add(&mut apps, rng);
         }
         git.commits[0].apps = apps;
+        for _ in 0..3 {
+            let mut first = git.commits[0].clone();
+            git.say(&mut first);
+            git.commits[0] = first;
+        }
         git
+    }
+
+    /// Says something else of how apps move, and of who waits for whom.
+    fn say(&mut self, commit: &mut Commit) {
+        let Some(rng) = &mut self.says else { return };
+        let names: Vec<String> = commit.apps.keys().cloned().collect();
+        let units: BTreeSet<&str> = names.iter().map(|name| unit(name)).collect();
+        if rng.bool() {
+            commit.rules.change(&units.into_iter().collect::<Vec<_>>(), rng);
+        }
+        if let (0, Some(name)) = (rng.u32(0..3), rng.choice(&names)) {
+            let mut others = names.clone();
+            // One that is not there, or no more.
+            others.push("a0".into());
+            let first = rng.choice(others).filter(|other| comes_before(other, name));
+            let awaits = Awaits::random(rng);
+            if let Some(model) = commit.apps.get_mut(name) {
+                let gone = first.as_ref().is_some_and(|first| model.first.remove(first).is_some());
+                model.first.extend(first.filter(|_| !gone).map(|first| (first, awaits)));
+            }
+        }
+        // Under another name an app may have another place in the order.
+        for (name, model) in &mut commit.apps {
+            model.first.retain(|other, _| comes_before(other, name));
+        }
     }
 
     fn add(&mut self, apps: &mut BTreeMap<String, Model>, rng: &mut Rng) {
@@ -141,7 +185,10 @@ impl Git {
         // Three in a row, then three that are not.
         let frozen = self.commits.len() % 6 > 2;
         let id = id(self.commits.len());
-        self.commits.push(Commit { id, parent: Some(parent), apps, empty, allows, frozen });
+        let rules = self.commits[parent].rules.clone();
+        let mut commit = Commit { id, parent: Some(parent), apps, empty, allows, frozen, rules };
+        self.say(&mut commit);
+        self.commits.push(commit);
         self.tip = self.commits.len() - 1;
     }
 
@@ -184,20 +231,16 @@ impl Git {
         self.tip = rng.usize(0..self.commits.len());
     }
 
-    /// Mends what is broken or empty, so that a fleet can come to rest.
+    /// Mends what is broken or empty, and waits for nothing that does not come, so that a fleet can come to rest.
     pub fn mend(&mut self) {
         let parent = self.tip;
         let mut apps = self.commits[parent].apps.clone();
         apps.values_mut().for_each(|model| model.broken = false);
+        apps.values_mut().flat_map(|model| model.first.values_mut()).for_each(|first| first.absent = false);
         let id = id(self.commits.len());
-        self.commits.push(Commit {
-            id,
-            parent: Some(parent),
-            apps,
-            empty: false,
-            allows: None,
-            frozen: false,
-        });
+        let rules = self.commits[parent].rules.clone();
+        let (parent, allows) = (Some(parent), None);
+        self.commits.push(Commit { id, parent, apps, empty: false, allows, frozen: false, rules });
         self.tip = self.commits.len() - 1;
     }
 
@@ -269,19 +312,40 @@ fn on_remove(model: &Model) -> OnRemove {
 }
 
 /// Two of three that were made are in a group, each with whoever else is.
-fn group(name: &str) -> Option<String> {
-    let number = name.trim_start_matches('n').parse::<u32>().ok().filter(|number| number % 3 > 0)?;
-    Some(format!("group-{}", number % 3))
+fn group(name: &str) -> Option<&'static str> {
+    let number = name.trim_start_matches('n').parse::<u32>().ok()?;
+    [None, Some("group-1"), Some("group-2")][number as usize % 3]
+}
+
+/// What apps are named by that move together: their group, or the one's own name.
+fn unit(name: &str) -> &str {
+    group(name).unwrap_or(name)
+}
+
+/// Whether an app may wait for another: by names, those of a group side by side, so that no circle comes of it.
+fn comes_before(first: &str, name: &str) -> bool {
+    (unit(first), first) < (unit(name), name)
+}
+
+/// The apps of a commit that move with one: those of its group. One that has left it moves by itself.
+pub fn together(commit: &Commit, app: &AppKey) -> Vec<AppKey> {
+    let of = |name: &str| commit.apps.contains_key(name).then(|| group(name)).flatten();
+    let members = commit.apps.keys().filter(|name| of(name).is_some() && of(name) == of(app.name()));
+    let members: Vec<AppKey> = members.map(|name| key(name)).collect();
+    if members.is_empty() { vec![app.clone()] } else { members }
 }
 
 /// The app of a commit under whose name one moves: the first of its group.
 pub fn lead(commit: &Commit, app: &AppKey) -> AppKey {
-    let of = |name: &str| commit.apps.contains_key(name).then(|| group(name)).flatten();
-    let mut members = commit.apps.keys().filter(|name| of(name).is_some() && of(name) == of(app.name()));
-    members.next().map_or_else(|| app.clone(), |name| key(name))
+    together(commit, app).swap_remove(0)
 }
 
-fn app(name: &str, model: &Model) -> Spec {
+/// How an app moves by a commit.
+pub fn rule(commit: &Commit, app: &AppKey) -> Rule {
+    commit.rules.of(unit(app.name()))
+}
+
+fn app(rules: &Rules, name: &str, model: &Model) -> Spec {
     // Every fifth that was made is protected, also under its later names.
     let number = name.trim_start_matches('n').parse::<u32>();
     let protect = number.is_ok_and(|number| number % 5 == 0);
@@ -293,18 +357,17 @@ fn app(name: &str, model: &Model) -> Spec {
         on_remove: on_remove(model),
         protect,
         formerly: model.formerly.clone(),
-        rollout: None,
-        depends_on: None,
-        group: group(name),
+        rollout: rules.named.get(unit(name)).cloned(),
+        depends_on: Some(model.first.iter().map(|(name, awaits)| awaits.written(name)).collect()),
+        group: group(name).map(str::to_owned),
         substitute: false,
         treatment: Treatment::default(),
     })
 }
 
 fn placement(name: &str, model: &Model) -> Spec {
-    let operator = Operator::In(BTreeSet::from([model.env.clone()]));
-    let requirement = Requirement { key: "env".into(), operator };
-    let selector = Selector(if model.env.is_empty() { Vec::new() } else { vec![requirement] });
+    let selector = if model.env.is_empty() { Vec::new() } else { vec![requirement(&model.env)] };
+    let selector = Selector(selector);
     Spec::Placement(Box::new(Placement {
         apps: AppSelection { names: Some(BTreeSet::from([name.to_owned()])), selector: None },
         clusters: ClusterSelection { selector: Some(selector), ..ClusterSelection::default() },
@@ -331,15 +394,19 @@ fn catalog(commit: &Commit) -> Catalog {
     // Tighter than built in, so that these small apps come to it.
     let limits =
         GuardLimits { objects: GuardLimit { max: None, at_most: Some(1) }, ..GuardLimits::default() };
-    let fleet = Fleet { guard: limits, ..Fleet::default() };
+    let defaults = Defaults { rollout: commit.rules.default.clone(), ..Defaults::default() };
+    let fleet = Fleet { guard: limits, defaults, ..Fleet::default() };
     add(Kind::Fleet, "fleet", Spec::Fleet(fleet));
     let zone = Zone::utc();
     let freeze = FreezeRule { from: first(), to: last(), timezone: Some(zone) };
     let freezes = if commit.frozen { vec![freeze] } else { Vec::new() };
     let set = ClusterSet { freezes, ..ClusterSet::default() };
     add(Kind::ClusterSet, SET, Spec::ClusterSet(set));
+    for (name, rule) in &commit.rules.rollouts {
+        add(Kind::Rollout, name, Spec::Rollout(Box::new(rule.written())));
+    }
     for (name, model) in &commit.apps {
-        add(Kind::App, name, app(name, model));
+        add(Kind::App, name, app(&commit.rules, name, model));
         add(Kind::Placement, name, placement(name, model));
     }
     Catalog {

@@ -172,6 +172,7 @@ impl Hub {
             Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(*hold)),
         };
         let mut revision = git.revision(commit, &state);
+        oracle.deciding(&state, &git.commits[commit], &revision.forms, now_ms);
         let groups = groups(&revision.catalog);
         if self.mutation == Mutation::HubSplitsGroups {
             revision.catalog = Arc::new(ungrouped(&revision.catalog));
@@ -185,6 +186,7 @@ impl Hub {
         let older = Olders::default();
         let state = match self.mutation {
             Mutation::HubAwaitsNoHealth => all_healthy(state),
+            Mutation::HubMiscountsBudgets => with_one_more(state),
             _ => state,
         };
         let given = Given {
@@ -202,7 +204,7 @@ impl Hub {
         for refused in &decided.refused {
             oracle.fail(format!("the checker objects: {refused}"));
         }
-        oracle.decided(&state, &decided, &codec);
+        oracle.decided(&state, &git.commits[commit], &decided, &codec);
         let mut writes = decided.writes;
         if self.mutation == Mutation::HubForgetsLeaving {
             writes.iter_mut().for_each(forget_leaving);
@@ -286,6 +288,7 @@ impl Hub {
             let place = key::rollout(app);
             let batch = Batch::new().require_at(place.clone(), course.version).put(place, json(&next));
             self.order(Step::RolloutOrdered, batch, oracle);
+            oracle.retried(app);
         }
         !stuck.is_empty()
     }
@@ -417,11 +420,21 @@ fn all_healthy(mut state: State) -> State {
     state
 }
 
+/// A state in which every plan lets one more cluster of each wave be unavailable.
+fn with_one_more(mut state: State) -> State {
+    for plan in state.plans.values_mut() {
+        let mut more = (*plan.record).clone();
+        more.waves.iter_mut().for_each(|wave| wave.max_unavailable += 1);
+        plan.record = Arc::new(more);
+    }
+    state
+}
+
 fn commit(running: &mut Running, write: Write, oracle: &mut Oracle) -> bool {
     let committed = block_on(running.ledger.commit_audited(write.step, write.batch, &write.audits));
     match committed {
         Ok(_) => {
-            oracle.committed(write.step, &running.ledger.state());
+            oracle.committed(write.step, &write.audits, &running.ledger.state());
             true
         }
         Err(error) if error.is_conflict() => false,

@@ -7,10 +7,14 @@ mod faults;
 mod git;
 mod history;
 mod hub;
+mod look;
 mod network;
 mod oracle;
+mod order;
 mod rest;
+mod rules;
 mod spoke;
+mod waves;
 
 use fastrand::Rng;
 use nave_hub::state::Step;
@@ -38,12 +42,16 @@ pub enum Mutation {
     SpokePrunesUnasked,
     /// A spoke to which windows and freezes mean nothing.
     SpokeIgnoresFreezes,
+    /// A spoke on which no app waits for another.
+    SpokeWaitsForNobody,
     /// A hub that writes no leaving records.
     HubForgetsLeaving,
     /// A hub that goes on sending when its state is in doubt.
     HubSendsInDoubt,
     /// A hub that takes every cluster for healthy.
     HubAwaitsNoHealth,
+    /// A hub that lets one more cluster of a wave be unavailable than it may.
+    HubMiscountsBudgets,
     /// The hub moves each app of a group by itself.
     HubSplitsGroups,
 }
@@ -254,8 +262,7 @@ impl World {
 
     fn round(&mut self, i: usize) -> String {
         let writes = if self.rng.u32(0..3) == 0 { self.rng.i64(0..8) } else { i64::MAX };
-        let actions = self.spokes[i].round(writes);
-        self.act(i, actions);
+        self.apply(i, writes);
         let report = self.spokes[i].core.as_ref().map(|core| core.report().entries.clone());
         let report: Vec<_> = report.iter().flatten().map(|(app, e)| (app, e.version, e.reason)).collect();
         let stored = self.spokes[i].target.stored();
@@ -263,6 +270,14 @@ impl World {
             "{} applies, at most {writes} writes; it has {stored:?}; it says {report:?}",
             self.spokes[i].name
         )
+    }
+
+    /// A spoke brings its target to what it holds, at most so many writes of it.
+    fn apply(&mut self, i: usize, writes: i64) {
+        self.oracle.begins(&self.spokes[i]);
+        let actions = self.spokes[i].round(writes);
+        self.oracle.applied(&self.spokes[i]);
+        self.act(i, actions);
     }
 
     fn persist(&mut self, i: usize) -> String {

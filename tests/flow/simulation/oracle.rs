@@ -6,17 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_hub::deciding::core::Decided;
 use nave_hub::state::records::Standing;
-use nave_hub::state::{State, Step};
+use nave_hub::state::{Audit, State, Step};
 use nave_placement::assign::{Assignment, Codec, Epoch, Generation};
 use nave_placement::catalog::OnRemove;
+use nave_placement::overrides::Forms;
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use nave_proto::v1::{self, to_spoke};
 use nave_spoke::target::memory::Event;
 
+use super::git::Commit;
+use super::order::Order;
 use super::spoke::{Spoke, entries};
+use super::waves::Waves;
 
 /// A deletion that an order may ask for: under one assignment, of one app.
-type Order = (ClusterName, Epoch, Generation, AppKey);
+type Removal = (ClusterName, Epoch, Generation, AppKey);
 
 /// What it remembers.
 #[derive(Default)]
@@ -28,17 +32,15 @@ pub struct Oracle {
     /// Entries that some hub decided.
     entries: BTreeMap<ClusterName, BTreeSet<(AppKey, Digest)>>,
     /// The newest that each spoke accepted.
-    order: BTreeMap<ClusterName, (Epoch, Generation)>,
+    accepted: BTreeMap<ClusterName, (Epoch, Generation)>,
     /// Events of targets that were looked at.
     seen: BTreeMap<ClusterName, usize>,
     /// What was deleted under an order.
-    deleted: BTreeMap<Order, BTreeSet<ObjectKey>>,
-    /// Versions of apps that some cluster was healthy with.
-    healthy: BTreeSet<(AppKey, Digest)>,
-    /// What clusters were told last of apps.
-    told: BTreeMap<(AppKey, ClusterName), Digest>,
-    /// Clusters on which an app was changed to a version.
-    changed: BTreeMap<(AppKey, Digest), BTreeSet<ClusterName>>,
+    deleted: BTreeMap<Removal, BTreeSet<ObjectKey>>,
+    /// Who was told what of a rollout.
+    waves: Waves,
+    /// Who waits for whom on a cluster.
+    order: Order,
     /// Number of deletions, so that a test can tell that there were any.
     pub deletions: usize,
     /// The hub's state was lost at least once.
@@ -57,8 +59,34 @@ impl Oracle {
         self.failure.as_deref()
     }
 
+    /// The hub is about to decide.
+    pub fn deciding(&mut self, state: &State, commit: &Commit, forms: &Forms, now_ms: u64) {
+        self.waves.deciding(state, commit, forms, now_ms);
+    }
+
+    /// An operator has the rollout of an app tried again.
+    pub fn retried(&mut self, app: &AppKey) {
+        self.waves.retried(app);
+    }
+
+    /// A spoke begins a round.
+    pub fn begins(&mut self, spoke: &Spoke) {
+        self.order.begins(spoke);
+    }
+
+    /// A spoke's round is over.
+    pub fn applied(&mut self, spoke: &Spoke) {
+        let early = self.order.applied(spoke);
+        self.check(early);
+    }
+
+    fn check(&mut self, what: Result<(), String>) {
+        what.unwrap_or_else(|what| self.fail(what));
+    }
+
     /// The hub decided: what it does not want any more on a cluster may go from there.
-    pub fn decided(&mut self, state: &State, decided: &Decided, codec: &dyn Codec) {
+    pub fn decided(&mut self, state: &State, commit: &Commit, decided: &Decided, codec: &dyn Codec) {
+        self.check(Order::decided(state, commit, decided));
         for (cluster, member) in &state.members {
             let emptied = member.standing == Standing::Emptying;
             let apps = decided.wanted.get(cluster).filter(|_| !emptied);
@@ -73,7 +101,7 @@ impl Oracle {
     }
 
     /// The hub committed something.
-    pub fn committed(&mut self, step: Step, state: &State) {
+    pub fn committed(&mut self, step: Step, audits: &[Audit], state: &State) {
         for (cluster, told) in &state.told {
             let known = self.entries.entry(cluster.clone()).or_default();
             for (app, entry) in &told.assignment.entries {
@@ -85,43 +113,16 @@ impl Oracle {
                 }
             }
         }
-        self.goes_ahead(step, state);
+        if super::trace() {
+            audits.iter().for_each(|audit| eprintln!("{} {}: {}", audit.what, audit.subject, audit.why));
+        }
+        let early = self.waves.wrote(step, audits, state);
+        // Of a state that was lost nobody knows who was told what before.
+        if !self.lost {
+            self.check(early);
+        }
         if step == Step::DoubtRaised && !self.lost {
             self.fail("the hub doubts its state, which was never lost".into());
-        }
-    }
-
-    /// Without a `Rollout` one cluster goes ahead: nobody else changes to a version before somebody was healthy with it.
-    fn goes_ahead(&mut self, step: Step, state: &State) {
-        for report in state.reports.values() {
-            let well = report.entries.iter().filter(|(_, entry)| entry.healthy == entry.objects);
-            let versions = well.filter_map(|(app, entry)| Some((app.clone(), entry.version?)));
-            self.healthy.extend(versions);
-        }
-        for (cluster, told) in &state.told {
-            for (app, entry) in entries(&told.assignment.entries) {
-                let Ok(version) = entry.map(|entry| entry.version) else { continue };
-                let key = (app.clone(), cluster.clone());
-                let before = self.told.insert(key, version);
-                let is_new = before.is_some_and(|before| before != version);
-                if !is_new || step != Step::AssignmentsMade || self.lost {
-                    continue;
-                }
-                let ahead = self.changed.entry((app.clone(), version)).or_default();
-                // Who was taken back is ahead no longer.
-                ahead.retain(|name| self.told.get(&(app.clone(), name.clone())) == Some(&version));
-                ahead.insert(cluster.clone());
-                if ahead.len() > 1 && !self.healthy.contains(&(app.clone(), version)) {
-                    let ahead = ahead.clone();
-                    let course = state.rollouts.get(&app).map(|course| course.record.clone());
-                    self.fail(format!(
-                        "{app} was changed on {ahead:?} to {version:?} before one of them was healthy with it: {course:?}"
-                    ));
-                    return;
-                }
-            }
-            let assigned = &told.assignment.entries;
-            self.told.retain(|(app, name), _| name != cluster || assigned.contains_key(app));
         }
     }
 
@@ -149,7 +150,7 @@ impl Oracle {
     pub fn look(&mut self, spoke: &Spoke) {
         let held = &spoke.disk.held.assignment;
         let name = &spoke.name;
-        let order = self.order.entry(name.clone()).or_default();
+        let order = self.accepted.entry(name.clone()).or_default();
         if held.order() < *order {
             let before = *order;
             self.fail(format!("{name} went back from {before:?} to {:?}", held.order()));
@@ -166,6 +167,7 @@ impl Oracle {
         if let Some(broken) = &spoke.broke_freeze {
             self.fail(format!("{name}: {broken}"));
         }
+        self.order.look(spoke);
         let enforced = spoke.enforced().assignment;
         let events = spoke.target.events();
         let from = self.seen.insert(name.clone(), events.len()).unwrap_or(0);

@@ -100,8 +100,7 @@ impl World {
                 self.act(i, actions);
             }
             said.push(self.fetch(i));
-            let actions = self.spokes[i].round(i64::MAX);
-            self.act(i, actions);
+            self.apply(i, i64::MAX);
             said.push(format!("{}: {:?}", self.spokes[i].name, self.spokes[i].target.stored()));
             if trace() {
                 said.iter().filter(|said| !said.is_empty()).for_each(|said| eprintln!("rest: {said}"));
@@ -197,6 +196,16 @@ impl World {
         let any_stuck = rollouts.values().any(|course| is_stuck(course));
         let unrendered = commit.apps.values().any(|model| model.broken);
         let report = spoke.core.as_ref().map(|core| core.report().clone()).ok_or("the spoke is down")?;
+        let is_well = |app: &AppKey| {
+            let told = report.entries.get(app).map(|entry| entry.reason);
+            told == Some(EntryReason::None)
+        };
+        // With its group it waits for what any of that waits for.
+        let waits_for_others = |app: &AppKey| {
+            let group = git::together(commit, app);
+            let models = group.iter().filter_map(|app| commit.apps.get(app.name()));
+            models.flat_map(|model| model.first.keys()).any(|first| !is_well(&git::key(first)))
+        };
         let live = spoke.target.objects();
         // In a freeze what had begun before it is as it should be, and says that a change waits.
         let enforced = spoke.enforced();
@@ -210,6 +219,8 @@ impl World {
             let reason = told.map(|entry| entry.reason);
             let excused = match reason {
                 Some(EntryReason::None) => false,
+                // It waits for an app that is not well either, or has not come.
+                Some(EntryReason::DependencyNotReady) if waits_for_others(&app) => true,
                 // Its group did not come through, and is tried again after hours.
                 Some(EntryReason::GroupReturned) => true,
                 Some(EntryReason::Frozen) | None if enforced.waiting.contains(&app) => true,

@@ -257,7 +257,10 @@ impl Spoke {
         is_empty: bool,
     ) -> BTreeMap<AppKey, Wait> {
         let Some(started) = &self.disk.started else { return BTreeMap::new() };
-        let relations = nave_proto::decode_relations(&accepted.relations).expect("the hub wrote them");
+        let mut relations = nave_proto::decode_relations(&accepted.relations).expect("the hub wrote them");
+        if self.mutation == Mutation::SpokeWaitsForNobody {
+            relations.first.clear();
+        }
         let bundles = &self.disk.bundles;
         let stand = Stand {
             accepted,

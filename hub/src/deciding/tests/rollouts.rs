@@ -166,3 +166,79 @@ async fn who_hands_objects_over_waits_with_whom_it_hands_them_to() {
         assert_eq!(changed.len(), if number == 1 { 2 } else { 0 }, "c-{number:02}: {changed:?}");
     }
 }
+
+/// One wave at once, or three clusters at a time.
+fn rolled_by(world: &mut World, wave: &str) {
+    let rule = format!(
+        "apiVersion: nave.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: fleet}}\nspec: {{defaults: {{rollout: r}}}}\n---\n\
+         apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {{name: r}}\nspec: {{waves: [{wave}]}}\n"
+    );
+    world.files.insert("rollout.yaml".into(), rule);
+}
+
+#[tokio::test]
+async fn a_word_is_worth_a_step_when_it_ends_a_wave_or_makes_room_in_one_or_is_no_good_one() {
+    let cluster = |number: usize| format!("c-{number:02}").parse::<ClusterName>().expect("a name");
+    for (wave, is_at_once) in [("{name: all}", true), ("{name: all, maxUnavailable: 3}", false)] {
+        let mut world = world();
+        rolled_by(&mut world, wave);
+        world.commit("1111111111111111111111111111111111111111").await;
+        assert!(world.decide().await.awaited.is_nothing(), "everybody is healthy");
+        world.obeys = false;
+        change(&mut world, "two");
+        world.commit("2222222222222222222222222222222222222222").await;
+        let mut awaited = world.decide().await.awaited;
+        let silent = world.state.clone();
+        assert!(!awaited.hear(&silent, &BTreeSet::new()), "{wave}: nobody said anything");
+        world.report();
+        let mut failing = awaited.clone();
+        // One after another; before the last nothing comes of it where all are under way.
+        for number in 1..=TWELVE {
+            let said = BTreeSet::from([cluster(number)]);
+            let expected = !is_at_once || number == TWELVE;
+            assert_eq!(awaited.hear(&world.state, &said), expected, "{wave}: {number}");
+        }
+        let fails = world.state.reports.get_mut(&cluster(7)).expect("it reported");
+        let mut heard = Heard::clone(&fails.record);
+        let mut report = Report::clone(&heard.report);
+        report.entries.values_mut().for_each(|entry| entry.state = EntryState::Degraded);
+        heard.report = report.into();
+        fails.record = heard.into();
+        assert!(failing.hear(&world.state, &BTreeSet::from([cluster(7)])), "{wave}: one fails");
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_comes_to_a_group_with_a_change_goes_through_the_group_s_waves() {
+    let app = |name: &str, more: &str| {
+        format!(
+            "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec: {{source: {{path: ./{name}}}{more}}}\n---\napiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec: {{apps: {{names: [{name}]}}, clusters: {{selector: {{}}}}}}\n"
+        )
+    };
+    let grouped = ", group: shop";
+    let apps = |last: String| [app("api", grouped), app("cart", grouped), last].join("---\n");
+    // (its name then, what else is said of it)
+    for (name, more) in [("web", ""), ("zone", ", formerly: [web]")] {
+        let mut world = World { obeys: true, ..World::default() };
+        for of in ["api", "cart", "web"] {
+            world.files.insert(format!("{of}/{of}.yaml"), config_map(of));
+        }
+        world.files.insert("apps.yaml".into(), apps(app("web", "")));
+        (1..=4).for_each(|number| world.member(&format!("c-{number:02}"), &[]));
+        world.commit("1111111111111111111111111111111111111111").await;
+        let first = world.entry("c-01").expect("it runs");
+        world.obeys = false;
+        world.files.remove("web/web.yaml");
+        let changed = config_map("web").replace("{on:", "{two:");
+        world.files.insert(format!("{name}/web.yaml"), changed);
+        world.files.insert("apps.yaml".into(), apps(app(name, &format!("{grouped}{more}"))));
+        world.commit("2222222222222222222222222222222222222222").await;
+        assert_eq!(world.problems, Vec::<String>::new(), "{name}");
+        let same = |number: usize| {
+            world.entry(&format!("c-{number:02}")).is_some_and(|entry| entry.version == first.version)
+        };
+        assert_eq!((1..=4).filter(|number| same(*number)).count(), 3, "{name}: one goes ahead");
+        let key: AppKey = "api".parse().expect("a name");
+        assert!(world.state.rollouts[&key].record.current.is_some(), "{name}");
+    }
+}

@@ -9,10 +9,24 @@ use crate::state::records::MemberRecord;
 use crate::store::memory::Memory;
 use crate::store::{Checked, Listing, Record, Watch};
 
-/// A store that writes the next batch and then does not answer.
+/// A store that writes the next batch and then does not answer; one that is held does not write lines of the audit log.
 struct Mute {
     memory: Memory,
     mute: AtomicBool,
+    held: tokio::sync::RwLock<()>,
+    /// A line of the audit log has come.
+    came: tokio::sync::Notify,
+}
+
+impl Mute {
+    fn new() -> Self {
+        Self {
+            memory: Memory::new(),
+            mute: AtomicBool::new(false),
+            held: Default::default(),
+            came: Default::default(),
+        }
+    }
 }
 
 #[async_trait]
@@ -26,6 +40,10 @@ impl Store for Mute {
     }
 
     async fn write(&self, batch: Checked) -> Result<Version, StoreError> {
+        if batch.writes().keys().any(|key| key.starts_with("audit/")) {
+            self.came.notify_one();
+            drop(self.held.read().await);
+        }
         let written = self.memory.write(batch).await;
         if self.mute.swap(false, Ordering::Relaxed) {
             return Err(StoreError::Unavailable("no answer".into()));
@@ -47,7 +65,7 @@ fn record(uid: &str) -> Vec<u8> {
 async fn what_was_written_without_an_answer_is_read_back_so_that_later_batches_can_be_based_on_it() {
     let cluster: ClusterName = "fra-1".parse().expect("valid");
     let key = key::member(&cluster);
-    let store = Arc::new(Mute { memory: Memory::new(), mute: AtomicBool::new(false) });
+    let store = Arc::new(Mute::new());
     let ledger = Ledger::load(store.clone(), Arc::new(|| 1)).await.expect("an empty store");
     let version = || ledger.state().members.get(&cluster).map(|m| m.version);
     let uid = || ledger.state().members.get(&cluster).map(|m| m.cluster_uid.clone());
@@ -92,4 +110,25 @@ async fn a_conflict_teaches_the_state_what_the_store_holds() {
     assert!(ledger.commit(Step::MemberEnrolled, batch()).await.expect_err("a conflict").is_conflict());
     assert_eq!(ledger.state().members[&cluster].cluster_uid, "theirs");
     ledger.commit(Step::MemberEnrolled, batch()).await.expect("based on what is there");
+}
+
+#[tokio::test]
+async fn what_has_no_line_for_the_audit_log_waits_for_none() {
+    let name = |name: &str| name.parse::<ClusterName>().expect("valid");
+    let store = Arc::new(Mute::new());
+    let ledger = Arc::new(Ledger::load(store.clone(), Arc::new(|| 1)).await.expect("an empty store"));
+    let held = store.held.write().await;
+    let audit = Audit { what: "Removed", ..Audit::default() };
+    let batch = |cluster: &str| Batch::new().put(key::member(&name(cluster)), record(cluster));
+    let waits = tokio::spawn({
+        let (ledger, batch) = (ledger.clone(), batch("told"));
+        async move { ledger.commit_audited(Step::MemberDetached, batch, &[audit]).await }
+    });
+    store.came.notified().await;
+    let goes = ledger.commit_audited(Step::MemberEnrolled, batch("silent"), &[]);
+    goes.await.expect("committed while the other waits");
+    assert_eq!(ledger.state().members.keys().collect::<Vec<_>>(), [&name("silent")]);
+    drop(held);
+    waits.await.expect("it ends").expect("committed");
+    assert_eq!(ledger.state().members.len(), 2);
 }

@@ -101,3 +101,41 @@ fn where_the_canary_left_another_goes_ahead() {
     world.run();
     assert!(world.is_over(2));
 }
+
+#[test]
+fn whoever_is_told_late_because_the_hub_was_cut_off_has_its_whole_time() {
+    let mut world = World::with(2, vec![wave("all")]);
+    world.deliver(2);
+    world.step();
+    // The course was written and the assignments were not: another hub tells them.
+    world.clusters.values_mut().for_each(|c| (c.told, c.previous) = (Some(1), None));
+    world.now_ms += TIMEOUT - MINUTE;
+    world.step();
+    assert_eq!(world.told(2).len(), 2);
+    let failed = |world: &World| world.course.current.as_ref().map_or(0, |progress| progress.failed.len());
+    world.now_ms += TIMEOUT - MINUTE;
+    world.step();
+    assert_eq!(failed(&world), 0, "for {} ms", TIMEOUT - MINUTE);
+    world.offline("c-02");
+    world.obey();
+    world.now_ms += MINUTE;
+    world.step();
+    assert!(world.events.iter().any(|event| event == "RollingBack"), "{:?}", world.course);
+}
+
+#[test]
+fn whoever_got_well_before_it_was_told_has_its_turn_with_the_others() {
+    let all = Wave { max_unavailable: Some(Count::Clusters(1)), ..wave("all") };
+    let mut world = World::with(2, vec![all]);
+    world.at("c-02").degraded = true;
+    world.deliver(2);
+    world.step();
+    assert_eq!(world.told(2), ["c-01", "c-02"], "what is not well costs nothing");
+    // The hub was cut off before it told the second.
+    let second = world.at("c-02");
+    (second.told, second.previous, second.degraded) = (Some(1), None, false);
+    world.step();
+    assert_eq!(world.told(2), ["c-01"]);
+    world.run();
+    assert!(world.is_over(2));
+}
