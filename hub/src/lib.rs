@@ -14,6 +14,7 @@ pub mod listener;
 pub mod members;
 pub mod operator;
 pub mod pki;
+pub mod planning;
 pub mod serve;
 pub mod sessions;
 pub mod state;

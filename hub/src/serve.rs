@@ -37,7 +37,7 @@ use crate::init::{self, InitError};
 use crate::listener;
 use crate::members::Members;
 use crate::members::service::EnrolmentService;
-use crate::operator::{OperatorService, Rooms};
+use crate::operator::{OperatorService, Rooms, Turns};
 use crate::pki::{Authority, AuthorityError};
 use crate::sessions::content::ContentService;
 use crate::sessions::service::{SessionService, Sessions};
@@ -234,6 +234,7 @@ pub async fn serve(
         picture: pictures.clone(),
         fleet: authority.fleet().to_owned(),
         sinks: board.clone(),
+        turns: Turns::default(),
     }));
 
     let config = Arc::new(ArcSwap::from_pointee(server_config(&authority, &options.clock)?));

@@ -32,7 +32,7 @@ pub fn duration(text: &str) -> Result<Duration, DurationError> {
 }
 
 /// Milliseconds in the largest unit that leaves no rest: `5m`.
-pub(crate) fn written(ms: u64) -> String {
+pub fn written(ms: u64) -> String {
     let fits = UNITS.iter().rev().find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit));
     fits.map_or_else(|| format!("{ms}ms"), |(name, unit)| format!("{}{name}", ms / unit))
 }

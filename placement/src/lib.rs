@@ -49,7 +49,7 @@ pub mod schedule;
 pub mod select;
 
 pub use digest::{Digest, Digester, ParseDigestError};
-pub use duration::{DurationError, duration};
+pub use duration::{DurationError, duration, written as duration_text};
 pub use fingerprints::Fingerprints;
 pub(crate) use names::check as check_name;
 pub use names::{

@@ -5,6 +5,7 @@ mod guarding;
 mod history;
 mod pausing;
 mod placing;
+mod planning;
 mod pushing;
 mod rendering;
 mod rolling;

@@ -1,6 +1,6 @@
-//! Receivers of events: real HTTP servers on loopback that keep what they are sent, and answer as they are told.
+//! Receivers of events and forges: real HTTP servers on loopback that keep what they are sent, and answer as they are told.
 //!
-//! In: POSTs. Out: [`Received`], in their order. Never: checks anything itself; the tests do.
+//! In: requests. Out: [`Received`], in their order. Never: checks anything itself; the tests do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -21,6 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Received {
+    /// The method.
+    pub method: Method,
     /// The path.
     pub path: String,
     /// The headers.
@@ -58,6 +60,8 @@ pub enum Answer {
 struct Shared {
     received: Mutex<Vec<Received>>,
     answer: Mutex<Answer>,
+    /// What it says to whoever asks for something.
+    says: Mutex<String>,
     end: CancellationToken,
 }
 
@@ -96,7 +100,8 @@ impl Receiver {
         serve: impl FnOnce(TcpListener, axum::Router) -> BoxFuture<'static, io::Result<()>>,
     ) -> Self {
         let answer = Mutex::new(Answer::Status(200));
-        let shared = Arc::new(Shared { received: Mutex::default(), answer, end: CancellationToken::new() });
+        let (received, says) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { received, answer, says, end: CancellationToken::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let router = axum::Router::new().fallback(receive).with_state(shared.clone());
@@ -113,6 +118,11 @@ impl Receiver {
     /// Answers so from now on.
     pub fn answer(&self, answer: Answer) {
         *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+
+    /// Says so, from now on, to whoever asks for something.
+    pub fn say(&self, text: &str) {
+        text.clone_into(&mut self.shared.says.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// What it was sent.
@@ -153,22 +163,27 @@ impl Drop for Receiver {
 
 async fn receive(
     State(shared): State<Arc<Shared>>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Bytes,
-) -> (StatusCode, HeaderMap) {
+) -> (StatusCode, HeaderMap, String) {
     let answer = *shared.answer.lock().unwrap_or_else(PoisonError::into_inner);
     let (answered, wait) = match answer {
         Answer::Status(status) => (status, None),
         Answer::Busy(seconds) => (429, Some(seconds)),
         Answer::Silence => (0, None),
     };
-    let received = Received { path: uri.path().to_owned(), headers, body, answered };
+    let says = match method {
+        Method::GET => shared.says.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        _ => String::new(),
+    };
+    let received = Received { method, path: uri.path().to_owned(), headers, body, answered };
     shared.received.lock().unwrap_or_else(PoisonError::into_inner).push(received);
     if answer == Answer::Silence {
         shared.end.cancelled().await;
     }
     let wait = wait.map(|seconds| (RETRY_AFTER, seconds.into()));
     let status = StatusCode::from_u16(answered).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    (status, wait.into_iter().collect())
+    (status, wait.into_iter().collect(), says)
 }

@@ -14,7 +14,7 @@ use nave_proto::v1::operator_client::OperatorClient;
 use nave_spoke::link::{self, Connector, Tcp};
 use nave_spoke::run::system_clock;
 use tonic::transport::Channel;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::output::Document;
 use crate::context::{Context, default_path};
@@ -100,6 +100,18 @@ pub fn document(answer: Answer) -> anyhow::Result<Document> {
         Ok(answer) => Document::read(&answer.into_inner().json),
         Err(status) => Err(refused(&status)),
     }
+}
+
+/// Pieces put together.
+///
+/// # Errors
+/// What the hub said instead of the next piece.
+pub async fn whole(mut pieces: Streaming<v1::Piece>) -> Result<Vec<u8>, Status> {
+    let mut whole = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        whole.extend_from_slice(&piece.data);
+    }
+    Ok(whole)
 }
 
 /// What the hub said, or how the connection broke.

@@ -3,6 +3,7 @@
 //! In: a directory. Out: its [`Tree`], and the content of its files.
 //! Never: follows a symbolic link, looks into `.git` or another repository, reads a file that is larger than asked for.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use nave_placement::catalog::{BlobId, FileKind, Tree, TreeEntry};
+use nave_placement::catalog::{BlobId, CommitId, FileKind, Tree, TreeEntry};
+use nave_placement::render::MAX_BUNDLE_BYTES;
 
 use crate::deciding::revision::Content;
+use crate::git::blob_id;
 
 /// A directory.
 pub struct Directory {
@@ -70,6 +73,53 @@ impl Directory {
 impl Content for Directory {
     async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
         blobs.iter().map(|blob| read(&self.root.join(&*blob.0), limit)).collect()
+    }
+}
+
+/// A directory whose files have the ids that Git gives them: what is the same as in a commit has the same id.
+pub struct Checkout {
+    directory: Directory,
+    /// Where the content of a blob stands.
+    paths: BTreeMap<BlobId, BlobId>,
+}
+
+impl Checkout {
+    /// Of a directory, with ids as long as those of a commit's repository. Reads every file once.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed, or a file cannot be read.
+    pub fn of(root: PathBuf, commit: &CommitId) -> anyhow::Result<(Self, Tree)> {
+        let directory = Directory::new(root);
+        let mut tree = directory.tree()?;
+        let mut paths = BTreeMap::new();
+        for (path, entry) in &mut tree {
+            let place = directory.root.join(&**path);
+            let content = match entry.kind {
+                FileKind::File if entry.size <= MAX_BUNDLE_BYTES as u64 => {
+                    fs::read(&place).with_context(|| format!("cannot read {}", place.display()))?
+                }
+                FileKind::Symlink => {
+                    let target = fs::read_link(&place);
+                    target
+                        .with_context(|| format!("cannot read {}", place.display()))?
+                        .into_os_string()
+                        .into_encoded_bytes()
+                }
+                // Larger than anything that is rendered, or another repository: no content of ours.
+                FileKind::File | FileKind::Submodule => continue,
+            };
+            let id = blob_id(&content, commit).context("the commit's id is as long as no hash")?;
+            paths.insert(id.clone(), std::mem::replace(&mut entry.blob, id));
+        }
+        Ok((Self { directory, paths }, tree))
+    }
+}
+
+#[async_trait]
+impl Content for Checkout {
+    async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
+        let place = |blob: BlobId| self.paths.get(&blob).cloned().unwrap_or(blob);
+        self.directory.read_all(blobs.into_iter().map(place).collect(), limit).await
     }
 }
 

@@ -28,11 +28,13 @@ mod logs;
 mod output;
 mod pause;
 mod pin;
+mod plan;
 mod render;
 mod restore;
 mod rollout;
 mod secret;
 mod serve;
+mod snapshot;
 mod status;
 mod table;
 mod trace;
@@ -102,6 +104,10 @@ enum Command {
     Why(why::Arguments),
     /// Show the manifests that a spoke gets, and who set each value
     Render(render::Arguments),
+    /// Tell what a change would do before it is merged: clusters gained and lost, manifests, waves, holds
+    Plan(plan::Arguments),
+    /// Write everything that a plan needs of the hub into one file, for pipelines that cannot ask it
+    Snapshot(snapshot::Arguments),
     /// Show live objects of all clusters, as kubectl shows those of one
     Get(get::Arguments),
     /// Show the last lines of logs of pods on any cluster
@@ -179,6 +185,8 @@ async fn ask(command: Command, hub: &Hub) -> anyhow::Result<Outcome> {
         Command::App(arguments) => app::run(arguments, hub).await,
         Command::Why(arguments) => why::run(arguments, hub).await,
         Command::Render(arguments) => render::run(arguments, hub).await,
+        Command::Plan(arguments) => plan::run(arguments, hub).await,
+        Command::Snapshot(arguments) => snapshot::run(arguments, hub).await,
         Command::Get(arguments) => get::run(arguments, hub).await,
         Command::Logs(arguments) => logs::run(arguments, hub).await,
         Command::Drift(arguments) => drift::run(arguments, hub).await,

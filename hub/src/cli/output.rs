@@ -143,13 +143,21 @@ impl Document {
         Ok(serde_json::to_string(&self.0)?)
     }
 
+    /// As JSON for people, ending with a new line.
+    ///
+    /// # Errors
+    /// When it cannot be JSON.
+    pub fn pretty(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(&self.0)? + "\n")
+    }
+
     /// In the form that was asked for.
     ///
     /// # Errors
     /// When a table is asked for and the shape is another.
     pub fn render<V: View>(&self, output: Output) -> anyhow::Result<String> {
         Ok(match output {
-            Output::Json => serde_json::to_string_pretty(&self.0)? + "\n",
+            Output::Json => self.pretty()?,
             Output::Yaml => serde_saphyr::to_string(&self.0).context("cannot write it as YAML")?,
             Output::Name => self.view::<V>()?.names().iter().map(|name| format!("{name}\n")).collect(),
             Output::Table | Output::Wide => {
@@ -169,7 +177,8 @@ impl Document {
     }
 }
 
-fn is_coloured() -> bool {
+/// Whether stdout is a terminal that wants colours.
+pub fn is_coloured() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 

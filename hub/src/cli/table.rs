@@ -45,6 +45,11 @@ impl<T: Into<String>> From<T> for Cell {
 }
 
 impl Cell {
+    /// A line whose spaces mean something.
+    pub fn verbatim(line: &str) -> Self {
+        Self { text: line.chars().filter(|c| !c.is_control()).collect(), colour: None }
+    }
+
     /// Painted, where `colour` says so.
     #[must_use]
     pub fn paint(self, colour: Option<Colour>) -> Self {

@@ -71,18 +71,27 @@ pub async fn trailers(
     let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
     for commit in commits {
         let Ok(info) = repository.commit_info(&commit).await else { continue };
-        for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {
-            match value.trim().parse() {
-                Ok(app) => _ = unpins.insert(app),
-                Err(_) => warn!(%commit, value, "trailer {UNPIN} ends no pin: it names one app"),
-            }
+        let (allowed, ended) = said(&commit, &info.trailers);
+        allowances.extend(allowed);
+        unpins.extend(ended);
+    }
+    (allowances, unpins)
+}
+
+/// What the trailers of one commit allow, and whose pins they end.
+pub fn said(commit: &CommitId, trailers: &[(String, String)]) -> (Vec<Allowance>, BTreeSet<AppKey>) {
+    let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
+    for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {
+        match value.trim().parse() {
+            Ok(app) => _ = unpins.insert(app),
+            Err(_) => warn!(%commit, value, "trailer {UNPIN} ends no pin: it names one app"),
         }
-        for (_, value) in info.trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
-            match Allowance::parse(&commit, value) {
-                Some(parsed) => allowances.extend(parsed),
-                None => {
-                    warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N")
-                }
+    }
+    for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(TRAILER)) {
+        match Allowance::parse(commit, value) {
+            Some(parsed) => allowances.extend(parsed),
+            None => {
+                warn!(%commit, value, "trailer {TRAILER} allows nothing: use app/NAME=N, app/NAME/objects=N or *=N")
             }
         }
     }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use nave_placement::assign::AppForm;
 use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Tree};
 use nave_placement::decide::Wanted;
@@ -18,13 +19,27 @@ use nave_placement::rollout::{Basis, Phase};
 use nave_placement::{AppKey, ClusterName};
 
 use super::core::Bases;
-use super::revision::{Asked, Loader, Place, render};
+use super::revision::{Asked, Content, Loader, Place, render};
 use super::run::chain;
 use super::units::Units;
 use crate::engines::Engines;
 use crate::git::Repository;
 use crate::state::State;
 use crate::state::records::PinRecord;
+
+/// Where the files of commits come from.
+#[async_trait]
+pub trait Trees: Content {
+    /// The files of a commit; or why they cannot be told.
+    async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String>;
+}
+
+#[async_trait]
+impl Trees for Repository {
+    async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String> {
+        self.tree(commit).await.map_err(|error| chain(&error))
+    }
+}
 
 /// Catalogs of earlier commits, as far as somebody asked for them.
 #[derive(Debug, Default)]
@@ -114,7 +129,7 @@ impl Olders {
     /// Reads and renders what is wanted; gives the bundles.
     pub async fn bring(
         &mut self,
-        repository: &Repository,
+        repository: &dyn Trees,
         engines: &Engines,
         place: &Place,
         wants: Wants,
@@ -161,10 +176,10 @@ impl Olders {
 }
 
 impl Older {
-    async fn read(repository: &Repository, place: &Place, commit: &CommitId) -> Self {
-        let (tree, problem) = match repository.tree(commit).await {
+    async fn read(repository: &dyn Trees, place: &Place, commit: &CommitId) -> Self {
+        let (tree, problem) = match repository.tree_of(commit).await {
             Ok(tree) => (tree, None),
-            Err(error) => (Tree::new(), Some(chain(&error))),
+            Err(why) => (Tree::new(), Some(why)),
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
         Self { catalog: Arc::new(catalog), tree, forms: Forms::new(), tried: BTreeSet::new(), problem }

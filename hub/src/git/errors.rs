@@ -128,6 +128,16 @@ pub enum FetchError {
         /// Some branches that it has.
         found: Vec<String>,
     },
+    /// The repository has nothing of that name.
+    #[error("{url} has no branch, tag or commit {rev}{}", existing(.found))]
+    Unknown {
+        /// The URL, without credentials.
+        url: String,
+        /// What was asked for.
+        rev: String,
+        /// Some branches that it has.
+        found: Vec<String>,
+    },
     /// The server or the source repository did something unexpected.
     #[error("{url} could not be fetched")]
     Failed {

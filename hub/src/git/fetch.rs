@@ -54,6 +54,35 @@ pub(super) fn reference(branch: &str) -> Result<String, FetchError> {
     }
 }
 
+/// The references that a name may mean, in the order in which Git looks for them; none where it can be no reference.
+pub(super) fn meant(rev: &str) -> Vec<String> {
+    let names = match rev.starts_with("refs/") {
+        true => vec![rev.to_owned()],
+        false => vec![format!("refs/tags/{rev}"), format!("refs/heads/{rev}")],
+    };
+    names.into_iter().filter(|name| gix::refs::FullName::try_from(name.as_str()).is_ok()).collect()
+}
+
+/// Opens a repository on this machine and reads the first of these references that it has, without writing anything.
+pub(super) fn local_named(
+    path: &Path,
+    names: &[String],
+) -> Result<(gix::ThreadSafeRepository, Option<ObjectId>), FetchError> {
+    let url = path.display().to_string();
+    let source = mirror::open_options()
+        .open(path)
+        .map_err(|e| FetchError::NotARepository { url: url.clone(), cause: e.into() })?;
+    let repository = source.to_thread_local();
+    let failed = |cause: gix::Error| FetchError::Failed { url: url.clone(), cause: cause.into() };
+    for name in names {
+        if let Some(mut found) = repository.try_find_reference(name.as_str()).map_err(failed)? {
+            let tip = found.peel_to_id().map_err(failed)?.detach();
+            return Ok((source, Some(tip)));
+        }
+    }
+    Ok((source, None))
+}
+
 /// Opens a repository on this machine and reads the branch, without writing anything.
 pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeRepository, ObjectId), FetchError> {
     let url = path.display().to_string();
@@ -76,7 +105,7 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     Ok((source, tip))
 }
 
-fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
+pub(super) fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
     let references = repository.references()?;
     let names = references.local_branches()?.filter_map(Result::ok);
     Ok(names.map(|r| r.name().shorten().to_string()).take(BRANCHES_NAMED).collect())
@@ -94,17 +123,27 @@ pub(super) enum Fetched {
 }
 
 impl Remote<'_> {
-    /// Fetches the branch into `refs/nave/head` of the mirror.
+    /// Fetches the branch into [`mirror::HEAD`].
     pub(super) fn fetch(
         &self,
         mirror: &gix::Repository,
         shallow: Shallow,
         stop: &AtomicBool,
     ) -> Result<Fetched, FetchError> {
-        let reference = reference(&self.options.branch)?;
+        self.fetch_into(mirror, (&reference(&self.options.branch)?, mirror::HEAD), shallow, stop)
+    }
+
+    /// Fetches what the server knows by one name into a reference of the mirror.
+    pub(super) fn fetch_into(
+        &self,
+        mirror: &gix::Repository,
+        (reference, into): (&str, &str),
+        shallow: Shallow,
+        stop: &AtomicBool,
+    ) -> Result<Fetched, FetchError> {
         let broken = |e: gix::Error| mirror::broken(mirror.path(), e);
         let classify = |e: gix::Error| self.classify(e);
-        let spec = format!("+{reference}:{}", mirror::HEAD);
+        let spec = format!("+{reference}:{into}");
         let remote = self.remote(mirror, &spec)?;
         let prepared =
             self.connect(&remote)?.prepare_fetch(Discard, ref_map::Options::default()).map_err(classify)?;
@@ -116,13 +155,14 @@ impl Remote<'_> {
             let found = self.branches(mirror)?;
             return Err(FetchError::BranchGone {
                 url: self.url.into(),
-                branch: shown(&self.options.branch),
+                branch: shown(reference.strip_prefix("refs/heads/").unwrap_or(reference)),
                 found,
             });
         }
         prepared.with_shallow(shallow).receive(Discard, stop).map_err(classify)?;
-        let head =
-            mirror::head(mirror).map_err(broken)?.ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
+        let head = mirror::tip(mirror, into)
+            .map_err(broken)?
+            .ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
         mirror.find_commit(head).map_err(broken)?;
         Ok(Fetched::Head(head))
     }
@@ -136,7 +176,7 @@ impl Remote<'_> {
     }
 
     /// Names a few branches that the server has; asked only when the wanted one is gone.
-    fn branches(&self, mirror: &gix::Repository) -> Result<Vec<String>, FetchError> {
+    pub(super) fn branches(&self, mirror: &gix::Repository) -> Result<Vec<String>, FetchError> {
         let remote = self.remote(mirror, "refs/heads/*:refs/nave/never/*")?;
         let (map, _) = self
             .connect(&remote)?

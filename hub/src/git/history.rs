@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use gix::ObjectId;
+use gix::objs::commit::MessageRef;
 use gix::revision::walk::Sorting;
 use gix::traverse::commit::simple::CommitTimeOrder;
 use nave_placement::catalog::CommitId;
@@ -28,6 +29,20 @@ pub struct CommitInfo {
     pub trailers: Vec<(String, String)>,
 }
 
+/// The trailers of a message, in order.
+pub fn trailers_of(message: &str) -> Vec<(String, String)> {
+    of_message(&MessageRef::from_bytes(message.as_bytes()))
+}
+
+fn of_message(message: &MessageRef<'_>) -> Vec<(String, String)> {
+    let trailers = message.body().into_iter().flat_map(|body| {
+        body.trailers()
+            .map(|trailer| (trailer.token.to_string(), trailer.value.to_string()))
+            .collect::<Vec<_>>()
+    });
+    trailers.collect()
+}
+
 /// Commits of a walk that is only to save a longer one: some milliseconds.
 const SHORT_WALK: usize = 1_000;
 
@@ -44,18 +59,12 @@ impl Objects {
         let commit = self.commit(id)?;
         let author = commit.author().map_err(|e| damaged(id, e))?;
         let message = commit.message().map_err(|e| damaged(id, e))?;
-        let trailers = message.body().map(|body| {
-            let pair = |t: gix::objs::commit::message::body::TrailerRef<'_>| {
-                (t.token.to_string(), t.value.to_string())
-            };
-            body.trailers().map(pair).collect()
-        });
         Ok(CommitInfo {
             author: author.name.to_string(),
             email: author.email.to_string(),
             time: author.time().map_or(0, |time| time.seconds),
             subject: message.summary().to_string(),
-            trailers: trailers.unwrap_or_default(),
+            trailers: of_message(&message),
         })
     }
 

@@ -13,6 +13,8 @@ use super::errors::{Cause, FetchError};
 
 /// Where the fetched branch's newest commit is kept.
 pub(super) const HEAD: &str = "refs/nave/head";
+/// Where the commit is kept that was fetched by its name last; nothing but its objects matters.
+pub(super) const NAMED: &str = "refs/nave/named";
 const PINS: &str = "refs/nave/pin/";
 
 /// Above any pack count that `packs::consolidate` leaves behind, with room for those written meanwhile.
@@ -97,8 +99,9 @@ pub(super) fn is_empty(mirror: &gix::Repository) -> bool {
     !matches!(mirror.try_find_reference(HEAD), Ok(Some(_))) && pins(mirror).is_ok_and(|p| p.is_empty())
 }
 
-pub(super) fn head(mirror: &gix::Repository) -> gix::Result<Option<ObjectId>> {
-    match mirror.try_find_reference(HEAD)? {
+/// The commit of a reference.
+pub(super) fn tip(mirror: &gix::Repository, name: &str) -> gix::Result<Option<ObjectId>> {
+    match mirror.try_find_reference(name)? {
         Some(mut reference) => Ok(Some(reference.peel_to_id()?.detach())),
         None => Ok(None),
     }

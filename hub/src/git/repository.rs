@@ -69,21 +69,21 @@ pub struct Repository {
     turn: Arc<Semaphore>,
 }
 
-struct Core {
-    options: Options,
-    address: Address,
+pub(super) struct Core {
+    pub(super) options: Options,
+    pub(super) address: Address,
     open: Mutex<Open>,
     /// Held while the mirror gets pinned objects.
     pinning: Mutex<()>,
     /// The last token that was asked for.
-    token: Mutex<Option<Token>>,
+    pub(super) token: Mutex<Option<Token>>,
 }
 
 #[derive(Clone, Default)]
-struct Open {
+pub(super) struct Open {
     /// The source repository, if it is on this machine and was fetched.
-    source: Option<gix::ThreadSafeRepository>,
-    mirror: Option<gix::ThreadSafeRepository>,
+    pub(super) source: Option<gix::ThreadSafeRepository>,
+    pub(super) mirror: Option<gix::ThreadSafeRepository>,
 }
 
 /// Tells the fetch to end when nobody waits for it any more.
@@ -132,6 +132,15 @@ impl Repository {
     /// Says why there is none; what was fetched before stays readable.
     pub async fn fetch(&self) -> Result<Head, FetchError> {
         self.off_runtime(|core, stop| core.fetch(None, stop)).await
+    }
+
+    /// Brings the commit that a branch, tag, full reference or commit id means. What [`Self::fetch`] brought stays as it is.
+    ///
+    /// # Errors
+    /// [`FetchError::Unknown`] where it means nothing; otherwise as [`Self::fetch`].
+    pub async fn fetch_named(&self, rev: &str) -> Result<CommitId, FetchError> {
+        let rev = rev.to_owned();
+        self.off_runtime(move |core, stop| core.fetch_named(&rev, stop)).await
     }
 
     /// All paths of a commit, without content.
@@ -301,15 +310,15 @@ impl Repository {
 
 impl Core {
     /// The mutex guards plain assignments, so a panic elsewhere cannot have left it half-changed.
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened(&self) -> Open {
+    pub(super) fn opened(&self) -> Open {
         self.lock().clone()
     }
 
-    fn objects(&self) -> Objects {
+    pub(super) fn objects(&self) -> Objects {
         let Open { source, mirror } = self.opened();
         Objects { places: [source, mirror].iter().flatten().map(|r| r.to_thread_local()).collect() }
     }
@@ -342,7 +351,7 @@ impl Core {
         Ok(Head { commit: CommitId(id.to_string().into()) })
     }
 
-    fn ssh(&self, url: &str) -> Result<Ssh, FetchError> {
+    pub(super) fn ssh(&self, url: &str) -> Result<Ssh, FetchError> {
         let Some(Access { name, login: Login::Ssh { key_file, known_hosts_file }, .. }) =
             &self.options.access
         else {
@@ -392,14 +401,14 @@ impl Core {
     }
 
     /// After the mirror grew: few packs, and a handle that knows them.
-    fn settle(&self, mirror: &gix::Repository) -> Result<(), FetchError> {
+    pub(super) fn settle(&self, mirror: &gix::Repository) -> Result<(), FetchError> {
         packs::consolidate(mirror).map_err(|e| mirror::broken(&self.options.mirror, e))?;
         let reopened = mirror::reopen(&self.options.mirror)?;
         self.lock().mirror = Some(reopened);
         Ok(())
     }
 
-    fn mirror(&self, hash: gix::hash::Kind) -> Result<gix::ThreadSafeRepository, FetchError> {
+    pub(super) fn mirror(&self, hash: gix::hash::Kind) -> Result<gix::ThreadSafeRepository, FetchError> {
         if let Some(mirror) = self.opened().mirror {
             return Ok(mirror);
         }

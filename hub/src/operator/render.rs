@@ -30,7 +30,7 @@ use crate::deciding::run::chain;
 const SECRET_MARK: &str = "/metadata/annotations/nave.dev~1secret";
 
 /// The scopes of built-in kinds; of others nobody but the cluster knows, and most live in namespaces.
-pub(super) struct Assumed;
+pub struct Assumed;
 
 impl Scopes for Assumed {
     fn scope(&self, group: &str, kind: &str) -> Option<KindScope> {

@@ -50,6 +50,8 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("Images", OperatorRole::Viewer),
     // Of a Secret it needs more, as the question to its cluster does.
     ("Trace", OperatorRole::Viewer),
+    ("Plan", OperatorRole::Viewer),
+    ("Snapshot", OperatorRole::Viewer),
 ];
 
 /// The role that a question to clusters needs. What a log says nobody checked before it was written; Secrets are not for

@@ -18,6 +18,7 @@ use super::events::Following;
 use super::look::{Look, Selection};
 use super::ordering::joining;
 use super::outstanding::Outstanding;
+use super::planning::{Pieces, Turns};
 use super::roles::{allow, allow_question};
 use super::rollouts::unknown_rollout;
 use super::views::{AuditView, CommitView, DoneView};
@@ -66,6 +67,8 @@ pub struct Rooms {
     pub fleet: String,
     /// Who is told of events.
     pub sinks: Arc<Board>,
+    /// Who may plan now.
+    pub turns: Turns,
 }
 
 /// The gRPC service.
@@ -516,6 +519,20 @@ impl operator_server::Operator for OperatorService {
 
     async fn trace(&self, request: Request<v1::TraceRequest>) -> Answer {
         self.trace_of(request).await
+    }
+
+    type PlanStream = Pieces;
+
+    async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<Pieces>, Status> {
+        self.allow(&request, "Plan")?;
+        self.planned(request.into_inner()).await.map(Response::new)
+    }
+
+    type SnapshotStream = Pieces;
+
+    async fn snapshot(&self, request: Request<v1::SnapshotRequest>) -> Result<Response<Pieces>, Status> {
+        self.allow(&request, "Snapshot")?;
+        self.snapshot_taken().await.map(Response::new)
     }
 
     async fn audit_list(&self, request: Request<v1::AuditListRequest>) -> Answer {

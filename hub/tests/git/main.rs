@@ -7,5 +7,6 @@ mod fixture;
 mod history;
 mod hostile;
 mod local;
+mod named;
 mod polling;
 mod remote;

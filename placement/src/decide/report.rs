@@ -121,10 +121,22 @@ impl Engine {
         moment: Moment<'_>,
         before: &Memory,
     ) -> Option<Explanation> {
-        let rule = self.rules().find(|rule| &*rule.name == placement)?;
+        self.explain_each(placement, [cluster], moment, before).remove(cluster)
+    }
+
+    /// Tells what one placement says of several clusters, of those that there are: the decision is made once for all of them.
+    pub fn explain_each<'c>(
+        &self,
+        placement: &str,
+        clusters: impl IntoIterator<Item = &'c ClusterName>,
+        moment: Moment<'_>,
+        before: &Memory,
+    ) -> BTreeMap<ClusterName, Explanation> {
+        let Some(rule) = self.rules().find(|rule| &*rule.name == placement) else { return BTreeMap::new() };
         let mut taken = BTreeMap::new();
         let told = Told::new(self, rule, moment, before, &mut taken);
-        told.of(cluster)
+        let of = |cluster: &ClusterName| Some((cluster.clone(), told.of(cluster)?));
+        clusters.into_iter().filter_map(of).collect()
     }
 
     fn report(&self, rule: &Rule, moment: Moment<'_>, before: &Memory) -> DecisionReport {

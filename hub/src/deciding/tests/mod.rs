@@ -1,8 +1,10 @@
 //! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
 
 mod deciding;
+mod foretold;
 mod history;
 mod pausing;
+mod planning;
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,11 +109,7 @@ impl World {
     }
 
     async fn commit(&mut self, id: &str) {
-        let entry = |(path, text): (&String, &String)| {
-            let entry = TreeEntry { kind: FileKind::File, blob: blob(text), size: text.len() as u64 };
-            (Arc::from(path.as_str()), entry)
-        };
-        self.tree = self.files.iter().map(entry).collect();
+        self.tree = tree(&self.files);
         let place = Place { name: CatalogName::root(), directory: String::new() };
         let last_good =
             self.revision.take().map_or_else(LastGood::new, |revision| revision.catalog.objects.clone());
@@ -210,6 +208,14 @@ impl World {
         let entry = told.assignment.entries.get(&app)?;
         Some(nave_proto::decode_entry(&entry.bytes).expect("ours"))
     }
+}
+
+fn tree(files: &BTreeMap<String, String>) -> Tree {
+    let entry = |(path, text): (&String, &String)| {
+        let entry = TreeEntry { kind: FileKind::File, blob: blob(text), size: text.len() as u64 };
+        (Arc::from(path.as_str()), entry)
+    };
+    files.iter().map(entry).collect()
 }
 
 fn healthy_report(version: Option<Digest>) -> EntryReport {

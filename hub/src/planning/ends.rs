@@ -1,0 +1,166 @@
+//! Ends: what every entry is and is to be, by both sides of a plan.
+//!
+//! In: what the decider comes to with base and revision. Out: for each entry that differs, its [`Fate`].
+//! Never: takes an entry that waits for its wave for one that does not change; looks at what spokes report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use nave_placement::assign::AppForm;
+use nave_placement::overrides::Because;
+use nave_placement::{AppKey, ClusterName};
+
+use super::settle::Rest;
+use crate::deciding::units::Units;
+use crate::state::State;
+
+/// What an entry is: many share a shape, few have one of their own.
+#[derive(Clone, Debug)]
+pub enum Form<'a> {
+    /// As a side of the plan has it.
+    Shape(&'a AppForm),
+    /// With a share of replicas, or as it was told.
+    Own(Arc<AppForm>),
+}
+
+impl Deref for Form<'_> {
+    type Target = AppForm;
+    fn deref(&self) -> &AppForm {
+        match self {
+            Self::Shape(form) => form,
+            Self::Own(form) => form,
+        }
+    }
+}
+
+/// What happens to an entry.
+#[derive(Clone, Debug)]
+pub enum Fate<'a> {
+    /// It comes.
+    Gained(Form<'a>),
+    /// It goes; what it is, where that is known.
+    Lost(Option<Form<'a>>),
+    /// It becomes something else.
+    Changed(Form<'a>, Form<'a>),
+}
+
+/// Entries that differ, by app and cluster.
+pub type Fates<'a> = BTreeMap<&'a AppKey, BTreeMap<&'a ClusterName, Fate<'a>>>;
+
+/// Finds them.
+pub fn fates<'a>(base: &'a Rest, new: &'a Rest) -> Fates<'a> {
+    let (before, after) = (End::of(base, &base.state), End::of(new, &base.state));
+    let mut fates = Fates::new();
+    let clusters: BTreeSet<&ClusterName> =
+        base.decided.wanted.keys().chain(new.decided.wanted.keys()).collect();
+    for cluster in clusters {
+        for app in before.apps(cluster).chain(after.apps(cluster)).collect::<BTreeSet<_>>() {
+            if let Some(fate) = fate(&before, &after, app, cluster) {
+                fates.entry(app).or_default().insert(cluster, fate);
+            }
+        }
+    }
+    fates
+}
+
+fn fate<'a>(
+    before: &End<'a>,
+    after: &End<'a>,
+    app: &'a AppKey,
+    cluster: &'a ClusterName,
+) -> Option<Fate<'a>> {
+    let former = || after.former(app, cluster).find_map(|old| before.form(old, cluster));
+    match (before.wants(app, cluster), after.wants(app, cluster)) {
+        // What was not wanted before waits for an approval, or for the end of a pause.
+        (false, false) => None,
+        (true, false) if after.is_renamed(app, cluster) => None,
+        (true, false) => {
+            let form = before.form(app, cluster);
+            (form.is_some() || before.told(app, cluster).is_some()).then_some(Fate::Lost(form))
+        }
+        (_, true) => {
+            let to = after.form(app, cluster)?;
+            let from = match before.wants(app, cluster) {
+                true => before.form(app, cluster),
+                false => before.told(app, cluster),
+            };
+            match from.or_else(former) {
+                None => Some(Fate::Gained(to)),
+                // A commit that changes nothing that makes a version changes no entry.
+                Some(from) if from.version == to.version => None,
+                Some(from) => Some(Fate::Changed(from, to)),
+            }
+        }
+    }
+}
+
+/// One side.
+struct End<'a> {
+    rest: &'a Rest,
+    /// What clusters are told as long as nothing changes.
+    state: &'a State,
+    units: Units,
+}
+
+impl<'a> End<'a> {
+    fn of(rest: &'a Rest, state: &'a State) -> Self {
+        Self { rest, state, units: Units::of(&rest.revision.catalog) }
+    }
+
+    fn apps(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a> {
+        self.rest.decided.wanted.get(cluster).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    fn wants(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        self.rest.decided.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
+    }
+
+    /// What an entry is in the end. What nothing is known of stays as it was told.
+    fn form(&self, app: &AppKey, cluster: &ClusterName) -> Option<Form<'a>> {
+        let told = || self.told(app, cluster);
+        if self.stays(app, cluster) {
+            return told();
+        }
+        let decided = &self.rest.decided;
+        let pinned = decided.shapes.because(app, cluster) == Some(Because::Pinned);
+        let shapes = if pinned { &decided.shapes } else { &self.rest.shapes };
+        let Some(form) = shapes.get(app, cluster) else { return told() };
+        let share = decided.shares.get(cluster).and_then(|shares| shares.get(app));
+        Some(share.map_or(Form::Shape(form), |share| Form::Own(Arc::new(form.with(share)))))
+    }
+
+    /// Whether an entry stays as it was told, since its version is blocked, or what it is pinned to is not known.
+    fn stays(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        let course = self.rest.state.rollouts.get(self.units.lead(app));
+        let is_blocked = course.is_some_and(|course| course.block.is_some() && course.current.is_none());
+        let labels = || self.rest.decided.fleet.get(cluster).map(|candidate| &candidate.labels);
+        let mut pins = self.rest.state.pins.values().filter(|pin| pin.app == *app);
+        let is_pinned = pins.any(|pin| labels().is_some_and(|labels| pin.selector.matches(labels)));
+        is_blocked || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
+    }
+
+    fn told(&self, app: &AppKey, cluster: &ClusterName) -> Option<Form<'a>> {
+        let told = self.state.told.get(cluster)?;
+        let entry = nave_proto::decode_entry(&told.assignment.entries.get(app)?.bytes).ok()?;
+        Some(Form::Own(Arc::new(AppForm {
+            bundle: entry.bundle,
+            options: entry.options,
+            version: entry.version,
+            commit: entry.commit,
+            values: entry.values,
+        })))
+    }
+
+    /// The names that an app had before, of those that the cluster has.
+    fn former(&self, app: &AppKey, cluster: &ClusterName) -> impl Iterator<Item = &AppKey> {
+        let told = self.state.told.get(cluster);
+        let has = move |old: &&AppKey| told.is_some_and(|told| told.assignment.entries.contains_key(*old));
+        self.rest.shapes.former(app).filter(has)
+    }
+
+    /// Whether an app goes on under another name.
+    fn is_renamed(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        self.apps(cluster).any(|other| self.rest.shapes.former(other).any(|old| old == app))
+    }
+}

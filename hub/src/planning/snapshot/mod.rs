@@ -1,0 +1,172 @@
+//! Snapshot: everything that a plan needs of a hub, in one file, for machines that may not or cannot ask it.
+//!
+//! In: the hub's records, the catalog in effect, bundles. Out: a file, and a [`Snapshot`] read from it.
+//! Never: holds a value of a Secret's manifest, a token, a certificate, a key, the audit log, history or events.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `file` | how it is written: a line that names the version, then lines of JSON, compressed |
+//! | `gather` | what of a hub goes into it |
+//! | `strip` | how bundles lose the values of Secrets |
+//! | `offline` | the plan of a directory, from a snapshot alone |
+
+mod file;
+mod gather;
+mod offline;
+mod strip;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use nave_placement::catalog::{BlobId, CommitId, Problem, Tree};
+use nave_placement::fleet::{Resources, Taint};
+use nave_placement::{CatalogName, ClusterName, Digest};
+use serde::{Deserialize, Serialize};
+
+pub use file::{ReadError, VERSION, Writer, read};
+pub use gather::{RECORDS, documents, good, needed_bundles, record};
+pub use offline::plan;
+pub use strip::stripped;
+
+use super::shelf::Stock;
+use crate::deciding::hearing::Hearing;
+use crate::deciding::older::Trees;
+use crate::deciding::revision::{Content, Place};
+use crate::state::State;
+
+/// What a snapshot says of itself, and of what is in no record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Header {
+    /// The fleet.
+    pub fleet: String,
+    /// The catalog.
+    pub catalog: CatalogName,
+    /// Its directory in the repository, without slashes around it.
+    pub directory: String,
+    /// The commit in effect.
+    pub commit: CommitId,
+    /// When it was taken, Unix milliseconds.
+    pub taken_ms: u64,
+    /// What sessions know.
+    pub heard: Heard,
+    /// What is wrong with the commit in effect.
+    pub problems: Vec<Problem>,
+}
+
+/// What sessions know of members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Heard {
+    /// Since when the hub listens, Unix milliseconds.
+    pub since_ms: u64,
+    /// Clusters with a session; what they have free, and since when that is known.
+    pub connected: BTreeMap<ClusterName, Option<(Resources, u64)>>,
+    /// When others were heard last, Unix milliseconds.
+    pub seen: BTreeMap<ClusterName, u64>,
+    /// Taints, and since when they are there.
+    pub tainted: BTreeMap<ClusterName, Vec<(Taint, Option<u64>)>>,
+}
+
+impl From<&Hearing> for Heard {
+    fn from(hearing: &Hearing) -> Self {
+        let free = |free: &crate::deciding::hearing::Free| {
+            free.as_ref().map(|(resources, at_ms)| (Resources::clone(resources), *at_ms))
+        };
+        let connected = hearing.connected.iter().map(|(name, known)| (name.clone(), free(known)));
+        let taints = |taints: &BTreeMap<Taint, Option<u64>>| {
+            taints.iter().map(|(taint, since)| (taint.clone(), *since)).collect()
+        };
+        Self {
+            since_ms: hearing.since_ms,
+            connected: connected.collect(),
+            seen: hearing.seen.clone(),
+            tainted: hearing.tainted.iter().map(|(name, of)| (name.clone(), taints(of))).collect(),
+        }
+    }
+}
+
+impl From<&Heard> for Hearing {
+    fn from(heard: &Heard) -> Self {
+        let free = |free: &Option<(Resources, u64)>| {
+            free.as_ref().map(|(resources, at_ms)| (Arc::new(resources.clone()), *at_ms))
+        };
+        let connected = heard.connected.iter().map(|(name, known)| (name.clone(), free(known)));
+        let taints = |taints: &Vec<(Taint, Option<u64>)>| taints.iter().cloned().collect();
+        Self {
+            since_ms: heard.since_ms,
+            connected: connected.collect(),
+            seen: heard.seen.clone(),
+            tainted: heard.tainted.iter().map(|(name, of)| (name.clone(), taints(of))).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// The text of a file at an earlier commit, in which an object stands that is in effect and no longer valid where it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Good {
+    /// The commit.
+    pub commit: CommitId,
+    /// The file in it.
+    pub file: Arc<str>,
+    /// Its text.
+    pub text: Arc<[u8]>,
+}
+
+/// A snapshot, read.
+pub struct Snapshot {
+    /// What it says of itself.
+    pub header: Header,
+    /// The records.
+    pub state: State,
+    /// The files of the commit in effect, without content.
+    pub tree: Tree,
+    /// The files of it that hold catalog documents.
+    pub documents: BTreeMap<Arc<str>, Arc<[u8]>>,
+    /// Files of earlier commits.
+    pub good: Vec<Good>,
+    bundles: HashMap<Digest, Bytes>,
+}
+
+impl Snapshot {
+    /// Where the catalog stands in its repository.
+    pub fn place(&self) -> Place {
+        Place { name: self.header.catalog.clone(), directory: self.header.directory.clone() }
+    }
+
+    /// The bundles that it has.
+    pub fn bundles(&self) -> BTreeSet<Digest> {
+        self.bundles.keys().copied().collect()
+    }
+}
+
+impl Stock for Snapshot {
+    fn bytes(&self, digest: &Digest) -> Option<Bytes> {
+        self.bundles.get(digest).cloned()
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.bundles.contains_key(digest)
+    }
+}
+
+#[async_trait]
+impl Content for Snapshot {
+    async fn read_all(&self, blobs: Vec<BlobId>, _: u64) -> Vec<Result<Arc<[u8]>, String>> {
+        let lacks = |_| Err("a snapshot has the files of no manifests".to_owned());
+        blobs.into_iter().map(lacks).collect()
+    }
+}
+
+#[async_trait]
+impl Trees for Snapshot {
+    async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String> {
+        match *commit == self.header.commit {
+            true => Ok(self.tree.clone()),
+            false => Err("a snapshot has the files of the commit in effect alone".to_owned()),
+        }
+    }
+}
