@@ -187,7 +187,7 @@ pub async fn found(
         let context = Context::read(&dir.join("admin.yaml"))?;
         let certificate = context.credentials().map(|c| c.certificate).unwrap_or_default();
         let facts = CertificateFacts::read(&certificate).map_err(AuthorityError::Identity)?;
-        let public_key = facts.public_key.iter().map(|b| format!("{b:02x}")).collect();
+        let public_key = nave_placement::hex(&facts.public_key);
         let record = OperatorRecord { role: OperatorRole::Admin, public_key };
         let name = key::operator(&context.operator);
         let batch = Batch::new().require_absent(name.clone()).put(name, json(&record));

@@ -48,7 +48,7 @@ pub mod rollout;
 pub mod schedule;
 pub mod select;
 
-pub use digest::{Digest, Digester, ParseDigestError};
+pub use digest::{Digest, Digester, ParseDigestError, hex};
 pub use duration::{DurationError, duration, written as duration_text};
 pub use fingerprints::Fingerprints;
 pub(crate) use names::check as check_name;

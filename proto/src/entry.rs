@@ -2,6 +2,7 @@
 
 use nave_placement::assign::{Cause, EncodedEntry, Entry, Options, Share};
 use nave_placement::catalog::{CommitId, NamespaceOptions, OnRemove};
+use nave_placement::hex;
 use prost::Message as _;
 
 use crate::convert::{
@@ -117,7 +118,7 @@ fn commit_to_proto(commit: &CommitId) -> Vec<u8> {
 fn commit_from_proto(bytes: &[u8]) -> CommitId {
     match bytes {
         [0, text @ ..] if !matches!(bytes.len(), 20 | 32) => CommitId(String::from_utf8_lossy(text).into()),
-        _ => CommitId(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>().into()),
+        _ => CommitId(hex(bytes).into()),
     }
 }
 

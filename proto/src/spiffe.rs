@@ -116,7 +116,7 @@ impl CertificateFacts {
             not_before: certificate.validity().not_before.timestamp(),
             not_after: certificate.validity().not_after.timestamp(),
             public_key: certificate.public_key().raw.to_vec(),
-            serial: certificate.raw_serial().iter().map(|b| format!("{b:02x}")).collect(),
+            serial: nave_placement::hex(certificate.raw_serial()),
         })
     }
 }

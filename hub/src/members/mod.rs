@@ -11,9 +11,8 @@ mod tests;
 
 use std::sync::Arc;
 
-use nave_placement::ClusterName;
-use nave_placement::Digest;
 use nave_placement::fleet::Membership;
+use nave_placement::{ClusterName, Digest, hex};
 use nave_proto::limits::{RENEW_CONTEXT, RENEW_EXPIRED};
 use nave_proto::spiffe::{CertificateFacts, Role, SpiffeId};
 use nave_proto::v1;
@@ -67,10 +66,6 @@ pub struct Members {
     ledger: Arc<Ledger>,
     authority: Arc<Authority>,
     addresses: Arc<[String]>,
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl Members {

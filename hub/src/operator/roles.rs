@@ -1,5 +1,6 @@
 //! Which role each call needs. A call that is not in the table is refused.
 
+use nave_placement::hex;
 use nave_proto::spiffe::{CertificateFacts, Role, SpiffeId};
 use nave_proto::v1::{self, question::Question};
 use tonic::{Request, Status};
@@ -113,7 +114,7 @@ pub fn allow<T>(state: &State, fleet: &str, request: &Request<T>, call: &str) ->
     let id = SpiffeId::of_certificate(certificate).map_err(|_| stranger())?;
     let (Role::Operator(name), true) = (id.role, id.fleet == fleet) else { return Err(stranger()) };
     let key = CertificateFacts::read(certificate).map_err(|_| stranger())?.public_key;
-    let key: String = key.iter().map(|b| format!("{b:02x}")).collect();
+    let key = hex(&key);
     let operator = state.operators.get(&name).filter(|o| o.public_key == key).ok_or_else(stranger)?;
     if operator.role < needed {
         let message = format!("{name} is {:?}; {call} needs {needed:?}", operator.role);

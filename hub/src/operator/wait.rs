@@ -17,7 +17,7 @@ const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// After a look nothing is looked at for so many times as long: a large fleet says something all the time, and whoever
 /// waits for it shall not keep the hub from listening.
-const RESTS: u32 = 4;
+const RESTS: u32 = 9;
 
 /// What is waited for.
 pub struct Wait {
