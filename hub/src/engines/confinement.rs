@@ -62,7 +62,9 @@ impl Confinement {
         if let Some(prlimit) = &self.prlimit {
             words.push(prlimit.into());
             // It writes its output to a pipe; what it writes to files is a mistake.
-            let seconds = limits.time.as_secs() + 1;
+            // Its threads together take more time than passes; this ends what a hub that was killed left running.
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            let seconds = (limits.time.as_secs() + 1) * u64::try_from(threads).unwrap_or(1);
             let limits = [
                 format!("--as={}", limits.memory),
                 format!("--cpu={seconds}"),

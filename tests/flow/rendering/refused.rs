@@ -1,7 +1,4 @@
 //! What is refused of hostile and of unlucky sources, by name and with its place; and what a child may not do.
-
-use std::time::{Duration, Instant};
-
 use nave_hub::engines::{Engines, Paths};
 
 use crate::rendering::given::{Given, app, engines, engines_with, overriding, paths};
@@ -63,7 +60,6 @@ async fn what_hides_its_chance_is_found_by_rendering_twice() {
 #[tokio::test]
 async fn a_template_that_never_ends_or_fills_memory_is_ended() {
     let (engines, _room) = engines_with("helm");
-    let begun = Instant::now();
     let endless = "{{ range until 1000000 }}{{ range until 1000000 }}{{ end }}{{ end }}";
     let problems = template(&engines, endless).await;
     assert!(problems[0].contains("helm took longer than 15 s; look for a loop in it"), "{problems:?}");
@@ -85,7 +81,6 @@ async fn a_template_that_never_ends_or_fills_memory_is_ended() {
     let problems = template(&engines, circle).await;
     assert!(problems[0].starts_with("c/templates/a.yaml:1:1: error: App/web: helm v"), "{problems:?}");
     assert!(problems[0].len() < 1_500, "{problems:?}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
