@@ -1,4 +1,5 @@
 //! What is refused of hostile and of unlucky sources, by name and with its place; and what a child may not do.
+
 use nave_hub::engines::{Engines, Paths};
 
 use crate::rendering::given::{Given, app, engines, engines_with, overriding, paths};
