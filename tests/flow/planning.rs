@@ -357,3 +357,34 @@ async fn a_pipeline_keeps_the_plan_as_one_comment_of_the_pull_request() {
     forge.answer(harness::receiver::Answer::Status(403));
     assert_ne!(pipeline(&fleet, &forge, "github", &["feature"]).await, 0);
 }
+
+#[tokio::test]
+async fn a_snapshot_plans_what_engines_render_without_the_files_that_they_read() {
+    let map = |value| documents::config_map("site", value);
+    let app = documents::app("site").replace("{path: ./manifests/site}", "{kustomize: {path: ./site}}");
+    let files = [
+        ("site.yaml", app),
+        ("site/kustomization.yaml", "resources: [map.yaml]\nnamePrefix: the-\n".to_owned()),
+        ("site/map.yaml", map("one")),
+        ("placement.yaml", documents::placement("all", &["site"], "{selector: {}}")),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let catalog = Repository::with("catalog", &files).expect("it is written");
+    let mut fleet = Fleet::start(catalog).await.expect("it starts");
+    fleet.join("c-1", &[], &Target::Directory).await.expect("it joins");
+    fleet.connected(1).await;
+    fleet.converge(&["--commit", &fleet.catalog.head().expect("a commit")]).await.expect("it converges");
+    let file = fleet.directory().join("fleet.snapshot").display().to_string();
+    fleet.order(&["snapshot", "-f", &file]).await;
+    fleet.kill_hub();
+    let tree = fleet.catalog.path().display().to_string();
+    let offline = ["--dir", &tree, "--snapshot", &file];
+    let same = plan(&fleet, &offline).await;
+    assert_eq!(same.code, 0, "{}{}", same.stdout, same.stderr);
+    fleet.catalog.write("site/map.yaml", &map("two")).expect("written");
+    let changed = plan(&fleet, &offline).await;
+    assert_eq!(changed.code, 3, "{}{}", changed.stdout, changed.stderr);
+    for words in ["the-site", "-  value: one", "+  value: two"] {
+        assert!(changed.stdout.contains(words), "{words} is not in {}", changed.stdout);
+    }
+}
