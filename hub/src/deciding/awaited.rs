@@ -30,6 +30,17 @@ pub struct Awaited {
     pub all: Vec<Underway>,
 }
 
+/// What became of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Worth {
+    /// They bring nothing further.
+    Nothing,
+    /// They bring something further; others may, too.
+    Something,
+    /// All that were waited for have spoken.
+    All,
+}
+
 /// What a report says of an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
@@ -67,8 +78,9 @@ impl Awaited {
             sleep(AT_LEAST).await;
             changes.mark_unchanged();
             let reported = ledger.take_reported();
-            if self.hear(&ledger.state(), &reported) {
-                return Ok(false);
+            match self.hear(&ledger.state(), &reported) {
+                Worth::Nothing => {}
+                worth => return Ok(worth == Worth::Something),
             }
             match timeout_at(until, changes.changed()).await {
                 Ok(changed) => changed?,
@@ -78,23 +90,28 @@ impl Awaited {
     }
 
     /// Takes in that these clusters reported; whether a step is worth while.
-    pub fn hear(&mut self, state: &State, reported: &BTreeSet<ClusterName>) -> bool {
-        let mut is_worth = self.anything && !reported.is_empty();
+    pub fn hear(&mut self, state: &State, reported: &BTreeSet<ClusterName>) -> Worth {
+        let is_news = self.anything && !reported.is_empty();
+        let mut worth = if is_news { Worth::Something } else { Worth::Nothing };
         for underway in &mut self.all {
             for cluster in reported {
                 let Some(apps) = underway.get_mut(cluster) else { continue };
                 apps.retain(|app| {
                     let said = said(state, cluster, app);
-                    is_worth |= said == Said::Else;
+                    if said == Said::Else {
+                        worth = worth.max(Worth::Something);
+                    }
                     said == Said::Nothing
                 });
                 if apps.is_empty() {
                     underway.remove(cluster);
                 }
             }
-            is_worth |= underway.is_empty();
+            if underway.is_empty() {
+                worth = Worth::All;
+            }
         }
-        is_worth
+        worth
     }
 }
 

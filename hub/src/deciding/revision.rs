@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
@@ -168,14 +169,15 @@ pub async fn render(
     let mut rendered = Rendered::default();
     for (key, variants) in asked {
         let Some((effective, app)) = catalog.app(key.name()) else { continue };
-        let cut_off = engines.cut_off();
+        let mut is_over = false;
         for variant in variants {
             let before = in_effect.get(key).and_then(|variants| variants.get(variant));
             // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
-            let engines = Some(engines).filter(|engines| engines.cut_off() == cut_off);
+            let engines = Some(engines).filter(|_| !is_over);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
-            let form = match recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await
-            {
+            let outcome = recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await;
+            is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
+            let form = match outcome {
                 Ok((form, bundle, warnings)) => {
                     rendered.problems.extend(warnings);
                     rendered.variants_rendered += u64::from(bundle.is_some());
@@ -202,6 +204,8 @@ pub struct Recipe<'a> {
     app: &'a App,
     /// What its overrides do.
     pub amendments: Amendments,
+    /// Whether an engine broke a limit with it.
+    broke_a_limit: AtomicBool,
 }
 
 impl<'a> Recipe<'a> {
@@ -214,7 +218,7 @@ impl<'a> Recipe<'a> {
         variant: &Variant,
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
-        Self { catalog, object: &effective.object, app, amendments }
+        Self { catalog, object: &effective.object, app, amendments, broke_a_limit: AtomicBool::new(false) }
     }
 
     fn problem(&self, message: String) -> Vec<Problem> {
@@ -271,7 +275,10 @@ impl<'a> Recipe<'a> {
     ) -> Result<Arc<[u8]>, Vec<Problem>> {
         let Some(engines) = engines else { return Err(Vec::new()) };
         let output = engines.render(needs, files).await;
-        output.map_err(|error| vec![error.problem(needs).of(Some(&self.object.id))])
+        output.map_err(|error| {
+            self.broke_a_limit.fetch_or(error.is_of_limits(), Ordering::Relaxed);
+            vec![error.problem(needs).of(Some(&self.object.id))]
+        })
     }
 
     /// The form, and the bundle if it had to be made; warnings.
@@ -285,7 +292,7 @@ impl<'a> Recipe<'a> {
         tree: &Tree,
         before: Option<&Form>,
     ) -> Result<(Form, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
-        let Self { catalog, object, app, amendments } = self;
+        let Self { catalog, object, app, amendments, .. } = self;
         let needs = self.needs(content, tree).await?;
         let options = options(&catalog.name, app);
         let source = amendments.digest(needs.digest());

@@ -81,9 +81,12 @@ impl Rolling {
                 ),
                 _,
             ) if underway.is_none_or(BTreeMap::is_empty) => {}
-            // Nobody takes the place of one that becomes healthy: all of the wave are under way.
+            // Nobody takes the place of one that becomes healthy: all of the wave are under way. Of one that waits by its own rules it
+            // matters that it has begun.
             (Some(WaitsFor::Health { .. }), Some((current, plan)))
-                if current.phase == Phase::Progressing && plan.is_at_once(current.wave) =>
+                if current.phase == Phase::Progressing
+                    && plan.is_at_once(current.wave)
+                    && !current.underway.values().any(|underway| underway.waits) =>
             {
                 let apps: BTreeSet<AppKey> = members.iter().cloned().collect();
                 let underway = current.underway.keys().map(|cluster| (cluster.clone(), apps.clone()));

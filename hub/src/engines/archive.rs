@@ -66,7 +66,10 @@ fn unpack(charts: &str, archive: &[u8], files: &mut Contents, room: &mut u64) ->
         *room = room.checked_sub(size).ok_or("it is too large, unpacked")?;
         let mut content = Vec::new();
         entry.take(size).read_to_end(&mut content).map_err(unread)?;
-        files.insert(format!("{charts}/{path}").into(), content.into());
+        let path: Arc<str> = format!("{charts}/{path}").into();
+        if files.insert(path.clone(), content.into()).is_some() {
+            return Err(format!("{path} is there already; two dependencies in charts/ have one name"));
+        }
         if files.len() > MOST_FILES {
             return Err(format!("with what is in it the chart has more than {MOST_FILES} files"));
         }
@@ -74,10 +77,14 @@ fn unpack(charts: &str, archive: &[u8], files: &mut Contents, room: &mut u64) ->
     Ok(())
 }
 
-/// A path that stays below where it is put.
-fn inside(path: &Path) -> Option<&str> {
-    let stays = path.components().all(|part| matches!(part, Component::Normal(_)));
-    path.to_str().filter(|text| stays && !text.is_empty())
+/// A path that stays below where it is put, written in the one way in which nothing is said twice.
+fn inside(path: &Path) -> Option<String> {
+    let names = path.components().map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    let names: Vec<&str> = names.collect::<Option<_>>()?;
+    Some(names.join("/")).filter(|path| !path.is_empty())
 }
 
 #[cfg(test)]

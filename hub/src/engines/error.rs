@@ -153,7 +153,7 @@ impl EngineError {
     }
 
     /// Whether it may be otherwise on a machine that has less to do.
-    pub(super) fn is_of_limits(&self) -> bool {
+    pub fn is_of_limits(&self) -> bool {
         matches!(self, Self::Time { .. } | Self::Memory { .. })
     }
 }

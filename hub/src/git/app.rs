@@ -75,7 +75,8 @@ impl App {
             .timeout(PATIENCE)
             .bearer_auth(&*self.assertion(now_s())?)
             .header("accept", "application/vnd.github+json")
-            .header("user-agent", "nave");
+            .header("user-agent", "nave")
+            .body(r#"{"permissions": {"contents": "read"}}"#);
         let answer = request.send()?;
         let status = answer.status();
         if !status.is_success() {

@@ -332,6 +332,15 @@ impl Core {
     }
 
     fn fetch(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
+        let fetched = self.fetch_once(shallow, stop);
+        if matches!(fetched, Err(FetchError::AuthRefused { .. })) {
+            // It may have been revoked: the next fetch asks for another.
+            *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        fetched
+    }
+
+    fn fetch_once(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
         let id = match &self.address {
             Address::Local(path) => {
                 let (source, id) = fetch::local(path, &self.options.branch)?;
@@ -363,7 +372,8 @@ impl Core {
         let name = self.options.mirror.file_name().unwrap_or_default().to_string_lossy();
         let log = directory.join(format!("{name}.ssh.log"));
         let patience = self.options.timeout.min(fetch::SILENCE);
-        Ssh::new(key_file.as_deref(), known_hosts_file, log, patience).map_err(failed)
+        let limits = (patience, self.options.timeout);
+        Ssh::new(key_file.as_deref(), known_hosts_file, log, limits).map_err(failed)
     }
 
     fn fetch_remote(

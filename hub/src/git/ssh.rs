@@ -20,16 +20,18 @@ pub(super) struct Ssh {
 }
 
 impl Ssh {
-    /// By a key, or those that the agent has; what fails is written to `log`.
+    /// By a key, or those that the agent has; what fails is written to `log`. A silent server is given up after `patience`, any after
+    /// `time`.
     pub fn new(
         key_file: Option<&Path>,
         known_hosts_file: &Path,
         log: PathBuf,
-        patience: Duration,
+        (patience, time): (Duration, Duration),
     ) -> Result<Self, Cause> {
-        let seconds = patience.as_secs().max(1);
+        let (seconds, most) = (patience.as_secs().max(1), time.as_secs().max(1));
+        // What a server that lives but gives nothing keeps waiting ends with the fetch, or no other could ever begin.
         let mut command = format!(
-            "ssh -F none -E {log} -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known} \
+            "timeout -k 1 {most} ssh -F none -E {log} -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known} \
              -o GlobalKnownHostsFile=none -o UpdateHostKeys=no -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds} \
              -o ServerAliveCountMax=1 -o ForwardAgent=no -o ClearAllForwardings=yes -o PermitLocalCommand=no",
             log = plain(&log)?,
@@ -102,7 +104,8 @@ mod tests {
         let known = directory.path().join("known_hosts");
         std::fs::write(&known, "").expect("written");
         let log = directory.path().join("ssh.log");
-        let ssh = Ssh::new(None, &known, log.clone(), Duration::from_secs(10)).expect("plain paths");
+        let ssh = Ssh::new(None, &known, log.clone(), (Duration::from_secs(10), Duration::from_secs(60)))
+            .expect("plain paths");
         // (what it wrote, the failure)
         let rows = [
             ("", ""),

@@ -2,7 +2,7 @@
 //!
 //! In: the accepted assignment, what had begun, what is remembered, how apps are doing. Out: the same one step further, and why the
 //! rest waits. Never: begins an app of a group without the others, waits again for what was met once, takes an app back that held
-//! nothing before.
+//! nothing before, lets an app go or change that would delete what an app that still waits claims.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use nave_placement::assign::{Assignment, EncodedEntry, Entry};
 use nave_placement::catalog::Until;
 use nave_placement::relations::Relations;
 use nave_placement::report::{EntryReason, EntryReport};
-use nave_placement::{AppKey, Digest};
+use nave_placement::{AppKey, Digest, ObjectKey};
 use nave_proto::backoff::jittered;
 use nave_proto::{decode_entry, encode_entry};
 use serde::{Deserialize, Serialize};
@@ -115,6 +115,8 @@ pub struct Stand<'a> {
     pub since: &'a BTreeMap<AppKey, u64>,
     /// Whether a bundle is here.
     pub has_bundle: &'a (dyn Fn(&Digest) -> bool + Sync),
+    /// The objects of an entry; nothing where its bundle is not here.
+    pub objects: &'a (dyn Fn(&Entry) -> Option<BTreeSet<ObjectKey>> + Sync),
     /// Unix milliseconds.
     pub now_ms: u64,
     /// From 0 to 1: spreads what is tried again.
@@ -137,6 +139,8 @@ pub struct Step {
     pub waits: BTreeMap<AppKey, Wait>,
     /// When the time alone brings something further, Unix milliseconds.
     pub due_ms: Option<u64>,
+    /// Apps that may not change or go yet, since they hand objects over to these, which wait.
+    handing: BTreeMap<AppKey, AppKey>,
 }
 
 /// What came of a round for what is enforced, as far as order goes by it.
@@ -162,9 +166,22 @@ pub fn at_work(since: &mut BTreeMap<AppKey, u64>, apps: &BTreeMap<AppKey, EntryR
     }
 }
 
-/// Goes one step further.
+/// Goes one step further. Whoever hands objects over to one who waits, waits with it.
 pub fn step(started: &Started, memory: &Memory, stand: &Stand<'_>) -> Step {
-    let mut step = Step { started: started.clone(), memory: memory.clone(), ..Step::default() };
+    let mut handing = BTreeMap::new();
+    loop {
+        let step = attempt(started, memory, stand, handing.clone());
+        let more = step.who_hands_over(started, stand);
+        if more.keys().all(|app| handing.contains_key(app)) {
+            return step;
+        }
+        // Each time at least one more: there are as many attempts as apps, at most.
+        handing.extend(more);
+    }
+}
+
+fn attempt(started: &Started, memory: &Memory, stand: &Stand<'_>, handing: BTreeMap<AppKey, AppKey>) -> Step {
+    let mut step = Step { started: started.clone(), memory: memory.clone(), handing, ..Step::default() };
     if stand.is_empty {
         step.memory.unbound = stand.accepted.entries.keys().cloned().collect();
     }
@@ -218,7 +235,9 @@ impl Step {
             .filter_map(|entry| decoded(entry))
             .flat_map(|entry| entry.options.formerly)
             .collect();
-        let stays = |app: &AppKey| stand.accepted.entries.contains_key(app) || former.contains(app);
+        let stays = |app: &AppKey| {
+            stand.accepted.entries.contains_key(app) || former.contains(app) || self.handing.contains_key(app)
+        };
         self.started.entries.retain(|app, _| stays(app));
         self.started.is_all = true;
     }
@@ -352,7 +371,10 @@ impl Step {
         for (group, apps) in grouped {
             self.begin_group(stand, group, &apps);
         }
-        // Removals wait for a window alone.
+        let leaving = stand.accepted.leaving.keys();
+        let waits = leaving.filter_map(|app| Some((app.clone(), self.hands_over(app)?)));
+        self.waits.extend(waits.collect::<Vec<_>>());
+        // Beyond that, removals wait for a window alone.
         if let Some(closed) = stand.closed {
             let stays = |app: &&AppKey| self.started.entries.contains_key(*app) || !self.started.is_all;
             let leaving: Vec<&AppKey> = stand.accepted.leaving.keys().filter(stays).collect();
@@ -466,8 +488,50 @@ impl Step {
         self.started.entries.insert(app.clone(), entry.clone());
     }
 
+    fn hands_over(&self, app: &AppKey) -> Option<Wait> {
+        let to = self.handing.get(app)?;
+        let message = format!("it hands objects over to app {to}, which waits");
+        Some(Wait { reason: EntryReason::DependencyNotReady, message, until_ms: None, fails: false })
+    }
+
+    /// Apps that this step lets go or change, and that would lose objects by it which an app that waits claims, and to which one.
+    /// What is not known may be claimed.
+    fn who_hands_over(&self, started: &Started, stand: &Stand<'_>) -> BTreeMap<AppKey, AppKey> {
+        let waiting = self.waiting(stand);
+        let objects = |entry: &EncodedEntry| decoded(entry).and_then(|entry| (stand.objects)(&entry));
+        let renamed = |app: &AppKey| {
+            let named =
+                |entry: &&EncodedEntry| decoded(entry).is_some_and(|e| e.options.formerly.contains(app));
+            self.started.entries.values().find(named)
+        };
+        let mut handing = BTreeMap::new();
+        for (app, before) in &started.entries {
+            let after = self.started.entries.get(app).or_else(|| renamed(app));
+            let others = || waiting.iter().filter(|(other, _)| **other != app);
+            if after == Some(before) || others().next().is_none() {
+                continue;
+            }
+            let lost = objects(before).map(|mut lost| {
+                let kept = after.map_or_else(|| Some(BTreeSet::new()), objects).unwrap_or_default();
+                lost.retain(|key| !kept.contains(key));
+                lost
+            });
+            let takes = |entry: &EncodedEntry| match (&lost, objects(entry)) {
+                (Some(lost), Some(claimed)) => !lost.is_disjoint(&claimed),
+                (Some(lost), None) => !lost.is_empty(),
+                (None, _) => true,
+            };
+            let to = others().find(|(_, entry)| takes(entry));
+            handing.extend(to.map(|(to, _)| (app.clone(), (*to).clone())));
+        }
+        handing
+    }
+
     /// What an app waits for, but for these.
     fn unmet(&self, stand: &Stand<'_>, app: &AppKey, but: &BTreeSet<&AppKey>) -> Option<Wait> {
+        if let Some(wait) = self.hands_over(app) {
+            return Some(wait);
+        }
         let first = stand.relations.first.get(app)?.iter().filter(|first| !but.contains(&first.app));
         first.into_iter().find_map(|first| {
             let of = &first.app;

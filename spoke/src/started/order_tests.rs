@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nave_placement::assign::Entry;
 use nave_placement::catalog::Until;
 use nave_placement::relations::{First, Relations};
 use nave_placement::report::EntryReason;
-use nave_placement::{AppKey, Digest};
+use nave_placement::{AppKey, Digest, ObjectKey};
 use nave_proto::decode_entry;
 
 use super::order::{Memory, Met, Stand, Step, step};
@@ -44,6 +45,8 @@ struct Story {
     doing: BTreeMap<AppKey, Met>,
     since: BTreeMap<AppKey, u64>,
     missing: BTreeSet<Digest>,
+    /// The objects of versions; of others none.
+    objects: BTreeMap<Digest, BTreeSet<ObjectKey>>,
     is_closed: bool,
     is_empty: bool,
     now_ms: u64,
@@ -65,6 +68,7 @@ impl Story {
             doing: runs.split_whitespace().map(doing).collect(),
             since: ["web", "api", "db", "new", "free"].map(|name| (app(name), 0)).into(),
             missing: BTreeSet::new(),
+            objects: BTreeMap::new(),
             is_closed: false,
             is_empty: runs.is_empty(),
             now_ms: 1_795_900_000_000,
@@ -92,6 +96,16 @@ impl Story {
                 let now_ms = self.now_ms;
                 self.since = rest.split(' ').map(|name| (app(name), now_ms)).collect();
             }
+            "objects" => {
+                let (version, names) = rest.split_once('=').expect("a version and its objects");
+                let objects = names.split(',').map(|name| ObjectKey {
+                    group: String::new(),
+                    kind: "ConfigMap".into(),
+                    namespace: "default".into(),
+                    name: name.to_owned(),
+                });
+                self.objects.insert(Digest::of(version.as_bytes()), objects.collect());
+            }
             "missing" => _ = self.missing.insert(Digest::of(rest.as_bytes())),
             "arrived" => self.missing.clear(),
             "closes" => self.is_closed = true,
@@ -113,7 +127,11 @@ impl Story {
             fails: false,
         };
         let accepted = accepted(&self.accepted);
-        let missing = self.missing.clone();
+        let (missing, objects) = (self.missing.clone(), self.objects.clone());
+        let of = |entry: &Entry| {
+            let known = objects.get(&entry.version).cloned().unwrap_or_default();
+            (!missing.contains(&entry.bundle)).then_some(known)
+        };
         let stand = Stand {
             accepted: &accepted,
             relations: &self.relations,
@@ -122,6 +140,7 @@ impl Story {
             doing: &self.doing,
             since: &self.since,
             has_bundle: &|digest| !missing.contains(digest),
+            objects: &of,
             now_ms: self.now_ms,
             random: 0.5,
         };
@@ -220,6 +239,71 @@ fn an_app_begins_once_what_comes_first_is_well_and_what_falls_sick_later_stops_n
                 ("closes; accept web=1 db=1", "db=1", "web:DependencyNotReady"),
                 ("healthy db=1", "db=1 web=1", ""),
                 ("accept web=2 db=1", "db=1 web=1", "web:WindowClosed"),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn whoever_hands_objects_over_to_an_app_that_waits_waits_with_it() {
+    let waits = "old:DependencyNotReady web:DependencyNotReady";
+    told(&[
+        // It leaves.
+        (
+            "web=1 old=7",
+            "web<db",
+            &[
+                ("objects 7=a,b; objects 8=b; accept web=8 db=1 -old", "db=1 old=7 web=1", waits),
+                ("forgets; restarts", "db=1 old=7 web=1", waits),
+                ("healthy db=1", "db=1 web=8", ""),
+            ],
+        ),
+        // It changes.
+        (
+            "web=1 old=7",
+            "web<db",
+            &[
+                (
+                    "objects 7=a,b; objects 6=a; objects 8=b; accept web=8 db=1 old=6",
+                    "db=1 old=7 web=1",
+                    waits,
+                ),
+                ("healthy db=1", "db=1 old=6 web=8", ""),
+            ],
+        ),
+        // With its group.
+        (
+            "web=1 old=7 cart=1",
+            "web<db shop=cart,old",
+            &[
+                (
+                    "objects 7=a,b; objects 6=a; objects 8=b; accept web=8 db=1 old=6 cart=2",
+                    "cart=1 db=1 old=7 web=1",
+                    "cart:DependencyNotReady old:DependencyNotReady web:DependencyNotReady",
+                ),
+                ("healthy db=1", "cart=2 db=1 old=6 web=8", ""),
+            ],
+        ),
+        // And whoever hands over to that one.
+        (
+            "web=1 old=7 far=5",
+            "web<db",
+            &[
+                (
+                    "objects 7=a,b; objects 6=a,c; objects 8=b; objects 5=c; accept web=8 db=1 old=6 -far",
+                    "db=1 far=5 old=7 web=1",
+                    "far:DependencyNotReady old:DependencyNotReady web:DependencyNotReady",
+                ),
+                ("healthy db=1", "db=1 old=6 web=8", ""),
+            ],
+        ),
+        // What is not known may be claimed; what is claimed by nobody goes.
+        (
+            "web=1 old=7",
+            "web<db",
+            &[
+                ("missing 8; objects 7=a; accept web=8 db=1 -old", "db=1 old=7 web=1", waits),
+                ("arrived", "db=1 web=1", "web:DependencyNotReady"),
             ],
         ),
     ]);

@@ -3,13 +3,14 @@
 //! In: the accepted assignment, the time, how apps are doing, the target. Out: what is enforced. Never: enforces a change before its
 //! beginning is stored, takes what it could not see for nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::AppKey;
-use nave_placement::assign::{Assignment, EncodedEntry, Epoch, Generation};
+use nave_placement::assign::{Assignment, EncodedEntry, Entry, Epoch, Generation};
+use nave_placement::render::{Bundle, effective_objects};
 use nave_placement::report::EntryReason;
 use nave_placement::schedule::{Closed, ClosedBy};
+use nave_placement::{AppKey, Digest, ObjectKey};
 use nave_proto::tls::Clock;
 
 use super::order::{self, Met, Stand};
@@ -30,6 +31,8 @@ pub struct Starting {
     doing: BTreeMap<AppKey, Met>,
     /// Since when each app is at work without a break, Unix milliseconds.
     since: BTreeMap<AppKey, u64>,
+    /// The objects of bundles that something waits for, or is waited for with.
+    objects: BTreeMap<Digest, Arc<BTreeSet<ObjectKey>>>,
 }
 
 /// Why a change waits.
@@ -69,7 +72,8 @@ pub struct Now {
 impl Starting {
     /// Over these.
     pub fn new(state: Arc<State>, target: Arc<dyn Target>, clock: Clock) -> Self {
-        Self { state, target, clock, asked: None, doing: BTreeMap::new(), since: BTreeMap::new() }
+        let (doing, since, objects) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { state, target, clock, asked: None, doing, since, objects }
     }
 
     /// What came of a round for what is enforced; true where that may let something begin, or end.
@@ -149,6 +153,11 @@ impl Starting {
                 return self.all_wait(accepted, Some(wait), "");
             }
         };
+        self.learn_objects(accepted).await;
+        let objects = |entry: &Entry| {
+            let objects = self.objects.get(&entry.bundle)?;
+            Some(effective_objects(objects, &entry.options, &entry.values))
+        };
         let stand = Stand {
             accepted,
             relations: &relations,
@@ -157,6 +166,7 @@ impl Starting {
             doing: &self.doing,
             since: &self.since,
             has_bundle: &|digest| self.state.has_bundle(digest),
+            objects: &objects,
             now_ms: (self.clock)(),
             random: fastrand::f64(),
         };
@@ -185,6 +195,27 @@ impl Starting {
         }
         let opens = waits.values().filter_map(|wait| wait.until_ms);
         Now { due_ms: opens.chain(due_ms).min(), enforced, waits }
+    }
+
+    /// Reads which objects are in the bundles of what runs and of what shall run, where they differ.
+    async fn learn_objects(&mut self, accepted: &Assignment) {
+        let started = self.state.started().map(|started| started.entries.clone()).unwrap_or_default();
+        let differs = started != accepted.entries;
+        let entries = started.values().chain(accepted.entries.values()).filter(|_| differs);
+        let bundles = entries.filter_map(|entry| nave_proto::decode_entry(&entry.bytes).ok());
+        let bundles: BTreeSet<Digest> = bundles.map(|entry| entry.bundle).collect();
+        self.objects.retain(|digest, _| bundles.contains(digest));
+        for digest in bundles {
+            if self.objects.contains_key(&digest) {
+                continue;
+            }
+            // One that is not here, or cannot be read, counts as unknown.
+            if let Ok(Some(bytes)) = self.state.bundle(&digest).await
+                && let Ok(bundle) = Bundle::read(bytes.to_vec())
+            {
+                self.objects.insert(digest, bundle.objects);
+            }
+        }
     }
 
     /// Lets everything begin, if that can be stored.

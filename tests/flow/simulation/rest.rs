@@ -221,6 +221,13 @@ impl World {
                 Some(EntryReason::None) => false,
                 // It waits for an app that is not well either, or has not come.
                 Some(EntryReason::DependencyNotReady) if waits_for_others(&app) => true,
+                // It hands objects over to an app that waits.
+                Some(EntryReason::DependencyNotReady)
+                    if told.is_some_and(|told| told.message.starts_with("it hands objects over to app "))
+                        && enforced.waiting.iter().any(|other| *other != app && waits_for_others(other)) =>
+                {
+                    true
+                }
                 // Its group did not come through, and is tried again after hours.
                 Some(EntryReason::GroupReturned) => true,
                 Some(EntryReason::Frozen) | None if enforced.waiting.contains(&app) => true,

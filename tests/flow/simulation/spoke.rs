@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures::executor::block_on;
 use nave_placement::assign::{Assignment, Cause, Entry, Leaving};
 use nave_placement::catalog::OnRemove;
+use nave_placement::render::effective_objects;
 use nave_placement::{AppKey, ClusterName, Digest};
 use nave_proto::v1;
 use nave_spoke::apply::{Closed, Desired, reconcile};
@@ -262,6 +263,10 @@ impl Spoke {
             relations.first.clear();
         }
         let bundles = &self.disk.bundles;
+        let objects = |entry: &Entry| {
+            let bundle = nave_placement::render::Bundle::read(bundles.get(&entry.bundle)?.to_vec()).ok()?;
+            Some(effective_objects(&bundle.objects, &entry.options, &entry.values))
+        };
         let stand = Stand {
             accepted,
             relations: &relations,
@@ -270,6 +275,7 @@ impl Spoke {
             doing: &self.doing,
             since: &self.since,
             has_bundle: &|digest| bundles.contains_key(digest),
+            objects: &objects,
             now_ms: self.minutes * 60_000,
             random: 0.5,
         };

@@ -3,6 +3,7 @@
 use nave_placement::rollout::{Cause, Outcome};
 
 use super::*;
+use crate::deciding::awaited::Worth;
 
 const TWELVE: usize = 12;
 
@@ -189,13 +190,17 @@ async fn a_word_is_worth_a_step_when_it_ends_a_wave_or_makes_room_in_one_or_is_n
         world.commit("2222222222222222222222222222222222222222").await;
         let mut awaited = world.decide().await.awaited;
         let silent = world.state.clone();
-        assert!(!awaited.hear(&silent, &BTreeSet::new()), "{wave}: nobody said anything");
+        assert_eq!(awaited.hear(&silent, &BTreeSet::new()), Worth::Nothing, "{wave}: nobody said anything");
         world.report();
         let mut failing = awaited.clone();
         // One after another; before the last nothing comes of it where all are under way.
         for number in 1..=TWELVE {
             let said = BTreeSet::from([cluster(number)]);
-            let expected = !is_at_once || number == TWELVE;
+            let expected = match (is_at_once, number) {
+                (false, _) => Worth::Something,
+                (true, TWELVE) => Worth::All,
+                (true, _) => Worth::Nothing,
+            };
             assert_eq!(awaited.hear(&world.state, &said), expected, "{wave}: {number}");
         }
         let fails = world.state.reports.get_mut(&cluster(7)).expect("it reported");
@@ -204,7 +209,8 @@ async fn a_word_is_worth_a_step_when_it_ends_a_wave_or_makes_room_in_one_or_is_n
         report.entries.values_mut().for_each(|entry| entry.state = EntryState::Degraded);
         heard.report = report.into();
         fails.record = heard.into();
-        assert!(failing.hear(&world.state, &BTreeSet::from([cluster(7)])), "{wave}: one fails");
+        let one = BTreeSet::from([cluster(7)]);
+        assert_eq!(failing.hear(&world.state, &one), Worth::Something, "{wave}: one fails");
     }
 }
 

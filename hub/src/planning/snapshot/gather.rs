@@ -68,7 +68,31 @@ pub async fn documents(
     let held = catalog::held_files(&in_effect.objects);
     let mut documents = read(content, tree, catalog::candidates(tree, &place.directory, &ignore)).await;
     documents.retain(|path, text| held.contains(path) || catalog::may_hold_documents(text));
-    documents
+    documents.into_iter().map(|(path, text)| (path.clone(), ours(&path, &text))).collect()
+}
+
+/// A file's text with nothing but line ends where it holds no document of the catalog: a Secret may stand beside an app, and the
+/// places of what is left stay as they were.
+fn ours(path: &str, text: &[u8]) -> Arc<[u8]> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut document = Vec::new();
+    let mut close = |document: &mut Vec<u8>| match parse_file(path, document)
+        .documents
+        .iter()
+        .any(|document| document.id.is_some())
+    {
+        true => kept.append(document),
+        false => kept.extend(document.drain(..).filter(|byte| *byte == b'\n')),
+    };
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let rest = line.strip_prefix(b"---");
+        if rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace)) {
+            close(&mut document);
+        }
+        document.extend_from_slice(line);
+    }
+    close(&mut document);
+    kept.into()
 }
 
 async fn read(
@@ -104,7 +128,8 @@ pub async fn good(
         let Ok(tree) = trees.tree_of(&commit).await else { continue };
         let Some(entry) = tree.get(&file) else { continue };
         let text = trees.read_all(vec![entry.blob.clone()], MAX_FILE_BYTES).await.pop();
-        good.extend(text.and_then(Result::ok).map(|text| Good { commit, file, text }));
+        let text = text.and_then(Result::ok).map(|text| ours(&file, &text));
+        good.extend(text.map(|text| Good { commit, file, text }));
     }
     good
 }
@@ -114,4 +139,28 @@ pub fn needed_bundles(state: &State) -> BTreeSet<Digest> {
     let told = state.told.values().flat_map(|told| told.assignment.entries.values());
     let told = told.filter_map(|entry| nave_proto::decode_entry(&entry.bytes).ok()).map(|entry| entry.bundle);
     told.chain(state.forms.values().map(|form| form.bundle)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_the_catalogs_leaves_only_its_lines() {
+        let app = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n";
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, annotations: {nave.dev/prune: Never}}\nstringData: {p: canary}\n";
+        let comment = "# canary\n";
+        // (file, what is left of it)
+        let rows = [
+            (app.to_owned(), app.to_owned()),
+            (secret.to_owned(), "\n".repeat(4)),
+            (format!("{secret}---\n{app}"), format!("{}---\n{app}", "\n".repeat(4))),
+            (format!("{app}--- # two\n{secret}---\n{app}"), format!("{app}{}---\n{app}", "\n".repeat(5))),
+            (format!("{comment}---\n{app}"), format!("\n---\n{app}")),
+            ("{\"kind\": \"Secret\", \"data\": {\"p\": \"canary\"}}".to_owned(), String::new()),
+        ];
+        for (file, left) in rows {
+            assert_eq!(String::from_utf8_lossy(&ours("a.yaml", file.as_bytes())), left, "{file}");
+        }
+    }
 }
