@@ -159,8 +159,8 @@ impl Hub {
         listing.version
     }
 
-    /// Decides anew from the branch as it is now; what is to be written waits for [`Hub::write`].
-    pub fn decide(&mut self, git: &mut Git, oracle: &mut Oracle) {
+    /// Decides anew from the branch as it is now, without hearing of those that are away; what is to be written waits for [`Hub::write`].
+    pub fn decide(&mut self, git: &mut Git, away: &BTreeSet<ClusterName>, oracle: &mut Oracle) {
         let now_ms = self.now_ms();
         let Some(state) = self.state() else { return };
         let head = state.heads.get(&CatalogName::root()).map(|head| head.commit.clone());
@@ -172,15 +172,16 @@ impl Hub {
             Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(*hold)),
         };
         let mut revision = git.revision(commit, &state);
-        oracle.deciding(&state, &git.commits[commit], &revision.forms, now_ms);
+        oracle.deciding(&state, &git.commits[commit], &revision.forms, (away, now_ms));
         let groups = groups(&revision.catalog);
         if self.mutation == Mutation::HubSplitsGroups {
             revision.catalog = Arc::new(ungrouped(&revision.catalog));
         }
         let bundles = git.bundles.clone();
         let codec = WireCodec(|digest: &Digest| bundles.get(digest).map(|bundle| bundle.objects.clone()));
-        // Whoever is cut off for a moment is not yet silent.
-        let connected = state.members.keys().map(|name| (name.clone(), None)).collect();
+        // Whoever has no session for a moment is not yet silent.
+        let heard = state.members.keys().filter(|name| !away.contains(*name));
+        let connected = heard.map(|name| (name.clone(), None)).collect();
         let hearing = Hearing { connected, ..Hearing::default() };
         let (revision, waiting) = (&revision, waiting.as_ref());
         let older = Olders::default();

@@ -35,6 +35,8 @@ pub struct Member {
     pub joins: bool,
     /// Changes may not start there.
     pub frozen: bool,
+    /// The network cuts it off.
+    pub away: bool,
     /// What it was told.
     pub told: BTreeMap<AppKey, Told>,
     /// What leaves it.
@@ -101,6 +103,8 @@ impl Member {
         match said.state {
             EntryState::Healthy if has_it => Health::Well,
             _ if is_left_over => Health::Well,
+            // What was heard before that says nothing of now.
+            _ if self.away => Health::Open,
             EntryState::Waiting if waits.contains(&said.reason) => Health::Waits,
             EntryState::Degraded | EntryState::Failed if said.reason == EntryReason::GroupReturned => {
                 Health::Sick
@@ -160,7 +164,13 @@ pub fn former<'a>(commit: &'a Commit, app: &AppKey) -> impl Iterator<Item = AppK
 
 impl Look {
     /// By the state from which the hub decides.
-    pub fn of(state: &State, commit: &Commit, forms: &Forms, told: &AllTold, now_ms: u64) -> Self {
+    pub fn of(
+        state: &State,
+        commit: &Commit,
+        forms: &Forms,
+        told: &AllTold,
+        (away, now_ms): (&BTreeSet<ClusterName>, u64),
+    ) -> Self {
         let is_member = |standing: &Standing| *standing == Standing::Member;
         let members = state.members.iter().filter(|(_, member)| is_member(&member.standing));
         let held = |cluster: &ClusterName| {
@@ -177,6 +187,7 @@ impl Look {
             let assignment = &state.told(name).assignment;
             let member = Member {
                 joins: assignment.generation == Generation(0),
+                away: away.contains(name),
                 frozen: commit.frozen && member.membership.set.is_some(),
                 told: told.get(name).cloned().unwrap_or_default(),
                 leaving: assignment.leaving.keys().cloned().collect(),

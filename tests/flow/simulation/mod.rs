@@ -16,6 +16,8 @@ mod rules;
 mod spoke;
 mod waves;
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
 use nave_hub::state::Step;
 use nave_hub::state::records::{MemberRecord, Standing, key};
@@ -256,8 +258,15 @@ impl World {
         if self.hub.write(&mut self.oracle) {
             return "the hub writes".into();
         }
-        self.hub.decide(&mut self.git, &mut self.oracle);
+        let away = self.away();
+        self.hub.decide(&mut self.git, &away, &mut self.oracle);
         "the hub decides".into()
+    }
+
+    /// Clusters that the network cuts off.
+    fn away(&self) -> BTreeSet<ClusterName> {
+        let all = self.spokes.iter().zip(&self.links);
+        all.filter(|(_, link)| link.partitioned).map(|(spoke, _)| spoke.name.clone()).collect()
     }
 
     fn round(&mut self, i: usize) -> String {

@@ -59,9 +59,15 @@ impl Oracle {
         self.failure.as_deref()
     }
 
-    /// The hub is about to decide.
-    pub fn deciding(&mut self, state: &State, commit: &Commit, forms: &Forms, now_ms: u64) {
-        self.waves.deciding(state, commit, forms, now_ms);
+    /// The hub is about to decide, with these clusters away, at this time (Unix milliseconds).
+    pub fn deciding(
+        &mut self,
+        state: &State,
+        commit: &Commit,
+        forms: &Forms,
+        now: (&BTreeSet<ClusterName>, u64),
+    ) {
+        self.waves.deciding(state, commit, forms, now);
     }
 
     /// An operator has the rollout of an app tried again.

@@ -87,7 +87,7 @@ impl World {
             while self.hub.write(&mut self.oracle) {}
             self.hub.accept_restore();
         } else {
-            self.hub.decide(&mut self.git, &mut self.oracle);
+            self.hub.decide(&mut self.git, &BTreeSet::new(), &mut self.oracle);
         }
         while self.hub.write(&mut self.oracle) {}
         for i in 0..self.spokes.len() {

@@ -11,11 +11,11 @@
 //! - The clusters of a wave that were well before they were sent the change, and have not been well with it, are never more than
 //!   its `maxUnavailable`, rounded down, but at least one. One that was not in time keeps its slot; as many as may fail do not stop the
 //!   others, who then go one by one. A cluster that is in no wave is in the last one, unless it has just joined.
-//! - Nobody of a wave is sent the change before those of each earlier one were: all that could be, who then were well, or not in time
-//!   and no more than may fail, at least one of them well, and all of it for as long as the soak. Who left counts no longer.
+//! - Nobody of a wave is sent the change before those of each earlier one were: all but who is away or held, and they are well, or not
+//!   in time and no more than may fail, at least one of them well, and all of it for as long as the soak. Who left counts no longer.
 //! - With more failures than may be nobody else is sent it until an operator lets these pass.
 //! - While it is taken back nobody is sent it any more, and of those who were well at most `maxUnavailable` return at once.
-//! - An app that ran on a cluster changes by a rollout only; one that was held meanwhile catches up under the last wave's budget.
+//! - An app that ran on a cluster changes by a rollout only; one that was away or held catches up under the last wave's budget.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,10 +96,16 @@ pub struct Waves {
 }
 
 impl Waves {
-    /// The hub is about to decide from this.
-    pub fn deciding(&mut self, state: &State, commit: &Commit, forms: &Forms, now_ms: u64) {
+    /// The hub is about to decide from this, with these clusters away, at this time (Unix milliseconds).
+    pub fn deciding(
+        &mut self,
+        state: &State,
+        commit: &Commit,
+        forms: &Forms,
+        now: (&BTreeSet<ClusterName>, u64),
+    ) {
         self.learn(state);
-        let look = Look::of(state, commit, forms, &self.told, now_ms);
+        let look = Look::of(state, commit, forms, &self.told, now);
         let lives = |lead: &AppKey| commit.apps.contains_key(lead.name()) && git::lead(commit, lead) == *lead;
         self.movements.retain(|lead, _| lives(lead));
         for (lead, movement) in &mut self.movements {
@@ -422,8 +428,8 @@ impl Movement {
                     !self.sent.contains_key(*name) && member.due(apps, &look.commit).is_some()
                 })
                 .collect();
-            let is_held = |member: &Member| apps.iter().any(|app| member.held.contains(app));
-            if let Some((name, _)) = left.iter().find(|(_, member)| !is_held(member)) {
+            let is_apart = |member: &Member| member.away || apps.iter().any(|app| member.held.contains(app));
+            if let Some((name, _)) = left.iter().find(|(_, member)| !is_apart(member)) {
                 return early(of, format!("{name} was not told"));
             }
             let any = sent().next().is_some() || !left.is_empty();
