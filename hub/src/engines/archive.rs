@@ -45,7 +45,9 @@ pub(super) fn unpacked(directory: &str, files: &Contents) -> Result<Contents, En
 fn is_packed(directory: &str, path: &str) -> bool {
     let inner = path.strip_prefix(directory).map(|inner| inner.trim_start_matches('/'));
     let Some((charts, name)) = inner.and_then(|inner| inner.rsplit_once('/')) else { return false };
-    name.ends_with(".tgz") && (charts == "charts" || charts.ends_with("/charts"))
+    // Helm passes over those that begin so.
+    let is_hidden = name.starts_with(['_', '.']);
+    name.ends_with(".tgz") && !is_hidden && (charts == "charts" || charts.ends_with("/charts"))
 }
 
 fn unpack(charts: &str, archive: &[u8], files: &mut Contents, room: &mut u64) -> Result<(), String> {

@@ -119,6 +119,7 @@ impl EngineError {
             ChildError::Failed { said } if OUT_OF_MEMORY.iter().any(|words| said.contains(words)) => {
                 Self::Memory { engine, limit: Limits::OF_RENDERS.memory }
             }
+            ChildError::Failed { said } if is_of_machine(&said) => Self::Machine(said.trim().to_owned()),
             ChildError::Failed { said } => match render::refused(&said) {
                 Some(uses) => Self::Refused(uses),
                 None => {
@@ -158,6 +159,14 @@ impl EngineError {
     }
 }
 
+/// Whether a child did not end well because this machine has nothing to give just now: another time it may.
+fn is_of_machine(said: &str) -> bool {
+    let lacks =
+        ["No space left on device", "Resource temporarily unavailable", "failed to create new OS thread"];
+    let confines = ["unshare: ", "prlimit: "];
+    confines.iter().any(|program| said.starts_with(program)) || lacks.iter().any(|words| said.contains(words))
+}
+
 /// An engine's words: the last lines, paths as they are in the repository, none of this machine.
 fn told(said: &str, scratch: &str, source: &str) -> String {
     let place = if source.is_empty() { String::new() } else { format!("{source}/") };
@@ -194,6 +203,21 @@ pub(super) fn same(first: &[u8], second: &[u8]) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_machine_lacks_is_not_the_charts_fault() {
+        // (what is said, whose fault it is)
+        let rows = [
+            ("unshare: unshare failed: Cannot allocate memory\n", true),
+            ("Error: open /data/x: no space left on device: No space left on device", true),
+            ("runtime: failed to create new OS thread (have 4 already; errno=11)", true),
+            ("Error: chart says: unshare: no", false),
+            ("Error: web/templates/a.yaml:1: wrong", false),
+        ];
+        for (said, expected) in rows {
+            assert_eq!(is_of_machine(said), expected, "{said}");
+        }
+    }
 
     #[test]
     fn an_engine_is_told_in_the_repositorys_words() {

@@ -50,6 +50,17 @@ pub struct World<'a> {
     pub stop: CancellationToken,
 }
 
+impl World<'_> {
+    /// What comes of it, unless the plan is ended before.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, PlanError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(PlanError::Cancelled),
+            done = work => Ok(done),
+        }
+    }
+}
+
 /// A revision and its files.
 pub struct Side<'a> {
     /// The revision, with the forms that are known already.
@@ -140,8 +151,8 @@ pub async fn settle(
             let shelf = &desk.shelf;
             let at_hand = |form: &Form| shelf.has(&form.bundle);
             let catalog = revision.catalog.clone();
-            let Rendered { forms, bundles, problems: told, .. } =
-                render(content, world.engines, &catalog, &tree, &asked, &in_effect, &at_hand).await;
+            let rendered = render(content, world.engines, &catalog, &tree, &asked, &in_effect, &at_hand);
+            let Rendered { forms, bundles, problems: told, .. } = world.unless_stopped(rendered).await?;
             desk.shelf.put(bundles)?;
             problems.extend(told);
             for (app, variants) in forms {
@@ -151,7 +162,8 @@ pub async fn settle(
                 asked.into_iter().flat_map(|(app, all)| all.into_iter().map(move |v| (app.clone(), v)));
             tried.extend(pairs);
         } else if !decided.wants.is_empty() {
-            let bundles = desk.olders.bring(world.trees, world.engines, world.place, decided.wants).await;
+            let brought = desk.olders.bring(world.trees, world.engines, world.place, decided.wants);
+            let bundles = world.unless_stopped(brought).await?;
             desk.shelf.put(bundles)?;
         } else if !decided.writes.is_empty() {
             desk.write(&mut state, decided.writes)?;

@@ -87,24 +87,28 @@ fn all() -> impl Iterator<Item = &'static str> {
     OF_CLUSTERS.into_iter().chain(OF_TIME).chain(OF_CHANCE)
 }
 
-/// The templates of a chart and of its dependencies, guarded; all other files as they are.
+/// The templates of a chart and of its dependencies, guarded; all other files as they are. What Helm tells at the end of an
+/// installation is no part of the outcome, and left out: it is carried out too, and what it defines could be called by the others.
 pub fn guarded(directory: &str, files: &Contents) -> Contents {
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let is_template = |path: &str| {
         let inner = path.strip_prefix(&*prefix);
-        let is_one = inner.is_some_and(|path| path.starts_with("templates/") || path.contains("/templates/"));
-        // What Helm tells at the end of an installation is carried out too, and no part of the outcome.
-        is_one && !path.ends_with("/NOTES.txt")
+        inner.is_some_and(|path| path.starts_with("templates/") || path.contains("/templates/"))
     };
     let guard = |(path, content): (&Arc<str>, &Arc<[u8]>)| {
-        let text = std::str::from_utf8(content).ok().filter(|_| is_template(path));
-        let content = match text.map(guard) {
-            Some(Cow::Owned(text)) => Arc::from(text.into_bytes()),
-            _ => content.clone(),
+        if !is_template(path) {
+            return (path.clone(), content.clone());
+        }
+        // A letter that is none hides nothing around it.
+        let text = String::from_utf8_lossy(content);
+        let content = match guard(&text) {
+            Cow::Owned(text) => Arc::from(text.into_bytes()),
+            Cow::Borrowed(_) => content.clone(),
         };
         (path.clone(), content)
     };
-    files.iter().map(guard).collect()
+    let is_told = |path: &str| is_template(path) && path.ends_with("/NOTES.txt");
+    files.iter().filter(|(path, _)| !is_told(path)).map(guard).collect()
 }
 
 /// The function that Helm stopped at, if it is one that was guarded. `said` is what Helm wrote on its standard error.
@@ -271,9 +275,15 @@ mod tests {
             "other/templates/d",
             "web/templates/NOTES.txt",
         ];
-        let files: Contents = paths.iter().map(|path| ((*path).into(), text.clone())).collect();
-        let changed: Vec<String> = guarded("web", &files)
+        let mut files: Contents = paths.iter().map(|path| ((*path).into(), text.clone())).collect();
+        let latin: Arc<[u8]> = Arc::from(&b"{{/* \xe4 */}}{{ now }}"[..]);
+        files.insert("web/templates/latin.yaml".into(), latin.clone());
+        let guarded = guarded("web", &files);
+        assert!(!guarded.contains_key("web/templates/NOTES.txt"), "{guarded:?}");
+        assert_ne!(guarded["web/templates/latin.yaml"], latin);
+        let changed: Vec<String> = guarded
             .into_iter()
+            .filter(|(path, _)| !path.ends_with("latin.yaml"))
             .filter(|(_, content)| *content != text)
             .map(|(path, _)| path.to_string())
             .collect();
