@@ -378,7 +378,7 @@ impl Deciding {
         let Some(catalog) = self.revision.as_ref().map(|revision| revision.catalog.clone()) else {
             return Ok(());
         };
-        let in_effect = self.forms();
+        let in_effect = self.ledger.state().forms();
         let bundles = self.bundles.clone();
         let at_hand = move |form: &Form| bundles.contains(form.bundle);
         let Rendered { forms, bundles, problems, .. } =
@@ -398,15 +398,6 @@ impl Deciding {
         }
         self.shared = None;
         Ok(())
-    }
-
-    /// Every form that is in effect.
-    fn forms(&self) -> Forms {
-        let mut forms = Forms::new();
-        for ((app, variant), record) in &self.ledger.state().forms {
-            forms.entry(app.clone()).or_default().insert(variant.clone(), Form::from(&*record.record));
-        }
-        forms
     }
 
     /// The last good form of every object, read again from the commits that the store names.

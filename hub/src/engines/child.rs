@@ -122,7 +122,6 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_endless_is_ended_with_all_its_children() {
-        let begun = std::time::Instant::now();
         let told = run(shell("yes"), &LIMITS).await.expect_err("it writes for ever").to_string();
         assert_eq!(told, "it wrote more than 1 MiB");
         let directory = tempfile::tempdir().expect("a directory");
@@ -135,6 +134,5 @@ mod tests {
         let told = run(shell(&script), &limits).await.expect_err("it runs for ever").to_string();
         assert_eq!(told, "it took longer than 1 s");
         assert_eq!(held.await.expect("it is read").expect("it can be read"), b"");
-        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 }

@@ -10,7 +10,7 @@ use nave_placement::aims;
 use nave_placement::catalog::{Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::Memory;
-use nave_placement::overrides::{self, Form, Forms, Shapes, Variant};
+use nave_placement::overrides::{self, Form, Shapes, Variant};
 use nave_placement::{AppKey, Digest};
 use tokio_util::sync::CancellationToken;
 
@@ -147,7 +147,7 @@ pub async fn settle(
         };
         let asked = untried(&decided.missing, &tried);
         if !asked.is_empty() {
-            let in_effect = forms(&state);
+            let in_effect = state.forms();
             let shelf = &desk.shelf;
             let at_hand = |form: &Form| shelf.has(&form.bundle);
             let catalog = revision.catalog.clone();
@@ -192,15 +192,6 @@ fn untried(missing: &BTreeMap<AppKey, BTreeSet<Variant>>, tried: &BTreeSet<(AppK
     }
     asked.retain(|_, variants| !variants.is_empty());
     asked
-}
-
-/// Every form that is in effect.
-pub(in crate::planning) fn forms(state: &State) -> Forms {
-    let mut forms = Forms::new();
-    for ((app, variant), record) in &state.forms {
-        forms.entry(app.clone()).or_default().insert(variant.clone(), Form::from(&*record.record));
-    }
-    forms
 }
 
 /// What is wrong with a revision on these clusters.

@@ -19,7 +19,7 @@ use nave_placement::catalog::Kind;
 use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
-use nave_placement::overrides::Variant;
+use nave_placement::overrides::{Form, Forms, Variant};
 use nave_placement::rollout::{Course, Plan};
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
@@ -131,6 +131,15 @@ impl State {
     /// What a cluster was told; nothing, if it was never told anything.
     pub fn told(&self, cluster: &ClusterName) -> Arc<Told> {
         self.told.get(cluster).map_or_else(|| Arc::new(Told::nothing(self.epoch())), |t| t.record.clone())
+    }
+
+    /// Every form that is in effect.
+    pub fn forms(&self) -> Forms {
+        let mut forms = Forms::new();
+        for ((app, variant), record) in &self.forms {
+            forms.entry(app.clone()).or_default().insert(variant.clone(), Form::from(&*record.record));
+        }
+        forms
     }
 
     /// The pauses that last.

@@ -183,10 +183,7 @@ impl World {
     }
 
     async fn render(&mut self, missing: &Asked) {
-        let mut in_effect = Forms::new();
-        for ((app, variant), record) in &self.state.forms {
-            in_effect.entry(app.clone()).or_default().insert(variant.clone(), (&*record.record).into());
-        }
+        let in_effect = self.state.forms();
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
         let engines = Engines::new(std::env::temp_dir(), Paths::default());

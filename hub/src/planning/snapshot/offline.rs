@@ -16,7 +16,6 @@ use crate::deciding::core::{Revision, admit};
 use crate::deciding::revision::{Content, Loader};
 use crate::engines::Engines;
 use crate::git::trailers_of;
-use crate::planning::settle::forms;
 use crate::planning::view::PlanView;
 use crate::planning::{PlanError, Shelf, Side, World, no_commit};
 
@@ -62,7 +61,7 @@ fn in_effect(snapshot: &Snapshot) -> Revision {
     let header = &snapshot.header;
     let good = last_good(snapshot);
     let catalog = assemble(&header.catalog, &header.commit, true, &snapshot.tree, &files, &good);
-    Revision { forms: forms(&snapshot.state), ..revision(catalog) }
+    Revision { forms: snapshot.state.forms(), ..revision(catalog) }
 }
 
 /// Objects in effect that are not valid in the commit's files any more.
