@@ -1,10 +1,11 @@
-//! Lacking: values that lack on some clusters, as problems for people.
+//! Lacking: values that lack on some clusters, and objects that several apps define there, as problems for people.
 //!
-//! In: what lacks where. Out: a problem for each name. Never: takes what comes with the spoke's next report for an error.
+//! In: what lacks where, what clashes. Out: a problem for each name, one for each clash. Never: takes what comes with the spoke's next report for an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::catalog::{Catalog, Problem};
+use nave_placement::claims::Clash;
 use nave_placement::overrides::{Lack, Lacking};
 use nave_placement::{AppKey, ClusterName};
 
@@ -27,4 +28,13 @@ pub fn lacks(catalog: &Catalog, lacking: &BTreeSet<Lacking>) -> Vec<Problem> {
         Some(if lack.passes() { problem.warning() } else { problem })
     };
     clusters.into_iter().filter_map(problem).collect()
+}
+
+/// Objects that two apps of one cluster define, as problems of the app that does not get them.
+pub fn clashing(catalog: &Catalog, clashes: Vec<Clash>) -> Vec<Problem> {
+    let problem = |clash: Clash| {
+        let object = &catalog.app(clash.other.name())?.0.object;
+        Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
+    };
+    clashes.into_iter().filter_map(problem).collect()
 }

@@ -25,7 +25,7 @@ use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::depending::failing;
 use super::hearing::Claims;
-use super::lacking::lacks;
+use super::lacking::{clashing, lacks};
 use super::moves::moves;
 use super::older::Olders;
 pub use super::picture::Picture;
@@ -527,13 +527,7 @@ impl Deciding {
         let objects = &self.objects;
         let shared =
             self.shared.get_or_insert_with(|| Shared::of(&revision.forms, |digest| objects.of(digest)));
-        let problem = |clash: nave_placement::claims::Clash| {
-            let (effective, _) = revision.catalog.app(clash.other.name())?;
-            let object = &effective.object;
-            Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
-        };
-        let mut clashes: Vec<Problem> =
-            shared.clashes(wanted, shapes).into_iter().filter_map(problem).collect();
+        let mut clashes = clashing(&revision.catalog, shared.clashes(wanted, shapes));
         clashes.extend(aims::missed(&revision.catalog, &revision.forms, |digest| objects.of(digest)));
         let told = &self.picture.borrow().clashes;
         for problem in clashes.iter().filter(|problem| !told.contains(problem)) {

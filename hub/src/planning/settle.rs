@@ -20,7 +20,7 @@ use crate::deciding::core::{self, Decided, Given, Kept, Revision, Write};
 use crate::deciding::decisions::{remembered, short};
 use crate::deciding::depending::failing;
 use crate::deciding::hearing::Hearing;
-use crate::deciding::lacking::lacks;
+use crate::deciding::lacking::{clashing, lacks};
 use crate::deciding::older::{Olders, Trees};
 use crate::deciding::revision::{Asked, Content, Place, Rendered, render};
 use crate::engines::Engines;
@@ -198,12 +198,7 @@ fn untried(missing: &BTreeMap<AppKey, BTreeSet<Variant>>, tried: &BTreeSet<(AppK
 fn of_clusters(shelf: &Shelf<'_>, revision: &Revision, decided: &Decided) -> Vec<Problem> {
     let catalog: &Arc<_> = &revision.catalog;
     let clashes = Shared::of(&revision.forms, |digest| shelf.objects(digest));
-    let clashes = clashes.clashes(&decided.wanted, &decided.shapes);
-    let clash = |clash: nave_placement::claims::Clash| {
-        let object = &catalog.app(clash.other.name())?.0.object;
-        Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
-    };
-    let mut problems: Vec<Problem> = clashes.into_iter().filter_map(clash).collect();
+    let mut problems = clashing(catalog, clashes.clashes(&decided.wanted, &decided.shapes));
     problems.extend(aims::missed(catalog, &revision.forms, |digest| shelf.objects(digest)));
     problems.extend(lacks(catalog, &decided.lacking));
     problems.extend(failing(catalog, &decided.failing));
