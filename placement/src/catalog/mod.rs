@@ -6,10 +6,12 @@
 
 mod assemble;
 mod candidates;
+mod chart_name;
 mod decode;
 mod dependency;
 mod divisions;
 mod fields;
+mod git_ref;
 mod objects;
 mod overlaps;
 mod override_fields;
@@ -30,6 +32,7 @@ mod source_fields;
 pub mod suggest;
 mod treat;
 mod treatment;
+mod version_range;
 pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
@@ -40,7 +43,9 @@ use serde::{Deserialize, Serialize};
 
 pub use assemble::{Files, LastGood, assemble};
 pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
+pub use chart_name::{BadChartName, ChartName};
 pub use dependency::{Dependency, DependsOn, IfAbsent, Until};
+pub use git_ref::{GitRef, ParseGitRefError};
 pub use objects::{
     App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, FreezeRule, GuardLimit,
     GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Spec, WindowRule,
@@ -55,6 +60,7 @@ pub(crate) use suggest::did_you_mean;
 pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };
+pub use version_range::{ParseRangeError, Range};
 
 use crate::{CatalogName, ClusterName};
 
