@@ -1,5 +1,6 @@
 //! The hub: reads the catalog, decides what runs where, streams it to the spokes, answers operators.
 
+pub mod charts;
 pub mod cli;
 pub mod config;
 pub mod context;

@@ -1,4 +1,4 @@
-//! `credentials`: how repositories below a URL are reached.
+//! `credentials`: how repositories, and charts of registries, below a URL are reached.
 //!
 //! In: an entry as it is written. Out: an [`Access`], checked. Never: reads the files that it names.
 
@@ -53,13 +53,14 @@ impl Credential {
         let Self { name, url: at, basic, github_app, ssh, ca_file, proxy } = self;
         named(&name, "credentials")?;
         let is_ssh = at.value.starts_with("ssh://");
+        let is_oci = at.value.starts_with("oci://");
         let login = match (basic, github_app, ssh) {
             (None, None, None) if !is_ssh => Login::None,
             (Some(Basic { username, password_file }), None, None) if !is_ssh => Login::Basic {
                 username: username.unwrap_or_else(|| "git".to_owned()),
                 password_file: directory.join(password_file),
             },
-            (None, Some(app), None) if !is_ssh => Login::GitHubApp(app.checked(directory)?),
+            (None, Some(app), None) if !is_ssh && !is_oci => Login::GitHubApp(app.checked(directory)?),
             (None, None, Some(Ssh { private_key_file, known_hosts_file })) if is_ssh => Login::Ssh {
                 key_file: private_key_file.map(|file| directory.join(file)),
                 known_hosts_file: directory.join(known_hosts_file),
@@ -67,6 +68,7 @@ impl Credential {
             _ if is_ssh => {
                 return wrong(&at, "what is reached by ssh:// needs `ssh`, and nothing else");
             }
+            _ if is_oci => return wrong(&at, "what is reached by oci:// needs at most `basic`"),
             _ => {
                 let message = "what is reached by https:// needs at most one of `basic` and `githubApp`";
                 return wrong(&at, message);
@@ -82,6 +84,12 @@ impl Credential {
             )?;
             if proxied || ca_file.is_some() {
                 return wrong(&at, "`proxy` and `caFile` are for https:// alone");
+            }
+        } else if is_oci {
+            let written = at.value.replacen("oci://", "https://", 1);
+            let parsed = reqwest::Url::parse(&written).ok();
+            if !parsed.is_some_and(|url| url.username().is_empty() && url.password().is_none()) {
+                return wrong(&at, "it is no place in a registry; write oci://HOST/PATH");
             }
         } else {
             url(&at)?;

@@ -4,20 +4,13 @@
 //! like all others; Helm reads both ways as the same.
 //! Never: takes more out of an archive than it has room for, a link, or a path that leaves `charts`.
 
-use std::io::Read;
-use std::path::{Component, Path};
 use std::sync::Arc;
 
-use flate2::read::GzDecoder;
 use nave_placement::render::Contents;
-use tar::{Archive, EntryType};
 
 use super::EngineError;
+use crate::charts::archive::{MOST_BYTES, MOST_FILES, each_file};
 
-/// Most bytes that all archives of a chart hold, unpacked: as many as a source may have.
-const MOST_BYTES: u64 = 64 << 20;
-/// Most files, likewise.
-const MOST_FILES: usize = 10_000;
 /// How deep archives may lie in each other.
 const DEEPEST: usize = 5;
 
@@ -51,23 +44,7 @@ fn is_packed(directory: &str, path: &str) -> bool {
 }
 
 fn unpack(charts: &str, archive: &[u8], files: &mut Contents, room: &mut u64) -> Result<(), String> {
-    let unread = |error: std::io::Error| format!("it cannot be unpacked: {error}");
-    // One byte more than there is room for shows that there is none.
-    let mut archive = Archive::new(GzDecoder::new(archive).take(*room + 1));
-    for entry in archive.entries().map_err(unread)? {
-        let entry = entry.map_err(unread)?;
-        let kind = entry.header().entry_type();
-        let path = entry.path().map_err(unread)?.into_owned();
-        match kind {
-            EntryType::Regular => {}
-            EntryType::Directory | EntryType::XGlobalHeader => continue,
-            _ => return Err(format!("{} in it is no file", path.display())),
-        }
-        let path = inside(&path).ok_or_else(|| format!("{} in it leaves it", path.display()))?;
-        let size = entry.size();
-        *room = room.checked_sub(size).ok_or("it is too large, unpacked")?;
-        let mut content = Vec::new();
-        entry.take(size).read_to_end(&mut content).map_err(unread)?;
+    each_file(archive, room, |path, content| {
         let path: Arc<str> = format!("{charts}/{path}").into();
         if files.insert(path.clone(), content.into()).is_some() {
             return Err(format!("{path} is there already; two dependencies in charts/ have one name"));
@@ -75,41 +52,16 @@ fn unpack(charts: &str, archive: &[u8], files: &mut Contents, room: &mut u64) ->
         if files.len() > MOST_FILES {
             return Err(format!("with what is in it the chart has more than {MOST_FILES} files"));
         }
-    }
-    Ok(())
-}
-
-/// A path that stays below where it is put, written in the one way in which nothing is said twice.
-fn inside(path: &Path) -> Option<String> {
-    let names = path.components().map(|part| match part {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    });
-    let names: Vec<&str> = names.collect::<Option<_>>()?;
-    Some(names.join("/")).filter(|path| !path.is_empty())
+        Ok(())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
-    use tar::{Builder, Header};
+    use tar::EntryType;
 
     use super::*;
-
-    fn packed(files: &[(&str, EntryType, &[u8])]) -> Vec<u8> {
-        let mut builder = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-        for (path, kind, content) in files {
-            let mut header = Header::new_gnu();
-            header.set_entry_type(*kind);
-            header.set_size(content.len() as u64);
-            // As somebody with bad intent would write it: the library refuses such paths.
-            header.as_gnu_mut().expect("it is one").name[..path.len()].copy_from_slice(path.as_bytes());
-            header.set_cksum();
-            builder.append(&header, *content).expect("it is written");
-        }
-        builder.into_inner().and_then(GzEncoder::finish).expect("it is written")
-    }
+    use crate::charts::archive::tests::packed;
 
     fn of(path: &str, archive: Vec<u8>) -> Contents {
         Contents::from([(path.into(), archive.into()), ("c/Chart.yaml".into(), Arc::from(&b""[..]))])

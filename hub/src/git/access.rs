@@ -20,7 +20,8 @@ const LONGEST: u64 = 64 << 10;
 pub struct Access {
     /// Its name, for messages.
     pub name: String,
-    /// `https://HOST[:PORT]/PATH` or `ssh://[USER@]HOST[:PORT]/PATH`: it is for this host alone, and for what is below the path.
+    /// `https://HOST[:PORT]/PATH`, `ssh://[USER@]HOST[:PORT]/PATH`, or `oci://HOST[:PORT]/PATH` for charts of a registry: it is for this
+    /// host alone, and for what is below the path.
     pub url: String,
     /// What is shown.
     pub login: Login,
@@ -66,6 +67,14 @@ impl Access {
         matches!(self.login, Login::Basic { .. } | Login::GitHubApp(_))
     }
 
+    /// A user name, and the file of the password beside it.
+    pub(crate) fn basic(&self) -> Option<(&str, &Path)> {
+        match &self.login {
+            Login::Basic { username, password_file } => Some((username, password_file)),
+            _ => None,
+        }
+    }
+
     /// The user and password of now; a token is asked for with the client where the last one ends soon.
     pub(super) fn credentials(
         &self,
@@ -92,7 +101,7 @@ impl Access {
 }
 
 /// A file's text without white space around it.
-pub(super) fn secret(path: &Path) -> Result<Zeroizing<String>, Cause> {
+pub(crate) fn secret(path: &Path) -> Result<Zeroizing<String>, Cause> {
     let named = |cause: Cause| format!("{}: {cause}", path.display());
     if std::fs::metadata(path).map_err(|error| named(error.into()))?.len() > LONGEST {
         return Err(named("it is larger than any secret".into()).into());
@@ -102,6 +111,11 @@ pub(super) fn secret(path: &Path) -> Result<Zeroizing<String>, Cause> {
         "" => Err(named("it is empty".into()).into()),
         text => Ok(Zeroizing::new(text.to_owned())),
     }
+}
+
+/// Certificates of authorities, of a file in PEM form; read each time, so that a renewed file is taken without a restart.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<reqwest::Certificate>, Cause> {
+    Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?)
 }
 
 #[cfg(test)]
@@ -123,6 +137,7 @@ mod tests {
             access("port", "https://git.example.com:8443/"),
             access("ssh", "ssh://git@git.example.com/"),
             access("other", "https://example.com/acme"),
+            access("charts", "oci://git.example.com/charts"),
         ];
         // (URL, name of the access)
         let rows = [
@@ -144,6 +159,10 @@ mod tests {
             ("https://git.example.com@evil.example/acme", None),
             ("https://git.example.com/acme/../other", None),
             ("https://git.example.com/acme/%2e%2e/other", None),
+            ("oci://git.example.com/charts/web", Some("charts")),
+            ("oci://git.example.com:443/charts/web", Some("charts")),
+            ("oci://git.example.com/acme/web", None),
+            ("https://git.example.com/charts/web", Some("host")),
             ("/srv/git/fleet", None),
             ("file:///srv/git/fleet", None),
         ];

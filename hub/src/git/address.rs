@@ -48,7 +48,7 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Of `https://`, `http://`, `ssh://` or Git's short form `USER@HOST:PATH`; nothing for a path, or where a name in it leads up.
+    /// Of `https://`, `http://`, `oci://`, `ssh://` or Git's short form `USER@HOST:PATH`; nothing for a path, or where a name in it leads up.
     pub fn of(url: &str) -> Option<Self> {
         let short = || url.split_once(':').filter(|(host, _)| !host.contains('/'));
         let (scheme, authority, path) = match url.split_once("://") {
@@ -59,7 +59,7 @@ impl Parts {
             None => short().map(|(authority, path)| ("ssh".to_owned(), authority, path))?,
         };
         let port = match &*scheme {
-            "https" => 443,
+            "https" | "oci" => 443,
             "http" => 80,
             "ssh" => 22,
             _ => return None,

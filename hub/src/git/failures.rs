@@ -10,11 +10,12 @@ use super::errors::FetchError;
 /// Deep enough for gix around io around reqwest around hyper around rustls.
 const MAX_DEPTH: usize = 24;
 
+/// What an error says, with everything below it.
 #[derive(Default)]
-struct Signs {
-    timed_out: bool,
-    connect: bool,
-    untrusted: bool,
+pub(crate) struct Signs {
+    pub(crate) timed_out: bool,
+    pub(crate) connect: bool,
+    pub(crate) untrusted: bool,
     status: Option<u16>,
 }
 
@@ -41,6 +42,13 @@ pub(super) fn classify(url: &str, after: Duration, error: gix::Error) -> FetchEr
 }
 
 impl Signs {
+    /// Of an error.
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut signs = Self::default();
+        signs.gather(error, 0);
+        signs
+    }
+
     fn gather(&mut self, error: &(dyn Error + 'static), depth: usize) {
         if depth > MAX_DEPTH {
             return;

@@ -16,9 +16,10 @@ use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::fetch::{Shallow, Tags};
 use gix::remote::{Direction, ref_map};
 
+use super::access::certificates;
 use super::address::Credentials;
 use super::app::Token;
-use super::errors::{Cause, FetchError};
+use super::errors::FetchError;
 use super::ssh::Ssh;
 use super::{Options, failures, mirror};
 
@@ -241,14 +242,6 @@ impl Remote<'_> {
         };
         Ok(http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..Default::default() })
     }
-
-    /// Read at each fetch, so that a renewed file is taken without a restart.
-    fn certificates(&self, path: &Path) -> Result<Vec<reqwest::Certificate>, FetchError> {
-        let read = || -> Result<Vec<reqwest::Certificate>, Cause> {
-            Ok(reqwest::Certificate::from_pem_bundle(&std::fs::read(path)?)?)
-        };
-        read().map_err(|cause| FetchError::BadCaFile { path: path.to_owned(), cause })
-    }
 }
 
 /// Whom a client trusts, through whom it goes, and for how long it waits.
@@ -264,7 +257,10 @@ impl Ways {
         rustls::crypto::ring::default_provider().install_default().ok();
         let access = remote.options.access.as_ref();
         let ca_file = access.and_then(|access| access.ca_file.as_deref());
-        let certificates = ca_file.map(|path| remote.certificates(path)).transpose()?;
+        let read = |path: &Path| {
+            certificates(path).map_err(|cause| FetchError::BadCaFile { path: path.to_owned(), cause })
+        };
+        let certificates = ca_file.map(read).transpose()?;
         let proxy = access.and_then(|access| access.proxy.as_ref()).map(reqwest::Proxy::all).transpose();
         let proxy =
             proxy.map_err(|error| FetchError::Failed { url: remote.url.into(), cause: error.into() })?;

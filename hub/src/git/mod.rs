@@ -30,8 +30,10 @@ mod repository;
 mod ssh;
 
 pub use access::{Access, Login};
+pub(crate) use access::{certificates, secret};
 pub use app::App;
 pub use blob::blob_id;
 pub use errors::{Cause, FetchError, ReadError};
+pub(crate) use failures::Signs;
 pub use history::{CommitInfo, trailers_of};
 pub use repository::{Head, Options, Repository};

@@ -1,0 +1,234 @@
+//! What can go wrong with a chart that stands elsewhere: a closed enum whose messages say where, what, and how to mend it.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nave_placement::Digest;
+use nave_placement::catalog::{BadChartName, ChartName};
+use reqwest::{StatusCode, Url};
+
+use super::addresses::Refused;
+use crate::git::Signs;
+
+/// The error below, for the log's chain.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a chart could not be had. None of these says anything about the apps that use it.
+#[derive(Debug, thiserror::Error)]
+pub enum ChartError {
+    /// It can be no chart.
+    #[error(transparent)]
+    Name(#[from] BadChartName),
+    /// What is to be shown to the server is not at hand.
+    #[error("the credentials {name} cannot be used; see `credentials` in the hub's configuration")]
+    NoCredentials {
+        /// Their name.
+        name: String,
+        /// Why.
+        #[source]
+        cause: Cause,
+    },
+    /// The file of trusted CAs cannot be read.
+    #[error("the CA file {} cannot be read; it must hold certificates in PEM form", .path.display())]
+    BadCaFile {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        cause: Cause,
+    },
+    /// Nobody answers there.
+    #[error("{url} cannot be reached; check the address, the network and the proxy settings")]
+    Unreachable {
+        /// Without what stands after `?`.
+        url: String,
+        /// What the connection said.
+        #[source]
+        cause: Cause,
+    },
+    /// Nobody that we trust vouches for the server.
+    #[error(
+        "the certificate of {url} is not trusted; name its CA as `caFile` in `credentials` of the hub's configuration"
+    )]
+    Untrusted {
+        /// Without what stands after `?`.
+        url: String,
+        /// What TLS said.
+        #[source]
+        cause: Cause,
+    },
+    /// A server is silent.
+    #[error("{url} did not answer in time; the next poll tries again")]
+    Silent {
+        /// Without what stands after `?`.
+        url: String,
+    },
+    /// All together took too long.
+    #[error("{chart} did not come within {after:?}; the next poll tries again")]
+    TimedOut {
+        /// The chart.
+        chart: ChartName,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// An answer broke off, or is none of HTTP.
+    #[error("{url} could not be read")]
+    Failed {
+        /// Without what stands after `?`.
+        url: String,
+        /// What happened.
+        #[source]
+        cause: Cause,
+    },
+    /// The server wants other credentials.
+    #[error("{url} refuses access; name `credentials` that may read it in the hub's configuration")]
+    AuthRefused {
+        /// Without what stands after `?`.
+        url: String,
+    },
+    /// The server has nothing there.
+    #[error(
+        "there is nothing at {url}; check the repository, the chart's name and its version (some servers also answer this when the credentials may not see it)"
+    )]
+    NotFound {
+        /// Without what stands after `?`.
+        url: String,
+    },
+    /// The server answers something else.
+    #[error("{url} answers {status}")]
+    Status {
+        /// Without what stands after `?`.
+        url: String,
+        /// What it answers.
+        status: StatusCode,
+    },
+    /// An address that nobody is to be sent to.
+    #[error("{url} is not asked: {why}")]
+    Forbidden {
+        /// Without what stands after `?`.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// An answer is larger than any that is meant.
+    #[error("{url} gives more than {most} bytes; that is no chart for this hub")]
+    TooLarge {
+        /// Without what stands after `?`.
+        url: String,
+        /// As many are taken.
+        most: u64,
+    },
+    /// What a server says of its charts cannot be understood.
+    #[error("{url} is not what a repository of charts has there: {why}")]
+    Unreadable {
+        /// Without what stands after `?`.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The repository has no such chart.
+    #[error("{repository} has no chart {chart}{hint}")]
+    NoChart {
+        /// The repository.
+        repository: String,
+        /// The chart.
+        chart: String,
+        /// Which may be meant.
+        hint: String,
+    },
+    /// The chart has no such version.
+    #[error("{chart} has no version {}{}", wanted(chart), existing(.found))]
+    NoVersion {
+        /// The chart.
+        chart: ChartName,
+        /// Some versions that it has.
+        found: Vec<String>,
+    },
+    /// The archive is another one than the server says.
+    #[error(
+        "the archive of {chart} is not the one that the repository names: its digest is sha256:{found}, not sha256:{named}"
+    )]
+    WrongDigest {
+        /// The chart.
+        chart: ChartName,
+        /// By the repository.
+        named: Digest,
+        /// Of what came.
+        found: Digest,
+    },
+    /// A version is another archive than it was.
+    #[error(
+        "version {version} of {chart} is another archive now: its digest is sha256:{found}, it was sha256:{was}; publish changes as a new version"
+    )]
+    Changed {
+        /// The chart.
+        chart: ChartName,
+        /// The version.
+        version: String,
+        /// As it was used.
+        was: Digest,
+        /// As it is now.
+        found: Digest,
+    },
+    /// The archive is no chart.
+    #[error("the archive of {chart}, version {version}, is not taken: {why}")]
+    Archive {
+        /// The chart.
+        chart: ChartName,
+        /// The version.
+        version: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Our own copies cannot be used.
+    #[error("the archives in {} cannot be used; check the disk", .path.display())]
+    Room {
+        /// Where they are.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        cause: std::io::Error,
+    },
+}
+
+impl ChartError {
+    /// Sorts what a connection said.
+    pub(super) fn of_connection(url: &Url, error: reqwest::Error) -> Self {
+        let (url, error) = (shown(url), error.without_url());
+        let signs = Signs::of(&error);
+        if refused(&error) {
+            return Self::Forbidden { url, why: Refused::WHY };
+        }
+        let cause = error.into();
+        match signs {
+            Signs { untrusted: true, .. } => Self::Untrusted { url, cause },
+            Signs { timed_out: true, .. } => Self::Silent { url },
+            Signs { connect: true, .. } => Self::Unreachable { url, cause },
+            _ => Self::Failed { url, cause },
+        }
+    }
+}
+
+/// Whether a name leads to an address that is never asked.
+fn refused(error: &(dyn Error + 'static)) -> bool {
+    let below = std::iter::successors(error.source(), |error| (*error).source());
+    below.into_iter().any(|error| error.is::<Refused>())
+}
+
+/// Without user, password, and what stands after `?`: that may be a secret.
+pub(super) fn shown(url: &Url) -> String {
+    let port = url.port().map_or(String::new(), |port| format!(":{port}"));
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+fn wanted(chart: &ChartName) -> &str {
+    match chart.version.as_str() {
+        "" => "that is a release",
+        version => version,
+    }
+}
+
+fn existing(found: &[String]) -> String {
+    if found.is_empty() { "; it has none at all".into() } else { format!("; it has {}", found.join(", ")) }
+}
