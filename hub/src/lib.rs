@@ -18,5 +18,6 @@ pub mod pki;
 pub mod planning;
 pub mod serve;
 pub mod sessions;
+pub mod sources;
 pub mod state;
 pub mod store;

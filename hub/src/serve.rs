@@ -18,7 +18,7 @@ use nave_proto::v1::enrolment_server::EnrolmentServer;
 use nave_proto::v1::operator_server::OperatorServer;
 use nave_proto::v1::session_server::SessionServer;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ use crate::operator::{OperatorService, Rooms, Turns};
 use crate::pki::{Authority, AuthorityError};
 use crate::sessions::content::ContentService;
 use crate::sessions::service::{SessionService, Sessions};
+use crate::sources::Sources;
 use crate::store::Store;
 use crate::store::bundles::{BundleError, Bundles};
 use crate::store::redb::RedbStore;
@@ -218,7 +219,9 @@ pub async fn serve(
     );
     let (observation, observations) = watch::channel(Observation::default());
     let (picture, pictures) = watch::channel(Arc::new(Picture::default()));
-    let poke = Arc::new(Notify::new());
+    let poke = watch::Sender::new(());
+    let sources =
+        Arc::new(Sources::new(options.data_dir.join("sources"), options.config.credentials.clone()));
     let board = Board::new(options.config.sinks.clone());
     let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
     let operator = OperatorService::new(Arc::new(Rooms {
@@ -226,6 +229,7 @@ pub async fn serve(
         members: members.clone(),
         sessions: sessions.clone(),
         repository: repository.clone(),
+        sources: sources.clone(),
         engines: engines.clone(),
         bundles: bundles.clone(),
         place: place.clone(),
@@ -280,12 +284,21 @@ pub async fn serve(
         .with_graceful_shutdown(servers_end.clone().cancelled_owned());
     tasks.spawn(named("HTTP", async move { web.await }));
     let clock = options.clock.clone();
-    let polling =
-        poller::run(repository.clone(), options.poll, poke, servers_end.clone(), observation, move || {
-            clock()
-        });
+    let polling = poller::run(
+        repository.clone(),
+        options.poll,
+        poke.subscribe(),
+        servers_end.clone(),
+        observation,
+        move || clock(),
+    );
     tasks.spawn(named("the Git poller", polling));
-    let deciding = Deciding::new(ledger, sessions, repository, engines, place, bundles, picture);
+    let (following, cancel_following) = (sources.clone(), servers_end.clone());
+    let (poll, poked) = (options.poll, poke.subscribe());
+    let follow = async move { following.follow(poll, poked, cancel_following).await };
+    tasks.spawn(named("the follower of sources", follow));
+    let repositories = (repository, sources);
+    let deciding = Deciding::new(ledger, sessions, repositories, engines, place, bundles, picture);
     tasks.spawn(named("deciding", deciding.run(observations, servers_end.clone())));
     tasks.spawn(named(
         "the certificate's renewal",

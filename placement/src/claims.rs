@@ -164,6 +164,7 @@ mod tests {
                 source: bundle,
                 version: bundle,
                 commit,
+                source_at: None,
                 uses: Default::default(),
                 is_stale: false,
             };

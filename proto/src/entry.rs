@@ -26,6 +26,7 @@ pub fn encode_entry(entry: &Entry) -> EncodedEntry {
         drops_cause: entry.drops_cause.as_ref().map(cause_to_proto),
         drops_of: fingerprints_to_proto(entry.drops_of.as_ref()),
         at_once: entry.at_once,
+        source_at: entry.source_at.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     EncodedEntry::new(message.encode_to_vec())
 }
@@ -51,6 +52,10 @@ pub fn decode_entry(bytes: &[u8]) -> Result<Entry, ConvertError> {
         drops_cause: message.drops_cause.map(cause_from_proto).transpose()?,
         drops_of: fingerprints_from_proto(&message.drops_of)?,
         at_once: message.at_once,
+        source_at: match message.source_at.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| ConvertError("entry.source_at"))?),
+        },
     })
 }
 

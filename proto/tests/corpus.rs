@@ -53,6 +53,7 @@ fn entry() -> v1::Entry {
         drops_cause: Some(cause()),
         drops_of: Vec::new(),
         at_once: false,
+        source_at: String::new(),
     }
 }
 

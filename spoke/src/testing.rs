@@ -81,6 +81,7 @@ impl Wish {
             drops_cause: None,
             drops_of: None,
             at_once: false,
+            source_at: None,
         };
         self.assignment.entries.insert(app(name), EncodedEntry::new(bundle.0.to_vec()));
         self.entries.insert(app(name), Ok(entry));

@@ -56,6 +56,7 @@ impl Wish {
             drops_cause: None,
             drops_of: None,
             at_once: false,
+            source_at: None,
         };
         let app: AppKey = name.parse().expect("a valid name");
         self.assignment.entries.insert(app.clone(), EncodedEntry::new(bundle.0.to_vec()));

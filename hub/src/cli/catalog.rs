@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::{Args, Subcommand};
 use nave_placement::aims;
-use nave_placement::catalog::{CONSEQUENCE, Catalog, CommitId, Kind, LastGood, Problem};
+use nave_placement::catalog::{CONSEQUENCE, Catalog, CommitId, Kind, LastGood, Problem, Sources};
 use nave_placement::claims::{Clash, Shared};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Fleet, Membership, candidate};
@@ -25,8 +25,9 @@ use super::directory::Directory;
 use super::output::{Document, Format, Style, View};
 use super::status::count;
 use crate::deciding::lacking::lacks;
-use crate::deciding::revision::{Asked, Loader, Place, Rendered, render};
+use crate::deciding::revision::{Asked, Ground, Loader, Place, Rendered, render};
 use crate::engines::{Engines, Paths};
+use crate::sources::Nowhere;
 
 /// Its arguments.
 #[derive(Args)]
@@ -94,13 +95,15 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     let declared = Declared::of(&catalog);
     let asked = declared.variants(&catalog);
     let engines = Engines::new(std::env::temp_dir(), Paths::default());
-    let rendered = render(&directory, &engines, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
+    let (content, sources) = (&directory, &Sources::new());
+    let ground = Ground { content, tree: &tree, remotes: &Nowhere, sources };
+    let rendered = render(ground, &engines, &catalog, &asked, &Forms::new(), &|_| false).await;
     let mut objects = BTreeMap::new();
     for id in catalog.objects.keys() {
         *objects.entry(id.kind).or_default() += 1;
     }
     let mut problems = catalog.problems.clone();
-    problems.extend(rendered.problems.iter().cloned());
+    problems.extend(rendered.problems.values().flatten().cloned());
     problems.extend(declared.problems(&catalog, &rendered));
     problems.sort();
     problems.dedup();

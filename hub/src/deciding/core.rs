@@ -231,6 +231,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let mut rolling = rolling(rolling::Given {
         state,
         catalog,
+        forms: &revision.forms,
         bases: &bases,
         units: &units,
         fleet: &fleet,

@@ -5,15 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use nave_placement::catalog::{Catalog, CommitId, LastGood, Tree};
+use nave_placement::catalog::{Catalog, CommitId, LastGood, SourceAt, Sources, Tree};
 use nave_placement::fleet::Fleet;
 use nave_placement::overrides::{self, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, ClusterName, Digest};
 
-use super::revision::{Loader, Place, Recipe};
+use super::revision::{Ground, Loader, Place, Recipe};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository};
+use crate::sources::Remotes;
 use crate::state::State;
 
 /// A bundle, and the commit that gave it to an app.
@@ -22,6 +23,8 @@ pub(super) struct Source {
     pub bundle: Digest,
     pub app: AppKey,
     commit: CommitId,
+    /// What the remote of its source was, if it has one.
+    at: Option<SourceAt>,
     of: Of,
 }
 
@@ -38,7 +41,8 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
     let mut sources = BTreeSet::new();
     for ((app, variant), form) in state.forms.iter().filter(|(_, form)| gone.contains(&form.bundle)) {
         let (app, of) = (app.clone(), Of::Variant(variant.clone()));
-        sources.insert(Source { bundle: form.bundle, app, commit: form.commit.clone(), of });
+        let at = form.source_at.as_ref().map(|(_, at)| at.clone());
+        sources.insert(Source { bundle: form.bundle, app, commit: form.commit.clone(), at, of });
     }
     // Clusters share entries: each is read once.
     let mut seen = HashSet::new();
@@ -49,7 +53,8 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
                 && gone.contains(&entry.bundle)
             {
                 let (app, of) = (app.clone(), Of::Cluster(cluster.clone()));
-                sources.insert(Source { bundle: entry.bundle, app, commit: entry.commit, of });
+                let (bundle, commit, at) = (entry.bundle, entry.commit, entry.source_at);
+                sources.insert(Source { bundle, app, commit, at, of });
             }
         }
     }
@@ -59,6 +64,7 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
 /// Renders what can still be rendered, from the commits that the sources name or else from the one in effect.
 pub(super) async fn again(
     repository: &Repository,
+    (remotes, sources_now): (&dyn Remotes, &Sources),
     engines: &Engines,
     place: &Place,
     in_effect: &Catalog,
@@ -93,7 +99,14 @@ pub(super) async fn again(
                     continue;
                 }
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
-                let rendered = recipe.render(repository, Some(engines), &tree, None).await;
+                let mut states = sources_now.clone();
+                if let (Ok(of), Some(at)) = (recipe.source(), &source.at)
+                    && let Some(remote) = of.remote
+                {
+                    states.insert(remote.id(), at.clone());
+                }
+                let ground = Ground { content: repository, tree: &tree, remotes, sources: &states };
+                let rendered = recipe.render(ground, Some(engines), None).await;
                 found.extend(
                     rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
                 );

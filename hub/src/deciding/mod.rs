@@ -31,6 +31,7 @@ pub mod revision;
 pub mod rolling;
 pub mod run;
 mod staying;
+mod taking;
 pub mod units;
 pub mod waiting;
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::AppForm;
-use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Tree};
+use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Sources, Tree};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
@@ -19,11 +19,12 @@ use nave_placement::rollout::{Basis, Phase};
 use nave_placement::{AppKey, ClusterName};
 
 use super::core::Bases;
-use super::revision::{Asked, Content, Loader, Place, render};
+use super::revision::{Asked, Content, Ground, Loader, Place, render};
 use super::run::chain;
 use super::units::Units;
 use crate::engines::Engines;
 use crate::git::Repository;
+use crate::sources::Remotes;
 use crate::state::State;
 use crate::state::records::PinRecord;
 
@@ -41,12 +42,32 @@ impl Trees for Repository {
     }
 }
 
+/// To what an app returns: a commit of its catalog, and what the remotes of its sources were then.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct At {
+    /// The commit.
+    pub commit: CommitId,
+    /// The remotes; one that is not named is taken as it is now.
+    pub sources: Sources,
+}
+
 /// Catalogs of earlier commits, as far as somebody asked for them.
 #[derive(Debug, Default)]
-pub struct Olders(BTreeMap<CommitId, Older>);
+pub struct Olders(BTreeMap<At, Older>);
 
 /// What is asked for: of each commit, variants of apps; none: its catalog.
-pub type Wants = BTreeMap<CommitId, Asked>;
+pub type Wants = BTreeMap<At, Asked>;
+
+/// Where the files of earlier commits come from.
+#[derive(Clone, Copy)]
+pub struct Grounds<'a> {
+    /// Those of the catalog's.
+    pub trees: &'a dyn Trees,
+    /// Those of remotes.
+    pub remotes: &'a dyn Remotes,
+    /// In which states these are now.
+    pub sources: &'a Sources,
+}
 
 #[derive(Debug)]
 struct Older {
@@ -78,14 +99,14 @@ impl Olders {
     /// What an app was by a commit on these clusters, as far as that is known; what is not is wanted.
     pub fn at(
         &self,
-        commit: &CommitId,
+        at: &At,
         app: &AppKey,
         clusters: &BTreeSet<ClusterName>,
         fleet: &Fleet,
         wants: &mut Wants,
     ) -> BTreeMap<ClusterName, Arc<AppForm>> {
-        let Some(older) = self.0.get(commit) else {
-            wants.entry(commit.clone()).or_default();
+        let Some(older) = self.0.get(at) else {
+            wants.entry(at.clone()).or_default();
             return BTreeMap::new();
         };
         let shall = || BTreeMap::from([(app.clone(), BTreeSet::new())]);
@@ -94,7 +115,7 @@ impl Olders {
             overrides::needed(&older.catalog, fleet, &wanted, &judged).remove(app).unwrap_or_default();
         needed.retain(|variant| !older.tried.contains(&(app.clone(), variant.clone())));
         if !needed.is_empty() {
-            wants.entry(commit.clone()).or_default().insert(app.clone(), needed);
+            wants.entry(at.clone()).or_default().insert(app.clone(), needed);
         }
         let forms: Forms =
             older.forms.get(app).map(|forms| (app.clone(), forms.clone())).into_iter().collect();
@@ -105,16 +126,16 @@ impl Olders {
     }
 
     /// What an app was as a whole by a commit, once it is rendered.
-    fn basis(&self, commit: &CommitId, app: &AppKey) -> Option<Basis> {
-        let older = self.0.get(commit)?;
+    fn basis(&self, at: &At, app: &AppKey) -> Option<Basis> {
+        let older = self.0.get(at)?;
         Some(Basis::of(&older.catalog, app, older.forms.get(app)?))
     }
 
     /// Why an app cannot be what it was by a commit.
-    fn problem(&self, commit: &CommitId, app: &AppKey) -> Option<String> {
-        let older = self.0.get(commit)?;
+    fn problem(&self, at: &At, app: &AppKey) -> Option<String> {
+        let older = self.0.get(at)?;
         let said = |why: String| {
-            Some(format!("it is pinned to commit {}, {why}; it stays as it is", commit.short()))
+            Some(format!("it is pinned to commit {}, {why}; it stays as it is", at.commit.short()))
         };
         match &older.problem {
             Some(why) => said(format!("which cannot be read: {why}")),
@@ -129,28 +150,24 @@ impl Olders {
     /// Reads and renders what is wanted; gives the bundles.
     pub async fn bring(
         &mut self,
-        repository: &dyn Trees,
+        Grounds { trees, remotes, sources }: Grounds<'_>,
         engines: &Engines,
         place: &Place,
         wants: Wants,
     ) -> Vec<Bundle> {
         let mut bundles = Vec::new();
-        for (commit, asked) in wants {
-            let older = match self.0.remove(&commit) {
+        for (at, asked) in wants {
+            let older = match self.0.remove(&at) {
                 Some(older) => older,
-                None => Older::read(repository, place, &commit).await,
+                None => Older::read(trees, place, &at.commit).await,
             };
-            let older = self.0.entry(commit).or_insert(older);
-            let rendered = render(
-                repository,
-                engines,
-                &older.catalog,
-                &older.tree,
-                &asked,
-                &Forms::new(),
-                &|_: &Form| false,
-            )
-            .await;
+            let mut meant = sources.clone();
+            meant.extend(at.sources.clone());
+            let older = self.0.entry(at).or_insert(older);
+            let (tree, sources) = (&older.tree, &meant);
+            let ground = Ground { content: trees, tree, remotes, sources };
+            let never = |_: &Form| false;
+            let rendered = render(ground, engines, &older.catalog, &asked, &Forms::new(), &never).await;
             bundles.extend(rendered.bundles);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
@@ -165,13 +182,13 @@ impl Olders {
 
     /// Forgets commits that nobody asks for any more.
     pub fn keep(&mut self, state: &State) {
-        let pinned = state.pins.values().map(|pin| &pin.commit);
-        let courses = state.rollouts.values();
-        let completed = courses.clone().filter_map(|course| course.completed.as_ref().map(|c| &c.commit));
-        let planned = state.plans.values().map(|plan| &plan.commit);
-        let used: BTreeSet<&CommitId> = pinned.chain(completed).chain(planned).collect();
+        let pinned = state.pins.values().map(|pin| (&pin.commit, &pin.sources));
+        let completed = state.rollouts.values().filter_map(|course| course.completed.as_ref());
+        let completed = completed.map(|completed| (&completed.commit, &completed.sources));
+        let planned = state.plans.values().map(|plan| (&plan.commit, &plan.sources));
+        let used: BTreeSet<(&CommitId, &Sources)> = pinned.chain(completed).chain(planned).collect();
         // What could not be read is tried again.
-        self.0.retain(|commit, older| used.contains(commit) && older.problem.is_none());
+        self.0.retain(|at, older| used.contains(&(&at.commit, &at.sources)) && older.problem.is_none());
     }
 }
 
@@ -209,13 +226,14 @@ pub fn overlay(
         if units.basis(app, bases).is_none_or(|basis| plan.basis.is_same_version(&basis)) {
             continue;
         }
+        let at = At { commit: plan.commit.clone(), sources: plan.sources.clone() };
         let (mut instead, mut known, mut all) = (Instead::new(), Vec::new(), 0);
         let is_group = units.members(app).len() > 1;
         for app in units.members(app) {
             // One that came to the group since is none of the plan's.
             let Some(basis) = plan.basis.member(app).or((!is_group).then_some(&plan.basis)) else { continue };
             let clusters = on(app);
-            let forms = olders.at(&plan.commit, app, &clusters, fleet, &mut overlay.wants);
+            let forms = olders.at(&at, app, &clusters, fleet, &mut overlay.wants);
             all += clusters.len();
             known.push((app, basis));
             let form = |(cluster, form)| ((app.clone(), cluster), (form, Because::Meanwhile));
@@ -235,13 +253,14 @@ pub fn overlay(
             fleet.get(cluster).is_some_and(|candidate| pin.selector.matches(&candidate.labels))
         };
         let clusters: BTreeSet<ClusterName> = on(app).into_iter().filter(is_meant).collect();
-        let forms = olders.at(&pin.commit, app, &clusters, fleet, &mut overlay.wants);
-        if let Some(problem) = olders.problem(&pin.commit, app) {
+        let at = At { commit: pin.commit.clone(), sources: pin.sources.clone() };
+        let forms = olders.at(&at, app, &clusters, fleet, &mut overlay.wants);
+        if let Some(problem) = olders.problem(&at, app) {
             overlay.problems.insert(app.clone(), problem);
         }
         // All of it is that, whatever Git says meanwhile.
         if pin.selector.0.is_empty()
-            && let Some(basis) = olders.basis(&pin.commit, app)
+            && let Some(basis) = olders.basis(&at, app)
         {
             overlay.bases.insert(app.clone(), basis);
         }
@@ -253,7 +272,8 @@ pub fn overlay(
     }
     for (app, basis) in &mut overlay.bases {
         let pins = state.pins.range((app.clone(), String::new())..).take_while(|((of, _), _)| of == app);
-        *basis = Basis::pinned(basis, pins.map(|((_, id), pin)| (id.clone(), pin.commit.clone())));
+        *basis =
+            basis.pinned(pins.map(|((_, id), pin)| (id.clone(), (pin.commit.clone(), pin.sources.clone()))));
     }
     overlay
 }

@@ -1,6 +1,7 @@
 //! Brings a revision: reads exactly the files that are needed, parses what changed, renders the variants whose recipe changed.
 //!
-//! In: a tree and a [`Content`] to read blobs from (a Git repository, or a directory for `hub catalog check`).
+//! In: a tree and a [`Content`] to read blobs from (a Git repository, or a directory for `hub catalog check`); the [`Remotes`] that
+//! sources name.
 //! Out: the [`Catalog`] in effect and the forms of its apps.
 //! Never: parses a file twice, renders a variant whose recipe is as it was, or for each cluster anew.
 
@@ -12,14 +13,17 @@ use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
     self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
-    Tree,
+    Remote, RemoteId, Source, SourceAt, Sources, Tree,
 };
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{self, Amendments, Form, Forms, Variant};
-use nave_placement::render::{self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release};
+use nave_placement::render::{
+    self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release, Trees,
+};
 use nave_placement::{AppKey, CatalogName};
 
 use crate::engines::Engines;
+use crate::sources::{Brought, Remotes};
 
 /// Where the content of files comes from.
 #[async_trait]
@@ -143,6 +147,19 @@ async fn read_files(content: &dyn Content, tree: &Tree, paths: impl IntoIterator
 /// The variants of apps that are asked for.
 pub type Asked = BTreeMap<AppKey, BTreeSet<Variant>>;
 
+/// What variants are rendered from.
+#[derive(Clone, Copy)]
+pub struct Ground<'a> {
+    /// The content of the files of the catalog's commit.
+    pub content: &'a dyn Content,
+    /// These files.
+    pub tree: &'a Tree,
+    /// Files that are elsewhere.
+    pub remotes: &'a dyn Remotes,
+    /// In which state these are meant, as far as that was said.
+    pub sources: &'a Sources,
+}
+
 /// What came of rendering variants.
 #[derive(Debug, Default)]
 pub struct Rendered {
@@ -150,18 +167,19 @@ pub struct Rendered {
     pub forms: Forms,
     /// Bundles that are new.
     pub bundles: Vec<Bundle>,
-    /// Why variants could not be rendered; they stay in their last good form. And warnings about those that were rendered now.
-    pub problems: Vec<Problem>,
+    /// Why variants of an app could not be rendered; they stay in their last good form. And warnings about those that were.
+    pub problems: BTreeMap<AppKey, Vec<Problem>>,
+    /// The remotes that are named, and the apps that do.
+    pub remotes: BTreeMap<Remote, BTreeSet<AppKey>>,
     /// Variants that were rendered: a work counter.
     pub variants_rendered: u64,
 }
 
 /// Renders the variants whose recipe differs from the form in effect, or whose bundle is not at hand.
 pub async fn render(
-    content: &dyn Content,
+    ground: Ground<'_>,
     engines: &Engines,
     catalog: &Catalog,
-    tree: &Tree,
     asked: &Asked,
     in_effect: &Forms,
     at_hand: &(dyn Fn(&Form) -> bool + Sync),
@@ -170,22 +188,26 @@ pub async fn render(
     for (key, variants) in asked {
         let Some((effective, app)) = catalog.app(key.name()) else { continue };
         let mut is_over = false;
+        let mut problems = Vec::new();
         for variant in variants {
             let before = in_effect.get(key).and_then(|variants| variants.get(variant));
             // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
             let engines = Some(engines).filter(|_| !is_over);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
-            let outcome = recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await;
+            if let Ok(Source { remote: Some(remote), .. }) = recipe.source() {
+                rendered.remotes.entry((*remote).clone()).or_default().insert(key.clone());
+            }
+            let outcome = recipe.render(ground, engines, before.filter(|form| at_hand(form))).await;
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
                 Ok((form, bundle, warnings)) => {
-                    rendered.problems.extend(warnings);
+                    problems.extend(warnings);
                     rendered.variants_rendered += u64::from(bundle.is_some());
                     rendered.bundles.extend(bundle);
                     Some(form)
                 }
-                Err(problems) => {
-                    rendered.problems.extend(problems);
+                Err(told) => {
+                    problems.extend(told);
                     before.map(|form| Form { is_stale: true, ..form.clone() })
                 }
             };
@@ -193,8 +215,21 @@ pub async fn render(
                 rendered.forms.entry(key.clone()).or_default().insert(variant.clone(), form);
             }
         }
+        if !problems.is_empty() {
+            rendered.problems.insert(key.clone(), problems);
+        }
     }
     rendered
+}
+
+/// The files that a variant is made of.
+pub struct Found {
+    /// Which they are.
+    pub needs: Needs,
+    /// The remote that they are of, in which state.
+    at: Option<(RemoteId, SourceAt)>,
+    /// And what it has.
+    brought: Option<Arc<Brought>>,
 }
 
 /// What one variant of an app is made of.
@@ -225,18 +260,45 @@ impl<'a> Recipe<'a> {
         vec![Problem::at(&self.object.origin, message).of(Some(&self.object.id))]
     }
 
+    /// Where it comes from.
+    ///
+    /// # Errors
+    /// What is wrong with that.
+    pub fn source(&self) -> Result<Source, Vec<Problem>> {
+        self.amendments.source(&self.object.id.name, &self.app.source).map_err(|problem| vec![problem])
+    }
+
     /// The files that it is made of. What says which those are is read: kustomizations, what a chart says of itself.
     ///
     /// # Errors
     /// What is wrong with its source; nothing, where the catalog tells it already, at the place of the path.
-    pub async fn needs(&self, content: &dyn Content, tree: &Tree) -> Result<Needs, Vec<Problem>> {
+    pub async fn find(&self, ground: Ground<'_>) -> Result<Found, Vec<Problem>> {
         let name = &self.object.id.name;
-        let source = self.amendments.source(name, &self.app.source).map_err(|problem| vec![problem])?;
+        let source = self.source()?;
+        let (mut at, mut brought) = (None, None);
+        if let Some(remote) = &source.remote {
+            let id = remote.id();
+            let files = ground.remotes.files(remote, ground.sources.get(&id)).await;
+            let (state, files) = files.map_err(|error| {
+                let problems = self.problem(format!("its source is not at hand: {error}"));
+                problems
+                    .into_iter()
+                    .map(|p| if error.is_awaited { p.warning() } else { p })
+                    .collect::<Vec<_>>()
+            })?;
+            (at, brought) = (Some((id, state)), Some(files));
+        }
+        let remote = brought.as_ref().map(|brought: &Arc<Brought>| &brought.tree);
+        let trees = Trees { catalog: ground.tree, remote };
+        let (tree, content) = match &brought {
+            Some(brought) => (&brought.tree, &*brought.content),
+            None => (ground.tree, ground.content),
+        };
         let namespace = self.app.namespace.as_ref().map(|namespace| &*namespace.name);
         let release = Release { app: name, namespace };
         let mut read = Contents::new();
         loop {
-            let needed = render::needs(&source, release, tree, &read).map_err(|error| {
+            let needed = render::needs(&source, release, trees, &read).map_err(|error| {
                 let message = error.to_string();
                 match self.catalog.problems.iter().any(|problem| problem.message.contains(&message)) {
                     true => Vec::new(),
@@ -244,7 +306,7 @@ impl<'a> Recipe<'a> {
                 }
             })?;
             let more = match needed {
-                Needed::Whole(needs) => return Ok(needs),
+                Needed::Whole(needs) => return Ok(Found { needs, at, brought }),
                 Needed::More(more) => more,
             };
             for (path, text) in read_files(content, tree, more).await {
@@ -259,8 +321,28 @@ impl<'a> Recipe<'a> {
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub async fn files(&self, content: &dyn Content, needs: &Needs) -> Result<Contents, Vec<Problem>> {
-        read_needs(content, needs).await.map_err(|message| self.problem(message))
+    pub async fn files(&self, ground: Ground<'_>, found: &Found) -> Result<Contents, Vec<Problem>> {
+        let Needs { files, .. } = &found.needs;
+        let blobs: Vec<BlobId> = files.values().cloned().collect();
+        let limit = MAX_BUNDLE_BYTES as u64;
+        let texts = match &found.brought {
+            None => ground.content.read_all(blobs, limit).await,
+            // Files of values may be the catalog's. What has the id of a blob is that, wherever it lies.
+            Some(brought) => {
+                let mut texts = brought.content.read_all(blobs.clone(), limit).await;
+                let lacking = (0..blobs.len()).filter(|place| texts[*place].is_err()).collect::<Vec<_>>();
+                let own = lacking.iter().map(|place| blobs[*place].clone()).collect();
+                for (place, text) in lacking.into_iter().zip(ground.content.read_all(own, limit).await) {
+                    if text.is_ok() {
+                        texts[place] = text;
+                    }
+                }
+                texts
+            }
+        };
+        let read: Result<Contents, String> =
+            files.keys().cloned().zip(texts).map(|(path, text)| Ok((path, text?))).collect();
+        read.map_err(|message| self.problem(message))
     }
 
     /// What an engine writes of these files; without engines, nothing more is run for this app.
@@ -287,13 +369,13 @@ impl<'a> Recipe<'a> {
     /// Why there is none.
     pub async fn render(
         &self,
-        content: &dyn Content,
+        ground: Ground<'_>,
         engines: Option<&Engines>,
-        tree: &Tree,
         before: Option<&Form>,
     ) -> Result<(Form, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
         let Self { catalog, object, app, amendments, .. } = self;
-        let needs = self.needs(content, tree).await?;
+        let found = self.find(ground).await?;
+        let needs = &found.needs;
         let options = options(&catalog.name, app);
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
@@ -301,16 +383,16 @@ impl<'a> Recipe<'a> {
             // A record from before there were values lacks it.
             return Ok((Form { source, ..before.clone() }, None, Vec::new()));
         }
-        let files = self.files(content, &needs).await?;
+        let files = self.files(ground, &found).await?;
         let of_app = |problems: Vec<Problem>| -> Vec<Problem> {
             problems.into_iter().map(|problem| problem.of(Some(&object.id))).collect()
         };
         let made = match needs.engine {
-            Engine::Manifests => render::finish(&needs, &files, app.substitute)
-                .map(|bundle| (bundle, render::plain_secrets(&needs, &files))),
+            Engine::Manifests => render::finish(needs, &files, app.substitute)
+                .map(|bundle| (bundle, render::plain_secrets(needs, &files))),
             Engine::Kustomize(_) | Engine::Helm(_) => {
-                let output = self.output(engines, &needs, &files).await?;
-                render::finish_output(&needs, &output, app.substitute)
+                let output = self.output(engines, needs, &files).await?;
+                render::finish_output(needs, &output, app.substitute)
             }
         };
         let (bundle, said) = made.map_err(|error| of_app(error.0))?;
@@ -319,14 +401,19 @@ impl<'a> Recipe<'a> {
         warnings.extend(of_app(said));
         let uses = if app.substitute { bundle.uses() } else { Uses::new() };
         let commit = catalog.commit.clone();
-        let form = Form { bundle: bundle.digest, options, source, version, commit, uses, is_stale: false };
+        let (bundle_digest, source_at) = (bundle.digest, found.at);
+        let form = Form {
+            bundle: bundle_digest,
+            options,
+            source,
+            version,
+            commit,
+            source_at,
+            uses,
+            is_stale: false,
+        };
         Ok((form, Some(bundle), warnings))
     }
-}
-
-async fn read_needs(content: &dyn Content, needs: &Needs) -> Result<Contents, String> {
-    let texts = content.read_all(needs.files.values().cloned().collect(), MAX_BUNDLE_BYTES as u64).await;
-    needs.files.keys().cloned().zip(texts).map(|(path, text)| Ok((path, text?))).collect()
 }
 
 fn options(catalog: &CatalogName, app: &App) -> Options {

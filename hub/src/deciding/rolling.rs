@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{AppForm, Cause, Change, Codec, EncodedEntry, Member, ShareOut, Told};
-use nave_placement::catalog::{Catalog, CommitId, Rollout, Treatment};
+use nave_placement::catalog::{Catalog, CommitId, Rollout, Sources, Treatment};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Contact, Fleet};
 use nave_placement::guard::{EntryKey, Verdict};
-use nave_placement::overrides::{Because, Instead, Shapes};
+use nave_placement::overrides::{self, Because, Forms, Instead, Shapes};
 use nave_placement::render::effective_objects;
 use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::rollout::{
@@ -26,7 +26,7 @@ use super::courses::records;
 use super::grouped::moved_since;
 use super::hearing::Hearing;
 use super::history::Turns;
-use super::older::{Olders, Wants};
+use super::older::{At, Olders, Wants};
 use super::pauses::Waiting;
 use super::staying::OfCluster;
 use super::units::Units;
@@ -114,6 +114,8 @@ pub struct Given<'a> {
     pub state: &'a State,
     /// What is in effect.
     pub catalog: &'a Catalog,
+    /// Its forms.
+    pub forms: &'a Forms,
     /// What each app is as a whole.
     pub bases: &'a BTreeMap<AppKey, Basis>,
     /// Which apps move as one.
@@ -188,8 +190,8 @@ fn pass(given: Given<'_>) -> Rolling {
             continue;
         }
         let Some((basis, rule, timeout_ms)) = given.target(app, before) else { continue };
-        let commit = given.commit(app);
-        let target = Target { app, basis: &basis, commit, rule: &rule, timeout_ms };
+        let (commit, sources) = given.said(app);
+        let target = Target { app, basis: &basis, commit, sources: &sources, rule: &rule, timeout_ms };
         let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
         let since_ms = plan.map(|plan| moved_since(before, plan));
         let seen = clusters
@@ -350,11 +352,15 @@ impl<'a> Given<'a> {
         Some((basis, self.catalog.rollout_of(own), timeouts.max().unwrap_or(own.treatment.timeout.0)))
     }
 
-    /// By which commit an app is what it is to become: that of a pin that means all of its clusters, or the one in effect.
-    fn commit(&self, app: &AppKey) -> &'a CommitId {
+    /// By which commit an app is what it is to become, and what its remotes are with that: those of a pin that means all of its
+    /// clusters, or the ones in effect.
+    fn said(&self, app: &AppKey) -> (&'a CommitId, Sources) {
         let pins = self.state.pins.range((app.clone(), String::new())..).take_while(|((of, _), _)| of == app);
         let whole = pins.map(|(_, pin)| &*pin.record).filter(|pin| pin.selector.0.is_empty());
-        whole.max_by_key(|pin| pin.at_ms).map_or(&self.catalog.commit, |pin| &pin.commit)
+        match whole.max_by_key(|pin| pin.at_ms) {
+            Some(pin) => (&pin.commit, pin.sources.clone()),
+            None => (&self.catalog.commit, overrides::sources(self.forms, self.units.members(app))),
+        }
     }
 
     /// The form that an app shall have on a cluster.
@@ -462,7 +468,8 @@ impl<'a> Given<'a> {
         if joins.is_empty() {
             return;
         }
-        let forms = self.older.at(&completed.commit, app, &joins, self.fleet, &mut rolling.wants);
+        let at = At { commit: completed.commit.clone(), sources: completed.sources.clone() };
+        let forms = self.older.at(&at, app, &joins, self.fleet, &mut rolling.wants);
         for (cluster, form) in forms {
             let key = (app.clone(), cluster);
             rolling.stays.remove(&key);
@@ -506,6 +513,7 @@ impl<'a> Given<'a> {
             options: entry.options,
             version: entry.version,
             commit: entry.commit,
+            source_at: entry.source_at,
             values: entry.values,
         }))
     }

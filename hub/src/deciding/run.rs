@@ -27,12 +27,14 @@ use super::depending::failing;
 use super::hearing::Claims;
 use super::lacking::{clashing, lacks};
 use super::moves::moves;
-use super::older::Olders;
+use super::older::{Grounds, Olders};
 pub use super::picture::Picture;
-use super::revision::{Asked, Loader, Place, Rendered, render};
+use super::revision::{Asked, Ground, Loader, Place, Rendered, render};
+use super::taking::{Following, take};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
+use crate::sources::{Followed, Sources};
 use crate::state::{CommitError, Ledger, State, Step, WireCodec};
 use crate::store::Version;
 use crate::store::bundles::{BundleError, Bundles};
@@ -63,6 +65,7 @@ pub struct Deciding {
     ledger: Arc<Ledger>,
     sessions: Arc<Sessions>,
     repository: Repository,
+    sources: Arc<Sources>,
     engines: Arc<Engines>,
     place: Place,
     bundles: Arc<Bundles>,
@@ -79,7 +82,11 @@ pub struct Deciding {
     tree: Tree,
     /// Variants of it that were rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
+    /// The remotes that its apps name.
+    following: Following,
     problems: Vec<Problem>,
+    /// What was said of its apps while they were rendered.
+    rendering: BTreeMap<AppKey, Vec<Problem>>,
     /// Objects that several apps of the revision define; made anew with each revision.
     shared: Option<Shared>,
     waiting: Option<Hold>,
@@ -104,7 +111,7 @@ impl Deciding {
     pub fn new(
         ledger: Arc<Ledger>,
         sessions: Arc<Sessions>,
-        repository: Repository,
+        (repository, sources): (Repository, Arc<Sources>),
         engines: Arc<Engines>,
         place: Place,
         bundles: Arc<Bundles>,
@@ -115,6 +122,7 @@ impl Deciding {
             ledger,
             sessions,
             repository,
+            sources,
             engines,
             place,
             bundles,
@@ -127,7 +135,9 @@ impl Deciding {
             commits: Commits::default(),
             tree: Tree::new(),
             tried: BTreeSet::new(),
+            following: Following::default(),
             problems: Vec::new(),
+            rendering: BTreeMap::new(),
             shared: None,
             waiting: None,
             unread: BTreeSet::new(),
@@ -146,12 +156,14 @@ impl Deciding {
         let mut gone = self.bundles.gone();
         let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
         let mut changes = self.ledger.changes();
+        let mut observed = self.sources.observed();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
             contacts.mark_unchanged();
             freed.mark_unchanged();
             changes.mark_unchanged();
+            observed.mark_unchanged();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
@@ -209,6 +221,7 @@ impl Deciding {
                 changed = observations.changed() => if changed.is_err() { return },
                 changed = inputs.changed() => if changed.is_err() { return },
                 Ok(()) = gone.changed() => {}
+                Ok(()) = observed.changed() => {}
                 () = pause => {}
                 () = due => {}
                 () = heard => {}
@@ -238,12 +251,25 @@ impl Deciding {
         } else if head.is_some() {
             self.waiting = None;
         }
+        self.take_sources().await?;
         for _ in 0..STEPS {
             if !self.step().await? {
                 break;
             }
         }
+        self.sources.want(self.following.remotes());
         self.render_again().await
+    }
+
+    /// Takes the states that remotes are in now: whoever names one that moved is rendered again.
+    async fn take_sources(&mut self) -> Result<(), DecideError> {
+        let Some(revision) = &mut self.revision else { return Ok(()) };
+        for app in take(&self.ledger, &self.sources, &mut self.following).await? {
+            revision.forms.remove(&app);
+            self.rendering.remove(&app);
+            self.tried.retain(|(of, _)| *of != app);
+        }
+        Ok(())
     }
 
     /// Renders bundles anew whose files were looked for in vain: a held or waiting entry may need them for long.
@@ -253,8 +279,10 @@ impl Deciding {
         let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
         let sources = super::gone::sources(&self.ledger.state(), &gone);
         let fleet = self.picture.borrow().fleet.clone();
+        let now = self.ledger.state().sources();
         let again = super::gone::again(
             &self.repository,
+            (&*self.sources, &now),
             &self.engines,
             &self.place,
             &revision.catalog,
@@ -326,23 +354,22 @@ impl Deciding {
     }
 
     fn replace(&mut self, revision: Revision, tree: Tree) {
-        self.problems.clear();
-        self.add_problems(revision.catalog.problems.clone());
+        self.problems.clone_from(&revision.catalog.problems);
+        self.warn(&self.problems);
+        self.rendering.clear();
         self.tree = tree;
         self.tried.clear();
+        self.following.clear();
         self.revision = Some(revision);
         self.shared = None;
         self.unread.clear();
         self.hopeless.clear();
     }
 
-    fn add_problems(&mut self, problems: Vec<Problem>) {
-        for problem in &problems {
+    fn warn(&self, problems: &[Problem]) {
+        for problem in problems {
             warn!(catalog = %self.place.name, "{problem}");
         }
-        self.problems.extend(problems);
-        self.problems.sort();
-        self.problems.dedup();
     }
 
     /// A commit's catalog and its files. Nothing of it is rendered yet: that waits until it may be taken.
@@ -381,12 +408,23 @@ impl Deciding {
         let in_effect = self.ledger.state().forms();
         let bundles = self.bundles.clone();
         let at_hand = move |form: &Form| bundles.contains(form.bundle);
-        let Rendered { forms, bundles, problems, .. } =
-            render(&self.repository, &self.engines, &catalog, &self.tree, &asked, &in_effect, &at_hand).await;
+        let sources = self.ledger.state().sources();
+        let ground = Ground {
+            content: &self.repository,
+            tree: &self.tree,
+            remotes: &Followed(&self.sources),
+            sources: &sources,
+        };
+        let Rendered { forms, bundles, problems, remotes, .. } =
+            render(ground, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
         }
-        self.add_problems(problems);
+        self.following.add(remotes);
+        for (app, problems) in problems {
+            self.warn(&problems);
+            self.rendering.entry(app).or_default().extend(problems);
+        }
         let asked = asked
             .into_iter()
             .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
@@ -465,8 +503,10 @@ impl Deciding {
             return Ok(true);
         }
         if !decided.wants.is_empty() {
-            for bundle in self.older.bring(&self.repository, &self.engines, &self.place, decided.wants).await
-            {
+            let sources = self.ledger.state().sources();
+            let grounds = Grounds { trees: &self.repository, remotes: &*self.sources, sources: &sources };
+            let brought = self.older.bring(grounds, &self.engines, &self.place, decided.wants).await;
+            for bundle in brought {
                 self.keep(bundle).await?;
             }
             return Ok(true);
@@ -540,7 +580,13 @@ impl Deciding {
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.revision.clone_from(&self.revision);
-            next.problems = self.problems.iter().chain(&next.clashes).chain(&next.refused).cloned().collect();
+            let rendering = self.rendering.values().flatten();
+            let problems = self.problems.iter().chain(rendering);
+            next.problems = problems.chain(&next.clashes).chain(&next.refused).cloned().collect();
+            if let Some(revision) = &self.revision {
+                let observed = self.sources.observed();
+                next.problems.extend(self.following.complaints(&observed.borrow(), &revision.catalog));
+            }
             next.problems.sort();
             next.settled = head.cloned();
             next.inputs = inputs;

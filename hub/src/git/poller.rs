@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{FetchError, Head, Repository};
@@ -44,7 +44,7 @@ impl Observation {
 pub async fn run(
     repository: Repository,
     interval: Duration,
-    poke: Arc<Notify>,
+    mut poke: watch::Receiver<()>,
     cancel: CancellationToken,
     out: watch::Sender<Observation>,
     now: impl Fn() -> u64 + Send,
@@ -63,7 +63,7 @@ pub async fn run(
         out.send_modify(|seen| seen.take(result, now()));
         tokio::select! {
             () = tokio::time::sleep(pause(interval, failures, fastrand::f64())) => {}
-            () = poke.notified() => {}
+            Ok(()) = poke.changed() => {}
             () = cancel.cancelled() => return,
         }
     }
@@ -86,7 +86,7 @@ impl Observation {
 }
 
 /// Doubles with each failure after the first; `random` in 0..1 moves it by a fifth either way.
-fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
+pub(crate) fn pause(interval: Duration, failures: u32, random: f64) -> Duration {
     let factor = 1u32 << failures.saturating_sub(1).min(16);
     let base = interval.saturating_mul(factor).min(MAX_BACKOFF.max(interval));
     base.mul_f64(0.8 + 0.4 * random)

@@ -16,7 +16,6 @@
 //! [Bitbucket]: https://bitbucket.org/blog/enhanced-webhook-security
 //! [Standard Webhooks]: https://www.standardwebhooks.com
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ use nave_proto::tls::Clock;
 use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -50,7 +49,7 @@ const HOLDS_S: u64 = 300;
 /// The door for forges.
 pub struct Webhooks {
     configured: Vec<WebhookConfig>,
-    poke: Arc<Notify>,
+    poke: watch::Sender<()>,
     clock: Clock,
     places: Semaphore,
     counts: [AtomicU64; 4],
@@ -109,7 +108,7 @@ enum Proof<'a> {
 
 impl Webhooks {
     /// For those that are configured.
-    pub fn new(configured: Vec<WebhookConfig>, poke: Arc<Notify>, clock: Clock) -> Self {
+    pub fn new(configured: Vec<WebhookConfig>, poke: watch::Sender<()>, clock: Clock) -> Self {
         Self { configured, poke, clock, places: Semaphore::new(AT_ONCE), counts: Default::default() }
     }
 
@@ -124,7 +123,7 @@ impl Webhooks {
         let answer = match self.whose(headers, body).await {
             Ok(webhook) if webhook.forge.is_push(headers) => {
                 info!(webhook = webhook.name, "something was pushed");
-                self.poke.notify_one();
+                self.poke.send_replace(());
                 TRIGGERED
             }
             Ok(_) => IGNORED,

@@ -90,6 +90,7 @@ mod tests {
             },
             version: Digest::of(b""),
             commit: CommitId("1".into()),
+            source_at: None,
             values: Default::default(),
         };
         let pause = ((cluster("fra-3"), app("db")), "everything is paused".into());

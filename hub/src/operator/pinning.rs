@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::AppKey;
-use nave_placement::catalog::{CommitId, LastGood};
-use nave_placement::rollout::Course;
+use nave_placement::catalog::{CommitId, LastGood, Sources};
+use nave_placement::rollout::{Course, Version};
 use nave_placement::select::Selector;
 use nave_proto::v1;
 use tonic::Status;
@@ -45,15 +45,26 @@ impl Look<'_> {
     }
 }
 
-/// The commit of the version before the one that an app is at, or on its way to.
-fn previous<'a>(course: &'a Course, pinned: Option<&'a CommitId>) -> Option<&'a CommitId> {
+/// A commit, and what the remotes of an app's source were with it.
+type Point = (CommitId, Sources);
+
+/// Where the version before the one is that an app is at, or on its way to.
+fn previous(course: &Course, pinned: Option<Point>) -> Option<Point> {
     let versions = &course.versions;
+    let point = |version: &Version| (version.commit.clone(), version.sources.clone());
     if pinned.is_none() && (course.current.is_some() || course.block.is_some()) {
-        return versions.last().map(|version| &version.commit);
+        return versions.last().map(point);
     }
-    let now = pinned.or(course.completed.as_ref().map(|completed| &completed.commit))?;
-    let at = versions.iter().position(|version| version.commit == *now).unwrap_or(versions.len());
-    versions[..at].last().map(|version| &version.commit)
+    let completed = course.completed.as_ref().map(|now| (now.commit.clone(), now.sources.clone()));
+    let now = pinned.or(completed)?;
+    let at = versions.iter().position(|version| point(version) == now).unwrap_or(versions.len());
+    versions[..at].last().map(point)
+}
+
+/// What the remotes of an app's source were with a commit, as far as a version tells: otherwise they are taken as they are now.
+fn sources_of(course: &Course, commit: &CommitId) -> Sources {
+    let with = course.versions.iter().rev().find(|version| version.commit == *commit);
+    with.map(|version| version.sources.clone()).unwrap_or_default()
 }
 
 impl OperatorService {
@@ -84,15 +95,19 @@ impl OperatorService {
                 id = current.plan
             )));
         }
-        let commit = match to.as_str() {
-            "" => previous(&course, pinned.as_ref()).cloned().ok_or_else(|| {
+        let (commit, sources) = match to.as_str() {
+            "" => previous(&course, pinned).ok_or_else(|| {
                 Status::failed_precondition(format!(
                     "no earlier version of app {app} is known here; name a commit with --to"
                 ))
             })?,
-            to => self.rooms.repository.resolve(to).await.map_err(|error| {
-                Status::not_found(format!("commit {to} cannot be read here: {}", chain(&error)))
-            })?,
+            to => {
+                let commit = self.rooms.repository.resolve(to).await.map_err(|error| {
+                    Status::not_found(format!("commit {to} cannot be read here: {}", chain(&error)))
+                })?;
+                let sources = sources_of(&course, &commit);
+                (commit, sources)
+            }
         };
         let there = self.apps_at(&commit, &app).await?;
         let meant = |record: &PinRecord| self.look(|look| look.clusters_of(record));
@@ -101,6 +116,7 @@ impl OperatorService {
             id: PinRecord::id_of(app, &selector),
             app: app.clone(),
             commit: commit.clone(),
+            sources: sources.clone(),
             selector: selector.clone(),
             at_ms,
             by: audit.name().to_owned(),
@@ -152,11 +168,11 @@ impl OperatorService {
         document(&DoneView { message })
     }
 
-    /// The commit to which all of an app is pinned, if it is.
-    fn pinned_to(&self, app: &AppKey) -> Option<CommitId> {
+    /// To what all of an app is pinned, if it is.
+    fn pinned_to(&self, app: &AppKey) -> Option<Point> {
         let state = self.rooms.ledger.state();
         let pins = state.pins.values().filter(|pin| pin.app == *app && pin.selector.0.is_empty());
-        pins.max_by_key(|pin| pin.at_ms).map(|pin| pin.commit.clone())
+        pins.max_by_key(|pin| pin.at_ms).map(|pin| (pin.commit.clone(), pin.sources.clone()))
     }
 
     /// The apps that a commit has, if it can be read and has this one.

@@ -23,7 +23,7 @@ use tonic::Status;
 use super::service::OperatorService;
 use super::views::RenderView;
 use crate::deciding::core::Revision;
-use crate::deciding::revision::Recipe;
+use crate::deciding::revision::{Ground, Recipe};
 use crate::deciding::run::chain;
 
 /// Where an object says that it counts as a Secret ([`nave_placement::render::SECRET`]).
@@ -157,6 +157,7 @@ impl OperatorService {
             options,
             version: shape.version,
             commit: shape.commit.clone(),
+            source_at: None,
             objects: 0,
             drops: 0,
             drops_cause: None,
@@ -197,14 +198,21 @@ impl OperatorService {
         let (effective, spec) = catalog.app(app.name()).ok_or_else(older)?;
         let recipe = Recipe::of(catalog, app, effective, spec, variant);
         let repository = &self.rooms.repository;
-        let needs = recipe.needs(repository, &tree).await.map_err(|_| older())?;
+        let ground = Ground {
+            content: repository,
+            tree: &tree,
+            remotes: &*self.rooms.sources,
+            sources: &form.source_at.clone().into_iter().collect(),
+        };
+        let files_of = recipe.find(ground).await.map_err(|_| older())?;
+        let needs = &files_of.needs;
         if recipe.amendments.digest(needs.digest()) != form.source {
             return Err(older());
         }
         let first = |problems: Vec<Problem>| {
             Status::unavailable(problems.first().map(ToString::to_string).unwrap_or_default())
         };
-        let files = recipe.files(repository, &needs).await.map_err(first)?;
+        let files = recipe.files(ground, &files_of).await.map_err(first)?;
         let fill = match candidate {
             Some((cluster, candidate)) => {
                 let (uses, values) = (&form.uses, &shape.values);
@@ -214,12 +222,12 @@ impl OperatorService {
         };
         let amendments = &recipe.amendments;
         let mut told = match needs.engine {
-            Engine::Manifests => overrides::provenance(&needs, &files, amendments, &fill),
+            Engine::Manifests => overrides::provenance(needs, &files, amendments, &fill),
             Engine::Kustomize(_) | Engine::Helm(_) => {
-                let output = recipe.output(Some(&self.rooms.engines), &needs, &files).await.map_err(first)?;
-                let made = finish_output(&needs, &output, spec.substitute);
+                let output = recipe.output(Some(&self.rooms.engines), needs, &files).await.map_err(first)?;
+                let made = finish_output(needs, &output, spec.substitute);
                 let (bundle, _) = made.map_err(|error| first(error.0))?;
-                overrides::provenance_of_output(&needs, &output, &bundle, amendments, &fill)
+                overrides::provenance_of_output(needs, &output, &bundle, amendments, &fill)
             }
         };
         hide(&mut told);

@@ -10,7 +10,7 @@ use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, is_label_key, is_label_value};
 use nave_proto::v1::{self, operator_server};
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use super::asking::Answers;
@@ -33,6 +33,7 @@ use crate::members::{MemberError, Members};
 use crate::sessions::core::Alarm;
 use crate::sessions::effects::accept_restore;
 use crate::sessions::service::Sessions;
+use crate::sources::Sources;
 use crate::state::records::{AuditRecord, Rejection, key};
 use crate::state::{Audit, CommitError, Ledger, Step};
 use crate::store::Batch;
@@ -52,6 +53,8 @@ pub struct Rooms {
     /// The catalog's repository.
     pub repository: Repository,
     /// What renders charts and kustomizations.
+    pub sources: Arc<Sources>,
+    /// What runs Kustomize and Helm.
     pub engines: Arc<Engines>,
     /// Rendered manifests.
     pub bundles: Arc<Bundles>,
@@ -60,7 +63,7 @@ pub struct Rooms {
     /// What Git says.
     pub observations: watch::Receiver<Observation>,
     /// Triggers a poll.
-    pub poke: Arc<Notify>,
+    pub poke: watch::Sender<()>,
     /// What was decided.
     pub picture: watch::Receiver<Arc<Picture>>,
     /// The fleet's name.

@@ -37,7 +37,7 @@ impl OperatorService {
         let deadline = Instant::now() + wait.timeout.min(MAX_WAIT);
         let mut observations = self.rooms.observations.clone();
         let fresh = observations.borrow().next_fresh();
-        self.rooms.poke.notify_one();
+        self.rooms.poke.send_replace(());
         let _ = timeout_at(deadline, observations.wait_for(|o| o.polls >= fresh)).await;
         let mut state = self.rooms.ledger.changes();
         let mut sessions = self.rooms.sessions.changes();

@@ -148,6 +148,7 @@ impl<'a> End<'a> {
             options: entry.options,
             version: entry.version,
             commit: entry.commit,
+            source_at: entry.source_at,
             values: entry.values,
         })))
     }

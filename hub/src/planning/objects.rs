@@ -123,6 +123,7 @@ fn manifests(shelf: &Shelf<'_>, form: &AppForm) -> Result<Manifests, String> {
         options,
         version: form.version,
         commit: form.commit.clone(),
+        source_at: None,
         objects: 0,
         drops: 0,
         drops_cause: None,

@@ -21,9 +21,10 @@ use crate::deciding::decisions::{remembered, short};
 use crate::deciding::depending::failing;
 use crate::deciding::hearing::Hearing;
 use crate::deciding::lacking::{clashing, lacks};
-use crate::deciding::older::{Olders, Trees};
-use crate::deciding::revision::{Asked, Content, Place, Rendered, render};
+use crate::deciding::older::{Grounds, Olders, Trees};
+use crate::deciding::revision::{Asked, Content, Ground, Place, Rendered, render};
 use crate::engines::Engines;
+use crate::sources::Remotes;
 use crate::state::history::Authors;
 use crate::state::{State, WireCodec};
 use crate::store::Version;
@@ -40,6 +41,8 @@ pub struct World<'a> {
     pub place: &'a Place,
     /// The files of earlier commits.
     pub trees: &'a dyn Trees,
+    /// The files of remotes.
+    pub remotes: &'a dyn Remotes,
     /// What runs Kustomize and Helm.
     pub engines: &'a Engines,
     /// What is known of members only now.
@@ -151,10 +154,12 @@ pub async fn settle(
             let shelf = &desk.shelf;
             let at_hand = |form: &Form| shelf.has(&form.bundle);
             let catalog = revision.catalog.clone();
-            let rendered = render(content, world.engines, &catalog, &tree, &asked, &in_effect, &at_hand);
+            let (tree, remotes, sources) = (&tree, world.remotes, &state.sources());
+            let ground = Ground { content, tree, remotes, sources };
+            let rendered = render(ground, world.engines, &catalog, &asked, &in_effect, &at_hand);
             let Rendered { forms, bundles, problems: told, .. } = world.unless_stopped(rendered).await?;
             desk.shelf.put(bundles)?;
-            problems.extend(told);
+            problems.extend(told.into_values().flatten());
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
             }
@@ -162,7 +167,9 @@ pub async fn settle(
                 asked.into_iter().flat_map(|(app, all)| all.into_iter().map(move |v| (app.clone(), v)));
             tried.extend(pairs);
         } else if !decided.wants.is_empty() {
-            let brought = desk.olders.bring(world.trees, world.engines, world.place, decided.wants);
+            let sources = &state.sources();
+            let grounds = Grounds { trees: world.trees, remotes: world.remotes, sources };
+            let brought = desk.olders.bring(grounds, world.engines, world.place, decided.wants);
             let bundles = world.unless_stopped(brought).await?;
             desk.shelf.put(bundles)?;
         } else if !decided.writes.is_empty() {

@@ -26,6 +26,7 @@ pub enum Step {
     MemberDetached,
     MemberRevoked,
     HeadTaken,
+    SourcesTaken,
     FormsTaken,
     RolloutAdvanced,
     RolloutOrdered,
@@ -68,6 +69,7 @@ impl Step {
             | Self::TokenIssued
             | Self::CertificateRenewed
             | Self::HeadTaken
+            | Self::SourcesTaken
             | Self::FormsTaken
             | Self::RolloutAdvanced
             | Self::AssignmentsMade
@@ -82,7 +84,7 @@ impl Step {
     }
 
     /// All of them, in the order of a fleet's life.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::FleetMade,
         Self::OperatorAdded,
         Self::TokenIssued,
@@ -93,6 +95,7 @@ impl Step {
         Self::MemberDetached,
         Self::MemberRevoked,
         Self::HeadTaken,
+        Self::SourcesTaken,
         Self::FormsTaken,
         Self::RolloutAdvanced,
         Self::RolloutOrdered,

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_placement::assign::{Epoch, Told};
-use nave_placement::catalog::Kind;
+use nave_placement::catalog::{Kind, RemoteId, Sources};
 use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
@@ -36,6 +36,7 @@ pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
 use crate::events::EventRecord;
 use crate::events::conditions::Conditions;
+use crate::sources::SourceRecord;
 use crate::store::{Key, Value, Version};
 
 /// A record that this version of the hub cannot read.
@@ -86,6 +87,8 @@ pub struct State {
     pub good: Records<(CatalogName, String, String), GoodRecord>,
     /// Forms of variants of apps that are in effect.
     pub forms: Records<(AppKey, Variant), FormRecord>,
+    /// In which states remotes are, by their names in records.
+    pub sources: Records<RemoteId, SourceRecord>,
     /// What placements decided that pick, by catalog and name.
     pub decisions: Records<(CatalogName, String), Settled>,
     /// What clusters were told.
@@ -142,6 +145,11 @@ impl State {
         forms
     }
 
+    /// In which states remotes are.
+    pub fn sources(&self) -> Sources {
+        self.sources.iter().map(|(id, record)| (id.clone(), record.at.clone())).collect()
+    }
+
     /// The pauses that last.
     pub fn paused(&self, now_ms: u64) -> impl Iterator<Item = &PauseRecord> {
         self.pauses.values().map(|pause| &*pause.record).filter(move |pause| pause.until_ms > now_ms)
@@ -170,6 +178,7 @@ impl State {
             "head" => catalog(rest).and_then(|n| many(&mut self.heads, n, version, value, json)),
             "good" => good(rest).and_then(|k| many(&mut self.good, k, version, value, json)),
             "form" => form(rest).and_then(|k| many(&mut self.forms, k, version, value, json)),
+            "source" => many(&mut self.sources, RemoteId::from(rest), version, value, json),
             "decision" => decision(rest).and_then(|k| many(&mut self.decisions, k, version, value, json)),
             "assignment" => {
                 name(rest).and_then(|n| many(&mut self.told, n, version, value, wire::told_from_bytes))

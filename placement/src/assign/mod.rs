@@ -13,7 +13,7 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{CommitId, NamespaceOptions, ObjectTarget, OnRemove, Treatment};
+use crate::catalog::{CommitId, NamespaceOptions, ObjectTarget, OnRemove, SourceAt, Treatment};
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
@@ -74,6 +74,8 @@ pub struct Entry {
     pub version: Digest,
     /// The last commit that changed this entry.
     pub commit: CommitId,
+    /// What the remote of its source was then, if it has one.
+    pub source_at: Option<SourceAt>,
     /// Number of objects in the bundle.
     pub objects: u32,
     /// Number of objects that the spoke may prune on its way to this entry.

@@ -11,7 +11,7 @@ use super::{
     AllRules, Assignment, Cause, Change, EncodedEntry, Entry, Generation, Leaving, Options, PAST, Rules,
     Share, ShareOut, TRAIL, Told,
 };
-use crate::catalog::CommitId;
+use crate::catalog::{CommitId, SourceAt};
 use crate::decide::Wanted;
 use crate::guard::{Counts, Losses, Verdict};
 use crate::overrides::template::Values;
@@ -31,6 +31,8 @@ pub struct AppForm {
     pub version: Digest,
     /// The commit that gave it this version.
     pub commit: CommitId,
+    /// What the remote of its source was then, if it has one.
+    pub source_at: Option<SourceAt>,
     /// Values for the bundle's `${…}`.
     pub values: Values,
 }
@@ -447,17 +449,19 @@ impl<'a> Next<'a> {
         let fresh = || {
             let mut options = form.options.clone();
             options.formerly.extend(self.unconfirmed_names(app));
-            (options, form.commit.clone())
+            (options, form.commit.clone(), form.source_at.clone())
         };
         // Of a version that was told before only the drops may change.
         let at_once = same.as_ref().is_some_and(|told| told.at_once);
-        let (options, commit) = same.map_or_else(fresh, |told| (told.options, told.commit));
+        let (options, commit, source_at) =
+            same.map_or_else(fresh, |told| (told.options, told.commit, told.source_at));
         let entry = Entry {
             bundle: form.bundle,
             values: form.values.clone(),
             options,
             version: form.version,
             commit,
+            source_at,
             objects: count(objects),
             drops,
             drops_cause,

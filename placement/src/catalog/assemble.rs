@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::problems::{Position, Problem};
 use super::{
     App, Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree,
-    dependency, divisions, paths, references,
+    What, dependency, divisions, paths, references,
 };
 use crate::CatalogName;
 
@@ -140,7 +140,7 @@ impl<'a> Assembly<'a> {
             .values()
             .filter_map(|e| match &e.object.spec {
                 // What a kustomization names is told by its files; no candidate lies in a chart.
-                Spec::App(App { source: Source::Path(path), .. }) => {
+                Spec::App(App { source: Source { remote: None, what: What::Path(path), .. }, .. }) => {
                     Some((path.clone(), e.object.id.name.clone()))
                 }
                 _ => None,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
-use super::{Catalog, Dependency, Document, Kind, Object, ObjectId, Spec, Tree, overlaps};
-use crate::render::{Contents, Release, needs};
+use super::{Catalog, Dependency, Document, Kind, Object, ObjectId, Source, Spec, Tree, overlaps};
+use crate::render::{Contents, Release, Trees, needs};
 
 /// Apps of one group: what takes them back by hand is one batch of the hub's store.
 const MOST_GROUPED: usize = 30;
@@ -81,11 +81,14 @@ fn missing(catalog: &Catalog, defined: &BTreeSet<&ObjectId>, kind: Kind, name: &
 fn source(object: &Object, tree: &Tree) -> Option<String> {
     let source = match &object.spec {
         Spec::App(app) => app.source.clone(),
-        Spec::Override(spec) => spec.source.clone()?.whole()?,
+        Spec::Override(spec) => Source::of(spec.source.clone()?).ok()?,
         _ => return None,
     };
+    if source.remote.is_some() {
+        return None;
+    }
     let release = Release { app: &object.id.name, namespace: None };
-    let error = needs(&source, release, tree, &Contents::new()).err()?;
+    let error = needs(&source, release, Trees::of_catalog(tree), &Contents::new()).err()?;
     Some(format!("spec.source.{}: {error}", source.field()))
 }
 

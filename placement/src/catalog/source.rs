@@ -1,21 +1,31 @@
 //! Source: where an app's manifests come from, and what an override changes of that.
 //!
-//! In: what an `App` or an `Override` says. Out: the [`Source`] of a variant. Paths are relative to the repository's root,
-//! without `.` and `..`; empty for the root itself.
-//! Never: mixes two engines; a change of one that the app does not have is told.
+//! In: what an `App` or an `Override` says. Out: the [`Source`] of a variant. Paths are relative to the root of the repository that
+//! they are in, without `.` and `..`; empty for the root itself.
+//! Never: mixes two engines, or two repositories; a change of what the app does not have is told.
 
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::Value;
-
-use super::{ObjectId, Origin};
+use super::remote::{GitRemote, Remote};
+use super::said::{HelmSaid, KustomizeSaid, Said, SourceChange, WhatSaid};
+use super::{BadChartName, ChartName, GitRef, ObjectId, Origin, paths};
 use crate::overrides::Parameters;
 
 /// Where an app's manifests come from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// Manifests: a directory or a file of the catalog's own repository.
+pub struct Source {
+    /// Where its files are, if not in the catalog's own repository.
+    pub remote: Option<Arc<Remote>>,
+    /// What they are.
+    pub what: What,
+    /// How it was said, for what an override changes of it.
+    said: SourceChange,
+}
+
+/// What the files of a source are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// Manifests: a directory or a file.
     Path(Arc<str>),
     /// A kustomization.
     Kustomize(Kustomize),
@@ -23,7 +33,7 @@ pub enum Source {
     Helm(Helm),
 }
 
-/// A kustomization of the catalog's own repository.
+/// A kustomization.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kustomize {
     /// Its directory.
@@ -32,7 +42,7 @@ pub struct Kustomize {
     pub components: Vec<Arc<str>>,
 }
 
-/// A Helm chart of the catalog's own repository, and what it is given.
+/// A Helm chart, and what it is given.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Helm {
     /// Its directory.
@@ -40,45 +50,18 @@ pub struct Helm {
     /// The release's name; absent: the app's.
     pub release_name: Option<String>,
     /// Files of values, each over the ones before.
-    pub values_files: Vec<Arc<str>>,
+    pub values_files: Vec<ValuesFile>,
     /// Values over those of all files. A null deletes what the chart or a file sets.
     pub values: Parameters,
 }
 
-/// What somebody says of a source: an `App` all of it, an `Override` what differs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum SourceChange {
-    /// Manifests.
-    Path(Arc<str>),
-    /// A kustomization.
-    Kustomize(KustomizeChange),
-    /// A Helm chart.
-    Helm(HelmChange),
-}
-
-/// What is said of a kustomization.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct KustomizeChange {
-    /// Another directory.
-    pub path: Option<Arc<str>>,
-    /// Other components.
-    pub components: Option<Vec<Arc<str>>>,
-}
-
-/// What is said of a chart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HelmChange {
-    /// Another directory.
-    pub chart: Option<Arc<str>>,
-    /// Another name of the release.
-    pub release_name: Option<String>,
-    /// Other files of values.
-    pub values_files: Option<Vec<Arc<str>>>,
-    /// Values to merge.
-    pub values: Parameters,
+/// A file of values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValuesFile {
+    /// Of the catalog's repository.
+    Here(Arc<str>),
+    /// Of the repository, or the archive, that the chart is in.
+    WithChart(Arc<str>),
 }
 
 /// A change of a source, and who makes it.
@@ -92,163 +75,245 @@ pub struct Sourced {
     pub change: SourceChange,
 }
 
-/// A change is of another engine than the source, and does not say all that a source of its own needs.
+/// Why what is said makes no source. Messages begin with the field below `spec.source`, or say that none is given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it changes spec.source.{change}, but the source of app {app} is {source_is}; add spec.source.{change}.{needed}, or select only apps of that kind"
-)]
-pub struct Mismatch {
-    /// The app.
-    pub app: Arc<str>,
-    source_is: &'static str,
-    change: &'static str,
-    needed: &'static str,
+pub enum SourceError {
+    /// A change is of another engine than the source, and does not say all that a source of its own needs.
+    #[error(
+        "it changes spec.source.{change}, but the source of app {app} is {source_is}; add spec.source.{change}.{needed}, or select only apps of that kind"
+    )]
+    Mismatch {
+        /// The app.
+        app: Arc<str>,
+        /// What its source is.
+        source_is: &'static str,
+        /// What is changed.
+        change: &'static str,
+        /// What lacks.
+        needed: &'static str,
+    },
+    /// A field lacks.
+    #[error("{field} is missing; {how}")]
+    Missing {
+        /// The field.
+        field: &'static str,
+        /// How to mend it.
+        how: &'static str,
+    },
+    /// A field is given that does not go with the others.
+    #[error("{field} {why}")]
+    Beside {
+        /// The field.
+        field: &'static str,
+        /// Why not, and how to mend it.
+        why: &'static str,
+    },
+    /// A chart cannot be asked for.
+    #[error("{field}: {why}")]
+    Chart {
+        /// The field.
+        field: &'static str,
+        /// Why, and how to mend it.
+        why: BadChartName,
+    },
+    /// A path leaves the repository that it is in.
+    #[error("{field}: {path:?} leaves the repository; name a path inside it")]
+    Leaves {
+        /// The field.
+        field: &'static str,
+        /// The path, as it was said.
+        path: Arc<str>,
+    },
 }
 
 impl Source {
+    /// The source that is said, by an app or by what overrides make of it.
+    ///
+    /// # Errors
+    /// Something lacks, or does not go together.
+    pub fn of(said: SourceChange) -> Result<Self, SourceError> {
+        let remote = remote(&said)?;
+        let place = Place { is_remote: remote.is_some() };
+        let what = match &said.what {
+            None => {
+                let path = said.git.as_ref().and_then(|git| git.path.clone()).unwrap_or_default();
+                What::Path(path)
+            }
+            Some(WhatSaid::Path(path)) => What::Path(place.path("path", path)?),
+            Some(WhatSaid::Kustomize(KustomizeSaid { path, components })) => {
+                let missing = SourceError::Missing {
+                    field: "kustomize.path",
+                    how: "name the kustomization's directory, e.g. path: ./overlays/prod",
+                };
+                let components = components.iter().flatten();
+                What::Kustomize(Kustomize {
+                    path: place.path("kustomize.path", path.as_ref().ok_or(missing)?)?,
+                    components: components
+                        .map(|path| place.path("kustomize.components", path))
+                        .collect::<Result<_, _>>()?,
+                })
+            }
+            Some(WhatSaid::Helm(helm)) => What::Helm(place.helm(helm)?),
+        };
+        Ok(Self { remote: remote.map(Arc::new), what, said })
+    }
+
+    /// Manifests at a path of the catalog's repository.
+    pub fn at(path: impl Into<Arc<str>>) -> Self {
+        let path: Arc<str> = path.into();
+        let said = SourceChange { git: None, what: Some(WhatSaid::Path(Said::of(&path))) };
+        Self { remote: None, what: What::Path(path), said }
+    }
+
+    /// What is made of it by a change. Of the same engine it merges: values merge (maps merge, lists replace, a null stays and
+    /// deletes what the chart or a file sets), all else replaces; a whole source of another engine takes its place.
+    ///
+    /// # Errors
+    /// It is of another engine, and no whole source; or something does not go together.
+    pub fn with(&self, app: &Arc<str>, change: &SourceChange) -> Result<Self, SourceError> {
+        let is_other = match (&change.what, &self.what) {
+            (Some(WhatSaid::Kustomize(_)), What::Kustomize(_)) | (Some(WhatSaid::Helm(_)), What::Helm(_)) => {
+                false
+            }
+            (Some(_), _) => true,
+            (None, _) => false,
+        };
+        Self::of(self.said.changed(change)).map_err(|error| match error {
+            SourceError::Missing { field, .. } if is_other => {
+                let (change, needed) = field.split_once('.').unwrap_or(("kustomize", "path"));
+                SourceError::Mismatch { app: app.clone(), source_is: self.word(), change, needed }
+            }
+            error => error,
+        })
+    }
+
     /// The field of `spec.source` that it is given by.
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Path(_) => "path",
-            Self::Kustomize(_) => "kustomize",
-            Self::Helm(_) => "helm",
+        match (&self.what, &self.remote) {
+            (What::Path(_), Some(_)) => "git",
+            (What::Path(_), None) => "path",
+            (What::Kustomize(_), _) => "kustomize",
+            (What::Helm(_), _) => "helm",
         }
     }
 
     /// The field of its directory, for messages.
     pub fn field(&self) -> &'static str {
-        match self {
-            Self::Path(_) => "path",
-            Self::Kustomize(_) => "kustomize.path",
-            Self::Helm(_) => "helm.chart",
+        match (&self.what, &self.remote) {
+            (What::Path(_), Some(_)) => "git.path",
+            (What::Path(_), None) => "path",
+            (What::Kustomize(_), _) => "kustomize.path",
+            (What::Helm(_), _) => "helm.chart",
         }
     }
 
     /// Its directory, or its file.
     pub fn path(&self) -> &Arc<str> {
-        match self {
-            Self::Path(path) => path,
-            Self::Kustomize(kustomize) => &kustomize.path,
-            Self::Helm(helm) => &helm.chart,
+        match &self.what {
+            What::Path(path) => path,
+            What::Kustomize(kustomize) => &kustomize.path,
+            What::Helm(helm) => &helm.chart,
         }
     }
 }
 
-impl SourceChange {
-    /// The source that it gives by itself; `None` where it does not say where that is.
-    pub fn whole(self) -> Option<Source> {
-        match self {
-            Self::Path(path) => Some(Source::Path(path)),
-            Self::Kustomize(change) => {
-                let path = change.path.clone()?;
-                Some(Source::Kustomize(Kustomize { path, components: Vec::new() }.changed(&change)))
+fn chart_field(bad: &BadChartName) -> &'static str {
+    if matches!(bad, BadChartName::Chart(_)) { "helm.chart" } else { "helm.repository" }
+}
+
+/// Where the files are, if not in the catalog's repository.
+fn remote(said: &SourceChange) -> Result<Option<Remote>, SourceError> {
+    let helm = match &said.what {
+        Some(WhatSaid::Helm(helm)) => Some(helm),
+        _ => None,
+    };
+    let beside = |field, why| Err(SourceError::Beside { field, why });
+    let chart = helm.and_then(|helm| Some((helm.repository.clone()?, helm)));
+    match (&said.git, &said.what, chart) {
+        (Some(_), _, Some(_)) => {
+            beside("helm.repository", "and git both say where the chart is; keep one of them")
+        }
+        (Some(git), what, None) => {
+            if matches!(what, Some(WhatSaid::Path(_))) {
+                return beside(
+                    "path",
+                    "is of the catalog's own repository; write git.path for one of the other repository",
+                );
             }
-            Self::Helm(change) => {
-                let chart = change.chart.clone()?;
-                Some(Source::Helm(Helm { chart, ..Helm::default() }.changed(&change)))
+            if what.is_some() && git.path.is_some() {
+                return beside(
+                    "git.path",
+                    "is for manifests; helm.chart and kustomize.path are from that repository's root themselves",
+                );
             }
-        }
-    }
-
-    /// A source with this change. Of the same engine it merges: values merge (maps merge, lists replace, a null stays and
-    /// deletes what the chart or a file sets), all else replaces; a whole source of another engine takes its place.
-    ///
-    /// # Errors
-    /// It is of another engine, and no whole source.
-    pub fn over(&self, app: &Arc<str>, source: Source) -> Result<Source, Mismatch> {
-        match (self, source) {
-            (Self::Kustomize(change), Source::Kustomize(below)) => {
-                Ok(Source::Kustomize(below.changed(change)))
+            if helm.is_some_and(|helm| helm.version.is_some()) {
+                return beside(
+                    "helm.version",
+                    "is for a chart of a Helm repository; git.ref says which commit",
+                );
             }
-            (Self::Helm(change), Source::Helm(below)) => Ok(Source::Helm(below.changed(change))),
-            (change, source) => change.clone().whole().ok_or_else(|| {
-                let is_helm = matches!(change, Self::Helm(_));
-                let (change, needed) = if is_helm { ("helm", "chart") } else { ("kustomize", "path") };
-                Mismatch { app: app.clone(), source_is: source.word(), change, needed }
-            }),
+            let how = "write the URL of the repository, e.g. url: https://git.example.com/shop/deploy";
+            let url = git.url.clone().ok_or(SourceError::Missing { field: "git.url", how })?;
+            let reference = git.reference.clone().unwrap_or(GitRef::Default);
+            Ok(Some(Remote::Git(GitRemote { url, reference, credentials: git.credentials.clone() })))
         }
-    }
-}
-
-impl Kustomize {
-    fn changed(self, change: &KustomizeChange) -> Self {
-        let KustomizeChange { path, components } = change.clone();
-        Self { path: path.unwrap_or(self.path), components: components.unwrap_or(self.components) }
-    }
-}
-
-impl Helm {
-    fn changed(mut self, change: &HelmChange) -> Self {
-        let HelmChange { chart, release_name, values_files, values } = change.clone();
-        lay_over(&mut self.values, values);
-        Self {
-            chart: chart.unwrap_or(self.chart),
-            release_name: release_name.or(self.release_name),
-            values_files: values_files.unwrap_or(self.values_files),
-            values: self.values,
+        (None, _, Some((repository, helm))) => {
+            let how = "name the chart in that repository, e.g. chart: podinfo";
+            let chart = helm.chart.as_ref().ok_or(SourceError::Missing { field: "helm.chart", how })?;
+            let version = helm.version.clone().unwrap_or_default();
+            let name = ChartName { repository, chart: chart.given().clone(), version };
+            name.check().map_err(|why| SourceError::Chart { field: chart_field(&why), why })?;
+            Ok(Some(Remote::Chart(name)))
         }
-    }
-}
-
-/// As Helm lays one file of values over another: maps merge, all else replaces, and a null stays one.
-fn lay_over(below: &mut Parameters, values: Parameters) {
-    for (name, value) in values {
-        match (value, below.get_mut(&name)) {
-            (Value::Object(values), Some(Value::Object(below))) => lay_over(below, values),
-            (value, _) => drop(below.insert(name, value)),
+        (None, None, None) => Err(SourceError::Missing {
+            field: "path",
+            how: "say where the manifests are: path: ./manifests, git: {url: https://…}, helm: {chart: ./chart} or kustomize: {path: ./overlay}",
+        }),
+        (None, Some(_), None) if helm.is_some_and(|helm| helm.version.is_some()) => {
+            beside("helm.version", "is for a chart of a Helm repository; add helm.repository, or remove it")
         }
+        (None, Some(_), None) => Ok(None),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
+/// Which of two repositories paths are in.
+struct Place {
+    is_remote: bool,
+}
 
-    use super::*;
-
-    fn values(value: Value) -> Parameters {
-        value.as_object().cloned().expect("a mapping")
+impl Place {
+    fn path(&self, field: &'static str, said: &Said) -> Result<Arc<str>, SourceError> {
+        let path = if self.is_remote { said.there() } else { said.here() };
+        path.ok_or_else(|| SourceError::Leaves { field, path: said.given().clone() })
     }
 
-    fn chart() -> Source {
-        Source::Helm(Helm {
-            chart: "charts/web".into(),
-            release_name: None,
-            values_files: vec!["base.yaml".into()],
-            values: values(json!({"a": {"b": 1, "c": [1, 2]}, "d": 1})),
+    fn helm(&self, said: &HelmSaid) -> Result<Helm, SourceError> {
+        let how = "name the chart's directory, e.g. chart: ./chart";
+        let chart = said.chart.as_ref().ok_or(SourceError::Missing { field: "helm.chart", how })?;
+        let chart = match said.repository {
+            // Its archive holds nothing else.
+            Some(_) => Arc::default(),
+            None => self.path("helm.chart", chart)?,
+        };
+        let values_file = |file: &Said| {
+            let field = "helm.valuesFiles";
+            let leaves = || SourceError::Leaves { field, path: file.given().clone() };
+            match file.given().strip_prefix(WITH_CHART) {
+                None => file.here().map(ValuesFile::Here).ok_or_else(leaves),
+                Some(relative) => {
+                    let resolved = paths::resolve(&format!("{chart}/Chart.yaml"), relative);
+                    resolved.map(|path| ValuesFile::WithChart(path.into())).map_err(|_| leaves())
+                }
+            }
+        };
+        Ok(Helm {
+            values_files: said.values_files.iter().flatten().map(values_file).collect::<Result<_, _>>()?,
+            chart,
+            release_name: said.release_name.clone(),
+            values: said.values.clone(),
         })
     }
-
-    #[test]
-    fn what_an_override_says_of_the_same_engine_merges() {
-        let change = SourceChange::Helm(HelmChange {
-            values_files: Some(vec!["prod.yaml".into()]),
-            values: values(json!({"a": {"c": [3], "e": 1}, "d": null})),
-            ..HelmChange::default()
-        });
-        let expected = Source::Helm(Helm {
-            chart: "charts/web".into(),
-            release_name: None,
-            values_files: vec!["prod.yaml".into()],
-            values: values(json!({"a": {"b": 1, "c": [3], "e": 1}, "d": null})),
-        });
-        assert_eq!(change.over(&"web".into(), chart()), Ok(expected));
-        let below = Kustomize { path: "base".into(), components: vec!["a".into()] };
-        let change = KustomizeChange { path: Some("prod".into()), components: None };
-        let expected = Kustomize { path: "prod".into(), components: vec!["a".into()] };
-        let changed = SourceChange::Kustomize(change).over(&"web".into(), Source::Kustomize(below));
-        assert_eq!(changed, Ok(Source::Kustomize(expected)));
-    }
-
-    #[test]
-    fn a_whole_source_of_another_engine_replaces_and_a_part_of_one_is_told() {
-        let path = SourceChange::Path("manifests".into());
-        assert_eq!(path.over(&"web".into(), chart()), Ok(Source::Path("manifests".into())));
-        let part = SourceChange::Kustomize(KustomizeChange { path: None, components: Some(Vec::new()) });
-        let told = part.over(&"web".into(), chart()).expect_err("it has no path").to_string();
-        assert_eq!(
-            told,
-            "it changes spec.source.kustomize, but the source of app web is helm; add spec.source.kustomize.path, or select only apps of that kind"
-        );
-    }
 }
+
+/// What a file of values begins with that is relative to the chart, not to the file that names it.
+pub(super) const WITH_CHART: &str = "chart:";

@@ -1,18 +1,22 @@
 //! Reading the field `source` of an `App` and of an `Override`.
 //!
-//! In: the field. Out: a [`SourceChange`]. Never: takes a path that leaves the repository, or two engines for one app.
+//! In: the field. Out: a [`Source`], or a [`SourceChange`]. Never: takes a path that leaves the repository, or two engines for one app.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::decode::parameters;
 use super::fields::{Field, Fields, Reader};
-use super::paths;
 use super::references::{Reference, References};
-use super::source::{HelmChange, KustomizeChange, Source, SourceChange};
+use super::said::{GitSaid, HelmSaid, KustomizeSaid, Said, SourceChange, WhatSaid};
+use super::source::{Source, WITH_CHART};
+use super::{git_url, paths};
 
-/// The fields, of which exactly one is given.
+/// The fields that say what the files are, of which at most one is given.
 const ENGINES: [&str; 3] = ["path", "helm", "kustomize"];
-const HELM: [&str; 4] = ["chart", "releaseName", "valuesFiles", "values"];
+const FIELDS: [&str; 4] = ["path", "git", "helm", "kustomize"];
+const GIT: [&str; 4] = ["url", "ref", "path", "credentials"];
+const HELM: [&str; 6] = ["repository", "chart", "version", "releaseName", "valuesFiles", "values"];
 const KUSTOMIZE: [&str; 2] = ["path", "components"];
 /// The most characters of a release's name: Helm leaves room for what charts append.
 const MOST_OF_RELEASE: usize = 53;
@@ -25,15 +29,14 @@ pub(super) fn source(
 ) -> Option<Source> {
     let before = reader.problems.len();
     let change = change(reader, references, field)?;
-    let (path, how) = match &change {
-        SourceChange::Helm(_) => ("helm.chart", "name the chart's directory, e.g. chart: ./chart"),
-        _ => ("kustomize.path", "name the kustomization's directory, e.g. path: ./overlays/prod"),
-    };
-    let whole = change.whole();
-    if whole.is_none() && reader.problems.len() == before {
-        reader.missing(field.node.position, &format!("{}.{path}", field.path), how);
+    match Source::of(change) {
+        Ok(source) => Some(source),
+        Err(_) if reader.problems.len() > before => None,
+        Err(error) => {
+            reader.error(field.node.position, format!("{}.{error}", field.path));
+            None
+        }
     }
-    whole
 }
 
 /// What an override says of a source.
@@ -43,93 +46,159 @@ pub(super) fn change(
     field: &Field<'_>,
 ) -> Option<SourceChange> {
     let before = reader.problems.len();
-    let fields = reader.fields(field, &ENGINES, &["git", "directories"])?;
+    let fields = reader.fields(field, &FIELDS, &["directories"])?;
     let given: Vec<&str> = ENGINES.into_iter().filter(|name| fields.get(name).is_some()).collect();
-    match given[..] {
-        ["path"] => Some(SourceChange::Path(path(reader, references, &fields.get("path")?)?)),
-        ["kustomize"] => {
-            kustomize(reader, references, &fields.get("kustomize")?).map(SourceChange::Kustomize)
-        }
-        ["helm"] => helm(reader, references, &fields.get("helm")?).map(SourceChange::Helm),
-        [] => {
-            let how = "say where the manifests are: path: ./manifests, helm: {chart: ./chart} or kustomize: {path: ./overlay}";
-            if reader.problems.len() == before {
-                reader.error(fields.position, format!("{} is empty; {how}", field.path));
-            }
-            None
-        }
+    let mut said = Saying { reader, references, is_remote: fields.get("git").is_some() };
+    let git = fields.get("git").and_then(|field| said.git(&field));
+    let what = match given[..] {
+        ["path"] => fields.get("path").and_then(|f| said.source_path(&f)).map(WhatSaid::Path),
+        ["kustomize"] => fields.get("kustomize").and_then(|f| said.kustomize(&f)).map(WhatSaid::Kustomize),
+        ["helm"] => fields.get("helm").and_then(|f| said.helm(&f)).map(WhatSaid::Helm),
+        [] => None,
         _ => {
             let message = format!("{} has {}; keep one of them", field.path, given.join(" and "));
             reader.error(fields.position, message);
-            None
+            return None;
+        }
+    };
+    if reader.problems.len() > before {
+        return None;
+    }
+    if git.is_none() && what.is_none() {
+        let how = "say where the manifests are: path: ./manifests, git: {url: https://…}, helm: {chart: ./chart} or kustomize: {path: ./overlay}";
+        reader.error(fields.position, format!("{} is empty; {how}", field.path));
+        return None;
+    }
+    Some(SourceChange { git, what })
+}
+
+/// Reads what is said of one source.
+struct Saying<'r, 'p> {
+    reader: &'r mut Reader<'p>,
+    references: &'r mut References,
+    /// Its paths are of another repository than the catalog's.
+    is_remote: bool,
+}
+
+impl Saying<'_, '_> {
+    fn git(&mut self, field: &Field<'_>) -> Option<GitSaid> {
+        let fields = self.said(field, &GIT)?;
+        Some(GitSaid {
+            url: fields.get("url").and_then(|f| self.url(&f)),
+            reference: fields.get("ref").and_then(|f| self.parsed(&f)),
+            path: fields.get("path").and_then(|f| self.path(&f)?.there()),
+            credentials: fields
+                .get("credentials")
+                .and_then(|f| self.reader.name(&f, "name of credentials"))
+                .map(Into::into),
+        })
+    }
+
+    fn url(&mut self, field: &Field<'_>) -> Option<Arc<str>> {
+        let url = self.reader.text(field)?;
+        match git_url::check(&url) {
+            Ok(()) => Some(url.into()),
+            Err(why) => {
+                self.reader.error(field.node.position, format!("{}: {why}", field.path));
+                None
+            }
         }
     }
-}
 
-/// A path, where the source is to be found; its being there is checked with the commit's files at hand.
-fn path(reader: &mut Reader<'_>, references: &mut References, field: &Field<'_>) -> Option<Arc<str>> {
-    let path = any_path(reader, field)?;
-    references.add(Reference::Source, field.node.position);
-    Some(path)
-}
-
-fn any_path(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<Arc<str>> {
-    let given = reader.text(field)?;
-    match paths::resolve(reader.file, &given) {
-        Ok(resolved) => Some(resolved.into()),
-        Err(error) => {
-            reader.error(field.node.position, format!("{}: {error}", field.path));
-            None
+    fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, field: &Field<'_>) -> Option<T> {
+        let text = self.reader.text(field)?;
+        match text.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.reader.error(field.node.position, format!("{}: {error}", field.path));
+                None
+            }
         }
     }
-}
 
-/// A list of paths; `None` where it is not given.
-fn any_paths(reader: &mut Reader<'_>, fields: &Fields<'_>, name: &str) -> Option<Vec<Arc<str>>> {
-    let field = fields.get(name)?;
-    let items = reader.list(&field);
-    Some(items.iter().filter_map(|item| any_path(reader, item)).collect())
-}
-
-fn kustomize(
-    reader: &mut Reader<'_>,
-    references: &mut References,
-    field: &Field<'_>,
-) -> Option<KustomizeChange> {
-    let fields = said(reader, field, &KUSTOMIZE, &[])?;
-    Some(KustomizeChange {
-        path: fields.get("path").and_then(|f| path(reader, references, &f)),
-        components: any_paths(reader, &fields, "components"),
-    })
-}
-
-fn helm(reader: &mut Reader<'_>, references: &mut References, field: &Field<'_>) -> Option<HelmChange> {
-    let fields = said(reader, field, &HELM, &["repository", "version"])?;
-    Some(HelmChange {
-        chart: fields.get("chart").and_then(|f| path(reader, references, &f)),
-        release_name: fields.get("releaseName").and_then(|f| release_name(reader, &f)),
-        values_files: any_paths(reader, &fields, "valuesFiles"),
-        values: fields.get("values").map(|f| parameters(reader, &f)).unwrap_or_default(),
-    })
-}
-
-/// The fields of an engine, of which at least one is given.
-fn said<'n>(
-    reader: &mut Reader<'_>,
-    field: &Field<'n>,
-    names: &[&str],
-    later: &[&str],
-) -> Option<Fields<'n>> {
-    let before = reader.problems.len();
-    let fields = reader.fields(field, names, later)?;
-    if names.iter().any(|name| fields.get(name).is_some()) {
-        return Some(fields);
+    /// A path, where the source is to be found; its being there is checked with the commit's files at hand.
+    fn source_path(&mut self, field: &Field<'_>) -> Option<Said> {
+        let path = self.path(field)?;
+        self.references.add(Reference::Source, field.node.position);
+        Some(path)
     }
-    if reader.problems.len() == before {
-        reader
-            .error(field.node.position, format!("{} says nothing; give it {}", field.path, names.join(", ")));
+
+    fn path(&mut self, field: &Field<'_>) -> Option<Said> {
+        let given = self.reader.text(field)?;
+        let file = if self.is_remote { "" } else { self.reader.file };
+        match paths::resolve(file, &given) {
+            Ok(_) => Some(Said::by(self.reader.file, &given)),
+            Err(error) => {
+                self.reader.error(field.node.position, format!("{}: {error}", field.path));
+                None
+            }
+        }
     }
-    None
+
+    /// A list of paths; `None` where it is not given.
+    fn paths(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        read: impl Fn(&mut Self, &Field<'_>) -> Option<Said>,
+    ) -> Option<Vec<Said>> {
+        let field = fields.get(name)?;
+        let items = self.reader.list(&field);
+        Some(items.iter().filter_map(|item| read(self, item)).collect())
+    }
+
+    fn kustomize(&mut self, field: &Field<'_>) -> Option<KustomizeSaid> {
+        let fields = self.said(field, &KUSTOMIZE)?;
+        Some(KustomizeSaid {
+            path: fields.get("path").and_then(|f| self.source_path(&f)),
+            components: self.paths(&fields, "components", Self::path),
+        })
+    }
+
+    fn helm(&mut self, field: &Field<'_>) -> Option<HelmSaid> {
+        let fields = self.said(field, &HELM)?;
+        let is_named = fields.get("repository").is_some();
+        Some(HelmSaid {
+            repository: fields.get("repository").and_then(|f| self.reader.text(&f)).map(Into::into),
+            version: fields.get("version").and_then(|f| self.parsed(&f)),
+            chart: fields.get("chart").and_then(|f| match is_named {
+                true => self.reader.text(&f).map(|name| Said::by(self.reader.file, &name)),
+                false => self.source_path(&f),
+            }),
+            release_name: fields.get("releaseName").and_then(|f| release_name(self.reader, &f)),
+            values_files: self.paths(&fields, "valuesFiles", Self::values_file),
+            values: fields.get("values").map(|f| parameters(self.reader, &f)).unwrap_or_default(),
+        })
+    }
+
+    /// A file of values: of the catalog's repository, wherever the chart is; or relative to the chart.
+    fn values_file(&mut self, field: &Field<'_>) -> Option<Said> {
+        let given = self.reader.text(field)?;
+        if given.strip_prefix(WITH_CHART).is_some_and(|path| !path.is_empty()) {
+            return Some(Said::by("", &given));
+        }
+        match paths::resolve(self.reader.file, &given) {
+            Ok(_) => Some(Said::by(self.reader.file, &given)),
+            Err(error) => {
+                self.reader.error(field.node.position, format!("{}: {error}", field.path));
+                None
+            }
+        }
+    }
+
+    /// The fields of one of them, of which at least one is given.
+    fn said<'n>(&mut self, field: &Field<'n>, names: &[&str]) -> Option<Fields<'n>> {
+        let before = self.reader.problems.len();
+        let fields = self.reader.fields(field, names, &[])?;
+        if names.iter().any(|name| fields.get(name).is_some()) {
+            return Some(fields);
+        }
+        if self.reader.problems.len() == before {
+            let message = format!("{} says nothing; give it {}", field.path, names.join(", "));
+            self.reader.error(field.node.position, message);
+        }
+        None
+    }
 }
 
 fn release_name(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {

@@ -52,7 +52,7 @@ impl Amendments {
     /// An override changes a source of another kind than the app has, with its place.
     pub fn source(&self, app: &Arc<str>, source: &Source) -> Result<Source, Problem> {
         self.sources.iter().try_fold(source.clone(), |below, Sourced { by, origin, change }| {
-            change.over(app, below).map_err(|error| Problem::at(origin, error.to_string()).of(Some(by)))
+            below.with(app, change).map_err(|error| Problem::at(origin, error.to_string()).of(Some(by)))
         })
     }
 

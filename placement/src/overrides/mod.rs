@@ -26,7 +26,7 @@ pub(crate) use merge_keys::{Strategy, strategy_of_kind};
 pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance, provenance_of_output};
-pub use shapes::{Because, Form, Forms, Instead, Lacking, Shapes, parameters, shapes, unset};
+pub use shapes::{Because, Form, Forms, Instead, Lacking, Shapes, parameters, shapes, sources, unset};
 pub use strategic::Merged;
 pub(crate) use values::at as parameter_at;
 pub use values::{Lack, Scope, values};

@@ -11,7 +11,7 @@ use super::values::at;
 use super::variants::{Judge, Named, applying, of_app, runners, variant};
 use super::{Lack, Parameters, Scope, Variant, merge, merged, values};
 use crate::assign::{AppForm, Entry, Options};
-use crate::catalog::{App, Catalog, CommitId, Effective, Kind, ObjectId, Spec};
+use crate::catalog::{App, Catalog, CommitId, Effective, Kind, ObjectId, RemoteId, SourceAt, Sources, Spec};
 use crate::decide::Wanted;
 use crate::fleet::{Candidate, Fleet};
 use crate::{AppKey, ClusterName, Digest};
@@ -29,6 +29,8 @@ pub struct Form {
     pub version: Digest,
     /// The commit that gave it this version.
     pub commit: CommitId,
+    /// What the remote of its source was, if it has one.
+    pub source_at: Option<(RemoteId, SourceAt)>,
     /// The names that its `${…}` use.
     pub uses: Uses,
     /// The newest manifests cannot be rendered, so that these are older than the parameters of the catalog.
@@ -42,12 +44,19 @@ impl Form {
             true => self.version,
             false => Entry::recipe(self.source, &values, &self.options),
         };
-        AppForm { bundle: self.bundle, options: self.options.clone(), version, commit, values }
+        let source_at = self.source_at.as_ref().map(|(_, at)| at.clone());
+        AppForm { bundle: self.bundle, options: self.options.clone(), version, commit, source_at, values }
     }
 }
 
 /// The forms in effect: of every app, its variants.
 pub type Forms = BTreeMap<AppKey, BTreeMap<Variant, Form>>;
+
+/// What the remotes of some apps' sources are.
+pub fn sources<'a>(forms: &Forms, apps: impl IntoIterator<Item = &'a AppKey>) -> Sources {
+    let forms = apps.into_iter().filter_map(|app| forms.get(app)).flat_map(BTreeMap::values);
+    forms.filter_map(|form| form.source_at.clone()).collect()
+}
 
 /// Entries that are something else than the catalog says.
 pub type Instead = BTreeMap<(AppKey, ClusterName), (Arc<AppForm>, Because)>;

@@ -228,6 +228,7 @@ fn a_patch_of_an_encrypted_object_is_made_once_it_is_opened() {
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     };
     let opened = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "n"}, "stringData": {"password": "${x}"}});
     let open: &Open<'_> = &|_| Ok(vec![opened.clone()]);

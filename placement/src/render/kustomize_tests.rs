@@ -1,8 +1,9 @@
 //! What a kustomization needs, and what is refused of one.
 
+use super::super::Trees;
 use super::super::{Release, needs};
 use super::*;
-use crate::catalog::{BlobId, FileKind, Source, TreeEntry};
+use crate::catalog::{BlobId, FileKind, KustomizeSaid, Said, Source, SourceChange, TreeEntry, WhatSaid};
 
 const RELEASE: Release<'static> = Release { app: "web", namespace: None };
 
@@ -19,11 +20,13 @@ fn tree(files: &[(&str, &str)]) -> (Tree, Contents) {
 /// What it needs once all that is asked for was read.
 fn closure(path: &str, components: &[&str], files: &[(&str, &str)]) -> Result<super::super::Needs, String> {
     let (tree, all) = tree(files);
-    let components = components.iter().map(|path| (*path).into()).collect();
-    let source = Source::Kustomize(Kustomize { path: path.into(), components });
+    let components = components.iter().map(|path| Said::of(&(*path).into())).collect();
+    let path = Some(Said::of(&path.into()));
+    let what = WhatSaid::Kustomize(KustomizeSaid { path, components: Some(components) });
+    let source = Source::of(SourceChange { git: None, what: Some(what) }).expect("it is whole");
     let mut read = Contents::new();
     loop {
-        match needs(&source, RELEASE, &tree, &read).map_err(|error| error.to_string())? {
+        match needs(&source, RELEASE, Trees::of_catalog(&tree), &read).map_err(|error| error.to_string())? {
             Needed::Whole(needs) => return Ok(needs),
             Needed::More(more) => {
                 assert!(more.iter().all(|path| !read.contains_key(path)), "{more:?} again");

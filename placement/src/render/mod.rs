@@ -30,7 +30,7 @@ pub(crate) use finish::{is_catalogs, path_of, strip};
 pub use helm::{Uses, guarded, refused, spoken_of};
 pub use live::live_objects;
 pub(crate) use needs::is_manifest;
-pub use needs::{Needed, NeedsError, Release, needs};
+pub use needs::{Needed, NeedsError, Release, Trees, needs};
 pub use output::finish_output;
 pub(crate) use output::origins;
 pub(crate) use resolve::object_key;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::kustomize::MAX_DEPTH;
 use super::{Contents, Engine, Needs, helm, kustomize};
 use crate::catalog::paths::{ancestors, is_below, parent};
-use crate::catalog::{BlobId, FileKind, Position, Source, Tree};
+use crate::catalog::{BlobId, FileKind, Position, Remote, Source, Tree, TreeEntry, What};
 
 /// Most files that one source may name.
 pub(super) const MAX_FILES: usize = 10_000;
@@ -28,18 +28,45 @@ pub struct Release<'a> {
     pub namespace: Option<&'a str>,
 }
 
+/// The files that a source may name.
+#[derive(Clone, Copy, Debug)]
+pub struct Trees<'t> {
+    /// Of the catalog's commit.
+    pub catalog: &'t Tree,
+    /// Of the source's [`Remote`].
+    pub remote: Option<&'t Tree>,
+}
+
+impl<'t> Trees<'t> {
+    /// Those of a source without a remote.
+    pub fn of_catalog(catalog: &'t Tree) -> Self {
+        Self { catalog, remote: None }
+    }
+
+    /// The files that a source's paths are of.
+    fn of(&self, source: &Source) -> Result<&'t Tree, NeedsError> {
+        match &source.remote {
+            None => Ok(self.catalog),
+            Some(remote) => self.remote.ok_or_else(|| NeedsError::Elsewhere(remote.clone())),
+        }
+    }
+}
+
 /// What is known of the needs of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Needed {
     /// All.
     Whole(Needs),
-    /// These files, by path from the repository's root, have to be read first.
+    /// These files, by path from the root of what the source's paths are of, have to be read first.
     More(BTreeSet<Arc<str>>),
 }
 
 /// Why a source cannot be rendered. Every message says how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NeedsError {
+    /// The files of its remote are not at hand.
+    #[error("it comes from {}, which is not at hand here", .0.shown())]
+    Elsewhere(Arc<Remote>),
     /// Nothing is at the path.
     #[error("there is nothing at {0:?} in this commit; correct source.path or add the files")]
     Missing(Arc<str>),
@@ -115,24 +142,25 @@ pub(crate) fn is_manifest(path: &str) -> bool {
     [".yaml", ".yml", ".json"].iter().any(|ext| path.ends_with(ext))
 }
 
-/// What a source needs. `contents` is what calls before asked for ([`Needed::More`]), by path from the repository's root; each
-/// call asks for something that is not in it, or ends.
+/// What a source needs. `contents` is what calls before asked for ([`Needed::More`]); each call asks for something that is not
+/// in it, or ends.
 ///
 /// # Errors
 /// When something of the source is missing, too large, behind a link, outside the repository, or not for us to run.
 pub fn needs(
     source: &Source,
     release: Release<'_>,
-    tree: &Tree,
+    trees: Trees<'_>,
     contents: &Contents,
 ) -> Result<Needed, NeedsError> {
+    let tree = trees.of(source)?;
     if let Some(link) = link(tree, source.path()) {
         return Err(NeedsError::Symlink(link));
     }
-    match source {
-        Source::Path(path) => manifests(path, tree).map(Needed::Whole),
-        Source::Kustomize(source) => kustomize::needs(source, tree, contents),
-        Source::Helm(source) => helm::needs(source, release, tree, contents),
+    match &source.what {
+        What::Path(path) => manifests(path, tree).map(Needed::Whole),
+        What::Kustomize(source) => kustomize::needs(source, tree, contents),
+        What::Helm(chart) => helm::needs(chart, release, tree, trees.catalog, contents),
     }
 }
 
@@ -167,10 +195,7 @@ fn manifests(path: &Arc<str>, tree: &Tree) -> Result<Needs, NeedsError> {
 }
 
 /// What stands below a directory; the prefix ends with `/`, or is empty for the root.
-pub(super) fn below<'t>(
-    tree: &'t Tree,
-    prefix: &str,
-) -> impl Iterator<Item = (&'t Arc<str>, &'t crate::catalog::TreeEntry)> {
+pub(super) fn below<'t>(tree: &'t Tree, prefix: &str) -> impl Iterator<Item = (&'t Arc<str>, &'t TreeEntry)> {
     let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
     let prefix = prefix.to_owned();
     tree.range::<str, _>(from).take_while(move |(file, _)| file.starts_with(&prefix))
@@ -190,9 +215,24 @@ pub(super) enum Place {
     Nothing,
 }
 
+/// What stands at a path of a tree.
+pub(super) fn place(tree: &Tree, path: &str) -> Result<Place, NeedsError> {
+    if let Some(link) = link(tree, path) {
+        return Err(NeedsError::Symlink(link));
+    }
+    let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+    Ok(match tree.get(path).map(|entry| entry.kind) {
+        Some(FileKind::File) => Place::File,
+        None if below(tree, &prefix).next().is_some() => Place::Directory,
+        _ => Place::Nothing,
+    })
+}
+
 /// The files that an engine gets, within their budgets, by path from the repository's root.
 pub(super) struct Closure<'t> {
     tree: &'t Tree,
+    /// Where the files of the tree stand in the closure; empty unless others stand beside.
+    under: &'static str,
     /// What it is of, for messages.
     of: Arc<str>,
     files: BTreeMap<Arc<str>, BlobId>,
@@ -201,31 +241,49 @@ pub(super) struct Closure<'t> {
 
 impl<'t> Closure<'t> {
     pub fn of(source: &Arc<str>, tree: &'t Tree) -> Self {
-        Self { tree, of: source.clone(), files: BTreeMap::new(), bytes: 0 }
+        Self { tree, under: "", of: source.clone(), files: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// The same, with its files in a directory of their own, so that those of another tree have room beside it.
+    #[must_use]
+    pub fn under(self, directory: &'static str) -> Self {
+        let of = format!("{directory}{}", self.of).into();
+        Self { under: directory, of, ..self }
+    }
+
+    /// The path in the closure of a file of the tree.
+    pub fn path_of(&self, path: &str) -> Arc<str> {
+        format!("{}{path}", self.under).into()
     }
 
     /// What stands at a path.
     pub fn place(&self, path: &str) -> Result<Place, NeedsError> {
-        if let Some(link) = link(self.tree, path) {
-            return Err(NeedsError::Symlink(link));
-        }
-        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-        Ok(match self.tree.get(path).map(|entry| entry.kind) {
-            Some(FileKind::File) => Place::File,
-            None if below(self.tree, &prefix).next().is_some() => Place::Directory,
-            _ => Place::Nothing,
-        })
+        place(self.tree, path)
     }
 
     /// Takes a file in. One that is not there, or no file, is left out.
     pub fn add(&mut self, path: &str) -> Result<(), NeedsError> {
-        let Some((path, entry)) = self.tree.get_key_value(path) else { return Ok(()) };
+        match self.tree.get_key_value(path) {
+            Some((path, entry)) => self.take(self.path_of(path), path, entry),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a file of another tree in, below a directory that holds none of this one's.
+    pub fn add_of(&mut self, tree: &Tree, directory: &str, path: &str) -> Result<(), NeedsError> {
+        match tree.get_key_value(path) {
+            Some((path, entry)) => self.take(format!("{directory}{path}").into(), path, entry),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, into: Arc<str>, path: &Arc<str>, entry: &TreeEntry) -> Result<(), NeedsError> {
         match entry.kind {
             FileKind::Symlink => return Err(NeedsError::Symlink(path.clone())),
             FileKind::Submodule => return Ok(()),
             FileKind::File => {}
         }
-        if self.files.insert(path.clone(), entry.blob.clone()).is_some() {
+        if self.files.insert(into, entry.blob.clone()).is_some() {
             return Ok(());
         }
         self.bytes += entry.size;

@@ -120,6 +120,7 @@ fn entry() -> Entry {
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     }
 }
 

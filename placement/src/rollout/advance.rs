@@ -121,6 +121,7 @@ impl Step<'_> {
             self.completed(Completed {
                 basis: basis.clone(),
                 commit: self.target.commit.clone(),
+                sources: self.target.sources.clone(),
                 at_ms: self.moment.now_ms,
                 apart: BTreeSet::new(),
                 apart_at_once: 0,
@@ -168,8 +169,8 @@ impl Step<'_> {
 
     /// Remembers what the app is now.
     fn completed(&mut self, completed: Completed) {
-        let Completed { basis, commit, at_ms, .. } = &completed;
-        let version = Version { digest: basis.digest(), commit: commit.clone(), at_ms: *at_ms };
+        let Completed { basis, commit, sources, at_ms, .. } = completed.clone();
+        let version = Version { digest: basis.digest(), commit, sources, at_ms };
         let versions = &mut self.next.course.versions;
         versions.retain(|known| known.digest != version.digest);
         versions.push(version);
@@ -321,6 +322,7 @@ impl Step<'_> {
         self.completed(Completed {
             basis: plan.basis.with(self.target.basis),
             commit: plan.commit.clone(),
+            sources: plan.sources.clone(),
             at_ms: self.moment.now_ms,
             apart,
             apart_at_once: last.map_or(1, |wave| wave.max_unavailable),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::catalog::{Catalog, ClusterSelection, CommitId, Override, Spec};
+use crate::catalog::{Catalog, ClusterSelection, CommitId, Override, Sources, Spec};
 use crate::overrides::template::Uses;
 use crate::overrides::{Form, Named, Parameters, Variant, amendments, of_app, parameter_at};
 use crate::{AppKey, Digest, Digester};
@@ -30,6 +30,9 @@ pub struct Basis {
     /// What operators pinned of it, and at which commit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pins: BTreeMap<String, CommitId>,
+    /// And with which sources, where these are not the catalog's.
+    #[serde(rename = "pinnedSources", skip_serializing_if = "BTreeMap::is_empty")]
+    pinned_sources: BTreeMap<String, Sources>,
     /// What each app of its group is, where it moves with one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     members: BTreeMap<String, Basis>,
@@ -66,8 +69,15 @@ impl Basis {
 
     /// The same with what operators pinned of it.
     #[must_use]
-    pub fn pinned(&self, pins: impl IntoIterator<Item = (String, CommitId)>) -> Self {
-        Self { pins: pins.into_iter().collect(), ..self.clone() }
+    pub fn pinned(&self, pinned: impl IntoIterator<Item = (String, (CommitId, Sources))>) -> Self {
+        let (mut pins, mut pinned_sources) = (BTreeMap::new(), BTreeMap::new());
+        for (id, (commit, sources)) in pinned {
+            if !sources.is_empty() {
+                pinned_sources.insert(id.clone(), sources);
+            }
+            pins.insert(id, commit);
+        }
+        Self { pins, pinned_sources, ..self.clone() }
     }
 
     /// Of apps that move together.
@@ -99,7 +109,11 @@ impl Basis {
     /// Whether nothing of it differs: variants that only one of them has say nothing.
     pub fn is_same(&self, other: &Self) -> bool {
         let mut members = self.common(other);
-        self.is_same_version(other) && self.pins == other.pins && members.all(|(of, is)| of.pins == is.pins)
+        let is_pinned_so =
+            |one: &Self, other: &Self| one.pins == other.pins && one.pinned_sources == other.pinned_sources;
+        self.is_same_version(other)
+            && is_pinned_so(self, other)
+            && members.all(|(of, is)| is_pinned_so(of, is))
     }
 
     /// Whether it is the same version of the app, whatever is pinned.

@@ -23,7 +23,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Before, CommitId, OnNewRevision, Rollout, Then};
+use crate::catalog::{Before, CommitId, OnNewRevision, Rollout, Sources, Then};
 use crate::fleet::Candidate;
 use crate::{AppKey, ClusterName, Digest};
 
@@ -92,6 +92,9 @@ pub struct Plan {
     pub basis: Basis,
     /// The commit that says so.
     pub commit: CommitId,
+    /// What the remotes of its sources were, where it has any.
+    #[serde(default, skip_serializing_if = "Sources::is_empty")]
+    pub sources: Sources,
     /// When it was made, Unix milliseconds.
     pub made_ms: u64,
     /// Its waves, in order; none is empty.
@@ -192,6 +195,9 @@ pub struct Version {
     pub digest: Digest,
     /// The commit that said so.
     pub commit: CommitId,
+    /// What the remotes of its sources were.
+    #[serde(default, skip_serializing_if = "Sources::is_empty")]
+    pub sources: Sources,
     /// Since when, Unix milliseconds.
     pub at_ms: u64,
 }
@@ -204,6 +210,9 @@ pub struct Completed {
     pub basis: Basis,
     /// The commit that said so.
     pub commit: CommitId,
+    /// What the remotes of its sources were.
+    #[serde(default, skip_serializing_if = "Sources::is_empty")]
+    pub sources: Sources,
     /// Since when, Unix milliseconds.
     pub at_ms: u64,
     /// Clusters that were offline when they had their turn, and catch up.
@@ -381,6 +390,8 @@ pub struct Target<'a> {
     pub basis: &'a Basis,
     /// The commit in effect.
     pub commit: &'a CommitId,
+    /// What the remotes of its sources are.
+    pub sources: &'a Sources,
     /// How it moves.
     pub rule: &'a Rollout,
     /// From apply until it counts as failed, milliseconds.

@@ -34,6 +34,7 @@ pub(super) fn plan(
         cause,
         basis: target.basis.clone(),
         commit: target.commit.clone(),
+        sources: target.sources.clone(),
         made_ms: now_ms,
         waves: waves(target.rule, clusters, meant, cause),
         deadline_ms: target.rule.failure.deadline_ms.unwrap_or(target.timeout_ms),

@@ -12,7 +12,7 @@ use nave_placement::decide::{Memory, Moment, Wanted, decide, wanted};
 use nave_placement::fleet::{Fleet, Membership, candidate};
 use nave_placement::overrides::{self, Form, Forms, Shapes, Variant};
 use nave_placement::render::{
-    Bundle, Contents, Needed, Release, Scope, Scopes, amend, finish, needs, resolve,
+    Bundle, Contents, Needed, Release, Scope, Scopes, Trees, amend, finish, needs, resolve,
 };
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
@@ -168,7 +168,8 @@ impl World {
         let source = amendments.source(&key.name().into(), &app.source).map_err(|problem| vec![problem])?;
         let release = Release { app: key.name(), namespace: None };
         // The catalog tells what is wrong with a source.
-        let needed = needs(&source, release, &self.tree(), &Contents::new()).map_err(|_| Vec::new())?;
+        let needed = needs(&source, release, Trees::of_catalog(&self.tree()), &Contents::new())
+            .map_err(|_| Vec::new())?;
         let Needed::Whole(needs) = needed else { panic!("stories are of manifests") };
         let options = Options {
             namespace: app.namespace.clone(),
@@ -201,6 +202,7 @@ impl World {
             source,
             version,
             commit: catalog.commit.clone(),
+            source_at: None,
             uses,
             is_stale: false,
         };
@@ -242,6 +244,7 @@ impl World {
                     drops_cause: None,
                     drops_of: None,
                     at_once: false,
+                    source_at: None,
                 };
                 let objects = resolve(&self.bundles[&form.bundle].bytes, &entry, &Everywhere);
                 for object in objects.expect("all values are there") {

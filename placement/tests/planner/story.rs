@@ -54,6 +54,7 @@ impl Codec for Books {
             drops_cause,
             drops_of,
             at_once: false,
+            source_at: None,
         })
     }
 
@@ -309,8 +310,14 @@ impl World {
             };
             let version = Entry::recipe(bundle, &BTreeMap::new(), &options);
             if self.forms.get(name).is_none_or(|form| form.version != version) {
-                let form =
-                    AppForm { bundle, options, version, commit: commit.clone(), values: BTreeMap::new() };
+                let form = AppForm {
+                    bundle,
+                    options,
+                    version,
+                    commit: commit.clone(),
+                    source_at: None,
+                    values: BTreeMap::new(),
+                };
                 self.forms.insert(name.clone(), form);
             }
         }

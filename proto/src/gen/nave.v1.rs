@@ -369,6 +369,9 @@ pub struct Entry {
     /// the app returns to this: no window or freeze is waited for
     #[prost(bool, tag = "10")]
     pub at_once: bool,
+    /// what the remote of its source was then, NAME@ID; empty: it has none
+    #[prost(string, tag = "11")]
+    pub source_at: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeyedEntry {

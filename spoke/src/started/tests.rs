@@ -35,6 +35,7 @@ pub(super) fn entries(words: &str) -> Entries {
             drops_cause: None,
             drops_of: None,
             at_once: false,
+            source_at: None,
         };
         (app.parse().expect("a name"), encode_entry(&entry))
     };

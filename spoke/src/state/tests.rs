@@ -32,6 +32,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     })
 }
 

@@ -102,6 +102,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     };
     let entries = [("web".parse().unwrap(), encode_entry(&entry))].into();
     let assignment = Assignment {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::assets;
 use harness::process::Program;
-use nave_hub::deciding::revision::{Asked, Content, Loader, Place, Rendered, render};
+use nave_hub::deciding::revision::{Asked, Content, Ground, Loader, Place, Rendered, render};
 use nave_hub::engines::{Engines, Paths};
-use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
+use nave_hub::sources::Nowhere;
+use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Sources, Tree, TreeEntry};
 use nave_placement::overrides::{Forms, Variant};
 use nave_placement::{CatalogName, Digest};
 use serde_json::Value;
@@ -86,8 +87,13 @@ impl Given {
         let variants = variants.iter().map(|names| Variant::of(names.iter().copied()));
         let variants: BTreeSet<Variant> = variants.collect();
         let asked = Asked::from([("web".parse().expect("a name"), variants)]);
-        let mut rendered = render(self, engines, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
-        rendered.problems.extend(catalog.problems);
+        let (content, sources) = (self, &Sources::new());
+        let ground = Ground { content, tree: &tree, remotes: &Nowhere, sources };
+        let mut rendered = render(ground, engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+        if !catalog.problems.is_empty() {
+            let told = rendered.problems.entry("web".parse().expect("a name")).or_default();
+            told.extend(catalog.problems);
+        }
         rendered
     }
 
@@ -111,7 +117,7 @@ impl Given {
     /// What is told of several variants.
     pub async fn problems_of(&self, engines: &Engines, variants: &[&[&str]]) -> Vec<String> {
         let rendered = self.rendered_all(engines, variants).await;
-        rendered.problems.iter().map(ToString::to_string).collect()
+        rendered.problems.values().flatten().map(ToString::to_string).collect()
     }
 
     /// Writes it.

@@ -295,6 +295,7 @@ impl Git {
             bundle: digest,
             options,
             source: digest,
+            source_at: None,
             version,
             commit: commit.clone(),
             uses: BTreeMap::new(),
@@ -350,7 +351,7 @@ fn app(rules: &Rules, name: &str, model: &Model) -> Spec {
     let number = name.trim_start_matches('n').parse::<u32>();
     let protect = number.is_ok_and(|number| number % 5 == 0);
     Spec::App(App {
-        source: Source::Path("app".into()),
+        source: Source::at("app"),
         parameters: Default::default(),
         namespace: None,
         prune: true,

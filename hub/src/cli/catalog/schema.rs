@@ -87,6 +87,10 @@ fn table(fields: &Fields) -> String {
     let needs = match fields.needs {
         Needs::Nothing => String::new(),
         Needs::Some(names) => format!("\nAt least one of {} is needed.\n", names.join(", ")),
+        Needs::Apart(names, pairs) => {
+            let pairs: Vec<String> = pairs.iter().map(|pair| pair.join(" with ")).collect();
+            format!("\nAt least one of {} is needed; not {}.\n", names.join(", "), pairs.join(", "))
+        }
         Needs::One(names) => format!("\nExactly one of {} is needed.\n", names.join(", ")),
     };
     format!("{table}{needs}")

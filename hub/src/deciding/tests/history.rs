@@ -115,6 +115,7 @@ fn entry(version: &[u8], drops: u32, formerly: &[&str]) -> Entry {
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     }
 }
 

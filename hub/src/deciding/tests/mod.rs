@@ -20,8 +20,9 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
-use super::revision::{Asked, Content, Loader, Place, render};
+use super::revision::{Asked, Content, Ground, Loader, Place, render};
 use crate::engines::{Engines, Paths};
+use crate::sources::Nowhere;
 use crate::state::history::HistoryRecord;
 use crate::state::records::{MemberRecord, key};
 use crate::state::{Heard, State, WireCodec, report_to_bytes};
@@ -187,9 +188,11 @@ impl World {
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
         let engines = Engines::new(std::env::temp_dir(), Paths::default());
-        let rendered = render(&content, &engines, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
+        let (tree, sources) = (&self.tree, &self.state.sources());
+        let ground = Ground { content: &content, tree, remotes: &Nowhere, sources };
+        let rendered = render(ground, &engines, &catalog, missing, &in_effect, &|_| true).await;
         self.rendered += rendered.variants_rendered;
-        self.problems.extend(rendered.problems.iter().map(ToString::to_string));
+        self.problems.extend(rendered.problems.values().flatten().map(ToString::to_string));
         self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
         let forms = &mut self.revision.as_mut().expect("a commit was made").forms;
         for (app, variants) in rendered.forms {

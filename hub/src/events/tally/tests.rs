@@ -30,6 +30,7 @@ fn entry(commit: &str) -> Entry {
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     }
 }
 

@@ -2,20 +2,22 @@
 
 use std::fs;
 
+use std::sync::Arc;
+
 use super::*;
 
 const NOW_S: u64 = 1_614_265_330;
 
-fn webhooks(configured: &[(Forge, &str)]) -> (tempfile::TempDir, Webhooks, Arc<Notify>) {
+fn webhooks(configured: &[(Forge, &str)]) -> (tempfile::TempDir, Webhooks, watch::Receiver<()>) {
     let directory = tempfile::tempdir().expect("a directory");
     let configured = configured.iter().enumerate().map(|(number, (forge, secret))| {
         let secret_file = directory.path().join(number.to_string());
         fs::write(&secret_file, secret).expect("written");
         WebhookConfig { name: format!("w-{number}"), forge: *forge, secret_file }
     });
-    let poke = Arc::new(Notify::new());
-    let webhooks = Webhooks::new(configured.collect(), poke.clone(), Arc::new(|| NOW_S * 1000));
-    (directory, webhooks, poke)
+    let (poke, poked) = watch::channel(());
+    let webhooks = Webhooks::new(configured.collect(), poke, Arc::new(|| NOW_S * 1000));
+    (directory, webhooks, poked)
 }
 
 fn headers(rows: &[(&'static str, &'static str)]) -> HeaderMap {
@@ -75,11 +77,11 @@ async fn only_what_has_the_secret_of_its_forge_triggers() {
     ];
     for (forge, secret, sent, body, expected) in rows {
         let what = format!("{forge:?} {sent:?} {body}");
-        let (_directory, webhooks, poke) = webhooks(&[(Generic, "another"), (forge, secret)]);
+        let (_directory, webhooks, mut poke) = webhooks(&[(Generic, "another"), (forge, secret)]);
         assert_eq!(webhooks.take(&headers(&sent), Body::from(body)).await, expected, "{what}");
         let counted = webhooks.counts().find(|(_, count)| *count == 1);
         assert_eq!(counted, Some((expected.0, 1)), "{what}");
-        let poked = futures::FutureExt::now_or_never(poke.notified()).is_some();
+        let poked = futures::FutureExt::now_or_never(poke.changed()).is_some();
         assert_eq!(poked, expected.0 == Outcome::Triggered, "{what}");
     }
 }

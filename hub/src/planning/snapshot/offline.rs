@@ -18,6 +18,7 @@ use crate::engines::Engines;
 use crate::git::trailers_of;
 use crate::planning::view::PlanView;
 use crate::planning::{PlanError, Shelf, Side, World, no_commit};
+use crate::sources::Nowhere;
 
 /// Plans what stands in a directory. `message` is that of the commit that it will be, for its trailers.
 ///
@@ -44,6 +45,7 @@ pub async fn plan(
     let world = World {
         place: &place,
         trees: snapshot,
+        remotes: &Nowhere,
         engines,
         hearing: (&snapshot.header.heard).into(),
         now_ms: snapshot.header.taken_ms,

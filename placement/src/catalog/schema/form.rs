@@ -41,6 +41,12 @@ pub enum Form {
     Cron,
     /// A date, or a date and a time of day.
     When,
+    /// A URL of a repository.
+    Url,
+    /// A commit, by a name.
+    Ref,
+    /// A version, or a range of them.
+    Versions,
 }
 
 /// An amount of a resource.
@@ -69,13 +75,17 @@ impl Form {
             Self::TimeZone => "time zone",
             Self::Cron => "cron expression",
             Self::When => "date",
+            Self::Url => "URL",
+            Self::Ref => "reference of Git",
+            Self::Versions => "range of versions",
         }
     }
 
     /// A pattern that all such text has, in the regular expressions of JSON Schema.
     pub(super) fn pattern(self) -> Option<&'static str> {
         Some(match self {
-            Self::Any | Self::Cel | Self::Selector => return None,
+            Self::Any | Self::Cel | Self::Selector | Self::Ref | Self::Versions => return None,
+            Self::Url => r"^\S+:\S+$",
             Self::Name => r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
             Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
             Self::LabelKey => "^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",

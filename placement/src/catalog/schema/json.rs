@@ -136,6 +136,11 @@ fn object(fields: &Fields) -> Value {
     match fields.needs {
         Needs::Nothing => {}
         Needs::Some(names) => schema["anyOf"] = names.iter().map(given).collect(),
+        Needs::Apart(names, pairs) => {
+            let pair = |pair: &[&str; 2]| json!({"allOf": pair.iter().map(given).collect::<Vec<_>>()});
+            schema["anyOf"] = names.iter().map(given).collect();
+            schema["not"] = json!({"type": "object", "anyOf": pairs.iter().map(pair).collect::<Vec<_>>()});
+        }
         Needs::One(names) => {
             // What is no object has, to a schema, all of them.
             let one = |name: &&str| {

@@ -87,6 +87,8 @@ pub enum Needs {
     Some(&'static [&'static str]),
     /// Exactly one of these.
     One(&'static [&'static str]),
+    /// At least one of these, and none of these pairs.
+    Apart(&'static [&'static str], &'static [[&'static str; 2]]),
 }
 
 /// So many, from none.

@@ -6,6 +6,7 @@ use super::{Fields, Form, Needs, Rule, Shape};
 pub(super) const SOURCE: Fields = Fields {
     rules: &[
         PATH,
+        Rule::new("git", Shape::Object(&GIT), "Another repository, in which the source is."),
         Rule::new("kustomize", Shape::Object(&KUSTOMIZE), "A kustomization, rendered by kustomize."),
         Rule::new("helm", Shape::Object(&HELM), "A chart, rendered by helm template."),
     ],
@@ -16,13 +17,48 @@ pub(super) const SOURCE: Fields = Fields {
 pub(super) const CHANGE: Fields = Fields {
     rules: &[
         PATH,
+        Rule::new(
+            "git",
+            Shape::Object(&GIT_CHANGE),
+            "What differs in the other repository that the source is in.",
+        ),
         Rule::new("kustomize", Shape::Object(&KUSTOMIZE_CHANGE), "What differs in the kustomization."),
         Rule::new("helm", Shape::Object(&HELM_CHANGE), "What differs in the chart and its values."),
     ],
     needs: ONE,
 };
 
-const ONE: Needs = Needs::One(&["path", "kustomize", "helm"]);
+const ONE: Needs = Needs::Apart(
+    &["path", "git", "kustomize", "helm"],
+    &[["path", "git"], ["path", "kustomize"], ["path", "helm"], ["kustomize", "helm"]],
+);
+
+const GIT: Fields = Fields { rules: &[URL.required(), REF, GIT_PATH, CREDENTIALS], needs: Needs::Nothing };
+const GIT_CHANGE: Fields = Fields {
+    rules: &[URL, REF, GIT_PATH, CREDENTIALS],
+    needs: Needs::Some(&["url", "ref", "path", "credentials"]),
+};
+
+const URL: Rule = Rule::new(
+    "url",
+    Shape::Text(Form::Url),
+    "The repository: https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH, without a secret.",
+);
+const REF: Rule = Rule::new(
+    "ref",
+    Shape::Text(Form::Ref),
+    "A branch, a tag, a full reference, a commit's id of 40 digits, or a range of versions over its tags, like ^1.4 or >=1.2 <2; absent: its default branch.",
+);
+const GIT_PATH: Rule = Rule::new(
+    "path",
+    Shape::Text(Form::Path),
+    "A directory or a file of manifests, from that repository's root; absent: all of it.",
+);
+const CREDENTIALS: Rule = Rule::new(
+    "credentials",
+    Shape::Text(Form::Name),
+    "An entry of the hub's credentials, which must be for this URL; absent: the one that is for it, if there is one.",
+);
 
 const PATH: Rule = Rule::new(
     "path",
@@ -39,22 +75,35 @@ const KUSTOMIZE_CHANGE: Fields =
 const KUSTOMIZE_PATH: Rule = Rule::new(
     "path",
     Shape::Text(Form::Path),
-    "The directory of the kustomization, relative to this file; its bases may be anywhere in this repository.",
+    "The directory of the kustomization, relative to this file, or with git from that repository's root; its bases may be anywhere in its repository.",
 );
 const COMPONENTS: Rule =
     Rule::new("components", PATHS, "Directories of components that are put on it, in this order.");
 
-const HELM: Fields =
-    Fields { rules: &[CHART.required(), RELEASE_NAME, VALUES_FILES, VALUES], needs: Needs::Nothing };
-const HELM_CHANGE: Fields = Fields {
-    rules: &[CHART, RELEASE_NAME, VALUES_FILES, VALUES],
-    needs: Needs::Some(&["chart", "releaseName", "valuesFiles", "values"]),
+const HELM: Fields = Fields {
+    rules: &[REPOSITORY, CHART.required(), VERSION, RELEASE_NAME, VALUES_FILES, VALUES],
+    needs: Needs::Nothing,
 };
+const HELM_CHANGE: Fields = Fields {
+    rules: &[REPOSITORY, CHART, VERSION, RELEASE_NAME, VALUES_FILES, VALUES],
+    needs: Needs::Some(&["repository", "chart", "version", "releaseName", "valuesFiles", "values"]),
+};
+
+const REPOSITORY: Rule = Rule::new(
+    "repository",
+    Shape::Text(Form::Url),
+    "The Helm repository (https://HOST/PATH) or the registry (oci://HOST/PATH) that the chart is in.",
+);
+const VERSION: Rule = Rule::new(
+    "version",
+    Shape::Text(Form::Versions),
+    "The version of the chart in its repository, or a range like ^6.5; absent: the newest that is no pre-release.",
+);
 
 const CHART: Rule = Rule::new(
     "chart",
     Shape::Text(Form::Path),
-    "The directory of the chart, relative to this file; what it depends on stands in its charts directory.",
+    "The chart's name in repository; otherwise its directory, relative to this file, or with git from that repository's root; what it depends on stands in its charts directory.",
 );
 const RELEASE_NAME: Rule = Rule::new(
     "releaseName",
@@ -64,7 +113,7 @@ const RELEASE_NAME: Rule = Rule::new(
 const VALUES_FILES: Rule = Rule::new(
     "valuesFiles",
     PATHS,
-    "Files of values, relative to this file, each over the ones before; an override's replace the app's.",
+    "Files of values, each over the ones before; an override's replace the app's. They are relative to this file, wherever the chart is; with chart: before it, a path is relative to the chart.",
 );
 const VALUES: Rule = Rule::new(
     "values",

@@ -55,6 +55,8 @@ fn text(form: Form) -> &'static str {
         Form::TimeZone => "Europe/Berlin",
         Form::Cron => "0 1 * * 1-5",
         Form::When => "2026-11-20",
+        Form::Url => "https://git.example.com/shop",
+        Form::Ref | Form::Versions => "^1.4",
     }
 }
 
@@ -62,8 +64,10 @@ fn text(form: Form) -> &'static str {
 fn with(fields: &Fields, more: Option<(&str, Value)>) -> Value {
     let (name, is_given) = more.as_ref().map_or(("", false), |(name, value)| (*name, !value.is_null()));
     let needed = match fields.needs {
-        Needs::One(names) if is_given && names.contains(&name) => None,
-        Needs::Some(names) | Needs::One(names) => names.iter().find(|needed| **needed != name),
+        Needs::One(names) | Needs::Apart(names, _) if is_given && names.contains(&name) => None,
+        Needs::Some(names) | Needs::One(names) | Needs::Apart(names, _) => {
+            names.iter().find(|needed| **needed != name)
+        }
         Needs::Nothing => None,
     };
     let is_needed = |rule: &&Rule| rule.required || needed.is_some_and(|name| *name == rule.name);
@@ -77,6 +81,11 @@ fn with(fields: &Fields, more: Option<(&str, Value)>) -> Value {
         // Values are for these operators.
         if name == "values" && fields.rule("operator").is_some() && !value.is_null() {
             object.insert("operator".to_owned(), json!("In"));
+        }
+        // A version is of a chart in a repository, where it has a name and no path.
+        if ["version", "repository"].contains(&name) && fields.rule("chart").is_some() && !value.is_null() {
+            object.insert("repository".to_owned(), json!(text(Form::Url)));
+            object.insert("chart".to_owned(), json!("web"));
         }
         // A spread is of so many.
         if name == "spread" && !value.is_null() {
@@ -221,7 +230,7 @@ fn a_default_is_what_holds_without_it() {
 #[test]
 fn one_of_several_is_needed_where_the_tables_say_so() {
     each_object(&mut |path, fields, place| {
-        let (Needs::Some(names) | Needs::One(names)) = fields.needs else { return };
+        let (Needs::Some(names) | Needs::One(names) | Needs::Apart(names, _)) = fields.needs else { return };
         let object = |given: &[&str]| {
             let Value::Object(mut object) = with(fields, None) else { return Value::Null };
             names.iter().for_each(|name| _ = object.remove(*name));
@@ -235,7 +244,7 @@ fn one_of_several_is_needed_where_the_tables_say_so() {
         for name in names {
             assert!(spec(&place(object(&[name]))).is_some(), "{path}: {name} alone");
         }
-        let one = matches!(fields.needs, Needs::One(_));
+        let one = matches!(fields.needs, Needs::One(_) | Needs::Apart(..));
         assert_eq!(spec(&place(object(names))).is_none(), one, "{path}: all of {names:?}");
     });
 }

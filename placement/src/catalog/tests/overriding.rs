@@ -30,7 +30,7 @@ fn an_override_says_all_that_the_design_has() {
     let object = parsed.documents[0].object.clone().expect("an object");
     let Spec::Override(spec) = &object.spec else { panic!("an override") };
     assert_eq!(spec.priority, -3);
-    assert_eq!(spec.source, Some(SourceChange::Path("dir/prod".into())));
+    assert_eq!(json!(spec.source), json!("dir/prod"));
     assert_eq!(json!(spec.parameters), json!({"replicas": 6, "gone": null}));
     assert_eq!(spec.images[0].new_name.as_deref(), Some("c"));
     let [first, second] = spec.patches.as_slice() else { panic!("two patches") };

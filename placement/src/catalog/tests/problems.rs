@@ -167,14 +167,9 @@ fn fields_and_kinds_that_nobody_knows() {
 #[test]
 fn what_other_versions_know() {
     check_app(
-        "source: {path: ./web, git: {}}\n",
-        &["a.yaml:5:25: error: App/web: spec.source.git is not supported by this version of Nave; remove it"],
-    );
-    check_app(
-        "source: {helm: {chart: ./web, repository: 'https://example.com', version: 1}}\n",
+        "source: {directories: ./services/*}\n",
         &[
-            "a.yaml:5:33: error: App/web: spec.source.helm.repository is not supported by this version of Nave; remove it",
-            "a.yaml:5:68: error: App/web: spec.source.helm.version is not supported by this version of Nave; remove it",
+            "a.yaml:5:12: error: App/web: spec.source.directories is not supported by this version of Nave; remove it",
         ],
     );
     check(

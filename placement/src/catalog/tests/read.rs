@@ -15,7 +15,7 @@ fn an_app_has_the_defaults_of_the_design() {
     ));
     assert_eq!(object.labels, BTreeMap::from([("tier".to_owned(), "web".to_owned())]));
     let expected = App {
-        source: Source::Path("x".into()),
+        source: Source::at("x"),
         parameters: Default::default(),
         substitute: false,
         namespace: None,
@@ -38,7 +38,7 @@ fn an_app_says_all_that_this_version_knows() {
     ));
     let Spec::App(app) = &object.spec else { panic!("an app") };
     let namespace = app.namespace.as_ref().expect("given");
-    assert_eq!(app.source, Source::Path("dir".into()));
+    assert_eq!(app.source, Source::at("dir"));
     assert_eq!((namespace.name.as_str(), namespace.create, namespace.force), ("shop", false, true));
     assert_eq!((app.prune, app.on_remove, app.formerly.len()), (false, OnRemove::Orphan, 2));
 }

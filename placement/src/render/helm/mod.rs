@@ -14,10 +14,10 @@ use serde_json::Value;
 
 pub use functions::{Uses, guarded, refused, spoken_of};
 
-use super::needs::{Closure, Needed, NeedsError, Place, Release, below};
+use super::needs::{Closure, Needed, NeedsError, Place, Release, below, place};
 use super::{Chart, Contents, Engine};
 use crate::catalog::yaml;
-use crate::catalog::{Helm, Position, Tree};
+use crate::catalog::{Helm, Position, Tree, ValuesFile};
 use ignore::Rules;
 
 /// What describes a chart.
@@ -27,22 +27,35 @@ const REQUIREMENTS: &str = "requirements.yaml";
 const IGNORE: &str = ".helmignore";
 /// Where a chart is installed that is given no namespace, as Helm has it.
 const NAMESPACE: &str = "default";
+/// Where a chart's files stand whose values are in another repository than it is, and where those do.
+const REMOTE: &str = "remote/";
+const CATALOG: &str = "catalog/";
 
-/// What a chart needs.
+/// What a chart needs that is in a tree, the catalog's or another one.
 pub(super) fn needs(
     source: &Helm,
     release: Release<'_>,
     tree: &Tree,
+    catalog: &Tree,
     contents: &Contents,
 ) -> Result<Needed, NeedsError> {
     let chart = &source.chart;
     let prefix = if chart.is_empty() { String::new() } else { format!("{chart}/") };
+    let is_apart = !std::ptr::eq(tree, catalog);
+    let brings = source.values_files.iter().any(|file| matches!(file, ValuesFile::Here(_)));
     let mut closure = Closure::of(chart, tree);
+    if is_apart && brings {
+        closure = closure.under(REMOTE);
+    }
     if closure.place(&format!("{prefix}{CHART}"))? != Place::File {
         return Err(NeedsError::NoChart(chart.clone()));
     }
     for file in &source.values_files {
-        let why = match closure.place(file)? {
+        let (file, of) = match file {
+            ValuesFile::Here(file) => (file, catalog),
+            ValuesFile::WithChart(file) => (file, tree),
+        };
+        let why = match place(of, file)? {
             Place::File if !file.contains(',') => continue,
             // Helm takes it for several, each a path or a URL.
             Place::File => "whose name holds a comma, which Helm takes for the end of a name; rename it",
@@ -63,18 +76,29 @@ pub(super) fn needs(
             closure.add(path)?;
         }
     }
+    let mut values_files: Vec<Arc<str>> = Vec::new();
     for file in &source.values_files {
-        closure.add(file)?;
+        match file {
+            ValuesFile::Here(file) if is_apart => {
+                closure.add_of(catalog, CATALOG, file)?;
+                values_files.push(format!("{CATALOG}{file}").into());
+            }
+            ValuesFile::Here(file) | ValuesFile::WithChart(file) => {
+                closure.add(file)?;
+                values_files.push(closure.path_of(file));
+            }
+        }
     }
     for name in [CHART, REQUIREMENTS] {
         dependencies(&format!("{prefix}{name}").into(), text(name)?, &prefix, tree)?;
     }
+    let directory = closure.path_of(chart);
     Ok(Needed::Whole(closure.finish(|relative| {
         Engine::Helm(Chart {
-            directory: relative(chart),
+            directory: relative(directory.trim_end_matches('/')),
             release: source.release_name.clone().unwrap_or_else(|| release.app.to_owned()),
             namespace: release.namespace.unwrap_or(NAMESPACE).to_owned(),
-            values_files: source.values_files.iter().map(|path| relative(path)).collect(),
+            values_files: values_files.iter().map(|path| relative(path)).collect(),
             values: source.values.clone(),
         })
     })))

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use super::super::Trees;
 use super::super::{Needs, needs};
 use super::*;
-use crate::catalog::{BlobId, FileKind, Source, TreeEntry};
+use crate::catalog::{BlobId, FileKind, HelmSaid, Said, Source, SourceChange, TreeEntry, WhatSaid};
 
 const CHART: (&str, &str) = ("charts/web/Chart.yaml", "name: web\nversion: 1.0.0\n");
 
@@ -17,12 +18,15 @@ fn closure(values_files: &[&str], files: &[(&str, &str)]) -> Result<Needs, Strin
     };
     let tree: Tree = files.iter().map(|(path, text)| ((*path).into(), entry(text))).collect();
     let values = json!({"b": 1, "a": null}).as_object().cloned().expect("a mapping");
-    let values_files = values_files.iter().map(|path| (*path).into()).collect();
-    let source = Source::Helm(Helm { chart: "charts/web".into(), release_name: None, values_files, values });
+    let values_files = values_files.iter().map(|path| Said::of(&(*path).into())).collect();
+    let chart = Some(Said::of(&"charts/web".into()));
+    let what = HelmSaid { chart, values_files: Some(values_files), values, ..HelmSaid::default() };
+    let said = SourceChange { git: None, what: Some(WhatSaid::Helm(what)) };
+    let source = Source::of(said).expect("it is whole");
     let release = Release { app: "shop", namespace: Some("prod") };
     let mut read = Contents::new();
     loop {
-        match needs(&source, release, &tree, &read).map_err(|error| error.to_string())? {
+        match needs(&source, release, Trees::of_catalog(&tree), &read).map_err(|error| error.to_string())? {
             Needed::Whole(needs) => return Ok(needs),
             Needed::More(more) => {
                 assert!(more.iter().all(|path| !read.contains_key(path)), "{more:?} again");

@@ -6,7 +6,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::catalog::{Percent, Wave};
+use crate::catalog::{Percent, Sources, Wave};
 use crate::fleet::Contact;
 use crate::overrides::Variant;
 
@@ -159,8 +159,9 @@ impl World {
             .collect();
         let (app, basis) = ("shop".parse().expect("valid"), basis(version));
         let commit = CommitId(format!("{version:040}").into());
-        let target =
-            Target { app: &app, basis: &basis, commit: &commit, rule: &self.rule, timeout_ms: TIMEOUT };
+        let (rule, sources) = (&self.rule, &Sources::new());
+        let (app, basis, commit) = (&app, &basis, &commit);
+        let target = Target { app, basis, commit, sources, rule, timeout_ms: TIMEOUT };
         let moment = Moment { now_ms: self.now_ms, settles_ms: self.settles_ms, since_ms: self.since_ms };
         let next = step(&self.course, self.plan.as_ref(), target, &seen, moment);
         // What is not written down is not needed.

@@ -50,6 +50,7 @@ pub(super) fn entry(version: &str) -> Entry {
         drops_cause: None,
         drops_of: None,
         at_once: false,
+        source_at: None,
     }
 }
 

@@ -1,0 +1,117 @@
+//! Taking: the states of remotes come into effect.
+//!
+//! In: what was observed of remotes, in which states they are in effect. Out: records, and which apps are something else now.
+//! Never: takes a state whose files are not at hand; lets go of one that an app may return to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::AppKey;
+use nave_placement::catalog::{Catalog, Problem, Remote, SourceAt};
+use tracing::{info, warn};
+
+use super::core::json;
+use crate::sources::{Observed, Seen, SourceRecord, Sources};
+use crate::state::records::key;
+use crate::state::{CommitError, Ledger, State, Step};
+use crate::store::{Batch, MAX_OPERATIONS};
+
+/// The remotes that the apps of a revision name.
+#[derive(Debug, Default)]
+pub(super) struct Following {
+    apps: BTreeMap<Remote, BTreeSet<AppKey>>,
+    /// Why a remote that was never brought is not there, as its apps say it.
+    told: BTreeMap<Remote, String>,
+}
+
+impl Following {
+    /// With these beside them.
+    pub fn add(&mut self, remotes: BTreeMap<Remote, BTreeSet<AppKey>>) {
+        for (remote, apps) in remotes {
+            self.apps.entry(remote).or_default().extend(apps);
+        }
+    }
+
+    /// Another revision is in effect.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// All of them.
+    pub fn remotes(&self) -> BTreeSet<Remote> {
+        self.apps.keys().cloned().collect()
+    }
+
+    /// Those that cannot be asked now, where apps keep what they have of them.
+    pub fn complaints(&self, observed: &Observed, catalog: &Catalog) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (remote, apps) in &self.apps {
+            let Some(Seen { at: Some(at), error: Some(error) }) = observed.0.get(remote) else { continue };
+            for (effective, _) in apps.iter().filter_map(|app| catalog.app(app.name())) {
+                let object = &effective.object;
+                let message = format!("its source stays at {}: {error}", at.short());
+                problems.push(Problem::at(&object.origin, message).of(Some(&object.id)).warning());
+            }
+        }
+        problems
+    }
+}
+
+/// Takes what was observed into effect; gives the apps that have to be rendered again.
+pub(super) async fn take(
+    ledger: &Ledger,
+    sources: &Sources,
+    following: &mut Following,
+) -> Result<BTreeSet<AppKey>, CommitError> {
+    let observed = sources.observed().borrow().clone();
+    let (mut moved, mut apps) = (Vec::new(), BTreeSet::new());
+    for (remote, seen) in &observed.0 {
+        let named = following.apps.get(remote).into_iter().flatten().cloned();
+        let held = ledger.state().sources.get(&remote.id()).map(|record| record.at.clone());
+        match &seen.at {
+            Some(at) if held.as_ref() != Some(at) => {
+                if let Err(error) = sources.pin(remote, at).await {
+                    warn!(remote = remote.shown(), error, "what was found is not at hand");
+                    continue;
+                }
+                info!(remote = remote.shown(), state = %at, "the source moved");
+                moved.push((remote.clone(), at.clone()));
+                apps.extend(named);
+            }
+            Some(_) => {}
+            None => {
+                let told = seen.error.as_ref().filter(|error| following.told.get(remote) != Some(error));
+                if let Some(error) = told {
+                    following.told.insert(remote.clone(), error.clone());
+                    apps.extend(named);
+                }
+            }
+        }
+    }
+    let now_ms = ledger.now_ms();
+    for moved in moved.chunks(MAX_OPERATIONS) {
+        let put = |batch: Batch, (remote, at): &(Remote, SourceAt)| {
+            let record = SourceRecord { remote: remote.clone(), at: at.clone(), since_ms: now_ms };
+            batch.put(key::source(&remote.id()), json(&record))
+        };
+        ledger.commit(Step::SourcesTaken, moved.iter().fold(Batch::new(), put)).await?;
+    }
+    if !moved.is_empty() {
+        let used = used(&ledger.state());
+        sources.keep(&used).await;
+    }
+    Ok(apps)
+}
+
+/// The states that something names: what is in effect, what runs, and all that an app may return to.
+fn used(state: &State) -> BTreeSet<Arc<str>> {
+    let courses = state.rollouts.values().map(|course| &*course.record);
+    let completed = courses.clone().filter_map(|course| course.completed.as_ref()).map(|one| &one.sources);
+    let versions = courses.flat_map(|course| &course.versions).map(|version| &version.sources);
+    let pins = state.pins.values().map(|pin| &pin.sources);
+    let plans = state.plans.values().map(|plan| &plan.sources);
+    let named = completed.chain(versions).chain(pins).chain(plans).flat_map(BTreeMap::values);
+    let in_effect = state.sources.values().map(|record| &record.at);
+    let forms = state.forms.values().filter_map(|form| form.source_at.as_ref()).map(|(_, at)| at);
+    named.chain(in_effect).chain(forms).map(|at| at.id.clone()).collect()
+}

@@ -1,0 +1,161 @@
+//! Following: which state every remote is in, asked again and again.
+//!
+//! In: the remotes that are wanted, an interval, pokes. Out: [`Observed`], which changes when one of them moved or failed otherwise.
+//! Each is asked by itself; those of one host share a few places, so that a host that does not answer delays only its own.
+//! Never: ends by itself, spawns, or forgets a state because asking failed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use nave_placement::catalog::{GitRef, Remote, SourceAt};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{NotHere, Sources};
+use crate::git::poller::pause;
+
+/// As many remotes of one host are asked at a time.
+const OF_A_HOST: usize = 4;
+
+/// What is known of remotes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed(pub BTreeMap<Remote, Seen>);
+
+/// What is known of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Its state, as of the last success.
+    pub at: Option<SourceAt>,
+    /// Why it could not be told last; absent when it could.
+    pub error: Option<String>,
+}
+
+impl Observed {
+    /// Why the files of one are not at hand.
+    pub(super) fn why_not(&self, remote: &Remote) -> NotHere {
+        match self.0.get(remote).and_then(|seen| seen.error.as_ref()) {
+            Some(error) => error.clone().into(),
+            None => NotHere { why: format!("{} is being fetched", remote.shown()), is_awaited: true },
+        }
+    }
+}
+
+type Turn<'a> = BoxFuture<'a, (Remote, Result<SourceAt, String>)>;
+
+impl Sources {
+    /// Follows what is wanted until cancelled: each remote every `interval` ± 20 %, at once when poked, more and more rarely while it
+    /// fails. One that cannot move is asked until it answered.
+    pub async fn follow(&self, interval: Duration, poked: watch::Receiver<()>, cancel: CancellationToken) {
+        let mut wanted = self.wanted.subscribe();
+        let mut hosts: HashMap<String, Arc<Semaphore>> = HashMap::new();
+        let mut failures: BTreeMap<Remote, u32> = BTreeMap::new();
+        let mut underway: BTreeSet<Remote> = BTreeSet::new();
+        let mut turns: FuturesUnordered<Turn<'_>> = FuturesUnordered::new();
+        loop {
+            let now = wanted.borrow_and_update().clone();
+            self.forget(&now);
+            failures.retain(|remote, _| now.contains(remote));
+            for remote in now.iter() {
+                if underway.contains(remote) || is_fixed(remote) && self.is_known(remote) {
+                    continue;
+                }
+                underway.insert(remote.clone());
+                let wait = match failures.get(remote) {
+                    Some(failures) => pause(interval, *failures, fastrand::f64()),
+                    None => Duration::ZERO,
+                };
+                let places = hosts.entry(host(remote)).or_insert_with(|| Arc::new(Semaphore::new(OF_A_HOST)));
+                turns.push(self.turn(remote.clone(), wait, poked.clone(), places.clone()));
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = wanted.changed() => if changed.is_err() { return },
+                Some((remote, told)) = turns.next() => {
+                    underway.remove(&remote);
+                    if now.contains(&remote) {
+                        let failed = failures.entry(remote.clone()).or_default();
+                        *failed = if told.is_ok() { 0 } else { failed.saturating_add(1) };
+                        self.see(&remote, told);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_known(&self, remote: &Remote) -> bool {
+        self.observed.borrow().0.get(remote).is_some_and(|seen| seen.at.is_some())
+    }
+
+    /// Asks one, after a pause that a poke ends.
+    fn turn<'a>(
+        &'a self,
+        remote: Remote,
+        wait: Duration,
+        mut poked: watch::Receiver<()>,
+        places: Arc<Semaphore>,
+    ) -> Turn<'a> {
+        poked.mark_unchanged();
+        async move {
+            let poke = async {
+                if poked.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = poke => {}
+            }
+            let _place = places.acquire().await;
+            let told = self.resolve(&remote).await;
+            (remote, told)
+        }
+        .boxed()
+    }
+
+    fn see(&self, remote: &Remote, told: Result<SourceAt, String>) {
+        self.observed.send_if_modified(|observed| {
+            let before = observed.0.get(remote).cloned().unwrap_or_default();
+            let seen = match told {
+                Ok(at) => Seen { at: Some(at), error: None },
+                Err(error) => Seen { at: before.at.clone(), error: Some(error) },
+            };
+            let differs = seen != before;
+            if differs {
+                Arc::make_mut(observed).0.insert(remote.clone(), seen);
+            }
+            differs
+        });
+    }
+
+    /// What is not wanted any more is not known either: when it is wanted again, it is asked first.
+    fn forget(&self, wanted: &BTreeSet<Remote>) {
+        self.observed.send_if_modified(|observed| {
+            let differs = observed.0.keys().any(|remote| !wanted.contains(remote));
+            if differs {
+                Arc::make_mut(observed).0.retain(|remote, _| wanted.contains(remote));
+            }
+            differs
+        });
+    }
+}
+
+/// Whether what it names is the same for ever.
+fn is_fixed(remote: &Remote) -> bool {
+    match remote {
+        Remote::Git(remote) => matches!(remote.reference, GitRef::Commit(_)),
+        Remote::Chart(name) => name.version.exact().is_some(),
+    }
+}
+
+fn host(remote: &Remote) -> String {
+    let url = match remote {
+        Remote::Git(remote) => &remote.url,
+        Remote::Chart(name) => &name.repository,
+    };
+    let rest = url.split_once("://").map_or(&**url, |(_, rest)| rest);
+    rest.split(['/', ':']).next().unwrap_or(rest).rsplit('@').next().unwrap_or(rest).to_owned()
+}

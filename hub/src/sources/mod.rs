@@ -1,0 +1,275 @@
+//! Sources: files of apps that are not in their catalog's repository.
+//!
+//! In: [`Remote`]s that a catalog names; how repositories are reached. Out: which state each of them is in ([`follow`]), the files of a
+//! state ([`Remotes`]).
+//! A repository has one mirror however many apps name it; the archive of a chart is kept by its digest.
+//! Never: lets one that is slow or hostile delay another one's; takes a state for another because it has the same name; forgets
+//! one that something still returns to.
+
+mod brought;
+mod follow;
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use nave_placement::Digest;
+use nave_placement::catalog::{ChartName, CommitId, GitRef, GitRemote, Remote, SourceAt};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use brought::Brought;
+pub use follow::{Observed, Seen};
+
+use crate::charts::{Charts, Pinned};
+use crate::deciding::run::chain;
+use crate::git::{self, Access, Repository};
+use brought::Shelf;
+
+/// What the id of an archive begins with.
+const SHA256: &str = "sha256:";
+
+/// Why the files of a remote are not at hand, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NotHere {
+    /// Why.
+    pub why: String,
+    /// It is being asked.
+    pub is_awaited: bool,
+}
+
+impl From<String> for NotHere {
+    fn from(why: String) -> Self {
+        Self { why, is_awaited: false }
+    }
+}
+
+/// The files of a remote, and its state.
+pub type Files = (SourceAt, Arc<Brought>);
+
+/// The files of remotes.
+#[async_trait]
+pub trait Remotes: Send + Sync {
+    /// The files of a remote in a state; without one, in that which it is in now.
+    ///
+    /// # Errors
+    /// Why they are not at hand.
+    async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere>;
+}
+
+/// In which state a remote is, since the hub took it so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceRecord {
+    /// The remote.
+    pub remote: Remote,
+    /// Its state.
+    pub at: SourceAt,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+}
+
+/// The remotes of a hub.
+pub struct Sources {
+    room: PathBuf,
+    access: Vec<Access>,
+    charts: Charts,
+    repositories: Mutex<HashMap<GitPlace, Repository>>,
+    shelf: Shelf,
+    /// What is followed.
+    wanted: watch::Sender<Arc<BTreeSet<Remote>>>,
+    observed: watch::Sender<Arc<Observed>>,
+}
+
+/// A repository, and how it is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct GitPlace {
+    url: Arc<str>,
+    credentials: Option<Arc<str>>,
+}
+
+impl Sources {
+    /// Sources that are kept in `room`, and reached as `access` says.
+    pub fn new(room: PathBuf, access: Vec<Access>) -> Self {
+        Self {
+            charts: Charts::new(room.join("charts"), access.clone()),
+            room,
+            access,
+            repositories: Mutex::default(),
+            shelf: Shelf::default(),
+            wanted: watch::Sender::default(),
+            observed: watch::Sender::default(),
+        }
+    }
+
+    /// What is known of the remotes that are followed.
+    pub fn observed(&self) -> watch::Receiver<Arc<Observed>> {
+        self.observed.subscribe()
+    }
+
+    /// Follows just these from now on.
+    pub fn want(&self, remotes: BTreeSet<Remote>) {
+        self.wanted.send_if_modified(|wanted| {
+            let differs = **wanted != remotes;
+            if differs {
+                *wanted = Arc::new(remotes);
+            }
+            differs
+        });
+    }
+
+    /// The state that a remote is in now; its files are at hand afterwards.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub async fn resolve(&self, remote: &Remote) -> Result<SourceAt, String> {
+        match remote {
+            Remote::Git(remote) => {
+                let repository = self.repository(remote)?;
+                let name = remote.reference.to_string();
+                let commit = match &remote.reference {
+                    GitRef::Default => repository.fetch().await.map(|head| head.commit),
+                    _ => repository.fetch_named(&name).await,
+                };
+                Ok(SourceAt { name: name.into(), id: commit.map_err(|error| chain(&error))?.0 })
+            }
+            Remote::Chart(name) => {
+                let Pinned { version, digest } =
+                    self.charts.resolve(name).await.map_err(|error| chain(&error))?;
+                Ok(SourceAt { name: version.into(), id: format!("{SHA256}{digest}").into() })
+            }
+        }
+    }
+
+    /// Keeps the files of a state readable, whatever becomes of the remote.
+    ///
+    /// # Errors
+    /// They are not here.
+    pub async fn pin(&self, remote: &Remote, at: &SourceAt) -> Result<(), String> {
+        match remote {
+            Remote::Git(remote) => {
+                let commit = CommitId(at.id.clone());
+                self.repository(remote)?.pin(&commit).await.map_err(|error| chain(&error))
+            }
+            Remote::Chart(_) => Ok(()),
+        }
+    }
+
+    /// Lets go of what is not among these states, in mirrors that are open and among the archives.
+    pub async fn keep(&self, used: &BTreeSet<Arc<str>>) {
+        let repositories: Vec<Repository> = self.repositories().values().cloned().collect();
+        for repository in repositories {
+            let pinned = repository.pinned().await.unwrap_or_default();
+            for commit in pinned.iter().filter(|commit| !used.contains(&commit.0)) {
+                if let Err(error) = repository.unpin(commit).await {
+                    tracing::warn!(url = repository.url(), %commit, error = chain(&error), "a commit could not be let go");
+                }
+            }
+        }
+        let archives = used.iter().filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
+        self.charts.keep(&archives.collect()).await;
+    }
+
+    async fn brought(&self, remote: &Remote, at: &SourceAt) -> Result<Arc<Brought>, String> {
+        if let Some(brought) = self.shelf.get(remote, at) {
+            return Ok(brought);
+        }
+        let brought = match remote {
+            Remote::Git(place) => self.git(place, at).await?,
+            Remote::Chart(name) => self.chart(name, at).await?,
+        };
+        let brought = Arc::new(brought);
+        self.shelf.put(remote, at, brought.clone());
+        Ok(brought)
+    }
+
+    async fn git(&self, remote: &GitRemote, at: &SourceAt) -> Result<Brought, String> {
+        let repository = self.repository(remote)?;
+        let commit = CommitId(at.id.clone());
+        let tree = match repository.tree(&commit).await {
+            Ok(tree) => tree,
+            // The mirror may be a new one.
+            Err(git::ReadError::Missing { .. }) => {
+                repository.fetch_named(&commit.0).await.map_err(|error| chain(&error))?;
+                repository.tree(&commit).await.map_err(|error| chain(&error))?
+            }
+            Err(error) => return Err(chain(&error)),
+        };
+        Ok(Brought::of_git(tree, repository))
+    }
+
+    async fn chart(&self, name: &ChartName, at: &SourceAt) -> Result<Brought, String> {
+        let digest = at.id.strip_prefix(SHA256).and_then(|digest| digest.parse().ok());
+        let digest = digest.ok_or_else(|| format!("{at} names no archive of a chart"))?;
+        let pinned = Pinned { version: at.name.to_string(), digest };
+        let files = self.charts.files(name, &pinned).await.map_err(|error| chain(&error))?;
+        Ok(Brought::of_files(&files))
+    }
+
+    fn repositories(&self) -> MutexGuard<'_, HashMap<GitPlace, Repository>> {
+        // It guards plain insertions, so a panic elsewhere cannot have left it half-changed.
+        self.repositories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn repository(&self, remote: &GitRemote) -> Result<Repository, String> {
+        let place = GitPlace { url: remote.url.clone(), credentials: remote.credentials.clone() };
+        if let Some(open) = self.repositories().get(&place) {
+            return Ok(open.clone());
+        }
+        let found = Access::of(&self.access, &remote.url)
+            .filter(|access| remote.credentials.as_ref().is_none_or(|name| **name == access.name));
+        let named = remote.credentials.as_ref().and_then(|name| {
+            let named = self.access.iter().filter(|access| access.name == **name);
+            named.clone().find(|access| Access::of(&[(*access).clone()], &remote.url).is_some())
+        });
+        if let (Some(name), None) = (&remote.credentials, named.or(found)) {
+            return Err(format!(
+                "the hub has no credentials {name} that are for {}; add them to its configuration, or correct source.git.credentials",
+                remote.url
+            ));
+        }
+        let mirror =
+            Digest::of(format!("{} {}", remote.url, remote.credentials.as_deref().unwrap_or("")).as_bytes());
+        let mut options =
+            git::Options::new(&*remote.url, self.room.join("git").join(mirror.short().to_string()));
+        options.access = named.or(found).cloned();
+        let opened = Repository::open(options).map_err(|error| chain(&error))?;
+        Ok(self.repositories().entry(place).or_insert(opened).clone())
+    }
+}
+
+#[async_trait]
+impl Remotes for Sources {
+    async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
+        let at = match at {
+            Some(at) => at.clone(),
+            None => self.resolve(remote).await?,
+        };
+        Ok((at.clone(), self.brought(remote, &at).await?))
+    }
+}
+
+/// The states that are in effect; what was never brought is not waited for.
+pub struct Followed<'a>(pub &'a Sources);
+
+#[async_trait]
+impl Remotes for Followed<'_> {
+    async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
+        match at {
+            Some(at) => Ok((at.clone(), self.0.brought(remote, at).await?)),
+            None => Err(self.0.observed.borrow().why_not(remote)),
+        }
+    }
+}
+
+/// Where nobody is asked.
+pub struct Nowhere;
+
+#[async_trait]
+impl Remotes for Nowhere {
+    async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
+        Err(format!("{} is not asked here", remote.shown()).into())
+    }
+}

@@ -1,0 +1,85 @@
+//! URLs of repositories of Git, as far as the catalog can tell.
+//!
+//! In: text. Out: that it names a place of files, or why not. Never: takes a secret in a URL, which Git would keep for ever; a path
+//! of the hub's own machine; a host or a user that a program could take for an option.
+
+/// What repositories of Git are reached by.
+const GIT: [&str; 3] = ["https://", "ssh://", "http://"];
+const SECRET: &str = "holds a user or a secret, which would stay in Git for ever; put it into the hub's configuration under credentials, and name the repository alone";
+
+/// Checks one.
+pub(super) fn check(url: &str) -> Result<(), String> {
+    if let Some((scheme, rest)) = url.split_once("://") {
+        let no_scheme =
+            || format!("{scheme}:// is nothing that a repository is reached by; write https:// or ssh://");
+        GIT.contains(&&*format!("{scheme}://")).then_some(()).ok_or_else(no_scheme)?;
+        return authority(rest, scheme == "ssh");
+    }
+    // SSH's short form.
+    let short = url.split_once(':').filter(|(host, path)| !host.contains('/') && !path.is_empty());
+    match short {
+        Some((host, path)) if !path.starts_with('-') => authority(host, true),
+        _ => Err("it is no URL; write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH".to_owned()),
+    }
+}
+
+/// What stands behind the scheme.
+fn authority(rest: &str, may_name_user: bool) -> Result<(), String> {
+    if rest.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err(
+            "it holds a space, a backslash or a control character; write them as %20 and the like".to_owned()
+        );
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    match user {
+        Some(user) if !may_name_user || user.contains(':') => return Err(format!("it {SECRET}")),
+        Some(user) if user.is_empty() || user.starts_with('-') => {
+            return Err(format!("{user:?} is no user"));
+        }
+        _ => {}
+    }
+    if host.is_empty() || host.starts_with(['-', ':']) {
+        return Err(format!("{host:?} is no host"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_place_and_no_secret() {
+        // (URL, whether it is one)
+        let rows = [
+            ("https://git.example.com/shop/deploy", true),
+            ("http://git.example.com:8080/shop/deploy.git", true),
+            ("ssh://git@git.example.com:2222/shop/deploy", true),
+            ("git@git.example.com:shop/deploy.git", true),
+            ("git.example.com:shop/deploy.git", true),
+            ("oci://ghcr.io/acme/charts", false),
+            ("https://me@git.example.com/shop", false),
+            ("https://me:secret@git.example.com/shop", false),
+            ("ssh://git:secret@git.example.com/shop", false),
+            ("ssh://-oProxyCommand=x/shop", false),
+            ("ssh://-oProxyCommand=x@host/shop", false),
+            ("-oProxyCommand=x:shop", false),
+            ("git@host:-x", false),
+            ("file:///srv/git", false),
+            ("ext::sh -c x", false),
+            ("/srv/git", false),
+            ("../deploy", false),
+            ("https://", false),
+            ("https:///shop", false),
+            ("https://a b/shop", false),
+            ("", false),
+        ];
+        for (url, is_one) in rows {
+            assert_eq!(check(url).is_ok(), is_one, "{url}: {:?}", check(url));
+        }
+    }
+}
