@@ -86,7 +86,9 @@ impl View for AppView {
         let mut text = format!("App {}: {state}, {} of {} converged", row.app, row.converged, row.clusters);
         match (&row.version, &row.commit) {
             (Some(version), Some(commit)) => {
-                let _ = writeln!(text, "; version {} of commit {}", version.short(), commit.short());
+                let source = row.source.as_ref().map(|at| format!(" with its source {}", at.short()));
+                let source = source.unwrap_or_default();
+                let _ = writeln!(text, "; version {} of commit {}{source}", version.short(), commit.short());
             }
             _ => text.push_str("; not rendered\n"),
         }

@@ -132,6 +132,9 @@ impl View for TraceView {
                 self.author.as_ref().map(|author| format!(" {}", author.subject)).unwrap_or_default();
             add("Commit", format!("{}{subject}", commit.short()));
         }
+        if let Some(source) = &self.source {
+            add("Source", source.to_string());
+        }
         if let Some(author) = &self.author {
             let seconds = self.author_time.and_then(|seconds| u64::try_from(seconds).ok());
             let at = seconds.map(|seconds| format!(", {}", time(seconds * 1000))).unwrap_or_default();

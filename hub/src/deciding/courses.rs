@@ -116,6 +116,7 @@ mod tests {
             parent: None,
             cause: nave_placement::rollout::Cause::Version,
             basis: Default::default(),
+            sources: Default::default(),
             commit: nave_placement::catalog::CommitId("0".repeat(40).into()),
             made_ms: 1,
             waves: vec![wave],

@@ -10,7 +10,7 @@ use nave_placement::catalog::{Catalog, CommitId};
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
-use nave_placement::overrides::{Because, Forms, Shapes};
+use nave_placement::overrides::{self, Because, Forms, Shapes};
 use nave_placement::rollout;
 use nave_placement::{AppKey, ClusterName};
 
@@ -292,6 +292,13 @@ impl Given<'_> {
             || named.any(|(rule, _)| rule.commit == *at)
     }
 
+    /// Whether a commit wrote the app, or an override of it.
+    fn is_written_by(&self, app: &AppKey, commit: &CommitId) -> bool {
+        let own = self.catalog.app(app.name()).map(|(object, _)| object);
+        let overrides = overrides::of_app(self.catalog, app).into_iter().map(|(object, _)| object);
+        own.into_iter().chain(overrides).any(|object| object.commit == *commit)
+    }
+
     /// Why an entry gets another version.
     fn becomes(&self, key: &EntryKey, of: &Difference, turn: Option<&Turn>) -> Cause {
         let same_commit =
@@ -306,6 +313,12 @@ impl Given<'_> {
             return Cause::Commit { commit: self.catalog.commit.clone() };
         };
         let by_commit = Cause::Commit { commit: to.commit.clone() };
+        if let (Some(was), Some(at)) = (&from.source_at, &to.source_at)
+            && was != at
+            && !self.is_written_by(&key.0, &to.commit)
+        {
+            return Cause::Source { at: at.clone() };
+        }
         if same_commit {
             let shares = from.options.share != to.options.share;
             return if shares { Cause::Replicas } else { Cause::Labels };

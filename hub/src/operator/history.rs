@@ -171,6 +171,7 @@ pub(super) fn said(cause: &Cause, turn: Option<&Turn>, authors: &Authors) -> (St
         Cause::Commit { commit } => {
             (author(commit).unwrap_or_else(|| format!("commit {}", commit.short())), of_commit(commit))
         }
+        Cause::Source { at } => (hub(), format!("its source moved to {}", at.short())),
         Cause::Joined => (hub(), "the cluster joined".to_owned()),
         Cause::Labels => (hub(), "labels, set, taints or facts of the cluster changed".to_owned()),
         Cause::Placed => (hub(), "a placement chooses the cluster".to_owned()),

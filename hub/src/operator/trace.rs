@@ -103,6 +103,7 @@ impl OperatorService {
             written: None,
             change: None,
             commit: None,
+            source: None,
             author: None,
             author_time: None,
         };
@@ -352,6 +353,7 @@ fn known(look: &Look<'_>, app: &AppKey, entry: &Entry, cluster: &ClusterName, vi
     view.entry = look.entries(cluster).into_iter().find(|entry| entry.app == *app);
     view.bundle = Some(entry.bundle);
     view.commit = Some(entry.commit.clone());
+    view.source.clone_from(&entry.source_at);
     view.told_ms = told.changes.get(app).map(|change| change.at_ms);
     view.healthy_ms = view
         .told_ms

@@ -9,7 +9,7 @@ mod trace;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation};
-use nave_placement::catalog::{CommitId, Problem};
+use nave_placement::catalog::{CommitId, Problem, SourceAt};
 use nave_placement::decide::{Check, Part, Reason};
 use nave_placement::fleet::{Maintenance, Membership, Taint};
 use nave_placement::overrides::Provenance;
@@ -71,6 +71,9 @@ pub struct EntryView {
     pub running: Option<Digest>,
     /// The last commit that changed the entry.
     pub commit: Option<CommitId>,
+    /// What its source was then, where that is not in the catalog's repository: NAME@ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceAt>,
     /// Objects.
     pub objects: u32,
     /// Healthy objects.
@@ -358,6 +361,7 @@ impl EntryView {
             version: None,
             running: None,
             commit: None,
+            source: None,
             objects: 0,
             healthy: 0,
             unhealthy: Vec::new(),
@@ -380,6 +384,9 @@ pub struct AppRow {
     pub version: Option<Digest>,
     /// The commit that gave it this version.
     pub commit: Option<CommitId>,
+    /// What its source was then, where that is not in the catalog's repository: NAME@ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceAt>,
     /// Clusters that have it.
     pub clusters: usize,
     /// Of these, converged.

@@ -15,6 +15,9 @@ use crate::deciding::run::chain;
 /// The longest wait: a day.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
+/// So long it is waited for repositories of sources that were asked anew; who answers later is seen later.
+const SOURCES_ANSWER: Duration = Duration::from_secs(10);
+
 /// After a look nothing is looked at for so many times as long: a large fleet says something all the time, and whoever
 /// waits for it shall not keep the hub from listening.
 const RESTS: u32 = 9;
@@ -37,8 +40,11 @@ impl OperatorService {
         let deadline = Instant::now() + wait.timeout.min(MAX_WAIT);
         let mut observations = self.rooms.observations.clone();
         let fresh = observations.borrow().next_fresh();
+        let asked = self.rooms.sources.asked_anew();
         self.rooms.poke.send_replace(());
         let _ = timeout_at(deadline, observations.wait_for(|o| o.polls >= fresh)).await;
+        let patience = deadline.min(Instant::now() + SOURCES_ANSWER);
+        let _ = timeout_at(patience, asked).await;
         let mut state = self.rooms.ledger.changes();
         let mut sessions = self.rooms.sessions.changes();
         let mut picture = self.rooms.picture.clone();

@@ -44,7 +44,17 @@ impl Observed {
     }
 }
 
-type Turn<'a> = BoxFuture<'a, (Remote, Result<SourceAt, String>)>;
+/// How often a remote was asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Answers, and failures.
+    ended: u64,
+    /// It is being asked.
+    is_underway: bool,
+}
+
+/// What a turn ended with; what was poked since it began to ask is still to be heard.
+type Turn<'a> = BoxFuture<'a, (Remote, Result<SourceAt, String>, watch::Receiver<()>)>;
 
 impl Sources {
     /// Follows what is wanted until cancelled: each remote every `interval` ± 20 %, at once when poked, more and more rarely while it
@@ -52,7 +62,7 @@ impl Sources {
     pub async fn follow(&self, interval: Duration, poked: watch::Receiver<()>, cancel: CancellationToken) {
         let mut wanted = self.wanted.subscribe();
         let mut hosts: HashMap<String, Arc<Semaphore>> = HashMap::new();
-        let mut failures: BTreeMap<Remote, u32> = BTreeMap::new();
+        let mut failures: BTreeMap<Remote, (u32, watch::Receiver<()>)> = BTreeMap::new();
         let mut underway: BTreeSet<Remote> = BTreeSet::new();
         let mut turns: FuturesUnordered<Turn<'_>> = FuturesUnordered::new();
         loop {
@@ -64,25 +74,50 @@ impl Sources {
                     continue;
                 }
                 underway.insert(remote.clone());
-                let wait = match failures.get(remote) {
-                    Some(failures) => pause(interval, *failures, fastrand::f64()),
-                    None => Duration::ZERO,
+                let (wait, poked) = match failures.get(remote) {
+                    Some((failures, poked)) => (pause(interval, *failures, fastrand::f64()), poked.clone()),
+                    None => (Duration::ZERO, poked.clone()),
                 };
                 let places = hosts.entry(host(remote)).or_insert_with(|| Arc::new(Semaphore::new(OF_A_HOST)));
-                turns.push(self.turn(remote.clone(), wait, poked.clone(), places.clone()));
+                turns.push(self.turn(remote.clone(), wait, poked, places.clone()));
             }
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = wanted.changed() => if changed.is_err() { return },
-                Some((remote, told)) = turns.next() => {
+                Some((remote, told, poked)) = turns.next() => {
                     underway.remove(&remote);
+                    self.ended(&remote, &now);
                     if now.contains(&remote) {
-                        let failed = failures.entry(remote.clone()).or_default();
-                        *failed = if told.is_ok() { 0 } else { failed.saturating_add(1) };
+                        let failed = failures.get(&remote).map_or(0, |(failed, _)| *failed);
+                        let failed = if told.is_ok() { 0 } else { failed.saturating_add(1) };
+                        failures.insert(remote.clone(), (failed, poked));
                         self.see(&remote, told);
                     }
                 }
             }
+        }
+    }
+
+    /// Ends when each remote that is followed now was asked after now, if it is asked again at all. Then a poke before it is awaited
+    /// has shown what was there before.
+    pub fn asked_anew(&self) -> impl Future<Output = ()> + use<> {
+        let wanted = self.wanted.borrow().clone();
+        let next = {
+            let rounds = self.rounds.borrow();
+            let next = |remote: &Remote| {
+                let Round { ended, is_underway } = rounds.get(remote).copied().unwrap_or_default();
+                (remote.clone(), ended + 1 + u64::from(is_underway))
+            };
+            let asked = wanted.iter().filter(|remote| !(is_fixed(remote) && self.is_known(remote)));
+            asked.map(next).collect::<BTreeMap<Remote, u64>>()
+        };
+        let mut rounds = self.rounds.subscribe();
+        async move {
+            let reached = |rounds: &BTreeMap<Remote, Round>| {
+                // One that is not wanted any more is not waited for.
+                next.iter().all(|(remote, next)| rounds.get(remote).is_none_or(|round| round.ended >= *next))
+            };
+            let _ = rounds.wait_for(reached).await;
         }
     }
 
@@ -98,7 +133,6 @@ impl Sources {
         mut poked: watch::Receiver<()>,
         places: Arc<Semaphore>,
     ) -> Turn<'a> {
-        poked.mark_unchanged();
         async move {
             let poke = async {
                 if poked.changed().await.is_err() {
@@ -110,8 +144,10 @@ impl Sources {
                 () = poke => {}
             }
             let _place = places.acquire().await;
+            poked.mark_unchanged();
+            self.rounds.send_modify(|rounds| rounds.entry(remote.clone()).or_default().is_underway = true);
             let told = self.resolve(&remote).await;
-            (remote, told)
+            (remote, told, poked)
         }
         .boxed()
     }
@@ -128,6 +164,15 @@ impl Sources {
                 Arc::make_mut(observed).0.insert(remote.clone(), seen);
             }
             differs
+        });
+    }
+
+    fn ended(&self, remote: &Remote, wanted: &BTreeSet<Remote>) {
+        self.rounds.send_modify(|rounds| {
+            rounds.retain(|remote, _| wanted.contains(remote));
+            if let Some(round) = rounds.get_mut(remote) {
+                *round = Round { ended: round.ended + 1, is_underway: false };
+            }
         });
     }
 

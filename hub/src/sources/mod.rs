@@ -9,7 +9,7 @@
 mod brought;
 mod follow;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,7 @@ use crate::charts::{Charts, Pinned};
 use crate::deciding::run::chain;
 use crate::git::{self, Access, Repository};
 use brought::Shelf;
+use follow::Round;
 
 /// What the id of an archive begins with.
 const SHA256: &str = "sha256:";
@@ -81,6 +82,8 @@ pub struct Sources {
     /// What is followed.
     wanted: watch::Sender<Arc<BTreeSet<Remote>>>,
     observed: watch::Sender<Arc<Observed>>,
+    /// How often each was asked.
+    rounds: watch::Sender<BTreeMap<Remote, Round>>,
 }
 
 /// A repository, and how it is reached.
@@ -101,6 +104,7 @@ impl Sources {
             shelf: Shelf::default(),
             wanted: watch::Sender::default(),
             observed: watch::Sender::default(),
+            rounds: watch::Sender::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use nave_placement::catalog::CommitId;
+use nave_placement::catalog::{CommitId, SourceAt};
 use nave_placement::rollout;
 use nave_placement::{AppKey, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
@@ -63,6 +63,11 @@ pub enum Cause {
     Commit {
         /// Which.
         commit: CommitId,
+    },
+    /// What its source names in another repository moved.
+    Source {
+        /// To which state.
+        at: SourceAt,
     },
     /// The cluster was told for the first time.
     Joined,

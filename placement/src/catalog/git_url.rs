@@ -9,6 +9,10 @@ const SECRET: &str = "holds a user or a secret, which would stay in Git for ever
 
 /// Checks one.
 pub(super) fn check(url: &str) -> Result<(), String> {
+    if url.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        let message = "it holds a space, a backslash or a control character; write them as %20 and the like";
+        return Err(message.to_owned());
+    }
     if let Some((scheme, rest)) = url.split_once("://") {
         let no_scheme =
             || format!("{scheme}:// is nothing that a repository is reached by; write https:// or ssh://");
@@ -18,18 +22,14 @@ pub(super) fn check(url: &str) -> Result<(), String> {
     // SSH's short form.
     let short = url.split_once(':').filter(|(host, path)| !host.contains('/') && !path.is_empty());
     match short {
-        Some((host, path)) if !path.starts_with('-') => authority(host, true),
+        // Two colons name a program that helps Git.
+        Some((host, path)) if !path.starts_with(['-', ':']) => authority(host, true),
         _ => Err("it is no URL; write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH".to_owned()),
     }
 }
 
 /// What stands behind the scheme.
 fn authority(rest: &str, may_name_user: bool) -> Result<(), String> {
-    if rest.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
-        return Err(
-            "it holds a space, a backslash or a control character; write them as %20 and the like".to_owned()
-        );
-    }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let (user, host) = match authority.rsplit_once('@') {
         Some((user, host)) => (Some(user), host),
@@ -71,6 +71,7 @@ mod tests {
             ("git@host:-x", false),
             ("file:///srv/git", false),
             ("ext::sh -c x", false),
+            ("ext::x", false),
             ("/srv/git", false),
             ("../deploy", false),
             ("https://", false),

@@ -75,6 +75,7 @@ impl Remote {
             Self::Git(GitRemote { url, reference: GitRef::Default, .. }) => url.to_string(),
             Self::Git(GitRemote { url, reference, .. }) => format!("{url} at {reference}"),
             Self::Chart(ChartName { repository, chart, version }) => {
+                let version = if version.as_str().is_empty() { "*" } else { version.as_str() };
                 format!("chart {chart} {version} of {repository}")
             }
         }

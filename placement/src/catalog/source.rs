@@ -12,7 +12,7 @@ use super::{BadChartName, ChartName, GitRef, ObjectId, Origin, paths};
 use crate::overrides::Parameters;
 
 /// Where an app's manifests come from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// Where its files are, if not in the catalog's own repository.
     pub remote: Option<Arc<Remote>>,
@@ -20,6 +20,13 @@ pub struct Source {
     pub what: What,
     /// How it was said, for what an override changes of it.
     said: SourceChange,
+}
+
+impl PartialEq for Source {
+    /// However it was said.
+    fn eq(&self, other: &Self) -> bool {
+        self.remote == other.remote && self.what == other.what
+    }
 }
 
 /// What the files of a source are.
@@ -234,6 +241,8 @@ fn remote(said: &SourceChange) -> Result<Option<Remote>, SourceError> {
             beside("helm.repository", "and git both say where the chart is; keep one of them")
         }
         (Some(git), what, None) => {
+            let how = "write the URL of the repository, e.g. url: https://git.example.com/shop/deploy";
+            let url = git.url.clone().ok_or(SourceError::Missing { field: "git.url", how })?;
             if matches!(what, Some(WhatSaid::Path(_))) {
                 return beside(
                     "path",
@@ -252,8 +261,6 @@ fn remote(said: &SourceChange) -> Result<Option<Remote>, SourceError> {
                     "is for a chart of a Helm repository; git.ref says which commit",
                 );
             }
-            let how = "write the URL of the repository, e.g. url: https://git.example.com/shop/deploy";
-            let url = git.url.clone().ok_or(SourceError::Missing { field: "git.url", how })?;
             let reference = git.reference.clone().unwrap_or(GitRef::Default);
             Ok(Some(Remote::Git(GitRemote { url, reference, credentials: git.credentials.clone() })))
         }

@@ -10,7 +10,7 @@ use super::fields::{Field, Fields, Reader};
 use super::references::{Reference, References};
 use super::said::{GitSaid, HelmSaid, KustomizeSaid, Said, SourceChange, WhatSaid};
 use super::source::{Source, WITH_CHART};
-use super::{git_url, paths};
+use super::{ChartName, Range, git_url, paths};
 
 /// The fields that say what the files are, of which at most one is given.
 const ENGINES: [&str; 3] = ["path", "helm", "kustomize"];
@@ -105,6 +105,28 @@ impl Saying<'_, '_> {
         }
     }
 
+    /// Where charts are. Which one is meant may be said elsewhere.
+    fn repository(&mut self, field: &Field<'_>) -> Option<Arc<str>> {
+        let repository: Arc<str> = self.reader.text(field)?.into();
+        self.checked(field, &repository, &"any".into()).then_some(repository)
+    }
+
+    /// The name of a chart in a repository. What a registry wants of it is checked when both are known.
+    fn chart_name(&mut self, field: &Field<'_>) -> Option<Said> {
+        let name = self.reader.text(field)?;
+        let repository = if name.contains('/') { "oci://any" } else { "https://any" }.into();
+        self.checked(field, &repository, &name.as_str().into()).then(|| Said::by(self.reader.file, &name))
+    }
+
+    fn checked(&mut self, field: &Field<'_>, repository: &Arc<str>, chart: &Arc<str>) -> bool {
+        let (repository, chart) = (repository.clone(), chart.clone());
+        let checked = ChartName { repository, chart, version: Range::default() }.check();
+        if let Err(error) = &checked {
+            self.reader.error(field.node.position, format!("{}: {error}", field.path));
+        }
+        checked.is_ok()
+    }
+
     fn parsed<T: FromStr<Err: std::fmt::Display>>(&mut self, field: &Field<'_>) -> Option<T> {
         let text = self.reader.text(field)?;
         match text.parse() {
@@ -159,10 +181,10 @@ impl Saying<'_, '_> {
         let fields = self.said(field, &HELM)?;
         let is_named = fields.get("repository").is_some();
         Some(HelmSaid {
-            repository: fields.get("repository").and_then(|f| self.reader.text(&f)).map(Into::into),
+            repository: fields.get("repository").and_then(|f| self.repository(&f)),
             version: fields.get("version").and_then(|f| self.parsed(&f)),
             chart: fields.get("chart").and_then(|f| match is_named {
-                true => self.reader.text(&f).map(|name| Said::by(self.reader.file, &name)),
+                true => self.chart_name(&f),
                 false => self.source_path(&f),
             }),
             release_name: fields.get("releaseName").and_then(|f| release_name(self.reader, &f)),

@@ -53,6 +53,7 @@ impl World {
         let world = crate::planning::World {
             place: &place,
             trees: &NoTrees,
+            remotes: &Nowhere,
             engines: &Engines::new(std::env::temp_dir(), Paths::default()),
             hearing: Hearing { connected, ..Hearing::default() },
             now_ms: 1_000 + self.now_ms,

@@ -1,6 +1,6 @@
 //! What operators see of one object: from what runs to who wanted it.
 
-use nave_placement::catalog::CommitId;
+use nave_placement::catalog::{CommitId, SourceAt};
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use nave_spoke::target::ask::managers::Manager;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,9 @@ pub struct TraceView {
     /// The last commit that changed the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitId>,
+    /// What its source was then, where that is not in the catalog's repository: NAME@ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceAt>,
     /// Who wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<Author>,

@@ -15,6 +15,8 @@ pub enum Form {
     LabelValue,
     /// A path, relative to the file that it stands in.
     Path,
+    /// A path from the root of another repository.
+    Inside,
     /// An expression in CEL.
     Cel,
     /// A JSON pointer.
@@ -61,7 +63,7 @@ impl Form {
             Self::Namespace => "namespace",
             Self::LabelKey => "label key",
             Self::LabelValue => "label value",
-            Self::Path => "path",
+            Self::Path | Self::Inside => "path",
             Self::Cel => "CEL expression",
             Self::Pointer => "JSON pointer",
             Self::Selector => "label selector",
@@ -90,7 +92,7 @@ impl Form {
             Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
             Self::LabelKey => "^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
             Self::LabelValue => "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
-            Self::Path => r"^[^/\\][^\\]*$",
+            Self::Path | Self::Inside => r"^[^/\\][^\\]*$",
             Self::Pointer => "^/.",
             Self::Image => "^([^@]*/|[^@/:])[^@/:]*$",
             Self::Tag => r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$|[$][{]",

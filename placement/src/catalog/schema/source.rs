@@ -51,7 +51,7 @@ const REF: Rule = Rule::new(
 );
 const GIT_PATH: Rule = Rule::new(
     "path",
-    Shape::Text(Form::Path),
+    Shape::Text(Form::Inside),
     "A directory or a file of manifests, from that repository's root; absent: all of it.",
 );
 const CREDENTIALS: Rule = Rule::new(

@@ -43,6 +43,7 @@ fn text(form: Form) -> &'static str {
         Form::LabelKey => "example.com/gpu",
         Form::LabelValue => "A100_x",
         Form::Path => "../web",
+        Form::Inside => "deploy/web",
         Form::Cel => "true",
         Form::Pointer => "/spec/replicas",
         Form::Selector => "tier in (web, api), !canary",
@@ -400,7 +401,9 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         ),
         (
             "App.spec.source.paht",
-            Err("App.spec.source has no field paht; did you mean path? (fields are path, kustomize, helm)"),
+            Err(
+                "App.spec.source has no field paht; did you mean path? (fields are path, git, kustomize, helm)",
+            ),
         ),
         (
             "App.onRemove",

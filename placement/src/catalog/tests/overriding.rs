@@ -149,7 +149,7 @@ fn what_is_wrong_with_an_override_is_told_with_its_place() {
         ),
         (
             "  source: {helm: {version: 1}}\n",
-            "a.yaml:7:19: error: Override/o: spec.source.helm.version is not supported by this version of Nave; remove it",
+            "a.yaml:7:28: error: Override/o: spec.source.helm.version: 1 is read as the number 1, a string is wanted; write \"1\"",
         ),
         (
             "  source: {kustomize: {}}\n",

@@ -140,7 +140,7 @@ fn fields_and_kinds_that_nobody_knows() {
         "sorce: {path: ./web}\nsource: {path: ./web, url: x}\n",
         &[
             "a.yaml:5:3: error: App/web: spec.sorce is no known field; did you mean source? (valid fields are source, parameters, substitute, namespace, protect, prune, onRemove, formerly, rollout, dependsOn, group, mode, adopt, onImmutable, conflicts, drift, ignore, health, serviceAccount, timeout)",
-            "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path, helm, kustomize)",
+            "a.yaml:6:25: error: App/web: spec.source.url is no known field (valid fields are path, git, helm, kustomize)",
         ],
     );
     check(

@@ -95,11 +95,15 @@ fn a_source_may_be_in_another_repository() {
         (&format!("{{{git}, ref: v1, path: ./m/}}}}"), &[], "https://git.example.com/shop at v1: git \"m\""),
         (
             &format!("{{{git}, ref: v1, path: m}}}}"),
-            &["{git: {ref: ^1.2}}", "{git: {path: n}}"],
-            "https://git.example.com/shop at ^1.2: git \"n\"",
+            &["{git: {ref: ^1.2}}", "{git: {path: other}}"],
+            "https://git.example.com/shop at ^1.2: git \"other\"",
         ),
         // It takes the place of what was in the catalog's repository.
-        ("{path: ./m}", &[&format!("{{{git}, path: n}}}}")], "https://git.example.com/shop: git \"n\""),
+        (
+            "{path: ./m}",
+            &[&format!("{{{git}, path: other}}}}")],
+            "https://git.example.com/shop: git \"other\"",
+        ),
         (&format!("{{{git}}}}}"), &["{path: ./n}"], "path \"apps/n\""),
         ("{path: ./m}", &["{git: {ref: v1}}"], "git.url is missing"),
         (
@@ -163,10 +167,22 @@ fn a_url_of_a_source_holds_no_secret_and_leads_to_no_file_of_the_hub() {
         |column: u32, message: &str| format!("a.yaml:5:{column}: error: App/web: spec.source.git.{message}");
     let secret = "url: it holds a user or a secret, which would stay in Git for ever; put it into the hub's configuration under credentials, and name the repository alone";
     let rows = [
-        ("{url: 'https://me:hunter2@git.example.com/x'}", at(22, secret)),
-        ("{url: 'file:///srv/git'}", at(22, "url: file:// is nothing that a repository is reached by; write https:// or ssh://")),
-        ("{url: /srv/git}", at(22, "url: it is no URL; write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH")),
-        ("{ref: v1}", at(11, "url is missing; write the URL of the repository, e.g. url: https://git.example.com/shop/deploy").replace(".git.url", ".git.url")),
+        ("{url: 'https://me:hunter2@git.example.com/x'}", at(23, secret)),
+        (
+            "{url: 'file:///srv/git'}",
+            at(23, "url: file:// is nothing that a repository is reached by; write https:// or ssh://"),
+        ),
+        (
+            "{url: /srv/git}",
+            at(23, "url: it is no URL; write https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH"),
+        ),
+        (
+            "{ref: v1}",
+            at(
+                11,
+                "url is missing; write the URL of the repository, e.g. url: https://git.example.com/shop/deploy",
+            ),
+        ),
     ];
     for (git, expected) in rows {
         check_app(&format!("source: {{git: {git}}}\n"), &[&expected]);
