@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, LINK, LOCATION, WWW_AUTHENTICATE};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, LINK, LOCATION, WWW_AUTHENTICATE,
+};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -33,6 +35,8 @@ pub struct Asked {
     pub target: String,
     /// What was shown.
     pub authorization: Option<String>,
+    /// By what mark an answer was said to be known.
+    pub mark: Option<String>,
 }
 
 /// What is answered at a path instead of what is there.
@@ -213,11 +217,17 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let shown = headers.get(AUTHORIZATION).and_then(|shown| shown.to_str().ok()).map(str::to_owned);
+    let header = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    let (shown, mark) = (header(AUTHORIZATION), header(IF_NONE_MATCH));
     let told = {
         let mut held = shared.held();
         let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        held.asked.push(Asked { method: method.clone(), target, authorization: shown.clone() });
+        held.asked.push(Asked {
+            method: method.clone(),
+            target,
+            authorization: shown.clone(),
+            mark: mark.clone(),
+        });
         held.answers.get(uri.path()).cloned()
     };
     match told {
@@ -247,9 +257,18 @@ async fn answer(
         _ if uri.path() == "/token" => Some(json!({"token": query("scope")}).to_string().into_response()),
         Some("") => Some(StatusCode::OK.into_response()),
         Some(path) => held.registry(&method, path, &query, body),
-        None => held.files.get(uri.path()).cloned().map(IntoResponse::into_response),
+        None => held.files.get(uri.path()).map(|file| marked(file, mark.as_deref())),
     };
     found.unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+/// A file, unless it is known by its mark.
+fn marked(file: &Bytes, known: Option<&str>) -> Response {
+    let mark = format!("\"{}\"", digest(file));
+    match known == Some(&*mark) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => ([(ETAG, mark)], file.clone()).into_response(),
+    }
 }
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");

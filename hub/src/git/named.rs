@@ -105,17 +105,11 @@ impl Core {
                 format!("it has more than {MOST_TAGS} tags; name one of them instead of {range}").into();
             return Err(FetchError::Failed { url: redacted(&self.options.url), cause });
         }
-        if let Some(best) = range.best(tags.iter().map(|tag| &**tag)) {
-            return Ok(best);
-        }
-        let all: Range = ">=0.0.0-0".parse().expect("it is a range");
-        let mut rest: Vec<&str> = tags.iter().map(|tag| &**tag).collect();
-        let mut found = Vec::new();
-        while let Some(best) = all.best(rest.iter().copied()).filter(|_| found.len() < TAGS_NAMED) {
-            found.push(best.to_owned());
-            rest.retain(|tag| *tag != best);
-        }
-        Err(self.unknown(&range.to_string(), found))
+        let tags = || tags.iter().map(|tag| &**tag);
+        range.best(tags()).ok_or_else(|| {
+            let found = Range::highest(tags(), TAGS_NAMED).into_iter().map(str::to_owned).collect();
+            self.unknown(&range.to_string(), found)
+        })
     }
 
     fn local_first(&self, path: &Path, names: &[String]) -> Result<Option<Known>, FetchError> {

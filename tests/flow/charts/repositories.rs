@@ -66,24 +66,71 @@ async fn archives_that_nobody_names_go_and_come_back_when_they_are_needed_if_the
         let entries = std::fs::read_dir(given.path("room")).expect("it is there").flatten();
         entries.map(|entry| entry.file_name().into_string().expect("a name")).collect::<BTreeSet<String>>()
     };
-    let both = BTreeSet::from([format!("{}.tgz", old.digest), format!("{}.tgz", new.digest)]);
+    let index = Digest::of(&std::fs::read(given.path("packed/index.yaml")).expect("it was made"));
+    let names = |digests: &[Digest]| digests.iter().map(Digest::to_string).collect::<BTreeSet<String>>();
     charts.keep(&BTreeSet::new()).await;
-    assert_eq!(kept(), both, "whoever asked for them could not say yet that they are used");
-    given.write("room/.new-x.tgz", "of a process that was killed");
+    let all = names(&[old.digest, new.digest, index]);
+    assert_eq!(kept(), all, "whoever asked for them could not say yet that they are used");
+    given.write("room/.new-x", "of a process that was killed");
+    let charts = given.charts_of(&server);
     charts.keep(&BTreeSet::from([new.digest])).await;
-    assert_eq!(kept(), BTreeSet::from([format!("{}.tgz", new.digest)]));
+    assert_eq!(kept(), names(&[new.digest]));
 
     let files = charts.files(&named, &old).await.expect("it is brought again");
     assert!(std::str::from_utf8(&files["Chart.yaml"]).expect("text").contains("version: 1.0.0"));
-    assert_eq!(kept(), both);
+    assert_eq!(kept(), all);
     // What was changed on the disk is not taken for what it was.
-    given.write(&format!("room/{}.tgz", old.digest), "changed");
+    given.write(&format!("room/{}", old.digest), "changed");
     assert_eq!(charts.files(&named, &old).await.expect("it is brought again"), files);
 
     let other = Pinned { digest: Digest::of(b"other"), ..old.clone() };
     let told = charts.files(&named, &other).await.expect_err("it is another archive");
     assert!(matches!(told, ChartError::Changed { .. }), "{told}");
     assert!(told.to_string().contains("version 1.0.0 of web of https://"), "{told}");
+}
+
+#[tokio::test]
+async fn an_index_that_is_still_the_same_does_not_come_again() {
+    let given = Given::new();
+    let server = given.server().await;
+    given.packed("helm", "web", &["1.0.0"]).await;
+    given.indexed("helm", &server, "", None).await;
+    let charts = given.charts_of(&server);
+    let named = chart(server.url(""), "web", "");
+    let marks = || server.asked().into_iter().map(|asked| asked.mark.is_some()).collect::<Vec<bool>>();
+    charts.resolve(&named).await.expect("it is there");
+    assert_eq!(marks(), [false, false], "the index, the archive");
+    assert_eq!(said(charts.resolve(&named).await), "1.0.0");
+    assert_eq!(marks(), [true]);
+    given.packed("helm", "web", &["2.0.0"]).await;
+    given.indexed("helm", &server, "", None).await;
+    assert_eq!(said(charts.resolve(&named).await), "2.0.0");
+    assert_eq!(marks(), [true, false], "another index, the archive");
+    std::fs::remove_dir_all(given.path("room")).expect("it is there");
+    assert_eq!(said(charts.resolve(&named).await), "2.0.0");
+    assert_eq!(marks(), [false, false], "what is not here is brought");
+    // What nobody asks for goes with the second clearing.
+    charts.keep(&BTreeSet::new()).await;
+    charts.keep(&BTreeSet::new()).await;
+    assert_eq!(std::fs::read_dir(given.path("room")).expect("it is there").count(), 0);
+}
+
+#[tokio::test]
+async fn a_version_that_is_written_just_so_comes_before_what_it_would_mean_as_a_range() {
+    let given = Given::new();
+    let server = given.server().await;
+    given.packed("helm", "web", &["1.10.5"]).await;
+    let archive = std::fs::read(given.path("packed/web-1.10.5.tgz")).expect("it was packed");
+    let entry = |version: &str, url: &str| format!("{{version: '{version}', urls: [{url}]}}");
+    let entries = [entry("1.10.5", "new.tgz"), entry("1.10", "old.tgz")].join(", ");
+    server.put("/index.yaml", format!("entries: {{web: [{entries}]}}\n"));
+    server.put("/old.tgz", archive);
+    let charts = given.charts_of(&server);
+    let named = chart(server.url(""), "web", "<1.10.1");
+    let pinned = charts.resolve(&named).await.expect("it is there");
+    assert_eq!(pinned.version, "1.10");
+    std::fs::remove_dir_all(given.path("room")).expect("it is there");
+    assert!(charts.files(&named, &pinned).await.is_ok(), "what is pinned is brought again");
 }
 
 #[tokio::test]
