@@ -1,5 +1,6 @@
 //! The whole path: real cores in a simulated world, and what placements pick with real processes.
 
+mod charts;
 mod elsewhere;
 mod events;
 mod guarding;

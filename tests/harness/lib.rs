@@ -4,6 +4,7 @@
 //! end it when they are dropped. Nothing here knows what Nave promises; that is for the tests to say.
 //!
 //! - [`kubernetes`]: clusters, with or without running workloads
+//! - [`charts`]: Helm repositories and OCI registries
 //! - [`connect`]: a proxy that lets nothing through but by CONNECT
 //! - [`etcd`]: an etcd that keeps its word about durability
 //! - [`fake_api`]: an API server that plays what the real one here is too old for
@@ -19,6 +20,7 @@
 
 pub mod assets;
 pub mod canary;
+pub mod charts;
 pub mod connect;
 pub mod etcd;
 pub mod fake_api;

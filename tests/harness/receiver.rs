@@ -132,9 +132,9 @@ impl Receiver {
 }
 
 /// Connections whose handshake went well; others are nobody's.
-struct Tls {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
+pub(crate) struct Tls {
+    pub(crate) listener: TcpListener,
+    pub(crate) acceptor: TlsAcceptor,
 }
 
 impl axum::serve::Listener for Tls {

@@ -2,6 +2,7 @@
 //!
 //! In: a URL of a catalog, an index or a redirect; a name to look up. Out: whether it may be asked. Where a cloud's machines get their own
 //! credentials (169.254.169.254 and its like) no repository stands, but a redirect could make the hub fetch them from there.
+//! Behind a proxy it is the proxy that looks names up, and that has to know whom it lets be asked.
 //! Never: refuses what is only private: that is where the repositories of a company are.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -64,6 +65,14 @@ impl Resolve for Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_and_leads_to_no_address_that_is_refused() {
+        let found = Lookup.resolve("localhost".parse().expect("a name")).await.map(|found| found.count());
+        assert!(found.is_ok_and(|found| found > 0));
+        let refused = Lookup.resolve("169.254.169.254".parse().expect("a name")).await;
+        assert!(refused.err().expect("it is refused").is::<Refused>());
+    }
 
     #[test]
     fn link_local_addresses_are_refused_however_they_are_written() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use zeroize::Zeroizing;
@@ -42,6 +42,8 @@ pub(super) struct Question<'a> {
     pub access: Option<&'a Access>,
     /// What is shown to its host.
     pub authorization: Option<HeaderValue>,
+    /// The mark of an answer that is here; a server that has the same says only so.
+    pub mark: Option<HeaderValue>,
     /// Media types.
     pub accept: &'static str,
     /// Most bytes of the answer.
@@ -94,6 +96,9 @@ impl<'a> Asking<'a> {
             let is_home = url.origin() == question.url.origin();
             let access = if is_home { question.access } else { self.access(url.as_str()) };
             let mut request = self.client(access).await?.get(url.clone()).header(ACCEPT, question.accept);
+            if let Some(mark) = &question.mark {
+                request = request.header(IF_NONE_MATCH, mark);
+            }
             if let Some(authorization) = question.authorization.as_ref().filter(|_| is_home) {
                 request = request.header(AUTHORIZATION, authorization);
             }

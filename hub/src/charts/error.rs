@@ -68,7 +68,7 @@ pub enum ChartError {
     #[error("{chart} did not come within {after:?}; the next poll tries again")]
     TimedOut {
         /// The chart.
-        chart: ChartName,
+        chart: String,
         /// How long it was given.
         after: Duration,
     },
@@ -138,10 +138,12 @@ pub enum ChartError {
         hint: String,
     },
     /// The chart has no such version.
-    #[error("{chart} has no version {}{}", wanted(chart), existing(.found))]
+    #[error("{chart} has no version {wanted}{}", existing(.found))]
     NoVersion {
         /// The chart.
-        chart: ChartName,
+        chart: String,
+        /// Which are meant.
+        wanted: String,
         /// Some versions that it has.
         found: Vec<String>,
     },
@@ -151,7 +153,7 @@ pub enum ChartError {
     )]
     WrongDigest {
         /// The chart.
-        chart: ChartName,
+        chart: String,
         /// By the repository.
         named: Digest,
         /// Of what came.
@@ -163,7 +165,7 @@ pub enum ChartError {
     )]
     Changed {
         /// The chart.
-        chart: ChartName,
+        chart: String,
         /// The version.
         version: String,
         /// As it was used.
@@ -175,7 +177,7 @@ pub enum ChartError {
     #[error("the archive of {chart}, version {version}, is not taken: {why}")]
     Archive {
         /// The chart.
-        chart: ChartName,
+        chart: String,
         /// The version.
         version: String,
         /// What is wrong with it.
@@ -193,6 +195,15 @@ pub enum ChartError {
 }
 
 impl ChartError {
+    /// None of a chart's versions is meant.
+    pub(super) fn no_version(chart: &ChartName, found: Vec<String>) -> Self {
+        let wanted = match chart.version.as_str() {
+            "" => "that is a release",
+            version => version,
+        };
+        Self::NoVersion { chart: chart.to_string(), wanted: wanted.to_owned(), found }
+    }
+
     /// Sorts what a connection said.
     pub(super) fn of_connection(url: &Url, error: reqwest::Error) -> Self {
         let (url, error) = (shown(url), error.without_url());
@@ -222,13 +233,36 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
-fn wanted(chart: &ChartName) -> &str {
-    match chart.version.as_str() {
-        "" => "that is a release",
-        version => version,
-    }
-}
-
 fn existing(found: &[String]) -> String {
     if found.is_empty() { "; it has none at all".into() } else { format!("; it has {}", found.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::dns::{Name, Resolve, Resolving};
+
+    use super::*;
+
+    /// As if every name led where no name may lead.
+    struct Nowhere;
+
+    impl Resolve for Nowhere {
+        fn resolve(&self, _: Name) -> Resolving {
+            Box::pin(async { Err(Refused.into()) })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_a_refused_address_is_told_as_such_and_a_query_is_not() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(Nowhere).build().expect("a client");
+        let url: Url = "http://me@charts.invalid:81/a?token=secret".parse().expect("a URL");
+        let error = client.get(url.clone()).send().await.expect_err("it leads nowhere");
+        let told = ChartError::of_connection(&url, error);
+        assert!(matches!(told, ChartError::Forbidden { .. }), "{told:?}");
+        assert!(
+            told.to_string().starts_with("http://charts.invalid:81/a is not asked: it leads to"),
+            "{told}"
+        );
+    }
 }

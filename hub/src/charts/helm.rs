@@ -1,23 +1,31 @@
 //! Helm: charts of a Helm repository, a web server with `index.yaml`.
 //!
-//! In: a chart. Out: the archive of the version that is meant, as the index has it. Never: takes an archive in clear text whose index came encrypted.
+//! In: a chart. Out: the archive of the version that is meant, as the index has it. Never: takes an
+//! archive in clear text whose index came encrypted; brings an index again that a server says is still the same.
 
 use nave_placement::catalog::{ChartName, suggest};
-use reqwest::Url;
+use reqwest::header::{ETAG, HeaderValue};
+use reqwest::{StatusCode, Url};
 
-use super::asking::{self, Asking, Question};
+use super::asking::{self, Answer, Asking, Question};
 use super::error::{ChartError, shown};
 use super::index::{self, Entry, Found};
-use super::{At, MOST_BYTES, NAMED, Offer, oci};
+use super::kept::Kept;
+use super::marks::Marks;
+use super::{At, MOST_BYTES, Offer, oci};
 
 /// Most bytes of an index: those of the largest public ones are half of it.
 const MOST_INDEX: u64 = 64 << 20;
 
 /// What the repository has of a chart.
-pub(super) async fn offer<'a>(asking: &Asking<'a>, chart: &ChartName) -> Result<Offer<'a>, ChartError> {
+pub(super) async fn offer<'a>(
+    asking: &Asking<'a>,
+    here: (&Kept, &Marks),
+    chart: &ChartName,
+) -> Result<Offer<'a>, ChartError> {
     let base = base(chart)?;
     let url = base.join("index.yaml").map_err(|_| unparsable(&base, "it cannot be asked for an index"))?;
-    let text = get(asking, url.clone(), MOST_INDEX).await?;
+    let text = index(asking, here, &url).await?;
     let wrong = |why| ChartError::Unreadable { url: shown(&url), why };
     let name = chart.chart.clone();
     // Of many megabytes: that takes a while.
@@ -39,9 +47,39 @@ pub(super) async fn offer<'a>(asking: &Asking<'a>, chart: &ChartName) -> Result<
     Ok(Offer { version, digest, at: At::File(archive) })
 }
 
+/// The index as it is now; the one that is here where the server says that it still is that.
+async fn index(
+    asking: &Asking<'_>,
+    (kept, marks): (&Kept, &Marks),
+    url: &Url,
+) -> Result<Vec<u8>, ChartError> {
+    if let Some((mark, digest)) = marks.of(url)
+        && let Some(text) = kept.get(&digest).await?
+    {
+        let answer = get(asking, url.clone(), MOST_INDEX, Some(mark)).await?;
+        return match answer.status {
+            StatusCode::NOT_MODIFIED => Ok(text),
+            _ => marked((kept, marks), url, answer.whole()?).await,
+        };
+    }
+    let answer = get(asking, url.clone(), MOST_INDEX, None).await?.whole()?;
+    marked((kept, marks), url, answer).await
+}
+
+/// An index that came; it is kept where its server marks it.
+async fn marked((kept, marks): (&Kept, &Marks), url: &Url, answer: Answer) -> Result<Vec<u8>, ChartError> {
+    let Some(mark) = answer.headers.get(ETAG) else {
+        marks.set(url.clone(), None);
+        return Ok(answer.body);
+    };
+    let digest = kept.put(answer.body.clone()).await?;
+    marks.set(url.clone(), Some((mark.clone(), digest)));
+    Ok(answer.body)
+}
+
 /// An archive.
 pub(super) async fn archive(asking: &Asking<'_>, url: &Url) -> Result<Vec<u8>, ChartError> {
-    get(asking, url.clone(), MOST_BYTES).await
+    Ok(get(asking, url.clone(), MOST_BYTES, None).await?.whole()?.body)
 }
 
 /// The repository's own URL, as that of a directory.
@@ -55,11 +93,15 @@ fn unparsable(url: &Url, why: &'static str) -> ChartError {
     ChartError::Forbidden { url: shown(url), why }
 }
 
-async fn get(asking: &Asking<'_>, url: Url, most: u64) -> Result<Vec<u8>, ChartError> {
+async fn get(
+    asking: &Asking<'_>,
+    url: Url,
+    most: u64,
+    mark: Option<HeaderValue>,
+) -> Result<Answer, ChartError> {
     let access = asking.access(url.as_str());
     let authorization = asking::basic(access).await?;
-    let question = Question { url, access, authorization, accept: "*/*", most };
-    Ok(asking.get(question).await?.whole()?.body)
+    asking.get(Question { url, access, authorization, mark, accept: "*/*", most }).await
 }
 
 /// The version that is meant.
@@ -70,8 +112,8 @@ fn meant(chart: &ChartName, found: Found) -> Result<Entry, ChartError> {
         chart: chart.chart.to_string(),
         hint: suggest::did_you_mean(&chart.chart, others.iter().map(|name| &**name)),
     })?;
-    let best = chart.version.best(entries.iter().map(|entry| &*entry.version)).map(str::to_owned);
-    let versions: Vec<String> = entries.iter().map(|entry| entry.version.clone()).take(NAMED).collect();
-    let best = entries.into_iter().find(|entry| best.as_ref() == Some(&entry.version));
-    best.ok_or_else(|| ChartError::NoVersion { chart: chart.clone(), found: versions })
+    let versions: Vec<String> = entries.iter().map(|entry| entry.version.clone()).collect();
+    let version = super::meant(chart, &versions)?;
+    let entry = entries.into_iter().find(|entry| entry.version == version);
+    entry.ok_or_else(|| ChartError::no_version(chart, Vec::new()))
 }

@@ -1,6 +1,6 @@
-//! Kept: archives that were brought, by their digest.
+//! Kept: archives and indexes that were brought, by their digest.
 //!
-//! In: an archive. Out: the same, as long as its digest is right. Never: gives what has another digest than its name; leaves a part of one.
+//! In: bytes. Out: the same, as long as its digest is right. Never: gives what has another digest than its name; leaves a part of one.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
@@ -11,9 +11,10 @@ use nave_placement::Digest;
 
 use super::error::ChartError;
 
-const ENDING: &str = ".tgz";
+/// How what is not whole yet is called.
+const NEW: &str = ".new-";
 
-/// A directory of archives.
+/// A directory of files that are called as their digest is.
 pub(super) struct Kept {
     room: Arc<Path>,
     /// What came since the last clearing: whoever asked for it has hardly written down that it is used.
@@ -21,21 +22,26 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// In a directory, which is made when it is needed.
+    /// In a directory, which is made when it is needed. What a killed process left half-written goes.
     pub fn new(room: PathBuf) -> Self {
+        for entry in std::fs::read_dir(&room).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(NEW) {
+                std::fs::remove_file(entry.path()).ok();
+            }
+        }
         Self { room: room.into(), fresh: Mutex::default() }
     }
 
-    /// An archive; one that was changed on the disk is none, and goes.
+    /// What has a digest; what was changed on the disk has not, and goes.
     pub async fn get(&self, digest: &Digest) -> Result<Option<Vec<u8>>, ChartError> {
         let (path, digest) = (self.path(digest), *digest);
         self.on_disk(move || {
-            let archive = match std::fs::read(&path) {
+            let bytes = match std::fs::read(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 read => read?,
             };
-            if Digest::of(&archive) == digest {
-                return Ok(Some(archive));
+            if Digest::of(&bytes) == digest {
+                return Ok(Some(bytes));
             }
             std::fs::remove_file(&path)?;
             Ok(None)
@@ -43,15 +49,15 @@ impl Kept {
         .await
     }
 
-    /// Keeps an archive; it appears whole or not at all.
-    pub async fn put(&self, archive: Vec<u8>) -> Result<Digest, ChartError> {
-        let digest = Digest::of(&archive);
+    /// Keeps bytes; they appear whole or not at all.
+    pub async fn put(&self, bytes: Vec<u8>) -> Result<Digest, ChartError> {
+        let digest = Digest::of(&bytes);
         self.name(digest);
         let (room, path) = (self.room.clone(), self.path(&digest));
         self.on_disk(move || {
             std::fs::create_dir_all(&room)?;
-            let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(&room)?;
-            file.write_all(&archive)?;
+            let mut file = tempfile::Builder::new().prefix(NEW).tempfile_in(&room)?;
+            file.write_all(&bytes)?;
             file.as_file().sync_all()?;
             file.persist(&path)?;
             Ok(digest)
@@ -64,11 +70,10 @@ impl Kept {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
     }
 
-    /// Removes what is neither used nor named since the last time, and what a killed process left half-written.
+    /// Removes what is neither used nor named since the last time.
     pub async fn clear(&self, used: &BTreeSet<Digest>) -> Result<(), ChartError> {
         let fresh = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
-        let stay: BTreeSet<String> =
-            used.iter().chain(&fresh).map(|digest| format!("{digest}{ENDING}")).collect();
+        let stay: BTreeSet<String> = used.iter().chain(&fresh).map(Digest::to_string).collect();
         let room = self.room.clone();
         self.on_disk(move || {
             let entries = match std::fs::read_dir(&room) {
@@ -78,8 +83,8 @@ impl Kept {
             for entry in entries {
                 let entry = entry?;
                 let name = entry.file_name();
-                let is_ours = name.to_str().is_some_and(|name| name.ends_with(ENDING));
-                if is_ours && !name.to_str().is_some_and(|name| stay.contains(name)) {
+                let name = name.to_string_lossy();
+                if !name.starts_with(NEW) && !stay.contains(&*name) {
                     std::fs::remove_file(entry.path())?;
                 }
             }
@@ -89,7 +94,7 @@ impl Kept {
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
-        self.room.join(format!("{digest}{ENDING}"))
+        self.room.join(digest.to_string())
     }
 
     async fn on_disk<T: Send + 'static>(

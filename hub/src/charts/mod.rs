@@ -19,6 +19,7 @@ mod error;
 mod helm;
 mod index;
 mod kept;
+mod marks;
 mod oci;
 
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::Digest;
-use nave_placement::catalog::ChartName;
+use nave_placement::catalog::{ChartName, Range};
 use nave_placement::render::Contents;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
@@ -37,6 +38,7 @@ use crate::git::Access;
 use asking::Asking;
 pub use error::ChartError;
 use kept::Kept;
+use marks::Marks;
 
 /// For all that one question takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,6 +52,7 @@ const NAMED: usize = 5;
 /// Asks for charts, and keeps their archives.
 pub struct Charts {
     kept: Kept,
+    marks: Marks,
     credentials: Vec<Access>,
     turns: Semaphore,
 }
@@ -78,9 +81,9 @@ enum At<'a> {
 }
 
 impl Charts {
-    /// Archives are kept in `room`, which is made when it is needed; nobody else writes there.
+    /// Archives, and indexes of repositories, are kept in `room`, which is made when it is needed; nobody else writes there.
     pub fn new(room: PathBuf, credentials: Vec<Access>) -> Self {
-        Self { kept: Kept::new(room), credentials, turns: Semaphore::new(AT_A_TIME) }
+        Self { kept: Kept::new(room), marks: Marks::default(), credentials, turns: Semaphore::new(AT_A_TIME) }
     }
 
     /// Asks which version is meant now, and brings and keeps its archive; one that is here already is not brought again. Takes at most two
@@ -92,7 +95,7 @@ impl Charts {
         chart.check()?;
         let _turn = self.turns.acquire().await;
         let brought = timeout(PATIENCE, self.bring(chart)).await;
-        brought.unwrap_or_else(|_| Err(ChartError::TimedOut { chart: chart.clone(), after: PATIENCE }))
+        brought.unwrap_or_else(|_| Err(ChartError::TimedOut { chart: chart.to_string(), after: PATIENCE }))
     }
 
     /// The files of an archive that was brought, by path below the chart's own directory; where it is gone, it is brought again.
@@ -103,13 +106,10 @@ impl Charts {
         if let Some(archive) = self.kept.get(&pinned.digest).await? {
             return unpacked(chart, &pinned.version, archive).await.map(|(files, _)| files.into());
         }
-        let version = pinned
-            .version
-            .parse()
-            .map_err(|_| ChartError::NoVersion { chart: chart.clone(), found: Vec::new() })?;
+        let version = pinned.version.parse().map_err(|_| ChartError::no_version(chart, Vec::new()))?;
         let found = self.resolve(&ChartName { version, ..chart.clone() }).await?;
         if found.digest != pinned.digest {
-            let (chart, version) = (chart.clone(), pinned.version.clone());
+            let (chart, version) = (chart.to_string(), pinned.version.clone());
             return Err(ChartError::Changed { chart, version, was: pinned.digest, found: found.digest });
         }
         let archive = self.kept.get(&pinned.digest).await?.unwrap_or_default();
@@ -118,7 +118,8 @@ impl Charts {
 
     /// Lets go of archives that nobody names any more, but for those that came since this was called last.
     pub async fn keep(&self, used: &BTreeSet<Digest>) {
-        if let Err(error) = self.kept.clear(used).await {
+        let used = used.union(&self.marks.used()).copied().collect();
+        if let Err(error) = self.kept.clear(&used).await {
             tracing::warn!(
                 error = crate::deciding::run::chain(&error),
                 "archives of charts cannot be removed"
@@ -130,7 +131,7 @@ impl Charts {
         let asking = Asking::new(&self.credentials);
         let mut offer = match chart.is_oci() {
             true => oci::offer(&asking, chart).await?,
-            false => helm::offer(&asking, chart).await?,
+            false => helm::offer(&asking, (&self.kept, &self.marks), chart).await?,
         };
         if let Some(digest) = offer.digest
             && self.kept.get(&digest).await?.is_some()
@@ -147,6 +148,16 @@ impl Charts {
     }
 }
 
+/// The version that is meant of some. One that is written just so comes first, as with Helm: 1.10 may be one, and a range.
+fn meant<'v>(chart: &ChartName, versions: &'v [String]) -> Result<&'v str, ChartError> {
+    let versions = || versions.iter().map(|version| &**version);
+    let written = versions().find(|version| *version == chart.version.as_str());
+    written.or_else(|| chart.version.best(versions())).ok_or_else(|| {
+        let found = Range::highest(versions(), NAMED).into_iter().map(str::to_owned).collect();
+        ChartError::no_version(chart, found)
+    })
+}
+
 /// Only what has the digest that was named is looked at.
 async fn unpacked_if(
     chart: &ChartName,
@@ -155,7 +166,7 @@ async fn unpacked_if(
 ) -> Result<(Contents, Vec<u8>), ChartError> {
     let found = Digest::of(&archive);
     match offer.digest.filter(|named| *named != found) {
-        Some(named) => Err(ChartError::WrongDigest { chart: chart.clone(), named, found }),
+        Some(named) => Err(ChartError::WrongDigest { chart: chart.to_string(), named, found }),
         None => unpacked(chart, &offer.version, archive).await,
     }
 }
@@ -168,5 +179,5 @@ async fn unpacked(
 ) -> Result<(Contents, Vec<u8>), ChartError> {
     let done = tokio::task::spawn_blocking(move || Ok((archive::chart(&archive)?, archive))).await;
     let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    done.map_err(|why| ChartError::Archive { chart: chart.clone(), version: version.to_owned(), why })
+    done.map_err(|why| ChartError::Archive { chart: chart.to_string(), version: version.to_owned(), why })
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::asking::{self, Answer, Asking, Question};
 use super::challenge::{self, Challenge};
 use super::error::{ChartError, shown};
-use super::{At, MOST_BYTES, NAMED, Offer};
+use super::{At, MOST_BYTES, Offer};
 use crate::git::Access;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -61,13 +61,8 @@ pub(super) async fn offer<'a>(asking: &Asking<'a>, chart: &ChartName) -> Result<
         return registry.tagged(asking, version).await;
     }
     let versions = registry.versions(asking).await?;
-    match chart.version.best(versions.iter().map(|version| &**version)) {
-        Some(version) => registry.tagged(asking, version.to_owned()).await,
-        None => {
-            let found = versions.into_iter().rev().take(NAMED).collect();
-            Err(ChartError::NoVersion { chart: chart.clone(), found })
-        }
-    }
+    let version = super::meant(chart, &versions)?.to_owned();
+    registry.tagged(asking, version).await
 }
 
 /// What a Helm repository names by `oci://HOST/PATH:TAG`.
@@ -181,8 +176,14 @@ impl<'a> Registry<'a> {
         accept: &'static str,
         most: u64,
     ) -> Result<Answer, ChartError> {
-        let question =
-            |authorization| Question { url: url.clone(), access: self.access, authorization, accept, most };
+        let question = |authorization| Question {
+            url: url.clone(),
+            access: self.access,
+            authorization,
+            mark: None,
+            accept,
+            most,
+        };
         let answer = asking.get(question(self.authorization.clone())).await?;
         let is_own = answer.url.origin() == self.base.origin();
         if answer.status != StatusCode::UNAUTHORIZED || self.asked || !is_own {
@@ -223,7 +224,8 @@ impl<'a> Registry<'a> {
         url.query_pairs_mut()
             .extend_pairs(service.map(|service| ("service", service)))
             .append_pair("scope", &scope);
-        let question = Question { url, access, authorization, accept: "application/json", most: MOST_TOKEN };
+        let question =
+            Question { url, access, authorization, mark: None, accept: "application/json", most: MOST_TOKEN };
         let answer = asking.get(question).await?.whole()?;
         #[derive(Deserialize)]
         struct Issued {

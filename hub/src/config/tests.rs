@@ -77,6 +77,32 @@ fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
 }
 
 #[test]
+fn credentials_of_a_registry_are_a_password_an_authority_and_a_proxy() {
+    let of = |rest: &str| parsed(&format!("credentials:\n- {{name: charts, {rest}}}\n"));
+    let config =
+        of("url: 'oci://r.io:5000/a', basic: {passwordFile: p}, caFile: ca.pem, proxy: 'http://p:1'");
+    let [access] = &config.expect("it is valid").credentials[..] else { panic!("one") };
+    assert_eq!(access.ca_file.as_deref(), Some(Path::new("/etc/nave/ca.pem")));
+    assert!(Access::of(std::slice::from_ref(access), "oci://r.io:5000/a/web").is_some());
+    let rows = [
+        ("url: 'oci://r.io/a', ssh: {knownHostsFile: k}", "needs at most `basic`"),
+        (
+            "url: 'oci://r.io/a', githubApp: {appId: '1', installationId: '1', privateKeyFile: k}",
+            "needs at most `basic`",
+        ),
+        ("url: 'oci://me:secret@r.io/a'", "write oci://HOST/PATH"),
+        ("url: 'oci://'", "write oci://HOST/PATH"),
+    ];
+    for (rest, expected) in rows {
+        let said = of(rest).expect_err(rest);
+        assert!(
+            said.starts_with("4: ") && said.contains(expected) && !said.contains("secret"),
+            "{rest}: {said}"
+        );
+    }
+}
+
+#[test]
 fn the_configuration_in_the_documents_is_one_that_is_taken() {
     let readme = include_str!("../../../README.md");
     let kind = readme.find(&format!("kind: {KIND}")).expect("the documents show one");

@@ -64,49 +64,102 @@ pub(super) fn meant(rev: &str) -> Vec<String> {
     names.into_iter().filter(|name| gix::refs::FullName::try_from(name.as_str()).is_ok()).collect()
 }
 
+/// A reference that a repository has.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// In full.
+    pub(super) name: String,
+    /// Behind an annotated tag what it is of.
+    pub(super) commit: ObjectId,
+    /// The branch that `HEAD` stands for.
+    pub(super) branch: Option<String>,
+}
+
+impl Known {
+    /// As people call it.
+    pub(super) fn short(&self) -> String {
+        let name = self.branch.as_ref().unwrap_or(&self.name);
+        let short = ["refs/tags/", "refs/heads/"].iter().find_map(|prefix| name.strip_prefix(prefix));
+        short.unwrap_or(name).to_owned()
+    }
+
+    /// What a server says of it; nothing where it leads nowhere.
+    fn of(reference: &gix::protocol::handshake::Ref) -> Option<Self> {
+        let (name, target, peeled) = reference.unpack();
+        let branch = match reference {
+            gix::protocol::handshake::Ref::Symbolic { target, .. } => Some(target.to_string()),
+            _ => None,
+        };
+        Some(Self { name: name.to_string(), commit: peeled.or(target)?.to_owned(), branch })
+    }
+}
+
+fn open_local(path: &Path) -> Result<gix::ThreadSafeRepository, FetchError> {
+    let url = path.display().to_string();
+    let opened = mirror::open_options().open(path);
+    opened.map_err(|e| FetchError::NotARepository { url, cause: e.into() })
+}
+
+fn failed_local(path: &Path) -> impl Fn(gix::Error) -> FetchError {
+    move |cause| FetchError::Failed { url: path.display().to_string(), cause: cause.into() }
+}
+
 /// Opens a repository on this machine and reads the first of these references that it has, without writing anything.
 pub(super) fn local_named(
     path: &Path,
     names: &[String],
-) -> Result<(gix::ThreadSafeRepository, Option<ObjectId>), FetchError> {
-    let url = path.display().to_string();
-    let source = mirror::open_options()
-        .open(path)
-        .map_err(|e| FetchError::NotARepository { url: url.clone(), cause: e.into() })?;
+) -> Result<(gix::ThreadSafeRepository, Option<Known>), FetchError> {
+    let source = open_local(path)?;
     let repository = source.to_thread_local();
-    let failed = |cause: gix::Error| FetchError::Failed { url: url.clone(), cause: cause.into() };
+    let failed = failed_local(path);
     for name in names {
-        if let Some(mut found) = repository.try_find_reference(name.as_str()).map_err(failed)? {
-            let tip = found.peel_to_id().map_err(failed)?.detach();
-            return Ok((source, Some(tip)));
+        if let Some(mut found) = repository.try_find_reference(name.as_str()).map_err(&failed)? {
+            let branch = found.target().try_name().map(|branch| branch.as_bstr().to_string());
+            // An unborn HEAD points at a branch that is not there yet.
+            let Ok(commit) = found.peel_to_id().map(gix::Id::detach) else { continue };
+            // A tag may be of something else.
+            repository.find_commit(commit).map_err(&failed)?;
+            return Ok((source, Some(Known { name: name.clone(), commit, branch })));
         }
     }
     Ok((source, None))
 }
 
+/// The tags of a repository on this machine, as people call them.
+pub(super) fn local_tags(path: &Path) -> Result<Vec<String>, FetchError> {
+    let repository = open_local(path)?.to_thread_local();
+    let failed = failed_local(path);
+    let references = repository.references().map_err(&failed)?;
+    let tags = references.tags().map_err(&failed)?.filter_map(Result::ok);
+    Ok(tags.map(|tag| tag.name().shorten().to_string()).collect())
+}
+
+/// Some branches of a repository on this machine.
+pub(super) fn local_branches(path: &Path) -> Result<Vec<String>, FetchError> {
+    branches(&open_local(path)?.to_thread_local()).map_err(failed_local(path))
+}
+
 /// Opens a repository on this machine and reads the branch, without writing anything.
 pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeRepository, ObjectId), FetchError> {
-    let url = path.display().to_string();
-    let source = mirror::open_options()
-        .open(path)
-        .map_err(|e| FetchError::NotARepository { url: url.clone(), cause: e.into() })?;
+    let source = open_local(path)?;
     let repository = source.to_thread_local();
-    let failed = |cause: gix::Error| FetchError::Failed { url: url.clone(), cause: cause.into() };
+    let failed = failed_local(path);
     let name = reference(branch)?;
-    let tip = match repository.try_find_reference(name.as_str()).map_err(failed)? {
+    let tip = match repository.try_find_reference(name.as_str()).map_err(&failed)? {
         // An unborn HEAD points at a branch that is not there yet.
         Some(mut found) => found.peel_to_id().ok().map(gix::Id::detach),
         None => None,
     };
     let Some(tip) = tip else {
-        let found = branches(&repository).map_err(failed)?;
+        let found = branches(&repository).map_err(&failed)?;
+        let url = path.display().to_string();
         return Err(FetchError::BranchGone { url, branch: shown(branch), found });
     };
     repository.find_commit(tip).map_err(failed)?;
     Ok((source, tip))
 }
 
-pub(super) fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
+fn branches(repository: &gix::Repository) -> gix::Result<Vec<String>> {
     let references = repository.references()?;
     let names = references.local_branches()?.filter_map(Result::ok);
     Ok(names.map(|r| r.name().shorten().to_string()).take(BRANCHES_NAMED).collect())
@@ -124,16 +177,6 @@ pub(super) enum Fetched {
 }
 
 impl Remote<'_> {
-    /// Fetches the branch into [`mirror::HEAD`].
-    pub(super) fn fetch(
-        &self,
-        mirror: &gix::Repository,
-        shallow: Shallow,
-        stop: &AtomicBool,
-    ) -> Result<Fetched, FetchError> {
-        self.fetch_into(mirror, (&reference(&self.options.branch)?, mirror::HEAD), shallow, stop)
-    }
-
     /// Fetches what the server knows by one name into a reference of the mirror.
     pub(super) fn fetch_into(
         &self,
@@ -145,7 +188,7 @@ impl Remote<'_> {
         let broken = |e: gix::Error| mirror::broken(mirror.path(), e);
         let classify = |e: gix::Error| self.classify(e);
         let spec = format!("+{reference}:{into}");
-        let remote = self.remote(mirror, &spec)?;
+        let remote = self.remote(mirror, &[spec])?;
         let prepared =
             self.connect(&remote)?.prepare_fetch(Discard, ref_map::Options::default()).map_err(classify)?;
         if prepared.ref_map().object_hash != mirror.object_hash() {
@@ -164,28 +207,54 @@ impl Remote<'_> {
         let head = mirror::tip(mirror, into)
             .map_err(broken)?
             .ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
-        mirror.find_commit(head).map_err(broken)?;
+        // A tag may be of something else.
+        mirror.find_commit(head).map_err(|e| FetchError::Failed { url: self.url.into(), cause: e.into() })?;
         Ok(Fetched::Head(head))
     }
 
-    fn remote<'r>(&self, mirror: &'r gix::Repository, spec: &str) -> Result<gix::Remote<'r>, FetchError> {
+    fn remote<'r>(
+        &self,
+        mirror: &'r gix::Repository,
+        specs: &[String],
+    ) -> Result<gix::Remote<'r>, FetchError> {
         let build = || -> gix::Result<gix::Remote<'r>> {
             let remote = mirror.remote_at_without_url_rewrite(self.url)?;
-            Ok(remote.with_refspecs(Some(spec), Direction::Fetch)?.with_fetch_tags(Tags::None))
+            let specs = specs.iter().map(String::as_str);
+            Ok(remote.with_refspecs(specs, Direction::Fetch)?.with_fetch_tags(Tags::None))
         };
         build().map_err(|e| FetchError::Failed { url: self.url.into(), cause: e.into() })
     }
 
     /// Names a few branches that the server has; asked only when the wanted one is gone.
     pub(super) fn branches(&self, mirror: &gix::Repository) -> Result<Vec<String>, FetchError> {
-        let remote = self.remote(mirror, "refs/heads/*:refs/nave/never/*")?;
+        let known = self.listed(mirror, &["refs/heads/*".to_owned()])?;
+        Ok(known.iter().map(Known::short).take(BRANCHES_NAMED).collect())
+    }
+
+    /// What the server has by some names, or below those that end with `*`; nothing is fetched.
+    pub(super) fn listed(
+        &self,
+        mirror: &gix::Repository,
+        patterns: &[String],
+    ) -> Result<Vec<Known>, FetchError> {
+        let never = |(at, pattern): (usize, &String)| {
+            let star = if pattern.ends_with('*') { "/*" } else { "" };
+            format!("{pattern}:refs/nave/never/{at}{star}")
+        };
+        let specs: Vec<String> = patterns.iter().enumerate().map(never).collect();
+        let remote = self.remote(mirror, &specs)?;
         let (map, _) = self
             .connect(&remote)?
             .ref_map(Discard, ref_map::Options::default())
             .map_err(|e| self.classify(e))?;
-        let names = map.remote_refs.iter().map(|r| r.unpack().0.to_string());
-        let short = names.filter_map(|name| name.strip_prefix("refs/heads/").map(str::to_owned));
-        Ok(short.take(BRANCHES_NAMED).collect())
+        // The server may tell of more: all whose names begin so.
+        let is_meant = |known: &Known| {
+            patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => known.name.starts_with(prefix),
+                None => known.name == *pattern,
+            })
+        };
+        Ok(map.remote_refs.iter().filter_map(Known::of).filter(is_meant).collect())
     }
 
     fn connect<'r>(

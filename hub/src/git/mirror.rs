@@ -94,9 +94,14 @@ fn clear_leftovers(directory: &Path, depth: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether nothing was ever fetched into it.
+/// Whether the branch was ever fetched into it.
+pub(super) fn has_head(mirror: &gix::Repository) -> bool {
+    matches!(mirror.try_find_reference(HEAD), Ok(Some(_)))
+}
+
+/// Whether nothing was ever fetched into it that is to stay.
 pub(super) fn is_empty(mirror: &gix::Repository) -> bool {
-    !matches!(mirror.try_find_reference(HEAD), Ok(Some(_))) && pins(mirror).is_ok_and(|p| p.is_empty())
+    !has_head(mirror) && pins(mirror).is_ok_and(|p| p.is_empty())
 }
 
 /// The commit of a reference.

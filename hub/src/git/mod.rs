@@ -36,4 +36,5 @@ pub use blob::blob_id;
 pub use errors::{Cause, FetchError, ReadError};
 pub(crate) use failures::Signs;
 pub use history::{CommitInfo, trailers_of};
+pub use named::Meant;
 pub use repository::{Head, Options, Repository};

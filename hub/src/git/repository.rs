@@ -3,13 +3,13 @@
 //! In: [`Options`]. Out: a [`Repository`], cheap to clone, whose methods are the module's whole work.
 //! Never: blocks the runtime; lets two fetches of one repository run at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gix::remote::fetch::Shallow;
-use nave_placement::catalog::{BlobId, CommitId, Tree};
+use nave_placement::catalog::{BlobId, CommitId, GitRef, Tree};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,6 +19,7 @@ use super::app::Token;
 use super::errors::{FetchError, ReadError};
 use super::fetch::{self, Fetched, Remote};
 use super::history::{CommitInfo, Walk};
+use super::named::Meant;
 use super::objects::{Objects, damaged, parse};
 use super::ssh::Ssh;
 use super::{mirror, packs};
@@ -131,7 +132,7 @@ impl Repository {
     /// # Errors
     /// Says why there is none; what was fetched before stays readable.
     pub async fn fetch(&self) -> Result<Head, FetchError> {
-        self.off_runtime(|core, stop| core.fetch(None, stop)).await
+        self.off_runtime(|core, stop| core.with_token(|| core.fetch(None, stop))).await
     }
 
     /// Brings the commit that a branch, tag, full reference or commit id means. What [`Self::fetch`] brought stays as it is.
@@ -140,7 +141,17 @@ impl Repository {
     /// [`FetchError::Unknown`] where it means nothing; otherwise as [`Self::fetch`].
     pub async fn fetch_named(&self, rev: &str) -> Result<CommitId, FetchError> {
         let rev = rev.to_owned();
-        self.off_runtime(move |core, stop| core.fetch_named(&rev, stop)).await
+        self.off_runtime(move |core, stop| core.with_token(|| core.fetch_named(&rev, stop))).await
+    }
+
+    /// Brings the commit that a reference of the catalog means now; a range is looked up in the repository's tags. A commit that is here already
+    /// costs no request, and what means the same as before no more than one. What [`Self::fetch`] brought stays as it is.
+    ///
+    /// # Errors
+    /// [`FetchError::Unknown`] where it means nothing, with some tags or branches that exist; otherwise as [`Self::fetch`].
+    pub async fn fetch_ref(&self, reference: &GitRef) -> Result<Meant, FetchError> {
+        let reference = reference.clone();
+        self.off_runtime(move |core, stop| core.with_token(|| core.fetch_ref(&reference, stop))).await
     }
 
     /// All paths of a commit, without content.
@@ -262,7 +273,8 @@ impl Repository {
         let mut answer = self.blocking(move |core| first(&core.objects())).await;
         let lacking = matches!(answer, Ok(Walk::Cut) | Err(ReadError::Missing { .. }));
         if lacking && self.blocking(|core| core.is_shallow()).await {
-            self.off_runtime(|core, stop| core.fetch(Some(Shallow::undo()), stop)).await?;
+            self.off_runtime(|core, stop| core.with_token(|| core.fetch(Some(Shallow::undo()), stop)))
+                .await?;
             answer = self.blocking(move |core| ask(&core.objects())).await;
         }
         match answer? {
@@ -331,8 +343,8 @@ impl Core {
         !matches!(self.address, Address::Local(_)) && mirror.to_thread_local().is_shallow().unwrap_or(false)
     }
 
-    fn fetch(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
-        let fetched = self.fetch_once(shallow, stop);
+    fn with_token<T>(&self, fetch: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
+        let fetched = fetch();
         if matches!(fetched, Err(FetchError::AuthRefused { .. })) {
             // It may have been revoked: the next fetch asks for another.
             *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -340,24 +352,37 @@ impl Core {
         fetched
     }
 
-    fn fetch_once(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
-        let id = match &self.address {
-            Address::Local(path) => {
-                let (source, id) = fetch::local(path, &self.options.branch)?;
-                self.lock().source = Some(source);
-                id
-            }
+    fn fetch(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
+        let here = |path: &Path| {
+            let (source, id) = fetch::local(path, &self.options.branch)?;
+            self.lock().source = Some(source);
+            Ok(id)
+        };
+        let there = |remote: &Remote<'_>| {
+            let reference = fetch::reference(&self.options.branch)?;
+            self.fetch_remote(remote, (&reference, mirror::HEAD), shallow, stop)
+        };
+        Ok(Head { commit: CommitId(self.at(here, there)?.to_string().into()) })
+    }
+
+    /// Does one thing where the repository is on this machine, and another where a server has it.
+    pub(super) fn at<T>(
+        &self,
+        here: impl FnOnce(&Path) -> Result<T, FetchError>,
+        there: impl FnOnce(&Remote<'_>) -> Result<T, FetchError>,
+    ) -> Result<T, FetchError> {
+        let (options, token) = (&self.options, &self.token);
+        match &self.address {
+            Address::Local(path) => here(path),
             Address::Http { url, credentials } => {
-                let (credentials, options, token) = (credentials.as_ref(), &self.options, &self.token);
-                self.fetch_remote(&Remote { url, credentials, options, token, ssh: None }, shallow, stop)?
+                let credentials = credentials.as_ref();
+                there(&Remote { url, credentials, options, token, ssh: None })
             }
             Address::Ssh { url } => {
-                let (options, token) = (&self.options, &self.token);
                 let ssh = Some(&self.ssh(url)?);
-                self.fetch_remote(&Remote { url, credentials: None, options, token, ssh }, shallow, stop)?
+                there(&Remote { url, credentials: None, options, token, ssh })
             }
-        };
-        Ok(Head { commit: CommitId(id.to_string().into()) })
+        }
     }
 
     pub(super) fn ssh(&self, url: &str) -> Result<Ssh, FetchError> {
@@ -376,9 +401,11 @@ impl Core {
         Ssh::new(key_file.as_deref(), known_hosts_file, log, limits).map_err(failed)
     }
 
-    fn fetch_remote(
+    /// Fetches what a server knows by one name into a reference of the mirror.
+    pub(super) fn fetch_remote(
         &self,
         remote: &Remote<'_>,
+        names: (&str, &str),
         shallow: Option<Shallow>,
         stop: &AtomicBool,
     ) -> Result<gix::ObjectId, FetchError> {
@@ -390,9 +417,8 @@ impl Core {
                 None if fresh => Shallow::DepthAtRemote(std::num::NonZeroU32::MIN),
                 None => Shallow::NoChange,
             };
-            let by_ssh = remote.ssh.map(|ssh| mirror::reopen_for_ssh(&self.options.mirror, ssh.command()));
-            let by_ssh = by_ssh.transpose()?.map(|mirror| mirror.to_thread_local());
-            match remote.fetch(by_ssh.as_ref().unwrap_or(&mirror), depth, stop)? {
+            let by_ssh = self.by_ssh(remote)?;
+            match remote.fetch_into(by_ssh.as_ref().unwrap_or(&mirror), names, depth, stop)? {
                 Fetched::Head(id) => {
                     self.settle(&mirror)?;
                     return Ok(id);
@@ -410,8 +436,14 @@ impl Core {
         }
     }
 
+    /// The mirror, to ask a server over SSH from it.
+    pub(super) fn by_ssh(&self, remote: &Remote<'_>) -> Result<Option<gix::Repository>, FetchError> {
+        let mirror = remote.ssh.map(|ssh| mirror::reopen_for_ssh(&self.options.mirror, ssh.command()));
+        Ok(mirror.transpose()?.map(|mirror| mirror.to_thread_local()))
+    }
+
     /// After the mirror grew: few packs, and a handle that knows them.
-    pub(super) fn settle(&self, mirror: &gix::Repository) -> Result<(), FetchError> {
+    fn settle(&self, mirror: &gix::Repository) -> Result<(), FetchError> {
         packs::consolidate(mirror).map_err(|e| mirror::broken(&self.options.mirror, e))?;
         let reopened = mirror::reopen(&self.options.mirror)?;
         self.lock().mirror = Some(reopened);

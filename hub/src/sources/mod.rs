@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nave_placement::Digest;
-use nave_placement::catalog::{ChartName, CommitId, GitRef, GitRemote, Remote, SourceAt};
+use nave_placement::catalog::{ChartName, CommitId, GitRemote, Remote, SourceAt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -131,13 +131,9 @@ impl Sources {
     pub async fn resolve(&self, remote: &Remote) -> Result<SourceAt, String> {
         match remote {
             Remote::Git(remote) => {
-                let repository = self.repository(remote)?;
-                let name = remote.reference.to_string();
-                let commit = match &remote.reference {
-                    GitRef::Default => repository.fetch().await.map(|head| head.commit),
-                    _ => repository.fetch_named(&name).await,
-                };
-                Ok(SourceAt { name: name.into(), id: commit.map_err(|error| chain(&error))?.0 })
+                let meant = self.repository(remote)?.fetch_ref(&remote.reference).await;
+                let meant = meant.map_err(|error| chain(&error))?;
+                Ok(SourceAt { name: meant.name.into(), id: meant.commit.0 })
             }
             Remote::Chart(name) => {
                 let Pinned { version, digest } =

@@ -190,6 +190,13 @@ async fn a_repository_behind_ssh_is_read_by_a_key_and_only_from_a_host_whose_key
     let second = scratch.commit(&[("a", "1"), ("b", "2")], "second");
     assert_eq!(repository.fetch().await.unwrap().commit, second);
     assert!(repository.is_descendant(&first, &second).await.unwrap(), "older history comes by SSH too");
+    scratch.git(&["tag", "v1.2.0", &first.0]);
+    let meant = repository.fetch_ref(&"^1".parse().unwrap()).await.unwrap();
+    assert_eq!((meant.commit, &*meant.name), (first, "v1.2.0"));
+    let third = scratch.commit(&[("c", "3")], "third");
+    assert_eq!(repository.fetch_ref(&"main".parse().unwrap()).await.unwrap().commit, third);
+    let told = repository.fetch_ref(&"nowhere".parse().unwrap()).await.unwrap_err().to_string();
+    assert!(told.ends_with("has no branch, tag or commit nowhere; it has main"), "{told}");
     drop(repository);
 
     let error = open(Some(&stranger)).fetch().await.unwrap_err();

@@ -132,6 +132,9 @@ pub struct Demands {
     /// What is answered to a POST below `/app/`, and what was shown there.
     pub issues: Option<String>,
     pub shown: Vec<String>,
+    /// How many requests there were, and how many of them were answered with objects.
+    pub requests: usize,
+    pub packs: usize,
 }
 
 impl Server {
@@ -212,6 +215,7 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
                 format!("HTTP/1.1 201 Created\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             return write!(stream, "{head}{issued}").ok();
         }
+        demands.requests += 1;
         demands.credentials_seen += usize::from(headers.contains_key("authorization"));
         if let Some(to) = &demands.redirect {
             Some(format!("302 Found\r\nLocation: {to}{target}"))
@@ -252,6 +256,7 @@ fn serve(stream: impl Read + Write, root: &Path, demands: &Mutex<Demands>) -> Op
     let status = head.lines().find_map(|l| l.strip_prefix("Status: ")).unwrap_or("200 OK");
     let body = &output[end + 4..];
     let length = body.len();
+    demands.lock().unwrap().packs += usize::from(body.windows(8).any(|w| w == b"packfile"));
     write!(stream, "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
         .ok()?;
     stream.write_all(body).ok()?;

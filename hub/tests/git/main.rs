@@ -9,4 +9,5 @@ mod hostile;
 mod local;
 mod named;
 mod polling;
+mod refs;
 mod remote;

@@ -25,7 +25,9 @@ pub struct ChartName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadChartName {
     /// Of its repository.
-    #[error("{0:?} is no repository of charts; write https://HOST/PATH, or oci://HOST/PATH for a registry")]
+    #[error(
+        "{0:?} is no repository of charts; write https://HOST/PATH, or oci://HOST/PATH for a registry, whose paths are in small letters"
+    )]
     Repository(Arc<str>),
     /// Of its repository, which is not repeated.
     #[error(
@@ -64,17 +66,14 @@ impl ChartName {
         }
         let is_plain = |c: char| c.is_ascii_graphic() && !"\\\"<>^`{}|".contains(c);
         let leads_up = path.split('/').any(|part| matches!(part, "." | ".."));
-        let is_known = matches!(scheme, "https" | "http" | "oci");
-        if !is_known || host.is_empty() || !rest.chars().all(is_plain) || leads_up {
+        let is_oci = scheme == "oci";
+        let is_known = is_oci || matches!(scheme, "https" | "http");
+        let is_path = !is_oci || path.split('/').all(|part| part.is_empty() || is_part(part));
+        if !is_known || host.is_empty() || !rest.chars().all(is_plain) || leads_up || !is_path {
             return Err(bad());
         }
-        let mut parts = self.chart.split('/');
-        let is_fine = if scheme == "oci" {
-            parts.all(is_part) && path.split('/').skip(1).all(is_part_or_end)
-        } else {
-            is_name(&self.chart)
-        };
-        if is_fine { Ok(()) } else { Err(BadChartName::Chart(self.chart.clone())) }
+        let is_chart = if is_oci { self.chart.split('/').all(is_part) } else { is_name(&self.chart) };
+        if is_chart { Ok(()) } else { Err(BadChartName::Chart(self.chart.clone())) }
     }
 }
 
@@ -88,10 +87,6 @@ fn is_part(part: &str) -> bool {
     let has_ends = part.starts_with(|c: char| c.is_ascii_alphanumeric())
         && part.ends_with(|c: char| c.is_ascii_alphanumeric());
     is_name(part) && has_ends && !part.chars().any(|c| c.is_ascii_uppercase())
-}
-
-fn is_part_or_end(part: &str) -> bool {
-    part.is_empty() || is_part(part)
 }
 
 impl fmt::Display for ChartName {
@@ -125,6 +120,7 @@ mod tests {
             ("https://h/a", "a/web", Some("no name of a chart")),
             ("https://h/a", "..", Some("no name of a chart")),
             ("https://h/a", "", Some("no name of a chart")),
+            ("oci://h/Team", "web", Some("no repository of charts")),
             ("oci://h/a", "Web", Some("no name of a chart")),
             ("oci://h/a", "../web", Some("no name of a chart")),
             ("oci://h/a", "a//web", Some("no name of a chart")),

@@ -101,6 +101,14 @@ impl Range {
         best.map(|(_, text)| text)
     }
 
+    /// The highest candidates, pre-releases too: what an error names where none is of a range.
+    pub fn highest<'a>(candidates: impl Iterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+        let mut versions: Vec<(Version, &str)> =
+            candidates.filter_map(|text| Some((version(text)?, text))).collect();
+        versions.sort_by(|a, b| b.cmp(a));
+        versions.into_iter().map(|(_, text)| text).take(most).collect()
+    }
+
     /// Whether a version is of the range.
     pub fn holds(&self, version: &Version) -> bool {
         self.alternatives.iter().any(|alternative| alternative.holds(version))
@@ -375,6 +383,7 @@ mod tests {
             assert_eq!(range(text).best(tags.into_iter()), expected, "{text}");
             assert_eq!(range(text).best(tags.into_iter().rev()), expected, "{text}, from behind");
         }
+        assert_eq!(Range::highest(tags.into_iter(), 3), ["2.0.0+b", "v2", "v2.0.0-rc.1"]);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub enum Form {
     Path,
     /// A path from the root of another repository.
     Inside,
+    /// A chart: its path, or its name in a repository.
+    Chart,
     /// An expression in CEL.
     Cel,
     /// A JSON pointer.
@@ -64,6 +66,7 @@ impl Form {
             Self::LabelKey => "label key",
             Self::LabelValue => "label value",
             Self::Path | Self::Inside => "path",
+            Self::Chart => "path or name",
             Self::Cel => "CEL expression",
             Self::Pointer => "JSON pointer",
             Self::Selector => "label selector",
@@ -92,7 +95,7 @@ impl Form {
             Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
             Self::LabelKey => "^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
             Self::LabelValue => "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
-            Self::Path | Self::Inside => r"^[^/\\][^\\]*$",
+            Self::Path | Self::Inside | Self::Chart => r"^[^/\\][^\\]*$",
             Self::Pointer => "^/.",
             Self::Image => "^([^@]*/|[^@/:])[^@/:]*$",
             Self::Tag => r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$|[$][{]",

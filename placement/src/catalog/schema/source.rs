@@ -102,7 +102,7 @@ const VERSION: Rule = Rule::new(
 
 const CHART: Rule = Rule::new(
     "chart",
-    Shape::Text(Form::Path),
+    Shape::Text(Form::Chart),
     "The chart's name in repository; otherwise its directory, relative to this file, or with git from that repository's root; what it depends on stands in its charts directory.",
 );
 const RELEASE_NAME: Rule = Rule::new(

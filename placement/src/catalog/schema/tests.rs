@@ -44,6 +44,7 @@ fn text(form: Form) -> &'static str {
         Form::LabelValue => "A100_x",
         Form::Path => "../web",
         Form::Inside => "deploy/web",
+        Form::Chart => "web",
         Form::Cel => "true",
         Form::Pointer => "/spec/replicas",
         Form::Selector => "tier in (web, api), !canary",
