@@ -165,6 +165,7 @@ mod tests {
                 version: bundle,
                 commit,
                 uses: Default::default(),
+                asked: None,
                 is_stale: false,
             };
             forms.insert(app(name), BTreeMap::from([(Variant::default(), form)]));

@@ -7,6 +7,7 @@
 //! [`depending`] is what waits for other clusters; [`units`] are apps that move as one; [`lacking`] is what
 //! waits for a value; [`revision`] brings a commit from Git; [`run`] is the task.
 
+mod asking;
 mod assignments;
 mod awaited;
 pub mod bundles;

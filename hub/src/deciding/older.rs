@@ -13,7 +13,7 @@ use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Tree};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
-use nave_placement::overrides::{self, Because, Form, Forms, Instead, Variant, judged};
+use nave_placement::overrides::{self, Asking, Because, Form, Forms, Instead, Variant, judged};
 use nave_placement::render::Bundle;
 use nave_placement::rollout::{Basis, Phase};
 use nave_placement::{AppKey, ClusterName};
@@ -53,6 +53,7 @@ struct Older {
     catalog: Arc<Catalog>,
     tree: Tree,
     forms: Forms,
+    asking: Asking,
     /// What was rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
     /// Why it cannot be read.
@@ -90,15 +91,18 @@ impl Olders {
         };
         let shall = || BTreeMap::from([(app.clone(), BTreeSet::new())]);
         let wanted: Wanted = clusters.iter().map(|cluster| (cluster.clone(), shall())).collect();
-        let mut needed =
-            overrides::needed(&older.catalog, fleet, &wanted, &judged).remove(app).unwrap_or_default();
+        let mut needed = overrides::needed(&older.catalog, fleet, &wanted, &older.asking, &judged)
+            .remove(app)
+            .unwrap_or_default();
         needed.retain(|variant| !older.tried.contains(&(app.clone(), variant.clone())));
         if !needed.is_empty() {
             wants.entry(commit.clone()).or_default().insert(app.clone(), needed);
         }
+        let asking: Asking =
+            older.asking.get(app).map(|asks| (app.clone(), asks.clone())).into_iter().collect();
         let forms: Forms =
             older.forms.get(app).map(|forms| (app.clone(), forms.clone())).into_iter().collect();
-        let (shapes, _) = overrides::shapes(&older.catalog, fleet, &wanted, &forms, &judged);
+        let (shapes, _) = overrides::shapes(&older.catalog, fleet, &wanted, &forms, &asking, &judged);
         let form =
             |cluster: &ClusterName| Some((cluster.clone(), Arc::new(shapes.get(app, cluster)?.clone())));
         clusters.iter().filter_map(form).collect()
@@ -155,6 +159,9 @@ impl Olders {
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
             }
+            for (app, variants) in rendered.asking {
+                older.asking.entry(app).or_default().extend(variants);
+            }
             let tried = asked
                 .into_iter()
                 .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
@@ -182,7 +189,8 @@ impl Older {
             Err(why) => (Tree::new(), Some(why)),
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
-        Self { catalog: Arc::new(catalog), tree, forms: Forms::new(), tried: BTreeSet::new(), problem }
+        let (forms, asking, tried) = (Forms::new(), Asking::new(), BTreeSet::new());
+        Self { catalog: Arc::new(catalog), tree, forms, asking, tried, problem }
     }
 }
 

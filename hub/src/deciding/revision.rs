@@ -15,10 +15,11 @@ use nave_placement::catalog::{
     Tree,
 };
 use nave_placement::overrides::template::Uses;
-use nave_placement::overrides::{self, Amendments, Form, Forms, Variant};
+use nave_placement::overrides::{self, Amendments, Asking, Form, Forms, Variant};
 use nave_placement::render::{self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release};
 use nave_placement::{AppKey, CatalogName};
 
+use super::asking::last_asked;
 use crate::engines::Engines;
 
 /// Where the content of files comes from.
@@ -148,6 +149,8 @@ pub type Asked = BTreeMap<AppKey, BTreeSet<Variant>>;
 pub struct Rendered {
     /// The form of each variant that is in effect.
     pub forms: Forms,
+    /// What charts ask of clusters, of the variants without answers that were asked for. What clusters answer has to be asked for.
+    pub asking: Asking,
     /// Bundles that are new.
     pub bundles: Vec<Bundle>,
     /// Why variants could not be rendered; they stay in their last good form. And warnings about those that were rendered now.
@@ -175,6 +178,18 @@ pub async fn render(
             // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
             let engines = Some(engines).filter(|_| !is_over);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
+            if !variant.has_answers() {
+                let forms = in_effect.get(key);
+                let asks = match recipe.asks(content, tree, forms).await {
+                    // Why it cannot be told is told when it is rendered, or tried to.
+                    Err(_) if before.is_none() => last_asked(forms, variant),
+                    asks => asks.ok(),
+                };
+                if let Some(asks) = asks.filter(|asks| !asks.is_nothing()) {
+                    rendered.asking.entry(key.clone()).or_default().insert(variant.clone(), asks);
+                    continue;
+                }
+            }
             let outcome = recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await;
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
@@ -199,9 +214,10 @@ pub async fn render(
 
 /// What one variant of an app is made of.
 pub struct Recipe<'a> {
-    catalog: &'a Catalog,
-    object: &'a Object,
-    app: &'a App,
+    pub(super) catalog: &'a Catalog,
+    pub(super) object: &'a Object,
+    pub(super) app: &'a App,
+    pub(super) variant: Variant,
     /// What its overrides do.
     pub amendments: Amendments,
     /// Whether an engine broke a limit with it.
@@ -218,10 +234,11 @@ impl<'a> Recipe<'a> {
         variant: &Variant,
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
-        Self { catalog, object: &effective.object, app, amendments, broke_a_limit: AtomicBool::new(false) }
+        let (object, variant) = (&*effective.object, variant.clone());
+        Self { catalog, object, app, variant, amendments, broke_a_limit: AtomicBool::new(false) }
     }
 
-    fn problem(&self, message: String) -> Vec<Problem> {
+    pub(super) fn problem(&self, message: String) -> Vec<Problem> {
         vec![Problem::at(&self.object.origin, message).of(Some(&self.object.id))]
     }
 
@@ -244,7 +261,7 @@ impl<'a> Recipe<'a> {
                 }
             })?;
             let more = match needed {
-                Needed::Whole(needs) => return Ok(needs),
+                Needed::Whole(needs) => return self.answered(needs),
                 Needed::More(more) => more,
             };
             for (path, text) in read_files(content, tree, more).await {
@@ -277,7 +294,7 @@ impl<'a> Recipe<'a> {
         let output = engines.render(needs, files).await;
         output.map_err(|error| {
             self.broke_a_limit.fetch_or(error.is_of_limits(), Ordering::Relaxed);
-            vec![error.problem(needs).of(Some(&self.object.id))]
+            vec![self.told(error.problem(needs)).of(Some(&self.object.id))]
         })
     }
 
@@ -297,11 +314,18 @@ impl<'a> Recipe<'a> {
         let options = options(&catalog.name, app);
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
-        if let Some(before) = before.filter(|before| before.version == version) {
+        if let Some(before) =
+            before.filter(|before| before.version == version && Self::is_asked(&needs, before))
+        {
             // A record from before there were values lacks it.
             return Ok((Form { source, ..before.clone() }, None, Vec::new()));
         }
         let files = self.files(content, &needs).await?;
+        let asked = self.asked(&needs, &files).await?;
+        if let Some(before) = before.filter(|before| before.version == version) {
+            // Likewise, from before there were answers.
+            return Ok((Form { source, asked, ..before.clone() }, None, Vec::new()));
+        }
         let of_app = |problems: Vec<Problem>| -> Vec<Problem> {
             problems.into_iter().map(|problem| problem.of(Some(&object.id))).collect()
         };
@@ -319,7 +343,9 @@ impl<'a> Recipe<'a> {
         warnings.extend(of_app(said));
         let uses = if app.substitute { bundle.uses() } else { Uses::new() };
         let commit = catalog.commit.clone();
-        let form = Form { bundle: bundle.digest, options, source, version, commit, uses, is_stale: false };
+        let bundle_digest = bundle.digest;
+        let form =
+            Form { bundle: bundle_digest, options, source, version, commit, uses, asked, is_stale: false };
         Ok((form, Some(bundle), warnings))
     }
 }
@@ -329,7 +355,7 @@ async fn read_needs(content: &dyn Content, needs: &Needs) -> Result<Contents, St
     needs.files.keys().cloned().zip(texts).map(|(path, text)| Ok((path, text?))).collect()
 }
 
-fn options(catalog: &CatalogName, app: &App) -> Options {
+pub(super) fn options(catalog: &CatalogName, app: &App) -> Options {
     let former = app.formerly.iter().filter_map(|name| AppKey::new(catalog.clone(), name).ok());
     Options {
         namespace: app.namespace.clone(),

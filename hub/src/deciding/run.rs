@@ -9,7 +9,7 @@ use nave_placement::catalog::{CommitId, Effective, LastGood, ObjectId, Problem, 
 use nave_placement::claims::Shared;
 use nave_placement::decide::Wanted;
 use nave_placement::guard::Hold;
-use nave_placement::overrides::{Form, Forms, Shapes, Variant};
+use nave_placement::overrides::{Asking, Form, Forms, Shapes, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, Digest};
 use nave_proto::backoff::Backoff;
@@ -365,6 +365,7 @@ impl Deciding {
             Revision {
                 catalog,
                 forms: Forms::new(),
+                asking: Asking::new(),
                 allowances: Vec::new(),
                 unpins: BTreeSet::new(),
                 author,
@@ -381,7 +382,7 @@ impl Deciding {
         let in_effect = self.ledger.state().forms();
         let bundles = self.bundles.clone();
         let at_hand = move |form: &Form| bundles.contains(form.bundle);
-        let Rendered { forms, bundles, problems, .. } =
+        let Rendered { forms, asking, bundles, problems, .. } =
             render(&self.repository, &self.engines, &catalog, &self.tree, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
@@ -394,6 +395,9 @@ impl Deciding {
         if let Some(revision) = &mut self.revision {
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
+            }
+            for (app, variants) in asking {
+                revision.asking.entry(app).or_default().extend(variants);
             }
         }
         self.shared = None;

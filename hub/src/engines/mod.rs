@@ -19,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use nave_placement::render::{self, Contents, Engine, Needs};
+use nave_placement::render::{self, Asks, Chart, Contents, Engine, Needs};
 use tokio::sync::{OnceCell, Semaphore};
 
 pub use binaries::{Binary, Paths};
 pub use error::EngineError;
+pub use orders::ASSUMED;
 
 use binaries::Binaries;
 use child::Limits;
@@ -110,14 +111,7 @@ impl Engines {
     ) -> Result<Arc<[u8]>, EngineError> {
         let is_chart = matches!(needs.engine, Engine::Helm(_));
         let files = match &needs.engine {
-            Engine::Helm(chart) => {
-                let (directory, files) = (chart.directory.clone(), files.clone());
-                let read = move || {
-                    archive::unpacked(&directory, &files).map(|files| render::guarded(&directory, &files))
-                };
-                let read = tokio::task::spawn_blocking(read).await;
-                read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
-            }
+            Engine::Helm(chart) => of_chart(chart, files, render::guarded).await?,
             _ => files.clone(),
         };
         let scratch = Scratch::new(&self.room, files, orders::own(&needs.engine)).await?;
@@ -150,4 +144,27 @@ impl Engines {
     pub async fn confinement(&self) -> String {
         self.confinement.get_or_init(Confinement::of_this_machine).await.to_string()
     }
+}
+
+/// What a chart asks of the cluster that it is rendered for; nothing, where there is none.
+///
+/// # Errors
+/// When a chart that it brings cannot be unpacked.
+pub async fn asks(needs: &Needs, files: &Contents) -> Result<Asks, EngineError> {
+    match &needs.engine {
+        Engine::Helm(chart) => of_chart(chart, files, render::asks).await,
+        Engine::Kustomize(_) | Engine::Manifests => Ok(Asks::default()),
+    }
+}
+
+/// Looks at the files of a chart and of all that it brings.
+async fn of_chart<T: Send + 'static>(
+    chart: &Chart,
+    files: &Contents,
+    look: fn(&Chart, &Contents) -> T,
+) -> Result<T, EngineError> {
+    let (chart, files) = (chart.clone(), files.clone());
+    let read = move || archive::unpacked(&chart.directory, &files).map(|files| look(&chart, &files));
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

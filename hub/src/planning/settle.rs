@@ -152,11 +152,15 @@ pub async fn settle(
             let at_hand = |form: &Form| shelf.has(&form.bundle);
             let catalog = revision.catalog.clone();
             let rendered = render(content, world.engines, &catalog, &tree, &asked, &in_effect, &at_hand);
-            let Rendered { forms, bundles, problems: told, .. } = world.unless_stopped(rendered).await?;
+            let Rendered { forms, asking, bundles, problems: told, .. } =
+                world.unless_stopped(rendered).await?;
             desk.shelf.put(bundles)?;
             problems.extend(told);
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
+            }
+            for (app, variants) in asking {
+                revision.asking.entry(app).or_default().extend(variants);
             }
             let pairs =
                 asked.into_iter().flat_map(|(app, all)| all.into_iter().map(move |v| (app.clone(), v)));
@@ -176,6 +180,7 @@ pub async fn settle(
                 &decided.fleet,
                 &decided.wanted,
                 &revision.forms,
+                &revision.asking,
                 &overrides::judged,
             );
             return Ok(Rest { state, revision, decided, shapes, remembered: before, problems });

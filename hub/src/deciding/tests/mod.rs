@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Told};
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
-use nave_placement::overrides::Forms;
+use nave_placement::overrides::{Asking, Forms};
 use nave_placement::render::Bundle;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
@@ -120,6 +120,7 @@ impl World {
         self.revision = Some(Revision {
             catalog: Arc::new(catalog),
             forms: Forms::new(),
+            asking: Asking::new(),
             allowances: Vec::new(),
             unpins: BTreeSet::new(),
             author: String::new(),
@@ -146,8 +147,18 @@ impl World {
     /// Renders what is missing, then writes until there is nothing to write.
     async fn decide(&mut self) -> Decided {
         let mut decided = self.step();
-        if !decided.missing.is_empty() {
-            self.render(&decided.missing).await;
+        let mut tried = Asked::new();
+        loop {
+            let mut missing = decided.missing.clone();
+            for (app, variants) in &mut missing {
+                variants.retain(|variant| tried.get(app).is_none_or(|tried| !tried.contains(variant)));
+            }
+            missing.retain(|_, variants| !variants.is_empty());
+            if missing.is_empty() {
+                break;
+            }
+            self.render(&missing).await;
+            missing.into_iter().for_each(|(app, variants)| tried.entry(app).or_default().extend(variants));
             decided = self.step();
         }
         while !decided.writes.is_empty() {
@@ -191,9 +202,12 @@ impl World {
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.iter().map(ToString::to_string));
         self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
-        let forms = &mut self.revision.as_mut().expect("a commit was made").forms;
+        let revision = self.revision.as_mut().expect("a commit was made");
         for (app, variants) in rendered.forms {
-            forms.entry(app).or_default().extend(variants);
+            revision.forms.entry(app).or_default().extend(variants);
+        }
+        for (app, variants) in rendered.asking {
+            revision.asking.entry(app).or_default().extend(variants);
         }
     }
 

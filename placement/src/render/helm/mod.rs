@@ -4,14 +4,19 @@
 //! dependencies in `charts/`, and the files of values.
 //! Never: takes a chart from elsewhere; what a chart depends on and does not bring is told.
 
+mod asks;
+mod capabilities;
 mod functions;
 mod ignore;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use asks::{Asks, Part, asks};
+pub use capabilities::Capabilities;
 pub use functions::{Uses, guarded, refused, spoken_of};
 
 use super::needs::{Closure, Needed, NeedsError, Place, Release, below};
@@ -76,6 +81,7 @@ pub(super) fn needs(
             namespace: release.namespace.unwrap_or(NAMESPACE).to_owned(),
             values_files: source.values_files.iter().map(|path| relative(path)).collect(),
             values: source.values.clone(),
+            capabilities: None,
         })
     })))
 }
