@@ -1,5 +1,6 @@
 //! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
 
+mod answers;
 mod deciding;
 mod foretold;
 mod history;
@@ -8,12 +9,13 @@ mod planning;
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Told};
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
-use nave_placement::overrides::{Asking, Forms};
+use nave_placement::overrides::{Asking, Forms, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
@@ -66,6 +68,10 @@ struct World {
     /// Spokes carry out what they are told, and say so.
     obeys: bool,
     now_ms: u64,
+    /// What stands in for helm.
+    helm: Option<PathBuf>,
+    /// A file that cannot be read any more.
+    forgets: Option<String>,
 }
 
 struct Files(BTreeMap<BlobId, Arc<[u8]>>);
@@ -83,7 +89,8 @@ fn blob(text: &str) -> BlobId {
 
 impl World {
     fn content(&self) -> Files {
-        Files(self.files.values().map(|text| (blob(text), Arc::from(text.as_bytes()))).collect())
+        let known = self.files.iter().filter(|(path, _)| self.forgets.as_ref() != Some(*path));
+        Files(known.map(|(_, text)| (blob(text), Arc::from(text.as_bytes()))).collect())
     }
 
     fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
@@ -197,7 +204,8 @@ impl World {
         let in_effect = self.state.forms();
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
-        let engines = Engines::new(std::env::temp_dir(), Paths::default());
+        let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
+        let engines = Engines::new(std::env::temp_dir(), paths);
         let rendered = render(&content, &engines, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.iter().map(ToString::to_string));
