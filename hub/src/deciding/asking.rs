@@ -12,7 +12,10 @@ use nave_placement::overrides::{Asked, Form, Variant};
 use nave_placement::render::{Asks, Contents, Engine, Needs};
 
 use super::revision::{Content, Recipe, options};
-use crate::engines::{ASSUMED, asks};
+use crate::engines::{ASSUMED, EngineError, asks};
+
+/// What Helm says of a chart that is for other versions of Kubernetes.
+const OTHER_VERSION: &str = "which is incompatible with Kubernetes";
 
 impl Recipe<'_> {
     /// What its chart asks of clusters; nothing, where it is none.
@@ -78,16 +81,20 @@ impl Recipe<'_> {
         Ok(needs)
     }
 
-    /// A problem of a render. What comes of a version that is only assumed says nothing of clusters.
-    pub(super) fn told(&self, problem: Problem) -> Problem {
-        if !self.variant.answers().is_some_and(|answers| answers.is_assumed()) {
+    /// Why an engine gave nothing. What comes of a version that is only assumed may be otherwise on every cluster.
+    pub(super) fn told(&self, error: &EngineError, needs: &Needs) -> Problem {
+        let problem = error.problem(needs).of(Some(&self.object.id));
+        let is_assumed = self.variant.answers().is_some_and(|answers| answers.is_assumed());
+        let EngineError::Failed { said, .. } = error else { return problem };
+        if !is_assumed {
             return problem;
         }
         let message = format!(
-            "rendered for Kubernetes {ASSUMED}, as there is no cluster that says what it has: {}",
+            "{}; it was rendered for Kubernetes {ASSUMED}, as no cluster that is to have it says what it has",
             problem.message
         );
-        Problem { message, ..problem }.warning()
+        let problem = Problem { message, ..problem };
+        if said.contains(OTHER_VERSION) { problem.warning() } else { problem }
     }
 }
 

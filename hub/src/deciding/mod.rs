@@ -28,6 +28,7 @@ pub mod moves;
 pub mod older;
 pub mod pauses;
 mod picture;
+mod retrying;
 pub mod revision;
 pub mod rolling;
 pub mod run;

@@ -19,6 +19,7 @@ use nave_placement::rollout::{Basis, Phase};
 use nave_placement::{AppKey, ClusterName};
 
 use super::core::Bases;
+use super::retrying::Unable;
 use super::revision::{Asked, Content, Loader, Place, render};
 use super::run::chain;
 use super::units::Units;
@@ -56,6 +57,8 @@ struct Older {
     asking: Asking,
     /// What was rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
+    /// Those of it that this machine could not render.
+    unable: BTreeSet<(AppKey, Variant)>,
     /// Why it cannot be read.
     problem: Option<String>,
 }
@@ -156,6 +159,7 @@ impl Olders {
             )
             .await;
             bundles.extend(rendered.bundles);
+            older.unable.extend(rendered.unable.variants);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
             }
@@ -168,6 +172,20 @@ impl Olders {
             older.tried.extend(tried);
         }
         bundles
+    }
+
+    /// What this machine could not render.
+    pub(super) fn unable(&self) -> Unable {
+        let variants = self.0.values().flat_map(|older| older.unable.iter().cloned()).collect();
+        Unable { variants, problems: Vec::new() }
+    }
+
+    /// Lets that be asked for anew.
+    pub(super) fn try_again(&mut self) {
+        for older in self.0.values_mut() {
+            let unable = std::mem::take(&mut older.unable);
+            older.tried.retain(|tried| !unable.contains(tried));
+        }
     }
 
     /// Forgets commits that nobody asks for any more.
@@ -189,8 +207,9 @@ impl Older {
             Err(why) => (Tree::new(), Some(why)),
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
-        let (forms, asking, tried) = (Forms::new(), Asking::new(), BTreeSet::new());
-        Self { catalog: Arc::new(catalog), tree, forms, asking, tried, problem }
+        let (forms, asking, catalog) = (Forms::new(), Asking::new(), Arc::new(catalog));
+        let (tried, unable) = (BTreeSet::new(), BTreeSet::new());
+        Self { catalog, tree, forms, asking, tried, unable, problem }
     }
 }
 

@@ -20,6 +20,7 @@ use nave_placement::render::{self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, N
 use nave_placement::{AppKey, CatalogName};
 
 use super::asking::last_asked;
+use super::retrying::Unable;
 use crate::engines::Engines;
 
 /// Where the content of files comes from.
@@ -155,6 +156,8 @@ pub struct Rendered {
     pub bundles: Vec<Bundle>,
     /// Why variants could not be rendered; they stay in their last good form. And warnings about those that were rendered now.
     pub problems: Vec<Problem>,
+    /// Those of them that this machine could not render; another time it may.
+    pub unable: Unable,
     /// Variants that were rendered: a work counter.
     pub variants_rendered: u64,
 }
@@ -180,7 +183,7 @@ pub async fn render(
             let recipe = Recipe::of(catalog, key, effective, app, variant);
             if !variant.has_answers() {
                 let forms = in_effect.get(key);
-                let asks = match recipe.asks(content, tree, forms).await {
+                let asks = match Box::pin(recipe.asks(content, tree, forms)).await {
                     // Why it cannot be told is told when it is rendered, or tried to.
                     Err(_) if before.is_none() => last_asked(forms, variant),
                     asks => asks.ok(),
@@ -190,7 +193,8 @@ pub async fn render(
                     continue;
                 }
             }
-            let outcome = recipe.render(content, engines, tree, before.filter(|form| at_hand(form))).await;
+            let outcome = recipe.render(content, engines, tree, before.filter(|form| at_hand(form)));
+            let outcome = Box::pin(outcome).await;
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
                 Ok((form, bundle, warnings)) => {
@@ -200,6 +204,10 @@ pub async fn render(
                     Some(form)
                 }
                 Err(problems) => {
+                    if recipe.is_of_machine.load(Ordering::Relaxed) {
+                        rendered.unable.variants.insert((key.clone(), variant.clone()));
+                        rendered.unable.problems.extend(problems.iter().cloned());
+                    }
                     rendered.problems.extend(problems);
                     before.map(|form| Form { is_stale: true, ..form.clone() })
                 }
@@ -222,6 +230,8 @@ pub struct Recipe<'a> {
     pub amendments: Amendments,
     /// Whether an engine broke a limit with it.
     broke_a_limit: AtomicBool,
+    /// Whether it may come of this machine that an engine gave nothing.
+    is_of_machine: AtomicBool,
 }
 
 impl<'a> Recipe<'a> {
@@ -235,7 +245,8 @@ impl<'a> Recipe<'a> {
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
         let (object, variant) = (&*effective.object, variant.clone());
-        Self { catalog, object, app, variant, amendments, broke_a_limit: AtomicBool::new(false) }
+        let (broke_a_limit, is_of_machine) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine }
     }
 
     pub(super) fn problem(&self, message: String) -> Vec<Problem> {
@@ -290,11 +301,15 @@ impl<'a> Recipe<'a> {
         needs: &Needs,
         files: &Contents,
     ) -> Result<Arc<[u8]>, Vec<Problem>> {
-        let Some(engines) = engines else { return Err(Vec::new()) };
+        let Some(engines) = engines else {
+            self.is_of_machine.store(true, Ordering::Relaxed);
+            return Err(Vec::new());
+        };
         let output = engines.render(needs, files).await;
         output.map_err(|error| {
             self.broke_a_limit.fetch_or(error.is_of_limits(), Ordering::Relaxed);
-            vec![self.told(error.problem(needs)).of(Some(&self.object.id))]
+            self.is_of_machine.fetch_or(!error.is_of_files(), Ordering::Relaxed);
+            vec![self.told(&error, needs)]
         })
     }
 

@@ -29,6 +29,7 @@ use super::lacking::{clashing, lacks};
 use super::moves::moves;
 use super::older::Olders;
 pub use super::picture::Picture;
+use super::retrying::Retrying;
 use super::revision::{Asked, Loader, Place, Rendered, render};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository, poller::Observation};
@@ -79,6 +80,8 @@ pub struct Deciding {
     tree: Tree,
     /// Variants of it that were rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
+    /// Those of them that are tried again.
+    retrying: Retrying,
     problems: Vec<Problem>,
     /// Objects that several apps of the revision define; made anew with each revision.
     shared: Option<Shared>,
@@ -127,6 +130,7 @@ impl Deciding {
             commits: Commits::default(),
             tree: Tree::new(),
             tried: BTreeSet::new(),
+            retrying: Retrying::default(),
             problems: Vec::new(),
             shared: None,
             waiting: None,
@@ -176,7 +180,8 @@ impl Deciding {
             };
             let now_ms = self.ledger.now_ms();
             // What failed is tried again after its pause, not whenever something is still due.
-            let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms).min();
+            let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms);
+            let end = end.chain(self.retrying.due_ms()).min();
             let end = end.filter(|_| retry.is_none());
             // What is due at once was decided just now, and is looked at again after a pause.
             let rest = end.map(|due| due.checked_sub(now_ms).filter(|rest| *rest > 0));
@@ -238,11 +243,13 @@ impl Deciding {
         } else if head.is_some() {
             self.waiting = None;
         }
+        self.try_again();
         for _ in 0..STEPS {
             if !self.step().await? {
                 break;
             }
         }
+        self.retrying.settled();
         self.render_again().await
     }
 
@@ -330,6 +337,7 @@ impl Deciding {
         self.add_problems(revision.catalog.problems.clone());
         self.tree = tree;
         self.tried.clear();
+        self.retrying.forget();
         self.revision = Some(revision);
         self.shared = None;
         self.unread.clear();
@@ -382,12 +390,13 @@ impl Deciding {
         let in_effect = self.ledger.state().forms();
         let bundles = self.bundles.clone();
         let at_hand = move |form: &Form| bundles.contains(form.bundle);
-        let Rendered { forms, asking, bundles, problems, .. } =
+        let Rendered { forms, asking, bundles, problems, unable, .. } =
             render(&self.repository, &self.engines, &catalog, &self.tree, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
         }
         self.add_problems(problems);
+        self.retrying.add(unable, self.ledger.now_ms(), fastrand::f64());
         let asked = asked
             .into_iter()
             .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
@@ -402,6 +411,19 @@ impl Deciding {
         }
         self.shared = None;
         Ok(())
+    }
+
+    /// Asks anew for what this machine could not render, once it is time.
+    fn try_again(&mut self) {
+        let Some(unable) = self.retrying.take(self.ledger.now_ms()) else { return };
+        self.problems.retain(|problem| !unable.problems.contains(problem));
+        for (app, variant) in unable.variants {
+            if let Some(forms) = self.revision.as_mut().and_then(|revision| revision.forms.get_mut(&app)) {
+                forms.remove(&variant);
+            }
+            self.tried.remove(&(app, variant));
+        }
+        self.older.try_again();
     }
 
     /// The last good form of every object, read again from the commits that the store names.
@@ -469,8 +491,9 @@ impl Deciding {
             return Ok(true);
         }
         if !decided.wants.is_empty() {
-            for bundle in self.older.bring(&self.repository, &self.engines, &self.place, decided.wants).await
-            {
+            let brought = self.older.bring(&self.repository, &self.engines, &self.place, decided.wants).await;
+            self.retrying.add(self.older.unable(), self.ledger.now_ms(), fastrand::f64());
+            for bundle in brought {
                 self.keep(bundle).await?;
             }
             return Ok(true);

@@ -17,10 +17,11 @@ mod scratch;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nave_placement::render::{self, Asks, Chart, Contents, Engine, Needs};
-use tokio::sync::{OnceCell, Semaphore};
+use nave_proto::backoff::jittered;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use binaries::{Binary, Paths};
 pub use error::EngineError;
@@ -35,6 +36,13 @@ use scratch::Scratch;
 /// Children at a time: a render is work of a processor, and the hub has other work.
 const AT_A_TIME: usize = 2;
 
+/// So long a machine counts as one that takes nothing away, where that could not be established.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is known of confinement, and until when.
+#[derive(Default)]
+struct Known(Option<(Confinement, Option<Instant>)>);
+
 /// Runs engines.
 pub struct Engines {
     binaries: Binaries,
@@ -42,7 +50,7 @@ pub struct Engines {
     room: PathBuf,
     turns: Semaphore,
     kept: Kept,
-    confinement: OnceCell<Confinement>,
+    confinement: Mutex<Known>,
     runs: AtomicU64,
     cut_off: AtomicU64,
 }
@@ -64,7 +72,7 @@ impl Engines {
             room,
             turns: Semaphore::new(AT_A_TIME),
             kept: Kept::default(),
-            confinement: OnceCell::new(),
+            confinement: Mutex::default(),
             runs: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
         }
@@ -87,7 +95,7 @@ impl Engines {
     /// something else each time.
     pub async fn render(&self, needs: &Needs, files: &Contents) -> Result<Arc<[u8]>, EngineError> {
         let Some(engine) = needs.engine.name() else { return Ok(Arc::from([])) };
-        let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
+        let confinement = &self.confined().await;
         let _turn = self.turns.acquire().await.map_err(|_| EngineError::Ending)?;
         let binary = self.binaries.find(engine, &self.room, confinement).await?;
         let key = (needs.digest(), binary.version.clone());
@@ -131,7 +139,7 @@ impl Engines {
 
     /// Which engines there are.
     pub async fn report(&self) -> Vec<Report> {
-        let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
+        let confinement = &self.confined().await;
         let mut reports = Vec::new();
         for engine in ["helm", "kustomize"] {
             let found = self.binaries.find(engine, &self.room, confinement).await;
@@ -142,7 +150,21 @@ impl Engines {
 
     /// What children on this machine are kept from, in words.
     pub async fn confinement(&self) -> String {
-        self.confinement.get_or_init(Confinement::of_this_machine).await.to_string()
+        self.confined().await.to_string()
+    }
+
+    /// What this machine can take away. What it could not is tried again.
+    async fn confined(&self) -> Confinement {
+        let mut known = self.confinement.lock().await;
+        if let Some((confinement, until)) = &known.0
+            && until.is_none_or(|until| Instant::now() < until)
+        {
+            return confinement.clone();
+        }
+        let confinement = Confinement::of_this_machine().await;
+        let until = confinement.failed.then(|| Instant::now() + jittered(TRIED_AGAIN, fastrand::f64()));
+        known.0 = Some((confinement.clone(), until));
+        confinement
     }
 }
 

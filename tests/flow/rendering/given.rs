@@ -11,7 +11,9 @@ use harness::process::Program;
 use nave_hub::deciding::revision::{Asked, Content, Loader, Place, Rendered, render};
 use nave_hub::engines::{Engines, Paths};
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
+use nave_placement::fleet::Facts;
 use nave_placement::overrides::{Forms, Variant};
+use nave_placement::render::{Asks, Capabilities};
 use nave_placement::{CatalogName, Digest};
 use serde_json::Value;
 
@@ -42,6 +44,11 @@ impl Content for Given {
         };
         blobs.iter().map(read).collect()
     }
+}
+
+/// Where no cluster answers.
+fn nothing(_: &Asks) -> Capabilities {
+    Capabilities::default()
 }
 
 fn id(content: &[u8]) -> BlobId {
@@ -75,11 +82,22 @@ impl Given {
 
     /// Renders a variant of app `web`.
     pub async fn rendered(&self, engines: &Engines, overrides: &[&str]) -> Rendered {
-        self.rendered_all(engines, &[overrides]).await
+        self.rendered_all(engines, &[overrides], &nothing).await
+    }
+
+    /// What app `web` is on a cluster with these facts.
+    pub async fn rendered_for(&self, engines: &Engines, facts: &Facts) -> Rendered {
+        let answers = |asks: &Asks| asks.answers(facts).expect("what is asked is known");
+        self.rendered_all(engines, &[&[]], &answers).await
     }
 
     /// Renders variants of app `web`.
-    async fn rendered_all(&self, engines: &Engines, variants: &[&[&str]]) -> Rendered {
+    async fn rendered_all(
+        &self,
+        engines: &Engines,
+        variants: &[&[&str]],
+        answers: &(dyn Fn(&Asks) -> Capabilities + Sync),
+    ) -> Rendered {
         let (tree, commit) = (self.tree(), CommitId("0".repeat(40).into()));
         let place = Place { name: CatalogName::root(), directory: String::new() };
         let catalog = Loader::default().catalog(self, &place, &commit, &tree, &LastGood::new()).await;
@@ -87,6 +105,17 @@ impl Given {
         let variants: BTreeSet<Variant> = variants.collect();
         let asked = Asked::from([("web".parse().expect("a name"), variants)]);
         let mut rendered = render(self, engines, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
+        // What a chart asks is known only now.
+        let answered = |(variant, asks): (&Variant, &Asks)| variant.with(answers(asks));
+        let asked = rendered.asking.iter();
+        let asked: Asked =
+            asked.map(|(app, asks)| (app.clone(), asks.iter().map(answered).collect())).collect();
+        if !asked.is_empty() {
+            let more = render(self, engines, &catalog, &tree, &asked, &Forms::new(), &|_| false).await;
+            rendered.forms.extend(more.forms);
+            rendered.bundles.extend(more.bundles);
+            rendered.problems.extend(more.problems);
+        }
         rendered.problems.extend(catalog.problems);
         rendered
     }
@@ -96,11 +125,7 @@ impl Given {
     /// # Panics
     /// With the problems, where there are any.
     pub async fn objects(&self, engines: &Engines, overrides: &[&str]) -> Vec<Value> {
-        let rendered = self.rendered(engines, overrides).await;
-        assert!(rendered.problems.is_empty(), "{:#?}", rendered.problems);
-        let bundle = rendered.bundles.first().expect("it was rendered");
-        let text = std::str::from_utf8(&bundle.bytes).expect("JSON");
-        sorted(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+        objects_of(&self.rendered(engines, overrides).await)
     }
 
     /// What is told of app `web`, one line each.
@@ -110,7 +135,7 @@ impl Given {
 
     /// What is told of several variants.
     pub async fn problems_of(&self, engines: &Engines, variants: &[&[&str]]) -> Vec<String> {
-        let rendered = self.rendered_all(engines, variants).await;
+        let rendered = self.rendered_all(engines, variants, &nothing).await;
         rendered.problems.iter().map(ToString::to_string).collect()
     }
 
@@ -122,6 +147,17 @@ impl Given {
             std::fs::write(path, content).expect("a file");
         }
     }
+}
+
+/// The objects that were rendered.
+///
+/// # Panics
+/// With the problems, where there are any.
+pub fn objects_of(rendered: &Rendered) -> Vec<Value> {
+    assert!(rendered.problems.is_empty(), "{:#?}", rendered.problems);
+    let bundle = rendered.bundles.first().expect("it was rendered");
+    let text = std::str::from_utf8(&bundle.bytes).expect("JSON");
+    sorted(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
 }
 
 /// What an engine says by itself, in a directory with these files.

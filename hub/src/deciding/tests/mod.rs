@@ -206,7 +206,8 @@ impl World {
         let content = self.content();
         let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
         let engines = Engines::new(std::env::temp_dir(), paths);
-        let rendered = render(&content, &engines, &catalog, &self.tree, missing, &in_effect, &|_| true).await;
+        let rendered = render(&content, &engines, &catalog, &self.tree, missing, &in_effect, &|_| true);
+        let rendered = Box::pin(rendered).await;
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.iter().map(ToString::to_string));
         self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
