@@ -89,6 +89,9 @@ pub struct Chart {
     /// What it is told of the cluster; absent where it asks for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
+    /// Charts in it that stand elsewhere in the repository: by their directory here, that in the repository. No part of the digest.
+    #[serde(skip)]
+    pub placed: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Engine {

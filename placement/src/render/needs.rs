@@ -219,13 +219,18 @@ impl<'t> Closure<'t> {
 
     /// Takes a file in. One that is not there, or no file, is left out.
     pub fn add(&mut self, path: &str) -> Result<(), NeedsError> {
+        self.add_as(path, path)
+    }
+
+    /// Takes a file in, to be put at another path.
+    pub fn add_as(&mut self, path: &str, put: &str) -> Result<(), NeedsError> {
         let Some((path, entry)) = self.tree.get_key_value(path) else { return Ok(()) };
         match entry.kind {
             FileKind::Symlink => return Err(NeedsError::Symlink(path.clone())),
             FileKind::Submodule => return Ok(()),
             FileKind::File => {}
         }
-        if self.files.insert(path.clone(), entry.blob.clone()).is_some() {
+        if self.files.insert(put.into(), entry.blob.clone()).is_some() {
             return Ok(());
         }
         self.bytes += entry.size;

@@ -166,8 +166,13 @@ pub async fn by_hand(files: &[(&str, &str)], engine: &str, arguments: &[&str]) -
     Given::of(files).write(directory.path());
     let program = Program::at(assets::binary(engine).expect("tests/setup/kubectl provides it"));
     let said = program.args(arguments).directory(directory.path()).output(LIMIT).await.expect("it renders");
+    documents_of(&said)
+}
+
+/// The objects of what Helm wrote, without tests.
+pub fn documents_of(said: &str) -> Vec<Value> {
     let read: Vec<Value> =
-        serde_saphyr::from_multiple(&said).unwrap_or_else(|error| panic!("{error}\n{said}"));
+        serde_saphyr::from_multiple(said).unwrap_or_else(|error| panic!("{error}\n{said}"));
     let is_test = |object: &Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
     sorted(read.into_iter().filter(|object| !object.is_null() && !is_test(object)).collect())
 }

@@ -2,6 +2,7 @@
 //! brings them to clusters.
 
 mod answers;
+mod dependencies;
 mod given;
 mod helm;
 mod kustomize;
