@@ -166,6 +166,7 @@ mod tests {
                 commit,
                 source_at: None,
                 uses: Default::default(),
+                asked: None,
                 is_stale: false,
             };
             forms.insert(app(name), BTreeMap::from([(Variant::default(), form)]));

@@ -20,7 +20,7 @@ async fn fleet(source: impl Fn(&str) -> String, more: &[(&str, &str)]) -> (Fleet
         .expect("a repository");
     let server = shop.serve().expect("it is served");
     let app = format!(
-        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  source: {}\n",
+        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  namespace: {{name: web}}\n  source: {}\n",
         source(&server.url())
     );
     let placement = documents::placement("web", &["web"], "{selector: {}}");

@@ -49,6 +49,8 @@ struct Shared {
     denied: Mutex<Vec<(String, String)>>,
     /// Groups whose discovery is stale.
     stale: Mutex<Vec<String>>,
+    /// What it says that it is, if not what it is by itself: version, minor number.
+    version: Mutex<Option<(String, u32)>>,
     changed: watch::Sender<u64>,
 }
 
@@ -106,6 +108,11 @@ impl FakeApi {
         let mut known = lock(&self.shared.stale);
         known.retain(|name| name != group);
         known.extend(stale.then(|| group.to_owned()));
+    }
+
+    /// From now on it says that it is another version, e.g. `v1.31.2-gke.1`, 31.
+    pub fn set_version(&self, version: &str, minor: u32) {
+        *lock(&self.shared.version) = Some((version.to_owned(), minor));
     }
 
     /// An object, e.g. `apps deployments shop/web`; `""` is the core group.
@@ -249,7 +256,11 @@ fn document(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &Bytes) -
     let stale = lock(&shared.stale).clone();
     let unavailable = |group: &str| stale.iter().any(|known| known == group);
     let found = match parts.as_slice() {
-        ["version"] => Some(json!({"major": "1", "minor": "34", "gitVersion": "v1.34.0-fake"})),
+        ["version"] => {
+            let (version, minor) =
+                lock(&shared.version).clone().unwrap_or_else(|| ("v1.34.0-fake".to_owned(), 34));
+            Some(json!({"major": "1", "minor": minor.to_string(), "gitVersion": version}))
+        }
         ["api" | "apis"] if aggregated => {
             let list = kinds::aggregated(parts == ["api"], &stale);
             let mut response = json_of(200, &list);

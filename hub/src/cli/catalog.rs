@@ -16,7 +16,8 @@ use nave_placement::catalog::{CONSEQUENCE, Catalog, CommitId, Kind, LastGood, Pr
 use nave_placement::claims::{Clash, Shared};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::{Fleet, Membership, candidate};
-use nave_placement::overrides::{self, Forms, Lack, Lacking, Variant};
+use nave_placement::overrides::{self, Asking, Forms, Lack, Lacking, Variant};
+use nave_placement::render::{Asks, Capabilities};
 use nave_placement::{CatalogName, ClusterName, Digest, decide};
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +98,17 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     let engines = Engines::new(std::env::temp_dir(), Paths::default());
     let (content, sources) = (&directory, &Sources::new());
     let ground = Ground { content, tree: &tree, remotes: &Nowhere, sources };
-    let rendered = render(ground, &engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+    let mut rendered = render(ground, &engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+    // No cluster answers charts that ask something.
+    let asked = assumed(&rendered.asking);
+    let of_charts = render(ground, &engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+    for (app, problems) in of_charts.problems {
+        rendered.problems.entry(app).or_default().extend(problems);
+    }
+    rendered.bundles.extend(of_charts.bundles);
+    for (app, variants) in of_charts.forms {
+        rendered.forms.entry(app).or_default().extend(variants);
+    }
     let mut objects = BTreeMap::new();
     for id in catalog.objects.keys() {
         *objects.entry(id.kind).or_default() += 1;
@@ -108,6 +119,14 @@ async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
     problems.sort();
     problems.dedup();
     Ok(CheckView { objects, rendered: rendered.forms.len(), empty: catalog.empty, problems })
+}
+
+/// Variants of apps whose charts ask something, for what is assumed of clusters.
+fn assumed(asking: &Asking) -> Asked {
+    let variants = |asks: &BTreeMap<Variant, Asks>| {
+        asks.keys().map(|variant| variant.with(Capabilities::default())).collect()
+    };
+    asking.iter().map(|(app, asks)| (app.clone(), variants(asks))).collect()
 }
 
 /// The clusters that the catalog itself names, and what they shall run.
@@ -129,7 +148,8 @@ impl Declared {
 
     /// The variants of these clusters; and every override by itself that none of them has: it has to fit as well.
     fn variants(&self, catalog: &Catalog) -> Asked {
-        let mut asked = overrides::needed(catalog, &self.fleet, &self.wanted, &overrides::judged);
+        let mut asked =
+            overrides::needed(catalog, &self.fleet, &self.wanted, &Asking::new(), &overrides::judged);
         for (app, variants) in &mut asked {
             for named in overrides::of_app(catalog, app) {
                 let alone = overrides::variant(&[named]);
@@ -149,8 +169,14 @@ impl Declared {
             let bundle = rendered.bundles.iter().find(|bundle| bundle.digest == *digest);
             bundle.map(|bundle| bundle.objects.clone())
         };
-        let (shapes, lacking) =
-            overrides::shapes(catalog, &self.fleet, &self.wanted, &rendered.forms, &overrides::judged);
+        let (shapes, lacking) = overrides::shapes(
+            catalog,
+            &self.fleet,
+            &self.wanted,
+            &rendered.forms,
+            &rendered.asking,
+            &overrides::judged,
+        );
         let problem = |clash: Clash| {
             let object = &catalog.app(clash.other.name())?.0.object;
             Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))

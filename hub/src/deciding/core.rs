@@ -10,7 +10,7 @@ use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
 use nave_placement::guard::{
     self, Allowance, Approval, EntryKey, Guarded, Hold, HoldCause, Question, Verdict,
 };
-use nave_placement::overrides::{self, Forms, Lacking, Named, Shapes, Variant};
+use nave_placement::overrides::{self, Asking, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
 use nave_placement::rollout::WaitsFor;
 use nave_placement::schedule::schedules;
@@ -45,6 +45,8 @@ pub struct Revision {
     pub catalog: Arc<Catalog>,
     /// The forms of its apps that are in effect, as far as somebody asked for them.
     pub forms: Forms,
+    /// What the charts of its apps ask of clusters, likewise.
+    pub asking: Asking,
     /// What trailers of its new commits allow.
     pub allowances: Vec<Allowance>,
     /// Apps whose pins trailers of its new commits end.
@@ -180,7 +182,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         true => Cause::Labels,
         false => Cause::Revision { commit: catalog.commit.clone() },
     };
-    let (shapes, lacking) = overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &judge);
+    let (shapes, lacking) =
+        overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &revision.asking, &judge);
     let units = Units::of(catalog);
     let Overlay { instead, unknown, bases, mut wants, problems } =
         overlay(state, (&bases, &units), &fleet, &wanted, older);
@@ -304,7 +307,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
     writes.extend(pauses::over(state, now_ms));
-    let missing = missing(revision, overrides::needed(catalog, &fleet, &wanted, &judge));
+    let missing = missing(revision, overrides::needed(catalog, &fleet, &wanted, &revision.asking, &judge));
     Decided {
         fleet,
         decisions,

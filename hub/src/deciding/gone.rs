@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use nave_placement::catalog::{Catalog, CommitId, LastGood, SourceAt, Sources, Tree};
 use nave_placement::fleet::Fleet;
 use nave_placement::overrides::{self, Variant};
-use nave_placement::render::Bundle;
+use nave_placement::render::{Asks, Bundle, Capabilities};
 use nave_placement::{AppKey, ClusterName, Digest};
 
 use super::revision::{Ground, Loader, Place, Recipe};
@@ -91,7 +91,9 @@ pub(super) async fn again(
                 continue;
             }
             let Some((effective, spec)) = catalog.app(source.app.name()) else { continue };
-            for variant in variants(&catalog, fleet, source) {
+            let mut next = variants(&catalog, fleet, source);
+            next.reverse();
+            while let Some(variant) = next.pop() {
                 if found.contains_key(&source.bundle) {
                     break;
                 }
@@ -106,6 +108,10 @@ pub(super) async fn again(
                     states.insert(remote.id(), at.clone());
                 }
                 let ground = Ground { content: repository, tree: &tree, remotes, sources: &states };
+                if !variant.has_answers() {
+                    let asks = recipe.asks(ground, None).await.unwrap_or_default();
+                    next.extend(answered(&asks, &variant, fleet));
+                }
                 let rendered = recipe.render(ground, Some(engines), None).await;
                 found.extend(
                     rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
@@ -121,7 +127,7 @@ pub(super) async fn again(
 /// overrides are tried too.
 fn variants(catalog: &Catalog, fleet: &Fleet, source: &Source) -> Vec<Variant> {
     let cluster = match &source.of {
-        Of::Variant(variant) => return vec![variant.clone()],
+        Of::Variant(variant) => return vec![variant.unanswered()],
         Of::Cluster(cluster) => cluster,
     };
     let of_app = overrides::of_app(catalog, &source.app);
@@ -132,6 +138,15 @@ fn variants(catalog: &Catalog, fleet: &Fleet, source: &Source) -> Vec<Variant> {
     variants.push(Variant::default());
     variants.extend(of_app.iter().map(|named| overrides::variant(&[*named])));
     variants
+}
+
+/// A variant with all that clusters answer.
+fn answered(asks: &Asks, variant: &Variant, fleet: &Fleet) -> BTreeSet<Variant> {
+    if asks.is_nothing() {
+        return BTreeSet::new();
+    }
+    let answers = fleet.values().filter_map(|candidate| asks.answers(&candidate.facts).ok());
+    answers.chain([Capabilities::default()]).map(|answers| variant.with(answers)).collect()
 }
 
 async fn read(

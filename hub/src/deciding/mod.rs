@@ -7,6 +7,7 @@
 //! [`depending`] is what waits for other clusters; [`units`] are apps that move as one; [`lacking`] is what
 //! waits for a value; [`revision`] brings a commit from Git; [`run`] is the task.
 
+mod asking;
 mod assignments;
 mod awaited;
 pub mod bundles;
@@ -27,6 +28,7 @@ pub mod moves;
 pub mod older;
 pub mod pauses;
 mod picture;
+mod retrying;
 pub mod revision;
 pub mod rolling;
 pub mod run;

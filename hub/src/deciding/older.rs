@@ -13,12 +13,13 @@ use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Source
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
-use nave_placement::overrides::{self, Because, Form, Forms, Instead, Variant, judged};
+use nave_placement::overrides::{self, Asking, Because, Form, Forms, Instead, Variant, judged};
 use nave_placement::render::Bundle;
 use nave_placement::rollout::{Basis, Phase};
 use nave_placement::{AppKey, ClusterName};
 
 use super::core::Bases;
+use super::retrying::Unable;
 use super::revision::{Asked, Content, Ground, Loader, Place, render};
 use super::run::chain;
 use super::units::Units;
@@ -74,8 +75,11 @@ struct Older {
     catalog: Arc<Catalog>,
     tree: Tree,
     forms: Forms,
+    asking: Asking,
     /// What was rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
+    /// Those of it that this machine could not render.
+    unable: BTreeSet<(AppKey, Variant)>,
     /// Why it cannot be read.
     problem: Option<String>,
 }
@@ -111,15 +115,18 @@ impl Olders {
         };
         let shall = || BTreeMap::from([(app.clone(), BTreeSet::new())]);
         let wanted: Wanted = clusters.iter().map(|cluster| (cluster.clone(), shall())).collect();
-        let mut needed =
-            overrides::needed(&older.catalog, fleet, &wanted, &judged).remove(app).unwrap_or_default();
+        let mut needed = overrides::needed(&older.catalog, fleet, &wanted, &older.asking, &judged)
+            .remove(app)
+            .unwrap_or_default();
         needed.retain(|variant| !older.tried.contains(&(app.clone(), variant.clone())));
         if !needed.is_empty() {
             wants.entry(at.clone()).or_default().insert(app.clone(), needed);
         }
+        let asking: Asking =
+            older.asking.get(app).map(|asks| (app.clone(), asks.clone())).into_iter().collect();
         let forms: Forms =
             older.forms.get(app).map(|forms| (app.clone(), forms.clone())).into_iter().collect();
-        let (shapes, _) = overrides::shapes(&older.catalog, fleet, &wanted, &forms, &judged);
+        let (shapes, _) = overrides::shapes(&older.catalog, fleet, &wanted, &forms, &asking, &judged);
         let form =
             |cluster: &ClusterName| Some((cluster.clone(), Arc::new(shapes.get(app, cluster)?.clone())));
         clusters.iter().filter_map(form).collect()
@@ -169,8 +176,12 @@ impl Olders {
             let never = |_: &Form| false;
             let rendered = render(ground, engines, &older.catalog, &asked, &Forms::new(), &never).await;
             bundles.extend(rendered.bundles);
+            older.unable.extend(rendered.unable);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
+            }
+            for (app, variants) in rendered.asking {
+                older.asking.entry(app).or_default().extend(variants);
             }
             let tried = asked
                 .into_iter()
@@ -178,6 +189,19 @@ impl Olders {
             older.tried.extend(tried);
         }
         bundles
+    }
+
+    /// What this machine could not render.
+    pub(super) fn unable(&self) -> Unable {
+        self.0.values().flat_map(|older| older.unable.iter().cloned()).collect()
+    }
+
+    /// Lets that be asked for anew.
+    pub(super) fn try_again(&mut self) {
+        for older in self.0.values_mut() {
+            let unable = std::mem::take(&mut older.unable);
+            older.tried.retain(|tried| !unable.contains(tried));
+        }
     }
 
     /// Forgets commits that nobody asks for any more.
@@ -199,7 +223,9 @@ impl Older {
             Err(why) => (Tree::new(), Some(why)),
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
-        Self { catalog: Arc::new(catalog), tree, forms: Forms::new(), tried: BTreeSet::new(), problem }
+        let (forms, asking, catalog) = (Forms::new(), Asking::new(), Arc::new(catalog));
+        let (tried, unable) = (BTreeSet::new(), BTreeSet::new());
+        Self { catalog, tree, forms, asking, tried, unable, problem }
     }
 }
 

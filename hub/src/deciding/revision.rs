@@ -16,12 +16,14 @@ use nave_placement::catalog::{
     Remote, RemoteId, Source, SourceAt, Sources, Tree,
 };
 use nave_placement::overrides::template::Uses;
-use nave_placement::overrides::{self, Amendments, Form, Forms, Variant};
+use nave_placement::overrides::{self, Amendments, Asking, Form, Forms, Variant};
 use nave_placement::render::{
     self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release, Trees,
 };
 use nave_placement::{AppKey, CatalogName};
 
+use super::asking::last_asked;
+use super::retrying::Unable;
 use crate::engines::Engines;
 use crate::sources::{Brought, Remotes};
 
@@ -165,12 +167,16 @@ pub struct Ground<'a> {
 pub struct Rendered {
     /// The form of each variant that is in effect.
     pub forms: Forms,
+    /// What charts ask of clusters, of the variants without answers that were asked for. What clusters answer has to be asked for.
+    pub asking: Asking,
     /// Bundles that are new.
     pub bundles: Vec<Bundle>,
     /// Why variants of an app could not be rendered; they stay in their last good form. And warnings about those that were.
     pub problems: BTreeMap<AppKey, Vec<Problem>>,
     /// The remotes that are named, and the apps that do.
     pub remotes: BTreeMap<Remote, BTreeSet<AppKey>>,
+    /// Variants that this machine could not render; another time it may.
+    pub unable: Unable,
     /// Variants that were rendered: a work counter.
     pub variants_rendered: u64,
 }
@@ -197,7 +203,20 @@ pub async fn render(
             if let Ok(Source { remote: Some(remote), .. }) = recipe.source() {
                 rendered.remotes.entry((*remote).clone()).or_default().insert(key.clone());
             }
-            let outcome = recipe.render(ground, engines, before.filter(|form| at_hand(form))).await;
+            if !variant.has_answers() {
+                let forms = in_effect.get(key);
+                let asks = match Box::pin(recipe.asks(ground, forms)).await {
+                    // Why it cannot be told is told when it is rendered, or tried to.
+                    Err(_) if before.is_none() => last_asked(forms, variant),
+                    asks => asks.ok(),
+                };
+                if let Some(asks) = asks.filter(|asks| !asks.is_nothing()) {
+                    rendered.asking.entry(key.clone()).or_default().insert(variant.clone(), asks);
+                    continue;
+                }
+            }
+            let outcome = recipe.render(ground, engines, before.filter(|form| at_hand(form)));
+            let outcome = Box::pin(outcome).await;
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
                 Ok((form, bundle, warnings)) => {
@@ -207,6 +226,9 @@ pub async fn render(
                     Some(form)
                 }
                 Err(told) => {
+                    if recipe.is_of_machine.load(Ordering::Relaxed) {
+                        rendered.unable.insert((key.clone(), variant.clone()));
+                    }
                     problems.extend(told);
                     before.map(|form| Form { is_stale: true, ..form.clone() })
                 }
@@ -234,13 +256,16 @@ pub struct Found {
 
 /// What one variant of an app is made of.
 pub struct Recipe<'a> {
-    catalog: &'a Catalog,
-    object: &'a Object,
-    app: &'a App,
+    pub(super) catalog: &'a Catalog,
+    pub(super) object: &'a Object,
+    pub(super) app: &'a App,
+    pub(super) variant: Variant,
     /// What its overrides do.
     pub amendments: Amendments,
     /// Whether an engine broke a limit with it.
     broke_a_limit: AtomicBool,
+    /// Whether it may come of this machine that an engine gave nothing.
+    is_of_machine: AtomicBool,
 }
 
 impl<'a> Recipe<'a> {
@@ -253,10 +278,12 @@ impl<'a> Recipe<'a> {
         variant: &Variant,
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
-        Self { catalog, object: &effective.object, app, amendments, broke_a_limit: AtomicBool::new(false) }
+        let (object, variant) = (&*effective.object, variant.clone());
+        let (broke_a_limit, is_of_machine) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine }
     }
 
-    fn problem(&self, message: String) -> Vec<Problem> {
+    pub(super) fn problem(&self, message: String) -> Vec<Problem> {
         vec![Problem::at(&self.object.origin, message).of(Some(&self.object.id))]
     }
 
@@ -306,7 +333,7 @@ impl<'a> Recipe<'a> {
                 }
             })?;
             let more = match needed {
-                Needed::Whole(needs) => return Ok(Found { needs, at, brought }),
+                Needed::Whole(needs) => return Ok(Found { needs: self.answered(needs)?, at, brought }),
                 Needed::More(more) => more,
             };
             for (path, text) in read_files(content, tree, more).await {
@@ -355,11 +382,15 @@ impl<'a> Recipe<'a> {
         needs: &Needs,
         files: &Contents,
     ) -> Result<Arc<[u8]>, Vec<Problem>> {
-        let Some(engines) = engines else { return Err(Vec::new()) };
+        let Some(engines) = engines else {
+            self.is_of_machine.store(true, Ordering::Relaxed);
+            return Err(Vec::new());
+        };
         let output = engines.render(needs, files).await;
         output.map_err(|error| {
             self.broke_a_limit.fetch_or(error.is_of_limits(), Ordering::Relaxed);
-            vec![error.problem(needs).of(Some(&self.object.id))]
+            self.is_of_machine.fetch_or(!error.is_of_files(), Ordering::Relaxed);
+            vec![self.told(&error, needs)]
         })
     }
 
@@ -379,11 +410,18 @@ impl<'a> Recipe<'a> {
         let options = options(&catalog.name, app);
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
-        if let Some(before) = before.filter(|before| before.version == version) {
+        if let Some(before) =
+            before.filter(|before| before.version == version && Self::is_asked(&needs, before))
+        {
             // A record from before there were values lacks it.
             return Ok((Form { source, ..before.clone() }, None, Vec::new()));
         }
         let files = self.files(ground, &found).await?;
+        let asked = self.asked(needs, &files).await?;
+        if let Some(before) = before.filter(|before| before.version == version) {
+            // Likewise, from before there were answers.
+            return Ok((Form { source, asked, ..before.clone() }, None, Vec::new()));
+        }
         let of_app = |problems: Vec<Problem>| -> Vec<Problem> {
             problems.into_iter().map(|problem| problem.of(Some(&object.id))).collect()
         };
@@ -410,13 +448,14 @@ impl<'a> Recipe<'a> {
             commit,
             source_at,
             uses,
+            asked,
             is_stale: false,
         };
         Ok((form, Some(bundle), warnings))
     }
 }
 
-fn options(catalog: &CatalogName, app: &App) -> Options {
+pub(super) fn options(catalog: &CatalogName, app: &App) -> Options {
     let former = app.formerly.iter().filter_map(|name| AppKey::new(catalog.clone(), name).ok());
     Options {
         namespace: app.namespace.clone(),

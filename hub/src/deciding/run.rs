@@ -9,7 +9,7 @@ use nave_placement::catalog::{CommitId, Effective, LastGood, ObjectId, Problem, 
 use nave_placement::claims::Shared;
 use nave_placement::decide::Wanted;
 use nave_placement::guard::Hold;
-use nave_placement::overrides::{Form, Forms, Shapes, Variant};
+use nave_placement::overrides::{Asking, Form, Forms, Shapes, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::{AppKey, Digest};
 use nave_proto::backoff::Backoff;
@@ -29,6 +29,7 @@ use super::lacking::{clashing, lacks};
 use super::moves::moves;
 use super::older::{Grounds, Olders};
 pub use super::picture::Picture;
+use super::retrying::Retrying;
 use super::revision::{Asked, Ground, Loader, Place, Rendered, render};
 use super::taking::{Following, take};
 use crate::engines::Engines;
@@ -82,6 +83,8 @@ pub struct Deciding {
     tree: Tree,
     /// Variants of it that were rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
+    /// Those of them that are tried again.
+    retrying: Retrying,
     /// The remotes that its apps name.
     following: Following,
     problems: Vec<Problem>,
@@ -135,6 +138,7 @@ impl Deciding {
             commits: Commits::default(),
             tree: Tree::new(),
             tried: BTreeSet::new(),
+            retrying: Retrying::default(),
             following: Following::default(),
             problems: Vec::new(),
             rendering: BTreeMap::new(),
@@ -188,7 +192,8 @@ impl Deciding {
             };
             let now_ms = self.ledger.now_ms();
             // What failed is tried again after its pause, not whenever something is still due.
-            let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms).min();
+            let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms);
+            let end = end.chain(self.retrying.due_ms()).min();
             let end = end.filter(|_| retry.is_none());
             // What is due at once was decided just now, and is looked at again after a pause.
             let rest = end.map(|due| due.checked_sub(now_ms).filter(|rest| *rest > 0));
@@ -252,23 +257,24 @@ impl Deciding {
             self.waiting = None;
         }
         self.take_sources().await?;
+        self.try_again();
         for _ in 0..STEPS {
             if !self.step().await? {
                 break;
             }
         }
+        self.retrying.settled();
         self.sources.want(self.following.remotes());
         self.render_again().await
     }
 
     /// Takes the states that remotes are in now: whoever names one that moved is rendered again.
     async fn take_sources(&mut self) -> Result<(), DecideError> {
-        let Some(revision) = &mut self.revision else { return Ok(()) };
-        for app in take(&self.ledger, &self.sources, &mut self.following).await? {
-            revision.forms.remove(&app);
-            self.rendering.remove(&app);
-            self.tried.retain(|(of, _)| *of != app);
+        if self.revision.is_none() {
+            return Ok(());
         }
+        let moved = take(&self.ledger, &self.sources, &mut self.following).await?;
+        self.render_anew(&moved);
         Ok(())
     }
 
@@ -359,6 +365,7 @@ impl Deciding {
         self.rendering.clear();
         self.tree = tree;
         self.tried.clear();
+        self.retrying.forget();
         self.following.clear();
         self.revision = Some(revision);
         self.shared = None;
@@ -392,6 +399,7 @@ impl Deciding {
             Revision {
                 catalog,
                 forms: Forms::new(),
+                asking: Asking::new(),
                 allowances: Vec::new(),
                 unpins: BTreeSet::new(),
                 author,
@@ -415,7 +423,7 @@ impl Deciding {
             remotes: &Followed(&self.sources),
             sources: &sources,
         };
-        let Rendered { forms, bundles, problems, remotes, .. } =
+        let Rendered { forms, asking, bundles, problems, remotes, unable, .. } =
             render(ground, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
@@ -425,6 +433,7 @@ impl Deciding {
             self.warn(&problems);
             self.rendering.entry(app).or_default().extend(problems);
         }
+        self.retrying.add(unable, self.ledger.now_ms(), fastrand::f64());
         let asked = asked
             .into_iter()
             .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
@@ -433,9 +442,31 @@ impl Deciding {
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
             }
+            for (app, variants) in asking {
+                revision.asking.entry(app).or_default().extend(variants);
+            }
         }
         self.shared = None;
         Ok(())
+    }
+
+    /// Asks anew for what this machine could not render, once it is time.
+    fn try_again(&mut self) {
+        let Some(unable) = self.retrying.take(self.ledger.now_ms()) else { return };
+        self.render_anew(&unable.into_iter().map(|(app, _)| app).collect());
+        self.older.try_again();
+    }
+
+    /// Lets these apps be rendered as if the commit had just come: what is as it was costs nothing.
+    fn render_anew(&mut self, apps: &BTreeSet<AppKey>) {
+        for app in apps {
+            if let Some(revision) = &mut self.revision {
+                revision.forms.remove(app);
+                revision.asking.remove(app);
+            }
+            self.rendering.remove(app);
+        }
+        self.tried.retain(|(app, _)| !apps.contains(app));
     }
 
     /// The last good form of every object, read again from the commits that the store names.
@@ -506,6 +537,7 @@ impl Deciding {
             let sources = self.ledger.state().sources();
             let grounds = Grounds { trees: &self.repository, remotes: &*self.sources, sources: &sources };
             let brought = self.older.bring(grounds, &self.engines, &self.place, decided.wants).await;
+            self.retrying.add(self.older.unable(), self.ledger.now_ms(), fastrand::f64());
             for bundle in brought {
                 self.keep(bundle).await?;
             }

@@ -27,6 +27,8 @@ pub(super) struct Confinement {
     unshare: Option<(PathBuf, &'static [&'static str])>,
     /// `prlimit`: a limit of memory that the kernel keeps.
     prlimit: Option<PathBuf>,
+    /// There is an `unshare`, and it took nothing away: another time it may.
+    pub failed: bool,
 }
 
 impl Confinement {
@@ -34,16 +36,16 @@ impl Confinement {
     pub async fn of_this_machine() -> Self {
         let prlimit = in_search_path("prlimit");
         let (Some(unshare), Some(program)) = (in_search_path("unshare"), in_search_path("true")) else {
-            return Self { unshare: None, prlimit };
+            return Self { unshare: None, prlimit, failed: false };
         };
         for way in WAYS {
             let mut command = Command::new(&unshare);
             command.env_clear().args(way).arg(&program);
             if child::run(command, &OF_A_TRY).await.is_ok() {
-                return Self { unshare: Some((unshare, way)), prlimit };
+                return Self { unshare: Some((unshare, way)), prlimit, failed: false };
             }
         }
-        Self { unshare: None, prlimit }
+        Self { unshare: None, prlimit, failed: true }
     }
 
     /// A command for a program in its scratch directory.

@@ -142,7 +142,7 @@ impl EngineError {
     }
 
     /// Whether the same files give the same again, whatever this machine has to do besides.
-    pub(super) fn is_of_files(&self) -> bool {
+    pub fn is_of_files(&self) -> bool {
         matches!(
             self,
             Self::Refused(_)

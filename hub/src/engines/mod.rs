@@ -17,13 +17,15 @@ mod scratch;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use nave_placement::render::{self, Contents, Engine, Needs};
-use tokio::sync::{OnceCell, Semaphore};
+use nave_placement::render::{self, Asks, Chart, Contents, Engine, Needs};
+use nave_proto::backoff::jittered;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use binaries::{Binary, Paths};
 pub use error::EngineError;
+pub use orders::ASSUMED;
 
 use binaries::Binaries;
 use child::Limits;
@@ -34,6 +36,13 @@ use scratch::Scratch;
 /// Children at a time: a render is work of a processor, and the hub has other work.
 const AT_A_TIME: usize = 2;
 
+/// So long a machine counts as one that takes nothing away, where that could not be established.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
+
+/// What is known of confinement, and until when.
+#[derive(Default)]
+struct Known(Option<(Confinement, Option<Instant>)>);
+
 /// Runs engines.
 pub struct Engines {
     binaries: Binaries,
@@ -41,7 +50,7 @@ pub struct Engines {
     room: PathBuf,
     turns: Semaphore,
     kept: Kept,
-    confinement: OnceCell<Confinement>,
+    confinement: Mutex<Known>,
     runs: AtomicU64,
     cut_off: AtomicU64,
 }
@@ -63,7 +72,7 @@ impl Engines {
             room,
             turns: Semaphore::new(AT_A_TIME),
             kept: Kept::default(),
-            confinement: OnceCell::new(),
+            confinement: Mutex::default(),
             runs: AtomicU64::new(0),
             cut_off: AtomicU64::new(0),
         }
@@ -86,7 +95,7 @@ impl Engines {
     /// something else each time.
     pub async fn render(&self, needs: &Needs, files: &Contents) -> Result<Arc<[u8]>, EngineError> {
         let Some(engine) = needs.engine.name() else { return Ok(Arc::from([])) };
-        let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
+        let confinement = &self.confined().await;
         let _turn = self.turns.acquire().await.map_err(|_| EngineError::Ending)?;
         let binary = self.binaries.find(engine, &self.room, confinement).await?;
         let key = (needs.digest(), binary.version.clone());
@@ -110,14 +119,7 @@ impl Engines {
     ) -> Result<Arc<[u8]>, EngineError> {
         let is_chart = matches!(needs.engine, Engine::Helm(_));
         let files = match &needs.engine {
-            Engine::Helm(chart) => {
-                let (directory, files) = (chart.directory.clone(), files.clone());
-                let read = move || {
-                    archive::unpacked(&directory, &files).map(|files| render::guarded(&directory, &files))
-                };
-                let read = tokio::task::spawn_blocking(read).await;
-                read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
-            }
+            Engine::Helm(chart) => of_chart(chart, files, render::guarded).await?,
             _ => files.clone(),
         };
         let scratch = Scratch::new(&self.room, files, orders::own(&needs.engine)).await?;
@@ -137,7 +139,7 @@ impl Engines {
 
     /// Which engines there are.
     pub async fn report(&self) -> Vec<Report> {
-        let confinement = self.confinement.get_or_init(Confinement::of_this_machine).await;
+        let confinement = &self.confined().await;
         let mut reports = Vec::new();
         for engine in ["helm", "kustomize"] {
             let found = self.binaries.find(engine, &self.room, confinement).await;
@@ -148,6 +150,43 @@ impl Engines {
 
     /// What children on this machine are kept from, in words.
     pub async fn confinement(&self) -> String {
-        self.confinement.get_or_init(Confinement::of_this_machine).await.to_string()
+        self.confined().await.to_string()
     }
+
+    /// What this machine can take away. What it could not is tried again.
+    async fn confined(&self) -> Confinement {
+        let mut known = self.confinement.lock().await;
+        if let Some((confinement, until)) = &known.0
+            && until.is_none_or(|until| Instant::now() < until)
+        {
+            return confinement.clone();
+        }
+        let confinement = Confinement::of_this_machine().await;
+        let until = confinement.failed.then(|| Instant::now() + jittered(TRIED_AGAIN, fastrand::f64()));
+        known.0 = Some((confinement.clone(), until));
+        confinement
+    }
+}
+
+/// What a chart asks of the cluster that it is rendered for; nothing, where there is none.
+///
+/// # Errors
+/// When a chart that it brings cannot be unpacked.
+pub async fn asks(needs: &Needs, files: &Contents) -> Result<Asks, EngineError> {
+    match &needs.engine {
+        Engine::Helm(chart) => of_chart(chart, files, render::asks).await,
+        Engine::Kustomize(_) | Engine::Manifests => Ok(Asks::default()),
+    }
+}
+
+/// Looks at the files of a chart and of all that it brings.
+async fn of_chart<T: Send + 'static>(
+    chart: &Chart,
+    files: &Contents,
+    look: fn(&Chart, &Contents) -> T,
+) -> Result<T, EngineError> {
+    let (chart, files) = (chart.clone(), files.clone());
+    let read = move || archive::unpacked(&chart.directory, &files).map(|files| look(&chart, &files));
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

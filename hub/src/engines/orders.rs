@@ -14,8 +14,10 @@ use super::scratch::{SOURCE, Scratch};
 
 /// The values that go over those of all files.
 const VALUES: &str = "values.json";
-/// What charts are rendered for: the oldest version that is still common. A chart that asks is told this.
-const KUBERNETES: &str = "1.31.0";
+/// What charts are rendered for that ask nothing, or that no cluster answers: the oldest version that is still common.
+pub const ASSUMED: &str = "1.31.0";
+/// As many API versions are in one word of a command, which holds at most 128 KiB.
+const APIS_IN_A_WORD: usize = 200;
 
 /// Files that are not the source's.
 pub(super) fn own(engine: &Engine) -> Contents {
@@ -56,9 +58,16 @@ pub(super) fn arguments(engine: &Engine, binary: &Binary, scratch: &Scratch) -> 
         Engine::Helm(chart) => {
             let mut words: Vec<OsString> =
                 vec!["template".into(), (&chart.release).into(), path(&chart.directory)];
-            let flags = ["--include-crds", "--skip-tests", "--kube-version", KUBERNETES, "--namespace"];
+            let told = chart.capabilities.as_ref();
+            let version = told.and_then(|told| told.version.as_deref()).unwrap_or(ASSUMED);
+            let flags = ["--include-crds", "--skip-tests", "--kube-version", version, "--namespace"];
             words.extend(flags.map(Into::into));
             words.push((&chart.namespace).into());
+            let apis: Vec<&str> =
+                told.and_then(|told| told.apis.as_ref()).into_iter().flatten().map(|api| &**api).collect();
+            for apis in apis.chunks(APIS_IN_A_WORD) {
+                words.extend(["--api-versions".into(), apis.join(",").into()]);
+            }
             let files = chart.values_files.iter().map(|file| path(file));
             words.extend(
                 files

@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use nave_placement::catalog::{CommitId, Tree};
 use nave_placement::guard::Hold;
-use nave_placement::overrides::Forms;
+use nave_placement::overrides::{Asking, Forms};
 use nave_proto::limits::CHUNK;
 use nave_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -155,6 +155,7 @@ impl OperatorService {
         let revision = Revision {
             catalog: Arc::new(catalog),
             forms: Forms::new(),
+            asking: Asking::new(),
             allowances: Vec::new(),
             unpins: BTreeSet::new(),
             author: String::new(),

@@ -252,7 +252,8 @@ fn find<'a>(
             let applying = overrides::applying(&of_app, cluster, candidate, &overrides::judged);
             let applying = applying.map_err(|lack| Status::failed_precondition(lack.to_string()))?;
             let variant = overrides::variant(&applying);
-            (applying, variant)
+            let variant = overrides::answered(&revision.asking, app, variant, candidate);
+            (applying, variant.map_err(|lack| Status::failed_precondition(lack.to_string()))?)
         }
         // The one without overrides, where some cluster has that.
         None => {

@@ -112,7 +112,9 @@ impl Look<'_> {
         }
         if revision.is_none_or(|r| app.catalog != r.catalog.name || r.catalog.app(app.name()).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));
-        } else if revision.is_some_and(|r| !r.forms.contains_key(app)) {
+        } else if revision.is_some_and(|r| !r.forms.contains_key(app))
+            && !self.picture.lacking.iter().any(|lacking| lacking.app == *app && lacking.cluster == *cluster)
+        {
             obstacles.push(format!("app {app} could not be rendered yet{}", self.problems_told(app)));
         } else if let Some(revision) = revision
             && self.picture.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
@@ -193,10 +195,15 @@ impl Look<'_> {
         let applying = overrides::applying(&of_app, cluster, &self.judged(cluster), &overrides::judged)
             .unwrap_or_default();
         let names: Vec<&str> = applying.iter().map(|(effective, _)| &*effective.object.id.name).collect();
-        let with = match names.as_slice() {
+        let mut with = match names.as_slice() {
             [] => String::new(),
             names => format!(" with the overrides that apply here, {}", names.join(", ")),
         };
+        let variant = overrides::variant(&applying);
+        let answered = overrides::answered(&revision.asking, app, variant, &self.judged(cluster)).ok();
+        if let Some(answers) = answered.as_ref().and_then(|variant| variant.answers()) {
+            with.push_str(&format!(" for what this cluster has of what its chart asks, {}", answers.label()));
+        }
         vec![format!("app {app} could not be rendered{with}, and stays as it was{}", self.problems_told(app))]
     }
 

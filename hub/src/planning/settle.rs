@@ -157,11 +157,15 @@ pub async fn settle(
             let (tree, remotes, sources) = (&tree, world.remotes, &state.sources());
             let ground = Ground { content, tree, remotes, sources };
             let rendered = render(ground, world.engines, &catalog, &asked, &in_effect, &at_hand);
-            let Rendered { forms, bundles, problems: told, .. } = world.unless_stopped(rendered).await?;
+            let Rendered { forms, asking, bundles, problems: told, .. } =
+                world.unless_stopped(rendered).await?;
             desk.shelf.put(bundles)?;
             problems.extend(told.into_values().flatten());
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
+            }
+            for (app, variants) in asking {
+                revision.asking.entry(app).or_default().extend(variants);
             }
             let pairs =
                 asked.into_iter().flat_map(|(app, all)| all.into_iter().map(move |v| (app.clone(), v)));
@@ -183,6 +187,7 @@ pub async fn settle(
                 &decided.fleet,
                 &decided.wanted,
                 &revision.forms,
+                &revision.asking,
                 &overrides::judged,
             );
             return Ok(Rest { state, revision, decided, shapes, remembered: before, problems });

@@ -9,7 +9,7 @@ use nave_placement::catalog::{CommitId, Kind, RemoteId, SourceAt};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::{Guarded, PastLoss};
 use nave_placement::overrides::template::Uses;
-use nave_placement::overrides::{Form, Variant};
+use nave_placement::overrides::{Asked, Form, Variant};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ pub mod key {
     pub fn good(catalog: &CatalogName, kind: Kind, name: &str) -> String {
         format!("good/{catalog}/{kind}/{name}")
     }
-    /// The form of a variant of an app that is in effect. Without overrides the key has two parts, as it always had.
+    /// The form of a variant of an app that is in effect. Without overrides and answers the key has two parts, as it always had.
     pub fn form(app: &AppKey, variant: &Variant) -> String {
         let app = format!("form/{}/{}", app.catalog, app.name());
         if *variant == Variant::default() { app } else { format!("{app}/{variant}") }
@@ -310,19 +310,23 @@ pub struct FormRecord {
     /// The names that its `${…}` use.
     #[serde(default, skip_serializing_if = "Uses::is_empty")]
     pub uses: Uses,
+    /// What its chart asks of clusters. A record of a chart that lacks it is from before there were answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Asked>,
 }
 
 impl From<&FormRecord> for Form {
     fn from(r: &FormRecord) -> Self {
-        let FormRecord { bundle, options, source, version, commit, source_at, uses } = r.clone();
-        Self { bundle, options, source, version, commit, source_at, uses, is_stale: false }
+        let FormRecord { bundle, options, source, version, commit, source_at, uses, asked } = r.clone();
+        Self { bundle, options, source, version, commit, source_at, uses, asked, is_stale: false }
     }
 }
 
 impl From<&Form> for FormRecord {
     fn from(f: &Form) -> Self {
-        let Form { bundle, options, source, version, commit, source_at, uses, is_stale: _ } = f.clone();
-        Self { bundle, options, source, version, commit, source_at, uses }
+        let Form { bundle, options, source, version, commit, source_at, uses, asked, is_stale: _ } =
+            f.clone();
+        Self { bundle, options, source, version, commit, source_at, uses, asked }
     }
 }
 

@@ -9,6 +9,7 @@
 //! [`values`]: values::values
 
 mod amendments;
+mod answering;
 mod change;
 mod merge_keys;
 mod operations;
@@ -21,12 +22,13 @@ mod values;
 mod variants;
 
 pub use amendments::{Amendment, Amendments, amendments};
+pub use answering::{Asking, answered};
 pub use change::{Change, ChangeError, Image, Images};
 pub(crate) use merge_keys::{Strategy, strategy_of_kind};
 pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance, provenance_of_output};
-pub use shapes::{Because, Form, Forms, Instead, Lacking, Shapes, parameters, shapes, sources, unset};
+pub use shapes::{Asked, Because, Form, Forms, Instead, Lacking, Shapes, parameters, shapes, sources, unset};
 pub use strategic::Merged;
 pub(crate) use values::at as parameter_at;
 pub use values::{Lack, Scope, values};

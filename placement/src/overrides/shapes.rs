@@ -6,6 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::answering::{Answering, Asking};
 use super::template::{Uses, Values};
 use super::values::at;
 use super::variants::{Judge, Named, applying, of_app, runners, variant};
@@ -14,6 +17,7 @@ use crate::assign::{AppForm, Entry, Options};
 use crate::catalog::{App, Catalog, CommitId, Effective, Kind, ObjectId, RemoteId, SourceAt, Sources, Spec};
 use crate::decide::Wanted;
 use crate::fleet::{Candidate, Fleet};
+use crate::render::Asks;
 use crate::{AppKey, ClusterName, Digest};
 
 /// One variant of an app, rendered.
@@ -33,6 +37,8 @@ pub struct Form {
     pub source_at: Option<(RemoteId, SourceAt)>,
     /// The names that its `${…}` use.
     pub uses: Uses,
+    /// What its chart asks of clusters. Of no chart, and of a record from before there were answers, none.
+    pub asked: Option<Asked>,
     /// The newest manifests cannot be rendered, so that these are older than the parameters of the catalog.
     pub is_stale: bool,
 }
@@ -47,6 +53,22 @@ impl Form {
         let source_at = self.source_at.as_ref().map(|(_, at)| at.clone());
         AppForm { bundle: self.bundle, options: self.options.clone(), version, commit, source_at, values }
     }
+
+    /// The recipe digest without what is one cluster's own.
+    pub fn common_version(&self) -> Digest {
+        self.asked.as_ref().map_or(self.version, |asked| asked.version)
+    }
+}
+
+/// What a chart asks of clusters, whatever these answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// What it asks.
+    #[serde(default, skip_serializing_if = "Asks::is_nothing")]
+    pub asks: Asks,
+    /// The recipe digest without values and answers.
+    pub version: Digest,
 }
 
 /// The forms in effect: of every app, its variants.
@@ -159,15 +181,19 @@ pub fn shapes(
     fleet: &Fleet,
     wanted: &Wanted,
     forms: &Forms,
+    asking: &Asking,
     judge: &Judge<'_>,
 ) -> (Shapes, BTreeSet<Lacking>) {
     let mut shapes = Shapes { former: former(catalog), ..Shapes::default() };
     let mut lacking = BTreeSet::new();
     let mut differing = Vec::new();
-    for (app, forms) in forms {
+    let none = BTreeMap::new();
+    // Of an app whose clusters answer nothing yet nothing may be rendered.
+    let formless = asking.keys().filter(|app| !forms.contains_key(*app)).map(|app| (app, &none));
+    for (app, forms) in forms.iter().chain(formless) {
         let overrides = of_app(catalog, app);
-        let alone =
-            forms.get(&Variant::default()).filter(|form| form.uses.is_empty() && overrides.is_empty());
+        let is_alone = overrides.is_empty() && Answering::of(asking, app).is_nothing();
+        let alone = forms.get(&Variant::default()).filter(|form| form.uses.is_empty() && is_alone);
         if let Some(form) = alone {
             let form = form.with(Values::new(), form.commit.clone());
             Arc::make_mut(&mut shapes.everywhere).insert(app.clone(), Arc::new(form));
@@ -180,6 +206,7 @@ pub fn shapes(
         Arc::make_mut(&mut shapes.on).insert(app.clone(), BTreeMap::new());
         let layers = Layers::of(catalog, app);
         let mut plain: BTreeMap<&Variant, Arc<AppForm>> = BTreeMap::new();
+        let mut answering = Answering::of(asking, app);
         for cluster in clusters.get(app).into_iter().flatten().copied() {
             let Some(candidate) = fleet.get(cluster) else { continue };
             let lacks = |lack: Lack| Lacking { app: app.clone(), lack, cluster: cluster.clone() };
@@ -190,7 +217,14 @@ pub fn shapes(
                     continue;
                 }
             };
-            let Some((variant, form)) = forms.get_key_value(&variant(&applying)) else { continue };
+            let variant = match answering.variant(variant(&applying), candidate) {
+                Ok(variant) => variant,
+                Err(lack) => {
+                    lacking.insert(lacks(lack));
+                    continue;
+                }
+            };
+            let Some((variant, form)) = forms.get_key_value(&variant) else { continue };
             // Old manifests with new values would be half of a commit: entries stay as they are.
             if form.is_stale && !form.uses.is_empty() {
                 continue;

@@ -34,6 +34,9 @@ pub enum Lack {
     /// Its spoke has not reported the fact yet.
     #[error("${{{0}}} is not known yet; the spoke has not reported that fact")]
     UnknownFact(String),
+    /// Its chart is rendered for what the cluster has, and its spoke has not reported that fact yet.
+    #[error("the chart asks for {0}, which is not known yet; the spoke has not reported that fact")]
+    Unanswered(String),
     /// It is a list or a map, and stands amid text.
     #[error(
         "${{{0}}} is a list or a map, which cannot stand amid text; let it stand alone, or name a value in it"
@@ -50,7 +53,7 @@ pub enum Lack {
 impl Lack {
     /// Whether it ends by itself, with what the spoke reports next.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::UnknownFact(_) | Self::Undecided(..))
+        matches!(self, Self::UnknownFact(_) | Self::Unanswered(_) | Self::Undecided(..))
     }
 }
 

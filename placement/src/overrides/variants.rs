@@ -1,45 +1,120 @@
-//! Variants: which overrides change the manifests of an app on which clusters.
+//! Variants: which overrides change the manifests of an app on which clusters, and what these answer where its chart asks.
 //!
-//! In: the catalog, the fleet, what every cluster shall run. Out: the distinct lists of overrides that apply somewhere.
+//! In: the catalog, the fleet, what every cluster shall run, what charts ask. Out: the distinct lists of overrides that apply
+//! somewhere, with the distinct answers.
 //! Never: tells two clusters apart by parameters; those are in the values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Lack;
+use super::answering::{Answering, Asking};
 use crate::catalog::{Catalog, Effective, Override};
 use crate::decide::{Outcome, Reason, Wanted, outcome, terms};
 use crate::fleet::{Candidate, Fleet};
+use crate::render::Capabilities;
 use crate::{AppKey, ClusterName};
 
-/// The names of the overrides that change the manifests, the weakest first, joined by `+`; empty where there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Variant(Arc<str>);
+/// The names of the overrides that change the manifests, the weakest first, joined by `+`; empty where there is none. Where a
+/// chart asks something of the cluster, `@` and a label of the answers follow.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Arc<str>", into = "Arc<str>")]
+pub struct Variant {
+    written: Arc<str>,
+    /// What the label stands for; not known where the variant was read.
+    answers: Option<Arc<Capabilities>>,
+}
 
 impl Variant {
     /// The variant of these overrides, the weakest first.
     pub fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(names.into_iter().collect::<Vec<_>>().join("+").into())
+        Self::from(Arc::from(names.into_iter().collect::<Vec<_>>().join("+")))
+    }
+
+    /// The same with what a cluster answers.
+    #[must_use]
+    pub fn with(&self, answers: Capabilities) -> Self {
+        let written = format!("{}@{}", self.overrides(), answers.label()).into();
+        Self { written, answers: Some(Arc::new(answers)) }
+    }
+
+    /// The same without answers.
+    #[must_use]
+    pub fn unanswered(&self) -> Self {
+        if self.has_answers() { Self::from(Arc::from(self.overrides())) } else { self.clone() }
+    }
+
+    /// Whether it is one for what some cluster answers.
+    pub fn has_answers(&self) -> bool {
+        self.written.contains('@')
+    }
+
+    /// What the clusters answer that it is for, as far as that is known.
+    pub fn answers(&self) -> Option<&Arc<Capabilities>> {
+        self.answers.as_ref()
     }
 
     /// Its overrides, the weakest first.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.split('+').filter(|name| !name.is_empty())
+        self.overrides().split('+').filter(|name| !name.is_empty())
     }
 
     /// As it is written.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.written
+    }
+
+    fn overrides(&self) -> &str {
+        self.written.split_once('@').map_or(&*self.written, |(overrides, _)| overrides)
+    }
+}
+
+impl From<Arc<str>> for Variant {
+    fn from(written: Arc<str>) -> Self {
+        Self { written, answers: None }
+    }
+}
+
+impl From<Variant> for Arc<str> {
+    fn from(variant: Variant) -> Self {
+        variant.written
+    }
+}
+
+/// What is written says which it is.
+impl PartialEq for Variant {
+    fn eq(&self, other: &Self) -> bool {
+        self.written == other.written
+    }
+}
+
+impl Eq for Variant {}
+
+impl PartialOrd for Variant {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Variant {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.written.cmp(&other.written)
+    }
+}
+
+impl Hash for Variant {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.written.hash(state);
     }
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(&self.written)
     }
 }
 
@@ -136,10 +211,12 @@ pub(super) fn runners<'a>(
 }
 
 /// The variants of every app of a catalog that some cluster shall run; of an app that none shall run, the one without overrides.
+/// What an app's chart asks is known once the variant without answers was looked at; where none answers, what is assumed counts.
 pub fn needed(
     catalog: &Catalog,
     fleet: &Fleet,
     wanted: &Wanted,
+    asking: &Asking,
     judge: &Judge<'_>,
 ) -> BTreeMap<AppKey, BTreeSet<Variant>> {
     let mut needed: BTreeMap<AppKey, BTreeSet<Variant>> = BTreeMap::new();
@@ -147,7 +224,7 @@ pub fn needed(
     for (effective, _) in catalog.apps() {
         let Ok(app) = AppKey::new(catalog.name.clone(), &effective.object.id.name) else { continue };
         let overrides = of_app(catalog, &app);
-        if overrides.is_empty() {
+        if overrides.is_empty() && !asking.contains_key(&app) {
             needed.insert(app, BTreeSet::from([Variant::default()]));
         } else {
             overridden.insert(app, overrides);
@@ -157,11 +234,15 @@ pub fn needed(
     for (app, overrides) in &overridden {
         let here = clusters.get(app).into_iter().flatten();
         let here = here.filter_map(|cluster| Some((*cluster, fleet.get(*cluster)?)));
-        let applying =
-            here.filter_map(|(cluster, candidate)| applying(overrides, cluster, candidate, judge).ok());
-        let mut variants: BTreeSet<Variant> = applying.map(|applying| variant(&applying)).collect();
+        let applying = here.filter_map(|(cluster, candidate)| {
+            Some((applying(overrides, cluster, candidate, judge).ok()?, candidate))
+        });
+        let mut answering = Answering::of(asking, app);
+        let mut variants: BTreeSet<Variant> = applying
+            .filter_map(|(applying, candidate)| answering.variant(variant(&applying), candidate).ok())
+            .collect();
         if variants.is_empty() {
-            variants.insert(Variant::default());
+            variants.insert(answering.assumed(Variant::default()));
         }
         needed.insert(app.clone(), variants);
     }

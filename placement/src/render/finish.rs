@@ -53,6 +53,16 @@ pub fn finish(
 /// The path of a file from the repository's root: a source is a directory, or the file itself.
 pub(crate) fn path_of(needs: &Needs, relative: &str) -> Arc<str> {
     let source = &*needs.source;
+    if let Engine::Helm(chart) = &needs.engine {
+        // The innermost stands last.
+        let inside = |(put, from): (&Arc<str>, &Arc<str>)| {
+            let inner = relative.strip_prefix(&**put)?.strip_prefix('/')?;
+            Some(if from.is_empty() { inner.into() } else { format!("{from}/{inner}").into() })
+        };
+        if let Some(path) = chart.placed.iter().rev().find_map(inside) {
+            return path;
+        }
+    }
     if needs.engine != Engine::Manifests {
         return if source.is_empty() { relative.into() } else { format!("{source}/{relative}").into() };
     }

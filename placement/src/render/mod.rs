@@ -27,7 +27,7 @@ use serde::Serialize;
 pub use amend::amend;
 pub use finish::{FinishError, finish};
 pub(crate) use finish::{is_catalogs, path_of, strip};
-pub use helm::{Uses, guarded, refused, spoken_of};
+pub use helm::{Asks, Capabilities, Part, Uses, asks, guarded, refused, spoken_of};
 pub use live::live_objects;
 pub(crate) use needs::is_manifest;
 pub use needs::{Needed, NeedsError, Release, Trees, needs};
@@ -86,6 +86,12 @@ pub struct Chart {
     pub values_files: Vec<Arc<str>>,
     /// Values over those of all files.
     pub values: Parameters,
+    /// What it is told of the cluster; absent where it asks for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// Charts in it that stand elsewhere in the repository: by their directory here, that in the repository. No part of the digest.
+    #[serde(skip)]
+    pub placed: BTreeMap<Arc<str>, Arc<str>>,
 }
 
 impl Engine {

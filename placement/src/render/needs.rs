@@ -263,8 +263,13 @@ impl<'t> Closure<'t> {
 
     /// Takes a file in. One that is not there, or no file, is left out.
     pub fn add(&mut self, path: &str) -> Result<(), NeedsError> {
+        self.add_as(path, path)
+    }
+
+    /// Takes a file in, to be put at another path.
+    pub fn add_as(&mut self, path: &str, put: &str) -> Result<(), NeedsError> {
         match self.tree.get_key_value(path) {
-            Some((path, entry)) => self.take(self.path_of(path), path, entry),
+            Some((path, entry)) => self.take(self.path_of(put), path, entry),
             None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! Basis: what an app is as a whole, apart from what is one cluster's own.
 //!
 //! In: the catalog, the app's forms. Out: what its clusters' versions come from, by parts, so that two can be compared.
-//! Never: differs by a cluster's label, parameter or fact, or by a parameter that the app does not use.
+//! Never: differs by a cluster's label, parameter, fact or answer, or by a parameter that the app does not use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,7 +44,10 @@ impl Basis {
         let uses: Uses =
             variants.values().flat_map(|form| &form.uses).map(|(name, used)| (name.clone(), *used)).collect();
         let used: Vec<&str> = uses.keys().filter_map(|name| name.strip_prefix("parameters.")).collect();
-        let forms = variants.iter().map(|(variant, form)| (variant.clone(), form.version)).collect();
+        // What clusters answer is their own. One that could not be rendered is no newer version than the others.
+        let (old, new): (Vec<_>, Vec<_>) = variants.iter().partition(|(_, form)| form.is_stale);
+        let common = |(variant, form): (&Variant, &Form)| (variant.unanswered(), form.common_version());
+        let forms = old.into_iter().chain(new).map(common).collect();
         let overrides = of_app(catalog, app);
         let mut layers = BTreeMap::new();
         if !used.is_empty() {

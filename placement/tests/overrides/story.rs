@@ -10,7 +10,7 @@ use nave_placement::catalog::{
 };
 use nave_placement::decide::{Memory, Moment, Wanted, decide, wanted};
 use nave_placement::fleet::{Fleet, Membership, candidate};
-use nave_placement::overrides::{self, Form, Forms, Shapes, Variant};
+use nave_placement::overrides::{self, Asking, Form, Forms, Shapes, Variant};
 use nave_placement::render::{
     Bundle, Contents, Needed, Release, Scope, Scopes, Trees, amend, finish, needs, resolve,
 };
@@ -125,8 +125,14 @@ impl World {
     pub fn decide(&mut self) {
         let fleet = self.fleet();
         self.wanted = wanted(&decide(self.catalog(), &fleet, &Memory::new(), Moment::at(0)));
-        let (shapes, lacking) =
-            overrides::shapes(self.catalog(), &fleet, &self.wanted, &self.forms, &overrides::judged);
+        let (shapes, lacking) = overrides::shapes(
+            self.catalog(),
+            &fleet,
+            &self.wanted,
+            &self.forms,
+            &Asking::new(),
+            &overrides::judged,
+        );
         self.shapes = shapes;
         self.problems.retain(|problem| !problem.starts_with("on "));
         self.problems.extend(lacking.iter().map(|l| format!("on {}: {}: {}", l.cluster, l.app, l.lack)));
@@ -136,7 +142,7 @@ impl World {
     fn render(&mut self) {
         let mut forms = Forms::new();
         for (app, variants) in
-            overrides::needed(self.catalog(), &self.fleet(), &self.wanted, &overrides::judged)
+            overrides::needed(self.catalog(), &self.fleet(), &self.wanted, &Asking::new(), &overrides::judged)
         {
             for variant in variants {
                 let before = self.forms.get(&app).and_then(|forms| forms.get(&variant)).cloned();
@@ -204,6 +210,7 @@ impl World {
             commit: catalog.commit.clone(),
             source_at: None,
             uses,
+            asked: None,
             is_stale: false,
         };
         self.bundles.insert(bundle.digest, bundle);

@@ -12,7 +12,9 @@ use nave_hub::deciding::revision::{Asked, Content, Ground, Loader, Place, Render
 use nave_hub::engines::{Engines, Paths};
 use nave_hub::sources::Nowhere;
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Sources, Tree, TreeEntry};
+use nave_placement::fleet::Facts;
 use nave_placement::overrides::{Forms, Variant};
+use nave_placement::render::{Asks, Capabilities};
 use nave_placement::{CatalogName, Digest};
 use serde_json::Value;
 
@@ -43,6 +45,11 @@ impl Content for Given {
         };
         blobs.iter().map(read).collect()
     }
+}
+
+/// Where no cluster answers.
+fn nothing(_: &Asks) -> Capabilities {
+    Capabilities::default()
 }
 
 fn id(content: &[u8]) -> BlobId {
@@ -76,11 +83,22 @@ impl Given {
 
     /// Renders a variant of app `web`.
     pub async fn rendered(&self, engines: &Engines, overrides: &[&str]) -> Rendered {
-        self.rendered_all(engines, &[overrides]).await
+        self.rendered_all(engines, &[overrides], &nothing).await
+    }
+
+    /// What app `web` is on a cluster with these facts.
+    pub async fn rendered_for(&self, engines: &Engines, facts: &Facts) -> Rendered {
+        let answers = |asks: &Asks| asks.answers(facts).expect("what is asked is known");
+        self.rendered_all(engines, &[&[]], &answers).await
     }
 
     /// Renders variants of app `web`.
-    async fn rendered_all(&self, engines: &Engines, variants: &[&[&str]]) -> Rendered {
+    async fn rendered_all(
+        &self,
+        engines: &Engines,
+        variants: &[&[&str]],
+        answers: &(dyn Fn(&Asks) -> Capabilities + Sync),
+    ) -> Rendered {
         let (tree, commit) = (self.tree(), CommitId("0".repeat(40).into()));
         let place = Place { name: CatalogName::root(), directory: String::new() };
         let catalog = Loader::default().catalog(self, &place, &commit, &tree, &LastGood::new()).await;
@@ -90,6 +108,19 @@ impl Given {
         let (content, sources) = (self, &Sources::new());
         let ground = Ground { content, tree: &tree, remotes: &Nowhere, sources };
         let mut rendered = render(ground, engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+        // What a chart asks is known only now.
+        let answered = |(variant, asks): (&Variant, &Asks)| variant.with(answers(asks));
+        let asked = rendered.asking.iter();
+        let asked: Asked =
+            asked.map(|(app, asks)| (app.clone(), asks.iter().map(answered).collect())).collect();
+        if !asked.is_empty() {
+            let more = render(ground, engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+            rendered.forms.extend(more.forms);
+            rendered.bundles.extend(more.bundles);
+            for (app, problems) in more.problems {
+                rendered.problems.entry(app).or_default().extend(problems);
+            }
+        }
         if !catalog.problems.is_empty() {
             let told = rendered.problems.entry("web".parse().expect("a name")).or_default();
             told.extend(catalog.problems);
@@ -102,11 +133,7 @@ impl Given {
     /// # Panics
     /// With the problems, where there are any.
     pub async fn objects(&self, engines: &Engines, overrides: &[&str]) -> Vec<Value> {
-        let rendered = self.rendered(engines, overrides).await;
-        assert!(rendered.problems.is_empty(), "{:#?}", rendered.problems);
-        let bundle = rendered.bundles.first().expect("it was rendered");
-        let text = std::str::from_utf8(&bundle.bytes).expect("JSON");
-        sorted(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+        objects_of(&self.rendered(engines, overrides).await)
     }
 
     /// What is told of app `web`, one line each.
@@ -116,7 +143,7 @@ impl Given {
 
     /// What is told of several variants.
     pub async fn problems_of(&self, engines: &Engines, variants: &[&[&str]]) -> Vec<String> {
-        let rendered = self.rendered_all(engines, variants).await;
+        let rendered = self.rendered_all(engines, variants, &nothing).await;
         rendered.problems.values().flatten().map(ToString::to_string).collect()
     }
 
@@ -130,14 +157,30 @@ impl Given {
     }
 }
 
+/// The objects that were rendered.
+///
+/// # Panics
+/// With the problems, where there are any.
+pub fn objects_of(rendered: &Rendered) -> Vec<Value> {
+    assert!(rendered.problems.is_empty(), "{:#?}", rendered.problems);
+    let bundle = rendered.bundles.first().expect("it was rendered");
+    let text = std::str::from_utf8(&bundle.bytes).expect("JSON");
+    sorted(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+}
+
 /// What an engine says by itself, in a directory with these files.
 pub async fn by_hand(files: &[(&str, &str)], engine: &str, arguments: &[&str]) -> Vec<Value> {
     let directory = tempfile::tempdir().expect("a directory");
     Given::of(files).write(directory.path());
     let program = Program::at(assets::binary(engine).expect("tests/setup/kubectl provides it"));
     let said = program.args(arguments).directory(directory.path()).output(LIMIT).await.expect("it renders");
+    documents_of(&said)
+}
+
+/// The objects of what Helm wrote, without tests.
+pub fn documents_of(said: &str) -> Vec<Value> {
     let read: Vec<Value> =
-        serde_saphyr::from_multiple(&said).unwrap_or_else(|error| panic!("{error}\n{said}"));
+        serde_saphyr::from_multiple(said).unwrap_or_else(|error| panic!("{error}\n{said}"));
     let is_test = |object: &Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
     sorted(read.into_iter().filter(|object| !object.is_null() && !is_test(object)).collect())
 }

@@ -1,6 +1,8 @@
 //! Kustomizations and charts, rendered by the real engines: the same objects as by hand, what is refused, and a hub that
 //! brings them to clusters.
 
+mod answers;
+mod dependencies;
 mod given;
 mod helm;
 mod kustomize;

@@ -108,19 +108,21 @@ async fn charts_kustomizations_and_manifests_reach_their_clusters_and_one_that_f
 
     // A hub without the engine keeps what runs, and says what it lacks.
     fleet.kill_hub();
-    fleet.configure(&configuration("/nowhere/helm".as_ref())).expect("it is written");
+    let late = fleet.directory().join("late-helm");
+    fleet.configure(&configuration(&late)).expect("it is written");
     fleet.catalog.commit_file("charts/shop/templates/a.yaml", &template("late")).expect("a commit");
     fleet.start_hub().await.expect("it starts");
     wait::until("the missing engine is told", LIMIT, async || {
         let shown = fleet.hub(&["app", "show", "chart"]).await?.stdout;
-        ensure!(shown.contains("/nowhere/helm is not there"), "{shown}\n{}", fleet.tails());
+        ensure!(shown.contains("late-helm is not there"), "{shown}\n{}", fleet.tails());
         Ok(())
     })
     .await;
     assert_eq!(on(&fleet, "prod-1"), ["one", "none", "prod"]);
-    fleet.kill_hub();
-    fleet.configure(&configuration(&paths().helm.expect("it is there"))).expect("it is written");
-    fleet.start_hub().await.expect("it starts");
+    // Once it is there nobody has to do anything.
+    std::os::unix::fs::symlink(paths().helm.expect("it is there"), &late).expect("it is linked");
     fleet.converge(&["--commit", &fleet.catalog.head().expect("a commit")]).await.expect("it converges");
     assert_eq!(value(&fleet, "prod-1", "chart"), "late");
+    let shown = fleet.hub(&["app", "show", "chart"]).await.expect("it runs").stdout;
+    assert!(!shown.contains("is not there"), "{shown}");
 }

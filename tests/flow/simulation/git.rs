@@ -15,7 +15,7 @@ use nave_placement::catalog::{
     Treatment,
 };
 use nave_placement::guard::{Allowance, AllowanceScope};
-use nave_placement::overrides::{Form, Forms, Variant};
+use nave_placement::overrides::{Asking, Form, Forms, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::schedule::{When, Zone};
 use nave_placement::select::Selector;
@@ -267,7 +267,8 @@ impl Git {
         let allow = |count| Allowance { commit: commit.id.clone(), scope: AllowanceScope::Anything, count };
         let allowances = commit.allows.map(allow).into_iter().collect();
         let catalog = self.catalogs.entry(at).or_insert_with(|| Arc::new(catalog(&commit))).clone();
-        Revision { catalog, forms, allowances, unpins: BTreeSet::new(), author: "ann".into() }
+        let asking = Asking::new();
+        Revision { catalog, forms, asking, allowances, unpins: BTreeSet::new(), author: "ann".into() }
     }
 
     fn render(&mut self, commit: &CommitId, model: &Model, in_effect: Option<Form>) -> Form {
@@ -299,6 +300,7 @@ impl Git {
             version,
             commit: commit.clone(),
             uses: BTreeMap::new(),
+            asked: None,
             is_stale: false,
         })
     }

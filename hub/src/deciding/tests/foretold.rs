@@ -302,7 +302,7 @@ async fn what_a_plan_says_is_what_the_decider_then_does() {
     let (mut changes, mut holds, mut failures) = (0, 0, Vec::new());
     let is_all = seeds.end - seeds.start > 1;
     for seed in seeds {
-        match play(seed, Bug::None).await {
+        match Box::pin(play(seed, Bug::None)).await {
             Ok((changed, held)) => (changes, holds) = (changes + changed, holds + held),
             Err(failure) => failures.push(format!("seed {seed}: {failure}")),
         }
@@ -321,7 +321,7 @@ async fn a_bug_that_is_put_into_the_plan_is_found() {
     for bug in [Bug::NoOverrides, Bug::NoParameters, Bug::NoHolds, Bug::OneWave, Bug::NoLosses] {
         let mut found = false;
         for seed in 0..SEEDS_OF_A_BUG {
-            if play(seed, bug).await.is_err() {
+            if Box::pin(play(seed, bug)).await.is_err() {
                 found = true;
                 break;
             }

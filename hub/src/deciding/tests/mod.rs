@@ -1,5 +1,6 @@
 //! From a commit with overrides to entries and back to objects: what the task does, without Git and a store.
 
+mod answers;
 mod deciding;
 mod foretold;
 mod history;
@@ -8,12 +9,13 @@ mod planning;
 mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Told};
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
-use nave_placement::overrides::Forms;
+use nave_placement::overrides::{Asking, Forms, Variant};
 use nave_placement::render::Bundle;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
@@ -67,6 +69,10 @@ struct World {
     /// Spokes carry out what they are told, and say so.
     obeys: bool,
     now_ms: u64,
+    /// What stands in for helm.
+    helm: Option<PathBuf>,
+    /// A file that cannot be read any more.
+    forgets: Option<String>,
 }
 
 struct Files(BTreeMap<BlobId, Arc<[u8]>>);
@@ -84,7 +90,8 @@ fn blob(text: &str) -> BlobId {
 
 impl World {
     fn content(&self) -> Files {
-        Files(self.files.values().map(|text| (blob(text), Arc::from(text.as_bytes()))).collect())
+        let known = self.files.iter().filter(|(path, _)| self.forgets.as_ref() != Some(*path));
+        Files(known.map(|(_, text)| (blob(text), Arc::from(text.as_bytes()))).collect())
     }
 
     fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
@@ -121,6 +128,7 @@ impl World {
         self.revision = Some(Revision {
             catalog: Arc::new(catalog),
             forms: Forms::new(),
+            asking: Asking::new(),
             allowances: Vec::new(),
             unpins: BTreeSet::new(),
             author: String::new(),
@@ -147,8 +155,18 @@ impl World {
     /// Renders what is missing, then writes until there is nothing to write.
     async fn decide(&mut self) -> Decided {
         let mut decided = self.step();
-        if !decided.missing.is_empty() {
-            self.render(&decided.missing).await;
+        let mut tried = Asked::new();
+        loop {
+            let mut missing = decided.missing.clone();
+            for (app, variants) in &mut missing {
+                variants.retain(|variant| tried.get(app).is_none_or(|tried| !tried.contains(variant)));
+            }
+            missing.retain(|_, variants| !variants.is_empty());
+            if missing.is_empty() {
+                break;
+            }
+            self.render(&missing).await;
+            missing.into_iter().for_each(|(app, variants)| tried.entry(app).or_default().extend(variants));
             decided = self.step();
         }
         while !decided.writes.is_empty() {
@@ -187,16 +205,21 @@ impl World {
         let in_effect = self.state.forms();
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
-        let engines = Engines::new(std::env::temp_dir(), Paths::default());
+        let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
+        let engines = Engines::new(std::env::temp_dir(), paths);
         let (tree, sources) = (&self.tree, &self.state.sources());
         let ground = Ground { content: &content, tree, remotes: &Nowhere, sources };
-        let rendered = render(ground, &engines, &catalog, missing, &in_effect, &|_| true).await;
+        let rendered = render(ground, &engines, &catalog, missing, &in_effect, &|_| true);
+        let rendered = Box::pin(rendered).await;
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.values().flatten().map(ToString::to_string));
         self.bundles.extend(rendered.bundles.into_iter().map(|bundle| (bundle.digest, bundle)));
-        let forms = &mut self.revision.as_mut().expect("a commit was made").forms;
+        let revision = self.revision.as_mut().expect("a commit was made");
         for (app, variants) in rendered.forms {
-            forms.entry(app).or_default().extend(variants);
+            revision.forms.entry(app).or_default().extend(variants);
+        }
+        for (app, variants) in rendered.asking {
+            revision.asking.entry(app).or_default().extend(variants);
         }
     }
 

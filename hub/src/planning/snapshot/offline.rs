@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::catalog::{Catalog, Effective, LastGood, Tree, assemble, parse_file};
-use nave_placement::overrides::Forms;
+use nave_placement::overrides::{Asking, Forms};
 use tokio_util::sync::CancellationToken;
 
 use super::Snapshot;
@@ -87,6 +87,7 @@ fn revision(catalog: Catalog) -> Revision {
     Revision {
         catalog: Arc::new(catalog),
         forms: Forms::new(),
+        asking: Asking::new(),
         allowances: Vec::new(),
         unpins: BTreeSet::new(),
         author: String::new(),

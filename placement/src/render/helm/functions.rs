@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::output::template_file;
-use super::super::{Contents, Needs};
+use super::super::{Chart, Contents, Needs};
 use crate::catalog::{Position, Problem};
 
 /// What the cluster at hand would answer: a render has none, and another answer each time.
@@ -87,23 +87,32 @@ fn all() -> impl Iterator<Item = &'static str> {
     OF_CLUSTERS.into_iter().chain(OF_TIME).chain(OF_CHANCE)
 }
 
-/// The templates of a chart and of its dependencies, guarded; all other files as they are. What Helm tells at the end of an
-/// installation is no part of the outcome, and left out: it is carried out too, and what it defines could be called by the others.
-pub fn guarded(directory: &str, files: &Contents) -> Contents {
-    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-    let is_template = |path: &str| {
-        let inner = path.strip_prefix(&*prefix);
-        inner.is_some_and(|path| path.starts_with("templates/") || path.contains("/templates/"))
-    };
+/// Whether a file of a chart in a directory, or of one that it depends on, is a template.
+pub(super) fn is_template(directory: &str, path: &str) -> bool {
+    let inner = path.strip_prefix(directory).map(|inner| inner.trim_start_matches('/'));
+    let is_inside = directory.is_empty() || path.as_bytes().get(directory.len()) == Some(&b'/');
+    is_inside && inner.is_some_and(|path| path.starts_with("templates/") || path.contains("/templates/"))
+}
+
+/// The templates of a chart and of its dependencies, guarded, and with what the cluster answers; all other files as they are. What
+/// Helm tells at the end of an installation is no part of the outcome, and left out: it is carried out too, and what it defines
+/// could be called by the others.
+pub fn guarded(chart: &Chart, files: &Contents) -> Contents {
+    let is_template = |path: &str| is_template(&chart.directory, path);
     let guard = |(path, content): (&Arc<str>, &Arc<[u8]>)| {
         if !is_template(path) {
             return (path.clone(), content.clone());
         }
         // A letter that is none hides nothing around it.
         let text = String::from_utf8_lossy(content);
-        let content = match guard(&text) {
-            Cow::Owned(text) => Arc::from(text.into_bytes()),
-            Cow::Borrowed(_) => content.clone(),
+        let answered = match &chart.capabilities {
+            Some(capabilities) => capabilities.answered(&text),
+            None => Cow::Borrowed(&*text),
+        };
+        let content = match (guard(&answered), &answered) {
+            (Cow::Owned(text), _) => Arc::from(text.into_bytes()),
+            (_, Cow::Owned(text)) => Arc::from(text.as_bytes()),
+            _ => content.clone(),
         };
         (path.clone(), content)
     };
@@ -278,7 +287,8 @@ mod tests {
         let mut files: Contents = paths.iter().map(|path| ((*path).into(), text.clone())).collect();
         let latin: Arc<[u8]> = Arc::from(&b"{{/* \xe4 */}}{{ now }}"[..]);
         files.insert("web/templates/latin.yaml".into(), latin.clone());
-        let guarded = guarded("web", &files);
+        let chart = Chart { directory: "web".into(), ..Chart::default() };
+        let guarded = guarded(&chart, &files);
         assert!(!guarded.contains_key("web/templates/NOTES.txt"), "{guarded:?}");
         assert_ne!(guarded["web/templates/latin.yaml"], latin);
         let changed: Vec<String> = guarded

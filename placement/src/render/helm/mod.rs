@@ -1,23 +1,29 @@
 //! Helm: the files of a chart, and what it is given.
 //!
 //! In: a chart's directory, files of values, the tree. Out: the closure: what Helm itself would read of the chart, its
-//! dependencies in `charts/`, and the files of values.
+//! dependencies in `charts/` or by `file://` elsewhere in the repository, and the files of values.
 //! Never: takes a chart from elsewhere; what a chart depends on and does not bring is told.
 
+mod asks;
+mod capabilities;
+mod dependencies;
 mod functions;
 mod ignore;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+pub use asks::{Asks, Part, asks};
+pub use capabilities::Capabilities;
 pub use functions::{Uses, guarded, refused, spoken_of};
 
 use super::needs::{Closure, Needed, NeedsError, Place, Release, below, place};
 use super::{Chart, Contents, Engine};
-use crate::catalog::yaml;
 use crate::catalog::{Helm, Position, Tree, ValuesFile};
+use dependencies::{Dependencies, dependencies};
 use ignore::Rules;
 
 /// What describes a chart.
@@ -71,8 +77,14 @@ pub(super) fn needs(
     }
     let text = |name: &str| text(contents, &format!("{prefix}{name}").into());
     let rules = Rules::read(text(IGNORE)?);
+    let Dependencies { placed, unread } = dependencies(chart, (tree, contents), &mut closure)?;
+    if !unread.is_empty() {
+        return Ok(Needed::More(unread));
+    }
     for (path, _) in below(tree, &prefix) {
-        if !rules.ignores(&path[prefix.len()..]) {
+        let inner = &path[prefix.len()..];
+        // Its rules are none for charts that are put into it.
+        if !rules.ignores(inner) && (inner != IGNORE || placed.is_empty()) {
             closure.add(path)?;
         }
     }
@@ -89,10 +101,9 @@ pub(super) fn needs(
             }
         }
     }
-    for name in [CHART, REQUIREMENTS] {
-        dependencies(&format!("{prefix}{name}").into(), text(name)?, &prefix, tree)?;
-    }
     let directory = closure.path_of(chart);
+    let placed: Vec<(Arc<str>, Arc<str>)> =
+        placed.iter().map(|(put, from)| (closure.path_of(put), from.clone())).collect();
     Ok(Needed::Whole(closure.finish(|relative| {
         Engine::Helm(Chart {
             directory: relative(directory.trim_end_matches('/')),
@@ -100,6 +111,8 @@ pub(super) fn needs(
             namespace: release.namespace.unwrap_or(NAMESPACE).to_owned(),
             values_files: values_files.iter().map(|path| relative(path)).collect(),
             values: source.values.clone(),
+            capabilities: None,
+            placed: placed.iter().map(|(put, from)| (relative(put), from.clone())).collect(),
         })
     })))
 }
@@ -112,34 +125,6 @@ fn text<'c>(contents: &'c Contents, file: &Arc<str>) -> Result<&'c str, NeedsErr
         at: Position::after(&content[..error.valid_up_to()]),
         why: "the file is not UTF-8; save it as UTF-8".to_owned(),
     })
-}
-
-/// Whether the chart brings all that it depends on.
-fn dependencies(file: &Arc<str>, text: &str, prefix: &str, tree: &Tree) -> Result<(), NeedsError> {
-    let Some(document) = yaml::read(text).into_iter().next() else { return Ok(()) };
-    if let Some(yaml::Fault { position: at, message: why }) = document.faults.into_iter().next() {
-        return Err(NeedsError::Unread { file: file.clone(), at, why });
-    }
-    let said = document.root.map(|root| root.to_json()).unwrap_or_default();
-    let charts = format!("{prefix}charts/");
-    let brought: BTreeSet<&str> =
-        below(tree, &charts).filter_map(|(path, _)| path[charts.len()..].split('/').next()).collect();
-    let is_brought = |name: &&str| {
-        let is_packed = |brought: &str| brought.strip_prefix(*name).is_some_and(|rest| rest.starts_with('-'));
-        brought.contains(name)
-            || brought.iter().any(|brought| brought.ends_with(".tgz") && is_packed(brought))
-    };
-    let named = said["dependencies"].as_array().into_iter().flatten();
-    let missing: Vec<&str> =
-        named.filter_map(|named| named["name"].as_str()).filter(|name| !is_brought(name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let what = format!(
-        "the chart depends on {}, which its charts directory does not hold; run helm dependency build, and commit what it brings",
-        missing.join(", ")
-    );
-    Err(NeedsError::Refused { file: file.clone(), what })
 }
 
 impl Chart {

@@ -114,3 +114,112 @@ fn what_a_chart_does_not_bring_is_told() {
         assert!(told.contains(expected), "{given:?}: {told}");
     }
 }
+
+/// A chart whose dependencies stand beside it.
+fn beside(name: &str, dependencies: &str) -> String {
+    format!("name: {name}\nversion: 1.0.0\ndependencies: [{dependencies}]\n")
+}
+
+#[test]
+fn charts_beside_it_are_put_where_helm_looks_for_them() {
+    let local = |name: &str| format!("{{name: {name}, version: 1.x, repository: 'file://../{name}'}}");
+    let web = beside("web", &[local("common"), local("own"), "{name: packed}".to_owned()].join(", "));
+    let (common, names) = (beside("common", &local("names")), beside("names", ""));
+    let given = [
+        ("charts/web/Chart.yaml", &*web),
+        ("charts/web/.helmignore", "charts/\n*.tpl\n"),
+        ("charts/web/charts/own/Chart.yaml", "name: own"),
+        ("charts/web/charts/packed-1.0.0.tgz", ""),
+        ("charts/own/Chart.yaml", "name: own"),
+        ("charts/common/Chart.yaml", &*common),
+        ("charts/common/.helmignore", "*.md\n"),
+        ("charts/common/README.md", ""),
+        ("charts/common/templates/_a.tpl", ""),
+        ("charts/names/Chart.yaml", &*names),
+        ("charts/names/templates/b.yaml", ""),
+    ];
+    let needs = closure(&[], &given).expect("it is whole");
+    let files: Vec<&str> = needs.files.keys().map(|path| &**path).collect();
+    // Its own rules leave out what it brings, and nothing of what is put into it.
+    let expected = [
+        "Chart.yaml",
+        "charts/common/.helmignore",
+        "charts/common/Chart.yaml",
+        "charts/common/charts/names/Chart.yaml",
+        "charts/common/charts/names/templates/b.yaml",
+        "charts/common/templates/_a.tpl",
+    ];
+    assert_eq!((files.as_slice(), &*needs.source), (&expected[..], "charts/web"));
+    let places = [
+        ("Chart.yaml", "charts/web/Chart.yaml"),
+        ("charts/common/templates/_a.tpl", "charts/common/templates/_a.tpl"),
+        ("charts/common/charts/names/templates/b.yaml", "charts/names/templates/b.yaml"),
+    ];
+    for (file, place) in places {
+        assert_eq!(&*super::super::path_of(&needs, file), place);
+    }
+}
+
+#[test]
+fn charts_beside_it_that_cannot_be_taken_are_told() {
+    let local = |path: &str| format!("{{name: a, version: 1.0.0, repository: 'file://{path}'}}");
+    let a = |dependencies: &str| beside("a", dependencies);
+    // (what the chart depends on, the chart beside it, what is told)
+    let rows = [
+        (
+            local("../gone"),
+            a(""),
+            "dependencies names \"file://../gone\", where this commit has no Chart.yaml",
+        ),
+        (local("../../../a"), a(""), "\"../../../a\" leaves the repository"),
+        (local("/etc/a"), a(""), "\"/etc/a\" is absolute"),
+        (local("../link"), a(""), "\"charts/link\" is a symbolic link"),
+        (
+            local("../a"),
+            a(&local("../a")),
+            "part of itself: charts/web → charts/a → charts/a; break the circle",
+        ),
+        (
+            local("../a"),
+            a("{name: web, version: 1.0.0, repository: 'file://../web'}"),
+            "part of itself: charts/web → charts/a → charts/web",
+        ),
+        (
+            local("../a"),
+            a("{name: b}"),
+            "charts/a/Chart.yaml: the chart depends on b, which its charts directory",
+        ),
+        (local("../a"), beside("b", ""), "the chart depends on a, and the one at file://../a is called b"),
+        (
+            local("../a"),
+            a("").replace("1.0.0", "1.0.1"),
+            "depends on a 1.0.0, and the one at file://../a is 1.0.1",
+        ),
+        (
+            format!("{}, {}", local("../a"), local("../c")),
+            a(""),
+            "two charts that it depends on, \"charts/a\" and \"charts/c\", are called a",
+        ),
+    ];
+    for (web, a, expected) in rows {
+        let (web, c) = (beside("web", &web), beside("a", ""));
+        let given = [
+            ("charts/web/Chart.yaml", &*web),
+            ("charts/a/Chart.yaml", &*a),
+            ("charts/c/Chart.yaml", &*c),
+            ("charts/link", "-> /etc"),
+        ];
+        let told = closure(&[], &given).expect_err(expected);
+        assert!(told.contains(expected), "{told}");
+    }
+    let layers: Vec<(String, String)> = (0..8)
+        .map(|n| {
+            let next = format!("{{name: c{}, version: 1.x, repository: 'file://../c{}'}}", n + 1, n + 1);
+            let name = if n == 0 { "web".to_owned() } else { format!("c{n}") };
+            (format!("charts/{name}/Chart.yaml"), beside(&name, &next))
+        })
+        .collect();
+    let layers: Vec<(&str, &str)> = layers.iter().map(|(path, text)| (&**path, &**text)).collect();
+    let told = closure(&[], &layers).expect_err("it is too deep");
+    assert!(told.contains("the end of more than 5 charts that depend on each other"), "{told}");
+}

@@ -1,0 +1,242 @@
+//! Dependencies of a chart: those that it brings, and those that stand elsewhere in its repository.
+//!
+//! In: a chart's directory, the tree, what charts say of themselves. Out: the files of charts that `file://` names, put where
+//! `helm dependency build` would put them; what has to be read first. Of those that lie in `charts/` nothing is looked at.
+//! Never: leaves the repository; takes a chart that is part of itself; lets one lack without telling.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::super::Contents;
+use super::super::needs::{Closure, NeedsError, Place, below};
+use super::ignore::Rules;
+use super::{CHART, IGNORE, REQUIREMENTS, text};
+use crate::catalog::{Tree, paths, yaml};
+
+/// A chart that stands in the same repository.
+const FILE: &str = "file://";
+/// How many charts may be part of each other.
+const DEEPEST: usize = 5;
+
+/// What a chart says that it depends on.
+struct Dependency {
+    name: String,
+    version: String,
+    repository: String,
+}
+
+/// Charts from elsewhere in the repository: the directory where each is put, and where it stands.
+pub(super) type Placed = BTreeMap<Arc<str>, Arc<str>>;
+
+/// What became of a chart's dependencies.
+#[derive(Default)]
+pub(super) struct Dependencies {
+    /// What was put into the closure.
+    pub placed: Placed,
+    /// What has to be read to know more.
+    pub unread: BTreeSet<Arc<str>>,
+}
+
+/// Adds charts that are named by `file://` to the closure. All that says of the chart itself what it is was read.
+///
+/// # Errors
+/// A dependency is not there, is itself part of what it depends on, or lies too deep.
+pub(super) fn dependencies(
+    chart: &Arc<str>,
+    (tree, contents): (&Tree, &Contents),
+    closure: &mut Closure<'_>,
+) -> Result<Dependencies, NeedsError> {
+    let mut walk = Walk { tree, contents, closure, found: Dependencies::default() };
+    walk.chart(&mut vec![chart.clone()], chart)?;
+    Ok(walk.found)
+}
+
+struct Walk<'w, 't> {
+    tree: &'w Tree,
+    contents: &'w Contents,
+    closure: &'w mut Closure<'t>,
+    found: Dependencies,
+}
+
+impl Walk<'_, '_> {
+    /// Looks at the last of some charts that are part of each other; it is put into a directory.
+    fn chart(&mut self, open: &mut Vec<Arc<str>>, put: &str) -> Result<(), NeedsError> {
+        let Some(directory) = open.last().cloned() else { return Ok(()) };
+        let brought = brought(self.tree, &directory);
+        let mut taken: BTreeMap<String, Arc<str>> = BTreeMap::new();
+        for name in [CHART, REQUIREMENTS] {
+            let file: Arc<str> = within(&directory, name).into();
+            let mut missing = Vec::new();
+            for dependency in said(&file, text(self.contents, &file)?)? {
+                if is_brought(&brought, &dependency.name) {
+                    continue;
+                }
+                let Some(path) = dependency.repository.strip_prefix(FILE) else {
+                    missing.push(dependency.name);
+                    continue;
+                };
+                let from = self.local(&file, &dependency, path)?;
+                if let Some(other) = taken.get(&dependency.name) {
+                    if *other != from {
+                        let name = &dependency.name;
+                        return Err(refused(
+                            &file,
+                            format!(
+                                "two charts that it depends on, {other:?} and {from:?}, are called {name}; rename one of them"
+                            ),
+                        ));
+                    }
+                    continue;
+                }
+                taken.insert(dependency.name.clone(), from.clone());
+                self.add(&file, &dependency, from, open, put)?;
+            }
+            if !missing.is_empty() {
+                let what = format!(
+                    "the chart depends on {}, which its charts directory does not hold; run helm dependency build, and commit what it brings",
+                    missing.join(", ")
+                );
+                return Err(refused(&file, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a chart stands that a path names.
+    fn local(&self, file: &Arc<str>, dependency: &Dependency, path: &str) -> Result<Arc<str>, NeedsError> {
+        let named = |why: String| NeedsError::Named {
+            file: file.clone(),
+            field: "dependencies",
+            entry: dependency.repository.clone(),
+            why,
+        };
+        let from = paths::resolve(file, path).map_err(|error| named(error.to_string()))?;
+        match self.closure.place(&within(&from, CHART))? {
+            Place::File => Ok(from.into()),
+            _ => Err(named(
+                "where this commit has no Chart.yaml; correct the path, or add the chart".to_owned(),
+            )),
+        }
+    }
+
+    /// Puts a chart into the `charts` directory of the one that depends on it, once all is read that says what it is.
+    fn add(
+        &mut self,
+        file: &Arc<str>,
+        dependency: &Dependency,
+        from: Arc<str>,
+        open: &mut Vec<Arc<str>>,
+        put: &str,
+    ) -> Result<(), NeedsError> {
+        if open.contains(&from) {
+            let way: Vec<&str> = open.iter().chain([&from]).map(|chart| &**chart).collect();
+            return Err(refused(
+                file,
+                format!("the chart is part of itself: {}; break the circle", way.join(" → ")),
+            ));
+        }
+        if open.len() > DEEPEST {
+            return Err(refused(
+                file,
+                format!(
+                    "it is the end of more than {DEEPEST} charts that depend on each other; make fewer layers"
+                ),
+            ));
+        }
+        let unread: Vec<Arc<str>> = [CHART, REQUIREMENTS, IGNORE]
+            .into_iter()
+            .map(|name| within(&from, name).into())
+            .filter(|path| self.tree.contains_key(path) && !self.contents.contains_key(path))
+            .collect();
+        if !unread.is_empty() {
+            self.found.unread.extend(unread);
+            return Ok(());
+        }
+        let says: Arc<str> = within(&from, CHART).into();
+        let chart = document(&says, text(self.contents, &says)?)?;
+        check(file, dependency, &chart)?;
+        let put = within(put, &format!("charts/{}", dependency.name));
+        let rules = Rules::read(text(self.contents, &within(&from, IGNORE).into())?);
+        let prefix = within(&from, "");
+        for (path, _) in below(self.tree, &prefix) {
+            let inner = &path[prefix.len()..];
+            if !rules.ignores(inner) {
+                self.closure.add_as(path, &within(&put, inner))?;
+            }
+        }
+        self.found.placed.insert(put.as_str().into(), from.clone());
+        open.push(from);
+        self.chart(open, &put)?;
+        open.pop();
+        Ok(())
+    }
+}
+
+/// Whether a chart is the one that is meant. Helm leaves one of another name or version out without a word.
+fn check(file: &Arc<str>, dependency: &Dependency, chart: &Value) -> Result<(), NeedsError> {
+    let Dependency { name, version, repository } = dependency;
+    let of = |field: &str| chart[field].as_str().unwrap_or_default().trim_start_matches('v').to_owned();
+    if of("name") != name.trim_start_matches('v') {
+        let own = chart["name"].as_str().unwrap_or_default();
+        return Err(refused(
+            file,
+            format!("the chart depends on {name}, and the one at {repository} is called {own}; use one name"),
+        ));
+    }
+    // A range is Helm's to judge; a whole version is that one.
+    let is_whole =
+        version.split('.').count() == 3 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_whole && of("version") != *version {
+        let own = of("version");
+        return Err(refused(
+            file,
+            format!(
+                "the chart depends on {name} {version}, and the one at {repository} is {own}; name its version"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn refused(file: &Arc<str>, what: String) -> NeedsError {
+    NeedsError::Refused { file: file.clone(), what }
+}
+
+/// A path in a directory, which is empty for the root.
+fn within(directory: &str, path: &str) -> String {
+    if directory.is_empty() { path.to_owned() } else { format!("{directory}/{path}") }
+}
+
+/// What lies in a chart's own `charts` directory.
+fn brought<'t>(tree: &'t Tree, chart: &str) -> BTreeSet<&'t str> {
+    let charts = within(chart, "charts/");
+    below(tree, &charts).filter_map(|(path, _)| path[charts.len()..].split('/').next()).collect()
+}
+
+fn is_brought(brought: &BTreeSet<&str>, name: &str) -> bool {
+    let is_packed = |brought: &str| brought.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    brought.contains(name) || brought.iter().any(|brought| brought.ends_with(".tgz") && is_packed(brought))
+}
+
+/// What a file says that its chart depends on.
+fn said(file: &Arc<str>, text: &str) -> Result<Vec<Dependency>, NeedsError> {
+    let said = document(file, text)?;
+    let field = |dependency: &Value, name: &str| dependency[name].as_str().unwrap_or_default().to_owned();
+    let named = said["dependencies"].as_array().into_iter().flatten();
+    let named = named.filter(|dependency| dependency["name"].is_string()).map(|dependency| Dependency {
+        name: field(dependency, "name"),
+        version: field(dependency, "version"),
+        repository: field(dependency, "repository"),
+    });
+    Ok(named.collect())
+}
+
+fn document(file: &Arc<str>, text: &str) -> Result<Value, NeedsError> {
+    let Some(document) = yaml::read(text).into_iter().next() else { return Ok(Value::Null) };
+    if let Some(yaml::Fault { position: at, message: why }) = document.faults.into_iter().next() {
+        return Err(NeedsError::Unread { file: file.clone(), at, why });
+    }
+    Ok(document.root.map(|root| root.to_json()).unwrap_or_default())
+}
