@@ -43,7 +43,12 @@ impl Kept {
         self.engine.as_ref().map(|(_, engine)| engine.work()).unwrap_or_default()
     }
 
-    /// What each app is as a whole. Of one catalog forms are only added.
+    /// Forms of the catalog are made anew.
+    pub fn forget_bases(&mut self) {
+        self.bases = None;
+    }
+
+    /// What each app is as a whole. Of one catalog forms are only added, or made anew.
     pub fn bases(&mut self, revision: &Revision) -> Arc<Bases> {
         let forms = revision.forms.values().map(BTreeMap::len).sum();
         if let Some((of, count, bases)) = &self.bases

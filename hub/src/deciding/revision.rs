@@ -411,7 +411,7 @@ impl<'a> Recipe<'a> {
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
         if let Some(before) =
-            before.filter(|before| before.version == version && Self::is_asked(&needs, before))
+            before.filter(|before| before.version == version && Self::is_asked(needs, before))
         {
             // A record from before there were values lacks it.
             return Ok((Form { source, ..before.clone() }, None, Vec::new()));

@@ -14,7 +14,7 @@ use crate::deciding::revision::Content;
 use crate::git::{Repository, blob_id};
 
 /// As many are kept at hand: a tree of some thousand paths takes a MiB or less.
-const KEPT: usize = 32;
+const MOST: usize = 32;
 
 /// The files of a remote in one state.
 pub struct Brought {
@@ -59,7 +59,10 @@ impl Content for Blobs {
 
 /// What was brought last.
 #[derive(Default)]
-pub(super) struct Shelf(Mutex<Vec<(Remote, Arc<str>, Arc<Brought>)>>);
+pub(super) struct Shelf(Mutex<Vec<Kept>>);
+
+/// A remote, the id of its state, and what that has.
+type Kept = (Remote, Arc<str>, Arc<Brought>);
 
 impl Shelf {
     pub fn get(&self, remote: &Remote, at: &SourceAt) -> Option<Arc<Brought>> {
@@ -73,7 +76,7 @@ impl Shelf {
 
     pub fn put(&self, remote: &Remote, at: &SourceAt, brought: Arc<Brought>) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let surplus = (kept.len() + 1).saturating_sub(KEPT);
+        let surplus = (kept.len() + 1).saturating_sub(MOST);
         kept.drain(..surplus);
         kept.push((remote.clone(), at.id.clone(), brought));
     }

@@ -230,10 +230,9 @@ impl Sources {
                 remote.url
             ));
         }
-        let mirror =
-            Digest::of(format!("{} {}", remote.url, remote.credentials.as_deref().unwrap_or("")).as_bytes());
-        let mut options =
-            git::Options::new(&*remote.url, self.room.join("git").join(mirror.short().to_string()));
+        let name = format!("{} {}", remote.url, remote.credentials.as_deref().unwrap_or_default());
+        let mirror = self.room.join("git").join(&Digest::of(name.as_bytes()).to_string()[..32]);
+        let mut options = git::Options::new(&*remote.url, mirror);
         options.access = named.or(found).cloned();
         let opened = Repository::open(options).map_err(|error| chain(&error))?;
         Ok(self.repositories().entry(place).or_insert(opened).clone())

@@ -1,0 +1,117 @@
+//! Rendering: what the decider has rendered, and what it lets be rendered anew.
+
+use super::*;
+use crate::deciding::gone;
+
+impl Deciding {
+    /// Takes the states that remotes are in now: whoever names one that moved is rendered again.
+    pub(super) async fn take_sources(&mut self) -> Result<(), DecideError> {
+        if self.revision.is_none() {
+            return Ok(());
+        }
+        let moved = take(&self.ledger, &self.sources, &mut self.following).await?;
+        self.render_anew(&moved);
+        Ok(())
+    }
+
+    /// Renders bundles anew whose files were looked for in vain: a held or waiting entry may need them for long.
+    pub(super) async fn render_again(&mut self) -> Result<(), DecideError> {
+        let gone: BTreeSet<Digest> =
+            self.bundles.gone().borrow().difference(&self.hopeless).copied().collect();
+        let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
+        let sources = gone::sources(&self.ledger.state(), &gone);
+        let fleet = self.picture.borrow().fleet.clone();
+        let now = self.ledger.state().sources();
+        let again = gone::again(
+            &self.repository,
+            (&*self.sources, &now),
+            &self.engines,
+            &self.place,
+            &revision.catalog,
+            &fleet,
+            &sources,
+        )
+        .await;
+        self.hopeless.extend(gone);
+        for bundle in again {
+            info!(bundle = %bundle.digest, "rendered again what was gone");
+            self.hopeless.remove(&bundle.digest);
+            self.keep(bundle).await?;
+        }
+        for source in sources.iter().filter(|source| self.hopeless.contains(&source.bundle)) {
+            error!(bundle = %source.bundle, app = %source.app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn keep(&self, bundle: Bundle) -> Result<(), BundleError> {
+        let store = self.bundles.clone();
+        let kept = tokio::task::spawn_blocking(move || store.put(bundle.digest, &bundle.bytes)).await;
+        kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    /// Renders variants of the revision; their bundles are on disk when this returns.
+    pub(super) async fn render(&mut self, asked: Asked) -> Result<(), DecideError> {
+        let Some(catalog) = self.revision.as_ref().map(|revision| revision.catalog.clone()) else {
+            return Ok(());
+        };
+        let in_effect = self.ledger.state().forms();
+        let bundles = self.bundles.clone();
+        let at_hand = move |form: &Form| bundles.contains(form.bundle);
+        let sources = self.ledger.state().sources();
+        let ground = Ground {
+            content: &self.repository,
+            tree: &self.tree,
+            remotes: &Followed(&self.sources),
+            sources: &sources,
+        };
+        let Rendered { forms, asking, bundles, problems, remotes, unable, .. } =
+            render(ground, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
+        for bundle in bundles {
+            self.keep(bundle).await?;
+        }
+        self.following.add(remotes);
+        for (app, problems) in problems {
+            self.warn(&problems);
+            self.rendering.entry(app).or_default().extend(problems);
+        }
+        self.retrying.add(unable, self.ledger.now_ms(), fastrand::f64());
+        let asked = asked
+            .into_iter()
+            .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
+        self.tried.extend(asked);
+        if let Some(revision) = &mut self.revision {
+            for (app, variants) in forms {
+                revision.forms.entry(app).or_default().extend(variants);
+            }
+            for (app, variants) in asking {
+                revision.asking.entry(app).or_default().extend(variants);
+            }
+        }
+        self.shared = None;
+        Ok(())
+    }
+
+    /// Asks anew for what this machine could not render, once it is time.
+    pub(super) fn try_again(&mut self) {
+        let Some(unable) = self.retrying.take(self.ledger.now_ms()) else { return };
+        self.render_anew(&unable.into_iter().map(|(app, _)| app).collect());
+        self.older.try_again();
+    }
+
+    /// Lets these apps be rendered as if the commit had just come: what is as it was costs nothing.
+    pub(super) fn render_anew(&mut self, apps: &BTreeSet<AppKey>) {
+        if apps.is_empty() {
+            return;
+        }
+        self.kept.forget_bases();
+        for app in apps {
+            if let Some(revision) = &mut self.revision {
+                revision.forms.remove(app);
+                revision.asking.remove(app);
+            }
+            self.rendering.remove(app);
+        }
+        self.tried.retain(|(app, _)| !apps.contains(app));
+    }
+}
