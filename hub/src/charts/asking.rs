@@ -27,11 +27,13 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// As many as a browser would find strange.
 const REDIRECTS: usize = 5;
 
+/// The name of an access, for its certificates, and a proxy; neither for servers that nothing is said of.
+type Way<'a> = (Option<&'a str>, Option<&'a str>);
+
 /// Who asks, for the time of one question: files of certificates and passwords are read anew for each.
 pub(super) struct Asking<'a> {
     accesses: &'a [Access],
-    /// By the name of an access; the one without is for servers that nothing is said of.
-    clients: Mutex<BTreeMap<Option<&'a str>, Client>>,
+    clients: Mutex<BTreeMap<Way<'a>, Client>>,
 }
 
 /// What is asked.
@@ -95,7 +97,10 @@ impl<'a> Asking<'a> {
             }
             let is_home = url.origin() == question.url.origin();
             let access = if is_home { question.access } else { self.access(url.as_str()) };
-            let mut request = self.client(access).await?.get(url.clone()).header(ACCEPT, question.accept);
+            // Who is reached through a proxy sends others through it too, as to where its archives are.
+            let proxy = access.or(question.access).and_then(|access| access.proxy.as_deref());
+            let mut request =
+                self.client(access, proxy).await?.get(url.clone()).header(ACCEPT, question.accept);
             if let Some(mark) = &question.mark {
                 request = request.header(IF_NONE_MATCH, mark);
             }
@@ -114,11 +119,11 @@ impl<'a> Asking<'a> {
         })
     }
 
-    /// Certificates and proxy of one who is configured; the machine's for all others.
-    async fn client(&self, access: Option<&'a Access>) -> Result<Client, ChartError> {
+    /// Certificates of one who is configured; the machine's for all others.
+    async fn client(&self, access: Option<&'a Access>, proxy: Option<&'a str>) -> Result<Client, ChartError> {
         let name = access.map(|access| &*access.name);
         let lock = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = lock().get(&name) {
+        if let Some(made) = lock().get(&(name, proxy)) {
             return Ok(made.clone());
         }
         // reqwest panics without a default provider; installing one twice is harmless.
@@ -137,11 +142,11 @@ impl<'a> Asking<'a> {
             let found = found.map_err(|cause| ChartError::BadCaFile { path: path.to_owned(), cause })?;
             builder = builder.tls_certs_only(found);
         }
-        if let Some(proxy) = access.and_then(|access| access.proxy.as_ref()) {
+        if let Some(proxy) = proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy).map_err(|error| unusable(error.into()))?);
         }
         let client = builder.build().map_err(|error| unusable(error.into()))?;
-        lock().insert(name, client.clone());
+        lock().insert((name, proxy), client.clone());
         Ok(client)
     }
 }

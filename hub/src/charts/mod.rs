@@ -5,9 +5,10 @@
 //!
 //! A secret is shown to the host of the URL that its entry of `credentials` has, over TLS alone, and never to whom a redirect leads to.
 //! A registry that gives out tokens elsewhere (its answer names a *realm*) has its secret shown there only where that is its own host;
-//! `auth.docker.io`, which is known to be Docker Hub's, counts as that. Any other realm is shown what an entry for the realm's own URL says
-//! (`https://gitlab.com` for `oci://registry.gitlab.com`), or nothing, as for public charts. A token is asked for to read this one chart, and is shown to the
-//! registry alone. A GitHub App's tokens are Git's, and are not shown here.
+//! `auth.docker.io`, which is known to be Docker Hub's, counts as that. Any other realm is shown what an entry for the realm's own URL says, and
+//! only if the registry has an entry with a secret too (`https://gitlab.com` beside `oci://registry.gitlab.com`): who is sent a token is
+//! then somebody that is trusted. Otherwise it is shown nothing, as for public charts. A token is asked for to read this one chart, and
+//! is shown to the registry alone. A GitHub App's tokens are Git's, and are not shown here.
 //! Never: takes an archive with another digest than the server named; takes links or paths that leave it; lets itself be sent to a
 //! link-local address, or from https to http; waits for a silent server for long.
 

@@ -92,11 +92,11 @@ impl<'a> Registry<'a> {
     /// By `oci://HOST/PATH`.
     fn at(asking: &Asking<'a>, place: &str) -> Option<Self> {
         let (host, path) = place.strip_prefix("oci://")?.split_once('/')?;
+        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+        let path = names.join("/");
+        let access = asking.access(&format!("oci://{host}/{path}"));
         let host = if host == DOCKER.0 { DOCKER.1 } else { host };
         let base: Url = format!("https://{host}/").parse().ok()?;
-        let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
-        let access = asking.access(&format!("oci://{host}/{}", names.join("/")));
-        let path = names.join("/");
         let leads_elsewhere =
             path.contains(['?', '#', '%', '\\']) || names.iter().any(|name| matches!(*name, "." | ".."));
         (!path.is_empty() && !leads_elsewhere).then_some(Self {
@@ -110,7 +110,13 @@ impl<'a> Registry<'a> {
 
     /// The archive of a version.
     async fn tagged(mut self, asking: &Asking<'a>, version: String) -> Result<Offer<'a>, ChartError> {
-        let url = self.url(&format!("manifests/{}", version.replace('+', "_")))?;
+        let tag = version.replace('+', "_");
+        let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        if !tag.chars().all(legal) {
+            let why = format!("{tag:?} cannot be a tag");
+            return Err(ChartError::Unreadable { url: shown(&self.base), why });
+        }
+        let url = self.url(&format!("manifests/{tag}"))?;
         let answer = self.get(asking, url.clone(), MANIFEST, MOST_TEXT).await?;
         #[derive(Deserialize)]
         struct Manifest {
@@ -119,7 +125,8 @@ impl<'a> Registry<'a> {
         }
         let body = answer.whole()?.body;
         let wrong = |why: String| ChartError::Unreadable { url: shown(&url), why };
-        let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| wrong(error.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_slice(&body).map_err(|_| wrong("it is no manifest".into()))?;
         let layer = manifest.layers.into_iter().find(|layer| layer.media_type == CHART);
         let layer = layer
             .ok_or_else(|| wrong("it is no chart: it has no layer of the type of Helm's archives".into()))?;
@@ -150,7 +157,7 @@ impl<'a> Registry<'a> {
             let answer = self.get(asking, url.clone(), "application/json", MOST_TEXT).await?.whole()?;
             let wrong = |why: String| ChartError::Unreadable { url: shown(&url), why };
             let page: Page =
-                serde_json::from_slice(&answer.body).map_err(|error| wrong(error.to_string()))?;
+                serde_json::from_slice(&answer.body).map_err(|_| wrong("it is no list of tags".into()))?;
             versions.extend(page.tags.unwrap_or_default().into_iter().map(|tag| tag.replace('_', "+")));
             let Some(link) = next(&answer) else { return Ok(versions) };
             let following = url.join(&link).ok().filter(|link| link.origin() == self.base.origin());
@@ -218,9 +225,18 @@ impl<'a> Registry<'a> {
             let why = "it gives out a registry's tokens, and is not encrypted";
             return Err(ChartError::Forbidden { url: shown(&url), why });
         }
-        let access = if self.is_its_own(&url) { self.access } else { asking.access(url.as_str()) };
-        let authorization = asking::basic(access).await?;
+        // Only a registry that somebody configured gets a token for what is shown elsewhere: any other could name a place whose
+        // login is known here, and read there what it wants.
+        let (access, shows) = match self.is_its_own(&url) {
+            true => (self.access, self.access),
+            false => {
+                let access = asking.access(url.as_str());
+                (access, access.filter(|_| self.access.is_some_and(|own| own.basic().is_some())))
+            }
+        };
+        let authorization = asking::basic(shows).await?;
         let scope = format!("repository:{}:pull", self.path);
+        url.set_query(None);
         url.query_pairs_mut()
             .extend_pairs(service.map(|service| ("service", service)))
             .append_pair("scope", &scope);
@@ -256,4 +272,59 @@ fn next(answer: &Answer) -> Option<String> {
         let (url, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
         rest.replace(['"', ' '], "").split(';').any(|part| part == "rel=next").then(|| url.to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Login;
+
+    #[test]
+    fn a_place_in_a_registry_is_found_with_its_access_and_where_its_tokens_may_come_from() {
+        let access = |name: &str, url: &str| Access {
+            name: name.into(),
+            url: url.into(),
+            login: Login::None,
+            ca_file: None,
+            proxy: None,
+        };
+        let all = [access("docker", "oci://docker.io/"), access("team", "oci://r.io:5000/team")];
+        let asking = Asking::new(&all);
+        // (place, where it is asked for, whose access, a realm that is its own)
+        let rows = [
+            (
+                "oci://r.io:5000/team//web/",
+                Some(("https://r.io:5000/v2/team/web/x", Some("team"), "https://r.io:5000/t")),
+            ),
+            ("oci://r.io/team/web", Some(("https://r.io/v2/team/web/x", None, "https://r.io/token"))),
+            (
+                "oci://docker.io/a/web",
+                Some((
+                    "https://registry-1.docker.io/v2/a/web/x",
+                    Some("docker"),
+                    "https://auth.docker.io/token",
+                )),
+            ),
+            ("oci://r.io/", None),
+            ("oci://r.io", None),
+            ("oci://r.io/a/../b", None),
+            ("oci://r.io/a?b", None),
+            ("oci://r.io/a%2fb", None),
+            ("https://r.io/a", None),
+        ];
+        for (place, expected) in rows {
+            let registry = Registry::at(&asking, place);
+            let Some((url, access, realm)) = expected else {
+                assert!(registry.is_none(), "{place}");
+                continue;
+            };
+            let registry = registry.expect(place);
+            assert_eq!(registry.url("x").expect(place).as_str(), url);
+            assert_eq!(registry.access.map(|access| &*access.name), access, "{place}");
+            assert!(registry.is_its_own(&realm.parse().expect(realm)), "{place}");
+            for other in ["https://auth.docker.io.evil.io/", "http://auth.docker.io/", "https://r.io:5001/"] {
+                assert!(!registry.is_its_own(&other.parse().expect(other)), "{place} {other}");
+            }
+        }
+    }
 }

@@ -60,6 +60,7 @@ impl FromStr for GitRef {
     type Err = ParseGitRefError;
 
     fn from_str(text: &str) -> Result<Self, ParseGitRefError> {
+        let text = text.trim();
         let is_commit = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_range =
             text.starts_with(['^', '~', '<', '>', '=', '*']) || text.contains([' ', '*', ',', '|']);
@@ -148,6 +149,7 @@ mod tests {
         for (text, expected) in rows {
             let found: GitRef = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(found, expected, "{text}");
+            assert_eq!(format!(" {text}\n").parse(), Ok(found.clone()), "{text}");
             assert_eq!(found.is_fixed(), text == commit, "{text}");
             assert_eq!(found.to_string().parse(), Ok(found), "{text}");
         }

@@ -96,6 +96,25 @@ async fn a_repository_without_tls_is_read_and_shown_nothing() {
 }
 
 #[tokio::test]
+async fn what_only_a_proxy_reaches_is_asked_through_it_and_so_is_where_it_leads_to() {
+    let given = Given::new();
+    let proxy = ChartServer::start_in_clear().await;
+    given.packed("helm", "web", &["1.0.0"]).await;
+    given.indexed("helm", &proxy, "", None).await;
+    proxy.answer("/moved/index.yaml", Answer::Redirect("http://elsewhere.invalid/index.yaml".into()));
+    let mut access = given.access("http://charts.invalid/".into(), None);
+    access.proxy = Some(proxy.url(""));
+    let charts = given.charts(vec![access]);
+    for path in ["", "/moved"] {
+        let named = chart(format!("http://charts.invalid{path}"), "web", "");
+        assert_eq!(said(charts.resolve(&named).await), "1.0.0", "{path:?}");
+    }
+    // Nobody else knows these names.
+    let asked: Vec<String> = proxy.asked().into_iter().map(|asked| asked.target).collect();
+    assert_eq!(asked, ["/index.yaml", "/web-1.0.0.tgz", "/moved/index.yaml", "/index.yaml"]);
+}
+
+#[tokio::test]
 async fn whoever_gives_up_on_a_silent_server_lets_others_have_their_turn() {
     let given = Given::new();
     let server = given.server().await;

@@ -88,7 +88,8 @@ async fn a_password_is_shown_to_a_registry_that_wants_one() {
 async fn a_token_is_asked_for_to_read_the_one_chart_and_shown_to_the_registry_alone() {
     let given = Given::new();
     let server = with_versions(&given, &["1.0.0"]).await;
-    server.want(Wants::Token(server.url("/token")));
+    // What a realm brings along is not asked for.
+    server.want(Wants::Token(server.url("/token?scope=repository:other:pull")));
     let named = chart(server.oci("/team"), "web", "");
     let charts = given.charts(vec![given.access(server.oci("/"), Some("secret"))]);
     assert_eq!(said(charts.resolve(&named).await), "1.0.0");
@@ -121,6 +122,13 @@ async fn who_gives_out_tokens_on_another_host_is_shown_what_is_configured_for_it
         assert_eq!(shown, [expected]);
         assert!(server.asked().iter().all(|asked| asked.authorization != Some("Basic bWU6c2VjcmV0".into())));
     }
+    // A registry that nobody configured does not get a token for what is shown elsewhere.
+    let trusted = given.access(server.oci("/"), None);
+    let charts = given.charts(vec![trusted, given.access(realm.url("/"), Some("own"))]);
+    assert_eq!(said(charts.resolve(&named).await), "1.0.0");
+    let shown: Vec<Option<String>> = realm.asked().into_iter().map(|asked| asked.authorization).collect();
+    assert_eq!(shown, [None]);
+
     let plain = ChartServer::start_in_clear().await;
     server.want(Wants::Token(plain.url("/token")));
     let told = said(given.charts(vec![registry()]).resolve(&named).await);
@@ -144,6 +152,9 @@ async fn what_is_wrong_with_a_registry_is_told() {
     server.retag("team/web", "3.0.0", manifest.replace("helm.chart.content", "other"));
     server.retag("team/web", "4.0.0", "{}");
     server.retag("team/web", "5.0.0", "<html>");
+    let linked =
+        format!("entries: {{web: [{{version: 1.0.0, urls: ['{}?a=b']}}]}}\n", server.oci("/team/web:1.0.0"));
+    server.put("/index.yaml", linked);
     let charts = given.charts_of(&server);
     let rows = [
         ("2.0.0", "gives more than 67108864 bytes"),
@@ -155,6 +166,8 @@ async fn what_is_wrong_with_a_registry_is_told() {
         let told = said(charts.resolve(&chart(server.oci("/team"), "web", version)).await);
         assert!(told.contains(expected), "{told}");
     }
+    let told = said(charts.resolve(&chart(server.url(""), "web", "")).await);
+    assert!(told.contains("\"1.0.0?a=b\" cannot be a tag"), "{told}");
     server.spoil_blobs();
     let told = said(charts.resolve(&chart(server.oci("/team"), "web", "1.0.0")).await);
     assert!(told.contains("is not the one that the repository names"), "{told}");
