@@ -205,3 +205,24 @@ async fn what_cannot_be_rendered_any_more_stays_for_each_answer() {
     );
     assert_eq!((world.entry("a"), world.entry("b"), world.state.forms.len()), (a, b, 2));
 }
+
+#[tokio::test]
+async fn a_plan_tells_what_each_answer_becomes() {
+    let (mut world, _room) = world(MINOR);
+    cluster(&mut world, "a", 30, &[]);
+    cluster(&mut world, "b", 31, &[]);
+    cluster(&mut world, "c", 31, &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    assert_eq!(world.plan().await.summary.changes, 0);
+    // It asks for something else, and one cluster did not say that yet.
+    world
+        .files
+        .insert("web/templates/a.yaml".into(), "{{ .Capabilities.APIVersions.Has \"acme.io/v1\" }}".into());
+    let version = KubernetesVersion { version: "v1.31.2".into(), major: 1, minor: 31 };
+    let facts = Facts { kubernetes: Fact::Present(version), ..Facts::default() };
+    world.fold(&key::facts(&"c".parse().expect("a name")), Some(json(&facts)));
+    let plan = world.plan().await;
+    assert_eq!((plan.summary.changed, plan.summary.lost, plan.summary.errors), (2, 0, 0), "{plan:#?}");
+    let told: Vec<&str> = plan.problems.iter().map(|problem| &*problem.message).collect();
+    assert!(told.len() == 1 && told[0].starts_with("on c: the chart asks for facts.apis"), "{told:?}");
+}

@@ -93,6 +93,11 @@ impl World {
         Files(known.map(|(_, text)| (blob(text), Arc::from(text.as_bytes()))).collect())
     }
 
+    fn engines(&self) -> Engines {
+        let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
+        Engines::new(std::env::temp_dir(), paths)
+    }
+
     fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
         self.version += 1;
         if let Some(record) = value.as_ref().filter(|_| key.starts_with("history/")) {
@@ -204,8 +209,7 @@ impl World {
         let in_effect = self.state.forms();
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
-        let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
-        let engines = Engines::new(std::env::temp_dir(), paths);
+        let engines = self.engines();
         let rendered = render(&content, &engines, &catalog, &self.tree, missing, &in_effect, &|_| true);
         let rendered = Box::pin(rendered).await;
         self.rendered += rendered.variants_rendered;
