@@ -19,7 +19,7 @@ use nave_placement::overrides::{self, Amendments, Asking, Form, Forms, Variant};
 use nave_placement::render::{self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release};
 use nave_placement::{AppKey, CatalogName};
 
-use super::asking::last_asked;
+use super::asking::{first_commit, last_asked};
 use super::retrying::Unable;
 use crate::engines::Engines;
 
@@ -197,7 +197,8 @@ pub async fn render(
             let outcome = Box::pin(outcome).await;
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
-                Ok((form, bundle, warnings)) => {
+                Ok((mut form, bundle, warnings)) => {
+                    form.commit = first_commit(in_effect.get(key), &form);
                     rendered.problems.extend(warnings);
                     rendered.variants_rendered += u64::from(bundle.is_some());
                     rendered.bundles.extend(bundle);

@@ -145,6 +145,19 @@ async fn each_cluster_gets_the_chart_for_the_version_that_it_has_and_again_after
     fleet.start_spoke("old", None, &Target::Kube(old.kubeconfig().to_owned())).expect("it starts");
     have(&fleet, ["v1.32.0-gke.7", "v1.33.0"]).await;
 
+    // Bundles that the hub lost are made again, each for its answers.
+    for file in std::fs::read_dir(fleet.data().join("bundles")).expect("it is there") {
+        std::fs::remove_file(file.expect("it can be listed").path()).expect("it is removed");
+    }
+    let late = FakeApi::start().expect("it starts");
+    late.set_version("v1.33.0", 33);
+    fleet.join("late", &[], &Target::Kube(late.kubeconfig().to_owned())).await.expect("it joins");
+    wait::until("it has what the other has", LIMIT, async || {
+        ensure!(version(&late) == "v1.33.0", "{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+
     // One that does not say what it has gets nothing, and the hub says why.
     let mute = FakeApi::start().expect("it starts");
     mute.set_version("", 0);
