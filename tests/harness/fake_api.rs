@@ -110,7 +110,7 @@ impl FakeApi {
         known.extend(stale.then(|| group.to_owned()));
     }
 
-    /// From now on it says that it is another version, e.g. `v1.31.2-gke.1`, 31.
+    /// From now on it says that it is another version, e.g. `v1.31.2-gke.1`, 31; empty: it does not say which.
     pub fn set_version(&self, version: &str, minor: u32) {
         *lock(&self.shared.version) = Some((version.to_owned(), minor));
     }
@@ -259,6 +259,9 @@ fn document(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &Bytes) -
         ["version"] => {
             let (version, minor) =
                 lock(&shared.version).clone().unwrap_or_else(|| ("v1.34.0-fake".to_owned(), 34));
+            if version.is_empty() {
+                return plain(503, "service unavailable");
+            }
             Some(json!({"major": "1", "minor": minor.to_string(), "gitVersion": version}))
         }
         ["api" | "apis"] if aggregated => {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use nave_placement::Digest;
 use nave_placement::assign::Entry;
-use nave_placement::catalog::Problem;
+use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::overrides::{Asked, Form, Variant};
 use nave_placement::render::{Asks, Contents, Engine, Needs};
 
@@ -103,4 +103,12 @@ pub(super) fn last_asked(in_effect: Option<&BTreeMap<Variant, Form>>, variant: &
     let forms = in_effect.into_iter().flatten();
     let mut asked = forms.filter(|(of, _)| of.has_answers() && of.unanswered() == *variant);
     asked.find_map(|(_, form)| Some(form.asked.as_ref()?.asks.clone()))
+}
+
+/// The commit that gave an app this version, whatever clusters answer: an answer that is new makes no newer version.
+pub(super) fn first_commit(in_effect: Option<&BTreeMap<Variant, Form>>, form: &Form) -> CommitId {
+    let asked = form.asked.as_ref().filter(|asked| !asked.asks.is_nothing());
+    let same = |other: &&Form| other.asked.as_ref() == asked;
+    let other = asked.and_then(|_| in_effect.into_iter().flatten().map(|(_, other)| other).find(same));
+    other.unwrap_or(form).commit.clone()
 }

@@ -22,7 +22,7 @@ use nave_placement::render::{
 };
 use nave_placement::{AppKey, CatalogName};
 
-use super::asking::last_asked;
+use super::asking::{first_commit, last_asked};
 use super::retrying::Unable;
 use crate::engines::Engines;
 use crate::sources::{Brought, Remotes};
@@ -219,7 +219,8 @@ pub async fn render(
             let outcome = Box::pin(outcome).await;
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
-                Ok((form, bundle, warnings)) => {
+                Ok((mut form, bundle, warnings)) => {
+                    form.commit = first_commit(in_effect.get(key), &form);
                     problems.extend(warnings);
                     rendered.variants_rendered += u64::from(bundle.is_some());
                     rendered.bundles.extend(bundle);

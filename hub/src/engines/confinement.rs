@@ -7,8 +7,9 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nave_proto::backoff::jittered;
 use tokio::process::Command;
 
 use super::binaries::in_search_path;
@@ -19,6 +20,9 @@ use super::scratch::Scratch;
 const WAYS: [&[&str]; 2] = [&["--user", "--net"], &["--net"]];
 /// What trying takes.
 const OF_A_TRY: Limits = Limits { time: Duration::from_secs(5), memory: 1 << 30, output: 4 << 10 };
+
+/// So long a machine counts as one that takes nothing away, where that could not be established.
+const TRIED_AGAIN: Duration = Duration::from_secs(60);
 
 /// What this machine can take away from a child.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,5 +110,42 @@ impl fmt::Display for Confinement {
             Some(_) => ", memory limited",
             None => ", memory not limited (prlimit of util-linux is missing)",
         })
+    }
+}
+
+/// What is known of this machine, and until when.
+#[derive(Debug, Default)]
+pub(super) struct Known(Option<(Confinement, Option<Instant>)>);
+
+impl Known {
+    /// It, unless it is to be tried again.
+    pub fn get(&self, now: Instant) -> Option<&Confinement> {
+        let (confinement, until) = self.0.as_ref()?;
+        until.is_none_or(|until| now < until).then_some(confinement)
+    }
+
+    /// Keeps what was found; `random` is in 0..1.
+    pub fn put(&mut self, confinement: Confinement, now: Instant, random: f64) {
+        let until = confinement.failed.then(|| now + jittered(TRIED_AGAIN, random));
+        self.0 = Some((confinement, until));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_taken_away_is_tried_again_and_what_there_is_no_program_for_is_not() {
+        // (whether it failed, after so many seconds, whether it is still known)
+        let rows = [(true, 40, true), (true, 80, false), (false, 40, true), (false, 1_000_000, true)];
+        let now = Instant::now();
+        for (failed, seconds, expected) in rows {
+            let mut known = Known::default();
+            assert_eq!(known.get(now), None);
+            known.put(Confinement { failed, ..Confinement::default() }, now, 0.5);
+            let then = now + Duration::from_secs(seconds);
+            assert_eq!(known.get(then).is_some(), expected, "{failed} after {seconds} s");
+        }
     }
 }

@@ -17,10 +17,9 @@ mod scratch;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nave_placement::render::{self, Asks, Chart, Contents, Engine, Needs};
-use nave_proto::backoff::jittered;
 use tokio::sync::{Mutex, Semaphore};
 
 pub use binaries::{Binary, Paths};
@@ -29,19 +28,12 @@ pub use orders::ASSUMED;
 
 use binaries::Binaries;
 use child::Limits;
-use confinement::Confinement;
+use confinement::{Confinement, Known};
 use kept::Kept;
 use scratch::Scratch;
 
 /// Children at a time: a render is work of a processor, and the hub has other work.
 const AT_A_TIME: usize = 2;
-
-/// So long a machine counts as one that takes nothing away, where that could not be established.
-const TRIED_AGAIN: Duration = Duration::from_secs(60);
-
-/// What is known of confinement, and until when.
-#[derive(Default)]
-struct Known(Option<(Confinement, Option<Instant>)>);
 
 /// Runs engines.
 pub struct Engines {
@@ -156,14 +148,11 @@ impl Engines {
     /// What this machine can take away. What it could not is tried again.
     async fn confined(&self) -> Confinement {
         let mut known = self.confinement.lock().await;
-        if let Some((confinement, until)) = &known.0
-            && until.is_none_or(|until| Instant::now() < until)
-        {
+        if let Some(confinement) = known.get(Instant::now()) {
             return confinement.clone();
         }
         let confinement = Confinement::of_this_machine().await;
-        let until = confinement.failed.then(|| Instant::now() + jittered(TRIED_AGAIN, fastrand::f64()));
-        known.0 = Some((confinement.clone(), until));
+        known.put(confinement.clone(), Instant::now(), fastrand::f64());
         confinement
     }
 }

@@ -6,6 +6,7 @@ use anyhow::ensure;
 use harness::fake_api::FakeApi;
 use harness::fleet::{Fleet, Target, documents};
 use harness::git::Repository;
+use harness::process::{Program, binary};
 use harness::wait;
 use nave_placement::fleet::{Fact, Facts, KubernetesVersion};
 use serde_json::{Value, json};
@@ -143,4 +144,56 @@ async fn each_cluster_gets_the_chart_for_the_version_that_it_has_and_again_after
     fleet.kill_spoke("old");
     fleet.start_spoke("old", None, &Target::Kube(old.kubeconfig().to_owned())).expect("it starts");
     have(&fleet, ["v1.32.0-gke.7", "v1.33.0"]).await;
+
+    // Bundles that the hub lost are made again, each for its answers.
+    for file in std::fs::read_dir(fleet.data().join("bundles")).expect("it is there") {
+        std::fs::remove_file(file.expect("it can be listed").path()).expect("it is removed");
+    }
+    let late = FakeApi::start().expect("it starts");
+    late.set_version("v1.33.0", 33);
+    fleet.join("late", &[], &Target::Kube(late.kubeconfig().to_owned())).await.expect("it joins");
+    wait::until("it has what the other has", LIMIT, async || {
+        ensure!(version(&late) == "v1.33.0", "{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+
+    // One that does not say what it has gets nothing, and the hub says why.
+    let mute = FakeApi::start().expect("it starts");
+    mute.set_version("", 0);
+    fleet.join("mute", &[], &Target::Kube(mute.kubeconfig().to_owned())).await.expect("it joins");
+    wait::until("what is not known is told", LIMIT, async || {
+        let told = fleet.hub(&["why", "web", "mute"]).await?.stdout;
+        ensure!(told.contains("the chart asks for facts.kubernetes, which is not known yet"), "{told}");
+        Ok(())
+    })
+    .await;
+    assert_eq!(version(&mute), "");
+    mute.set_version("v1.34.1", 34);
+    wait::until("it is rendered for what it says", LIMIT, async || {
+        ensure!(version(&mute) == "v1.34.1", "{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_check_says_what_it_assumes_only_where_that_matters() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = paths().helm.expect("it is there");
+    let path = path.parent().expect("it is in one").to_owned();
+    let check = async || {
+        let hub = Program::at(binary("hub").expect("it is built")).env("PATH", &path);
+        let run = hub.args(["catalog", "check", &directory.path().to_string_lossy()]).output(LIMIT).await;
+        run.expect("there is no error")
+    };
+    given(CHART).write(directory.path());
+    let said = check().await;
+    assert!(said.contains("1 of 1 app rendered") && !said.contains("1.31.0"), "{said}");
+    given(&CHART.replace("1.30.0-0", "1.33.0-0")).write(directory.path());
+    let said = check().await;
+    assert!(
+        said.contains("warning: App/web") && said.contains("it was rendered for Kubernetes 1.31.0"),
+        "{said}"
+    );
 }

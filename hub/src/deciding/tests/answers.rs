@@ -8,6 +8,7 @@ use nave_placement::overrides::Lack;
 use nave_placement::rollout::Outcome;
 
 use super::*;
+use crate::state::history::Cause;
 
 const APP: &str = "\
 apiVersion: nave.dev/v1alpha1
@@ -84,12 +85,19 @@ async fn a_thousand_clusters_of_three_versions_are_three_renders_and_an_upgrade_
     let (first, second) = (world.entry("c-0001"), world.entry("c-0004"));
     assert_eq!(first.as_ref().map(|e| e.version), second.as_ref().map(|e| e.version));
 
-    // An upgrade is the cluster's own: nobody else moves, and no rollout begins.
+    // An upgrade is the cluster's own, also by a later commit: nobody else moves, and no rollout begins.
+    world.files.insert("README.md".into(), "new".into());
+    world.commit("1222222222222222222222222222222222222222").await;
+    world.history.clear();
     let courses = world.state.rollouts.clone();
-    says(&mut world, "c-0001", 32, &["policy/v1/PodDisruptionBudget"]);
+    says(&mut world, "c-0001", 33, &["policy/v1/PodDisruptionBudget"]);
     world.decide().await;
-    assert_eq!(data(&world, "c-0001"), "v1.32.0 none");
-    assert_eq!((world.entry("c-0004"), world.rendered), (second, 3));
+    assert_eq!(data(&world, "c-0001"), "v1.33.0 none");
+    assert_eq!((world.entry("c-0004"), world.rendered), (second, 4));
+    let commit = |cluster: &str| world.entry(cluster).map(|entry| entry.commit);
+    assert_eq!(commit("c-0001"), commit("c-0004"), "it is no newer version");
+    let causes: Vec<&Cause> = world.history.iter().flat_map(|r| &r.changes).map(|c| &c.cause).collect();
+    assert_eq!(causes, [&Cause::Labels]);
     let app: AppKey = "web".parse().expect("a name");
     assert!(world.state.plans.is_empty());
     assert_eq!(
@@ -102,7 +110,7 @@ async fn a_thousand_clusters_of_three_versions_are_three_renders_and_an_upgrade_
     world.obeys = false;
     world.files.insert("web/templates/a.yaml".into(), format!("new {MINOR}"));
     world.commit("2222222222222222222222222222222222222222").await;
-    assert_eq!((world.rendered, world.state.plans.len()), (6, 1));
+    assert_eq!((world.rendered, world.state.plans.len()), (8, 1));
     let changed = world.entry("c-0004").map(|entry| entry.bundle);
     world.obeys = true;
     world.report();
@@ -204,4 +212,25 @@ async fn what_cannot_be_rendered_any_more_stays_for_each_answer() {
         world.problems
     );
     assert_eq!((world.entry("a"), world.entry("b"), world.state.forms.len()), (a, b, 2));
+}
+
+#[tokio::test]
+async fn a_plan_tells_what_each_answer_becomes() {
+    let (mut world, _room) = world(MINOR);
+    cluster(&mut world, "a", 30, &[]);
+    cluster(&mut world, "b", 31, &[]);
+    cluster(&mut world, "c", 31, &[]);
+    world.commit("1111111111111111111111111111111111111111").await;
+    assert_eq!(world.plan().await.summary.changes, 0);
+    // It asks for something else, and one cluster did not say that yet.
+    world
+        .files
+        .insert("web/templates/a.yaml".into(), "{{ .Capabilities.APIVersions.Has \"acme.io/v1\" }}".into());
+    let version = KubernetesVersion { version: "v1.31.2".into(), major: 1, minor: 31 };
+    let facts = Facts { kubernetes: Fact::Present(version), ..Facts::default() };
+    world.fold(&key::facts(&"c".parse().expect("a name")), Some(json(&facts)));
+    let plan = world.plan().await;
+    assert_eq!((plan.summary.changed, plan.summary.lost, plan.summary.errors), (2, 0, 0), "{plan:#?}");
+    let told: Vec<&str> = plan.problems.iter().map(|problem| &*problem.message).collect();
+    assert!(told.len() == 1 && told[0].starts_with("on c: the chart asks for facts.apis"), "{told:?}");
 }

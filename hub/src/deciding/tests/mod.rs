@@ -94,6 +94,11 @@ impl World {
         Files(known.map(|(_, text)| (blob(text), Arc::from(text.as_bytes()))).collect())
     }
 
+    fn engines(&self) -> Engines {
+        let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
+        Engines::new(std::env::temp_dir(), paths)
+    }
+
     fn fold(&mut self, key: &str, value: Option<Vec<u8>>) {
         self.version += 1;
         if let Some(record) = value.as_ref().filter(|_| key.starts_with("history/")) {
@@ -205,8 +210,7 @@ impl World {
         let in_effect = self.state.forms();
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
-        let paths = Paths { helm: self.helm.clone(), ..Paths::default() };
-        let engines = Engines::new(std::env::temp_dir(), paths);
+        let engines = self.engines();
         let (tree, sources) = (&self.tree, &self.state.sources());
         let ground = Ground { content: &content, tree, remotes: &Nowhere, sources };
         let rendered = render(ground, &engines, &catalog, missing, &in_effect, &|_| true);

@@ -48,13 +48,14 @@ impl World {
         let commit = CommitId("9999999999999999999999999999999999999999".into());
         let last_good = &in_effect.catalog.objects;
         let catalog = Loader::default().catalog(&content, &place, &commit, &tree, last_good).await;
-        let new = Revision { catalog: Arc::new(catalog), forms: Forms::new(), ..in_effect.clone() };
+        let (forms, asking) = (Forms::new(), Asking::new());
+        let new = Revision { catalog: Arc::new(catalog), forms, asking, ..in_effect.clone() };
         let connected = self.state.members.keys().map(|name| (name.clone(), None)).collect();
         let world = crate::planning::World {
             place: &place,
             trees: &NoTrees,
             remotes: &Nowhere,
-            engines: &Engines::new(std::env::temp_dir(), Paths::default()),
+            engines: &self.engines(),
             hearing: Hearing { connected, ..Hearing::default() },
             now_ms: 1_000 + self.now_ms,
             stop: CancellationToken::new(),
