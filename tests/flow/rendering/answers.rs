@@ -75,7 +75,7 @@ async fn a_chart_for_other_versions_is_refused_for_the_clusters_that_it_is_not_f
     for helm in ["helm", "helm3"] {
         let (engines, _room) = engines_with(helm);
         let old = given.rendered_for(&engines, &facts("v1.32.9", 32, &[])).await;
-        let told: Vec<String> = old.problems.iter().map(ToString::to_string).collect();
+        let told: Vec<String> = old.problems.values().flatten().map(ToString::to_string).collect();
         assert!(
             told.len() == 1
                 && told[0].contains("error: App/web")
