@@ -106,11 +106,16 @@ impl Given {
     }
 
     async fn helm(&self, helm: &str, arguments: &[&str]) {
+        self.told_by(helm, arguments).await.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+    }
+
+    /// What Helm says, or how it fails.
+    pub async fn told_by(&self, helm: &str, arguments: &[&str]) -> Result<String, String> {
         let program = Program::at(assets::binary(helm).expect("tests/setup/kubectl provides it"));
         let home = self.path("home");
         let program = program.args(arguments).directory(self.directory.path()).env("HOME", &home);
         let program = program.env("XDG_CONFIG_HOME", &home).env("XDG_CACHE_HOME", &home);
-        program.output(LIMIT).await.unwrap_or_else(|error| panic!("{arguments:?}: {error:#}"));
+        program.output(LIMIT).await.map_err(|error| format!("{error:#}"))
     }
 }
 

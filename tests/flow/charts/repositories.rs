@@ -52,6 +52,39 @@ async fn the_version_that_is_meant_is_brought_once_and_its_files_are_those_that_
     }
 }
 
+/// One after the other, separated by `;`.
+const VERSIONS: &str = "0.0.3;0.0.4;0.2.3;0.2.9;0.3.0;1.0.0;1.2.0;1.2.9;1.3.0-rc.1;1.3.0;1.10.1;2.0.0-rc.1;2.0.0+b;2.3.9;2.4.0;3.0.0-0";
+const RANGES: &str = ";*;1;1.2;1.2.x;1.X;v1.2.0;=1.2.0;1.2.7;^1.2;^1.2.9-0;^0.2.3;^0.2;^0.0.3;^0.0;^0;~1.2.0;~1.2;~1;~> 0.2;>1.2;>1;>1.2.0;>=1.2 <2;\
+    >= 1.2, < 2;<1.2;<=1.2;<=1;<=1.2.0;=>1.2,=<2;!=2.4.0;>=1 !=2.x;!=2.4.x;1.2 - 2.3;1.2.0 - 2.3.9;^0.2 || ^1.2;^4 || ~0.2;2.0.0-rc.1;\
+    <2.0.0-z >=1.3.0-0;>=2.4.0-0;2.0.0;^4;~1.3.0-rc.1 <1.3.0";
+/// Helm 3 lets a pre-release pass where any bound is of `!=`, and none where not all bounds name one; Helm 4 is followed.
+const OF_HELM_3: [&str; 2] = ["!=2.4.0", "~1.3.0-rc.1 <1.3.0"];
+
+#[tokio::test]
+async fn a_range_means_what_helm_takes_it_for() {
+    let given = Given::new();
+    let plain = ChartServer::start_in_clear().await;
+    given.packed("helm", "web", &VERSIONS.split(';').collect::<Vec<_>>()).await;
+    given.indexed("helm", &plain, "", None).await;
+    // Helm 3 takes a directory of that name for the chart.
+    std::fs::remove_dir_all(given.path("web")).expect("it was made");
+    let charts = given.charts(Vec::new());
+    let version =
+        |text: String| Some(text.lines().find_map(|line| line.strip_prefix("version: "))?.to_owned());
+    let mut differing = Vec::new();
+    for range in RANGES.split(';') {
+        let ours = charts.resolve(&chart(plain.url(""), "web", range)).await.map(|pinned| pinned.version);
+        for helm in HELMS {
+            let arguments = ["show", "chart", "web", "--repo", &plain.url(""), "--version", range];
+            let theirs = given.told_by(helm, &arguments).await.ok().and_then(version);
+            if ours.as_ref().ok() != theirs.as_ref() {
+                differing.push((helm, range));
+            }
+        }
+    }
+    assert_eq!(differing, OF_HELM_3.map(|range| ("helm3", range)));
+}
+
 #[tokio::test]
 async fn archives_that_nobody_names_go_and_come_back_when_they_are_needed_if_they_are_the_same() {
     let given = Given::new();
