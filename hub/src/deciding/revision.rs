@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
     self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
-    Tree,
+    Source, Tree,
 };
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{self, Amendments, Asking, Form, Forms, Variant};
@@ -181,7 +181,8 @@ pub async fn render(
             // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
             let engines = Some(engines).filter(|_| !is_over);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
-            if !variant.has_answers() {
+            // An override cannot make a chart of what is none.
+            if matches!(app.source, Source::Helm(_)) && !variant.has_answers() {
                 let forms = in_effect.get(key);
                 let asks = match Box::pin(recipe.asks(content, tree, forms)).await {
                     // Why it cannot be told is told when it is rendered, or tried to.
