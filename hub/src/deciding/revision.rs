@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
     self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
-    Remote, RemoteId, Source, SourceAt, Sources, Tree,
+    Remote, RemoteId, Source, SourceAt, Sources, Tree, What,
 };
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{self, Amendments, Asking, Form, Forms, Variant};
@@ -200,10 +200,12 @@ pub async fn render(
             // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
             let engines = Some(engines).filter(|_| !is_over);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
-            if let Ok(Source { remote: Some(remote), .. }) = recipe.source() {
-                rendered.remotes.entry((*remote).clone()).or_default().insert(key.clone());
+            let source = recipe.source().ok();
+            if let Some(Source { remote: Some(remote), .. }) = &source {
+                rendered.remotes.entry((**remote).clone()).or_default().insert(key.clone());
             }
-            if !variant.has_answers() {
+            let is_chart = source.is_some_and(|source| matches!(source.what, What::Helm(_)));
+            if is_chart && !variant.has_answers() {
                 let forms = in_effect.get(key);
                 let asks = match Box::pin(recipe.asks(ground, forms)).await {
                     // Why it cannot be told is told when it is rendered, or tried to.

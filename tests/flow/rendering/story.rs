@@ -123,6 +123,10 @@ async fn charts_kustomizations_and_manifests_reach_their_clusters_and_one_that_f
     std::os::unix::fs::symlink(paths().helm.expect("it is there"), &late).expect("it is linked");
     fleet.converge(&["--commit", &fleet.catalog.head().expect("a commit")]).await.expect("it converges");
     assert_eq!(value(&fleet, "prod-1", "chart"), "late");
-    let shown = fleet.hub(&["app", "show", "chart"]).await.expect("it runs").stdout;
-    assert!(!shown.contains("is not there"), "{shown}");
+    wait::until("what was told of it is gone", LIMIT, async || {
+        let shown = fleet.hub(&["app", "show", "chart"]).await?.stdout;
+        ensure!(!shown.contains("is not there"), "{shown}");
+        Ok(())
+    })
+    .await;
 }
