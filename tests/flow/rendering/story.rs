@@ -121,9 +121,8 @@ async fn charts_kustomizations_and_manifests_reach_their_clusters_and_one_that_f
     assert_eq!(on(&fleet, "prod-1"), ["one", "none", "prod"]);
     // Once it is there nobody has to do anything.
     std::os::unix::fs::symlink(paths().helm.expect("it is there"), &late).expect("it is linked");
-    fleet.converge(&["--commit", &fleet.catalog.head().expect("a commit")]).await.expect("it converges");
-    assert_eq!(value(&fleet, "prod-1", "chart"), "late");
-    wait::until("what was told of it is gone", LIMIT, async || {
+    wait::until("it is rendered, and what was told of it is gone", LIMIT, async || {
+        ensure!(value(&fleet, "prod-1", "chart") == "late", "{}", fleet.tails());
         let shown = fleet.hub(&["app", "show", "chart"]).await?.stdout;
         ensure!(!shown.contains("is not there"), "{shown}");
         Ok(())
