@@ -8,6 +8,7 @@ use harness::git::{Repository, Server};
 use harness::wait;
 use serde_json::Value;
 
+use crate::charts::given::Given;
 use crate::values::value;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -122,4 +123,62 @@ async fn an_override_chooses_the_tag_that_some_clusters_have() {
     seen(&fleet, "dev-1", "three").await;
     wait::throughout("prod stays", QUIET, async || value(&fleet, "fra-1", "web").as_deref() == Some("two"))
         .await;
+}
+
+#[tokio::test]
+async fn a_chart_of_a_helm_repository_is_what_its_range_of_versions_means_with_values_of_the_catalog() {
+    let given = Given::new();
+    let server = given.server().await;
+    let template = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {value: \"{{ .Chart.Version }} {{ .Values.of }}\"}\n";
+    given.packed_with("helm", "web", &["1.0.0"], template).await;
+    given.indexed("helm", &server, "/stable", None).await;
+    let repository = server.url("/stable");
+    let app = format!(
+        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  namespace: {{name: web}}\n  source:\n    helm: {{repository: '{repository}', chart: web, version: ^1, valuesFiles: [./values.yaml]}}\n"
+    );
+    let placement = documents::placement("web", &["web"], "{selector: {}}");
+    let files =
+        [("apps/web.yaml", app.as_str()), ("apps/values.yaml", "of: here\n"), ("placement.yaml", &placement)];
+    let catalog = Repository::with("catalog", &files).expect("a repository");
+    let mut fleet = Fleet::prepare(catalog).await.expect("it is prepared");
+    let helm = harness::assets::binary("helm").expect("tests/setup/kubectl provides it");
+    let (ca_file, url) = (given.path("ca.pem"), server.url("/"));
+    let configuration = format!(
+        "engines: {{helm: {}}}\ncredentials: [{{name: charts, url: '{url}', caFile: {}}}]\n",
+        helm.display(),
+        ca_file.display()
+    );
+    fleet.configure(&configuration).expect("it is written");
+    fleet.start_hub().await.expect("it starts");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    let commit = fleet.catalog.head().expect("a commit");
+    fleet.converge(&["--commit", &commit]).await.expect("it converges");
+    assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("1.0.0 here"), "{}", fleet.tails());
+
+    given.packed_with("helm", "web", &["1.1.0", "2.0.0"], template).await;
+    given.indexed("helm", &server, "/stable", None).await;
+    // Whoever waits sees what was there before.
+    fleet.converge(&["--app", "web"]).await.expect("it converges");
+    assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("1.1.0 here"), "{}", fleet.tails());
+    let shown = fleet.order(&["app", "show", "web"]).await;
+    assert!(shown.contains("with its source 1.1.0@"), "{shown}");
+    let history = fleet.order(&["history", "web"]).await;
+    assert!(history.contains("its source moved to 1.1.0@"), "{history}");
+    let rendered = fleet.order(&["render", "web", "--cluster", "fra-1", "--provenance"]).await;
+    assert!(rendered.contains("1.1.0 here"), "{rendered}");
+
+    // What is released next is none of a plan that does not name it; a commit that names it is told what it does.
+    fleet.catalog.switch("two").expect("a branch");
+    fleet.catalog.write("apps/web.yaml", &app.replace("^1", "^2")).expect("it is written");
+    fleet.catalog.commit("Take version 2").expect("a commit");
+    fleet.catalog.switch("main").expect("a branch");
+    let planned = fleet.hub(&["plan", "two"]).await.expect("it runs");
+    assert_eq!(planned.code, 3, "{}{}", planned.stdout, planned.stderr);
+    assert!(planned.stdout.contains("2.0.0 here"), "{}", planned.stdout);
+    assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("1.1.0 here"));
+
+    // Back to what it was, while nobody answers.
+    drop(server);
+    fleet.order(&["rollback", "web", "--reason", "1.0 was better"]).await;
+    seen(&fleet, "fra-1", "1.0.0 here").await;
 }

@@ -14,6 +14,7 @@ use nave_placement::{AppKey, ClusterName};
 use super::core::Revision;
 use super::moves::Moves;
 use super::pauses::Waiting;
+use crate::sources::Observed;
 
 /// What the rest of the hub sees of deciding; replaced whole.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,10 @@ pub struct Picture {
     pub settled: Option<CommitId>,
     /// Why the newest commit is not in effect, if it is not.
     pub obstacle: Option<String>,
+    /// What was known of the remotes of sources.
+    pub observed: Arc<Observed>,
+    /// One of them was never asked yet.
+    pub awaits_source: bool,
     /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
     pub inputs: u64,
 }

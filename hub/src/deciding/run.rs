@@ -511,12 +511,12 @@ impl Deciding {
             let problems = self.problems.iter().chain(rendering);
             next.problems = problems.chain(&next.clashes).chain(&next.refused).cloned().collect();
             if let Some(revision) = &self.revision {
-                let observed = self.sources.observed();
-                next.problems.extend(self.following.complaints(&observed.borrow(), &revision.catalog));
+                next.problems.extend(self.following.complaints(&revision.catalog));
             }
             next.problems.sort();
             next.settled = head.cloned();
             next.inputs = inputs;
+            (next.observed, next.awaits_source) = self.following.looked_at();
             next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));
             *picture = Arc::new(next);
         });

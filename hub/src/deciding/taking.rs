@@ -20,6 +20,8 @@ use crate::store::{Batch, MAX_OPERATIONS};
 #[derive(Debug, Default)]
 pub(super) struct Following {
     apps: BTreeMap<Remote, BTreeSet<AppKey>>,
+    /// What was known of them when it was looked at last.
+    observed: Arc<Observed>,
     /// Why a remote that was never brought is not there, as its apps say it.
     told: BTreeMap<Remote, String>,
 }
@@ -34,7 +36,13 @@ impl Following {
 
     /// Another revision is in effect.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { observed: std::mem::take(&mut self.observed), ..Self::default() };
+    }
+
+    /// What was known of them when it was looked at last, and whether one was not asked yet.
+    pub fn looked_at(&self) -> (Arc<Observed>, bool) {
+        let is_awaited = self.apps.keys().any(|remote| !self.observed.0.contains_key(remote));
+        (self.observed.clone(), is_awaited)
     }
 
     /// All of them.
@@ -43,10 +51,12 @@ impl Following {
     }
 
     /// Those that cannot be asked now, where apps keep what they have of them.
-    pub fn complaints(&self, observed: &Observed, catalog: &Catalog) -> Vec<Problem> {
+    pub fn complaints(&self, catalog: &Catalog) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (remote, apps) in &self.apps {
-            let Some(Seen { at: Some(at), error: Some(error) }) = observed.0.get(remote) else { continue };
+            let Some(Seen { at: Some(at), error: Some(error) }) = self.observed.0.get(remote) else {
+                continue;
+            };
             for (effective, _) in apps.iter().filter_map(|app| catalog.app(app.name())) {
                 let object = &effective.object;
                 let message = format!("its source stays at {}: {error}", at.short());
@@ -64,6 +74,7 @@ pub(super) async fn take(
     following: &mut Following,
 ) -> Result<BTreeSet<AppKey>, CommitError> {
     let observed = sources.observed().borrow().clone();
+    following.observed = observed.clone();
     let (mut moved, mut apps) = (Vec::new(), BTreeSet::new());
     for (remote, seen) in &observed.0 {
         let named = following.apps.get(remote).into_iter().flatten().cloned();

@@ -20,6 +20,7 @@ use crate::deciding::run::Picture;
 use crate::git::poller::Observation;
 use crate::sessions::core::Alarm;
 use crate::sessions::service::Live;
+use crate::sources::Observed;
 use crate::state::records::{MemberRecord, Standing};
 use crate::state::{State, rfc3339};
 
@@ -56,6 +57,8 @@ pub struct Look<'a> {
     pub now_ms: u64,
     /// How many changes deciding has to have looked at ([`crate::state::Ledger::inputs`]).
     pub inputs: u64,
+    /// What is known of the remotes of sources.
+    pub observed: &'a Observed,
     /// What is to become otherwise than it was told.
     pub outstanding: &'a Outstanding<'a>,
 }
@@ -241,6 +244,8 @@ impl Look<'_> {
         head.is_some()
             && self.picture.settled.as_ref() == head
             && self.picture.inputs >= self.inputs
+            && !self.picture.awaits_source
+            && *self.picture.observed == *self.observed
             && !is_due
     }
 

@@ -133,6 +133,7 @@ impl OperatorService {
             (self.rooms.sessions.live(), self.rooms.sessions.alarms(), self.rooms.sessions.seen());
         let observation = self.rooms.observations.borrow().clone();
         let inputs = *self.rooms.ledger.inputs().borrow();
+        let observed = self.rooms.sources.observed().borrow().clone();
         let picture = self.rooms.picture.borrow().clone();
         for cluster in &picture.too_large {
             alarms.entry(cluster.clone()).or_insert(Alarm::AssignmentTooLarge);
@@ -152,6 +153,7 @@ impl OperatorService {
             now_ms: self.rooms.ledger.now_ms(),
             catalog: (self.rooms.place.name.as_str(), &url),
             inputs,
+            observed: &observed,
         })
     }
 

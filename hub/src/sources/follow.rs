@@ -85,14 +85,15 @@ impl Sources {
                 () = cancel.cancelled() => return,
                 changed = wanted.changed() => if changed.is_err() { return },
                 Some((remote, told, poked)) = turns.next() => {
+                    let asked = remote.clone();
                     underway.remove(&remote);
-                    self.ended(&remote, &now);
                     if now.contains(&remote) {
                         let failed = failures.get(&remote).map_or(0, |(failed, _)| *failed);
                         let failed = if told.is_ok() { 0 } else { failed.saturating_add(1) };
                         failures.insert(remote.clone(), (failed, poked));
                         self.see(&remote, told);
                     }
+                    self.ended(&asked, &now);
                 }
             }
         }

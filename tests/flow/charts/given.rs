@@ -70,11 +70,16 @@ impl Given {
 
     /// Has Helm pack a chart of these versions, each in a file below `packed`.
     pub async fn packed(&self, helm: &str, name: &str, versions: &[&str]) {
+        self.packed_with(helm, name, versions, "kind: ConfigMap\n").await;
+    }
+
+    /// The same, with this template.
+    pub async fn packed_with(&self, helm: &str, name: &str, versions: &[&str], template: &str) {
         for version in versions {
             let yaml = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
             self.write(&format!("{name}/Chart.yaml"), &yaml);
             self.write(&format!("{name}/values.yaml"), "replicas: 1\n");
-            self.write(&format!("{name}/templates/a.yaml"), "kind: ConfigMap\n");
+            self.write(&format!("{name}/templates/a.yaml"), template);
             self.helm(helm, &["package", name, "-d", "packed"]).await;
         }
     }

@@ -1,6 +1,6 @@
 //! Charts of Helm repositories and OCI registries, packed, indexed and pushed by Helm itself.
 
-mod given;
+pub mod given;
 mod refused;
 mod registries;
 mod repositories;
