@@ -315,7 +315,7 @@ impl Given<'_> {
         let by_commit = Cause::Commit { commit: to.commit.clone() };
         if let (Some(was), Some(at)) = (&from.source_at, &to.source_at)
             && was != at
-            && !self.is_written_by(&key.0, &to.commit)
+            && (same_commit || !self.is_written_by(&key.0, &to.commit))
         {
             return Cause::Source { at: at.clone() };
         }
