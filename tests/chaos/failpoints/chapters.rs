@@ -3,6 +3,7 @@
 
 use anyhow::ensure;
 use harness::fleet::{Target, documents};
+use harness::git::Repository;
 use harness::wait;
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::away::{Ahead, Spoke};
 use crate::given::{LIMIT, done, holds, remove_app, until_status, write_app, write_value};
 
 /// The chapters, by the step that each is about, in their order.
-pub const CHAPTERS: [&str; 28] = [
+pub const CHAPTERS: [&str; 29] = [
     "FleetMade",
     "OperatorAdded",
     "HeadTaken",
@@ -32,6 +33,7 @@ pub const CHAPTERS: [&str; 28] = [
     "PauseOrdered",
     "RolloutOrdered",
     "PinOrdered",
+    "SourcesTaken",
     "DoubtRaised",
     "RestoreAccepted",
     "SeedTaken",
@@ -89,6 +91,7 @@ impl Telling {
                 self.command(step, &back, "").await;
                 done(&self.fleet, &["pin", "remove", "web"]).await.unwrap();
             }
+            "SourcesTaken" => self.source_taken(step).await,
             "DoubtRaised" => self.doubt(step).await,
             "RestoreAccepted" => {
                 let clusters: Vec<_> = self.spokes.iter().copied().collect();
@@ -133,6 +136,27 @@ impl Telling {
         self.settled(self.spokes.len()).await;
         let clusters: Vec<_> = self.spokes.iter().copied().collect();
         self.outcome(&clusters).await
+    }
+
+    /// An app comes from another repository, and then from the catalog's.
+    async fn source_taken(&mut self, step: &str) {
+        let files = [("shop.yaml", &*documents::config_map("shop", step))];
+        let other = Repository::with("other", &files).unwrap();
+        let server = other.serve().unwrap();
+        let catalog = &self.fleet.catalog;
+        let app = documents::app("shop");
+        let from = app.find("source:").unwrap();
+        let to = from + app[from..].find('\n').unwrap();
+        let elsewhere = format!("{}source: {{git: {{url: '{}'}}}}{}", &app[..from], server.url(), &app[to..]);
+        catalog.write("apps/shop.yaml", &elsewhere).unwrap();
+        let placement = documents::placement("shop-everywhere", &["shop"], "{selector: {}}");
+        catalog.write("placements/shop.yaml", &placement).unwrap();
+        self.arm(step);
+        self.fleet.catalog.commit(step).unwrap();
+        self.aborted(step).await;
+        self.settled(self.spokes.len()).await;
+        write_app(&self.fleet.catalog, "shop", step);
+        self.fleet.catalog.commit("Have it in the catalog").unwrap();
     }
 
     /// Everything has come to rest, and what is newest in Git is in effect.
