@@ -86,7 +86,22 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
     fleet.connected(1).await;
     fleet.converge(&[]).await.expect("it converges");
     seen(&fleet, "fra-1", "two").await;
+    told(&fleet, &format!("its source stays at main@{}", &second[..12])).await;
+    // Not even what was fetched is left.
+    fleet.kill_hub();
+    std::fs::remove_dir_all(fleet.data().join("sources")).expect("it goes");
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(1).await;
+    told(&fleet, "is being fetched again").await;
+    wait::throughout("it stays", QUIET, async || value(&fleet, "fra-1", "web").as_deref() == Some("two"))
+        .await;
     server.refuse(false);
+    wait::until("nothing is told any more", LIMIT, async || {
+        let status = fleet.status().await?;
+        ensure!(status["problems"].as_array().is_none_or(Vec::is_empty), "{:#}", status["problems"]);
+        Ok(())
+    })
+    .await;
 
     // What lacks in a new commit of it stays as it was.
     shop.git(&["rm", "-rq", "web"]).expect("it goes");

@@ -104,8 +104,8 @@ impl Charts {
     /// # Errors
     /// As [`Self::resolve`]; [`ChartError::Changed`] where the version is another archive now.
     pub async fn files(&self, chart: &ChartName, pinned: &Pinned) -> Result<Arc<Contents>, ChartError> {
-        if let Some(archive) = self.kept.get(&pinned.digest).await? {
-            return unpacked(chart, &pinned.version, archive).await.map(|(files, _)| files.into());
+        if let Some(files) = self.kept(chart, pinned).await? {
+            return Ok(files);
         }
         let version = pinned.version.parse().map_err(|_| ChartError::no_version(chart, Vec::new()))?;
         let found = self.resolve(&ChartName { version, ..chart.clone() }).await?;
@@ -115,6 +115,20 @@ impl Charts {
         }
         let archive = self.kept.get(&pinned.digest).await?.unwrap_or_default();
         unpacked(chart, &pinned.version, archive).await.map(|(files, _)| files.into())
+    }
+
+    /// The same, if it is here; nobody is asked.
+    ///
+    /// # Errors
+    /// It is here, and cannot be read.
+    pub async fn kept(
+        &self,
+        chart: &ChartName,
+        pinned: &Pinned,
+    ) -> Result<Option<Arc<Contents>>, ChartError> {
+        let Some(archive) = self.kept.get(&pinned.digest).await? else { return Ok(None) };
+        let (files, _) = unpacked(chart, &pinned.version, archive).await?;
+        Ok(Some(files.into()))
     }
 
     /// Lets go of archives that nobody names any more, but for those that came since this was called last.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::AppForm;
-use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Sources, Tree};
+use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Remote, Sources, Tree};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
@@ -54,7 +54,7 @@ pub struct At {
 
 /// Catalogs of earlier commits, as far as somebody asked for them.
 #[derive(Debug, Default)]
-pub struct Olders(BTreeMap<At, Older>);
+pub struct Olders(BTreeMap<At, Older>, BTreeMap<Remote, BTreeSet<AppKey>>);
 
 /// What is asked for: of each commit, variants of apps; none: its catalog.
 pub type Wants = BTreeMap<At, Asked>;
@@ -176,6 +176,9 @@ impl Olders {
             let never = |_: &Form| false;
             let rendered = render(ground, engines, &older.catalog, &asked, &Forms::new(), &never).await;
             bundles.extend(rendered.bundles);
+            for (remote, apps) in rendered.remotes {
+                self.1.entry(remote).or_default().extend(apps);
+            }
             older.unable.extend(rendered.unable);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
@@ -189,6 +192,11 @@ impl Olders {
             older.tried.extend(tried);
         }
         bundles
+    }
+
+    /// The remotes that were named since this was called last, and by which apps.
+    pub(super) fn take_remotes(&mut self) -> BTreeMap<Remote, BTreeSet<AppKey>> {
+        std::mem::take(&mut self.1)
     }
 
     /// What this machine could not render.

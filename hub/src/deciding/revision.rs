@@ -310,6 +310,8 @@ impl<'a> Recipe<'a> {
             let id = remote.id();
             let files = ground.remotes.files(remote, ground.sources.get(&id)).await;
             let (state, files) = files.map_err(|error| {
+                // Another time it may be.
+                self.is_of_machine.store(true, Ordering::Relaxed);
                 let problems = self.problem(format!("its source is not at hand: {error}"));
                 problems
                     .into_iter()

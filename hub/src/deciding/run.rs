@@ -33,7 +33,7 @@ use super::older::{Grounds, Olders};
 pub use super::picture::Picture;
 use super::retrying::Retrying;
 use super::revision::{Asked, Ground, Loader, Place, Rendered, render};
-use super::taking::{Following, take};
+use super::taking::{Following, forget, take};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
@@ -260,13 +260,18 @@ impl Deciding {
         }
         self.take_sources().await?;
         self.try_again();
+        let mut is_settled = false;
         for _ in 0..STEPS {
-            if !self.step().await? {
+            is_settled = !self.step().await?;
+            if is_settled {
                 break;
             }
         }
         self.retrying.settled();
         self.sources.want(self.following.remotes());
+        if is_settled && self.revision.is_some() {
+            forget(&self.ledger, &self.sources, &self.following).await?;
+        }
         self.render_again().await
     }
 
@@ -430,8 +435,10 @@ impl Deciding {
         }
         if !decided.wants.is_empty() {
             let sources = self.ledger.state().sources();
-            let grounds = Grounds { trees: &self.repository, remotes: &*self.sources, sources: &sources };
+            let remotes = &Followed(&self.sources);
+            let grounds = Grounds { trees: &self.repository, remotes, sources: &sources };
             let brought = self.older.bring(grounds, &self.engines, &self.place, decided.wants).await;
+            self.following.add(self.older.take_remotes());
             self.retrying.add(self.older.unable(), self.ledger.now_ms(), fastrand::f64());
             for bundle in brought {
                 self.keep(bundle).await?;
@@ -511,7 +518,8 @@ impl Deciding {
             let problems = self.problems.iter().chain(rendering);
             next.problems = problems.chain(&next.clashes).chain(&next.refused).cloned().collect();
             if let Some(revision) = &self.revision {
-                next.problems.extend(self.following.complaints(&revision.catalog));
+                let sources = self.ledger.state().sources();
+                next.problems.extend(self.following.complaints(&revision.catalog, &sources));
             }
             next.problems.sort();
             next.settled = head.cloned();

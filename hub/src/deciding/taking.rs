@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::AppKey;
-use nave_placement::catalog::{Catalog, Problem, Remote, SourceAt};
+use nave_placement::catalog::{Catalog, Problem, Remote, RemoteId, SourceAt, Sources as States};
 use tracing::{info, warn};
 
 use super::core::json;
@@ -22,6 +22,8 @@ pub(super) struct Following {
     apps: BTreeMap<Remote, BTreeSet<AppKey>>,
     /// What was known of them when it was looked at last.
     observed: Arc<Observed>,
+    /// States that were pinned since the revision was taken.
+    pinned: BTreeSet<(Remote, SourceAt)>,
     /// Why a remote that was never brought is not there, as its apps say it.
     told: BTreeMap<Remote, String>,
 }
@@ -51,12 +53,11 @@ impl Following {
     }
 
     /// Those that cannot be asked now, where apps keep what they have of them.
-    pub fn complaints(&self, catalog: &Catalog) -> Vec<Problem> {
+    pub fn complaints(&self, catalog: &Catalog, in_effect: &States) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (remote, apps) in &self.apps {
-            let Some(Seen { at: Some(at), error: Some(error) }) = self.observed.0.get(remote) else {
-                continue;
-            };
+            let Some(Seen { error: Some(error), .. }) = self.observed.0.get(remote) else { continue };
+            let Some(at) = in_effect.get(&remote.id()) else { continue };
             for (effective, _) in apps.iter().filter_map(|app| catalog.app(app.name())) {
                 let object = &effective.object;
                 let message = format!("its source stays at {}: {error}", at.short());
@@ -80,9 +81,16 @@ pub(super) async fn take(
         let named = following.apps.get(remote).into_iter().flatten().cloned();
         let held = ledger.state().sources.get(&remote.id()).map(|record| record.at.clone());
         match &seen.at {
-            Some(at) if held.as_ref() != Some(at) => {
+            // A mirror may be another one than when it was taken.
+            Some(at)
+                if held.as_ref() != Some(at) || !following.pinned.contains(&(remote.clone(), at.clone())) =>
+            {
                 if let Err(error) = sources.pin(remote, at).await {
                     warn!(remote = remote.shown(), error, "what was found is not at hand");
+                    continue;
+                }
+                following.pinned.insert((remote.clone(), at.clone()));
+                if held.as_ref() == Some(at) {
                     continue;
                 }
                 info!(remote = remote.shown(), state = %at, "the source moved");
@@ -112,6 +120,26 @@ pub(super) async fn take(
         sources.keep(&used).await;
     }
     Ok(apps)
+}
+
+/// Forgets in which states remotes are that nobody names any more. `following` has all that are named.
+pub(super) async fn forget(
+    ledger: &Ledger,
+    sources: &Sources,
+    following: &Following,
+) -> Result<(), CommitError> {
+    let named: BTreeSet<RemoteId> = following.apps.keys().map(Remote::id).collect();
+    let gone: Vec<RemoteId> =
+        ledger.state().sources.keys().filter(|remote| !named.contains(*remote)).cloned().collect();
+    for gone in gone.chunks(MAX_OPERATIONS) {
+        let delete = |batch: Batch, remote: &RemoteId| batch.delete(key::source(remote));
+        ledger.commit(Step::SourcesTaken, gone.iter().fold(Batch::new(), delete)).await?;
+    }
+    if !gone.is_empty() {
+        let used = used(&ledger.state());
+        sources.keep(&used).await;
+    }
+    Ok(())
 }
 
 /// The states that something names: what is in effect, what runs, and all that an app may return to.

@@ -14,6 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use nave_placement::catalog::{GitRef, Remote, SourceAt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::{NotHere, Sources};
 use crate::git::poller::pause;
@@ -65,7 +66,19 @@ impl Sources {
         let mut failures: BTreeMap<Remote, (u32, watch::Receiver<()>)> = BTreeMap::new();
         let mut underway: BTreeSet<Remote> = BTreeSet::new();
         let mut turns: FuturesUnordered<Turn<'_>> = FuturesUnordered::new();
+        let (mut lacking, mut bringing) = (self.lacking.subscribe(), FuturesUnordered::new());
+        let mut begun: BTreeSet<(Remote, SourceAt)> = BTreeSet::new();
         loop {
+            for (remote, at) in lacking.borrow_and_update().iter() {
+                if begun.insert((remote.clone(), at.clone())) {
+                    let (remote, at) = (remote.clone(), at.clone());
+                    bringing.push(async move {
+                        let brought = self.bring(&remote, &at).await;
+                        let kept = if brought.is_ok() { self.pin(&remote, &at).await } else { brought };
+                        (kept, (remote, at))
+                    });
+                }
+            }
             let now = wanted.borrow_and_update().clone();
             self.forget(&now);
             failures.retain(|remote, _| now.contains(remote));
@@ -84,6 +97,15 @@ impl Sources {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = wanted.changed() => if changed.is_err() { return },
+                Ok(()) = lacking.changed() => {}
+                Some((brought, which)) = bringing.next() => {
+                    if let Err(error) = brought {
+                        warn!(remote = which.0.shown(), state = %which.1, error, "it cannot be fetched again");
+                    }
+                    begun.remove(&which);
+                    // Whoever still lacks it says so again.
+                    self.lacking.send_if_modified(|all| { all.remove(&which); false });
+                }
                 Some((remote, told, poked)) = turns.next() => {
                     let asked = remote.clone();
                     underway.remove(&remote);

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nave_placement::Digest;
-use nave_placement::catalog::{ChartName, CommitId, GitRemote, Remote, SourceAt};
+use nave_placement::catalog::{CommitId, GitRemote, Remote, SourceAt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -82,6 +82,8 @@ pub struct Sources {
     /// What is followed.
     wanted: watch::Sender<Arc<BTreeSet<Remote>>>,
     observed: watch::Sender<Arc<Observed>>,
+    /// States that were here before and are to be brought again.
+    lacking: watch::Sender<BTreeSet<(Remote, SourceAt)>>,
     /// How often each was asked.
     rounds: watch::Sender<BTreeMap<Remote, Round>>,
 }
@@ -104,6 +106,7 @@ impl Sources {
             shelf: Shelf::default(),
             wanted: watch::Sender::default(),
             observed: watch::Sender::default(),
+            lacking: watch::Sender::default(),
             rounds: watch::Sender::default(),
         }
     }
@@ -172,40 +175,58 @@ impl Sources {
         self.charts.keep(&archives.collect()).await;
     }
 
+    /// The files of a state; where they are not here any more they are brought again.
     async fn brought(&self, remote: &Remote, at: &SourceAt) -> Result<Arc<Brought>, String> {
-        if let Some(brought) = self.shelf.get(remote, at) {
+        if let Some(brought) = self.at_hand(remote, at).await? {
             return Ok(brought);
         }
-        let brought = match remote {
-            Remote::Git(place) => self.git(place, at).await?,
-            Remote::Chart(name) => self.chart(name, at).await?,
-        };
-        let brought = Arc::new(brought);
-        self.shelf.put(remote, at, brought.clone());
-        Ok(brought)
+        self.bring(remote, at).await?;
+        let brought = self.at_hand(remote, at).await?;
+        brought.ok_or_else(|| format!("{} has no {} any more", remote.shown(), at.short()))
     }
 
-    async fn git(&self, remote: &GitRemote, at: &SourceAt) -> Result<Brought, String> {
-        let repository = self.repository(remote)?;
-        let commit = CommitId(at.id.clone());
-        let tree = match repository.tree(&commit).await {
-            Ok(tree) => tree,
-            // The mirror may be a new one.
-            Err(git::ReadError::Missing { .. }) => {
-                repository.fetch_named(&commit.0).await.map_err(|error| chain(&error))?;
-                repository.tree(&commit).await.map_err(|error| chain(&error))?
+    /// The files of a state, if they are here; nobody is asked.
+    async fn at_hand(&self, remote: &Remote, at: &SourceAt) -> Result<Option<Arc<Brought>>, String> {
+        if let Some(brought) = self.shelf.get(remote, at) {
+            return Ok(Some(brought));
+        }
+        let found = match remote {
+            Remote::Git(place) => {
+                let repository = self.repository(place)?;
+                match repository.tree(&CommitId(at.id.clone())).await {
+                    Ok(tree) => Some(Brought::of_git(tree, repository)),
+                    Err(git::ReadError::Missing { .. }) => None,
+                    Err(error) => return Err(chain(&error)),
+                }
             }
-            Err(error) => return Err(chain(&error)),
+            Remote::Chart(name) => {
+                let files = self.charts.kept(name, &pinned(at)?).await.map_err(|error| chain(&error))?;
+                files.map(|files| Brought::of_files(&files))
+            }
         };
-        Ok(Brought::of_git(tree, repository))
+        let Some(found) = found.map(Arc::new) else { return Ok(None) };
+        self.shelf.put(remote, at, found.clone());
+        Ok(Some(found))
     }
 
-    async fn chart(&self, name: &ChartName, at: &SourceAt) -> Result<Brought, String> {
-        let digest = at.id.strip_prefix(SHA256).and_then(|digest| digest.parse().ok());
-        let digest = digest.ok_or_else(|| format!("{at} names no archive of a chart"))?;
-        let pinned = Pinned { version: at.name.to_string(), digest };
-        let files = self.charts.files(name, &pinned).await.map_err(|error| chain(&error))?;
-        Ok(Brought::of_files(&files))
+    /// Brings a state that was here before: a mirror may be a new one.
+    async fn bring(&self, remote: &Remote, at: &SourceAt) -> Result<(), String> {
+        match remote {
+            Remote::Git(place) => {
+                let fetched = self.repository(place)?.fetch_named(&at.id).await;
+                fetched.map(drop).map_err(|error| chain(&error))
+            }
+            Remote::Chart(name) => {
+                let files = self.charts.files(name, &pinned(at)?).await;
+                files.map(drop).map_err(|error| chain(&error))
+            }
+        }
+    }
+
+    /// Asks the follower to bring a state again.
+    fn lacks(&self, remote: &Remote, at: &SourceAt) {
+        let lacking = (remote.clone(), at.clone());
+        self.lacking.send_if_modified(|all| all.insert(lacking));
     }
 
     fn repositories(&self) -> MutexGuard<'_, HashMap<GitPlace, Repository>> {
@@ -250,15 +271,20 @@ impl Remotes for Sources {
     }
 }
 
-/// The states that are in effect; what was never brought is not waited for.
+/// What is here; nobody is waited for: what is not is asked for meanwhile.
 pub struct Followed<'a>(pub &'a Sources);
 
 #[async_trait]
 impl Remotes for Followed<'_> {
     async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
-        match at {
-            Some(at) => Ok((at.clone(), self.0.brought(remote, at).await?)),
-            None => Err(self.0.observed.borrow().why_not(remote)),
+        let Some(at) = at else { return Err(self.0.observed.borrow().why_not(remote)) };
+        match self.0.at_hand(remote, at).await? {
+            Some(brought) => Ok((at.clone(), brought)),
+            None => {
+                self.0.lacks(remote, at);
+                let why = format!("{} of {} is being fetched again", at.short(), remote.shown());
+                Err(NotHere { why, is_awaited: true })
+            }
         }
     }
 }
@@ -271,4 +297,11 @@ impl Remotes for Nowhere {
     async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
         Err(format!("{} is not asked here", remote.shown()).into())
     }
+}
+
+/// The archive of a state.
+fn pinned(at: &SourceAt) -> Result<Pinned, String> {
+    let digest = at.id.strip_prefix(SHA256).and_then(|digest| digest.parse().ok());
+    let digest = digest.ok_or_else(|| format!("{at} names no archive of a chart"))?;
+    Ok(Pinned { version: at.name.to_string(), digest })
 }

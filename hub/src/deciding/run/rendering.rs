@@ -24,7 +24,7 @@ impl Deciding {
         let now = self.ledger.state().sources();
         let again = gone::again(
             &self.repository,
-            (&*self.sources, &now),
+            (&Followed(&self.sources), &now),
             &self.engines,
             &self.place,
             &revision.catalog,
