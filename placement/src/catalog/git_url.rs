@@ -3,6 +3,8 @@
 //! In: text. Out: that it names a place of files, or why not. Never: takes a secret in a URL, which Git would keep for ever; a path
 //! of the hub's own machine; a host or a user that a program could take for an option.
 
+use std::net::IpAddr;
+
 /// What repositories of Git are reached by.
 const GIT: [&str; 3] = ["https://", "ssh://", "http://"];
 const SECRET: &str = "holds a user or a secret, which would stay in Git for ever; put it into the hub's configuration under credentials, and name the repository alone";
@@ -45,7 +47,26 @@ fn authority(rest: &str, may_name_user: bool) -> Result<(), String> {
     if host.is_empty() || host.starts_with(['-', ':']) {
         return Err(format!("{host:?} is no host"));
     }
+    if is_link_local(host) {
+        return Err(format!(
+            "{host} is a link-local address, where a machine is told what is for nobody else; name a host"
+        ));
+    }
     Ok(())
+}
+
+/// Where clouds tell a machine who it is: no repository is there, and what it says is for nobody else.
+fn is_link_local(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| Some(rest.split_once(']')?.0));
+    let address = address.unwrap_or_else(|| host.split(':').next().unwrap_or(host));
+    match address.parse() {
+        Ok(IpAddr::V4(address)) => address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            let mapped = address.to_ipv4_mapped().is_some_and(|address| address.is_link_local());
+            address.is_unicast_link_local() || mapped
+        }
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +96,11 @@ mod tests {
             ("/srv/git", false),
             ("../deploy", false),
             ("https://", false),
+            ("http://169.254.169.254/latest/meta-data", false),
+            ("http://[fe80::1]:80/x", false),
+            ("http://[::ffff:169.254.169.254]/x", false),
+            ("https://[2001:db8::1]/x", true),
+            ("http://10.0.0.1:3000/x", true),
             ("https:///shop", false),
             ("https://a b/shop", false),
             ("", false),
