@@ -58,6 +58,11 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
     let commit = fleet.catalog.head().expect("a commit");
     fleet.converge(&["--commit", &commit]).await.expect("it converges");
     seen(&fleet, "fra-1", "one").await;
+    let directory = fleet.catalog.path();
+    let checked =
+        fleet.hub(&["catalog", "check", directory.to_str().expect("UTF-8")]).await.expect("it runs");
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+    assert!(checked.stdout.contains("warning: App/web: its source is not at hand"), "{}", checked.stdout);
 
     let first = shop.head().expect("a commit");
     let second = shop.commit_file("web/web.yaml", &documents::config_map("web", "two")).expect("a commit");

@@ -24,6 +24,8 @@ pub(super) struct Following {
     observed: Arc<Observed>,
     /// States that were pinned since the revision was taken.
     pinned: BTreeSet<(Remote, SourceAt)>,
+    /// Apps that are to be rendered again: what was taken of their remotes is written, or about to be.
+    owed: BTreeSet<AppKey>,
     /// Why a remote that was never brought is not there, as its apps say it.
     told: BTreeMap<Remote, String>,
 }
@@ -76,7 +78,7 @@ pub(super) async fn take(
 ) -> Result<BTreeSet<AppKey>, CommitError> {
     let observed = sources.observed().borrow().clone();
     following.observed = observed.clone();
-    let (mut moved, mut apps) = (Vec::new(), BTreeSet::new());
+    let mut moved = Vec::new();
     for (remote, seen) in &observed.0 {
         let named = following.apps.get(remote).into_iter().flatten().cloned();
         let held = ledger.state().sources.get(&remote.id()).map(|record| record.at.clone());
@@ -95,14 +97,14 @@ pub(super) async fn take(
                 }
                 info!(remote = remote.shown(), state = %at, "the source moved");
                 moved.push((remote.clone(), at.clone()));
-                apps.extend(named);
+                following.owed.extend(named);
             }
             Some(_) => {}
             None => {
                 let told = seen.error.as_ref().filter(|error| following.told.get(remote) != Some(error));
                 if let Some(error) = told {
                     following.told.insert(remote.clone(), error.clone());
-                    apps.extend(named);
+                    following.owed.extend(named);
                 }
             }
         }
@@ -119,7 +121,7 @@ pub(super) async fn take(
         let used = used(&ledger.state());
         sources.keep(&used).await;
     }
-    Ok(apps)
+    Ok(std::mem::take(&mut following.owed))
 }
 
 /// Forgets in which states remotes are that nobody names any more. `following` has all that are named.

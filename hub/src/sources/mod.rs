@@ -37,7 +37,7 @@ const SHA256: &str = "sha256:";
 pub struct NotHere {
     /// Why.
     pub why: String,
-    /// It is being asked.
+    /// That is no fault: it is being asked, or nobody asks it here.
     pub is_awaited: bool,
 }
 
@@ -295,7 +295,8 @@ pub struct Nowhere;
 #[async_trait]
 impl Remotes for Nowhere {
     async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
-        Err(format!("{} is not asked here", remote.shown()).into())
+        let why = format!("{} is not asked here; what it gives shows on the hub", remote.shown());
+        Err(NotHere { why, is_awaited: true })
     }
 }
 
