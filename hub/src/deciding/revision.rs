@@ -332,7 +332,10 @@ impl<'a> Recipe<'a> {
         loop {
             let needed = render::needs(&source, release, trees, &read).map_err(|error| {
                 let message = error.to_string();
-                match self.catalog.problems.iter().any(|problem| problem.message.contains(&message)) {
+                let is_told =
+                    || self.catalog.problems.iter().any(|problem| problem.message.contains(&message));
+                // The catalog tells of its own repository alone.
+                match brought.is_none() && is_told() {
                     true => Vec::new(),
                     false => self.problem(message),
                 }

@@ -359,7 +359,18 @@ impl<'a> Given<'a> {
         let whole = pins.map(|(_, pin)| &*pin.record).filter(|pin| pin.selector.0.is_empty());
         match whole.max_by_key(|pin| pin.at_ms) {
             Some(pin) => (&pin.commit, pin.sources.clone()),
-            None => (&self.catalog.commit, overrides::sources(self.forms, self.units.members(app))),
+            None => {
+                let mut sources = overrides::sources(self.forms, self.units.members(app));
+                // What did not change with its remote has the state in which it changed last: the newest gives the same.
+                let forms = self.units.members(app).iter().filter_map(|app| self.forms.get(app));
+                let is_stale = forms.flat_map(BTreeMap::values).any(|form| form.is_stale);
+                for (remote, at) in sources.iter_mut().filter(|_| !is_stale) {
+                    if let Some(now) = self.state.sources.get(remote) {
+                        *at = now.at.clone();
+                    }
+                }
+                (&self.catalog.commit, sources)
+            }
         }
     }
 

@@ -327,6 +327,7 @@ impl Deciding {
         self.tree = tree;
         self.tried.clear();
         self.retrying.forget();
+        self.older.try_again();
         self.following.clear();
         self.revision = Some(revision);
         self.shared = None;

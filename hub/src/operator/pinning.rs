@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::AppKey;
 use nave_placement::catalog::{CommitId, LastGood, Sources};
+use nave_placement::overrides;
 use nave_placement::rollout::{Course, Version};
 use nave_placement::select::Selector;
 use nave_proto::v1;
@@ -61,10 +62,12 @@ fn previous(course: &Course, pinned: Option<Point>) -> Option<Point> {
     versions[..at].last().map(point)
 }
 
-/// What the remotes of an app's source were with a commit, as far as a version tells: otherwise they are taken as they are now.
-fn sources_of(course: &Course, commit: &CommitId) -> Sources {
-    let with = course.versions.iter().rev().find(|version| version.commit == *commit);
-    with.map(|version| version.sources.clone()).unwrap_or_default()
+/// What the remotes of an app's source were with a commit: as the newest version of it tells that is not the one of now. Where none
+/// does, they are taken as they are now, and stay so.
+fn sources_of(course: &Course, commit: &CommitId, now: Sources) -> Sources {
+    let with = || course.versions.iter().rev().filter(|version| version.commit == *commit);
+    let other = with().find(|version| version.sources != now);
+    other.or_else(|| with().next()).map_or(now, |version| version.sources.clone())
 }
 
 impl OperatorService {
@@ -105,7 +108,11 @@ impl OperatorService {
                 let commit = self.rooms.repository.resolve(to).await.map_err(|error| {
                     Status::not_found(format!("commit {to} cannot be read here: {}", chain(&error)))
                 })?;
-                let sources = sources_of(&course, &commit);
+                let now = self.look(|look| {
+                    let forms = look.picture.revision.as_ref().map(|revision| &revision.forms);
+                    forms.map(|forms| overrides::sources(forms, units.members(lead))).unwrap_or_default()
+                });
+                let sources = sources_of(&course, &commit, now);
                 (commit, sources)
             }
         };

@@ -26,6 +26,7 @@ use crate::deciding::run::{Picture, chain};
 use crate::git::{FetchError, ReadError};
 use crate::planning::view::PlanView;
 use crate::planning::{PlanError, Shelf, Side, World, plan};
+use crate::sources::Planned;
 
 /// How long a plan may take, what it waits for included.
 pub const LONGEST: Duration = Duration::from_secs(300);
@@ -109,7 +110,7 @@ impl OperatorService {
             let _turn = turn;
             let repository = &rooms.repository;
             let (place, engines) = (&rooms.place, &*rooms.engines);
-            let remotes = &*rooms.sources;
+            let remotes = &Planned(&rooms.sources);
             let world = World { place, trees: repository, remotes, engines, hearing, now_ms, stop };
             let is_base = base.revision.catalog.commit == in_effect.catalog.commit;
             let problems = if is_base { picture.problems.clone() } else { Vec::new() };

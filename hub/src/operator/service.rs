@@ -8,6 +8,7 @@ use nave_placement::fleet::Membership;
 use nave_placement::guard::Approval;
 use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, is_label_key, is_label_value};
+use nave_proto::backoff::Backoff;
 use nave_proto::v1::{self, operator_server};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -38,6 +39,9 @@ use crate::state::records::{AuditRecord, Rejection, key};
 use crate::state::{Audit, CommitError, Ledger, Step};
 use crate::store::Batch;
 use crate::store::bundles::Bundles;
+
+/// So often an accepted restore is begun anew: at most every spoke proves the loss once more meanwhile.
+const RESTORE_ATTEMPTS: u32 = 20;
 
 /// Most audit lines in one answer.
 const AUDIT_LINES: usize = 1000;
@@ -155,6 +159,14 @@ impl OperatorService {
             inputs,
             observed: &observed,
         })
+    }
+
+    async fn restore_accepted(&self, audit: &Audit) -> Result<(), CommitError> {
+        let writes = accept_restore(&self.rooms.ledger.state(), audit);
+        for write in writes.unwrap_or_default() {
+            self.rooms.ledger.commit_audited(write.step, write.batch, &write.audits).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn selection(&self, filter: Option<v1::Filter>) -> Result<(Selection, String), Status> {
@@ -416,10 +428,15 @@ impl operator_server::Operator for OperatorService {
             ));
         }
         let audit = Audit { why: request.into_inner().reason, ..audit };
-        let writes = accept_restore(&self.rooms.ledger.state(), &audit);
-        for write in writes.unwrap_or_default() {
-            let committed = self.rooms.ledger.commit_audited(write.step, write.batch, &write.audits).await;
-            committed.map_err(|e| commit_status(&e))?;
+        // Spokes that prove the same once more write to the doubt meanwhile: then it begins anew.
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+        let mut attempt = 0;
+        while let Err(error) = self.restore_accepted(&audit).await {
+            attempt += 1;
+            if !error.is_conflict() || attempt >= RESTORE_ATTEMPTS {
+                return Err(commit_status(&error));
+            }
+            tokio::time::sleep(backoff.after_failure(fastrand::f64())).await;
         }
         let epoch = self.rooms.ledger.state().epoch().0;
         document(&DoneView { message: format!("accepted; assignments go out in epoch {epoch}") })

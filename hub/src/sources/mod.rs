@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nave_placement::Digest;
-use nave_placement::catalog::{CommitId, GitRemote, Remote, SourceAt};
+use nave_placement::catalog::{CommitId, GitRef, GitRemote, Remote, SourceAt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -213,7 +213,8 @@ impl Sources {
     async fn bring(&self, remote: &Remote, at: &SourceAt) -> Result<(), String> {
         match remote {
             Remote::Git(place) => {
-                let fetched = self.repository(place)?.fetch_named(&at.id).await;
+                let commit = GitRef::Commit(CommitId(at.id.clone()));
+                let fetched = self.repository(place)?.fetch_ref(&commit).await;
                 fetched.map(drop).map_err(|error| chain(&error))
             }
             Remote::Chart(name) => {
@@ -286,6 +287,38 @@ impl Remotes for Followed<'_> {
                 Err(NotHere { why, is_awaited: true })
             }
         }
+    }
+}
+
+/// For plans, which whoever may view asks for: only a repository is asked that the catalog in effect names, with whatever commit or version.
+/// What a branch names first would else be fetched, with the hub's own credentials, before anybody took it.
+pub struct Planned<'a>(pub &'a Sources);
+
+#[async_trait]
+impl Remotes for Planned<'_> {
+    async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
+        let wanted = self.0.wanted.borrow().clone();
+        if !wanted.iter().any(|named| is_one_place(named, remote)) {
+            let why = format!(
+                "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
+                remote.shown()
+            );
+            return Err(NotHere { why, is_awaited: true });
+        }
+        self.0.files(remote, at).await
+    }
+}
+
+/// Whether two remotes are of one repository.
+fn is_one_place(one: &Remote, other: &Remote) -> bool {
+    match (one, other) {
+        (Remote::Git(one), Remote::Git(other)) => {
+            one.url == other.url && one.credentials == other.credentials
+        }
+        (Remote::Chart(one), Remote::Chart(other)) => {
+            one.repository == other.repository && one.chart == other.chart
+        }
+        _ => false,
     }
 }
 
