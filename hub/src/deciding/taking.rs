@@ -1,7 +1,7 @@
 //! Taking: the states of remotes come into effect.
 //!
 //! In: what was observed of remotes, in which states they are in effect. Out: records, and which apps are something else now.
-//! Never: takes a state whose files are not at hand; lets go of one that an app may return to.
+//! Never: takes a commit that its mirror does not keep; lets go of one that an app may return to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -240,13 +240,11 @@ impl Sources {
         if let Some(open) = self.repositories().get(&place) {
             return Ok(open.clone());
         }
-        let found = Access::of(&self.access, &remote.url)
-            .filter(|access| remote.credentials.as_ref().is_none_or(|name| **name == access.name));
-        let named = remote.credentials.as_ref().and_then(|name| {
-            let named = self.access.iter().filter(|access| access.name == **name);
-            named.clone().find(|access| Access::of(&[(*access).clone()], &remote.url).is_some())
-        });
-        if let (Some(name), None) = (&remote.credentials, named.or(found)) {
+        let is_meant =
+            |access: &&Access| remote.credentials.as_ref().is_none_or(|name| **name == access.name);
+        let meant: Vec<Access> = self.access.iter().filter(is_meant).cloned().collect();
+        let access = Access::of(&meant, &remote.url);
+        if let (Some(name), None) = (&remote.credentials, access) {
             return Err(format!(
                 "the hub has no credentials {name} that are for {}; add them to its configuration, or correct source.git.credentials",
                 remote.url
@@ -255,7 +253,7 @@ impl Sources {
         let name = format!("{} {}", remote.url, remote.credentials.as_deref().unwrap_or_default());
         let mirror = self.room.join("git").join(&Digest::of(name.as_bytes()).to_string()[..32]);
         let mut options = git::Options::new(&*remote.url, mirror);
-        options.access = named.or(found).cloned();
+        options.access = access.cloned();
         let opened = Repository::open(options).map_err(|error| chain(&error))?;
         Ok(self.repositories().entry(place).or_insert(opened).clone())
     }
