@@ -239,6 +239,14 @@ pub enum Reason {
         /// How it is.
         health: Health,
     },
+    /// A hook has not run to its end, so that what comes after it is not written.
+    #[error("hook {object}: {}{}{}; what comes after it waits", .health.reason, if .health.message.is_empty() || .health.reason.is_empty() { "" } else { ": " }, .health.message)]
+    Runs {
+        /// The job or pod.
+        object: ObjectKey,
+        /// How it is.
+        health: Health,
+    },
     /// The round was broken off before the app's turn ended.
     #[error("not finished yet")]
     Interrupted,
@@ -309,7 +317,7 @@ impl Reason {
             Self::PruneRefused { .. } => EntryReason::PruneRefused,
             Self::PlanRefused { .. } => EntryReason::PlanRefused,
             Self::Terminating { .. } => EntryReason::Terminating,
-            Self::Unhealthy { .. } => EntryReason::ObjectUnhealthy,
+            Self::Unhealthy { .. } | Self::Runs { .. } => EntryReason::ObjectUnhealthy,
             Self::Interrupted => EntryReason::Interrupted,
             Self::Denied { .. } | Self::Unpermitted { .. } => EntryReason::Denied,
             Self::Paused { .. } => EntryReason::Paused,
@@ -338,6 +346,7 @@ impl Reason {
             Self::NotServed { object } => {
                 (object, "the kind is not served here; install its CustomResourceDefinition".to_owned())
             }
+            Self::Runs { object, health } => return Some((object.clone(), health.clone())),
             Self::Denied { object, rule } => (object, format!("the local policy forbids it: {rule}")),
             // How it is nobody knows: that stands before whatever was seen of it earlier.
             Self::NotSeen { object, message } => {
@@ -364,6 +373,8 @@ impl Reason {
             | Self::ClaimsUnknown { .. } => EntryState::Waiting,
             Self::Terminating { stuck: false, .. } => EntryState::Progressing,
             Self::Terminating { stuck: true, .. } | Self::Fought { .. } => EntryState::Degraded,
+            Self::Runs { health, .. } if health.state == HealthState::Degraded => EntryState::Degraded,
+            Self::Runs { .. } => EntryState::Progressing,
             Self::Interrupted => EntryState::Pending,
             Self::Paused { waits: true, .. } => EntryState::Waiting,
             Self::Paused { waits: false, .. } => EntryState::Healthy,

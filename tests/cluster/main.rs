@@ -17,6 +17,7 @@ mod groups;
 mod harness_itself;
 mod health;
 mod history;
+mod hooks;
 mod immutable;
 mod impersonation;
 mod installation;

@@ -28,6 +28,7 @@ pub use amend::amend;
 pub use finish::{FinishError, finish};
 pub(crate) use finish::{is_catalogs, path_of, strip};
 pub use helm::{Asks, Capabilities, Part, Uses, asks, guarded, refused, spoken_of};
+pub use hooks::{Side, Timing};
 pub use live::live_objects;
 pub(crate) use needs::is_manifest;
 pub use needs::{Needed, NeedsError, Release, Trees, needs};

@@ -33,7 +33,7 @@ items:
 # Source: shop/templates/jobs.yaml
 apiVersion: batch/v1
 kind: Job
-metadata: {name: j, annotations: {helm.sh/hook: pre-install}}
+metadata: {name: j, annotations: {helm.sh/hook: pre-delete}}
 ";
 
 #[test]
@@ -47,7 +47,7 @@ fn objects_are_in_the_order_of_their_keys_and_hooks_are_told() {
     let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 1);
     assert!(
-        told[0].starts_with("apps/web/templates/jobs.yaml:1:1: warning: hook Job j (pre-install) is not run"),
+        told[0].starts_with("apps/web/templates/jobs.yaml:1:1: warning: hook Job j (pre-delete) is left out"),
         "{told:?}"
     );
     let mut parts: Vec<&str> = OUTPUT.split("---\n").filter(|part| !part.is_empty()).collect();

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::{Assignment, Entry};
-use nave_placement::render::{Bundle, ResolveError, Scopes, Sealed, resolve_opened};
+use nave_placement::render::{Bundle, ResolveError, Resolved, Scopes, Sealed, resolve_opened};
 use nave_placement::report::EntryReport;
 use nave_placement::{AppKey, Digest};
 use serde_json::Value;
 
-use crate::plan::{Unresolved, Wanted};
+use crate::plan::{RUN, Unresolved, Wanted, runs};
 use crate::report::Reason;
 
 /// Where bundles are. Their bytes were checked against the digest when they came.
@@ -84,8 +84,14 @@ impl Desired<'_> {
             return Err(unresolved(entry, Reason::BundleMissing { bundle: entry.bundle }, None));
         };
         match resolve_opened(&bytes, entry, scopes, &|sealed| self.secrets.open(sealed)) {
-            Ok(objects) => match in_full(entry) {
-                Ok(entry) => Ok(Wanted { entry, objects }),
+            Ok(mut objects) => match in_full(entry) {
+                Ok(entry) => {
+                    objects
+                        .iter_mut()
+                        .filter(|object| runs(object))
+                        .for_each(|run| stamp(run, &entry.version));
+                    Ok(Wanted { entry, objects })
+                }
                 Err(reason) => {
                     let claims = objects.into_iter().map(|object| object.key).collect();
                     Err(unresolved(entry, *reason, Some(claims)))
@@ -118,6 +124,14 @@ fn unresolved(
     claims: Option<BTreeSet<nave_placement::ObjectKey>>,
 ) -> Unresolved {
     Unresolved { entry: Some(Box::new(entry.clone())), reason: Box::new(reason), claims }
+}
+
+/// Writes on a hook which version it runs for, so that another version makes another run of it.
+fn stamp(run: &mut Resolved, version: &Digest) {
+    if let Some(annotations) = run.object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
+    {
+        annotations.insert(RUN.to_owned(), version.to_string().into());
+    }
 }
 
 /// The entry with its service account's namespace, which is the app's own where none is written.

@@ -5,16 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::AppKey;
 use nave_placement::render::Scopes;
 use nave_placement::report::EntryReport;
+use nave_placement::{AppKey, ObjectKey};
 
 use super::engine::Look;
 use super::round::{Progress, Round};
 use super::{Desired, judge};
 use crate::plan::{self, AppPlan, Claims, Index, Input, Plan, check};
 use crate::report::{Reason, pending};
-use crate::target::Inventory;
+use crate::target::{Health, HealthState, Inventory, Seen};
 
 /// One way through the apps in focus, with what they have in common.
 pub(super) struct Pass<'a> {
@@ -39,16 +39,28 @@ impl Pass<'_> {
     /// Resolves, looks, plans and raises one app, and settles it unless it hands something over.
     pub async fn entry(&self, app: &AppKey) -> Done {
         let wanted = self.desired.resolve(app, self.scopes).await;
-        let mut seen = self.round.observe(app, &wanted).await;
+        let mut seen = self.observe(app, &wanted).await;
         let wanted = BTreeMap::from([(app.clone(), wanted)]);
         let mut steps = self.planned(app, &wanted, &mut seen);
         let corrections = judge::corrections(&steps, &seen);
         let mut progress = Progress::default();
         let mut raised = self.round.raise(app, &steps, &mut progress).await;
-        let wanted = &wanted[app];
-        if raised.is_ok() && !progress.applied.is_empty() {
-            seen = self.round.observe(app, wanted).await;
+        let only = &wanted[app];
+        let mut hooks =
+            only.as_ref().map_or(0, |wanted| wanted.objects.iter().filter(|o| plan::runs(o)).count());
+        while raised.is_ok() && !progress.applied.is_empty() {
+            seen = self.observe(app, only).await;
+            // A hook that has succeeded by now holds back nothing any more.
+            let is_done =
+                |reason: &Reason| matches!(reason, Reason::Runs { object, .. } if is_well(&seen, object));
+            if hooks == 0 || !progress.problems.is_empty() || !steps.blocked.iter().any(is_done) {
+                break;
+            }
+            hooks -= 1;
+            steps = self.planned(app, &wanted, &mut seen);
+            raised = self.round.raise(app, &steps, &mut progress).await;
         }
+        let wanted = only;
         for key in steps.rest.iter().chain(&progress.applied) {
             if self.claims.elsewhere(app, key).is_some() {
                 self.round.take(app, key);
@@ -71,6 +83,15 @@ impl Pass<'_> {
             (progress.applied, progress.settled) = <_>::default();
         }
         Done { app: app.clone(), steps, progress, report, reasons }
+    }
+
+    /// What is seen of everything that an app wants; hooks without a turn are well.
+    async fn observe(&self, app: &AppKey, wanted: &Result<plan::Wanted, plan::Unresolved>) -> plan::Observed {
+        let mut seen = self.round.observe(app, wanted).await;
+        if let Ok(wanted) = wanted {
+            plan::pass_over(self.inventories, app, wanted, &mut seen);
+        }
+        seen
     }
 
     /// A plan that keeps every promise: one that would break one does nothing and says so.
@@ -140,6 +161,12 @@ impl Pass<'_> {
         };
         awake.map(done).collect()
     }
+}
+
+/// Whether an object is there as it is wanted, and healthy.
+fn is_well(seen: &plan::Observed, key: &ObjectKey) -> bool {
+    let well = |health: &Health| health.state == HealthState::Healthy;
+    matches!(seen.get(key), Some(Ok(Seen::Ours { differs: false, health, .. })) if well(health))
 }
 
 /// Empties every plan that would break a promise.

@@ -14,7 +14,7 @@ use nave_placement::report::ObjectReport;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
 use super::Interrupt;
-use crate::plan::{AppPlan, Observed, Plan, Rank, Step, Unresolved, Wanted, rank};
+use crate::plan::{AppPlan, Observed, Plan, Rank, Step, Turn, Unresolved, Wanted, rank, runs};
 use crate::report::Reason;
 use crate::target::{Applied, Behalf, Contact, Deleted, Inventory, Target, TargetError, Write};
 
@@ -120,7 +120,7 @@ impl<'a> Round<'a> {
     /// [`Stopped`] when the round was broken off.
     pub async fn raise(&self, app: &AppKey, plan: &AppPlan, progress: &mut Progress) -> Result<(), Stopped> {
         for group in
-            plan.raise.chunk_by(|a, b| raised_with(a).is_some_and(|rank| raised_with(b) == Some(rank)))
+            plan.raise.chunk_by(|a, b| raised_with(a).is_some_and(|turn| raised_with(b) == Some(turn)))
         {
             if let [step @ Step::Widen(inventory)] = group {
                 self.may(app, step)?;
@@ -128,6 +128,11 @@ impl<'a> Round<'a> {
                     return Ok(());
                 }
                 continue;
+            }
+            let is_run = |step: &Step| matches!(step, Step::Apply { object, .. } if runs(object));
+            if !progress.problems.is_empty() && group.iter().any(is_run) {
+                // Whatever it needs may be what is missing.
+                return Ok(());
             }
             let writes: Vec<_> = group.iter().map(|step| self.apply(app, plan, step)).collect();
             let mut writes = iter(writes).buffer_unordered(AT_ONCE);
@@ -168,6 +173,9 @@ impl<'a> Round<'a> {
             return (step, None);
         }
         let of = Behalf { app, treatment: &plan.treatment };
+        if how.anew && self.target.runs() {
+            return (step, Some(self.make_anew(of, object, *how, "it runs again").await));
+        }
         let answer = match self.target.apply(of, object, *how).await {
             Err(TargetError::Immutable(why)) if how.recreate => self.make_anew(of, object, *how, &why).await,
             answer => answer.map_err(|error| Reason::of(&object.key, &error)),
@@ -192,7 +200,8 @@ impl<'a> Round<'a> {
         self.interrupt.came_of(of.app, key, Some(&deleted));
         let error = match deleted {
             Ok(Deleted::Gone | Deleted::Absent) => {
-                let anew = Write { contact: Contact::Absent, take: false, recreate: false, ..how };
+                let anew =
+                    Write { contact: Contact::Absent, take: false, recreate: false, anew: false, ..how };
                 let made = self.target.apply(of, object, anew).await;
                 return made.map_err(|error| Reason::of(key, &error));
             }
@@ -433,9 +442,10 @@ impl<'a> Round<'a> {
 }
 
 /// Objects of one rank are written at once.
-fn raised_with(step: &Step) -> Option<Rank> {
+fn raised_with(step: &Step) -> Option<Turn> {
     let Step::Apply { object, .. } = step else { return None };
-    Some(rank(&object.key))
+    // What runs is alone in its turn, and what stays has the same one whether it is an upgrade or not.
+    Some(Turn::of(object, true))
 }
 
 /// And removed at once.

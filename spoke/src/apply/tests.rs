@@ -1,6 +1,7 @@
 //! Rounds on a target in memory: stories, and rounds that are broken off at every write.
 
 mod broken_off;
+mod hooks;
 mod removals;
 mod versions;
 

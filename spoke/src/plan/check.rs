@@ -276,10 +276,19 @@ fn terms(input: &Input<'_>, app: &AppKey, object: &Resolved, how: Write, violati
         violations.push(Violation::WritesIgnored { app: app.clone(), key: key.clone() });
     }
     let is_container = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"];
+    let is_run = said_of_hooks(object) && matches!(&*key.kind, "Job" | "Pod");
+    if how.anew && !is_run {
+        violations.push(Violation::RecreatesForbidden { app: app.clone(), key: key.clone() });
+    }
     if how.recreate && (treatment.on_immutable != OnImmutable::Recreate || is_container.contains(&&*key.kind))
     {
         violations.push(Violation::RecreatesForbidden { app, key });
     }
+}
+
+/// Whether an object says that it is a hook.
+fn said_of_hooks(object: &Resolved) -> bool {
+    object.object.pointer("/metadata/annotations/helm.sh~1hook").is_some()
 }
 
 /// Whether an object is said to stay where others are deleted.

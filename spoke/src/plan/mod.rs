@@ -17,6 +17,7 @@ mod settle;
 pub mod terms;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,7 @@ pub(crate) use raise::is_given;
 
 use crate::report::Reason;
 pub use terms::{Ignored, Terms};
+pub use turn::{RUN, Turn, is_upgrade, pass_over, runs};
 
 use crate::target::{Inventory, Seen, TargetError, Write};
 

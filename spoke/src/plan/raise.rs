@@ -1,16 +1,18 @@
 //! Raising an app: its inventory is widened, then its objects are written in order.
 //!
 //! In: an entry's objects, what was seen of them, who else has or claims them. Out: `raise` and `blocked` of its plan.
-//! Never: writes what it could not see, or what another app holds.
+//! Never: writes what it could not see, or what another app holds; begins what comes after a hook that has not succeeded.
 
 use nave_placement::catalog::{Adopt, Conflicts, Drift, Mode, OnImmutable};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{AppPlan, Claims, Ignored, Input, Step, Terms, Unresolved, Wanted, digest, is_kept, rank};
+use super::{
+    AppPlan, Claims, Ignored, Input, Step, Terms, Turn, Unresolved, Wanted, digest, is_kept, is_upgrade, runs,
+};
 use crate::observe::changes;
 use crate::report::Reason;
-use crate::target::{Contact, Foreign, Inventory, Seen, TargetError, Write};
+use crate::target::{Contact, Foreign, Health, HealthState, Inventory, Seen, TargetError, Write};
 
 /// What is to be done about one object.
 enum Stance {
@@ -42,7 +44,12 @@ pub(super) fn entry(
     let inventory = input.inventories.get(app).cloned().unwrap_or_default();
     let mut widened = inventory.clone();
     let mut writes = Vec::new();
-    for object in &wanted.objects {
+    let is_upgrade = is_upgrade(input.inventories, app, wanted);
+    let mut objects: Vec<_> = wanted.objects.iter().map(|o| (Turn::of(o, is_upgrade), o)).collect();
+    objects.sort_by(|(a, x), (b, y)| (a, &x.key).cmp(&(b, &y.key)));
+    // The turn that has to end before the next may begin.
+    let mut open: Option<Turn> = None;
+    for (turn, object) in objects {
         let terms = Terms::of(&plan.treatment, object);
         let stance = match &terms {
             Ok(terms) => stance(input, claims, app, wanted, &inventory, object, terms),
@@ -50,6 +57,17 @@ pub(super) fn entry(
                 Stance::Blocked(Reason::Refused { object: object.key.clone(), message: message.clone() })
             }
         };
+        let waits = open.as_ref().is_some_and(|open| *open < turn);
+        if let (Stance::Apply(_), true) = (&stance, waits) {
+            continue;
+        }
+        let seen = input.seen.get(app).and_then(|seen| seen.get(&object.key));
+        let (stance, run) =
+            if turn.runs() { run(object, stance, seen, &plan.blocked) } else { (stance, None) };
+        if run.is_some() || (turn.runs() && matches!(stance, Stance::Blocked(_))) {
+            open.get_or_insert(turn);
+        }
+        plan.blocked.extend(run);
         if let (Ok(terms), Stance::Rest | Stance::Apply(_)) = (&terms, &stance) {
             list(&mut widened, &object.key, terms);
         }
@@ -62,15 +80,12 @@ pub(super) fn entry(
             Stance::Apply(how) => writes.push(Step::Apply { object: object.clone(), how }),
         }
     }
-    writes.sort_by_cached_key(|step| match step {
-        Step::Apply { object, .. } => Some((rank(&object.key), object.key.clone())),
-        _ => None,
-    });
     if plan.treatment.mode == Mode::Observe {
         // Whatever is there, and whatever it once wrote, stays as it is.
         return plan;
     }
     if widened.objects != inventory.objects {
+        widened.installed = inventory.was_complete();
         widened.version = None;
     }
     if !widened.objects.is_empty() {
@@ -152,7 +167,7 @@ fn stance(
         Some(Ok(Seen::Ours { differs, drifted, found, .. })) => {
             let is_listed = elsewhere.is_none() || inventory.objects.contains(key);
             // What somebody else changed of the content that is wanted still; of another content, all is written.
-            let stays = *drifted && (terms.drift == Drift::Report || found.fought);
+            let stays = *drifted && (terms.drift == Drift::Report || found.fought) && !runs(object);
             if is_listed && (!differs || stays) {
                 return Stance::Rest;
             }
@@ -161,8 +176,38 @@ fn stance(
                 take: *drifted || terms.conflicts == Conflicts::Force,
                 recreate: terms.on_immutable == OnImmutable::Recreate && !is_kept(key),
                 corrects: *drifted,
+                anew: false,
             })
         }
+    }
+}
+
+/// A hook that runs, whose turn it is: what is to be done about it, and why what comes after it waits.
+fn run(
+    object: &Resolved,
+    stance: Stance,
+    seen: Option<&Result<Seen, TargetError>>,
+    blocked: &[Reason],
+) -> (Stance, Option<Reason>) {
+    let running = |health: Health| Some(Reason::Runs { object: object.key.clone(), health });
+    let waits = |reason: &str, message: &str| {
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        running(Health { state: HealthState::Progressing, reason, message })
+    };
+    match (stance, seen) {
+        // Whatever it needs may be what is missing.
+        (Stance::Apply(_), _) if !blocked.is_empty() => {
+            (Stance::Shared, waits("Waits", "something before it could not be written"))
+        }
+        (Stance::Apply(how), _) => {
+            let anew = how.contact == Contact::Ours;
+            let how = Write { anew, take: false, recreate: false, corrects: false, ..how };
+            (Stance::Apply(how), waits("Starts", "it starts now"))
+        }
+        (Stance::Rest, Some(Ok(Seen::Ours { health, .. }))) if health.state != HealthState::Healthy => {
+            (Stance::Rest, running(health.clone()))
+        }
+        (stance, _) => (stance, None),
     }
 }
 

@@ -18,11 +18,11 @@ use super::ask::images::Running;
 use super::ask::plain::{self, There};
 use super::ask::{Answer, Inquiry, Question, Refusal};
 use super::{
-    Applied, Behalf, Changed, Claims, Deleted, Health, Inventory, Missing, Owned, Rebuilt, Seen, Target,
-    TargetError, Write, builtin,
+    Applied, Behalf, Changed, Claims, Deleted, Health, HealthState, Inventory, Missing, Owned, Rebuilt, Seen,
+    Target, TargetError, Write, builtin,
 };
 use crate::pause::Pauses;
-use crate::plan::{ClaimedObject, Terms, digest};
+use crate::plan::{ClaimedObject, Terms, digest, runs};
 
 mod owned;
 
@@ -101,6 +101,8 @@ struct State {
     watched: BTreeSet<(String, String)>,
     changed: Changed,
     dawdle: Option<Rng>,
+    /// Hooks take their time.
+    runs: bool,
 }
 
 /// A target in memory. Clones of its `Arc` see the same objects; dropping what uses it and going on with the same
@@ -156,6 +158,11 @@ impl MemoryTarget {
     pub fn set_unreachable(&self, why: Option<&str>) {
         self.state().unreachable = why.map(str::to_owned);
         self.tell(|changed| changed.all = true);
+    }
+
+    /// From now on a hook that is created is under way until it is told how it is ([`MemoryTarget::set_health`]).
+    pub fn run_hooks(&self) {
+        self.state().runs = true;
     }
 
     /// Whether questions wait, unanswered; everything else goes on.
@@ -338,7 +345,12 @@ impl State {
             return Err(TargetError::Immutable(format!("{pointer} cannot be changed")));
         }
         let Some(held) = self.objects.get_mut(key) else {
-            self.objects.insert(key.clone(), Held::created(app, &object.object, &terms));
+            let mut held = Held::created(app, &object.object, &terms);
+            if self.runs && runs(object) {
+                let (state, reason) = (HealthState::Progressing, "Running".to_owned());
+                held.health = Health { state, reason, message: "0 of 1 completions".to_owned() };
+            }
+            self.objects.insert(key.clone(), held);
             self.events.push(Event::Created(app.clone(), key.clone()));
             return Ok(Applied::Created);
         };
@@ -490,6 +502,10 @@ impl Target for MemoryTarget {
         let mut state = self.state();
         state.calls.delete += 1;
         state.delete(of.app, key)
+    }
+
+    fn runs(&self) -> bool {
+        self.state().runs
     }
 
     async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {

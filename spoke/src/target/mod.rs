@@ -133,14 +133,24 @@ pub struct Inventory {
     pub service_account: Option<String>,
     /// The version that was applied and pruned completely, if the last one was.
     pub version: Option<Digest>,
+    /// Some version was complete before: what comes is an upgrade, no first installation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub installed: bool,
     /// The app may have more: an inventory was lost, and it is not known yet of everything whether it was in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
 }
 
 impl Inventory {
-    /// Adds what was found of a lost inventory.
+    /// Whether any version of the app was complete.
+    pub fn was_complete(&self) -> bool {
+        self.installed || self.version.is_some()
+    }
+
+    /// Adds what was found of a lost inventory. Whether its app was ever complete is not known; that it has something makes
+    /// what comes an upgrade.
     pub fn unite(&mut self, found: Self) {
+        self.installed |= !found.objects.is_empty();
         self.objects.extend(found.objects);
         self.kept.extend(found.kept);
         self.expendable.extend(found.expendable);
@@ -171,6 +181,9 @@ pub struct Write {
     pub recreate: bool,
     /// It is a correction: what somebody else changed is put back.
     pub corrects: bool,
+    /// A hook runs again: what is there from its last run is deleted first, by whoever asked for the write, where
+    /// [`Target::runs`] anything.
+    pub anew: bool,
 }
 
 /// As what an object was seen before it is written.
@@ -462,6 +475,11 @@ pub trait Target: Send + Sync + 'static {
             self.describe(),
             object.key
         )))
+    }
+
+    /// Whether what is written runs there, so that a hook has to be made anew to run again.
+    fn runs(&self) -> bool {
+        false
     }
 
     /// Makes an object somebody else's: it stays as it is, without our marks.

@@ -179,16 +179,16 @@ async fn a_change_of_another_kind_of_source_is_told_at_its_override() {
 }
 
 #[tokio::test]
-async fn hooks_that_would_run_are_told_and_left_out() {
+async fn hooks_that_have_no_turn_are_told_and_left_out() {
     let (engines, _room) = engines();
-    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, annotations: {helm.sh/hook: 'pre-upgrade'}}\n";
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata: {name: migrate, annotations: {helm.sh/hook: 'pre-delete'}}\n";
     let web = app("{helm: {chart: ./c}}");
     let given = Given::of(&[("web.yaml", &web), CHART, GOOD, ("c/templates/job.yaml", job)]);
     let rendered = given.rendered(&engines, &[]).await;
     let told: Vec<String> = rendered.problems.values().flatten().map(ToString::to_string).collect();
     assert!(
         told[0].starts_with(
-            "c/templates/job.yaml:1:1: warning: App/web: hook Job migrate (pre-upgrade) is not run"
+            "c/templates/job.yaml:1:1: warning: App/web: hook Job migrate (pre-delete) is left out"
         ),
         "{told:?}"
     );

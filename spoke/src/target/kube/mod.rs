@@ -363,6 +363,10 @@ impl Target for KubeTarget {
         self.shared.delete(of, key).await
     }
 
+    fn runs(&self) -> bool {
+        true
+    }
+
     async fn make_way(&self, of: Behalf<'_>, object: &Resolved) -> Result<Deleted, TargetError> {
         self.shared.make_way(of, object).await
     }

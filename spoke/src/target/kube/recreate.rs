@@ -6,7 +6,7 @@
 //!
 //! Once it is gone it is absent and still listed and wanted: this round creates it, or the next.
 
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use nave_placement::render::Resolved;
 use serde_json::Value;
 
@@ -14,6 +14,7 @@ use super::apply::Work;
 use super::marks::MANAGER;
 use super::shared::{Shared, text};
 use super::wire::path;
+use crate::plan::runs;
 use crate::target::{Behalf, Deleted, TargetError, Write};
 
 impl Shared {
@@ -25,7 +26,10 @@ impl Shared {
             return Ok(Deleted::NotOurs(not));
         }
         self.would_be_taken(&work).await?;
-        let deleted = self.delete_exactly(of, &work.wire, &work.resource, key, &live).await?;
+        // A hook's last run has ended, pods and all, before the next begins.
+        let params = if runs(wanted) { DeleteParams::foreground() } else { DeleteParams::background() };
+        let at = (&work.wire, &work.resource);
+        let deleted = self.delete_exactly(of, at, key, &live, params).await?;
         tracing::info!(app = %of.app, object = %key, ?deleted, "deleted in order to be made anew");
         Ok(deleted)
     }

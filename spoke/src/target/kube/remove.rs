@@ -54,7 +54,7 @@ impl Shared {
             if let Some(why) = self.marks.not_ours(app, key, &live) {
                 return Ok(Deleted::NotOurs(why));
             }
-            match self.delete_exactly(of, &wire, &resource, key, &live).await {
+            match self.delete_exactly(of, (&wire, &resource), key, &live, DeleteParams::background()).await {
                 Err(problem) if problem.code == 409 => last = Some(problem),
                 done => return Ok(done?),
             }
@@ -67,10 +67,10 @@ impl Shared {
     pub async fn delete_exactly(
         &self,
         of: Behalf<'_>,
-        wire: &Wire,
-        resource: &ApiResource,
+        (wire, resource): (&Wire, &ApiResource),
         key: &ObjectKey,
         live: &Value,
+        params: DeleteParams,
     ) -> Result<Deleted, Problem> {
         let terminating = |live: &Value| Deleted::Terminating {
             message: waits_for(live),
@@ -81,7 +81,7 @@ impl Shared {
         }
         let field = |name: &str| Some(text(live, &format!("/metadata/{name}")).to_owned());
         let exactly = Preconditions { uid: field("uid"), resource_version: field("resourceVersion") };
-        let params = DeleteParams::background().preconditions(exactly);
+        let params = params.preconditions(exactly);
         let answer = wire.send(path(resource, &key.namespace).delete(&key.name, &params)).await;
         self.left(key);
         match answer {
