@@ -165,6 +165,7 @@ mod tests {
                 version: bundle,
                 commit,
                 source_at: None,
+                dependencies: BTreeMap::new(),
                 uses: Default::default(),
                 asked: None,
                 is_stale: false,

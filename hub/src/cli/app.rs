@@ -12,7 +12,7 @@ use super::Outcome;
 use super::client::{Hub, document, request};
 use super::output::{Format, Style, View};
 use super::table::{Cell, Table};
-use crate::operator::views::{AppRow, AppView, EntryView};
+use crate::operator::views::{AppRow, AppView, DependencyView, EntryView};
 
 /// Its arguments.
 #[derive(Args)]
@@ -91,6 +91,9 @@ impl View for AppView {
                 let _ = writeln!(text, "; version {} of commit {}{source}", version.short(), commit.short());
             }
             _ => text.push_str("; not rendered\n"),
+        }
+        for DependencyView { chart, repository, at } in &self.dependencies {
+            let _ = writeln!(text, "  with chart {chart} {} of {repository}", at.short());
         }
         let placements =
             if self.placements.is_empty() { "none".to_owned() } else { self.placements.join(", ") };

@@ -25,6 +25,8 @@ pub(super) struct Source {
     commit: CommitId,
     /// What the remote of its source was, if it has one.
     at: Option<SourceAt>,
+    /// And what the charts were that its chart depends on, as far as that is known.
+    dependencies: Sources,
     of: Of,
 }
 
@@ -42,7 +44,8 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
     for ((app, variant), form) in state.forms.iter().filter(|(_, form)| gone.contains(&form.bundle)) {
         let (app, of) = (app.clone(), Of::Variant(variant.clone()));
         let at = form.source_at.as_ref().map(|(_, at)| at.clone());
-        sources.insert(Source { bundle: form.bundle, app, commit: form.commit.clone(), at, of });
+        let (bundle, commit, dependencies) = (form.bundle, form.commit.clone(), form.dependencies.clone());
+        sources.insert(Source { bundle, app, commit, at, dependencies, of });
     }
     // Clusters share entries: each is read once.
     let mut seen = HashSet::new();
@@ -54,7 +57,7 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
             {
                 let (app, of) = (app.clone(), Of::Cluster(cluster.clone()));
                 let (bundle, commit, at) = (entry.bundle, entry.commit, entry.source_at);
-                sources.insert(Source { bundle, app, commit, at, of });
+                sources.insert(Source { bundle, app, commit, at, dependencies: Sources::new(), of });
             }
         }
     }
@@ -102,6 +105,7 @@ pub(super) async fn again(
                 }
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
                 let mut states = sources_now.clone();
+                states.extend(source.dependencies.clone());
                 if let (Ok(of), Some(at)) = (recipe.source(), &source.at)
                     && let Some(remote) = of.remote
                 {

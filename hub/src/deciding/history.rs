@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::assign::{self, Codec, Entry, Leaving, Told};
-use nave_placement::catalog::{Catalog, CommitId};
+use nave_placement::catalog::{Catalog, CommitId, RemoteId, SourceAt};
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
@@ -292,6 +292,19 @@ impl Given<'_> {
             || named.any(|(rule, _)| rule.commit == *at)
     }
 
+    /// The chart that an entry's chart depends on and that moved, if one did after the commit in effect was taken.
+    fn moved_dependency(&self, app: &AppKey, (from, to): (&Entry, &Entry)) -> Option<SourceAt> {
+        let forms = || self.forms.get(app).into_iter().flat_map(BTreeMap::values);
+        if forms().any(|form| form.bundle == from.bundle) {
+            return None;
+        }
+        let taken_ms = self.state.heads.get(&self.catalog.name).map(|head| head.taken_ms);
+        let form = forms().find(|form| form.bundle == to.bundle)?;
+        let since_ms = |remote: &RemoteId| Some(self.state.sources.get(remote)?.since_ms);
+        let moved = form.dependencies.iter().filter(|(remote, _)| since_ms(remote) > taken_ms);
+        moved.max_by_key(|(remote, _)| since_ms(remote)).map(|(_, at)| at.clone())
+    }
+
     /// Whether a commit wrote the app, or an override of it.
     fn is_written_by(&self, app: &AppKey, commit: &CommitId) -> bool {
         let own = self.catalog.app(app.name()).map(|(object, _)| object);
@@ -318,6 +331,9 @@ impl Given<'_> {
             && (same_commit || !self.is_written_by(&key.0, &to.commit))
         {
             return Cause::Source { at: at.clone() };
+        }
+        if let Some(at) = self.moved_dependency(&key.0, (from, to)) {
+            return Cause::Source { at };
         }
         if same_commit {
             let shares = from.options.share != to.options.share;

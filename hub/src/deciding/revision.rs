@@ -6,8 +6,8 @@
 //! Never: parses a file twice, renders a variant whose recipe is as it was, or for each cluster anew.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
@@ -201,9 +201,6 @@ pub async fn render(
             let engines = Some(engines).filter(|_| !is_over);
             let recipe = Recipe::of(catalog, key, effective, app, variant);
             let source = recipe.source().ok();
-            if let Some(Source { remote: Some(remote), .. }) = &source {
-                rendered.remotes.entry((**remote).clone()).or_default().insert(key.clone());
-            }
             let is_chart = source.is_some_and(|source| matches!(source.what, What::Helm(_)));
             if is_chart && !variant.has_answers() {
                 let forms = in_effect.get(key);
@@ -212,6 +209,7 @@ pub async fn render(
                     Err(_) if before.is_none() => last_asked(forms, variant),
                     asks => asks.ok(),
                 };
+                recipe.tell(key, &mut rendered.remotes);
                 if let Some(asks) = asks.filter(|asks| !asks.is_nothing()) {
                     rendered.asking.entry(key.clone()).or_default().insert(variant.clone(), asks);
                     continue;
@@ -219,6 +217,7 @@ pub async fn render(
             }
             let outcome = recipe.render(ground, engines, before.filter(|form| at_hand(form)));
             let outcome = Box::pin(outcome).await;
+            recipe.tell(key, &mut rendered.remotes);
             is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
             let form = match outcome {
                 Ok((mut form, bundle, warnings)) => {
@@ -253,8 +252,10 @@ pub struct Found {
     pub needs: Needs,
     /// The remote that they are of, in which state.
     at: Option<(RemoteId, SourceAt)>,
-    /// And what it has.
-    brought: Option<Arc<Brought>>,
+    /// And those of charts that its chart depends on.
+    dependencies: Sources,
+    /// What these have.
+    brought: Vec<Arc<Brought>>,
 }
 
 /// What one variant of an app is made of.
@@ -269,6 +270,8 @@ pub struct Recipe<'a> {
     broke_a_limit: AtomicBool,
     /// Whether it may come of this machine that an engine gave nothing.
     is_of_machine: AtomicBool,
+    /// The remotes that it names, whether they are at hand or not.
+    remotes: Mutex<BTreeSet<Remote>>,
 }
 
 impl<'a> Recipe<'a> {
@@ -283,7 +286,8 @@ impl<'a> Recipe<'a> {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
         let (object, variant) = (&*effective.object, variant.clone());
         let (broke_a_limit, is_of_machine) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine }
+        let remotes = Mutex::default();
+        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine, remotes }
     }
 
     pub(super) fn problem(&self, message: String) -> Vec<Problem> {
@@ -305,43 +309,51 @@ impl<'a> Recipe<'a> {
     pub async fn find(&self, ground: Ground<'_>) -> Result<Found, Vec<Problem>> {
         let name = &self.object.id.name;
         let source = self.source()?;
-        let (mut at, mut brought) = (None, None);
-        if let Some(remote) = &source.remote {
-            let id = remote.id();
-            let files = ground.remotes.files(remote, ground.sources.get(&id)).await;
-            let (state, files) = files.map_err(|error| {
-                // Another time it may be.
-                self.is_of_machine.store(true, Ordering::Relaxed);
-                let problems = self.problem(format!("its source is not at hand: {error}"));
-                problems
-                    .into_iter()
-                    .map(|p| if error.is_awaited { p.warning() } else { p })
-                    .collect::<Vec<_>>()
-            })?;
-            (at, brought) = (Some((id, state)), Some(files));
-        }
-        let remote = brought.as_ref().map(|brought: &Arc<Brought>| &brought.tree);
-        let trees = Trees { catalog: ground.tree, remote };
-        let (tree, content) = match &brought {
-            Some(brought) => (&brought.tree, &*brought.content),
+        let own = match &source.remote {
+            Some(remote) => Some(self.brought(ground, remote, "source").await?),
+            None => None,
+        };
+        let (tree, content) = match &own {
+            Some((_, brought)) => (&brought.tree, &*brought.content),
             None => (ground.tree, ground.content),
         };
+        let mut charts: BTreeMap<Remote, (SourceAt, Arc<Brought>)> = BTreeMap::new();
         let namespace = self.app.namespace.as_ref().map(|namespace| &*namespace.name);
         let release = Release { app: name, namespace };
         let mut read = Contents::new();
         loop {
+            let known = charts.iter().map(|(remote, (_, brought))| (remote.clone(), &brought.tree)).collect();
+            let remote = own.as_ref().map(|(_, brought)| &brought.tree);
+            let trees = Trees { catalog: ground.tree, remote, charts: &known };
             let needed = render::needs(&source, release, trees, &read).map_err(|error| {
                 let message = error.to_string();
                 let is_told =
                     || self.catalog.problems.iter().any(|problem| problem.message.contains(&message));
                 // The catalog tells of its own repository alone.
-                match brought.is_none() && is_told() {
+                match own.is_none() && is_told() {
                     true => Vec::new(),
                     false => self.problem(message),
                 }
             })?;
             let more = match needed {
-                Needed::Whole(needs) => return Ok(Found { needs: self.answered(needs)?, at, brought }),
+                Needed::Whole(needs) => {
+                    let needs = self.answered(needs)?;
+                    let at = source.remote.as_ref().zip(own.as_ref());
+                    let at = at.map(|(remote, (state, _))| (remote.id(), state.clone()));
+                    let states = charts.iter().map(|(remote, (state, _))| (remote.id(), state.clone()));
+                    let dependencies = states.collect();
+                    let brought = own.into_iter().chain(charts.into_values()).map(|(_, brought)| brought);
+                    return Ok(Found { needs, at, dependencies, brought: brought.collect() });
+                }
+                Needed::Charts(more) => {
+                    // All are named, so that all are asked for, before one is missed.
+                    self.named().extend(more.iter().cloned());
+                    for remote in more {
+                        let brought = self.brought(ground, &remote, "chart's dependency").await?;
+                        charts.insert(remote, brought);
+                    }
+                    continue;
+                }
                 Needed::More(more) => more,
             };
             for (path, text) in read_files(content, tree, more).await {
@@ -352,6 +364,35 @@ impl<'a> Recipe<'a> {
         }
     }
 
+    /// The state of a remote, and its files.
+    async fn brought(
+        &self,
+        ground: Ground<'_>,
+        remote: &Remote,
+        what: &str,
+    ) -> Result<(SourceAt, Arc<Brought>), Vec<Problem>> {
+        self.named().insert(remote.clone());
+        let files = ground.remotes.files(remote, ground.sources.get(&remote.id())).await;
+        files.map_err(|error| {
+            // Another time it may be.
+            self.is_of_machine.store(true, Ordering::Relaxed);
+            let problems = self.problem(format!("its {what} is not at hand: {error}"));
+            problems.into_iter().map(|p| if error.is_awaited { p.warning() } else { p }).collect()
+        })
+    }
+
+    /// Adds the app to those that name its remotes.
+    fn tell(&self, app: &AppKey, remotes: &mut BTreeMap<Remote, BTreeSet<AppKey>>) {
+        for remote in self.named().iter() {
+            remotes.entry(remote.clone()).or_default().insert(app.clone());
+        }
+    }
+
+    /// The remotes that it was found to name.
+    fn named(&self) -> MutexGuard<'_, BTreeSet<Remote>> {
+        self.remotes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The content of these files.
     ///
     /// # Errors
@@ -360,21 +401,22 @@ impl<'a> Recipe<'a> {
         let Needs { files, .. } = &found.needs;
         let blobs: Vec<BlobId> = files.values().cloned().collect();
         let limit = MAX_BUNDLE_BYTES as u64;
-        let texts = match &found.brought {
-            None => ground.content.read_all(blobs, limit).await,
-            // Files of values may be the catalog's. What has the id of a blob is that, wherever it lies.
-            Some(brought) => {
-                let mut texts = brought.content.read_all(blobs.clone(), limit).await;
-                let lacking = (0..blobs.len()).filter(|place| texts[*place].is_err()).collect::<Vec<_>>();
-                let own = lacking.iter().map(|place| blobs[*place].clone()).collect();
-                for (place, text) in lacking.into_iter().zip(ground.content.read_all(own, limit).await) {
-                    if text.is_ok() {
-                        texts[place] = text;
-                    }
-                }
-                texts
-            }
+        // A chart's files may be of several places. What has the id of a blob is that, wherever it lies.
+        let elsewhere = found.brought.iter().map(|brought| &*brought.content);
+        let mut places = elsewhere.chain([ground.content]);
+        let mut texts = match places.next() {
+            Some(first) => first.read_all(blobs.clone(), limit).await,
+            None => Vec::new(),
         };
+        for content in places {
+            let lacking: Vec<usize> = (0..blobs.len()).filter(|place| texts[*place].is_err()).collect();
+            let asked = lacking.iter().map(|place| blobs[*place].clone()).collect();
+            for (place, text) in lacking.into_iter().zip(content.read_all(asked, limit).await) {
+                if text.is_ok() {
+                    texts[place] = text;
+                }
+            }
+        }
         let read: Result<Contents, String> =
             files.keys().cloned().zip(texts).map(|(path, text)| Ok((path, text?))).collect();
         read.map_err(|message| self.problem(message))
@@ -447,7 +489,7 @@ impl<'a> Recipe<'a> {
         warnings.extend(of_app(said));
         let uses = if app.substitute { bundle.uses() } else { Uses::new() };
         let commit = catalog.commit.clone();
-        let (bundle_digest, source_at) = (bundle.digest, found.at);
+        let (bundle_digest, source_at, dependencies) = (bundle.digest, found.at, found.dependencies);
         let form = Form {
             bundle: bundle_digest,
             options,
@@ -455,6 +497,7 @@ impl<'a> Recipe<'a> {
             version,
             commit,
             source_at,
+            dependencies,
             uses,
             asked,
             is_stale: false,

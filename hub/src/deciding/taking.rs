@@ -153,6 +153,8 @@ fn used(state: &State) -> BTreeSet<Arc<str>> {
     let plans = state.plans.values().map(|plan| &plan.sources);
     let named = completed.chain(versions).chain(pins).chain(plans).flat_map(BTreeMap::values);
     let in_effect = state.sources.values().map(|record| &record.at);
-    let forms = state.forms.values().filter_map(|form| form.source_at.as_ref()).map(|(_, at)| at);
+    let forms = state.forms.values();
+    let forms =
+        forms.flat_map(|form| form.source_at.iter().map(|(_, at)| at).chain(form.dependencies.values()));
     named.chain(in_effect).chain(forms).map(|at| at.id.clone()).collect()
 }

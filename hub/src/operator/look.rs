@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::Told;
-use nave_placement::catalog::{CommitId, Kind, Problem};
+use nave_placement::catalog::{CommitId, Kind, Problem, Remote, RemoteId, SourceAt};
 use nave_placement::fleet::{self, Candidate, Maintenance};
 use nave_placement::guard::{Hold, HoldCause};
 use nave_placement::overrides::{self, Lacking};
@@ -13,7 +13,9 @@ use nave_placement::select::Selector;
 use nave_placement::{AppKey, ClusterName, ObjectKey};
 
 use super::outstanding::Outstanding;
-use super::views::{AppRow, AppView, CatalogView, EntryView, Group, HoldView, Phase, StatusView};
+use super::views::{
+    AppRow, AppView, CatalogView, DependencyView, EntryView, Group, HoldView, Phase, StatusView,
+};
 use crate::deciding::core::maintained;
 use crate::deciding::lacking::lacks;
 use crate::deciding::run::Picture;
@@ -411,6 +413,18 @@ impl Look<'_> {
         }
     }
 
+    /// The charts that an app's variants depend on.
+    fn dependencies(&self, app: &AppKey) -> BTreeSet<DependencyView> {
+        let forms = self.picture.revision.as_ref().and_then(|revision| revision.forms.get(app));
+        let states = forms.into_iter().flat_map(BTreeMap::values).flat_map(|form| &form.dependencies);
+        let view = |(remote, at): (&RemoteId, &SourceAt)| {
+            let Remote::Chart(chart) = &self.state.sources.get(remote)?.remote else { return None };
+            let (chart, repository) = (chart.chart.clone(), chart.repository.clone());
+            Some(DependencyView { chart, repository, at: at.clone() })
+        };
+        states.filter_map(view).collect()
+    }
+
     /// `hub app show`.
     pub fn app(&self, app: &AppKey) -> Option<AppView> {
         if !self.app_keys().contains(app) {
@@ -424,6 +438,7 @@ impl Look<'_> {
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             protected: catalog.is_some_and(|(_, app)| app.protect),
             pauses: self.pauses(|scope| scope.is_of(app)),
+            dependencies: self.dependencies(app).into_iter().collect(),
             entries: self.app_entries(app),
             problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),
         })

@@ -202,7 +202,7 @@ impl OperatorService {
             content: repository,
             tree: &tree,
             remotes: &*self.rooms.sources,
-            sources: &form.source_at.clone().into_iter().collect(),
+            sources: &form.sources().collect(),
         };
         let files_of = recipe.find(ground).await.map_err(|_| older())?;
         let needs = &files_of.needs;

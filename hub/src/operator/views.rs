@@ -7,6 +7,7 @@ mod rollouts;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::catalog::{CommitId, Problem, SourceAt};
@@ -410,10 +411,25 @@ pub struct AppView {
     /// What operators paused of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseRecord>,
+    /// Charts of repositories that its chart depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<DependencyView>,
     /// Per cluster, worst first.
     pub entries: Vec<EntryView>,
     /// Problems of its catalog object or its files.
     pub problems: Vec<Problem>,
+}
+
+/// A chart of a repository that an app's chart depends on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DependencyView {
+    /// Its name.
+    pub chart: Arc<str>,
+    /// Where it is.
+    pub repository: Arc<str>,
+    /// The version that was fetched, and its archive.
+    pub at: SourceAt,
 }
 
 /// `hub why APP CLUSTER`, and a row of `hub why APP`.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use nave_placement::assign::{Epoch, Generation, Options};
-use nave_placement::catalog::{CommitId, Kind, RemoteId, SourceAt};
+use nave_placement::catalog::{CommitId, Kind, RemoteId, SourceAt, Sources};
 use nave_placement::fleet::Membership;
 use nave_placement::guard::{Guarded, PastLoss};
 use nave_placement::overrides::template::Uses;
@@ -307,6 +307,9 @@ pub struct FormRecord {
     /// What the remote of its source was, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_at: Option<(RemoteId, SourceAt)>,
+    /// What the charts elsewhere were that its chart depends on.
+    #[serde(default, skip_serializing_if = "Sources::is_empty")]
+    pub dependencies: Sources,
     /// The names that its `${…}` use.
     #[serde(default, skip_serializing_if = "Uses::is_empty")]
     pub uses: Uses,
@@ -317,16 +320,38 @@ pub struct FormRecord {
 
 impl From<&FormRecord> for Form {
     fn from(r: &FormRecord) -> Self {
-        let FormRecord { bundle, options, source, version, commit, source_at, uses, asked } = r.clone();
-        Self { bundle, options, source, version, commit, source_at, uses, asked, is_stale: false }
+        let FormRecord { bundle, options, source, version, commit, source_at, dependencies, uses, asked } =
+            r.clone();
+        Self {
+            bundle,
+            options,
+            source,
+            version,
+            commit,
+            source_at,
+            dependencies,
+            uses,
+            asked,
+            is_stale: false,
+        }
     }
 }
 
 impl From<&Form> for FormRecord {
     fn from(f: &Form) -> Self {
-        let Form { bundle, options, source, version, commit, source_at, uses, asked, is_stale: _ } =
-            f.clone();
-        Self { bundle, options, source, version, commit, source_at, uses, asked }
+        let Form {
+            bundle,
+            options,
+            source,
+            version,
+            commit,
+            source_at,
+            dependencies,
+            uses,
+            asked,
+            is_stale: _,
+        } = f.clone();
+        Self { bundle, options, source, version, commit, source_at, dependencies, uses, asked }
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Form {
     pub commit: CommitId,
     /// What the remote of its source was, if it has one.
     pub source_at: Option<(RemoteId, SourceAt)>,
+    /// What the charts elsewhere were that its chart depends on.
+    pub dependencies: Sources,
     /// The names that its `${…}` use.
     pub uses: Uses,
     /// What its chart asks of clusters. Of no chart, and of a record from before there were answers, none.
@@ -52,6 +54,11 @@ impl Form {
         };
         let source_at = self.source_at.as_ref().map(|(_, at)| at.clone());
         AppForm { bundle: self.bundle, options: self.options.clone(), version, commit, source_at, values }
+    }
+
+    /// What all that is elsewhere was.
+    pub fn sources(&self) -> impl Iterator<Item = (RemoteId, SourceAt)> {
+        self.source_at.clone().into_iter().chain(self.dependencies.clone())
     }
 
     /// The recipe digest without what is one cluster's own.
@@ -77,7 +84,7 @@ pub type Forms = BTreeMap<AppKey, BTreeMap<Variant, Form>>;
 /// What the remotes of some apps' sources are.
 pub fn sources<'a>(forms: &Forms, apps: impl IntoIterator<Item = &'a AppKey>) -> Sources {
     let forms = apps.into_iter().filter_map(|app| forms.get(app)).flat_map(BTreeMap::values);
-    forms.filter_map(|form| form.source_at.clone()).collect()
+    forms.flat_map(Form::sources).collect()
 }
 
 /// Entries that are something else than the catalog says.

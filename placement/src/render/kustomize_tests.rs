@@ -28,6 +28,7 @@ fn closure(path: &str, components: &[&str], files: &[(&str, &str)]) -> Result<su
     loop {
         match needs(&source, RELEASE, Trees::of_catalog(&tree), &read).map_err(|error| error.to_string())? {
             Needed::Whole(needs) => return Ok(needs),
+            Needed::Charts(charts) => panic!("{charts:?}"),
             Needed::More(more) => {
                 assert!(more.iter().all(|path| !read.contains_key(path)), "{more:?} again");
                 read.extend(more.into_iter().map(|path| (path.clone(), all[&path].clone())));

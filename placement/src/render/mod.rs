@@ -31,7 +31,7 @@ pub use helm::{Asks, Capabilities, Part, Uses, asks, guarded, refused, spoken_of
 pub use hooks::{Side, Timing};
 pub use live::live_objects;
 pub(crate) use needs::is_manifest;
-pub use needs::{Needed, NeedsError, Release, Trees, needs};
+pub use needs::{Charts, Needed, NeedsError, Release, Trees, needs};
 pub use output::finish_output;
 pub(crate) use output::origins;
 pub(crate) use resolve::object_key;

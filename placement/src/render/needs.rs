@@ -1,7 +1,7 @@
 //! What an app's source needs before it can be rendered.
 //!
 //! In: a source, the tree, the content of what an earlier call asked for. Out: the whole [`Needs`], or what has to be read
-//! to know more: a kustomization names further files, a chart says which of its own do not count.
+//! to know more: a kustomization names further files, a chart says which of its own do not count, and which others it needs.
 //! Never: reads; names a file outside the repository, or behind a symbolic link.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,12 +35,20 @@ pub struct Trees<'t> {
     pub catalog: &'t Tree,
     /// Of the source's [`Remote`].
     pub remote: Option<&'t Tree>,
+    /// Of charts elsewhere that a call before asked for ([`Needed::Charts`]).
+    pub charts: &'t Charts<'t>,
 }
+
+/// Charts that stand elsewhere, and their files.
+pub type Charts<'t> = BTreeMap<Remote, &'t Tree>;
+
+/// None are known yet.
+static NONE: Charts<'static> = Charts::new();
 
 impl<'t> Trees<'t> {
     /// Those of a source without a remote.
     pub fn of_catalog(catalog: &'t Tree) -> Self {
-        Self { catalog, remote: None }
+        Self { catalog, remote: None, charts: &NONE }
     }
 
     /// The files that a source's paths are of.
@@ -59,6 +67,8 @@ pub enum Needed {
     Whole(Needs),
     /// These files, by path from the root of what the source's paths are of, have to be read first.
     More(BTreeSet<Arc<str>>),
+    /// These charts have to be fetched first: a chart depends on them.
+    Charts(BTreeSet<Remote>),
 }
 
 /// Why a source cannot be rendered. Every message says how to mend it.
@@ -160,7 +170,7 @@ pub fn needs(
     match &source.what {
         What::Path(path) => manifests(path, tree).map(Needed::Whole),
         What::Kustomize(source) => kustomize::needs(source, tree, contents),
-        What::Helm(chart) => helm::needs(chart, release, tree, trees.catalog, contents),
+        What::Helm(chart) => helm::needs(chart, release, tree, trees, contents),
     }
 }
 

@@ -209,6 +209,7 @@ impl World {
             version,
             commit: catalog.commit.clone(),
             source_at: None,
+            dependencies: BTreeMap::new(),
             uses,
             asked: None,
             is_stale: false,

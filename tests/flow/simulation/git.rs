@@ -297,6 +297,7 @@ impl Git {
             options,
             source: digest,
             source_at: None,
+            dependencies: BTreeMap::new(),
             version,
             commit: commit.clone(),
             uses: BTreeMap::new(),

@@ -1,8 +1,9 @@
-//! Dependencies of a chart: those that it brings, and those that stand elsewhere in its repository.
+//! Dependencies of a chart: those that it brings, those that stand elsewhere in its repository, and those of repositories of charts.
 //!
-//! In: a chart's directory, the tree, what charts say of themselves. Out: the files of charts that `file://` names, put where
-//! `helm dependency build` would put them; what has to be read first. Of those that lie in `charts/` nothing is looked at.
-//! Never: leaves the repository; takes a chart that is part of itself; lets one lack without telling.
+//! In: a chart's directory, the tree, what charts say of themselves, charts that were fetched. Out: the files of charts that
+//! `file://` or a repository's URL names, put where `helm dependency build` would put them; what has to be read or fetched first.
+//! Of those that lie in `charts/` nothing is looked at. What `Chart.lock` says is the version; without one the range is followed.
+//! Never: fetches; takes a chart that is part of itself; lets one lack without telling.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,15 +11,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::super::Contents;
-use super::super::needs::{Closure, NeedsError, Place, below};
+use super::super::needs::{Charts, Closure, NeedsError, Place, below};
 use super::ignore::Rules;
-use super::{CHART, IGNORE, REQUIREMENTS, text};
-use crate::catalog::{Tree, paths, yaml};
+use super::{CHART, IGNORE, LOCK, REQUIREMENTS, REQUIREMENTS_LOCK, SAYS, text};
+use crate::catalog::{ChartName, Range, Remote, Tree, paths, yaml};
 
 /// A chart that stands in the same repository.
 const FILE: &str = "file://";
 /// How many charts may be part of each other.
 const DEEPEST: usize = 5;
+/// How many charts of repositories may be part of one: each has a server asked.
+const MOST: usize = 64;
 
 /// What a chart says that it depends on.
 struct Dependency {
@@ -37,44 +40,75 @@ pub(super) struct Dependencies {
     pub placed: Placed,
     /// What has to be read to know more.
     pub unread: BTreeSet<Arc<str>>,
+    /// What has to be fetched.
+    pub lacking: BTreeSet<Remote>,
 }
 
-/// Adds charts that are named by `file://` to the closure. All that says of the chart itself what it is was read.
+/// What is known of a chart and of those that it depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'k> {
+    /// The files that it stands among.
+    pub tree: &'k Tree,
+    /// What was read of them.
+    pub contents: &'k Contents,
+    /// Charts that were fetched.
+    pub charts: &'k Charts<'k>,
+}
+
+/// Adds charts that are named by `file://` or by their repository to the closure. All that says of the chart itself what it is was read.
 ///
 /// # Errors
 /// A dependency is not there, is itself part of what it depends on, or lies too deep.
 pub(super) fn dependencies(
     chart: &Arc<str>,
-    (tree, contents): (&Tree, &Contents),
+    known: Known<'_>,
     closure: &mut Closure<'_>,
 ) -> Result<Dependencies, NeedsError> {
-    let mut walk = Walk { tree, contents, closure, found: Dependencies::default() };
+    let mut walk = Walk { known, closure, found: Dependencies::default(), fetched: 0 };
     walk.chart(&mut vec![chart.clone()], chart)?;
     Ok(walk.found)
 }
 
 struct Walk<'w, 't> {
-    tree: &'w Tree,
-    contents: &'w Contents,
+    known: Known<'w>,
     closure: &'w mut Closure<'t>,
     found: Dependencies,
+    fetched: usize,
 }
 
 impl Walk<'_, '_> {
     /// Looks at the last of some charts that are part of each other; it is put into a directory.
     fn chart(&mut self, open: &mut Vec<Arc<str>>, put: &str) -> Result<(), NeedsError> {
         let Some(directory) = open.last().cloned() else { return Ok(()) };
-        let brought = brought(self.tree, &directory);
+        let Known { tree, contents, .. } = self.known;
+        let brought = brought(tree, &directory);
         let mut taken: BTreeMap<String, Arc<str>> = BTreeMap::new();
-        for name in [CHART, REQUIREMENTS] {
+        let mut fetched: BTreeSet<Remote> = BTreeSet::new();
+        for (name, lock) in [(CHART, LOCK), (REQUIREMENTS, REQUIREMENTS_LOCK)] {
             let file: Arc<str> = within(&directory, name).into();
+            let lock: Arc<str> = within(&directory, lock).into();
+            let locked = match tree.contains_key(&lock) {
+                true => Some((&lock, said(&lock, text(contents, &lock)?)?)),
+                false => None,
+            };
             let mut missing = Vec::new();
-            for dependency in said(&file, text(self.contents, &file)?)? {
+            for dependency in said(&file, text(contents, &file)?)? {
                 if is_brought(&brought, &dependency.name) {
                     continue;
                 }
                 let Some(path) = dependency.repository.strip_prefix(FILE) else {
-                    missing.push(dependency.name);
+                    match dependency.repository.is_empty() {
+                        true => missing.push(dependency.name),
+                        false => {
+                            let remote = remote(&file, &dependency, locked.as_ref())?;
+                            if fetched.insert(remote.clone()) {
+                                let is_second =
+                                    fetched.iter().filter(|r| is_named(r, &dependency.name)).count() > 1
+                                        || taken.contains_key(&dependency.name);
+                                self.fetched(&dependency, remote, is_second, put)?;
+                            }
+                        }
+                    }
                     continue;
                 };
                 let from = self.local(&file, &dependency, path)?;
@@ -101,6 +135,39 @@ impl Walk<'_, '_> {
                 return Err(refused(&file, what));
             }
         }
+        Ok(())
+    }
+
+    /// Puts a chart of a repository into the `charts` directory of the one that depends on it, once it was fetched. What it depends
+    /// on itself is in its archive, as it was when that was packed.
+    fn fetched(
+        &mut self,
+        dependency: &Dependency,
+        remote: Remote,
+        is_second: bool,
+        put: &str,
+    ) -> Result<(), NeedsError> {
+        self.fetched += 1;
+        if self.fetched > MOST {
+            let chart = within(put, CHART).into();
+            return Err(refused(
+                &chart,
+                format!("more than {MOST} charts of repositories are part of it; make it fewer"),
+            ));
+        }
+        let Some(tree) = self.known.charts.get(&remote) else {
+            self.found.lacking.insert(remote);
+            return Ok(());
+        };
+        // Helm goes by what charts say of themselves, whatever their directories are called.
+        let name = &dependency.name;
+        let apart = if is_second { format!("{name}-{}", remote.id().as_str()) } else { name.clone() };
+        let put = within(put, &format!("charts/{apart}"));
+        let into = self.closure.path_of(&within(&put, ""));
+        for path in tree.keys() {
+            self.closure.add_of(tree, &into, path)?;
+        }
+        self.found.placed.insert(put.into(), within(&dependency.repository, name).into());
         Ok(())
     }
 
@@ -145,22 +212,23 @@ impl Walk<'_, '_> {
                 ),
             ));
         }
-        let unread: Vec<Arc<str>> = [CHART, REQUIREMENTS, IGNORE]
+        let Known { tree, contents, .. } = self.known;
+        let unread: Vec<Arc<str>> = SAYS
             .into_iter()
             .map(|name| within(&from, name).into())
-            .filter(|path| self.tree.contains_key(path) && !self.contents.contains_key(path))
+            .filter(|path| tree.contains_key(path) && !contents.contains_key(path))
             .collect();
         if !unread.is_empty() {
             self.found.unread.extend(unread);
             return Ok(());
         }
         let says: Arc<str> = within(&from, CHART).into();
-        let chart = document(&says, text(self.contents, &says)?)?;
+        let chart = document(&says, text(contents, &says)?)?;
         check(file, dependency, &chart)?;
         let put = within(put, &format!("charts/{}", dependency.name));
-        let rules = Rules::read(text(self.contents, &within(&from, IGNORE).into())?);
+        let rules = Rules::read(text(contents, &within(&from, IGNORE).into())?);
         let prefix = within(&from, "");
-        for (path, _) in below(self.tree, &prefix) {
+        for (path, _) in below(tree, &prefix) {
             let inner = &path[prefix.len()..];
             if !rules.ignores(inner) {
                 self.closure.add_as(path, &within(&put, inner))?;
@@ -172,6 +240,52 @@ impl Walk<'_, '_> {
         open.pop();
         Ok(())
     }
+}
+
+/// The chart of a repository that is meant: in the version of the lock, or else in any that is asked for.
+fn remote(
+    file: &Arc<str>,
+    dependency: &Dependency,
+    locked: Option<&(&Arc<str>, Vec<Dependency>)>,
+) -> Result<Remote, NeedsError> {
+    let Dependency { name, version, repository } = dependency;
+    let named = |field: &'static str, entry: &str, why: String| NeedsError::Named {
+        file: file.clone(),
+        field,
+        entry: entry.to_owned(),
+        why,
+    };
+    if repository.starts_with('@') || repository.starts_with("alias:") {
+        let why = "a name that is known on somebody's machine alone; write the repository's URL".to_owned();
+        return Err(named("dependencies", repository, why));
+    }
+    let range: Range = version
+        .parse()
+        .map_err(|error| named("dependencies", name, format!("whose version is none: {error}")))?;
+    let range = match locked {
+        None => range,
+        Some((lock, entries)) => {
+            let same = |other: &&Dependency| other.name == *name && other.repository == *repository;
+            let holds = |other: &Dependency| {
+                let exact: Range = other.version.parse().ok()?;
+                let is_meant = *version == other.version || range.holds(exact.exact()?);
+                is_meant.then_some(exact)
+            };
+            entries.iter().filter(same).find_map(holds).ok_or_else(|| {
+                refused(file, format!("the chart depends on {name} {version}, and {lock} names no such version of {repository}; run helm dependency update, and commit it"))
+            })?
+        }
+    };
+    let (repository, chart) = (repository.as_str().into(), name.as_str().into());
+    let chart = ChartName { repository, chart, version: range };
+    chart
+        .check()
+        .map_err(|error| named("dependencies", name, format!("which cannot be fetched: {error}")))?;
+    Ok(Remote::Chart(chart))
+}
+
+fn is_named(remote: &Remote, name: &str) -> bool {
+    matches!(remote, Remote::Chart(chart) if *chart.chart == *name)
 }
 
 /// Whether a chart is the one that is meant. Helm leaves one of another name or version out without a word.

@@ -1,8 +1,8 @@
 //! Helm: the files of a chart, and what it is given.
 //!
-//! In: a chart's directory, files of values, the tree. Out: the closure: what Helm itself would read of the chart, its
-//! dependencies in `charts/` or by `file://` elsewhere in the repository, and the files of values.
-//! Never: takes a chart from elsewhere; what a chart depends on and does not bring is told.
+//! In: a chart's directory, files of values, the trees. Out: the closure: what Helm itself would read of the chart, its
+//! dependencies in `charts/`, by `file://` elsewhere in the repository or of repositories of charts, and the files of values.
+//! Never: lets a chart that another depends on lack without telling.
 
 mod asks;
 mod capabilities;
@@ -20,17 +20,22 @@ pub use asks::{Asks, Part, asks};
 pub use capabilities::Capabilities;
 pub use functions::{Uses, guarded, refused, spoken_of};
 
-use super::needs::{Closure, Needed, NeedsError, Place, Release, below, place};
+use super::needs::{Closure, Needed, NeedsError, Place, Release, Trees, below, place};
 use super::{Chart, Contents, Engine};
 use crate::catalog::{Helm, Position, Tree, ValuesFile};
-use dependencies::{Dependencies, dependencies};
+use dependencies::{Dependencies, Known, dependencies};
 use ignore::Rules;
 
 /// What describes a chart.
 const CHART: &str = "Chart.yaml";
 /// Where charts of Helm 2 say what they depend on.
 const REQUIREMENTS: &str = "requirements.yaml";
+/// Which versions `helm dependency update` found, of either.
+const LOCK: &str = "Chart.lock";
+const REQUIREMENTS_LOCK: &str = "requirements.lock";
 const IGNORE: &str = ".helmignore";
+/// What says of a chart which files are its own and what else it needs.
+const SAYS: [&str; 5] = [CHART, REQUIREMENTS, LOCK, REQUIREMENTS_LOCK, IGNORE];
 /// Where a chart is installed that is given no namespace, as Helm has it.
 const NAMESPACE: &str = "default";
 /// Where a chart's files stand whose values are in another repository than it is, and where those do.
@@ -42,9 +47,10 @@ pub(super) fn needs(
     source: &Helm,
     release: Release<'_>,
     tree: &Tree,
-    catalog: &Tree,
+    trees: Trees<'_>,
     contents: &Contents,
 ) -> Result<Needed, NeedsError> {
+    let catalog = trees.catalog;
     let chart = &source.chart;
     let prefix = if chart.is_empty() { String::new() } else { format!("{chart}/") };
     let is_apart = !std::ptr::eq(tree, catalog);
@@ -69,7 +75,7 @@ pub(super) fn needs(
         };
         return Err(NeedsError::Values { entry: file.clone(), why });
     }
-    let said = [CHART, REQUIREMENTS, IGNORE].map(|name| -> Arc<str> { format!("{prefix}{name}").into() });
+    let said = SAYS.map(|name| -> Arc<str> { format!("{prefix}{name}").into() });
     let unread: BTreeSet<Arc<str>> =
         said.into_iter().filter(|path| tree.contains_key(path) && !contents.contains_key(path)).collect();
     if !unread.is_empty() {
@@ -77,9 +83,13 @@ pub(super) fn needs(
     }
     let text = |name: &str| text(contents, &format!("{prefix}{name}").into());
     let rules = Rules::read(text(IGNORE)?);
-    let Dependencies { placed, unread } = dependencies(chart, (tree, contents), &mut closure)?;
+    let known = Known { tree, contents, charts: trees.charts };
+    let Dependencies { placed, unread, lacking } = dependencies(chart, known, &mut closure)?;
     if !unread.is_empty() {
         return Ok(Needed::More(unread));
+    }
+    if !lacking.is_empty() {
+        return Ok(Needed::Charts(lacking));
     }
     for (path, _) in below(tree, &prefix) {
         let inner = &path[prefix.len()..];

@@ -5,13 +5,22 @@ use serde_json::json;
 use super::super::Trees;
 use super::super::{Needs, needs};
 use super::*;
-use crate::catalog::{BlobId, FileKind, HelmSaid, Said, Source, SourceChange, TreeEntry, WhatSaid};
+use crate::catalog::{BlobId, FileKind, HelmSaid, Remote, Said, Source, SourceChange, TreeEntry, WhatSaid};
 
 const CHART: (&str, &str) = ("charts/web/Chart.yaml", "name: web\nversion: 1.0.0\n");
 
 type Row<'a> = (&'a [&'a str], Vec<(&'a str, &'a str)>, &'a str);
 
 fn closure(values_files: &[&str], files: &[(&str, &str)]) -> Result<Needs, String> {
+    closure_with(values_files, files, &mut Vec::new())
+}
+
+/// The same; charts elsewhere that are asked for are told, and have one file each, which says where they are from.
+fn closure_with(
+    values_files: &[&str],
+    files: &[(&str, &str)],
+    asked: &mut Vec<Remote>,
+) -> Result<Needs, String> {
     let entry = |text: &str| {
         let kind = if text.starts_with("-> ") { FileKind::Symlink } else { FileKind::File };
         TreeEntry { kind, blob: BlobId(text.into()), size: text.len() as u64 }
@@ -26,7 +35,15 @@ fn closure(values_files: &[&str], files: &[(&str, &str)]) -> Result<Needs, Strin
     let release = Release { app: "shop", namespace: Some("prod") };
     let mut read = Contents::new();
     loop {
-        match needs(&source, release, Trees::of_catalog(&tree), &read).map_err(|error| error.to_string())? {
+        let elsewhere = |remote: &Remote| Tree::from([("Chart.yaml".into(), entry(&remote.shown()))]);
+        let brought: Vec<(Remote, Tree)> = asked.iter().map(|r| (r.clone(), elsewhere(r))).collect();
+        let charts = brought.iter().map(|(remote, tree)| (remote.clone(), tree)).collect();
+        let trees = Trees { charts: &charts, ..Trees::of_catalog(&tree) };
+        match needs(&source, release, trees, &read).map_err(|error| error.to_string())? {
+            Needed::Charts(charts) => {
+                assert!(charts.iter().all(|chart| !asked.contains(chart)), "{charts:?} again");
+                asked.extend(charts);
+            }
             Needed::Whole(needs) => return Ok(needs),
             Needed::More(more) => {
                 assert!(more.iter().all(|path| !read.contains_key(path)), "{more:?} again");
@@ -157,6 +174,93 @@ fn charts_beside_it_are_put_where_helm_looks_for_them() {
     ];
     for (file, place) in places {
         assert_eq!(&*super::super::path_of(&needs, file), place);
+    }
+}
+
+/// A chart that depends on others of repositories.
+fn with(more: &[(&str, &str)], dependencies: &str, asked: &mut Vec<Remote>) -> Result<Needs, String> {
+    let web = beside("web", dependencies);
+    closure_with(&[], &[&[("charts/web/Chart.yaml", &*web)], more].concat(), asked)
+}
+
+#[test]
+fn charts_of_repositories_are_asked_for_and_put_where_helm_looks() {
+    let redis = "{name: redis, version: ^1, repository: 'https://charts.example.com/stable'}";
+    let other = "{name: redis, version: ^2, repository: 'oci://registry.example.com/charts', alias: second}";
+    let mut asked = Vec::new();
+    let needs = with(&[], &format!("{redis}, {other}, {redis}"), &mut asked).expect("it is whole");
+    let shown: Vec<String> = asked.iter().map(Remote::shown).collect();
+    let expected = [
+        "chart redis ^1 of https://charts.example.com/stable",
+        "chart redis ^2 of oci://registry.example.com/charts",
+    ];
+    assert_eq!(shown, expected);
+    let of =
+        |chart: &str| needs.files.iter().find(|(_, blob)| *blob.0 == *chart).map(|(path, _)| path.clone());
+    assert_eq!(of(expected[0]).as_deref(), Some("charts/redis/Chart.yaml"));
+    let second = of(expected[1]).expect("it is there");
+    assert!(second.starts_with("charts/redis-") && second.ends_with("/Chart.yaml"), "{second}");
+    let place = super::super::path_of(&needs, "charts/redis/Chart.yaml");
+    assert_eq!(&*place, "https://charts.example.com/stable/redis/Chart.yaml");
+    // What is there already is not asked for.
+    let mut asked = Vec::new();
+    with(&[("charts/web/charts/redis-1.2.3.tgz", "")], redis, &mut asked).expect("it is whole");
+    assert_eq!(asked, []);
+    // Nor what a chart beside it brings, which depends on it; what that lacks is.
+    let local = beside("a", redis);
+    let beside_it = ("charts/a/Chart.yaml", &*local);
+    let a = "{name: a, version: 1.0.0, repository: 'file://../a'}";
+    let needs = with(&[beside_it], a, &mut asked).expect("it is whole");
+    assert!(needs.files.contains_key("charts/a/charts/redis/Chart.yaml"), "{:?}", needs.files.keys());
+    assert_eq!(asked.len(), 1);
+}
+
+#[test]
+fn a_lock_says_which_version_and_is_held_to_what_it_locks() {
+    let redis = "{name: redis, version: ^1, repository: 'https://charts.example.com'}";
+    let lock = |version: &str, repository: &str| {
+        format!(
+            "dependencies: [{{name: redis, version: {version}, repository: '{repository}'}}]\ndigest: sha256:0\n"
+        )
+    };
+    let good = lock("1.4.2", "https://charts.example.com");
+    let mut asked = Vec::new();
+    with(&[("charts/web/Chart.lock", &good)], redis, &mut asked).expect("it is whole");
+    assert_eq!(asked[0].shown(), "chart redis 1.4.2 of https://charts.example.com");
+    for lock in [
+        lock("2.0.0", "https://charts.example.com"),
+        lock("1.4.2", "https://other.example.com"),
+        String::new(),
+    ] {
+        let told = with(&[("charts/web/Chart.lock", &lock)], redis, &mut Vec::new()).expect_err("it lies");
+        let expected = "the chart depends on redis ^1, and charts/web/Chart.lock names no such version of https://charts.example.com; run helm dependency update";
+        assert!(told.contains(expected), "{told}");
+    }
+    let requirements = ("charts/web/requirements.yaml", &*format!("dependencies: [{redis}]"));
+    let mut asked = Vec::new();
+    with(&[requirements, ("charts/web/requirements.lock", &good)], "", &mut asked).expect("it is whole");
+    assert_eq!(asked[0].shown(), "chart redis 1.4.2 of https://charts.example.com");
+}
+
+#[test]
+fn charts_of_repositories_that_cannot_be_asked_for_are_told() {
+    let of = |version: &str, repository: &str| {
+        format!("{{name: redis, version: '{version}', repository: '{repository}'}}")
+    };
+    let many: Vec<String> = (0..65).map(|n| of("1.0.0", &format!("https://h{n}.example.com"))).collect();
+    // (what it depends on, what is told)
+    let rows = [
+        (of("1.0.0", "@stable"), "names \"@stable\", a name that is known on somebody's machine alone"),
+        (of("1.0.0", "alias:stable"), "names \"alias:stable\", a name that is known"),
+        (of("newest", "https://h"), "names \"redis\", whose version is none: \"newest\" is no version"),
+        (of("1.0.0", "https://me:secret@h"), "which cannot be fetched: the repository's URL holds a user"),
+        (of("1.0.0", "ftp://h"), "which cannot be fetched: \"ftp://h\" is no repository of charts"),
+        (of("1.0.0", ""), "the chart depends on redis, which its charts directory does not hold"),
+        (many.join(", "), "more than 64 charts of repositories are part of it"),
+    ];
+    for (dependencies, expected) in rows {
+        let told = with(&[], &dependencies, &mut Vec::new()).expect_err(expected);
+        assert!(told.contains(expected), "{told}");
     }
 }
 
