@@ -30,6 +30,7 @@ mod overriding;
 mod packages;
 mod picking;
 mod placement;
+mod planning;
 mod questions;
 mod rollouts;
 mod rounds;

@@ -102,6 +102,7 @@ async fn operator_calls(channel: &Channel) -> Vec<(&'static str, Result<(), Stat
         ("History", c.history(v1::HistoryRequest::default()).await.map(drop)),
         ("Images", c.images(v1::ImagesRequest::default()).await.map(drop)),
         ("Plan", c.plan(v1::PlanRequest::default()).await.map(drop)),
+        ("Plan live", c.plan(v1::PlanRequest { live: true, ..Default::default() }).await.map(drop)),
         ("Snapshot", c.snapshot(v1::SnapshotRequest {}).await.map(drop)),
         ("Trace", c.trace(trace("pod")).await.map(drop)),
         ("Trace of a Secret", c.trace(trace("secret")).await.map(drop)),
@@ -257,6 +258,7 @@ async fn a_viewer_looks_an_operator_changes_what_runs_and_only_an_admin_changes_
         "Trace of a Secret",
         "Ask for Secrets",
         "Ask for logs",
+        "Plan live",
     ];
     for (credentials, operator) in keys.iter().zip([false, true]) {
         for (call, answer) in operator_calls(&stage.channel(Some(credentials)).await).await {

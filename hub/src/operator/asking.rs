@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use nave_placement::ClusterName;
+use nave_placement::{AppKey, ClusterName};
 use nave_proto::v1::{self, ask_answer, question::Question};
+use nave_spoke::target::ask::answers::DiffAnswer;
 use tokio::time::Instant;
 use tonic::Status;
 
 use super::service::{OperatorService, Rooms};
+use crate::planning::live::{Inquiry, LivePlan};
 use crate::sessions::asking::{AskError, Replied};
 
 /// Clusters that are asked at once: with answers of 512 KiB at most, 32 MiB that may wait for a slow reader.
@@ -49,7 +51,44 @@ impl OperatorService {
     }
 }
 
-/// Questions about assignments and reports are the hub's own.
+impl OperatorService {
+    /// Asks clusters about what they are to have; gives what each says.
+    pub(super) async fn ask_live(
+        &self,
+        inquiries: Vec<Inquiry>,
+        asker: &v1::Asker,
+    ) -> Vec<(AppKey, LivePlan)> {
+        let until = Instant::now() + DEFAULT;
+        let each = |inquiry| live(&self.rooms, inquiry, asker, until);
+        stream::iter(inquiries).map(each).buffer_unordered(AT_ONCE).collect().await
+    }
+}
+
+async fn live(rooms: &Arc<Rooms>, inquiry: Inquiry, asker: &v1::Asker, until: Instant) -> (AppKey, LivePlan) {
+    let Inquiry { cluster, app, entry, bundle } = inquiry;
+    let bundle = match bundle {
+        Ok(bundle) => bundle.to_vec(),
+        Err(problem) => {
+            return (app, LivePlan { cluster, answer: None, truncated: false, problem: Some(problem) });
+        }
+    };
+    let planned = v1::PlannedEntry { app: Some(nave_proto::app_to_proto(&app)), entry, bundle };
+    let question = Some(Question::Planned(planned));
+    let asked = v1::Question { id: 0, question, asker: Some(asker.clone()), timeout_ms: 0 };
+    let v1::AskAnswer { answer, truncated, .. } =
+        one(rooms.clone(), cluster.clone(), asked, until, DEFAULT).await;
+    let (answer, problem) = match answer {
+        Some(ask_answer::Answer::Json(json)) => match serde_json::from_slice::<DiffAnswer>(&json) {
+            Ok(answer) => (Some(answer), None),
+            Err(error) => (None, Some(format!("its answer cannot be read: {error}"))),
+        },
+        Some(ask_answer::Answer::Problem(problem)) => (None, Some(problem)),
+        None => (None, Some("it gave no answer".to_owned())),
+    };
+    (app, LivePlan { cluster, answer, truncated, problem })
+}
+
+/// Questions about assignments and reports are the hub's own, and so is what is only planned.
 fn reads_the_cluster(question: &Question) -> bool {
     match question {
         Question::Objects(_)
@@ -58,7 +97,7 @@ fn reads_the_cluster(question: &Question) -> bool {
         | Question::Logs(_)
         | Question::Adoption(_)
         | Question::Images(_) => true,
-        Question::Assignment(_) | Question::Report(_) => false,
+        Question::Assignment(_) | Question::Report(_) | Question::Planned(_) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Planning for operators: what a revision of the hub's own repository would do.
 //!
-//! In: names of revisions. Out: a plan, in pieces. One plan at a time is made, a few more wait.
-//! Never: changes what is in effect, or what the hub watches; goes on for somebody who left.
+//! In: names of revisions. Out: a plan, in pieces; with what clusters say to it, where they are asked. One plan at a time is made, a few
+//! more wait. Never: changes what is in effect, or what the hub watches; goes on for somebody who left.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use nave_placement::ClusterName;
 use nave_placement::catalog::{CommitId, Tree};
 use nave_placement::guard::Hold;
 use nave_placement::overrides::{Asking, Forms};
@@ -24,9 +25,9 @@ use crate::deciding::hearing::Hearing;
 use crate::deciding::revision::Loader;
 use crate::deciding::run::{Picture, chain};
 use crate::git::{FetchError, ReadError};
-use crate::planning::view::PlanView;
-use crate::planning::{PlanError, Shelf, Side, World, plan};
-use crate::sources::Planned;
+use crate::planning::live::answered;
+use crate::planning::{PlanError, Planned, Shelf, Side, World, plan};
+use crate::sources;
 
 /// How long a plan may take, what it waits for included.
 pub const LONGEST: Duration = Duration::from_secs(300);
@@ -69,7 +70,11 @@ struct Loaded {
 
 impl OperatorService {
     /// `hub plan`.
-    pub(super) async fn planned(&self, request: v1::PlanRequest) -> Result<Pieces, Status> {
+    pub(super) async fn planned(
+        &self,
+        request: v1::PlanRequest,
+        asker: Option<v1::Asker>,
+    ) -> Result<Pieces, Status> {
         let own = &self.rooms.place.name;
         if !request.catalog.is_empty() && request.catalog != own.as_str() {
             let message = format!("there is no catalog {}; this hub has {own} alone", request.catalog);
@@ -77,11 +82,21 @@ impl OperatorService {
         }
         let late =
             |_| Status::deadline_exceeded(format!("the plan was not made within {} s", LONGEST.as_secs()));
-        let view = tokio::time::timeout(LONGEST, self.make_plan(request)).await.map_err(late)??;
+        let live = asker.as_ref().map(|_| self.rooms.sessions.live().into_keys().collect());
+        let made = tokio::time::timeout(LONGEST, self.make_plan(request, live)).await.map_err(late)??;
+        let Planned { mut view, inquiries } = made;
+        if let Some(asker) = asker {
+            let answers = self.ask_live(inquiries, &asker).await;
+            answered(&mut view, answers);
+        }
         Ok(pieces(json(&view)))
     }
 
-    async fn make_plan(&self, request: v1::PlanRequest) -> Result<PlanView, Status> {
+    async fn make_plan(
+        &self,
+        request: v1::PlanRequest,
+        live: Option<BTreeSet<ClusterName>>,
+    ) -> Result<Planned, Status> {
         let turn = self.rooms.turns.take().await?;
         let rooms = self.rooms.clone();
         let picture = rooms.picture.borrow().clone();
@@ -110,8 +125,8 @@ impl OperatorService {
             let _turn = turn;
             let repository = &rooms.repository;
             let (place, engines) = (&rooms.place, &*rooms.engines);
-            let remotes = &Planned(&rooms.sources);
-            let world = World { place, trees: repository, remotes, engines, hearing, now_ms, stop };
+            let remotes = &sources::Planned(&rooms.sources);
+            let world = World { place, trees: repository, remotes, engines, hearing, now_ms, stop, live };
             let is_base = base.revision.catalog.commit == in_effect.catalog.commit;
             let problems = if is_base { picture.problems.clone() } else { Vec::new() };
             let base = Side { revision: base.revision, tree: base.tree, content: repository, problems };

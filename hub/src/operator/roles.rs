@@ -51,6 +51,7 @@ const ROLES: &[(&str, OperatorRole)] = &[
     ("Images", OperatorRole::Viewer),
     // Of a Secret it needs more, as the question to its cluster does.
     ("Trace", OperatorRole::Viewer),
+    // With answers of clusters it needs more.
     ("Plan", OperatorRole::Viewer),
     ("Snapshot", OperatorRole::Viewer),
 ];
@@ -59,7 +60,7 @@ const ROLES: &[(&str, OperatorRole)] = &[
 /// everybody, even without their values.
 fn needs(question: &Question) -> OperatorRole {
     match question {
-        Question::Logs(_) => OperatorRole::Operator,
+        Question::Logs(_) | Question::Planned(_) => OperatorRole::Operator,
         Question::Objects(asked) if names_secrets(&asked.kind) => OperatorRole::Operator,
         _ => OperatorRole::Viewer,
     }
@@ -71,7 +72,7 @@ fn names_secrets(kind: &str) -> bool {
     matches!(kind.split('.').next(), Some("secret" | "secrets"))
 }
 
-/// Checks who asks clusters, and whether they may ask this: gives how the spokes are told.
+/// Checks who asks clusters by a call, and whether they may ask this: gives how the spokes are told.
 ///
 /// # Errors
 /// As [`allow`].
@@ -79,9 +80,9 @@ pub fn allow_question<T>(
     state: &State,
     fleet: &str,
     request: &Request<T>,
-    question: Option<&Question>,
+    (call, question): (&str, Option<&Question>),
 ) -> Result<v1::Asker, Status> {
-    let audit = allow(state, fleet, request, "Ask")?;
+    let audit = allow(state, fleet, request, call)?;
     let name = audit.name().to_owned();
     let role = state.operators.get(&name).map_or(OperatorRole::Viewer, |operator| operator.role);
     let needed = question.map_or(OperatorRole::Viewer, needs);
@@ -140,6 +141,7 @@ mod tests {
             (Question::Adoption(v1::Adoption::default()), OperatorRole::Viewer),
             (Question::Events(v1::ObjectEvents::default()), OperatorRole::Viewer),
             (Question::Logs(v1::ObjectLogs::default()), OperatorRole::Operator),
+            (Question::Planned(v1::PlannedEntry::default()), OperatorRole::Operator),
         ];
         for (question, expected) in rows {
             assert_eq!(needs(&question), expected, "{question:?}");

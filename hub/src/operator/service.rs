@@ -446,7 +446,8 @@ impl operator_server::Operator for OperatorService {
 
     async fn ask(&self, request: Request<v1::AskRequest>) -> Result<Response<Self::AskStream>, Status> {
         let question = request.get_ref().question.as_ref().and_then(|asked| asked.question.as_ref());
-        let asker = allow_question(&self.rooms.ledger.state(), &self.rooms.fleet, &request, question)?;
+        let asker =
+            allow_question(&self.rooms.ledger.state(), &self.rooms.fleet, &request, ("Ask", question))?;
         self.ask_all(request.into_inner(), asker).map(Response::new)
     }
 
@@ -546,8 +547,15 @@ impl operator_server::Operator for OperatorService {
     type PlanStream = Pieces;
 
     async fn plan(&self, request: Request<v1::PlanRequest>) -> Result<Response<Pieces>, Status> {
-        self.allow(&request, "Plan")?;
-        self.planned(request.into_inner()).await.map(Response::new)
+        let asker = match request.get_ref().live {
+            true => {
+                let asked = v1::question::Question::Planned(v1::PlannedEntry::default());
+                let (state, fleet) = (self.rooms.ledger.state(), &self.rooms.fleet);
+                Some(allow_question(&state, fleet, &request, ("Plan", Some(&asked)))?)
+            }
+            false => self.allow(&request, "Plan").map(|_| None)?,
+        };
+        self.planned(request.into_inner(), asker).await.map(Response::new)
     }
 
     type SnapshotStream = Pieces;

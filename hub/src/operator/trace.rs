@@ -72,7 +72,7 @@ impl OperatorService {
         let asker = {
             let (state, fleet) = (self.rooms.ledger.state(), &self.rooms.fleet);
             allow(&state, fleet, &request, "Trace")?;
-            allow_question(&state, fleet, &request, Some(&Question::Objects(objects)))?
+            allow_question(&state, fleet, &request, ("Ask", Some(&Question::Objects(objects))))?
         };
         let v1::TraceRequest { cluster, kind, namespace, name, timeout_ms } = request.into_inner();
         let cluster: ClusterName = cluster.parse().map_err(argument)?;

@@ -45,6 +45,8 @@ pub fn changes(
             values: values(shelf, *from, *to),
             replicas: replicas(*from, *to),
             not_compared,
+            live: Vec::new(),
+            not_asked: 0,
         })
     };
     let mut changes: Vec<Change> = groups.into_iter().filter_map(change).collect();

@@ -11,11 +11,13 @@
 //! | `reasons` | what placements say of those that come and go |
 //! | `changes`, `objects` | what those that stay become |
 //! | `moves` | waves, waits and holds |
+//! | `live` | what clusters are asked about it |
 //! | `view`, `words` | the document, and its closed lists in words |
 //! | `snapshot` | what all of it needs of a hub, in a file |
 
 mod changes;
 mod ends;
+pub mod live;
 mod moves;
 mod objects;
 mod reasons;
@@ -32,6 +34,7 @@ use nave_placement::guard::Hold;
 use nave_placement::{AppKey, ClusterName};
 
 use ends::{Fate, Fates, fates};
+use live::{Asking, Inquiry};
 use objects::Budget;
 use reasons::{Asked, Said};
 use settle::{Desk, settle};
@@ -70,6 +73,15 @@ pub enum PlanError {
     Record(#[from] RecordError),
 }
 
+/// A plan, and what clusters are to be asked about it.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub view: PlanView,
+    /// What is to be asked.
+    pub inquiries: Vec<Inquiry>,
+}
+
 /// Plans a revision: what it changes from `base` on. `admission` is the hold that it waits for as a whole; what it would do once
 /// that is approved is told all the same.
 ///
@@ -82,7 +94,7 @@ pub async fn plan(
     base: Side<'_>,
     new: Side<'_>,
     admission: Option<Hold>,
-) -> Result<PlanView, PlanError> {
+) -> Result<Planned, PlanError> {
     let mut desk = Desk::new(shelf);
     let base = settle(world, &mut desk, state, base).await?;
     let new = settle(world, &mut desk, base.state.clone(), new).await?;
@@ -96,13 +108,13 @@ fn compare(
     base: &Rest,
     new: &Rest,
     admission: Option<&Hold>,
-) -> PlanView {
+) -> Planned {
     let fates = fates(base, new);
     let asked = asked(base, new, &fates);
     let said = (Said::of(world, base, &asked), Said::of(world, new, &asked));
     let holds = moves::holds(&base.state, &new.state, admission);
     let units = Units::of(&new.revision.catalog);
-    let mut budget = Budget::default();
+    let (mut budget, mut asking) = (Budget::default(), Asking::of(world.live.as_ref()));
     let pinned: BTreeSet<&AppKey> = new.state.pins.values().map(|pin| &pin.app).collect();
     let names: BTreeSet<&AppKey> = fates.keys().copied().chain(pinned).collect();
     let nothing = BTreeMap::new();
@@ -110,7 +122,7 @@ fn compare(
     for app in names {
         let fates = fates.get(app).unwrap_or(&nothing);
         let comparing = Comparing { world, shelf, base, new, said: (&said.0, &said.1), units: &units };
-        let mut plan = comparing.app(app, fates, &mut budget);
+        let mut plan = comparing.app(app, fates, &mut budget, &mut asking);
         plan.holds = holds.iter().filter(|hold| hold.apps.contains(app)).cloned().collect();
         if !fates.is_empty() || !plan.waits.is_empty() {
             apps.push(plan);
@@ -119,7 +131,7 @@ fn compare(
     let problems = added(&base.problems, &new.problems);
     let summary = summary(&fates, &apps, holds.len(), &problems);
     let commit = new.revision.catalog.commit.clone();
-    PlanView {
+    let view = PlanView {
         base: base.revision.catalog.commit.clone(),
         commit: (!is_of_no_commit(&commit)).then_some(commit),
         obstacle: new.state.doubt.as_ref().map(|doubt| {
@@ -130,7 +142,8 @@ fn compare(
         holds,
         apps,
         problems,
-    }
+    };
+    Planned { view, inquiries: asking.inquiries }
 }
 
 /// The commit that stands for files that are in none.
@@ -197,7 +210,13 @@ struct Comparing<'a> {
 }
 
 impl Comparing<'_> {
-    fn app(&self, app: &AppKey, fates: &BTreeMap<&ClusterName, Fate<'_>>, budget: &mut Budget) -> AppPlan {
+    fn app(
+        &self,
+        app: &AppKey,
+        fates: &BTreeMap<&ClusterName, Fate<'_>>,
+        budget: &mut Budget,
+        asking: &mut Asking<'_>,
+    ) -> AppPlan {
         let Self { world, shelf, base, new, said, units } = *self;
         let (mut gained, mut lost) = (Vec::new(), Vec::new());
         let (mut come, mut go, mut stay) = (Vec::new(), Vec::new(), Vec::new());
@@ -220,13 +239,22 @@ impl Comparing<'_> {
         let clusters: Vec<&ClusterName> = fates.keys().copied().collect();
         let mut waits = moves::waits(new, app, &clusters, plan.is_some(), world.now_ms);
         waits.extend(moves::pinned(base, new, app));
+        let mut changed = changes::changes(shelf, &stay, true, budget);
+        // Who has the app already knows what it is.
+        let mut installed = changes::changes(shelf, &come, is_new, budget);
+        let becomes = |cluster: &ClusterName| match fates.get(cluster)? {
+            Fate::Gained(to) | Fate::Changed(_, to) => Some(&**to),
+            Fate::Lost(_) => None,
+        };
+        for change in changed.iter_mut().chain(&mut installed) {
+            asking.ask(shelf, app, change, becomes);
+        }
         AppPlan {
             app: app.clone(),
             gained,
             lost,
-            changed: changes::changes(shelf, &stay, true, budget),
-            // Who has the app already knows what it is.
-            installed: changes::changes(shelf, &come, is_new, budget),
+            changed,
+            installed,
             removed: changes::changes(shelf, &go, false, budget),
             moves: moves::how(&base.state, &new.state, plan, app, is_new, &clusters),
             rollout: plan.map(moves::rollout),

@@ -11,7 +11,7 @@ use nave_placement::catalog::{Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::Memory;
 use nave_placement::overrides::{self, Form, Shapes, Variant};
-use nave_placement::{AppKey, Digest};
+use nave_placement::{AppKey, ClusterName, Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::PlanError;
@@ -51,6 +51,8 @@ pub struct World<'a> {
     pub now_ms: u64,
     /// Ends the plan early.
     pub stop: CancellationToken,
+    /// The clusters that may be asked about the plan; absent: nobody is.
+    pub live: Option<BTreeSet<ClusterName>>,
 }
 
 impl World<'_> {

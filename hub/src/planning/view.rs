@@ -11,6 +11,8 @@ use nave_placement::{AppKey, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::live::LivePlan;
+
 /// What a revision would do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -175,6 +177,17 @@ pub struct Change {
     /// Why its objects are not compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_compared: Option<String>,
+    /// What some of the clusters say to it, where they were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<LivePlan>,
+    /// Of the clusters, those that were not asked although some were: they are offline, or too many.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub not_asked: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// A field, before and after.

@@ -1766,7 +1766,7 @@ pub struct Question {
     /// after it nobody listens any more; 0: the spoke's own bound
     #[prost(uint64, tag = "10")]
     pub timeout_ms: u64,
-    #[prost(oneof = "question::Question", tags = "2, 3, 4, 5, 6, 7, 8, 11")]
+    #[prost(oneof = "question::Question", tags = "2, 3, 4, 5, 6, 7, 8, 11, 12")]
     pub question: ::core::option::Option<question::Question>,
 }
 /// Nested message and enum types in `Question`.
@@ -1789,6 +1789,8 @@ pub mod question {
         Adoption(super::Adoption),
         #[prost(message, tag = "11")]
         Images(super::RunningImages),
+        #[prost(message, tag = "12")]
+        Planned(super::PlannedEntry),
     }
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1831,6 +1833,18 @@ pub struct LiveObjects {
 pub struct EntryDiff {
     #[prost(message, optional, tag = "1")]
     pub app: ::core::option::Option<AppKey>,
+}
+/// The same of an entry that is only planned. Nothing of it is kept. Needs the role operator.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PlannedEntry {
+    #[prost(message, optional, tag = "1")]
+    pub app: ::core::option::Option<AppKey>,
+    /// as an assignment has it
+    #[prost(bytes = "vec", tag = "2")]
+    pub entry: ::prost::alloc::vec::Vec<u8>,
+    /// the bundle that it names, zstd
+    #[prost(bytes = "vec", tag = "3")]
+    pub bundle: ::prost::alloc::vec::Vec<u8>,
 }
 /// Events about one object.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2738,6 +2752,9 @@ pub struct PlanRequest {
     /// empty: the root catalog
     #[prost(string, tag = "3")]
     pub catalog: ::prost::alloc::string::String,
+    /// clusters are asked too, by server-side dry-runs; needs the role operator
+    #[prost(bool, tag = "4")]
+    pub live: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SnapshotRequest {}

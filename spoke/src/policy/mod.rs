@@ -144,7 +144,7 @@ impl Policy {
         })
     }
 
-    /// Whether somebody of this role may ask a question of this kind (`objects`, `diff`, `events`, `logs`, `adoption`).
+    /// Whether somebody of this role may ask a question of this kind (`objects`, `diff`, `events`, `logs`, `adoption`, `plan`).
     pub fn may_ask(&self, question: &str, role: &str) -> bool {
         self.questions.get(question).is_none_or(|roles| roles.contains(role))
     }

@@ -12,7 +12,7 @@ use super::{Policy, Rule};
 const FIELDS: [&str; 4] = ["allow", "deny", "maxRemovals", "questions"];
 const SUBJECTS: [&str; 3] = ["namespaces", "kinds", "registries"];
 /// What may be asked about a cluster; the hub's own questions about assignment and report tell nothing new.
-const QUESTIONS: [&str; 5] = ["objects", "diff", "events", "logs", "adoption"];
+const QUESTIONS: [&str; 6] = ["objects", "diff", "events", "logs", "adoption", "plan"];
 const ROLES: [&str; 3] = ["viewer", "operator", "admin"];
 
 /// What is wrong with a policy.

@@ -160,7 +160,7 @@ fn what_is_not_understood_is_said_and_how_to_mend_it() {
         ("maxRemovals: -1", "maxRemovals: it is no number"),
         (
             "questions: {log: []}",
-            "questions: unknown field log; did you mean logs?; fields are objects, diff, events, logs, adoption",
+            "questions: unknown field log; did you mean logs?; fields are objects, diff, events, logs, adoption, plan",
         ),
         ("questions: {logs: [root]}", "questions.logs: root is no role; roles are viewer, operator, admin"),
         ("[]", "the policy: it must have fields (allow, deny, maxRemovals, questions)"),

@@ -13,8 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::policy::Policy;
-use super::wanted::wanted;
-use super::wire;
+use super::wanted::{planned, wanted};
+use super::wire::{self, Asked};
 use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::State;
@@ -106,15 +106,19 @@ impl Desk {
     }
 
     async fn answer(&self, question: v1::Question) -> Result<Answer, Refusal> {
-        let (question, asker) = wire::question(question)?;
+        let asked = wire::question(question)?;
         let forbidden = |why| Refusal(format!("this cluster's own policy forbids it: {why}"));
-        self.policy.allowed(&question, &asker).map_err(forbidden)?;
+        for kind in asked.kinds() {
+            self.policy.allowed(kind, &asked.asker).map_err(forbidden)?;
+        }
+        let Asked { question, asker, planned: plan } = asked;
         if matches!(question, Question::Logs(_)) {
             tracing::info!(asker = asker.name, role = asker.role.name(), ?question, "logs are read");
         }
         let opened = self.secrets.round();
-        let (wanted, treatment) = match &question {
-            Question::Diff(app) | Question::Adoption(app) => {
+        let (wanted, treatment) = match (&question, plan) {
+            (Question::Diff(app), Some(plan)) => planned(app, plan, &opened, &*self.target).await?,
+            (Question::Diff(app) | Question::Adoption(app), _) => {
                 let accepted = self.held.borrow().assignment.clone();
                 let enforced = self.state.enforced(&accepted);
                 wanted(app, &enforced, &self.state, &opened, &*self.target).await?

@@ -9,10 +9,47 @@ use nave_proto::v1::{self, answer, question};
 use crate::target::ask::{About, Answer, Asker, Logs, Objects, Question, Refusal, Role};
 
 /// What is asked, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What.
+    pub question: Question,
+    /// By whom.
+    pub asker: Asker,
+    /// Not about what is accepted, but about this.
+    pub planned: Option<Planned>,
+}
+
+/// An entry that is only planned, and its bundle, zstd.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// As an assignment has it.
+    pub entry: Vec<u8>,
+    /// What it names.
+    pub bundle: Vec<u8>,
+}
+
+/// What is planned may be a secret.
+impl std::fmt::Debug for Planned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Planned").finish_non_exhaustive()
+    }
+}
+
+impl Asked {
+    /// The words that a local policy has for it; all of them have to be allowed. A plan leads to objects that nobody assigned.
+    pub fn kinds(&self) -> Vec<&'static str> {
+        match self.planned {
+            Some(_) => vec!["plan", "diff", "objects"],
+            None => vec![self.question.kind()],
+        }
+    }
+}
+
+/// Reads a question.
 ///
 /// # Errors
-/// When it is nothing that this version knows.
-pub fn question(asked: v1::Question) -> Result<(Question, Asker), Refusal> {
+/// When it is nothing that this version knows, or not for this role.
+pub fn question(asked: v1::Question) -> Result<Asked, Refusal> {
     let from = asked.asker.unwrap_or_default();
     let role = match from.role.as_str() {
         "admin" => Role::Admin,
@@ -21,12 +58,25 @@ pub fn question(asked: v1::Question) -> Result<(Question, Asker), Refusal> {
         other => return Err(Refusal(format!("this spoke does not know what {other:?} may ask"))),
     };
     let about = |kind, namespace, name| About { kind, namespace, name };
+    let mut planned = None;
     let question = match asked.question {
         Some(question::Question::Objects(asked)) => {
             let v1::LiveObjects { kind, namespace, name, selector, limit, whole } = asked;
             Question::Objects(Objects { kind, namespace, name, selector, limit: limit as usize, whole })
         }
         Some(question::Question::Diff(asked)) => Question::Diff(app(asked.app)?),
+        Some(question::Question::Planned(asked)) if role >= Role::Operator => {
+            let v1::PlannedEntry { app: key, entry, bundle } = asked;
+            planned = Some(Planned { entry, bundle });
+            Question::Diff(app(key)?)
+        }
+        Some(question::Question::Planned(_)) => {
+            return Err(Refusal(format!(
+                "a plan is compared for operators, and {} is {}",
+                from.name,
+                role.name()
+            )));
+        }
         Some(question::Question::Adoption(asked)) => Question::Adoption(app(asked.app)?),
         Some(question::Question::Events(v1::ObjectEvents { kind, namespace, name })) => {
             Question::Events(about(kind, namespace, name))
@@ -45,7 +95,7 @@ pub fn question(asked: v1::Question) -> Result<(Question, Asker), Refusal> {
             return Err(Refusal("this version of the spoke does not know the question".into()));
         }
     };
-    Ok((question, Asker { name: from.name, role }))
+    Ok(Asked { question, asker: Asker { name: from.name, role }, planned })
 }
 
 fn app(key: Option<v1::AppKey>) -> Result<nave_placement::AppKey, Refusal> {
@@ -86,8 +136,17 @@ mod tests {
             timeout_ms: 0,
         };
         let known = question(asked(Some(objects.clone()), asker("viewer"))).expect("known");
-        assert_eq!(known.1, Asker { name: "ann".into(), role: Role::Viewer });
-        assert!(matches!(known.0, Question::Objects(Objects { kind, .. }) if kind == "cm"));
+        assert_eq!(known.asker, Asker { name: "ann".into(), role: Role::Viewer });
+        assert_eq!(known.kinds(), ["objects"]);
+        assert!(matches!(known.question, Question::Objects(Objects { kind, .. }) if kind == "cm"));
+        let app = Some(v1::AppKey { catalog: "main".into(), name: "web".into() });
+        let planned = v1::PlannedEntry { app, entry: vec![1], bundle: vec![2] };
+        let planned = |role| question(asked(Some(question::Question::Planned(planned.clone())), asker(role)));
+        assert_eq!(planned("operator").expect("known").kinds(), ["plan", "diff", "objects"]);
+        assert_eq!(
+            planned("viewer").expect_err("refused").0,
+            "a plan is compared for operators, and ann is viewer"
+        );
         for wrong in [
             asked(Some(objects.clone()), asker("root")),
             asked(Some(objects), None),

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::live::lines;
 use super::text::{by_reason, clusters, fields, head, held, moves, object, wave};
 use crate::planning::view::{AppPlan, Change, PlanView};
 
@@ -135,6 +136,9 @@ fn objects(page: &mut String, change: &Change, with_diffs: bool) {
             let fence = fence(&plan.diff);
             let _ = writeln!(page, "\n{fence}diff\n{}{fence}\n", plan.diff);
         }
+    }
+    for (depth, line) in lines(change) {
+        let _ = writeln!(page, "{:1$}- {2}", "", depth * 2, escaped(&line));
     }
 }
 

@@ -4,6 +4,7 @@
 //! is wrong.
 //! Never: decides; changes anything.
 
+mod live;
 mod markdown;
 mod text;
 
@@ -29,6 +30,7 @@ use crate::planning::view::PlanView;
 #[command(after_help = "\
 Exit codes: 0 nothing changes, 1 it would be held or is wrong, 2 usage, 3 something changes.
 Examples, before a merge: hub plan my-branch
+  with what clusters say to it: hub plan my-branch --live
   from a checkout, by the hub's state: hub plan --dir .
   in a pipeline that cannot reach the hub: hub plan --dir . --snapshot fleet.snapshot -o markdown")]
 pub struct Arguments {
@@ -50,6 +52,9 @@ pub struct Arguments {
     /// The catalog [default: the root catalog]
     #[arg(long, value_name = "NAME")]
     catalog: Option<String>,
+    /// Ask clusters too, up to five of each change, by server-side dry-runs of what they would get; needs the role operator
+    #[arg(long, conflicts_with = "dir")]
+    live: bool,
     /// How to print it
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
     output: Form,
@@ -127,11 +132,12 @@ fn outcome(view: &PlanView) -> Outcome {
 
 /// The hub's plan.
 async fn asked(client: &mut Client, arguments: &Arguments) -> anyhow::Result<Vec<u8>> {
-    let Arguments { rev, base, catalog, .. } = arguments;
+    let Arguments { rev, base, catalog, live, .. } = arguments;
     let mut request = Request::new(v1::PlanRequest {
         rev: rev.clone().unwrap_or_default(),
         base: base.clone().unwrap_or_default(),
         catalog: catalog.clone().unwrap_or_default(),
+        live: *live,
     });
     // The hub gives up before.
     request.set_timeout(LONGEST + REQUEST_TIMEOUT);

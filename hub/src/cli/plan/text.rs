@@ -9,6 +9,7 @@ use nave_placement::ClusterName;
 
 use super::super::status::count;
 use super::super::table::{Cell, Colour};
+use super::live::lines;
 use crate::planning::view::{
     AppPlan, Change, FieldChange, HoldPlan, Moved, Moves, ObjectChange, ObjectPlan, PlanView, Summary,
     WavePlan,
@@ -214,6 +215,10 @@ impl Page {
         }
         for field in fields(change) {
             self.line(2, None, &field);
+        }
+        for (depth, line) in lines(change) {
+            let colour = line.starts_with('!').then_some(Colour::Red);
+            self.line(2 + depth, colour, &line);
         }
     }
 }

@@ -59,12 +59,13 @@ impl World {
             hearing: Hearing { connected, ..Hearing::default() },
             now_ms: 1_000 + self.now_ms,
             stop: CancellationToken::new(),
+            live: None,
         };
         let side = |revision, tree| Side { revision, tree, content: &content, problems: Vec::new() };
         let base = side(in_effect.clone(), self.tree.clone());
         let planned =
             plan(&world, Shelf::new(&self.bundles), self.state.clone(), base, side(new, tree), None);
-        planned.await.expect("a plan")
+        planned.await.expect("a plan").view
     }
 }
 

@@ -50,9 +50,12 @@ pub async fn plan(
         hearing: (&snapshot.header.heard).into(),
         now_ms: snapshot.header.taken_ms,
         stop: CancellationToken::new(),
+        live: None,
     };
     let shelf = Shelf::new(snapshot);
-    crate::planning::plan(&world, shelf, snapshot.state.clone(), base, new, admission.map(|hold| *hold)).await
+    let admission = admission.map(|hold| *hold);
+    let planned = crate::planning::plan(&world, shelf, snapshot.state.clone(), base, new, admission).await?;
+    Ok(planned.view)
 }
 
 /// The revision in effect, with the forms that its records have: the files that engines read are not in a snapshot.
