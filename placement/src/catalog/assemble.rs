@@ -106,12 +106,16 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// Puts a valid object. One whose content did not change keeps the commit that changed it last.
+    /// Puts a valid object. One whose content did not change keeps the commit that changed it last, in which its file has it: who has lost
+    /// its form reads it there again.
     fn put(&mut self, document: &'a Document) {
         let Some(object) = document.object.clone() else {
             return;
         };
-        let same = |e: &&Effective| e.object.labels == object.labels && e.object.spec == object.spec;
+        let same = |e: &&Effective| {
+            let (was, is) = (&e.object, &object);
+            was.labels == is.labels && was.spec == is.spec && was.origin.file == is.origin.file
+        };
         let commit = self.last_good.get(&object.id).filter(same).map_or(self.commit, |e| &e.commit).clone();
         self.taken.push(document);
         self.objects.insert(object.id.clone(), Effective { object, commit });
