@@ -1,6 +1,7 @@
 //! Rows of catalogs: what is written, what is in effect, what is said about it.
 
 mod dependency;
+mod directories;
 mod last_good;
 mod mutations;
 mod overriding;
