@@ -1,6 +1,7 @@
 //! The whole path: real cores in a simulated world, and what placements pick with real processes.
 
 mod charts;
+mod directories;
 mod elsewhere;
 mod events;
 mod guarding;
