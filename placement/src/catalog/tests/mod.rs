@@ -9,6 +9,7 @@ mod problems;
 mod read;
 mod rollout;
 mod source;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
