@@ -15,7 +15,7 @@ use super::{
 };
 use crate::CatalogName;
 
-pub(super) use defined::Defined;
+pub(super) use defined::{Defined, Named};
 pub use defined::{object_of, paths_of};
 
 /// So often it is looked for apps that wait for each other.
@@ -55,14 +55,13 @@ pub fn assemble(
         last_good,
         objects: BTreeMap::new(),
         taken: Vec::new(),
-        named: BTreeSet::new(),
-        open: Vec::new(),
+        named: Named::default(),
         problems: files.values().flat_map(|file| file.problems.clone()).collect(),
     };
     let ours: Vec<&Document> = documents.iter().copied().filter(|d| d.ours).collect();
     let (apps, others): (Vec<&Document>, Vec<&Document>) = ours.iter().partition(|d| is_app(d));
     let apps = assembly.define(&apps);
-    assembly.named.extend(others.iter().filter_map(|document| document.id.clone()));
+    assembly.named.ids.extend(others.iter().filter_map(|document| document.id.clone()));
     assembly.take(&apps);
     assembly.keep_absent(|id| id.kind == Kind::App);
     let others = assembly.without_manifests(others);
@@ -88,10 +87,7 @@ struct Assembly<'a> {
     objects: BTreeMap<ObjectId, Effective>,
     /// What is in effect as this commit's documents define it.
     taken: Vec<Defined<'a>>,
-    /// What documents define, in effect or not.
-    named: BTreeSet<ObjectId>,
-    /// Templates that may mean more than that.
-    open: Vec<&'a ObjectId>,
+    named: Named<'a>,
     problems: Vec<Problem>,
 }
 
@@ -101,9 +97,9 @@ impl<'a> Assembly<'a> {
         let mut all = Vec::new();
         for document in documents {
             let defined::Definition { defined, problems, open } = defined::of(document, self.tree);
-            self.named.extend(defined.iter().map(|defined| defined.id.clone()));
+            self.named.ids.extend(defined.iter().map(|defined| defined.id.clone()));
+            self.named.open.extend(open);
             self.problems.extend(problems);
-            self.open.extend(open);
             all.extend(defined);
         }
         all
@@ -203,8 +199,7 @@ impl<'a> Assembly<'a> {
             if !concerned(id) || self.objects.contains_key(id) || self.is_refused(id) {
                 continue;
             }
-            let may_be_made = |template: &&ObjectId| template.kind == id.kind && template.means(&id.name);
-            if self.named.contains(id) || self.open.iter().any(may_be_made) {
+            if self.named.has(id) {
                 self.keep(id);
                 continue;
             }

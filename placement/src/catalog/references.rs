@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assemble::Defined;
+use super::assemble::{Defined, Named};
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
 use super::template::Starred;
@@ -42,7 +42,7 @@ impl References {
 pub(super) fn check(
     catalog: &Catalog,
     taken: &[Defined<'_>],
-    named: &BTreeSet<ObjectId>,
+    named: &Named<'_>,
     root: bool,
     tree: &Tree,
 ) -> Vec<Problem> {
@@ -71,9 +71,9 @@ pub(super) fn check(
     problems
 }
 
-fn missing(catalog: &Catalog, named: &BTreeSet<ObjectId>, kind: Kind, name: &str) -> Option<String> {
+fn missing(catalog: &Catalog, named: &Named<'_>, kind: Kind, name: &str) -> Option<String> {
     let id = ObjectId { kind, name: name.into() };
-    if catalog.objects.contains_key(&id) || named.contains(&id) {
+    if catalog.objects.contains_key(&id) || named.has(&id) {
         return None;
     }
     let names = catalog.objects.keys().filter(|id| id.kind == kind).map(|id| &*id.name);

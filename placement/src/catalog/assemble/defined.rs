@@ -47,6 +47,22 @@ pub(super) struct Definition<'a> {
     pub open: Option<&'a ObjectId>,
 }
 
+/// What documents define, in effect or not.
+#[derive(Debug, Default)]
+pub(in crate::catalog) struct Named<'a> {
+    pub ids: BTreeSet<ObjectId>,
+    /// Templates that may mean more than that.
+    pub open: Vec<&'a ObjectId>,
+}
+
+impl Named<'_> {
+    /// Whether a document defines this object, or may.
+    pub fn has(&self, id: &ObjectId) -> bool {
+        let may_be = |template: &&ObjectId| template.kind == id.kind && template.means(&id.name);
+        self.ids.contains(id) || self.open.iter().any(may_be)
+    }
+}
+
 /// What a document defines in this commit.
 pub(super) fn of<'a>(document: &'a Document, tree: &Tree) -> Definition<'a> {
     let Some(id) = &document.id else { return Definition::default() };

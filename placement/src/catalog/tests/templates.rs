@@ -174,6 +174,10 @@ fn references_and_former_names_are_of_the_apps_that_are_made() {
             "p.yaml:4:32: error: Placement/p: App/svc-wep is not in this catalog; did you mean svc-web?; add it, or remove the name",
         ],
     );
+    // A template that cannot be read may mean them.
+    let broken = TEMPLATE.replace("directories", "directory");
+    let told = assembled("1", &with(&[("apps.yaml", &broken), ("p.yaml", &placement)]), &LastGood::new());
+    assert!(told.problems.iter().all(|problem| &*problem.file == "apps.yaml"), "{:?}", told.problems);
     let text = TEMPLATE.replace(
         "spec:\n",
         "spec:\n  formerly: ['old-*', 'x.*']\n  dependsOn: [{app: svc-db}, {app: base}]\n",
