@@ -112,7 +112,8 @@ async fn directories_of_three_kinds_are_apps_and_a_template_that_is_broken_takes
     assert_eq!(on(&fleet, "dev-1"), apps(&[db, new, web]));
 
     // A slip in the template, in a commit that takes a directory away as well: nobody knows what it means, so all stays.
-    fleet.catalog.write("apps/services.yaml", &TEMPLATE.replace("tier: web", "tier: 1")).expect("written");
+    let torn = TEMPLATE.replace("tier: web", "tier: 1");
+    fleet.catalog.write("apps/services.yaml", &torn).expect("written");
     fleet.catalog.remove("services/web").expect("it was there");
     fleet.catalog.commit("Without web, with a slip").expect("a commit");
     let slip = "metadata.labels.tier: 1 is read as the number 1";
@@ -130,6 +131,15 @@ async fn directories_of_three_kinds_are_apps_and_a_template_that_is_broken_takes
         let same = fleet.hub(&[&["plan", "--dir", &tree], offline].concat()).await.expect("it runs");
         assert_eq!(same.code, 0, "{offline:?}: {}{}", same.stdout, same.stderr);
     }
+
+    // What mending it would do is known to both, too: the snapshot has the apps that nothing in this commit makes any more.
+    fleet.catalog.write("apps/services.yaml", TEMPLATE).expect("written");
+    for offline in [&[][..], &["--snapshot", &file]] {
+        let held = fleet.hub(&[&["plan", "--dir", &tree], offline].concat()).await.expect("it runs");
+        let is_told = held.stdout.contains("app svc-web would leave 3 of its 3 clusters");
+        assert_eq!((held.code, is_told), (1, true), "{offline:?}: {}{}", held.stdout, held.stderr);
+    }
+    fleet.catalog.write("apps/services.yaml", &torn).expect("written");
 
     // A hub that begins anew finds the last good form of each again.
     fleet.kill_hub();
