@@ -2,6 +2,7 @@
 
 mod charts;
 mod depending;
+mod directories;
 mod elsewhere;
 mod events;
 mod guarding;

@@ -120,19 +120,28 @@ impl Loader {
     fn forget_other_trees(&mut self, tree: &Tree) {
         self.parsed.retain(|(path, blob), _| tree.get(path).is_some_and(|entry| entry.blob == *blob));
     }
+}
 
-    /// The form of one object in an older commit, where its file still reads as it did then.
-    pub async fn object_at(
+/// Files of earlier commits. One that many objects stand in is parsed once.
+#[derive(Default)]
+pub struct Earlier(HashMap<(String, BlobId), ParsedFile>);
+
+impl Earlier {
+    /// The form of one object in an earlier commit.
+    pub async fn object(
+        &mut self,
         content: &dyn Content,
         tree: &Tree,
         file: &str,
         id: &catalog::ObjectId,
     ) -> Option<Arc<Object>> {
-        let entry = tree.get(file)?;
-        let text = content.read_all(vec![entry.blob.clone()], MAX_FILE_BYTES).await.pop()?.ok()?;
-        let parsed = catalog::parse_file(file, &text);
-        let found = parsed.documents.iter().find(|d| d.id.as_ref() == Some(id));
-        found.and_then(|d| d.object.clone())
+        let blob = tree.get(file)?.blob.clone();
+        let key = (file.to_owned(), blob.clone());
+        if !self.0.contains_key(&key) {
+            let text = content.read_all(vec![blob], MAX_FILE_BYTES).await.pop()?.ok()?;
+            self.0.insert(key.clone(), catalog::parse_file(file, &text));
+        }
+        catalog::object_of(self.0.get(&key)?, tree, id)
     }
 }
 

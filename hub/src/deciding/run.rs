@@ -32,7 +32,7 @@ use super::moves::moves;
 use super::older::{Grounds, Olders};
 pub use super::picture::Picture;
 use super::retrying::Retrying;
-use super::revision::{Asked, Ground, Loader, Place, Rendered, render};
+use super::revision::{Asked, Earlier, Ground, Loader, Place, Rendered, render};
 use super::taking::{Following, forget, take};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository, poller::Observation};
@@ -380,6 +380,7 @@ impl Deciding {
         };
         self.unread.clear();
         let mut trees: BTreeMap<CommitId, Option<Tree>> = BTreeMap::new();
+        let mut earlier = Earlier::default();
         let mut last_good = LastGood::new();
         for (kind, name, record) in records {
             let Ok(kind) = serde_json::from_value(serde_json::Value::String(kind)) else { continue };
@@ -388,7 +389,7 @@ impl Deciding {
                 trees.insert(record.commit.clone(), self.repository.tree(&record.commit).await.ok());
             }
             let object = match trees.get(&record.commit) {
-                Some(Some(tree)) => Loader::object_at(&self.repository, tree, &record.file, &id).await,
+                Some(Some(tree)) => earlier.object(&self.repository, tree, &record.file, &id).await,
                 _ => None,
             };
             match object {

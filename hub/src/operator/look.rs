@@ -461,7 +461,7 @@ impl Look<'_> {
     pub fn concerns(&self, problem: &Problem, app: &AppKey) -> bool {
         let Some(object) = &problem.object else { return false };
         match object.kind {
-            Kind::App => *object.name == *app.name(),
+            Kind::App => object.means(app.name()),
             Kind::Override => self.picture.revision.as_ref().is_some_and(|revision| {
                 let named = overrides::of_app(&revision.catalog, app);
                 named.iter().any(|(effective, _)| effective.object.id == *object)

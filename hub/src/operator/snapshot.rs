@@ -78,7 +78,7 @@ impl OperatorService {
         }
         let tree = repository.tree(&commit).await.map_err(|error| Status::unavailable(chain(&error)))?;
         let documents = documents(repository, place, &tree, &revision.catalog).await;
-        let good = good(repository, &revision.catalog, &documents).await;
+        let good = good(repository, &tree, &revision.catalog, &documents).await;
         let header = Header {
             fleet: self.rooms.fleet.clone(),
             catalog: place.name.clone(),

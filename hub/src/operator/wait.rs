@@ -155,7 +155,7 @@ fn concerns(hold: &Hold, selection: &Selection) -> bool {
 
 /// Whether a problem keeps the selection from being as the catalog says.
 fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection) -> bool {
-    let named = |app: &AppKey| problem.object.as_ref().is_none_or(|object| *object.name == *app.name());
+    let named = |app: &AppKey| problem.object.as_ref().is_none_or(|object| object.means(app.name()));
     let about = |app: &AppKey| named(app) || look.concerns(problem, app);
     let elsewhere = selection.cluster.as_ref().is_some_and(|cluster| {
         let object = problem.object.as_ref();

@@ -1,7 +1,9 @@
 //! Assemble: the files of a commit become the catalog that is in effect.
 //!
-//! In: parsed files and the last good form of every object. Out: a [`Catalog`].
+//! In: parsed files, the tree for what templates make of it, the last good form of every object. Out: a [`Catalog`].
 //! Never: removes an object unless every file was understood and none of them may still mean it.
+
+mod defined;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +14,9 @@ use super::{
     What, dependency, divisions, paths, references,
 };
 use crate::CatalogName;
+
+pub(super) use defined::{Defined, Named};
+pub use defined::{object_of, paths_of};
 
 /// So often it is looked for apps that wait for each other.
 const CIRCLES: usize = 3;
@@ -31,7 +36,8 @@ pub type Files = BTreeMap<Arc<str>, Arc<ParsedFile>>;
 ///
 /// # Guarantees
 /// An object of `last_good` is missing from the outcome only if no file was unreadable, and its own file is gone or was
-/// read and holds nothing that may be the object, spoiled.
+/// read and holds nothing that may be the object, spoiled. What a template made is missing only if the template is gone, or
+/// valid and its directory gone.
 pub fn assemble(
     name: &CatalogName,
     commit: &CommitId,
@@ -49,15 +55,19 @@ pub fn assemble(
         last_good,
         objects: BTreeMap::new(),
         taken: Vec::new(),
+        named: Named::default(),
         problems: files.values().flat_map(|file| file.problems.clone()).collect(),
     };
     let ours: Vec<&Document> = documents.iter().copied().filter(|d| d.ours).collect();
     let (apps, others): (Vec<&Document>, Vec<&Document>) = ours.iter().partition(|d| is_app(d));
+    let apps = assembly.define(&apps);
+    assembly.named.ids.extend(others.iter().filter_map(|document| document.id.clone()));
     assembly.take(&apps);
-    assembly.keep_absent(&ours, |id| id.kind == Kind::App);
+    assembly.keep_absent(|id| id.kind == Kind::App);
     let others = assembly.without_manifests(others);
+    let others = assembly.define(&others);
     assembly.take(&others);
-    assembly.keep_absent(&ours, |id| id.kind != Kind::App);
+    assembly.keep_absent(|id| id.kind != Kind::App);
     assembly.one_fleet();
     assembly.one_division();
     assembly.no_circle();
@@ -75,45 +85,61 @@ struct Assembly<'a> {
     files: &'a Files,
     last_good: &'a LastGood,
     objects: BTreeMap<ObjectId, Effective>,
-    /// The documents whose text is in effect.
-    taken: Vec<&'a Document>,
+    /// What is in effect as this commit's documents define it.
+    taken: Vec<Defined<'a>>,
+    named: Named<'a>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Assembly<'a> {
-    /// Takes documents that are ours. One that cannot be taken leaves its object in the last good form.
-    fn take(&mut self, documents: &[&'a Document]) {
-        let mut by_id: BTreeMap<&ObjectId, Vec<&'a Document>> = BTreeMap::new();
+    /// What documents that are ours define.
+    fn define(&mut self, documents: &[&'a Document]) -> Vec<Defined<'a>> {
+        let mut all = Vec::new();
         for document in documents {
-            if let Some(id) = &document.id {
-                by_id.entry(id).or_default().push(document);
-            }
+            let defined::Definition { defined, problems, open } = defined::of(document, self.tree);
+            self.named.ids.extend(defined.iter().map(|defined| defined.id.clone()));
+            self.named.open.extend(open);
+            self.problems.extend(problems);
+            all.extend(defined);
         }
-        for (id, documents) in by_id {
-            match documents.as_slice() {
+        all
+    }
+
+    /// Takes what is defined. What cannot be taken stays in the last good form.
+    fn take(&mut self, defined: &[Defined<'a>]) {
+        let mut by_id: BTreeMap<&ObjectId, Vec<&Defined<'a>>> = BTreeMap::new();
+        for defined in defined {
+            by_id.entry(&defined.id).or_default().push(defined);
+        }
+        for (id, defined) in by_id {
+            match defined.as_slice() {
                 _ if !self.root && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet) => {
                     let message = format!("kind {} exists only in the root catalog; move it there", id.kind);
-                    self.problems
-                        .extend(documents.iter().map(|d| Problem::at(&d.origin, &message).of(Some(id))));
+                    let origins = defined.iter().map(|defined| &defined.document.origin);
+                    self.problems.extend(origins.map(|origin| Problem::at(origin, &message).of(Some(id))));
                 }
-                [document] if document.object.is_some() => self.put(document),
+                [defined] if defined.object.is_some() => self.put(defined),
                 [_] => self.keep(id),
                 _ => {
-                    self.report_duplicates(id, &documents);
+                    self.report_duplicates(id, &defined);
                     self.keep(id);
                 }
             }
         }
     }
 
-    /// Puts a valid object. One whose content did not change keeps the commit that changed it last.
-    fn put(&mut self, document: &'a Document) {
-        let Some(object) = document.object.clone() else {
+    /// Puts a valid object. One whose content did not change keeps the commit that changed it last, in which its file has it: who has lost
+    /// its form reads it there again.
+    fn put(&mut self, defined: &Defined<'a>) {
+        let Some(object) = defined.object.clone() else {
             return;
         };
-        let same = |e: &&Effective| e.object.labels == object.labels && e.object.spec == object.spec;
+        let same = |e: &&Effective| {
+            let (was, is) = (&e.object, &object);
+            was.labels == is.labels && was.spec == is.spec && was.origin.file == is.origin.file
+        };
         let commit = self.last_good.get(&object.id).filter(same).map_or(self.commit, |e| &e.commit).clone();
-        self.taken.push(document);
+        self.taken.push(defined.clone());
         self.objects.insert(object.id.clone(), Effective { object, commit });
     }
 
@@ -124,11 +150,12 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn report_duplicates(&mut self, id: &ObjectId, documents: &[&Document]) {
-        for (i, document) in documents.iter().enumerate() {
-            let other = &documents[usize::from(i == 0)].origin;
-            let message = format!("it stands at {}:{} too; remove one of them", other.file, other.position());
-            self.problems.push(Problem::at(&document.origin, message).of(Some(id)));
+    fn report_duplicates(&mut self, id: &ObjectId, all: &[&Defined<'_>]) {
+        let is_made = all.iter().any(|defined| defined.directory.is_some());
+        let how = if is_made { "rename" } else { "remove" };
+        for (i, defined) in all.iter().enumerate() {
+            let message = format!("{}; {how} one of them", all[usize::from(i == 0)].place());
+            self.problems.push(Problem::at(&defined.document.origin, message).of(Some(id)));
         }
     }
 
@@ -165,14 +192,14 @@ impl<'a> Assembly<'a> {
     }
 
     /// Keeps the objects of the last good revision that this commit does not plainly drop. What is dropped leaves
-    /// nothing behind: no document of its name, no document in its file that may be it, no file that was not understood.
-    fn keep_absent(&mut self, ours: &[&Document], concerned: impl Fn(&ObjectId) -> bool) {
-        let named: BTreeSet<&ObjectId> = ours.iter().filter_map(|d| d.id.as_ref()).collect();
+    /// nothing behind: no document of its name, no document in its file that may be it, no file that was not understood, no
+    /// template that may make it.
+    fn keep_absent(&mut self, concerned: impl Fn(&ObjectId) -> bool) {
         for (id, effective) in self.last_good {
             if !concerned(id) || self.objects.contains_key(id) || self.is_refused(id) {
                 continue;
             }
-            if named.contains(id) {
+            if self.named.has(id) {
                 self.keep(id);
                 continue;
             }
@@ -192,7 +219,8 @@ impl<'a> Assembly<'a> {
     fn why_kept(&self, id: &ObjectId, file: &Arc<str>) -> Option<Problem> {
         const KEPT: &str = "its last good form stays in effect";
         let parsed = self.files.get(file);
-        let spoiled = |d: &&Document| !d.ours && (d.stray || d.id.as_ref() == Some(id));
+        let is_it = |own: &ObjectId| own.kind == id.kind && own.means(&id.name);
+        let spoiled = |d: &&Document| !d.ours && (d.stray || d.id.as_ref().is_some_and(is_it));
         if let Some(document) = parsed.and_then(|p| p.documents.iter().find(spoiled)) {
             let message = format!(
                 "this document is no catalog object, but one stood in this file; {KEPT}: write apiVersion {} and its kind, or remove the document, or move it to another file",
@@ -242,7 +270,7 @@ impl<'a> Assembly<'a> {
             );
             self.problems.push(Problem::at(&origins[i], message).of(Some(id)));
             self.objects.remove(id);
-            self.taken.retain(|d| d.id.as_ref() != Some(id));
+            self.taken.retain(|defined| defined.id != *id);
         }
         if let Some(before) = fleets.iter().find(|id| self.last_good.contains_key(*id)) {
             self.keep(before);
@@ -280,16 +308,14 @@ impl<'a> Assembly<'a> {
     /// An object stays as it was before.
     fn as_before(&mut self, id: &ObjectId) {
         self.objects.remove(id);
-        self.taken.retain(|d| d.id.as_ref() != Some(id));
+        self.taken.retain(|defined| defined.id != *id);
         self.keep(id);
     }
 
     fn finish(self, name: CatalogName, empty: bool) -> Catalog {
-        let Self { commit, root, tree, files, objects, taken, mut problems, .. } = self;
-        let documents = files.values().flat_map(|file| &file.documents).filter(|document| document.ours);
-        let defined = documents.filter_map(|document| document.id.as_ref()).collect();
+        let Self { commit, root, tree, objects, taken, named, mut problems, .. } = self;
         let mut catalog = Catalog { name, commit: commit.clone(), objects, problems: Vec::new(), empty };
-        problems.extend(references::check(&catalog, &taken, &defined, root, tree));
+        problems.extend(references::check(&catalog, &taken, &named, root, tree));
         problems.sort();
         problems.dedup();
         catalog.problems = problems;

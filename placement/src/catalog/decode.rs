@@ -8,8 +8,10 @@ use super::objects::{
 };
 use super::problems::Position;
 use super::references::{Reference, References};
+use super::source_fields::Sourcing;
+use super::template::{Directories, Starred};
 use super::{
-    Kind, dependency, override_fields, place, rollout_fields, schedule_fields, source_fields, treat,
+    Kind, Source, dependency, override_fields, place, rollout_fields, schedule_fields, source_fields, treat,
 };
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
@@ -28,6 +30,19 @@ const APP: &[&str] = &[
     "group",
 ];
 
+/// What a specification says.
+pub(super) struct Decoded {
+    pub spec: Spec,
+    /// Of what a template makes its apps.
+    pub directories: Option<Directories>,
+}
+
+impl From<Spec> for Decoded {
+    fn from(spec: Spec) -> Self {
+        Self { spec, directories: None }
+    }
+}
+
 /// Reads the specification of one document. `spec` is absent where the document has none; `at` is where it would be.
 pub(super) fn decode(
     reader: &mut Reader<'_>,
@@ -35,7 +50,7 @@ pub(super) fn decode(
     kind: Kind,
     spec: Option<&Field<'_>>,
     at: Position,
-) -> Option<Spec> {
+) -> Option<Decoded> {
     let app_fields = [APP, treat::FIELDS].concat();
     let (valid, later): (&[&str], &[&str]) = match kind {
         Kind::Fleet => (&["defaults", "parameters", "guard"], &["trust"]),
@@ -47,7 +62,7 @@ pub(super) fn decode(
         Kind::Rollout => (rollout_fields::FIELDS, &[]),
     };
     let Some(spec) = spec else {
-        return match kind {
+        let spec = match kind {
             Kind::Fleet => Some(Spec::Fleet(Fleet::default())),
             Kind::Cluster => Some(Spec::Cluster(Cluster::default())),
             Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet::default())),
@@ -56,9 +71,11 @@ pub(super) fn decode(
                 None
             }
         };
+        return spec.map(Decoded::from);
     };
     let fields = reader.fields(spec, valid, later)?;
-    match kind {
+    let spec = match kind {
+        Kind::App => return app(reader, references, &fields),
         Kind::Fleet => Some(Spec::Fleet(fleet(reader, references, &fields))),
         Kind::Cluster => Some(Spec::Cluster(cluster(reader, references, &fields))),
         Kind::ClusterSet => {
@@ -68,10 +85,10 @@ pub(super) fn decode(
             Some(Spec::ClusterSet(ClusterSet { parameters, windows, freezes }))
         }
         Kind::Override => Some(Spec::Override(override_fields::overriding(reader, references, &fields))),
-        Kind::App => app(reader, references, &fields).map(Spec::App),
         Kind::Placement => Some(Spec::Placement(Box::new(place::placement(reader, references, &fields)))),
         Kind::Rollout => Some(Spec::Rollout(Box::new(rollout_fields::rollout(reader, references, &fields)))),
-    }
+    };
+    spec.map(Decoded::from)
 }
 
 fn fleet(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Fleet {
@@ -139,9 +156,10 @@ fn cluster(reader: &mut Reader<'_>, references: &mut References, fields: &Fields
     }
 }
 
-fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<App> {
+fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>) -> Option<Decoded> {
+    let is_template = reader.object.as_ref().is_some_and(|id| id.name.contains('*'));
     let source = match fields.get("source") {
-        Some(field) => source_fields::source(reader, references, &field),
+        Some(field) => source_fields::source(reader, references, &field, is_template),
         None => {
             reader.missing(
                 fields.position,
@@ -153,15 +171,24 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
     };
     let namespace = fields.get("namespace").and_then(|f| namespace(reader, &f));
     let choices = [("Delete", OnRemove::Delete), ("Orphan", OnRemove::Orphan)];
-    let formerly = fields.get("formerly").and_then(|f| reader.names(&f, "app name")).unwrap_or_default();
+    let formerly = fields.get("formerly").and_then(|f| match is_template {
+        true => Some(former_names(reader, &f)),
+        false => reader.names(&f, "app name"),
+    });
+    let formerly = formerly.unwrap_or_default();
     for (name, position) in &formerly {
         if reader.object.as_ref().is_some_and(|id| *id.name == **name) {
             reader.error(*position, "spec.formerly names the app itself; remove the name");
         }
         references.add(Reference::Formerly(name.clone()), *position);
     }
-    Some(App {
-        source: source?,
+    let (source, directories) = match source? {
+        Sourcing::Of(source) => (source, None),
+        // Each of its apps has one of its own.
+        Sourcing::Each(directories) => (Source::at(directories.parent.clone()), Some(directories)),
+    };
+    let app = App {
+        source,
         parameters: fields.get("parameters").map(|f| parameters(reader, &f)).unwrap_or_default(),
         substitute: fields.get("substitute").and_then(|f| reader.flag(&f)).unwrap_or(false),
         namespace,
@@ -173,7 +200,26 @@ fn app(reader: &mut Reader<'_>, references: &mut References, fields: &Fields<'_>
         depends_on: dependency::depends_on(reader, references, fields),
         group: fields.get("group").and_then(|f| reader.name(&f, "group name")),
         treatment: treat::treatment(reader, fields),
-    })
+    };
+    Some(Decoded { spec: Spec::App(app), directories })
+}
+
+/// The former names of a template's apps: with a `*`, as their names.
+fn former_names(reader: &mut Reader<'_>, field: &Field<'_>) -> BTreeMap<String, Position> {
+    let mut names = BTreeMap::new();
+    for item in reader.list(field) {
+        let Some(name) = reader.text(&item) else { continue };
+        if Starred::of_names(&name).is_some() {
+            names.entry(name).or_insert(item.node.position);
+            continue;
+        }
+        let message = format!(
+            "{}: {name:?} would be a former name of all apps of this template; write one * in the place of the directory's name, or remove it",
+            item.path
+        );
+        reader.error(item.node.position, message);
+    }
+    names
 }
 
 fn namespace(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<NamespaceOptions> {

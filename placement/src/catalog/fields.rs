@@ -25,7 +25,7 @@ pub(super) struct Reader<'a> {
 /// The entries of a mapping whose names were checked.
 pub(super) struct Fields<'n> {
     map: &'n Map,
-    path: String,
+    pub path: String,
     pub position: Position,
 }
 

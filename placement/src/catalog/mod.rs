@@ -33,6 +33,7 @@ pub mod schema;
 mod source;
 mod source_fields;
 pub mod suggest;
+mod template;
 mod treat;
 mod treatment;
 mod version_range;
@@ -44,7 +45,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use assemble::{Files, LastGood, assemble};
+pub use assemble::{Files, LastGood, assemble, object_of, paths_of};
 pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
 pub use chart_name::{BadChartName, ChartName};
 pub use dependency::{Dependency, DependsOn, IfAbsent, Until};
@@ -66,6 +67,8 @@ pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };
 pub use version_range::{ParseRangeError, Range};
+
+use template::Starred;
 
 use crate::{CatalogName, ClusterName};
 
@@ -164,6 +167,14 @@ pub struct ObjectId {
     pub kind: Kind,
     /// Its name.
     pub name: Arc<str>,
+}
+
+impl ObjectId {
+    /// Whether it is called so, or is a template that calls an app so.
+    pub fn means(&self, name: &str) -> bool {
+        *self.name == *name
+            || Starred::parse(&self.name).is_some_and(|names| names.stands_for(name).is_some())
+    }
 }
 
 impl fmt::Display for ObjectId {

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::assemble::Defined;
 use super::problems::Problem;
-use super::{Catalog, ClusterSelection, Document, Object, Override, PatchTarget, Spec};
+use super::{Catalog, ClusterSelection, Object, Override, PatchTarget, Spec};
 use crate::overrides::{Change, Parameters, Strategy, strategy_of_kind};
 use crate::select::{Operator, Selector};
 
@@ -21,9 +22,9 @@ struct Setting<'a> {
     patches: Vec<(&'a PatchTarget, Places)>,
 }
 
-pub(super) fn check(catalog: &Catalog, taken: &[&Document]) -> Vec<Problem> {
-    let settings = taken.iter().filter_map(|document| {
-        let object: &Object = document.object.as_ref()?;
+pub(super) fn check(catalog: &Catalog, taken: &[Defined<'_>]) -> Vec<Problem> {
+    let settings = taken.iter().filter_map(|defined| {
+        let object: &Object = defined.object.as_ref()?;
         let Spec::Override(spec) = &object.spec else { return None };
         let patches = spec.patches.iter().map(|patch| (&patch.target, places(&patch.target, &patch.change)));
         Some(Setting { object, spec, patches: patches.collect() })

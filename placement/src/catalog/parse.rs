@@ -13,7 +13,8 @@ use super::fields::{Field, Reader};
 use super::problems::{Position, Problem};
 use super::references::References;
 use super::suggest::{did_you_mean, distance};
-use super::yaml::{self, Map, Node};
+use super::template::{Starred, Template};
+use super::yaml::{self, Map, Node, Value};
 use super::{API_VERSION, Kind, MAX_FILE_BYTES, Object, ObjectId, Origin};
 
 /// The group of our API, with the separator.
@@ -30,13 +31,16 @@ pub struct Document {
     pub origin: Origin,
     /// Whether its `apiVersion` is ours.
     pub ours: bool,
-    /// Kind and name, as far as they could be read; also of a document that is not ours but has a kind of our names.
+    /// Kind and name, as far as they could be read; also of a document that is not ours but has a kind of our names. The name of a
+    /// template has a `*`.
     pub id: Option<ObjectId>,
-    /// The object, unless it has an error.
+    /// The object, unless it has an error; of a template what all its apps say alike.
     pub object: Option<Arc<Object>>,
     /// Not ours, and not plainly somebody else's either: without `apiVersion` or kind, or with an `apiVersion` that
     /// differs from ours by a slip. Where an object stood before, it may be that object, spoiled.
     pub stray: bool,
+    /// What it makes of directories, if it is ours and a template.
+    pub(super) template: Option<Template>,
     pub(super) references: References,
 }
 
@@ -108,6 +112,8 @@ struct Identity {
     ours: bool,
     id: Option<ObjectId>,
     stray: bool,
+    /// It says directories, and none of its names could be theirs: it may be a template of any name.
+    is_torn: bool,
 }
 
 fn identify(root: &Node) -> Identity {
@@ -119,24 +125,35 @@ fn identify(root: &Node) -> Identity {
         map.0.iter().any(|e| e.key == "apiVersion" && e.node.text().is_some_and(|v| v.starts_with(GROUP)));
     let name = map.get("metadata").and_then(Node::map).and_then(|m| m.get("name")).and_then(Node::text);
     let kind = KINDS.into_iter().find(|k| text("kind") == Some(&k.to_string()));
-    let name = name.filter(|name| crate::check_name("name", name).is_ok());
+    let is_app = kind == Some(Kind::App);
+    let is_template = name.is_some_and(|name| is_app && Starred::of_names(name).is_some());
+    let name = name.filter(|name| is_template || crate::check_name("name", name).is_ok());
     let id = kind.zip(name).map(|(kind, name)| ObjectId { kind, name: name.into() });
     // Three slips: more is another word.
     let near = text("apiVersion").is_none_or(|version| distance(version, API_VERSION) <= 3);
-    Identity { ours, id, stray: !ours && (near || text("kind").is_none()) }
+    let source = map.get("spec").and_then(Node::map).and_then(|spec| spec.get("source")).and_then(Node::map);
+    let is_torn = is_app
+        && !is_template
+        && source
+            .and_then(|source| source.first("directories"))
+            .is_some_and(|node| !matches!(node.value, Value::Null));
+    Identity { ours, id, stray: !ours && (near || text("kind").is_none()), is_torn }
 }
 
 fn take_document(file: &Arc<str>, root: &Node, faults: Vec<yaml::Fault>, parsed: &mut ParsedFile) {
-    let Identity { ours, id, stray } = identify(root);
+    let Identity { ours, id, stray, is_torn } = identify(root);
     let Position { line, column } = root.position;
     let origin = Origin { file: file.clone(), line, column };
-    let mut document = Document { origin, ours, id, object: None, stray, references: References::default() };
+    let names = id.as_ref().filter(|id| ours && id.kind == Kind::App).and_then(|id| Starred::parse(&id.name));
+    let template = names.map(|names| Template { names, directories: None });
+    let references = References::default();
+    let mut document = Document { origin, ours, id, object: None, stray, template, references };
     if ours {
         let mut reader =
             Reader { file, object: document.id.clone(), problems: Vec::new(), misspelt: BTreeSet::new() };
         reader.problems = problems(file, faults, document.id.as_ref());
         let is_later_kind = take_object(&mut reader, root, &mut document);
-        parsed.unreadable |= document.id.is_none() && !is_later_kind;
+        parsed.unreadable |= is_torn || document.id.is_none() && !is_later_kind;
         parsed.problems.append(&mut reader.problems);
     }
     parsed.documents.push(document);
@@ -169,7 +186,7 @@ fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) ->
         Some(field) => {
             if let Some(metadata) = reader.fields(&field, &["name", "labels", "annotations"], &[]) {
                 match metadata.get("name") {
-                    Some(name) => _ = reader.name(&name, what(kind)),
+                    Some(name) => check_name(reader, &name, kind),
                     None => reader.missing(metadata.position, "metadata.name", "name the object"),
                 }
                 labels = metadata.get("labels").map(|f| reader.labels(&f)).unwrap_or_default();
@@ -177,13 +194,32 @@ fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) ->
             }
         }
     }
-    let spec = decode(reader, &mut document.references, kind, fields.get("spec").as_ref(), at);
+    let decoded = decode(reader, &mut document.references, kind, fields.get("spec").as_ref(), at);
+    let (spec, directories) =
+        decoded.map_or((None, None), |decoded| (Some(decoded.spec), decoded.directories));
+    if let Some(template) = &mut document.template {
+        template.directories = directories;
+    }
     let valid = !reader.problems.iter().any(Problem::is_error);
     if let (Some(id), Some(spec), true) = (&document.id, spec, valid) {
         let origin = document.origin.clone();
         document.object = Some(Arc::new(Object { id: id.clone(), labels, origin, spec }));
     }
     false
+}
+
+fn check_name(reader: &mut Reader<'_>, field: &Field<'_>, kind: Kind) {
+    let Some(name) = reader.text(field) else { return };
+    let stars = if kind == Kind::App { name.matches('*').count() } else { 0 };
+    if stars > 1 {
+        let message = format!(
+            "{}: {name:?} has {stars} *; the name of a template has one, which stands for the directory's name",
+            field.path
+        );
+        reader.error(field.node.position, message);
+    } else if stars == 0 || Starred::of_names(&name).is_none() {
+        reader.name(field, what(kind));
+    }
 }
 
 /// The document's kind, or a problem; the error is true where only another version has it.

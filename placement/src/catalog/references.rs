@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::assemble::{Defined, Named};
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
-use super::{Catalog, Dependency, Document, Kind, Object, ObjectId, Source, Spec, Tree, overlaps};
+use super::template::Starred;
+use super::{Catalog, Dependency, Kind, Object, ObjectId, Source, Spec, Tree, overlaps};
 use crate::render::{Contents, Release, Trees, needs};
 
 /// Apps of one group: what takes them back by hand is one batch of the hub's store.
@@ -39,24 +41,26 @@ impl References {
 /// What is defined and not in effect has a problem of its own.
 pub(super) fn check(
     catalog: &Catalog,
-    taken: &[&Document],
-    defined: &BTreeSet<&ObjectId>,
+    taken: &[Defined<'_>],
+    named: &Named<'_>,
     root: bool,
     tree: &Tree,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     let successors = successors(taken);
-    let missing = |kind, name: &str| missing(catalog, defined, kind, name);
-    for document in taken {
-        let Some(object) = &document.object else { continue };
-        for (reference, at) in &document.references.0 {
+    let missing = |kind, name: &str| missing(catalog, named, kind, name);
+    for defined in taken {
+        let Some(object) = &defined.object else { continue };
+        for (reference, at) in &defined.document.references.0 {
             let wrong = match reference {
                 Reference::App(name) => missing(Kind::App, name),
                 // Sets are the root catalog's alone; another catalog cannot tell whether one is missing.
                 Reference::Set(name) => root.then(|| missing(Kind::ClusterSet, name)).flatten(),
                 Reference::Rollout(name) => missing(Kind::Rollout, name),
-                Reference::Source => source(object, tree),
-                Reference::Formerly(name) => formerly(catalog, &successors, object, name),
+                Reference::Source => source(defined, object, tree),
+                Reference::Formerly(name) => {
+                    formerly(catalog, &successors, object, &former_name(defined, name))
+                }
             };
             let problem = |message| Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
             problems.extend(wrong.map(problem));
@@ -67,9 +71,9 @@ pub(super) fn check(
     problems
 }
 
-fn missing(catalog: &Catalog, defined: &BTreeSet<&ObjectId>, kind: Kind, name: &str) -> Option<String> {
+fn missing(catalog: &Catalog, named: &Named<'_>, kind: Kind, name: &str) -> Option<String> {
     let id = ObjectId { kind, name: name.into() };
-    if catalog.objects.contains_key(&id) || defined.contains(&id) {
+    if catalog.objects.contains_key(&id) || named.has(&id) {
         return None;
     }
     let names = catalog.objects.keys().filter(|id| id.kind == kind).map(|id| &*id.name);
@@ -78,7 +82,7 @@ fn missing(catalog: &Catalog, defined: &BTreeSet<&ObjectId>, kind: Kind, name: &
 }
 
 /// What is wrong with a source as far as that shows without reading a file.
-fn source(object: &Object, tree: &Tree) -> Option<String> {
+fn source(defined: &Defined<'_>, object: &Object, tree: &Tree) -> Option<String> {
     let source = match &object.spec {
         Spec::App(app) => app.source.clone(),
         Spec::Override(spec) => Source::of(spec.source.clone()?).ok()?,
@@ -89,17 +93,18 @@ fn source(object: &Object, tree: &Tree) -> Option<String> {
     }
     let release = Release { app: &object.id.name, namespace: None };
     let error = needs(&source, release, Trees::of_catalog(tree), &Contents::new()).err()?;
-    Some(format!("spec.source.{}: {error}", source.field()))
+    let field = if defined.directory.is_some() { "directories" } else { source.field() };
+    Some(format!("spec.source.{field}: {error}"))
 }
 
 /// Apps of a group move together, so by one `Rollout`.
-fn groups(catalog: &Catalog, taken: &[&Document]) -> Vec<Problem> {
+fn groups(catalog: &Catalog, taken: &[Defined<'_>]) -> Vec<Problem> {
     let of = |object: &Object| match &object.spec {
         Spec::App(app) => Some((app.group.clone()?, app.rollout.clone())),
         _ => None,
     };
     let mut problems = Vec::new();
-    for object in taken.iter().filter_map(|document| document.object.as_ref()) {
+    for object in taken.iter().filter_map(|defined| defined.object.as_ref()) {
         let Some((group, rollout)) = of(object) else { continue };
         let Some((first, lead)) = catalog.group(&group).next() else { continue };
         let apps = catalog.group(&group).count();
@@ -132,7 +137,7 @@ fn groups(catalog: &Catalog, taken: &[&Document]) -> Vec<Problem> {
 }
 
 /// Apps by the former names that they claim.
-fn successors<'a>(taken: &[&'a Document]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+fn successors<'a>(taken: &'a [Defined<'_>]) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let mut successors: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for object in taken.iter().filter_map(|d| d.object.as_ref()) {
         if let Spec::App(app) = &object.spec {
@@ -142,6 +147,13 @@ fn successors<'a>(taken: &[&'a Document]) -> BTreeMap<&'a str, BTreeSet<&'a str>
         }
     }
     successors
+}
+
+/// The name that an app had before; where a template says it, the `*` stands for the same as in the name that it has.
+fn former_name(defined: &Defined<'_>, name: &str) -> String {
+    let directory = defined.directory.as_ref().map(|path| path.rsplit('/').next().unwrap_or(path));
+    let filled = directory.and_then(|directory| Some(Starred::parse(name)?.filled(directory)));
+    filled.unwrap_or_else(|| name.to_owned())
 }
 
 fn formerly(

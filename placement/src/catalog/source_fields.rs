@@ -1,6 +1,6 @@
 //! Reading the field `source` of an `App` and of an `Override`.
 //!
-//! In: the field. Out: a [`Source`], or a [`SourceChange`]. Never: takes a path that leaves the repository, or two engines for one app.
+//! In: the field. Out: a [`Source`], what a template has instead of one, or a [`SourceChange`]. Never: takes a path that leaves the repository, or two engines for one app.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,27 +10,60 @@ use super::fields::{Field, Fields, Reader};
 use super::references::{Reference, References};
 use super::said::{GitSaid, HelmSaid, KustomizeSaid, Said, SourceChange, WhatSaid};
 use super::source::{Source, WITH_CHART};
+use super::template::{Directories, Starred};
+use super::yaml::{Map, Value};
 use super::{ChartName, Range, git_url, paths};
 
 /// The fields that say what the files are, of which at most one is given.
 const ENGINES: [&str; 3] = ["path", "helm", "kustomize"];
 const FIELDS: [&str; 4] = ["path", "git", "helm", "kustomize"];
+/// What a template has instead of what says where its files are.
+const DIRECTORIES: &str = "directories";
+const OF_APP: [&str; 5] = ["path", "git", "helm", "kustomize", DIRECTORIES];
 const GIT: [&str; 4] = ["url", "ref", "path", "credentials"];
 const HELM: [&str; 6] = ["repository", "chart", "version", "releaseName", "valuesFiles", "values"];
 const KUSTOMIZE: [&str; 2] = ["path", "components"];
 /// The most characters of a release's name: Helm leaves room for what charts append.
 const MOST_OF_RELEASE: usize = 53;
 
+/// What an app says of its source.
+pub(super) enum Sourcing {
+    /// All of it.
+    Of(Source),
+    /// A template: each of its apps has one of these directories.
+    Each(Directories),
+}
+
 /// The source of an app: all of it.
 pub(super) fn source(
     reader: &mut Reader<'_>,
     references: &mut References,
     field: &Field<'_>,
-) -> Option<Source> {
+    is_template: bool,
+) -> Option<Sourcing> {
     let before = reader.problems.len();
-    let change = change(reader, references, field)?;
+    let fields = reader.fields(field, &OF_APP, &[])?;
+    if let Some(given) = fields.get(DIRECTORIES) {
+        if !is_template {
+            let message = format!(
+                "{} makes an app of each directory: write one * in the place of its name in metadata.name, e.g. name: \"svc-*\"",
+                given.path
+            );
+            reader.error(given.node.position, message);
+        }
+        let directories = Saying { reader, references, is_remote: false }.directories(&fields, &given);
+        return directories.map(Sourcing::Each);
+    }
+    if is_template {
+        let message = format!(
+            "{0}: metadata.name has a *, which stands for the name of a directory; say which ones, e.g. {0}.{DIRECTORIES}: ./services/*, or write a name without *",
+            field.path
+        );
+        reader.error(field.node.position, message);
+    }
+    let change = said(reader, references, &fields, before)?;
     match Source::of(change) {
-        Ok(source) => Some(source),
+        Ok(source) => Some(Sourcing::Of(source)),
         Err(_) if reader.problems.len() > before => None,
         Err(error) => {
             reader.error(field.node.position, format!("{}.{error}", field.path));
@@ -46,17 +79,42 @@ pub(super) fn change(
     field: &Field<'_>,
 ) -> Option<SourceChange> {
     let before = reader.problems.len();
-    let fields = reader.fields(field, &FIELDS, &["directories"])?;
+    let is_of_app = |map: &Map| map.first(DIRECTORIES).is_some_and(|node| !matches!(node.value, Value::Null));
+    let valid = if field.node.map().is_some_and(is_of_app) { &OF_APP[..] } else { &FIELDS };
+    let fields = reader.fields(field, valid, &[])?;
+    if let Some(given) = fields.get(DIRECTORIES) {
+        let message = format!(
+            "{} is for an App, which is made for each of them; an override changes those: remove it, or write path, helm or kustomize",
+            given.path
+        );
+        reader.error(given.node.position, message);
+    }
+    said(reader, references, &fields, before)
+}
+
+/// What is said, of these fields.
+fn said(
+    reader: &mut Reader<'_>,
+    references: &mut References,
+    fields: &Fields<'_>,
+    before: usize,
+) -> Option<SourceChange> {
     let given: Vec<&str> = ENGINES.into_iter().filter(|name| fields.get(name).is_some()).collect();
     let mut said = Saying { reader, references, is_remote: fields.get("git").is_some() };
     let git = fields.get("git").and_then(|field| said.git(&field));
     let what = match given[..] {
         ["path"] => fields.get("path").and_then(|f| said.source_path(&f)).map(WhatSaid::Path),
-        ["kustomize"] => fields.get("kustomize").and_then(|f| said.kustomize(&f)).map(WhatSaid::Kustomize),
-        ["helm"] => fields.get("helm").and_then(|f| said.helm(&f)).map(WhatSaid::Helm),
+        ["kustomize"] => {
+            let fields = fields.get("kustomize").and_then(|f| said.said(&f, &KUSTOMIZE));
+            fields.map(|fields| WhatSaid::Kustomize(said.kustomize(&fields)))
+        }
+        ["helm"] => {
+            let fields = fields.get("helm").and_then(|f| said.said(&f, &HELM));
+            fields.map(|fields| WhatSaid::Helm(said.helm(&fields)))
+        }
         [] => None,
         _ => {
-            let message = format!("{} has {}; keep one of them", field.path, given.join(" and "));
+            let message = format!("{} has {}; keep one of them", fields.path, given.join(" and "));
             reader.error(fields.position, message);
             return None;
         }
@@ -66,7 +124,7 @@ pub(super) fn change(
     }
     if git.is_none() && what.is_none() {
         let how = "say where the manifests are: path: ./manifests, git: {url: https://…}, helm: {chart: ./chart} or kustomize: {path: ./overlay}";
-        reader.error(fields.position, format!("{} is empty; {how}", field.path));
+        reader.error(fields.position, format!("{} is empty; {how}", fields.path));
         return None;
     }
     Some(SourceChange { git, what })
@@ -169,18 +227,81 @@ impl Saying<'_, '_> {
         Some(items.iter().filter_map(|item| read(self, item)).collect())
     }
 
-    fn kustomize(&mut self, field: &Field<'_>) -> Option<KustomizeSaid> {
-        let fields = self.said(field, &KUSTOMIZE)?;
-        Some(KustomizeSaid {
-            path: fields.get("path").and_then(|f| self.source_path(&f)),
-            components: self.paths(&fields, "components", Self::path),
-        })
+    /// The directories of a template, with what its apps say alike of their source.
+    fn directories(&mut self, fields: &Fields<'_>, field: &Field<'_>) -> Option<Directories> {
+        let before = self.reader.problems.len();
+        for name in ["path", "git"] {
+            if let Some(other) = fields.get(name) {
+                let message = format!(
+                    "{} says where one app's files are, {DIRECTORIES} where those of each are; keep one of them",
+                    other.path
+                );
+                self.reader.error(other.node.position, message);
+            }
+        }
+        let helm =
+            fields.get("helm").and_then(|f| self.engine(&f, &HELM, &["repository", "chart", "version"]));
+        let helm = helm.map(|fields| WhatSaid::Helm(self.helm(&fields)));
+        let kustomize = fields.get("kustomize").and_then(|f| self.engine(&f, &KUSTOMIZE, &["path"]));
+        let kustomize = kustomize.map(|fields| WhatSaid::Kustomize(self.kustomize(&fields)));
+        if helm.is_some() && kustomize.is_some() {
+            let message = format!("{} has helm and kustomize; keep one of them", fields.path);
+            self.reader.error(fields.position, message);
+        }
+        let (parent, names, given) = self.starred_path(field)?;
+        if self.reader.problems.len() > before {
+            return None;
+        }
+        self.references.add(Reference::Source, field.node.position);
+        Some(Directories { parent, names, given, at: field.node.position, engine: helm.or(kustomize) })
     }
 
-    fn helm(&mut self, field: &Field<'_>) -> Option<HelmSaid> {
-        let fields = self.said(field, &HELM)?;
+    /// The fields of an engine of which each directory is, without those that say a place.
+    fn engine<'n>(&mut self, field: &Field<'n>, names: &[&str], places: &[&str]) -> Option<Fields<'n>> {
+        let fields = self.reader.fields(field, names, &[])?;
+        for place in places.iter().filter_map(|name| fields.get(name)) {
+            let message = format!(
+                "{} says where one app's files are, {DIRECTORIES} where those of each are; remove one of them",
+                place.path
+            );
+            self.reader.error(place.node.position, message);
+        }
+        Some(fields)
+    }
+
+    /// Where directories are, from the root, what their names are, and how that is written.
+    fn starred_path(&mut self, field: &Field<'_>) -> Option<(Arc<str>, Starred, Arc<str>)> {
+        let given = self.reader.text(field)?;
+        let path = match paths::resolve(self.reader.file, &given) {
+            Ok(path) => path,
+            Err(error) => {
+                self.reader.error(field.node.position, format!("{}: {error}", field.path));
+                return None;
+            }
+        };
+        let (parent, last) = path.rsplit_once('/').unwrap_or(("", &path));
+        let is_plain = given.matches('*').count() == 1 && !given.contains(['?', '[', ']', '{', '}']);
+        let names = Starred::parse(last).filter(|_| is_plain);
+        if names.is_none() {
+            let message = format!(
+                "{}: {given:?} needs one * in its last part, and no other wildcard: write e.g. ./services/* or ./services/web-*",
+                field.path
+            );
+            self.reader.error(field.node.position, message);
+        }
+        Some((parent.into(), names?, given.as_str().into()))
+    }
+
+    fn kustomize(&mut self, fields: &Fields<'_>) -> KustomizeSaid {
+        KustomizeSaid {
+            path: fields.get("path").and_then(|f| self.source_path(&f)),
+            components: self.paths(fields, "components", Self::path),
+        }
+    }
+
+    fn helm(&mut self, fields: &Fields<'_>) -> HelmSaid {
         let is_named = fields.get("repository").is_some();
-        Some(HelmSaid {
+        HelmSaid {
             repository: fields.get("repository").and_then(|f| self.repository(&f)),
             version: fields.get("version").and_then(|f| self.parsed(&f)),
             chart: fields.get("chart").and_then(|f| match is_named {
@@ -188,9 +309,9 @@ impl Saying<'_, '_> {
                 false => self.source_path(&f),
             }),
             release_name: fields.get("releaseName").and_then(|f| release_name(self.reader, &f)),
-            values_files: self.paths(&fields, "valuesFiles", Self::values_file),
+            values_files: self.paths(fields, "valuesFiles", Self::values_file),
             values: fields.get("values").map(|f| parameters(self.reader, &f)).unwrap_or_default(),
-        })
+        }
     }
 
     /// A file of values: of the catalog's repository, wherever the chart is; or relative to the chart.

@@ -15,7 +15,7 @@ use crate::catalog::yaml;
 use crate::catalog::{Kustomize, Tree, paths};
 
 /// The names that a kustomization's file has.
-const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(crate) const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// Most kustomizations between an app and what it is made of; overlays of overlays have five.
 pub(super) const MAX_DEPTH: usize = 32;
 /// Fields that kustomize renders charts by, which takes a chart from the network.

@@ -205,7 +205,7 @@ fn manifests(path: &Arc<str>, tree: &Tree) -> Result<Needs, NeedsError> {
 }
 
 /// What stands below a directory; the prefix ends with `/`, or is empty for the root.
-pub(super) fn below<'t>(tree: &'t Tree, prefix: &str) -> impl Iterator<Item = (&'t Arc<str>, &'t TreeEntry)> {
+pub(crate) fn below<'t>(tree: &'t Tree, prefix: &str) -> impl Iterator<Item = (&'t Arc<str>, &'t TreeEntry)> {
     let from = (std::ops::Bound::Included(prefix), std::ops::Bound::Unbounded);
     let prefix = prefix.to_owned();
     tree.range::<str, _>(from).take_while(move |(file, _)| file.starts_with(&prefix))

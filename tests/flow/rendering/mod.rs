@@ -3,7 +3,7 @@
 
 mod answers;
 mod dependencies;
-mod given;
+pub mod given;
 mod helm;
 mod kustomize;
 mod refused;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use clap::{Args, ValueEnum};
 use nave_placement::catalog::API_VERSION;
-use nave_placement::catalog::schema::{Fields, Found, Needs, find, json_schema, kind};
+use nave_placement::catalog::schema::{Choice, Fields, Found, Needs, find, json_schema, kind};
 
 use crate::cli::Outcome;
 use crate::cli::output::print;
@@ -87,7 +87,7 @@ fn table(fields: &Fields) -> String {
     let needs = match fields.needs {
         Needs::Nothing => String::new(),
         Needs::Some(names) => format!("\nAt least one of {} is needed.\n", names.join(", ")),
-        Needs::Apart(names, pairs) => {
+        Needs::Apart(names, pairs) | Needs::Template(&Choice { some: names, apart: pairs, .. }) => {
             let pairs: Vec<String> = pairs.iter().map(|pair| pair.join(" with ")).collect();
             format!("\nAt least one of {} is needed; not {}.\n", names.join(", "), pairs.join(", "))
         }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod deciding;
+mod directories;
 mod foretold;
 mod history;
 mod pausing;

@@ -77,12 +77,34 @@ pub enum ReadError {
 #[serde(rename_all = "camelCase")]
 enum Line {
     Header(Header),
-    Record { key: String, value: String },
-    File { path: Arc<str>, kind: Kind, blob: Arc<str>, size: u64 },
-    Document { path: Arc<str>, text: String },
-    Good { commit: CommitId, file: Arc<str>, text: String },
-    Bundle { digest: Digest, bytes: String },
-    End { lines: u64 },
+    Record {
+        key: String,
+        value: String,
+    },
+    File {
+        path: Arc<str>,
+        kind: Kind,
+        blob: Arc<str>,
+        size: u64,
+    },
+    Document {
+        path: Arc<str>,
+        text: String,
+    },
+    Good {
+        commit: CommitId,
+        file: Arc<str>,
+        text: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        paths: Vec<Arc<str>>,
+    },
+    Bundle {
+        digest: Digest,
+        bytes: String,
+    },
+    End {
+        lines: u64,
+    },
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -149,8 +171,8 @@ impl Writer {
     /// # Errors
     /// As [`Self::record`].
     pub fn good(&mut self, good: &Good) -> io::Result<()> {
-        let Good { commit, file, text } = good.clone();
-        self.line(&Line::Good { commit, file, text: STANDARD.encode(text) })
+        let Good { commit, file, text, paths } = good.clone();
+        self.line(&Line::Good { commit, file, text: STANDARD.encode(text), paths })
     }
 
     /// A bundle, without the values of Secrets.
@@ -282,8 +304,8 @@ impl Reading {
                 parts.tree.insert(path, TreeEntry { kind, blob: BlobId(blob), size });
             }
             Line::Document { path, text } => _ = parts.documents.insert(path, decode(&text)?.into()),
-            Line::Good { commit, file, text } => {
-                parts.good.push(Good { commit, file, text: decode(&text)?.into() });
+            Line::Good { commit, file, text, paths } => {
+                parts.good.push(Good { commit, file, text: decode(&text)?.into(), paths });
             }
             Line::Bundle { digest, bytes } => _ = parts.bundles.insert(digest, decode(&bytes)?.into()),
             // Its caller ends with it.

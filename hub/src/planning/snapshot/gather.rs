@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::Digest;
-use nave_placement::catalog::{self, Catalog, MAX_FILE_BYTES, ObjectId, Tree, parse_file};
+use nave_placement::catalog::{
+    self, Catalog, Effective, LastGood, MAX_FILE_BYTES, ObjectId, Tree, assemble, parse_file,
+};
 use nave_placement::render::MAX_BUNDLE_BYTES;
 
 use super::Good;
@@ -108,28 +110,33 @@ async fn read(
     known.into_iter().zip(texts).filter_map(|((path, _), text)| Some((path, text.ok()?))).collect()
 }
 
-/// Where objects in effect stand that are not valid in the files of the commit any more.
+/// Where objects in effect stand that the files of the commit do not give any more.
 pub async fn good(
     trees: &dyn Trees,
+    tree: &Tree,
     in_effect: &Catalog,
     documents: &BTreeMap<Arc<str>, Arc<[u8]>>,
 ) -> Vec<Good> {
-    let mut valid: BTreeSet<ObjectId> = BTreeSet::new();
-    for (path, text) in documents {
-        let parsed = parse_file(path, text);
-        valid.extend(parsed.documents.iter().filter(|d| d.object.is_some()).filter_map(|d| d.id.clone()));
+    let files = documents.iter().map(|(path, text)| (path.clone(), Arc::new(parse_file(path, text))));
+    let (name, commit) = (&in_effect.name, &in_effect.commit);
+    let given = assemble(name, commit, true, tree, &files.collect(), &LastGood::new()).objects;
+    let is_given = |id: &ObjectId, effective: &Effective| {
+        let given = given.get(id).map(|given| &given.object);
+        given.is_some_and(|g| g.spec == effective.object.spec && g.labels == effective.object.labels)
+    };
+    let mut places: BTreeMap<_, BTreeSet<ObjectId>> = BTreeMap::new();
+    for (id, effective) in in_effect.objects.iter().filter(|(id, effective)| !is_given(id, effective)) {
+        let place = (effective.commit.clone(), effective.object.origin.file.clone());
+        places.entry(place).or_default().insert(id.clone());
     }
-    let older = in_effect.objects.iter().filter(|(id, _)| !valid.contains(id));
-    let places: BTreeSet<_> = older
-        .map(|(_, effective)| (effective.commit.clone(), effective.object.origin.file.clone()))
-        .collect();
     let mut good = Vec::new();
-    for (commit, file) in places {
+    for ((commit, file), ids) in places {
         let Ok(tree) = trees.tree_of(&commit).await else { continue };
         let Some(entry) = tree.get(&file) else { continue };
         let text = trees.read_all(vec![entry.blob.clone()], MAX_FILE_BYTES).await.pop();
-        let text = text.and_then(Result::ok).map(|text| ours(&file, &text));
-        good.extend(text.map(|text| Good { commit, file, text }));
+        let Some(text) = text.and_then(Result::ok).map(|text| ours(&file, &text)) else { continue };
+        let paths = catalog::paths_of(&parse_file(&file, &text), &tree, &ids).into_iter().collect();
+        good.push(Good { commit, file, text, paths });
     }
     good
 }

@@ -105,7 +105,7 @@ impl From<&Heard> for Hearing {
     }
 }
 
-/// The text of a file at an earlier commit, in which an object stands that is in effect and no longer valid where it is now.
+/// The text of a file at an earlier commit, in which an object stands that is in effect and not what the commit's files give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Good {
     /// The commit.
@@ -114,6 +114,8 @@ pub struct Good {
     pub file: Arc<str>,
     /// Its text.
     pub text: Arc<[u8]>,
+    /// Paths of that commit that tell what its templates made.
+    pub paths: Vec<Arc<str>>,
 }
 
 /// A snapshot, read.

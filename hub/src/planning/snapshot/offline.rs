@@ -6,11 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::catalog::{Catalog, Effective, LastGood, Tree, assemble, parse_file};
+use nave_placement::catalog::{
+    BlobId, Catalog, Effective, FileKind, LastGood, ObjectId, Tree, TreeEntry, assemble, object_of,
+    parse_file,
+};
 use nave_placement::overrides::{Asking, Forms};
 use tokio_util::sync::CancellationToken;
 
-use super::Snapshot;
+use super::{Good, Snapshot};
 use crate::deciding::commits::said;
 use crate::deciding::core::{Revision, admit};
 use crate::deciding::revision::{Content, Loader};
@@ -69,18 +72,22 @@ fn in_effect(snapshot: &Snapshot) -> Revision {
     Revision { forms: snapshot.state.forms(), ..revision(catalog) }
 }
 
-/// Objects in effect that are not valid in the commit's files any more.
+/// Objects in effect that the commit's files do not give any more.
 fn last_good(snapshot: &Snapshot) -> LastGood {
+    let mut files = BTreeMap::new();
+    for Good { commit, file, text, paths } in &snapshot.good {
+        let entry = TreeEntry { kind: FileKind::File, blob: BlobId("".into()), size: 0 };
+        let tree: Tree = paths.iter().map(|path| (path.clone(), entry.clone())).collect();
+        files.insert((commit, &**file), (parse_file(file, text), tree));
+    }
     let mut good = LastGood::new();
-    for file in &snapshot.good {
-        for document in parse_file(&file.file, &file.text).documents {
-            let (Some(id), Some(object)) = (document.id, document.object) else { continue };
-            let key = crate::state::State::good_key(&snapshot.header.catalog, id.kind, &id.name);
-            let is_in_effect =
-                snapshot.state.good.get(&key).is_some_and(|record| record.commit == file.commit);
-            if is_in_effect {
-                good.insert(id, Effective { object, commit: file.commit.clone() });
-            }
+    let ours = snapshot.state.good.iter().filter(|((owner, _, _), _)| *owner == snapshot.header.catalog);
+    for ((_, kind, name), record) in ours {
+        let Ok(kind) = serde_json::from_value(serde_json::Value::String(kind.clone())) else { continue };
+        let Some((parsed, tree)) = files.get(&(&record.commit, &*record.file)) else { continue };
+        let id = ObjectId { kind, name: name.as_str().into() };
+        if let Some(object) = object_of(parsed, tree, &id) {
+            good.insert(id, Effective { object, commit: record.commit.clone() });
         }
     }
     good

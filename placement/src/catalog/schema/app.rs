@@ -1,8 +1,8 @@
 //! The fields of `App`.
 
-use super::common::{DEPENDENCY, NAME, TARGET};
+use super::common::{APP_METADATA, APP_NAME, DEPENDENCY, NAME, TARGET};
 use super::source::SOURCE;
-use super::{Fields, Form, Needs, Rule, Shape, around};
+use super::{Fields, Form, Needs, Rule, Shape, around_named};
 
 pub(super) const APP: Rule = Rule::new(
     "App",
@@ -11,7 +11,7 @@ pub(super) const APP: Rule = Rule::new(
 );
 
 const APP_DOCUMENT: Fields = Fields { rules: &APP_FIELDS, needs: Needs::Nothing };
-const APP_FIELDS: [Rule; 4] = around("App", SPEC);
+const APP_FIELDS: [Rule; 4] = around_named("App", &APP_METADATA, SPEC);
 
 const SPEC: Rule = Rule::new("spec", Shape::Object(&SPEC_FIELDS), "What is deployed, and how.").required();
 
@@ -40,7 +40,11 @@ const SPEC_FIELDS: Fields = Fields { rules: &[
         ),
         Rule::new("mode", Shape::Choice(&["Apply", "Observe"]), "Observe: compare and report, never write.")
             .or("\"Apply\""),
-        Rule::new("formerly", Shape::List(&NAME), "Names that it had before; what they own is handed over."),
+        Rule::new(
+            "formerly",
+            Shape::List(&APP_NAME),
+            "Names that it had before; what they own is handed over. In a template they have one *, as its name.",
+        ),
         Rule::new(
             "rollout",
             NAME,

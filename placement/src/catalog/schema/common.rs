@@ -4,18 +4,36 @@ use super::{Fields, Form, Needs, Rule, Shape};
 
 pub(super) const NAME: Shape = Shape::Text(Form::Name);
 
+/// The name of an app; that of a template has a `*`.
+pub(super) const APP_NAME: Shape = Shape::Text(Form::AppName);
+
 pub(super) const METADATA: Fields = Fields {
     rules: &[
         Rule::new("name", NAME, "Its name; with catalog and kind, its identity.").required(),
-        Rule::new("labels", Shape::Labels, "Labels, by which selectors choose it."),
-        Rule::new(
-            "annotations",
-            Shape::Strings,
-            "Notes for people and other programs; Nave reads none of them.",
-        ),
+        LABELS,
+        ANNOTATIONS,
     ],
     needs: Needs::Nothing,
 };
+
+/// Of an app.
+pub(super) const APP_METADATA: Fields = Fields {
+    rules: &[
+        Rule::new(
+            "name",
+            APP_NAME,
+            "Its name; with catalog and kind, its identity. With one * it is a template, and the * stands for the name of each of source.directories.",
+        )
+        .required(),
+        LABELS,
+        ANNOTATIONS,
+    ],
+    needs: Needs::Nothing,
+};
+
+const LABELS: Rule = Rule::new("labels", Shape::Labels, "Labels, by which selectors choose it.");
+const ANNOTATIONS: Rule =
+    Rule::new("annotations", Shape::Strings, "Notes for people and other programs; Nave reads none of them.");
 
 pub(super) const SELECTOR: Fields = Fields {
     rules: &[

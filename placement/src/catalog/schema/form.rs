@@ -7,6 +7,8 @@ pub enum Form {
     Any,
     /// A name: a DNS-1123 subdomain.
     Name,
+    /// The name of an app, or with one `*` of a template.
+    AppName,
     /// The name of a namespace: a DNS-1123 label.
     Namespace,
     /// The key of a label or of a taint.
@@ -17,6 +19,8 @@ pub enum Form {
     Path,
     /// A path from the root of another repository.
     Inside,
+    /// Directories, relative to the file that they stand in: a path whose last part has one `*`.
+    Directories,
     /// A chart: its path, or its name in a repository.
     Chart,
     /// An expression in CEL.
@@ -61,11 +65,12 @@ impl Form {
     pub fn word(self) -> &'static str {
         match self {
             Self::Any => "string",
-            Self::Name => "name",
+            Self::Name | Self::AppName => "name",
             Self::Namespace => "namespace",
             Self::LabelKey => "label key",
             Self::LabelValue => "label value",
             Self::Path | Self::Inside => "path",
+            Self::Directories => "path with *",
             Self::Chart => "path or name",
             Self::Cel => "CEL expression",
             Self::Pointer => "JSON pointer",
@@ -92,10 +97,12 @@ impl Form {
             Self::Any | Self::Cel | Self::Selector | Self::Ref | Self::Versions => return None,
             Self::Url => r"^\S+:\S+$",
             Self::Name => r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+            Self::AppName => r"^[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?(\.[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?)*$",
             Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
             Self::LabelKey => "^([a-z0-9.-]+/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
             Self::LabelValue => "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
             Self::Path | Self::Inside | Self::Chart => r"^[^/\\][^\\]*$",
+            Self::Directories => r"^([^*/\\?{}\[\]][^*\\?{}\[\]]*/)?[^*/\\?{}\[\]]*\*[^*/\\?{}\[\]]*(/\.?)*$",
             Self::Pointer => "^/.",
             Self::Image => "^([^@]*/|[^@/:])[^@/:]*$",
             Self::Tag => r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$|[$][{]",
@@ -113,7 +120,7 @@ impl Form {
     /// The most characters that it has.
     pub(super) fn longest(self) -> Option<u32> {
         match self {
-            Self::Name => Some(253),
+            Self::Name | Self::AppName => Some(253),
             Self::Namespace | Self::LabelValue => Some(63),
             Self::TimeZone => Some(64),
             _ => None,

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::form::AMOUNT;
-use super::{Fields, Form, Needs, Rule, Shape, document};
+use super::{Choice, Fields, Form, Needs, Rule, Shape, document};
 use crate::catalog::parse::KINDS;
 use crate::catalog::{API_VERSION, Kind};
 
@@ -140,6 +140,24 @@ fn object(fields: &Fields) -> Value {
             let pair = |pair: &[&str; 2]| json!({"allOf": pair.iter().map(given).collect::<Vec<_>>()});
             schema["anyOf"] = names.iter().map(given).collect();
             schema["not"] = json!({"type": "object", "anyOf": pairs.iter().map(pair).collect::<Vec<_>>()});
+        }
+        Needs::Template(&Choice { some, apart, template, places }) => {
+            let pair = |pair: &[&str; 2]| json!({"allOf": pair.iter().map(given).collect::<Vec<_>>()});
+            schema["anyOf"] = some.iter().map(given).collect();
+            schema["not"] = json!({"type": "object", "anyOf": apart.iter().map(pair).collect::<Vec<_>>()});
+            let (mut with, mut without) = (Map::new(), Map::new());
+            for (engine, place) in places {
+                let object = &mut schema["properties"][*engine];
+                if let Some(required) = object["required"].as_array_mut() {
+                    required.retain(|name| name != place);
+                }
+                object["properties"][*place]["type"] = json!(["string", "null"]);
+                without.insert((*engine).to_owned(), given(place));
+                with.insert((*engine).to_owned(), json!({"properties": {*place: {"type": "null"}}}));
+            }
+            schema["if"] = given(&template);
+            schema["then"] = json!({"properties": with});
+            schema["else"] = json!({"properties": without});
         }
         Needs::One(names) => {
             // What is no object has, to a schema, all of them.

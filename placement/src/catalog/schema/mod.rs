@@ -89,6 +89,21 @@ pub enum Needs {
     One(&'static [&'static str]),
     /// At least one of these, and none of these pairs.
     Apart(&'static [&'static str], &'static [[&'static str; 2]]),
+    /// The same; and where the field of a template is given, it says what these fields of others would.
+    Template(&'static Choice),
+}
+
+/// What an app's source is said by.
+#[derive(Debug)]
+pub struct Choice {
+    /// At least one of these.
+    pub some: &'static [&'static str],
+    /// None of these pairs.
+    pub apart: &'static [[&'static str; 2]],
+    /// The field of a template.
+    pub template: &'static str,
+    /// An object beside it, and its fields that are required without it and refused with it.
+    pub places: &'static [(&'static str, &'static str)],
 }
 
 /// So many, from none.
@@ -180,10 +195,14 @@ pub fn document(kind: Kind) -> &'static Rule {
 
 /// What every document has, around its specification.
 const fn around(kind: &'static str, spec: Rule) -> [Rule; 4] {
+    around_named(kind, &common::METADATA, spec)
+}
+
+const fn around_named(kind: &'static str, metadata: &'static Fields, spec: Rule) -> [Rule; 4] {
     [
         Rule::new("apiVersion", Shape::Word(API_VERSION), "The version of the catalog's API.").required(),
         Rule::new("kind", Shape::Word(kind), "What the document is.").required(),
-        Rule::new("metadata", Shape::Object(&common::METADATA), "What it is called.").required(),
+        Rule::new("metadata", Shape::Object(metadata), "What it is called.").required(),
         spec,
     ]
 }

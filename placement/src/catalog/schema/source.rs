@@ -1,6 +1,6 @@
 //! The fields of `source`: of an `App` all of it, of an `Override` what differs.
 
-use super::{Fields, Form, Needs, Rule, Shape};
+use super::{Choice, Fields, Form, Needs, Rule, Shape};
 
 /// Of an app.
 pub(super) const SOURCE: Fields = Fields {
@@ -9,8 +9,25 @@ pub(super) const SOURCE: Fields = Fields {
         Rule::new("git", Shape::Object(&GIT), "Another repository, in which the source is."),
         Rule::new("kustomize", Shape::Object(&KUSTOMIZE), "A kustomization, rendered by kustomize."),
         Rule::new("helm", Shape::Object(&HELM), "A chart, rendered by helm template."),
+        Rule::new(
+            "directories",
+            Shape::Text(Form::Directories),
+            "Directories of this repository, relative to this file, with one * in the last part, e.g. ./services/*: the app is a template of an app for each, from what it holds (a Chart.yaml, a kustomization, or manifests), or from helm or kustomize beside it, which then say no chart and no path.",
+        ),
     ],
-    needs: ONE,
+    needs: Needs::Template(&Choice {
+        some: &["path", "git", "kustomize", "helm", "directories"],
+        apart: &[
+            ["path", "git"],
+            ["path", "kustomize"],
+            ["path", "helm"],
+            ["kustomize", "helm"],
+            ["directories", "path"],
+            ["directories", "git"],
+        ],
+        template: "directories",
+        places: &[("kustomize", "path"), ("helm", "chart")],
+    }),
 };
 
 /// Of an override.

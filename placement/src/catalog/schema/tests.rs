@@ -38,12 +38,13 @@ fn example(shape: Shape) -> Value {
 fn text(form: Form) -> &'static str {
     match form {
         Form::Any => "Deployment",
-        Form::Name | Form::ServiceAccount => "fra-1.example",
+        Form::Name | Form::AppName | Form::ServiceAccount => "fra-1.example",
         Form::Namespace => "shop",
         Form::LabelKey => "example.com/gpu",
         Form::LabelValue => "A100_x",
         Form::Path => "../web",
         Form::Inside => "deploy/web",
+        Form::Directories => "./services/*",
         Form::Chart => "web",
         Form::Cel => "true",
         Form::Pointer => "/spec/replicas",
@@ -66,10 +67,15 @@ fn text(form: Form) -> &'static str {
 fn with(fields: &Fields, more: Option<(&str, Value)>) -> Value {
     let (name, is_given) = more.as_ref().map_or(("", false), |(name, value)| (*name, !value.is_null()));
     let needed = match fields.needs {
-        Needs::One(names) | Needs::Apart(names, _) if is_given && names.contains(&name) => None,
-        Needs::Some(names) | Needs::One(names) | Needs::Apart(names, _) => {
-            names.iter().find(|needed| **needed != name)
+        Needs::One(names) | Needs::Apart(names, _) | Needs::Template(&Choice { some: names, .. })
+            if is_given && names.contains(&name) =>
+        {
+            None
         }
+        Needs::Some(names)
+        | Needs::One(names)
+        | Needs::Apart(names, _)
+        | Needs::Template(&Choice { some: names, .. }) => names.iter().find(|needed| **needed != name),
         Needs::Nothing => None,
     };
     let is_needed = |rule: &&Rule| rule.required || needed.is_some_and(|name| *name == rule.name);
@@ -106,8 +112,11 @@ fn with(fields: &Fields, more: Option<(&str, Value)>) -> Value {
 fn each_object(look: &mut dyn FnMut(&str, &'static Fields, Place<'_>)) {
     for kind in KINDS {
         let named = |mut document: Value| {
+            // A template has a `*` in its name, and no other object has.
+            let is_template = kind == Kind::App && !document["spec"]["source"]["directories"].is_null();
             if let Some(metadata) = document["metadata"].as_object_mut() {
-                metadata.insert("name".to_owned(), json!("sample"));
+                let name = if is_template { "sample-*" } else { "sample" };
+                metadata.insert("name".to_owned(), json!(name));
             }
             document
         };
@@ -232,7 +241,13 @@ fn a_default_is_what_holds_without_it() {
 #[test]
 fn one_of_several_is_needed_where_the_tables_say_so() {
     each_object(&mut |path, fields, place| {
-        let (Needs::Some(names) | Needs::One(names) | Needs::Apart(names, _)) = fields.needs else { return };
+        let (Needs::Some(names)
+        | Needs::One(names)
+        | Needs::Apart(names, _)
+        | Needs::Template(&Choice { some: names, .. })) = fields.needs
+        else {
+            return;
+        };
         let object = |given: &[&str]| {
             let Value::Object(mut object) = with(fields, None) else { return Value::Null };
             names.iter().for_each(|name| _ = object.remove(*name));
@@ -246,7 +261,7 @@ fn one_of_several_is_needed_where_the_tables_say_so() {
         for name in names {
             assert!(spec(&place(object(&[name]))).is_some(), "{path}: {name} alone");
         }
-        let one = matches!(fields.needs, Needs::One(_) | Needs::Apart(..));
+        let one = matches!(fields.needs, Needs::One(_) | Needs::Apart(..) | Needs::Template(_));
         assert_eq!(spec(&place(object(names))).is_none(), one, "{path}: all of {names:?}");
     });
 }
@@ -403,7 +418,7 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         (
             "App.spec.source.paht",
             Err(
-                "App.spec.source has no field paht; did you mean path? (fields are path, git, kustomize, helm)",
+                "App.spec.source has no field paht; did you mean path? (fields are path, git, kustomize, helm, directories)",
             ),
         ),
         (
@@ -429,5 +444,38 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
             expected.map(str::to_owned).map_err(str::to_owned),
             "{asked}"
         );
+    }
+}
+
+#[test]
+fn what_stands_beside_directories_says_no_place() {
+    let judge = Judge::new();
+    // (source, whether it is taken)
+    let rows = [
+        (json!({"directories": "../services/*"}), true),
+        (json!({"directories": "../services/*", "helm": {}}), true),
+        (
+            json!({"directories": "web-*", "helm": {"chart": null, "valuesFiles": ["a.yaml"], "values": {"a": 1}}}),
+            true,
+        ),
+        (json!({"directories": "./*/", "kustomize": {"components": ["c"]}}), true),
+        (json!({"directories": "./*", "kustomize": {}, "helm": {}}), false),
+        (json!({"directories": "./*", "helm": {"chart": "web"}}), false),
+        (json!({"directories": "./*", "kustomize": {"path": "web"}}), false),
+        (json!({"directories": "./*", "path": "web"}), false),
+        (json!({"directories": "./*", "git": {"url": "https://git.example.com/shop"}}), false),
+        (json!({"directories": "./*/*"}), false),
+        (json!({"directories": "./**"}), false),
+        (json!({"directories": "./web"}), false),
+        (json!({"directories": "/services/*"}), false),
+        (json!({"directories": "./[ab]*"}), false),
+        (json!({"helm": {"values": {}}}), false),
+        (json!({"kustomize": {"components": ["c"]}}), false),
+    ];
+    for (source, taken) in rows {
+        let name = if source.get("directories").is_some() { "svc-*" } else { "svc" };
+        let document = json!({"apiVersion": API_VERSION, "kind": "App", "metadata": {"name": name}, "spec": {"source": source}});
+        assert_eq!(spec(&document).is_some(), taken, "{source}: {:?}", told(&document));
+        assert_eq!(judge.takes(&document), taken, "{source}, by the schema");
     }
 }

@@ -29,8 +29,10 @@ fn an_object_that_does_not_change_keeps_its_commit() {
         &["App/db@1", "App/web@1"],
         &[],
     );
-    let moved = format!("# moved\n{WEB}");
-    check(&[("web.yaml", DELETED), ("x.yaml", &moved)], &["App/db@1", "App/web@1"], &[]);
+    let below = format!("# further down\n{WEB}");
+    check(&[("web.yaml", &below)], &["App/db@1", "App/web@1"], &[]);
+    // Where it stands now, the older commit does not have it.
+    check(&[("web.yaml", DELETED), ("x.yaml", WEB)], &["App/db@1", "App/web@2"], &[]);
     let changed = WEB.replace("}}\n", "}, prune: false}\n");
     check(&[("web.yaml", &changed)], &["App/db@1", "App/web@2"], &[]);
 }

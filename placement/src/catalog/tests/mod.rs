@@ -1,6 +1,7 @@
 //! Rows of catalogs: what is written, what is in effect, what is said about it.
 
 mod dependency;
+mod directories;
 mod last_good;
 mod mutations;
 mod overriding;
@@ -8,6 +9,7 @@ mod problems;
 mod read;
 mod rollout;
 mod source;
+mod templates;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

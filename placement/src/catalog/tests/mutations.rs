@@ -1,5 +1,7 @@
 //! Random damage never panics, and never removes what was not plainly dropped.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -17,9 +19,44 @@ const FILES: &[(&str, &str)] = &[
         "p.json",
         "{\"apiVersion\": \"nave.dev/v1alpha1\", \"kind\": \"Placement\", \"metadata\": {\"name\": \"p\"},\n \"spec\": {\"apps\": {\"names\": [\"web\", \"db\"]}, \"clusters\": {\"selector\": {}}}}\n",
     ),
+    (
+        "template.yaml",
+        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: s*c, labels: {tier: web}}\nspec:\n  source: {directories: ./services/*}\n  formerly: [\"o*d\"]\n",
+    ),
     ("web/c.yaml", MANIFEST),
     ("db/c.yaml", MANIFEST),
+    ("services/a/c.yaml", MANIFEST),
+    ("services/ab/c.yaml", MANIFEST),
 ];
+
+/// Whether a template may mean an app of [`FILES`]: told from what it says alone.
+fn may_make(document: &Document, app: &str) -> bool {
+    let parts =
+        |text: &str| text.split_once('*').map(|(before, after)| (before.to_owned(), after.to_owned()));
+    let Some((before, after)) = document.id.as_ref().and_then(|id| parts(&id.name)) else { return false };
+    let Some(name) = app.strip_prefix(&*before).and_then(|rest| rest.strip_suffix(&*after)) else {
+        return false;
+    };
+    let said = document.object.as_ref().and(document.template.as_ref()).and_then(|t| t.directories.as_ref());
+    let Some(directories) = said else { return true };
+    let of = |directory: &str| {
+        let (before, after) = directories.given.rsplit('/').next().and_then(parts).expect("it has a star");
+        directory.len() >= before.len() + after.len()
+            && directory.starts_with(&before)
+            && directory.ends_with(&after)
+            && (before.starts_with('.') || !directory.starts_with('.'))
+    };
+    let found: BTreeSet<&str> = FILES
+        .iter()
+        .filter_map(|(path, _)| match &*directories.parent {
+            "" => Some(*path),
+            parent => path.strip_prefix(parent)?.strip_prefix('/'),
+        })
+        .filter_map(|path| path.split_once('/').map(|(directory, _)| directory))
+        .filter(|directory| of(directory))
+        .collect();
+    found.is_empty() || found.contains(name)
+}
 
 /// One change of one byte.
 #[derive(Clone, Debug)]
@@ -59,7 +96,7 @@ proptest! {
 
     #[test]
     fn damage_never_removes_what_was_not_plainly_dropped(
-        rows in proptest::collection::vec((0..3usize, any::<usize>(), damage()), 1..4)
+        rows in proptest::collection::vec((0..4usize, any::<usize>(), damage()), 1..4)
     ) {
         let before = assembled("1", FILES, &LastGood::new());
         prop_assert_eq!(before.problems.len(), 0);
@@ -79,9 +116,15 @@ proptest! {
             // of another identity, or a foreign one.
             prop_assert!(parsed.iter().all(|p| !p.unreadable), "{} lost to an unreadable file", id);
             prop_assert!(documents().all(|d| d.id.as_ref() != Some(id)), "{} lost though it is named", id);
+            prop_assert!(!documents().any(|d| may_make(d, &id.name)), "{} lost though a template may make it", id);
             let file = &effective.object.origin.file;
             let own: Vec<&Document> = documents().filter(|d| &d.origin.file == file).collect();
             prop_assert!(own.iter().all(|d| d.ours || !d.stray), "{} lost to a stray document", id);
+            let (_, text) = files.iter().find(|(path, _)| **path == **file).expect("a file of the commit");
+            let says = |word: &[u8]| text.windows(word.len()).any(|window| window == word);
+            let is_torn = |d: &&&Document| d.ours && d.template.is_none() && d.object.is_none();
+            let torn = own.iter().filter(is_torn).count();
+            prop_assert!(torn == 0 || !says(b" {directories: "), "{} lost to a template without names", id);
         }
         for problem in &after.problems {
             let (_, content) = files.iter().find(|(path, _)| **path == *problem.file).expect("a file of the commit");

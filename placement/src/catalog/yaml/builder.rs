@@ -91,7 +91,9 @@ impl Builder {
             Event::UnresolvedAlias(name) => {
                 self.fault(
                     position,
-                    format!("*{name} names no anchor; define &{name} before it in this document"),
+                    format!(
+                        "*{name} names no anchor; define &{name} before it in this document, or write \"*{name}\" where it is a text"
+                    ),
                 );
                 self.put_null(position);
             }

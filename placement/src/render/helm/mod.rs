@@ -27,7 +27,7 @@ use dependencies::{Dependencies, Known, dependencies};
 use ignore::Rules;
 
 /// What describes a chart.
-const CHART: &str = "Chart.yaml";
+pub(crate) const CHART: &str = "Chart.yaml";
 /// Where charts of Helm 2 say what they depend on.
 const REQUIREMENTS: &str = "requirements.yaml";
 /// Which versions `helm dependency update` found, of either.
