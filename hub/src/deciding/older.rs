@@ -79,7 +79,9 @@ struct Older {
     /// What was rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
     /// Those of it that this machine could not render.
-    unable: BTreeSet<(AppKey, Variant)>,
+    unable: Unable,
+    /// Those of it whose files were not at hand.
+    awaiting: Unable,
     /// Why it cannot be read.
     problem: Option<String>,
 }
@@ -180,6 +182,7 @@ impl Olders {
                 self.1.entry(remote).or_default().extend(apps);
             }
             older.unable.extend(rendered.unable);
+            older.awaiting.extend(rendered.awaiting);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
             }
@@ -207,8 +210,8 @@ impl Olders {
     /// Lets that be asked for anew.
     pub(super) fn try_again(&mut self) {
         for older in self.0.values_mut() {
-            let unable = std::mem::take(&mut older.unable);
-            older.tried.retain(|tried| !unable.contains(tried));
+            let (unable, awaiting) = (std::mem::take(&mut older.unable), std::mem::take(&mut older.awaiting));
+            older.tried.retain(|tried| !unable.contains(tried) && !awaiting.contains(tried));
         }
     }
 
@@ -232,8 +235,8 @@ impl Older {
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
         let (forms, asking, catalog) = (Forms::new(), Asking::new(), Arc::new(catalog));
-        let (tried, unable) = (BTreeSet::new(), BTreeSet::new());
-        Self { catalog, tree, forms, asking, tried, unable, problem }
+        let [tried, unable, awaiting] = [(); 3].map(|()| BTreeSet::new());
+        Self { catalog, tree, forms, asking, tried, unable, awaiting, problem }
     }
 }
 

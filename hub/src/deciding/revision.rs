@@ -25,7 +25,7 @@ use nave_placement::{AppKey, CatalogName};
 use super::asking::{first_commit, last_asked};
 use super::retrying::Unable;
 use crate::engines::Engines;
-use crate::sources::{Brought, Remotes};
+use crate::sources::{Brought, Remotes, Until};
 
 /// Where the content of files comes from.
 #[async_trait]
@@ -177,6 +177,8 @@ pub struct Rendered {
     pub remotes: BTreeMap<Remote, BTreeSet<AppKey>>,
     /// Variants that this machine could not render; another time it may.
     pub unable: Unable,
+    /// Variants whose files are elsewhere and not at hand; they are once somebody answers.
+    pub awaiting: Unable,
     /// Variants that were rendered: a work counter.
     pub variants_rendered: u64,
 }
@@ -232,6 +234,9 @@ pub async fn render(
                     if recipe.is_of_machine.load(Ordering::Relaxed) {
                         rendered.unable.insert((key.clone(), variant.clone()));
                     }
+                    if recipe.is_awaiting.load(Ordering::Relaxed) {
+                        rendered.awaiting.insert((key.clone(), variant.clone()));
+                    }
                     problems.extend(told);
                     before.map(|form| Form { is_stale: true, ..form.clone() })
                 }
@@ -269,6 +274,8 @@ pub struct Recipe<'a> {
     broke_a_limit: AtomicBool,
     /// Whether it may come of this machine that an engine gave nothing.
     is_of_machine: AtomicBool,
+    /// Whether its files are elsewhere and somebody has to answer first.
+    is_awaiting: AtomicBool,
 }
 
 impl<'a> Recipe<'a> {
@@ -282,8 +289,8 @@ impl<'a> Recipe<'a> {
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
         let (object, variant) = (&*effective.object, variant.clone());
-        let (broke_a_limit, is_of_machine) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine }
+        let [broke_a_limit, is_of_machine, is_awaiting] = [(); 3].map(|()| AtomicBool::new(false));
+        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine, is_awaiting }
     }
 
     pub(super) fn problem(&self, message: String) -> Vec<Problem> {
@@ -310,8 +317,9 @@ impl<'a> Recipe<'a> {
             let id = remote.id();
             let files = ground.remotes.files(remote, ground.sources.get(&id)).await;
             let (state, files) = files.map_err(|error| {
-                // Another time it may be.
-                self.is_of_machine.store(true, Ordering::Relaxed);
+                let is_of_machine = error.until == Until::Mended;
+                let why = if is_of_machine { &self.is_of_machine } else { &self.is_awaiting };
+                why.store(true, Ordering::Relaxed);
                 let problems = self.problem(format!("its source is not at hand: {error}"));
                 problems
                     .into_iter()

@@ -31,7 +31,7 @@ use super::lacking::{clashing, lacks};
 use super::moves::moves;
 use super::older::{Grounds, Olders};
 pub use super::picture::Picture;
-use super::retrying::Retrying;
+use super::retrying::{Retrying, Unable};
 use super::revision::{Asked, Ground, Loader, Place, Rendered, render};
 use super::taking::{Following, forget, take};
 use crate::engines::Engines;
@@ -87,6 +87,10 @@ pub struct Deciding {
     tried: BTreeSet<(AppKey, Variant)>,
     /// Those of them that are tried again.
     retrying: Retrying,
+    /// Those of them whose files are elsewhere and not at hand.
+    awaiting: Unable,
+    /// How often something that was lost had been brought again, or could not be, when it was looked at last.
+    brought_again: u64,
     /// The remotes that its apps name.
     following: Following,
     problems: Vec<Problem>,
@@ -141,6 +145,8 @@ impl Deciding {
             tree: Tree::new(),
             tried: BTreeSet::new(),
             retrying: Retrying::default(),
+            awaiting: Unable::new(),
+            brought_again: 0,
             following: Following::default(),
             problems: Vec::new(),
             rendering: BTreeMap::new(),
@@ -162,7 +168,7 @@ impl Deciding {
         let mut gone = self.bundles.gone();
         let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
         let mut changes = self.ledger.changes();
-        let mut observed = self.sources.observed();
+        let (mut observed, mut again) = (self.sources.observed(), self.sources.brought_again());
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
@@ -170,6 +176,7 @@ impl Deciding {
             freed.mark_unchanged();
             changes.mark_unchanged();
             observed.mark_unchanged();
+            again.mark_unchanged();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
@@ -229,6 +236,7 @@ impl Deciding {
                 changed = inputs.changed() => if changed.is_err() { return },
                 Ok(()) = gone.changed() => {}
                 Ok(()) = observed.changed() => {}
+                Ok(()) = again.changed() => {}
                 () = pause => {}
                 () = due => {}
                 () = heard => {}
@@ -327,6 +335,7 @@ impl Deciding {
         self.tree = tree;
         self.tried.clear();
         self.retrying.forget();
+        self.awaiting.clear();
         self.older.try_again();
         self.following.clear();
         self.revision = Some(revision);

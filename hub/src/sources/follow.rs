@@ -14,9 +14,8 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use nave_placement::catalog::{GitRef, Remote, SourceAt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
-use super::{NotHere, Sources};
+use super::{NotHere, Sources, Until};
 use crate::git::poller::pause;
 
 /// As many remotes of one host are asked at a time.
@@ -39,8 +38,12 @@ impl Observed {
     /// Why the files of one are not at hand.
     pub(super) fn why_not(&self, remote: &Remote) -> NotHere {
         match self.0.get(remote).and_then(|seen| seen.error.as_ref()) {
-            Some(error) => error.clone().into(),
-            None => NotHere { why: format!("{} is being fetched", remote.shown()), is_awaited: true },
+            Some(error) => NotHere { why: error.clone(), is_awaited: false, until: Until::Asked },
+            None => NotHere {
+                why: format!("{} is being fetched", remote.shown()),
+                is_awaited: true,
+                until: Until::Asked,
+            },
         }
     }
 }
@@ -59,26 +62,22 @@ type Turn<'a> = BoxFuture<'a, (Remote, Result<SourceAt, String>, watch::Receiver
 
 impl Sources {
     /// Follows what is wanted until cancelled: each remote every `interval` ± 20 %, at once when poked, more and more rarely while it
-    /// fails. One that cannot move is asked until it answered.
+    /// fails. One that cannot move is asked until it answered. What was lost is brought again with the same pauses.
     pub async fn follow(&self, interval: Duration, poked: watch::Receiver<()>, cancel: CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = self.ask(interval, poked.clone()) => {}
+            () = self.bring_again(interval, poked) => {}
+        }
+    }
+
+    async fn ask(&self, interval: Duration, poked: watch::Receiver<()>) {
         let mut wanted = self.wanted.subscribe();
         let mut hosts: HashMap<String, Arc<Semaphore>> = HashMap::new();
         let mut failures: BTreeMap<Remote, (u32, watch::Receiver<()>)> = BTreeMap::new();
         let mut underway: BTreeSet<Remote> = BTreeSet::new();
         let mut turns: FuturesUnordered<Turn<'_>> = FuturesUnordered::new();
-        let (mut lacking, mut bringing) = (self.lacking.subscribe(), FuturesUnordered::new());
-        let mut begun: BTreeSet<(Remote, SourceAt)> = BTreeSet::new();
         loop {
-            for (remote, at) in lacking.borrow_and_update().iter() {
-                if begun.insert((remote.clone(), at.clone())) {
-                    let (remote, at) = (remote.clone(), at.clone());
-                    bringing.push(async move {
-                        let brought = self.bring(&remote, &at).await;
-                        let kept = if brought.is_ok() { self.pin(&remote, &at).await } else { brought };
-                        (kept, (remote, at))
-                    });
-                }
-            }
             let now = wanted.borrow_and_update().clone();
             self.forget(&now);
             failures.retain(|remote, _| now.contains(remote));
@@ -95,17 +94,7 @@ impl Sources {
                 turns.push(self.turn(remote.clone(), wait, poked, places.clone()));
             }
             tokio::select! {
-                () = cancel.cancelled() => return,
                 changed = wanted.changed() => if changed.is_err() { return },
-                Ok(()) = lacking.changed() => {}
-                Some((brought, which)) = bringing.next() => {
-                    if let Err(error) = brought {
-                        warn!(remote = which.0.shown(), state = %which.1, error, "it cannot be fetched again");
-                    }
-                    begun.remove(&which);
-                    // Whoever still lacks it says so again.
-                    self.lacking.send_if_modified(|all| { all.remove(&which); false });
-                }
                 Some((remote, told, poked)) = turns.next() => {
                     let asked = remote.clone();
                     underway.remove(&remote);

@@ -8,6 +8,7 @@
 
 mod brought;
 mod follow;
+mod lost;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::deciding::run::chain;
 use crate::git::{self, Access, Repository};
 use brought::Shelf;
 use follow::Round;
+use lost::{Lack, Lost};
 
 /// What the id of an archive begins with.
 const SHA256: &str = "sha256:";
@@ -39,11 +41,24 @@ pub struct NotHere {
     pub why: String,
     /// That is no fault: it is being asked, or nobody asks it here.
     pub is_awaited: bool,
+    /// After what it may be otherwise.
+    pub until: Until,
+}
+
+/// After what files that are not at hand may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Their remote is known otherwise than now ([`Observed`]).
+    Asked,
+    /// Their state was brought again, or could not be ([`Sources::brought_again`]).
+    Brought,
+    /// This machine has something that it lacks now.
+    Mended,
 }
 
 impl From<String> for NotHere {
     fn from(why: String) -> Self {
-        Self { why, is_awaited: false }
+        Self { why, is_awaited: false, until: Until::Mended }
     }
 }
 
@@ -83,7 +98,9 @@ pub struct Sources {
     wanted: watch::Sender<Arc<BTreeSet<Remote>>>,
     observed: watch::Sender<Arc<Observed>>,
     /// States that were here before and are to be brought again.
-    lacking: watch::Sender<BTreeSet<(Remote, SourceAt)>>,
+    lacking: watch::Sender<BTreeMap<Lost, Lack>>,
+    /// How often one of them was, or could not be.
+    brought_again: watch::Sender<u64>,
     /// How often each was asked.
     rounds: watch::Sender<BTreeMap<Remote, Round>>,
 }
@@ -107,6 +124,7 @@ impl Sources {
             wanted: watch::Sender::default(),
             observed: watch::Sender::default(),
             lacking: watch::Sender::default(),
+            brought_again: watch::Sender::default(),
             rounds: watch::Sender::default(),
         }
     }
@@ -224,12 +242,6 @@ impl Sources {
         }
     }
 
-    /// Asks the follower to bring a state again.
-    fn lacks(&self, remote: &Remote, at: &SourceAt) {
-        let lacking = (remote.clone(), at.clone());
-        self.lacking.send_if_modified(|all| all.insert(lacking));
-    }
-
     fn repositories(&self) -> MutexGuard<'_, HashMap<GitPlace, Repository>> {
         // It guards plain insertions, so a panic elsewhere cannot have left it half-changed.
         self.repositories.lock().unwrap_or_else(PoisonError::into_inner)
@@ -279,11 +291,7 @@ impl Remotes for Followed<'_> {
         let Some(at) = at else { return Err(self.0.observed.borrow().why_not(remote)) };
         match self.0.at_hand(remote, at).await? {
             Some(brought) => Ok((at.clone(), brought)),
-            None => {
-                self.0.lacks(remote, at);
-                let why = format!("{} of {} is being fetched again", at.short(), remote.shown());
-                Err(NotHere { why, is_awaited: true })
-            }
+            None => Err(self.0.lacks(remote, at)),
         }
     }
 }
@@ -301,7 +309,7 @@ impl Remotes for Planned<'_> {
                 "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
                 remote.shown()
             );
-            return Err(NotHere { why, is_awaited: true });
+            return Err(NotHere { why, is_awaited: true, until: Until::Asked });
         }
         self.0.files(remote, at).await
     }
@@ -327,7 +335,7 @@ pub struct Nowhere;
 impl Remotes for Nowhere {
     async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
         let why = format!("{} is not asked here; what it gives shows on the hub", remote.shown());
-        Err(NotHere { why, is_awaited: true })
+        Err(NotHere { why, is_awaited: true, until: Until::Asked })
     }
 }
 

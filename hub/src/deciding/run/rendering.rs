@@ -10,6 +10,9 @@ impl Deciding {
             return Ok(());
         }
         let moved = take(&self.ledger, &self.sources, &mut self.following).await?;
+        if !moved.is_empty() {
+            self.older.try_again();
+        }
         self.render_anew(&moved);
         Ok(())
     }
@@ -65,7 +68,7 @@ impl Deciding {
             remotes: &Followed(&self.sources),
             sources: &sources,
         };
-        let Rendered { forms, asking, bundles, problems, remotes, unable, .. } =
+        let Rendered { forms, asking, bundles, problems, remotes, unable, awaiting, .. } =
             render(ground, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
@@ -76,6 +79,7 @@ impl Deciding {
             self.rendering.entry(app).or_default().extend(problems);
         }
         self.retrying.add(unable, self.ledger.now_ms(), fastrand::f64());
+        self.awaiting.extend(awaiting);
         let asked = asked
             .into_iter()
             .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
@@ -92,10 +96,17 @@ impl Deciding {
         Ok(())
     }
 
-    /// Asks anew for what this machine could not render, once it is time.
+    /// Asks anew for what this machine could not render, once it is time, and for what waited for files that were brought again.
     pub(super) fn try_again(&mut self) {
-        let Some(unable) = self.retrying.take(self.ledger.now_ms()) else { return };
-        self.render_anew(&unable.into_iter().map(|(app, _)| app).collect());
+        let times = *self.sources.brought_again().borrow();
+        let is_brought = std::mem::replace(&mut self.brought_again, times) != times;
+        let awaiting = if is_brought { std::mem::take(&mut self.awaiting) } else { Unable::new() };
+        let unable = self.retrying.take(self.ledger.now_ms());
+        if !is_brought && unable.is_none() {
+            return;
+        }
+        let again = unable.into_iter().flatten().chain(awaiting);
+        self.render_anew(&again.map(|(app, _)| app).collect());
         self.older.try_again();
     }
 
@@ -113,5 +124,6 @@ impl Deciding {
             self.rendering.remove(app);
         }
         self.tried.retain(|(app, _)| !apps.contains(app));
+        self.awaiting.retain(|(app, _)| !apps.contains(app));
     }
 }
