@@ -125,6 +125,42 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
 }
 
 #[tokio::test]
+async fn a_bundle_that_is_gone_with_all_that_it_is_made_of_is_made_again_once_its_repository_answers() {
+    let (mut fleet, shop, server) =
+        fleet(|url| format!("{{git: {{url: '{url}', ref: main, path: web}}}}"), &[]).await;
+    shop.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]).expect("it is configured");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "one").await;
+    fleet.converge(&[]).await.expect("it converges");
+    // What runs is not what is in effect.
+    fleet.order(&["pause", "web", "--for", "2h", "--reason", "it has to stay"]).await;
+    let second = shop.commit_file("web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    wait::until("its source moved", LIMIT, async || {
+        let shown = fleet.order(&["app", "show", "web"]).await;
+        ensure!(shown.contains(&second[..12]), "{shown}");
+        Ok(())
+    })
+    .await;
+
+    // The hub loses all files, the spoke what it was sent.
+    server.refuse(true);
+    fleet.kill_spoke("fra-1");
+    fleet.kill_hub();
+    for directory in [fleet.data().join("sources"), fleet.data().join("bundles"), fleet.state("fra-1").join("bundles"), fleet.manifests("fra-1")] {
+        std::fs::remove_dir_all(directory).expect("it goes");
+    }
+    fleet.start_hub().await.expect("it starts");
+    fleet.start_spoke("fra-1", None, &Target::Directory).expect("it starts");
+    wait::until("the bundle is looked for in vain", LIMIT, async || {
+        ensure!(fleet.tails().contains("what it is made of is not at hand now"), "{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+    server.refuse(false);
+    seen(&fleet, "fra-1", "one").await;
+}
+
+#[tokio::test]
 async fn an_override_chooses_the_tag_that_some_clusters_have() {
     let prod = "apiVersion: nave.dev/v1alpha1\nkind: Override\nmetadata: {name: prod}\nspec:\n  apps: {names: [web]}\n  clusters: {selector: {matchLabels: {env: prod}}}\n  source: {git: {ref: ^1.0}}\n";
     let (mut fleet, shop, _server) =

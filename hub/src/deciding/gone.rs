@@ -1,6 +1,7 @@
 //! Bundles whose files are gone: where they came from, and the same once more.
 //!
-//! In: digests that somebody looked for in vain, the forms and entries that name them. Out: bundles with these digests.
+//! In: digests that somebody looked for in vain, the forms and entries that name them. Out: bundles with these digests; which
+//! of the others may be made another time.
 //! Never: changes what is in effect; gives a bundle for another.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -11,6 +12,7 @@ use nave_placement::overrides::{self, Variant};
 use nave_placement::render::{Asks, Bundle, Capabilities};
 use nave_placement::{AppKey, ClusterName, Digest};
 
+use super::retrying::Unable;
 use super::revision::{Ground, Loader, Place, Recipe};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository};
@@ -34,6 +36,55 @@ enum Of {
     Variant(Variant),
     /// The one that this cluster had, by overrides of that commit.
     Cluster(ClusterName),
+}
+
+/// Of bundles that are gone, those that are not tried now.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Nothing gives them again, as far as this revision's apps are tried.
+    hopeless: BTreeSet<Digest>,
+    /// What they are made of is not at hand, or this machine lacks something.
+    postponed: BTreeSet<Digest>,
+}
+
+impl Left {
+    /// Those that are tried now.
+    pub fn due(&self, gone: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        gone.iter()
+            .filter(|gone| !self.hopeless.contains(gone) && !self.postponed.contains(gone))
+            .copied()
+            .collect()
+    }
+
+    /// These were tried.
+    pub fn tried(&mut self, due: BTreeSet<Digest>, again: &Again) {
+        let is_made = |digest: &Digest| again.bundles.iter().any(|bundle| bundle.digest == *digest);
+        let left = due.into_iter().filter(|digest| !is_made(digest));
+        let (postponed, hopeless): (Vec<_>, Vec<_>) =
+            left.partition(|digest| again.postponed.contains(digest));
+        self.postponed.extend(postponed);
+        self.hopeless.extend(hopeless);
+    }
+
+    /// Whether nothing gives it again.
+    pub fn is_hopeless(&self, bundle: &Digest) -> bool {
+        self.hopeless.contains(bundle)
+    }
+
+    /// What was postponed may be made now.
+    pub fn try_again(&mut self) {
+        self.postponed.clear();
+    }
+}
+
+/// What came of rendering them again.
+#[derive(Default)]
+pub(super) struct Again {
+    pub bundles: Vec<Bundle>,
+    /// Those that may be made another time.
+    pub postponed: BTreeSet<Digest>,
+    /// Variants that this machine could not render.
+    pub unable: Unable,
 }
 
 /// What each of these bundles was rendered from, as far as a form or an entry says.
@@ -70,7 +121,8 @@ pub(super) async fn again(
     in_effect: &Catalog,
     fleet: &Fleet,
     sources: &BTreeSet<Source>,
-) -> Vec<Bundle> {
+) -> Again {
+    let mut again = Again::default();
     let mut by_commit: BTreeMap<&CommitId, Vec<&Source>> = BTreeMap::new();
     for source in sources {
         for commit in [&source.commit, &in_effect.commit] {
@@ -113,6 +165,12 @@ pub(super) async fn again(
                     next.extend(answered(&asks, &variant, fleet));
                 }
                 let rendered = recipe.render(ground, Some(engines), None).await;
+                if recipe.is_of_machine() {
+                    again.unable.insert((source.app.clone(), variant));
+                }
+                if recipe.is_of_machine() || recipe.is_awaiting() {
+                    again.postponed.insert(source.bundle);
+                }
                 found.extend(
                     rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
                 );
@@ -120,7 +178,9 @@ pub(super) async fn again(
         }
     }
     let wanted = |digest: &Digest| sources.iter().any(|source| source.bundle == *digest);
-    found.into_iter().filter(|(digest, _)| wanted(digest)).map(|(_, bundle)| bundle).collect()
+    again.bundles =
+        found.into_iter().filter(|(digest, _)| wanted(digest)).map(|(_, bundle)| bundle).collect();
+    again
 }
 
 /// The variants that a bundle may be, by a commit's catalog. The labels of its cluster may have changed since, so that all single

@@ -231,10 +231,10 @@ pub async fn render(
                     Some(form)
                 }
                 Err(told) => {
-                    if recipe.is_of_machine.load(Ordering::Relaxed) {
+                    if recipe.is_of_machine() {
                         rendered.unable.insert((key.clone(), variant.clone()));
                     }
-                    if recipe.is_awaiting.load(Ordering::Relaxed) {
+                    if recipe.is_awaiting() {
                         rendered.awaiting.insert((key.clone(), variant.clone()));
                     }
                     problems.extend(told);
@@ -291,6 +291,16 @@ impl<'a> Recipe<'a> {
         let (object, variant) = (&*effective.object, variant.clone());
         let [broke_a_limit, is_of_machine, is_awaiting] = [(); 3].map(|()| AtomicBool::new(false));
         Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine, is_awaiting }
+    }
+
+    /// Whether this machine lacked something for it.
+    pub(super) fn is_of_machine(&self) -> bool {
+        self.is_of_machine.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has to answer first who has its files.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.is_awaiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn problem(&self, message: String) -> Vec<Problem> {

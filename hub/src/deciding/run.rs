@@ -26,6 +26,7 @@ use super::commits::{Commits, named, trailers};
 use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::depending::failing;
+use super::gone::Left;
 use super::hearing::Claims;
 use super::lacking::{clashing, lacks};
 use super::moves::moves;
@@ -101,8 +102,8 @@ pub struct Deciding {
     waiting: Option<Hold>,
     /// Objects in effect whose last good form could not be read since the start.
     unread: BTreeSet<ObjectId>,
-    /// Bundles that are gone and that nothing gives again, as far as this revision's apps are tried.
-    hopeless: BTreeSet<Digest>,
+    /// Bundles that are gone and were tried to be made again.
+    left: Left,
     /// What decisions took of what is free.
     claims: Claims,
     /// When the time alone changes a decision, Unix milliseconds.
@@ -153,7 +154,7 @@ impl Deciding {
             shared: None,
             waiting: None,
             unread: BTreeSet::new(),
-            hopeless: BTreeSet::new(),
+            left: Left::default(),
             claims: Claims::default(),
             due_ms: None,
             open: false,
@@ -341,7 +342,7 @@ impl Deciding {
         self.revision = Some(revision);
         self.shared = None;
         self.unread.clear();
-        self.hopeless.clear();
+        self.left = Left::default();
     }
 
     fn warn(&self, problems: &[Problem]) {

@@ -1,7 +1,7 @@
 //! Rendering: what the decider has rendered, and what it lets be rendered anew.
 
 use super::*;
-use crate::deciding::gone;
+use crate::deciding::gone::{self, Source};
 
 impl Deciding {
     /// Takes the states that remotes are in now: whoever names one that moved is rendered again.
@@ -19,8 +19,7 @@ impl Deciding {
 
     /// Renders bundles anew whose files were looked for in vain: a held or waiting entry may need them for long.
     pub(super) async fn render_again(&mut self) -> Result<(), DecideError> {
-        let gone: BTreeSet<Digest> =
-            self.bundles.gone().borrow().difference(&self.hopeless).copied().collect();
+        let gone = self.left.due(&self.bundles.gone().borrow());
         let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
         let sources = gone::sources(&self.ledger.state(), &gone);
         let fleet = self.picture.borrow().fleet.clone();
@@ -35,14 +34,18 @@ impl Deciding {
             &sources,
         )
         .await;
-        self.hopeless.extend(gone);
-        for bundle in again {
+        self.left.tried(gone, &again);
+        self.retrying.add(again.unable, self.ledger.now_ms(), fastrand::f64());
+        for bundle in again.bundles {
             info!(bundle = %bundle.digest, "rendered again what was gone");
-            self.hopeless.remove(&bundle.digest);
             self.keep(bundle).await?;
         }
-        for source in sources.iter().filter(|source| self.hopeless.contains(&source.bundle)) {
-            error!(bundle = %source.bundle, app = %source.app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+        for Source { bundle, app, .. } in &sources {
+            if self.left.is_hopeless(bundle) {
+                error!(%bundle, %app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+            } else if again.postponed.contains(bundle) {
+                warn!(%bundle, %app, "a bundle is gone, and what it is made of is not at hand now; it is tried again");
+            }
         }
         Ok(())
     }
@@ -108,6 +111,7 @@ impl Deciding {
         let again = unable.into_iter().flatten().chain(awaiting);
         self.render_anew(&again.map(|(app, _)| app).collect());
         self.older.try_again();
+        self.left.try_again();
     }
 
     /// Lets these apps be rendered as if the commit had just come: what is as it was costs nothing.
