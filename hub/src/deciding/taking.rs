@@ -3,7 +3,7 @@
 //! In: what was observed of remotes, in which states they are in effect. Out: records, and which apps are something else now.
 //! Never: takes a commit that its mirror does not keep; lets go of one that an app may return to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use nave_placement::AppKey;
@@ -88,7 +88,7 @@ pub(super) async fn take(
                 if held.as_ref() != Some(at) || !following.pinned.contains(&(remote.clone(), at.clone())) =>
             {
                 if let Err(error) = sources.pin(remote, at).await {
-                    warn!(remote = remote.shown(), error, "what was found is not at hand");
+                    warn!(remote = remote.shown(), %error, "what was found is not at hand");
                     continue;
                 }
                 following.pinned.insert((remote.clone(), at.clone()));
@@ -145,7 +145,7 @@ pub(super) async fn forget(
 }
 
 /// The states that something names: what is in effect, what runs, and all that an app may return to.
-fn used(state: &State) -> BTreeSet<Arc<str>> {
+pub(super) fn used(state: &State) -> BTreeSet<Arc<str>> {
     let courses = state.rollouts.values().map(|course| &*course.record);
     let completed = courses.clone().filter_map(|course| course.completed.as_ref()).map(|one| &one.sources);
     let versions = courses.flat_map(|course| &course.versions).map(|version| &version.sources);
@@ -154,5 +154,19 @@ fn used(state: &State) -> BTreeSet<Arc<str>> {
     let named = completed.chain(versions).chain(pins).chain(plans).flat_map(BTreeMap::values);
     let in_effect = state.sources.values().map(|record| &record.at);
     let forms = state.forms.values().filter_map(|form| form.source_at.as_ref()).map(|(_, at)| at);
-    named.chain(in_effect).chain(forms).map(|at| at.id.clone()).collect()
+    let mut used: BTreeSet<Arc<str>> =
+        named.chain(in_effect).chain(forms).map(|at| at.id.clone()).collect();
+    // A cluster that is offline for long has what nothing else names. Clusters share entries: each is read once.
+    let mut seen = HashSet::new();
+    for told in state.told.values() {
+        let previous = told.changes.values().filter_map(|change| change.previous.as_ref());
+        for entry in told.assignment.entries.values().chain(previous) {
+            if seen.insert(entry.digest)
+                && let Some(at) = nave_proto::decode_entry(&entry.bytes).ok().and_then(|entry| entry.source_at)
+            {
+                used.insert(at.id);
+            }
+        }
+    }
+    used
 }

@@ -101,8 +101,10 @@ impl Sources {
             return (lost, None);
         }
         let (remote, at) = &lost;
-        let brought = self.bring(remote, at).await;
-        let kept = if brought.is_ok() { self.pin(remote, at).await } else { brought };
+        let kept = match self.bring(remote, at).await {
+            Ok(()) => self.pin(remote, at).await.map_err(|error| error.why),
+            Err(error) => Err(error),
+        };
         (lost, Some(kept))
     }
 

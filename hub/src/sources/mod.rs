@@ -164,18 +164,20 @@ impl Sources {
         }
     }
 
-    /// Keeps the files of a state readable, whatever becomes of the remote.
+    /// Keeps the files of a state readable, whatever becomes of the remote. An archive is kept as long as [`Self::keep`] is told that it is used.
     ///
     /// # Errors
-    /// They are not here.
-    pub async fn pin(&self, remote: &Remote, at: &SourceAt) -> Result<(), String> {
-        match remote {
-            Remote::Git(remote) => {
-                let commit = CommitId(at.id.clone());
-                self.repository(remote)?.pin(&commit).await.map_err(|error| chain(&error))
-            }
-            Remote::Chart(_) => Ok(()),
-        }
+    /// They are not here, and are brought again; or cannot be kept.
+    pub async fn pin(&self, remote: &Remote, at: &SourceAt) -> Result<(), NotHere> {
+        let is_here = match remote {
+            Remote::Git(place) => match self.repository(place)?.pin(&CommitId(at.id.clone())).await {
+                Ok(()) => true,
+                Err(git::ReadError::Missing { .. }) => false,
+                Err(error) => return Err(chain(&error).into()),
+            },
+            Remote::Chart(_) => self.charts.has(&pinned(at)?).await.map_err(|error| chain(&error))?,
+        };
+        if is_here { Ok(()) } else { Err(self.lacks(remote, at)) }
     }
 
     /// Lets go of what is not among these states, in mirrors that are open and among the archives.
@@ -189,7 +191,10 @@ impl Sources {
                 }
             }
         }
-        let archives = used.iter().filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
+        // What was found may be about to be taken.
+        let observed = self.observed.borrow().clone();
+        let found = observed.0.values().filter_map(|seen| Some(&seen.at.as_ref()?.id));
+        let archives = used.iter().chain(found).filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
         self.charts.keep(&archives.collect()).await;
     }
 
