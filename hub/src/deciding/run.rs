@@ -277,6 +277,7 @@ impl Deciding {
             }
         }
         self.retrying.settled();
+        self.following.earlier(self.older.remotes());
         self.sources.want(self.following.remotes());
         if is_settled && self.revision.is_some() {
             forget(&self.ledger, &self.sources, &self.following).await?;
@@ -449,7 +450,6 @@ impl Deciding {
             let remotes = &Followed(&self.sources);
             let grounds = Grounds { trees: &self.repository, remotes, sources: &sources };
             let brought = self.older.bring(grounds, &self.engines, &self.place, decided.wants).await;
-            self.following.add(self.older.take_remotes());
             self.retrying.add(self.older.unable(), self.ledger.now_ms(), fastrand::f64());
             for bundle in brought {
                 self.keep(bundle).await?;

@@ -20,6 +20,8 @@ use crate::store::{Batch, MAX_OPERATIONS};
 #[derive(Debug, Default)]
 pub(super) struct Following {
     apps: BTreeMap<Remote, BTreeSet<AppKey>>,
+    /// And of what apps were by earlier commits, as long as something is to be that.
+    earlier: BTreeMap<Remote, BTreeSet<AppKey>>,
     /// What was known of them when it was looked at last.
     observed: Arc<Observed>,
     /// States that were pinned since the revision was taken.
@@ -38,20 +40,36 @@ impl Following {
         }
     }
 
+    /// These and no others are named beside the revision's.
+    pub fn earlier(&mut self, remotes: BTreeMap<Remote, BTreeSet<AppKey>>) {
+        self.earlier = remotes;
+    }
+
     /// Another revision is in effect.
     pub fn clear(&mut self) {
-        *self = Self { observed: std::mem::take(&mut self.observed), ..Self::default() };
+        let Self { earlier, observed, .. } = std::mem::take(self);
+        *self = Self { earlier, observed, ..Self::default() };
+    }
+
+    /// The apps that name it.
+    fn named(&self, remote: &Remote) -> BTreeSet<AppKey> {
+        let apps = [&self.apps, &self.earlier].into_iter().filter_map(|apps| apps.get(remote));
+        apps.flatten().cloned().collect()
     }
 
     /// What was known of them when it was looked at last, and whether one was not asked yet.
     pub fn looked_at(&self) -> (Arc<Observed>, bool) {
-        let is_awaited = self.apps.keys().any(|remote| !self.observed.0.contains_key(remote));
+        let is_awaited = self.all().any(|remote| !self.observed.0.contains_key(remote));
         (self.observed.clone(), is_awaited)
     }
 
     /// All of them.
     pub fn remotes(&self) -> BTreeSet<Remote> {
-        self.apps.keys().cloned().collect()
+        self.all().cloned().collect()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Remote> {
+        self.apps.keys().chain(self.earlier.keys())
     }
 
     /// Those that cannot be asked now, where apps keep what they have of them.
@@ -80,7 +98,7 @@ pub(super) async fn take(
     following.observed = observed.clone();
     let mut moved = Vec::new();
     for (remote, seen) in &observed.0 {
-        let named = following.apps.get(remote).into_iter().flatten().cloned();
+        let named = following.named(remote);
         let held = ledger.state().sources.get(&remote.id()).map(|record| record.at.clone());
         match &seen.at {
             // A mirror may be another one than when it was taken.
@@ -130,7 +148,7 @@ pub(super) async fn forget(
     sources: &Sources,
     following: &Following,
 ) -> Result<(), CommitError> {
-    let named: BTreeSet<RemoteId> = following.apps.keys().map(Remote::id).collect();
+    let named: BTreeSet<RemoteId> = following.all().map(Remote::id).collect();
     let gone: Vec<RemoteId> =
         ledger.state().sources.keys().filter(|remote| !named.contains(*remote)).cloned().collect();
     for gone in gone.chunks(MAX_OPERATIONS) {

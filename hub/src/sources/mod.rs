@@ -308,6 +308,12 @@ pub struct Planned<'a>(pub &'a Sources);
 #[async_trait]
 impl Remotes for Planned<'_> {
     async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
+        // What is here asks nobody.
+        if let Some(at) = at
+            && let Some(brought) = self.0.at_hand(remote, at).await?
+        {
+            return Ok((at.clone(), brought));
+        }
         let wanted = self.0.wanted.borrow().clone();
         if !wanted.iter().any(|named| is_one_place(named, remote)) {
             let why = format!(
