@@ -146,7 +146,12 @@ async fn a_bundle_that_is_gone_with_all_that_it_is_made_of_is_made_again_once_it
     server.refuse(true);
     fleet.kill_spoke("fra-1");
     fleet.kill_hub();
-    for directory in [fleet.data().join("sources"), fleet.data().join("bundles"), fleet.state("fra-1").join("bundles"), fleet.manifests("fra-1")] {
+    for directory in [
+        fleet.data().join("sources"),
+        fleet.data().join("bundles"),
+        fleet.state("fra-1").join("bundles"),
+        fleet.manifests("fra-1"),
+    ] {
         std::fs::remove_dir_all(directory).expect("it goes");
     }
     fleet.start_hub().await.expect("it starts");
@@ -158,6 +163,78 @@ async fn a_bundle_that_is_gone_with_all_that_it_is_made_of_is_made_again_once_it
     .await;
     server.refuse(false);
     seen(&fleet, "fra-1", "one").await;
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_kept_is_told_at_its_app_and_taken_once_it_can() {
+    let (mut fleet, shop, server) =
+        fleet(|url| format!("{{git: {{url: '{url}', ref: main, path: web}}}}"), &[]).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "one").await;
+    let first = shop.head().expect("a commit");
+
+    // Somebody else holds the lock of what would say that the next commit is used.
+    server.refuse(true);
+    let second = shop.commit_file("web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    let mirrors = std::fs::read_dir(fleet.data().join("sources/git")).expect("it is there");
+    let mirror = mirrors.flatten().map(|entry| entry.path()).find(|path| path.is_dir()).expect("a mirror");
+    let lock = mirror.join(format!("refs/nave/pin/{second}.lock"));
+    std::fs::write(&lock, "").expect("it is written");
+    server.refuse(false);
+    told(&fleet, &format!("its source is main@{} now, which cannot be kept", &second[..12])).await;
+    told(&fleet, &format!("it stays at main@{}", &first[..12])).await;
+    let shown = fleet.order(&["app", "show", "web"]).await;
+    assert!(shown.contains("cannot be kept"), "{shown}");
+    let waited = fleet.hub(&["wait", "--timeout", "30s"]).await.expect("it runs");
+    assert!(
+        waited.code == 1 && waited.stdout.contains("cannot be kept"),
+        "{}{}",
+        waited.stdout,
+        waited.stderr
+    );
+
+    std::fs::remove_file(lock).expect("it goes");
+    seen(&fleet, "fra-1", "two").await;
+    fleet.converge(&[]).await.expect("it converges");
+}
+
+#[tokio::test]
+async fn a_source_that_only_a_pin_names_is_followed_as_long_as_the_pin_lives() {
+    let old = Repository::with("old", &[("web/web.yaml", &documents::config_map("web", "old"))])
+        .expect("a repository");
+    let old_server = old.serve().expect("it is served");
+    let source = |url: &str| {
+        format!(
+            "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  namespace: {{name: web}}\n  source: {{git: {{url: '{url}', path: web}}}}\n"
+        )
+    };
+    let shop = Repository::with("shop", &[("web/web.yaml", &documents::config_map("web", "new"))])
+        .expect("a repository");
+    let server = shop.serve().expect("it is served");
+    let placement = documents::placement("web", &["web"], "{selector: {}}");
+    let files = [("web.yaml", &*source(&old_server.url())), ("placement.yaml", &*placement)];
+    let catalog = Repository::with("catalog", &files).expect("a repository");
+    let before = catalog.head().expect("a commit");
+    catalog.commit_file("web.yaml", &source(&server.url())).expect("a commit");
+    // The hub never saw the commit before, so that it knows no state of what that names.
+    let mut fleet = Fleet::start(catalog).await.expect("it starts");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "new").await;
+    fleet.order(&["rollback", "web", "--to", &before, "--reason", "as it was"]).await;
+    seen(&fleet, "fra-1", "old").await;
+
+    let commit = fleet.catalog.commit_file("readme.md", "nothing of the catalog\n").expect("a commit");
+    fleet.converge(&["--commit", &commit]).await.expect("it converges");
+    // More than whoever was being asked may still be sent.
+    let enough = old_server.requests() + 8;
+    wait::until("it is asked again and again", LIMIT, async || {
+        ensure!(old_server.requests() >= enough, "{}", old_server.requests());
+        Ok(())
+    })
+    .await;
+    assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("old"));
+    fleet.order(&["pin", "remove", "web", "--reason", "as it is"]).await;
+    seen(&fleet, "fra-1", "new").await;
 }
 
 #[tokio::test]

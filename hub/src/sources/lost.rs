@@ -145,7 +145,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_a_state_hears_that_it_cannot_be_brought_and_it_is_tried_while_somebody_looks() {
+    async fn whoever_waits_for_a_state_hears_that_it_cannot_be_brought_and_it_is_tried_while_somebody_looks()
+    {
         let room = tempfile::tempdir().expect("a directory");
         let sources = Sources::new(room.path().to_owned(), Vec::new());
         let (remote, at) = lost();

@@ -194,7 +194,8 @@ impl Sources {
         // What was found may be about to be taken.
         let observed = self.observed.borrow().clone();
         let found = observed.0.values().filter_map(|seen| Some(&seen.at.as_ref()?.id));
-        let archives = used.iter().chain(found).filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
+        let archives =
+            used.iter().chain(found).filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
         self.charts.keep(&archives.collect()).await;
     }
 
