@@ -278,7 +278,7 @@ impl Deciding {
         }
         self.retrying.settled();
         self.following.earlier(self.older.remotes());
-        self.sources.want(self.following.remotes());
+        self.sources.want(self.following.remotes(), &self.ledger.state().sources());
         if is_settled && self.revision.is_some() {
             forget(&self.ledger, &self.sources, &mut self.following).await?;
         }

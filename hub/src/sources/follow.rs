@@ -11,11 +11,11 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use nave_placement::catalog::{GitRef, Remote, SourceAt};
+use nave_placement::catalog::{Remote, SourceAt};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{NotHere, Sources, Until};
+use super::{NotHere, Sources, Until, Wanted};
 use crate::git::poller::pause;
 
 /// As many remotes of one host are asked at a time.
@@ -62,7 +62,7 @@ type Turn<'a> = BoxFuture<'a, (Remote, Result<SourceAt, String>, watch::Receiver
 
 impl Sources {
     /// Follows what is wanted until cancelled: each remote every `interval` ± 20 %, at once when poked, more and more rarely while it
-    /// fails. One that cannot move is asked until it answered. What was lost is brought again with the same pauses.
+    /// fails. One that cannot move is asked until it answered once, and never if its state was taken before. What was lost is brought again with the same pauses.
     pub async fn follow(&self, interval: Duration, poked: watch::Receiver<()>, cancel: CancellationToken) {
         tokio::select! {
             () = cancel.cancelled() => {}
@@ -80,9 +80,12 @@ impl Sources {
         loop {
             let now = wanted.borrow_and_update().clone();
             self.forget(&now);
-            failures.retain(|remote, _| now.contains(remote));
-            for remote in now.iter() {
-                if underway.contains(remote) || is_fixed(remote) && self.is_known(remote) {
+            failures.retain(|remote, _| now.contains_key(remote));
+            for (remote, taken) in now.iter() {
+                if let Some(taken) = taken.as_ref().filter(|_| !self.is_known(remote)) {
+                    self.see(remote, Ok(taken.clone()));
+                }
+                if underway.contains(remote) || remote.is_fixed() && self.is_known(remote) {
                     continue;
                 }
                 underway.insert(remote.clone());
@@ -98,7 +101,7 @@ impl Sources {
                 Some((remote, told, poked)) = turns.next() => {
                     let asked = remote.clone();
                     underway.remove(&remote);
-                    if now.contains(&remote) {
+                    if now.contains_key(&remote) {
                         let failed = failures.get(&remote).map_or(0, |(failed, _)| *failed);
                         let failed = if told.is_ok() { 0 } else { failed.saturating_add(1) };
                         failures.insert(remote.clone(), (failed, poked));
@@ -120,7 +123,7 @@ impl Sources {
                 let Round { ended, is_underway } = rounds.get(remote).copied().unwrap_or_default();
                 (remote.clone(), ended + 1 + u64::from(is_underway))
             };
-            let asked = wanted.iter().filter(|remote| !(is_fixed(remote) && self.is_known(remote)));
+            let asked = wanted.keys().filter(|remote| !(remote.is_fixed() && self.is_known(remote)));
             asked.map(next).collect::<BTreeMap<Remote, u64>>()
         };
         let mut rounds = self.rounds.subscribe();
@@ -179,9 +182,9 @@ impl Sources {
         });
     }
 
-    fn ended(&self, remote: &Remote, wanted: &BTreeSet<Remote>) {
+    fn ended(&self, remote: &Remote, wanted: &Wanted) {
         self.rounds.send_modify(|rounds| {
-            rounds.retain(|remote, _| wanted.contains(remote));
+            rounds.retain(|remote, _| wanted.contains_key(remote));
             if let Some(round) = rounds.get_mut(remote) {
                 *round = Round { ended: round.ended + 1, is_underway: false };
             }
@@ -189,22 +192,14 @@ impl Sources {
     }
 
     /// What is not wanted any more is not known either: when it is wanted again, it is asked first.
-    fn forget(&self, wanted: &BTreeSet<Remote>) {
+    fn forget(&self, wanted: &Wanted) {
         self.observed.send_if_modified(|observed| {
-            let differs = observed.0.keys().any(|remote| !wanted.contains(remote));
+            let differs = observed.0.keys().any(|remote| !wanted.contains_key(remote));
             if differs {
-                Arc::make_mut(observed).0.retain(|remote, _| wanted.contains(remote));
+                Arc::make_mut(observed).0.retain(|remote, _| wanted.contains_key(remote));
             }
             differs
         });
-    }
-}
-
-/// Whether what it names is the same for ever.
-fn is_fixed(remote: &Remote) -> bool {
-    match remote {
-        Remote::Git(remote) => matches!(remote.reference, GitRef::Commit(_)),
-        Remote::Chart(name) => name.version.exact().is_some(),
     }
 }
 
@@ -215,4 +210,43 @@ fn host(remote: &Remote) -> String {
     };
     let rest = url.split_once("://").map_or(&**url, |(_, rest)| rest);
     rest.split(['/', ':']).next().unwrap_or(rest).rsplit('@').next().unwrap_or(rest).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use nave_placement::catalog::ChartName;
+
+    use super::*;
+
+    /// A chart of a repository that nobody serves.
+    fn chart(version: &str) -> Remote {
+        let (repository, chart) = ("http://127.0.0.1:1/stable".into(), "web".into());
+        Remote::Chart(ChartName { repository, chart, version: version.parse().expect("a range") })
+    }
+
+    async fn follow(sources: &Sources, poke: &watch::Sender<()>) {
+        sources.follow(Duration::from_secs(3_600), poke.subscribe(), CancellationToken::new()).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_the_same_for_ever_and_was_taken_is_asked_by_nobody() {
+        let room = tempfile::tempdir().expect("a directory");
+        let (sources, poke) = (Sources::new(room.path().to_owned(), Vec::new()), watch::Sender::new(()));
+        let [fixed, other, range] = ["1.2.3", "1.2.4", "^1"].map(chart);
+        let at: SourceAt = "1.2.3@sha256:6f3e".parse().expect("a state");
+        let taken = [&fixed, &range].map(|remote| (remote.id(), at.clone())).into();
+        sources.want([&fixed, &other, &range].map(Clone::clone).into(), &taken);
+        let mut observed = sources.observed();
+        let told = async {
+            let told = observed.wait_for(|observed| observed.0.len() == 3).await.expect("they are told");
+            assert_eq!(told.0[&fixed], Seen { at: Some(at.clone()), error: None });
+            for asked in [&other, &range] {
+                assert!(told.0[asked].at.is_none() && told.0[asked].error.is_some(), "{}", asked.shown());
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = follow(&sources, &poke) => {}
+        }
+    }
 }

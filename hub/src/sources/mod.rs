@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nave_placement::Digest;
-use nave_placement::catalog::{CommitId, GitRef, GitRemote, Remote, SourceAt};
+use nave_placement::catalog::{CommitId, GitRef, GitRemote, Remote, RemoteId, SourceAt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -94,8 +94,8 @@ pub struct Sources {
     charts: Charts,
     repositories: Mutex<HashMap<GitPlace, Repository>>,
     shelf: Shelf,
-    /// What is followed.
-    wanted: watch::Sender<Arc<BTreeSet<Remote>>>,
+    /// What is followed, and the states of those that are meant to be the same for ever, as far as one was taken.
+    wanted: watch::Sender<Arc<Wanted>>,
     observed: watch::Sender<Arc<Observed>>,
     /// States that were here before and are to be brought again.
     lacking: watch::Sender<BTreeMap<Lost, Lack>>,
@@ -104,6 +104,9 @@ pub struct Sources {
     /// How often each was asked.
     rounds: watch::Sender<BTreeMap<Remote, Round>>,
 }
+
+/// Remotes, with their states where these are for ever.
+type Wanted = BTreeMap<Remote, Option<SourceAt>>;
 
 /// A repository, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -134,8 +137,11 @@ impl Sources {
         self.observed.subscribe()
     }
 
-    /// Follows just these from now on.
-    pub fn want(&self, remotes: BTreeSet<Remote>) {
+    /// Follows just these from now on, of which these states were taken. What is meant to be the same for ever is asked once in its life:
+    /// who pushes other content by its name moves nobody, not even after a restart.
+    pub fn want(&self, remotes: BTreeSet<Remote>, taken: &BTreeMap<RemoteId, SourceAt>) {
+        let known = |remote: &Remote| taken.get(&remote.id()).filter(|_| remote.is_fixed()).cloned();
+        let remotes: Wanted = remotes.into_iter().map(|remote| (remote.clone(), known(&remote))).collect();
         self.wanted.send_if_modified(|wanted| {
             let differs = **wanted != remotes;
             if differs {
@@ -316,7 +322,7 @@ impl Remotes for Planned<'_> {
             return Ok((at.clone(), brought));
         }
         let wanted = self.0.wanted.borrow().clone();
-        if !wanted.iter().any(|named| is_one_place(named, remote)) {
+        if !wanted.keys().any(|named| is_one_place(named, remote)) {
             let why = format!(
                 "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
                 remote.shown()
