@@ -73,9 +73,15 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
     let said = fleet.order(&["rollback", "web", "--reason", "two is worse"]).await;
     assert!(said.contains(&format!("with its source main@{}", &first[..12])), "{said}");
     seen(&fleet, "fra-1", "one").await;
+    // Whoever waits, waits for what is fetched again, too.
+    shop.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]).expect("it is configured");
     fleet.kill_hub();
+    std::fs::remove_dir_all(fleet.data().join("sources")).expect("it goes");
     fleet.start_hub().await.expect("it starts");
     fleet.connected(1).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let shown = fleet.order(&["app", "show", "web"]).await;
+    assert!(!shown.contains("could not be rendered"), "{shown}");
     wait::throughout("it stays as it is pinned", QUIET, async || {
         value(&fleet, "fra-1", "web").as_deref() == Some("one")
     })

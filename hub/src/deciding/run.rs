@@ -536,6 +536,7 @@ impl Deciding {
             next.settled = head.cloned();
             next.inputs = inputs;
             (next.observed, next.awaits_source) = self.following.looked_at();
+            next.awaits_source |= self.awaits_lost();
             next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));
             *picture = Arc::new(next);
         });

@@ -114,6 +114,11 @@ impl Deciding {
         self.left.try_again();
     }
 
+    /// Whether what was lost is being brought, or was and has not been looked at.
+    pub(super) fn awaits_lost(&self) -> bool {
+        self.sources.is_bringing() || *self.sources.brought_again().borrow() != self.brought_again
+    }
+
     /// Lets these apps be rendered as if the commit had just come: what is as it was costs nothing.
     pub(super) fn render_anew(&mut self, apps: &BTreeSet<AppKey>) {
         if apps.is_empty() {
