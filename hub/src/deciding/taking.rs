@@ -33,6 +33,8 @@ pub(super) struct Following {
     owed: BTreeSet<AppKey>,
     /// Why a remote that was never brought is not there, as its apps say it.
     told: BTreeMap<Remote, String>,
+    /// What nothing names was removed since the start.
+    is_cleared: bool,
 }
 
 impl Following {
@@ -50,8 +52,8 @@ impl Following {
 
     /// Another revision is in effect.
     pub fn clear(&mut self) {
-        let Self { earlier, observed, pinned, unkept, .. } = std::mem::take(self);
-        *self = Self { earlier, observed, pinned, unkept, ..Self::default() };
+        let Self { earlier, observed, pinned, unkept, is_cleared, .. } = std::mem::take(self);
+        *self = Self { earlier, observed, pinned, unkept, is_cleared, ..Self::default() };
     }
 
     /// When what could not be kept is tried again, Unix milliseconds.
@@ -173,9 +175,11 @@ pub(super) async fn forget(
         let delete = |batch: Batch, remote: &RemoteId| batch.delete(key::source(remote));
         ledger.commit(Step::SourcesTaken, gone.iter().fold(Batch::new(), delete)).await?;
     }
-    if !gone.is_empty() {
+    // What the last hub left, too.
+    if !gone.is_empty() || !std::mem::replace(&mut following.is_cleared, true) {
         let used = used(&ledger.state());
         sources.keep(&used).await;
+        sources.clear(&used).await;
     }
     Ok(())
 }

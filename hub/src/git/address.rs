@@ -84,6 +84,11 @@ impl Parts {
     }
 }
 
+/// The host of a URL, whatever it is reached by.
+pub(crate) fn host(url: &str) -> Option<String> {
+    Some(Parts::of(url)?.host)
+}
+
 impl Address {
     /// Takes `file://`, `http://`, `https://`, `ssh://` and its short form `USER@HOST:PATH`, absolute and relative paths; everything
     /// else is refused by name.

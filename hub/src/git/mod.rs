@@ -31,10 +31,12 @@ mod ssh;
 
 pub use access::{Access, Login};
 pub(crate) use access::{certificates, secret};
+pub(crate) use address::host;
 pub use app::App;
 pub use blob::blob_id;
 pub use errors::{Cause, FetchError, ReadError};
 pub(crate) use failures::Signs;
 pub use history::{CommitInfo, trailers_of};
+pub(crate) use mirror::pinned_in;
 pub use named::Meant;
 pub use repository::{Head, Options, Repository};

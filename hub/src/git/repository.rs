@@ -122,6 +122,17 @@ impl Repository {
         Ok(Self { core, turn: Arc::new(Semaphore::new(1)) })
     }
 
+    /// Whether somebody has it beside whoever asks.
+    pub(crate) fn is_in_hand(&self) -> bool {
+        Arc::strong_count(&self.core) > 1
+    }
+
+    /// Whether the other is a copy of it.
+    #[cfg(test)]
+    pub(crate) fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
+    }
+
     /// The URL without credentials.
     pub fn url(&self) -> String {
         redacted(&self.core.options.url)

@@ -4,8 +4,8 @@
 //! Each is asked by itself; those of one host share a few places, so that a host that does not answer delays only its own.
 //! Never: ends by itself, spawns, or forgets a state because asking failed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -73,9 +73,10 @@ impl Sources {
 
     async fn ask(&self, interval: Duration, poked: watch::Receiver<()>) {
         let mut wanted = self.wanted.subscribe();
-        let mut hosts: HashMap<String, Arc<Semaphore>> = HashMap::new();
         let mut failures: BTreeMap<Remote, (u32, watch::Receiver<()>)> = BTreeMap::new();
-        let mut underway: BTreeSet<Remote> = BTreeSet::new();
+        // Whom a word to it makes ask at once.
+        let mut underway: BTreeMap<Remote, watch::Sender<()>> = BTreeMap::new();
+        let mut before = Arc::new(Wanted::new());
         let mut turns: FuturesUnordered<Turn<'_>> = FuturesUnordered::new();
         loop {
             let now = wanted.borrow_and_update().clone();
@@ -85,17 +86,26 @@ impl Sources {
                 if let Some(taken) = taken.as_ref().filter(|_| !self.is_known(remote)) {
                     self.see(remote, Ok(taken.clone()));
                 }
-                if underway.contains(remote) || remote.is_fixed() && self.is_known(remote) {
+                if let Some(wake) = underway.get(remote) {
+                    if !before.contains_key(remote) {
+                        // It is wanted again within its last pause.
+                        wake.send_replace(());
+                    }
                     continue;
                 }
-                underway.insert(remote.clone());
+                if remote.is_fixed() && self.is_known(remote) {
+                    continue;
+                }
+                let wake = watch::Sender::new(());
+                let woken = wake.subscribe();
+                underway.insert(remote.clone(), wake);
                 let (wait, poked) = match failures.get(remote) {
                     Some((failures, poked)) => (pause(interval, *failures, fastrand::f64()), poked.clone()),
                     None => (Duration::ZERO, poked.clone()),
                 };
-                let places = hosts.entry(host(remote)).or_insert_with(|| Arc::new(Semaphore::new(OF_A_HOST)));
-                turns.push(self.turn(remote.clone(), wait, poked, places.clone()));
+                turns.push(self.turn(remote.clone(), wait, poked, woken));
             }
+            before = now.clone();
             tokio::select! {
                 changed = wanted.changed() => if changed.is_err() { return },
                 Some((remote, told, poked)) = turns.next() => {
@@ -140,13 +150,20 @@ impl Sources {
         self.observed.borrow().0.get(remote).is_some_and(|seen| seen.at.is_some())
     }
 
-    /// Asks one, after a pause that a poke ends.
+    /// The places of a remote's host.
+    pub(super) fn places(&self, remote: &Remote) -> Arc<Semaphore> {
+        // It guards plain insertions, so a panic elsewhere cannot have left it half-changed.
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(host(remote)).or_insert_with(|| Arc::new(Semaphore::new(OF_A_HOST))).clone()
+    }
+
+    /// Asks one, after a pause that a poke ends, or that it is wanted again.
     fn turn<'a>(
         &'a self,
         remote: Remote,
         wait: Duration,
         mut poked: watch::Receiver<()>,
-        places: Arc<Semaphore>,
+        mut woken: watch::Receiver<()>,
     ) -> Turn<'a> {
         async move {
             let poke = async {
@@ -157,7 +174,9 @@ impl Sources {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = poke => {}
+                Ok(()) = woken.changed() => {}
             }
+            let places = self.places(&remote);
             let _place = places.acquire().await;
             poked.mark_unchanged();
             self.rounds.send_modify(|rounds| rounds.entry(remote.clone()).or_default().is_underway = true);
@@ -208,13 +227,12 @@ fn host(remote: &Remote) -> String {
         Remote::Git(remote) => &remote.url,
         Remote::Chart(name) => &name.repository,
     };
-    let rest = url.split_once("://").map_or(&**url, |(_, rest)| rest);
-    rest.split(['/', ':']).next().unwrap_or(rest).rsplit('@').next().unwrap_or(rest).to_owned()
+    crate::git::host(url).unwrap_or_else(|| url.to_string())
 }
 
 #[cfg(test)]
 mod tests {
-    use nave_placement::catalog::ChartName;
+    use nave_placement::catalog::{ChartName, GitRef, GitRemote};
 
     use super::*;
 
@@ -226,6 +244,43 @@ mod tests {
 
     async fn follow(sources: &Sources, poke: &watch::Sender<()>) {
         sources.follow(Duration::from_secs(3_600), poke.subscribe(), CancellationToken::new()).await;
+    }
+
+    #[test]
+    fn remotes_of_one_server_share_its_places_however_they_are_reached() {
+        // (URL, its host)
+        let rows = [
+            ("https://git.example.com/a", "git.example.com"),
+            ("https://GIT.example.com:8443/a", "git.example.com"),
+            ("ssh://git@git.example.com:22/a", "git.example.com"),
+            ("git@git.example.com:a/b", "git.example.com"),
+            ("oci://[2001:db8::1]:5000/a", "[2001:db8::1]"),
+            ("http://[2001:db8::1]/a", "[2001:db8::1]"),
+        ];
+        for (url, expected) in rows {
+            let git = GitRemote { url: url.into(), reference: GitRef::Default, credentials: None };
+            assert_eq!(host(&Remote::Git(git)), expected, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_wanted_again_is_asked_at_once() {
+        let room = tempfile::tempdir().expect("a directory");
+        let (sources, poke) = (Sources::new(room.path().to_owned(), Vec::new()), watch::Sender::new(()));
+        let mut observed = sources.observed();
+        let again = async {
+            // It fails each time, and its pause is an hour.
+            for _ in 0..3 {
+                sources.want([chart("^1")].into(), &BTreeMap::new());
+                observed.wait_for(|observed| observed.0.len() == 1).await.expect("it is asked");
+                sources.want([].into(), &BTreeMap::new());
+                observed.wait_for(|observed| observed.0.is_empty()).await.expect("it is forgotten");
+            }
+        };
+        tokio::select! {
+            () = again => {}
+            () = follow(&sources, &poke) => {}
+        }
     }
 
     #[tokio::test]

@@ -101,6 +101,8 @@ impl Sources {
             return (lost, None);
         }
         let (remote, at) = &lost;
+        let places = self.places(remote);
+        let _place = places.acquire().await;
         let kept = match self.bring(remote, at).await {
             Ok(()) => self.pin(remote, at).await.map_err(|error| error.why),
             Err(error) => Err(error),

@@ -9,26 +9,28 @@
 mod brought;
 mod follow;
 mod lost;
+mod mirrors;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use nave_placement::Digest;
-use nave_placement::catalog::{CommitId, GitRef, GitRemote, Remote, RemoteId, SourceAt};
+use nave_placement::catalog::{CommitId, GitRef, Remote, RemoteId, SourceAt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use brought::Brought;
 pub use follow::{Observed, Seen};
 
 use crate::charts::{Charts, Pinned};
 use crate::deciding::run::chain;
-use crate::git::{self, Access, Repository};
+use crate::git::{self, Access};
 use brought::Shelf;
 use follow::Round;
 use lost::{Lack, Lost};
+use mirrors::Mirrors;
 
 /// What the id of an archive begins with.
 const SHA256: &str = "sha256:";
@@ -89,10 +91,8 @@ pub struct SourceRecord {
 
 /// The remotes of a hub.
 pub struct Sources {
-    room: PathBuf,
-    access: Vec<Access>,
     charts: Charts,
-    repositories: Mutex<HashMap<GitPlace, Repository>>,
+    mirrors: Mirrors,
     shelf: Shelf,
     /// What is followed, and the states of those that are meant to be the same for ever, as far as one was taken.
     wanted: watch::Sender<Arc<Wanted>>,
@@ -103,32 +103,26 @@ pub struct Sources {
     brought_again: watch::Sender<u64>,
     /// How often each was asked.
     rounds: watch::Sender<BTreeMap<Remote, Round>>,
+    /// Of each host, places for those that ask it.
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 /// Remotes, with their states where these are for ever.
 type Wanted = BTreeMap<Remote, Option<SourceAt>>;
-
-/// A repository, and how it is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct GitPlace {
-    url: Arc<str>,
-    credentials: Option<Arc<str>>,
-}
 
 impl Sources {
     /// Sources that are kept in `room`, and reached as `access` says.
     pub fn new(room: PathBuf, access: Vec<Access>) -> Self {
         Self {
             charts: Charts::new(room.join("charts"), access.clone()),
-            room,
-            access,
-            repositories: Mutex::default(),
+            mirrors: Mirrors::new(room.join("git"), access),
             shelf: Shelf::default(),
             wanted: watch::Sender::default(),
             observed: watch::Sender::default(),
             lacking: watch::Sender::default(),
             brought_again: watch::Sender::default(),
             rounds: watch::Sender::default(),
+            hosts: Mutex::default(),
         }
     }
 
@@ -158,7 +152,7 @@ impl Sources {
     pub async fn resolve(&self, remote: &Remote) -> Result<SourceAt, String> {
         match remote {
             Remote::Git(remote) => {
-                let meant = self.repository(remote)?.fetch_ref(&remote.reference).await;
+                let meant = self.mirrors.of(remote).await?.fetch_ref(&remote.reference).await;
                 let meant = meant.map_err(|error| chain(&error))?;
                 Ok(SourceAt { name: meant.name.into(), id: meant.commit.0 })
             }
@@ -176,7 +170,7 @@ impl Sources {
     /// They are not here, and are brought again; or cannot be kept.
     pub async fn pin(&self, remote: &Remote, at: &SourceAt) -> Result<(), NotHere> {
         let is_here = match remote {
-            Remote::Git(place) => match self.repository(place)?.pin(&CommitId(at.id.clone())).await {
+            Remote::Git(place) => match self.mirrors.of(place).await?.pin(&CommitId(at.id.clone())).await {
                 Ok(()) => true,
                 Err(git::ReadError::Missing { .. }) => false,
                 Err(error) => return Err(chain(&error).into()),
@@ -188,8 +182,7 @@ impl Sources {
 
     /// Lets go of what is not among these states, in mirrors that are open and among the archives.
     pub async fn keep(&self, used: &BTreeSet<Arc<str>>) {
-        let repositories: Vec<Repository> = self.repositories().values().cloned().collect();
-        for repository in repositories {
+        for repository in self.mirrors.all().await {
             let pinned = repository.pinned().await.unwrap_or_default();
             for commit in pinned.iter().filter(|commit| !used.contains(&commit.0)) {
                 if let Err(error) = repository.unpin(commit).await {
@@ -203,6 +196,18 @@ impl Sources {
         let archives =
             used.iter().chain(found).filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
         self.charts.keep(&archives.collect()).await;
+    }
+
+    /// Removes the mirrors of repositories that are not followed and have nothing that is used.
+    pub async fn clear(&self, used: &BTreeSet<Arc<str>>) {
+        self.shelf.keep(used);
+        let (wanted, lacking) = (self.wanted.borrow().clone(), self.lacking.borrow().clone());
+        let named = wanted.keys().chain(lacking.keys().map(|(remote, _)| remote));
+        let named = named.filter_map(|remote| match remote {
+            Remote::Git(remote) => Some(remote),
+            Remote::Chart(_) => None,
+        });
+        self.mirrors.clear(named, used.clone()).await;
     }
 
     /// The files of a state; where they are not here any more they are brought again.
@@ -222,7 +227,7 @@ impl Sources {
         }
         let found = match remote {
             Remote::Git(place) => {
-                let repository = self.repository(place)?;
+                let repository = self.mirrors.of(place).await?;
                 match repository.tree(&CommitId(at.id.clone())).await {
                     Ok(tree) => Some(Brought::of_git(tree, repository)),
                     Err(git::ReadError::Missing { .. }) => None,
@@ -244,7 +249,7 @@ impl Sources {
         match remote {
             Remote::Git(place) => {
                 let commit = GitRef::Commit(CommitId(at.id.clone()));
-                let fetched = self.repository(place)?.fetch_ref(&commit).await;
+                let fetched = self.mirrors.of(place).await?.fetch_ref(&commit).await;
                 fetched.map(drop).map_err(|error| chain(&error))
             }
             Remote::Chart(name) => {
@@ -252,34 +257,6 @@ impl Sources {
                 files.map(drop).map_err(|error| chain(&error))
             }
         }
-    }
-
-    fn repositories(&self) -> MutexGuard<'_, HashMap<GitPlace, Repository>> {
-        // It guards plain insertions, so a panic elsewhere cannot have left it half-changed.
-        self.repositories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn repository(&self, remote: &GitRemote) -> Result<Repository, String> {
-        let place = GitPlace { url: remote.url.clone(), credentials: remote.credentials.clone() };
-        if let Some(open) = self.repositories().get(&place) {
-            return Ok(open.clone());
-        }
-        let is_meant =
-            |access: &&Access| remote.credentials.as_ref().is_none_or(|name| **name == access.name);
-        let meant: Vec<Access> = self.access.iter().filter(is_meant).cloned().collect();
-        let access = Access::of(&meant, &remote.url);
-        if let (Some(name), None) = (&remote.credentials, access) {
-            return Err(format!(
-                "the hub has no credentials {name} that are for {}; add them to its configuration, or correct source.git.credentials",
-                remote.url
-            ));
-        }
-        let name = format!("{} {}", remote.url, remote.credentials.as_deref().unwrap_or_default());
-        let mirror = self.room.join("git").join(&Digest::of(name.as_bytes()).to_string()[..32]);
-        let mut options = git::Options::new(&*remote.url, mirror);
-        options.access = access.cloned();
-        let opened = Repository::open(options).map_err(|error| chain(&error))?;
-        Ok(self.repositories().entry(place).or_insert(opened).clone())
     }
 }
 
