@@ -12,7 +12,6 @@
 //! Never: takes an archive with another digest than the server named; takes links or paths that leave it; lets itself be sent to a
 //! link-local address, or from https to http; waits for a silent server for long.
 
-mod addresses;
 pub(crate) mod archive;
 mod asking;
 mod challenge;

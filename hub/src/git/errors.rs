@@ -35,6 +35,14 @@ pub enum FetchError {
         /// The name.
         branch: String,
     },
+    /// It leads to where no repository is.
+    #[error("{url} is not asked: {why}")]
+    Forbidden {
+        /// The URL, without credentials.
+        url: String,
+        /// Why.
+        why: &'static str,
+    },
     /// Nobody answers there.
     #[error("{url} cannot be reached; check the address, the network and the proxy settings")]
     Unreachable {

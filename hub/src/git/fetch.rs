@@ -22,6 +22,7 @@ use super::app::Token;
 use super::errors::FetchError;
 use super::ssh::Ssh;
 use super::{Options, failures, mirror};
+use crate::addresses::Lookup;
 
 /// How many existing branches an error names.
 const BRANCHES_NAMED: usize = 5;
@@ -317,6 +318,8 @@ impl Remote<'_> {
 struct Ways {
     certificates: Option<Vec<reqwest::Certificate>>,
     proxy: Option<reqwest::Proxy>,
+    /// Whether names are looked up by [`Lookup`].
+    is_guarded: bool,
     timeout: Duration,
 }
 
@@ -333,11 +336,13 @@ impl Ways {
         let proxy = access.and_then(|access| access.proxy.as_ref()).map(reqwest::Proxy::all).transpose();
         let proxy =
             proxy.map_err(|error| FetchError::Failed { url: remote.url.into(), cause: error.into() })?;
-        Ok(Self { certificates, proxy, timeout: remote.options.timeout })
+        let is_guarded = remote.options.is_guarded;
+        Ok(Self { certificates, proxy, is_guarded, timeout: remote.options.timeout })
     }
 
     fn take(&self, builder: reqwest::blocking::ClientBuilder) -> reqwest::blocking::ClientBuilder {
         let builder = builder.timeout(self.timeout.min(SILENCE)).connect_timeout(self.timeout.min(CONNECT));
+        let builder = if self.is_guarded { builder.dns_resolver(Arc::new(Lookup)) } else { builder };
         let builder = match &self.proxy {
             Some(proxy) => builder.proxy(proxy.clone()),
             None => builder,

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::access::{Access, Login};
-use super::address::{Address, redacted};
+use super::address::{self, Address, redacted};
 use super::app::Token;
 use super::errors::{FetchError, ReadError};
 use super::fetch::{self, Fetched, Remote};
@@ -23,6 +23,7 @@ use super::named::Meant;
 use super::objects::{Objects, damaged, parse};
 use super::ssh::Ssh;
 use super::{mirror, packs};
+use crate::addresses;
 
 /// Which repository, and how it is treated.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Options {
     pub timeout: Duration,
     /// How it is reached; what is shown there comes before what stands in the URL, and is shown over TLS or SSH alone.
     pub access: Option<Access>,
+    /// Whether a catalog names it: it is not asked where it leads to a link-local address.
+    pub is_guarded: bool,
     /// Most paths (files and directories) that a commit may have.
     pub max_paths: usize,
 }
@@ -50,6 +53,7 @@ impl Options {
             mirror: mirror.into(),
             timeout: Duration::from_secs(120),
             access: None,
+            is_guarded: false,
             max_paths: 200_000,
         }
     }
@@ -386,14 +390,23 @@ impl Core {
         match &self.address {
             Address::Local(path) => here(path),
             Address::Http { url, credentials } => {
+                self.guard(|| addresses::objection(&url.parse().ok()?), url)?;
                 let credentials = credentials.as_ref();
                 there(&Remote { url, credentials, options, token, ssh: None })
             }
             Address::Ssh { url } => {
+                let (host, port) = address::host_and_port(url).unwrap_or_default();
+                self.guard(|| addresses::objection_to_host(&host, port), url)?;
                 let ssh = Some(&self.ssh(url)?);
                 there(&Remote { url, credentials: None, options, token, ssh })
             }
         }
+    }
+
+    /// Whom a catalog names is looked at before it is asked.
+    fn guard(&self, objection: impl FnOnce() -> Option<&'static str>, url: &str) -> Result<(), FetchError> {
+        let objection = if self.options.is_guarded { objection() } else { None };
+        objection.map_or(Ok(()), |why| Err(FetchError::Forbidden { url: redacted(url), why }))
     }
 
     pub(super) fn ssh(&self, url: &str) -> Result<Ssh, FetchError> {

@@ -86,6 +86,7 @@ impl Mirrors {
         }
         let mut options = git::Options::new(&*remote.url, self.room.join(place.directory()));
         options.access = access.cloned();
+        options.is_guarded = true;
         Ok(options)
     }
 
