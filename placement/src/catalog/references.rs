@@ -23,6 +23,8 @@ pub(super) enum Reference {
     Source,
     /// A name that the app had before.
     Formerly(String),
+    /// In this field a server that is asked without encryption.
+    InClear(String),
 }
 
 /// What a document names, and where.
@@ -57,8 +59,14 @@ pub(super) fn check(
                 Reference::Rollout(name) => missing(Kind::Rollout, name),
                 Reference::Source => source(object, tree),
                 Reference::Formerly(name) => formerly(catalog, &successors, object, name),
+                Reference::InClear(field) => Some(format!(
+                    "{field} is asked in clear: whoever is between the hub and the server reads it, and can change what clusters run; write https:// or ssh://"
+                )),
             };
-            let problem = |message| Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
+            let problem = |message| {
+                let problem = Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
+                if matches!(reference, Reference::InClear(_)) { problem.warning() } else { problem }
+            };
             problems.extend(wrong.map(problem));
         }
     }
