@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use nave_placement::catalog::{Catalog, CommitId, LastGood, SourceAt, Sources, Tree};
+use nave_placement::catalog::{Catalog, CommitId, LastGood, RemoteId, SourceAt, Sources, Tree};
 use nave_placement::fleet::Fleet;
 use nave_placement::overrides::{self, Variant};
 use nave_placement::render::{Asks, Bundle, Capabilities};
@@ -25,8 +25,8 @@ pub(super) struct Source {
     pub bundle: Digest,
     pub app: AppKey,
     commit: CommitId,
-    /// What the remote of its source was, if it has one.
-    at: Option<SourceAt>,
+    /// What the remote of its source was, if it has one; an entry does not say which remote that is.
+    at: Option<(Option<RemoteId>, SourceAt)>,
     of: Of,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
     let mut sources = BTreeSet::new();
     for ((app, variant), form) in state.forms.iter().filter(|(_, form)| gone.contains(&form.bundle)) {
         let (app, of) = (app.clone(), Of::Variant(variant.clone()));
-        let at = form.source_at.as_ref().map(|(_, at)| at.clone());
+        let at = form.source_at.as_ref().map(|(remote, at)| (Some(remote.clone()), at.clone()));
         sources.insert(Source { bundle: form.bundle, app, commit: form.commit.clone(), at, of });
     }
     // Clusters share entries: each is read once.
@@ -104,7 +104,8 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
                 && gone.contains(&entry.bundle)
             {
                 let (app, of) = (app.clone(), Of::Cluster(cluster.clone()));
-                let (bundle, commit, at) = (entry.bundle, entry.commit, entry.source_at);
+                let at = entry.source_at.map(|at| (None, at));
+                let (bundle, commit) = (entry.bundle, entry.commit);
                 sources.insert(Source { bundle, app, commit, at, of });
             }
         }
@@ -154,8 +155,10 @@ pub(super) async fn again(
                 }
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
                 let mut states = sources_now.clone();
-                if let (Ok(of), Some(at)) = (recipe.source(), &source.at)
+                // By another commit it may come from elsewhere, where nobody knows of that state.
+                if let (Ok(of), Some((stated, at))) = (recipe.source(), &source.at)
                     && let Some(remote) = of.remote
+                    && stated.as_ref().is_none_or(|stated| *stated == remote.id())
                 {
                     states.insert(remote.id(), at.clone());
                 }

@@ -287,18 +287,39 @@ impl Remotes for Followed<'_> {
 
 /// For plans, which whoever may view asks for: only a repository is asked that the catalog in effect names, with whatever commit or version.
 /// What a branch names first would else be fetched, with the hub's own credentials, before anybody took it.
-pub struct Planned<'a>(pub &'a Sources);
+pub struct Planned<'a> {
+    sources: &'a Sources,
+    /// What each remote was found to be: a plan asks once, and is of one state.
+    found: tokio::sync::Mutex<BTreeMap<Remote, Result<SourceAt, NotHere>>>,
+}
+
+impl<'a> Planned<'a> {
+    /// For one plan.
+    pub fn new(sources: &'a Sources) -> Self {
+        Self { sources, found: tokio::sync::Mutex::default() }
+    }
+
+    async fn resolve(&self, remote: &Remote) -> Result<SourceAt, NotHere> {
+        let mut found = self.found.lock().await;
+        if let Some(found) = found.get(remote) {
+            return found.clone();
+        }
+        let told = self.sources.resolve(remote).await.map_err(NotHere::from);
+        found.insert(remote.clone(), told.clone());
+        told
+    }
+}
 
 #[async_trait]
 impl Remotes for Planned<'_> {
     async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
         // What is here asks nobody.
         if let Some(at) = at
-            && let Some(brought) = self.0.at_hand(remote, at).await?
+            && let Some(brought) = self.sources.at_hand(remote, at).await?
         {
             return Ok((at.clone(), brought));
         }
-        let wanted = self.0.wanted.borrow().clone();
+        let wanted = self.sources.wanted.borrow().clone();
         if !wanted.keys().any(|named| is_one_place(named, remote)) {
             let why = format!(
                 "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
@@ -306,7 +327,11 @@ impl Remotes for Planned<'_> {
             );
             return Err(NotHere { why, is_awaited: true, until: Until::Asked });
         }
-        self.0.files(remote, at).await
+        let at = match at {
+            Some(at) => at.clone(),
+            None => self.resolve(remote).await?,
+        };
+        self.sources.files(remote, Some(&at)).await
     }
 }
 
