@@ -321,3 +321,40 @@ async fn a_chart_of_a_helm_repository_is_what_its_range_of_versions_means_with_v
     fleet.order(&["rollback", "web", "--reason", "1.0 was better"]).await;
     seen(&fleet, "fra-1", "1.0.0 here").await;
 }
+
+#[tokio::test]
+async fn a_catalog_that_is_followed_by_a_range_of_versions_takes_what_is_tagged_within_it_alone() {
+    let first = [
+        ("web.yaml", documents::app("web")),
+        ("manifests/web/web.yaml", documents::config_map("web", "one")),
+        ("placement.yaml", documents::placement("web", &["web"], "{selector: {}}")),
+    ];
+    let first: Vec<(&str, &str)> = first.iter().map(|(path, text)| (*path, &**text)).collect();
+    let release = |catalog: &Repository, value: &str, tag: &str| {
+        catalog
+            .commit_file("manifests/web/web.yaml", &documents::config_map("web", value))
+            .expect("a commit");
+        catalog.git(&["tag", "-a", "-m", tag, tag]).expect("a tag");
+    };
+    for is_served in [false, true] {
+        let catalog = Repository::with("catalog", &first).expect("a repository");
+        catalog.git(&["tag", "v1.0.0"]).expect("a tag");
+        let mut fleet = Fleet::prepare(catalog).await.expect("it is prepared");
+        let server = is_served.then(|| fleet.catalog.serve().expect("it is served"));
+        if let Some(server) = &server {
+            fleet.follow(server.url());
+        }
+        fleet.follow_ref(">=1.0 <2");
+        fleet.start_hub().await.expect("it starts");
+        fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+        seen(&fleet, "fra-1", "one").await;
+        // The branch goes on, and nobody is told before it is released.
+        fleet.catalog.commit_file("readme.md", "soon\n").expect("a commit");
+        release(&fleet.catalog, "two", "v1.1.0");
+        seen(&fleet, "fra-1", "two").await;
+        release(&fleet.catalog, "three", "v2.0.0");
+        fleet.converge(&[]).await.expect("it converges");
+        wait::throughout("it stays", QUIET, async || value(&fleet, "fra-1", "web").as_deref() == Some("two"))
+            .await;
+    }
+}

@@ -44,15 +44,11 @@ pub(super) struct Remote<'a> {
 }
 
 /// The branch as the server knows it: its full name, or `HEAD`.
-pub(super) fn reference(branch: &str) -> Result<String, FetchError> {
-    let name = match branch {
-        "" => return Ok("HEAD".into()),
+pub(super) fn reference(branch: &str) -> String {
+    match branch {
+        "" => "HEAD".into(),
         full if full.starts_with("refs/") => full.to_owned(),
         short => format!("refs/heads/{short}"),
-    };
-    match gix::refs::FullName::try_from(name.as_str()) {
-        Ok(_) => Ok(name),
-        Err(_) => Err(FetchError::BadBranch { branch: branch.to_owned() }),
     }
 }
 
@@ -145,7 +141,7 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     let source = open_local(path)?;
     let repository = source.to_thread_local();
     let failed = failed_local(path);
-    let name = reference(branch)?;
+    let name = reference(branch);
     let tip = match repository.try_find_reference(name.as_str()).map_err(&failed)? {
         // An unborn HEAD points at a branch that is not there yet.
         Some(mut found) => found.peel_to_id().ok().map(gix::Id::detach),

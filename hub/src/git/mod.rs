@@ -1,6 +1,6 @@
 //! Git: the newest commit of a catalog's branch, and what stands in it.
 //!
-//! In: a URL and a branch. Out: commit ids, trees, file contents, ancestry, trailers; a [`poller::Observation`] that changes
+//! In: a URL and what is followed of it. Out: commit ids, trees, file contents, ancestry, trailers; a [`poller::Observation`] that changes
 //! when the branch moves. Never: has a work tree, runs a `git` binary (but `ssh`, for what is behind it), prompts, or writes to a local source repository.
 //!
 //! A repository behind HTTP or SSH is fetched into a bare **mirror** in the data directory: the first time only the newest
@@ -19,6 +19,7 @@ mod blob;
 mod errors;
 mod failures;
 mod fetch;
+mod followed;
 mod history;
 pub mod lines;
 mod mirror;

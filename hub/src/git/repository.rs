@@ -30,7 +30,8 @@ use crate::addresses;
 pub struct Options {
     /// `https://`, `ssh://` or its short form, `http://`, `file://` or a path. Credentials in it are taken out and never shown.
     pub url: String,
-    /// The branch, or a full name below `refs/`; empty for the repository's default branch.
+    /// What is followed, as [`GitRef`] writes it: a branch or a tag, a full name below `refs/`, a range over the tags, a commit; empty for the
+    /// repository's default branch.
     pub branch: String,
     /// Where the mirror is kept; made when first needed. No other process and no other `Repository` may use it.
     pub mirror: PathBuf,
@@ -77,6 +78,7 @@ pub struct Repository {
 pub(super) struct Core {
     pub(super) options: Options,
     pub(super) address: Address,
+    pub(super) reference: GitRef,
     open: Mutex<Open>,
     /// Held while the mirror gets pinned objects.
     pinning: Mutex<()>,
@@ -107,7 +109,7 @@ impl Repository {
     /// [`FetchError::UnsupportedScheme`], [`FetchError::BadUrl`], [`FetchError::BadBranch`], [`FetchError::Mirror`].
     pub fn open(options: Options) -> Result<Self, FetchError> {
         let address = Address::parse(&options.url)?;
-        fetch::reference(&options.branch)?;
+        let reference = options.branch.parse()?;
         if let Address::Http { url, credentials } = &address
             && url.starts_with("http://")
             && (credentials.is_some() || options.access.as_ref().is_some_and(Access::shows_a_secret))
@@ -121,8 +123,14 @@ impl Repository {
         {
             return Err(FetchError::NoSsh { url: url.clone() });
         }
-        let core =
-            Arc::new(Core { options, address, open, pinning: Mutex::new(()), token: Mutex::default() });
+        let core = Arc::new(Core {
+            options,
+            address,
+            reference,
+            open,
+            pinning: Mutex::new(()),
+            token: Mutex::default(),
+        });
         Ok(Self { core, turn: Arc::new(Semaphore::new(1)) })
     }
 
@@ -365,19 +373,6 @@ impl Core {
             *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         fetched
-    }
-
-    fn fetch(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
-        let here = |path: &Path| {
-            let (source, id) = fetch::local(path, &self.options.branch)?;
-            self.lock().source = Some(source);
-            Ok(id)
-        };
-        let there = |remote: &Remote<'_>| {
-            let reference = fetch::reference(&self.options.branch)?;
-            self.fetch_remote(remote, (&reference, mirror::HEAD), shallow, stop)
-        };
-        Ok(Head { commit: CommitId(self.at(here, there)?.to_string().into()) })
     }
 
     /// Does one thing where the repository is on this machine, and another where a server has it.
