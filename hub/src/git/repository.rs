@@ -495,7 +495,7 @@ impl Core {
             }
             packs::copy_commit(&objects, &mirror, id)?;
         }
-        mirror::pin(&mirror, id).map_err(|e| damaged(id, e))?;
+        mirror::pin(&mirror, id).map_err(|e| mirror::broken(&self.options.mirror, e))?;
         self.settle(&mirror)?;
         Ok(())
     }

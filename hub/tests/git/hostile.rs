@@ -84,13 +84,13 @@ async fn a_link_local_address_is_not_asked_for_a_catalog_however_it_is_written()
     let known_hosts_file = scratch.write("known_hosts", "");
     let ssh = Login::Ssh { key_file: None, known_hosts_file };
     for url in [
-        "http://169.254.169.254/shop",
-        "http://2852039166/shop",
-        "https://0xa9fea9fe/shop",
-        "http://[::ffff:169.254.169.254]/shop",
-        "ssh://git@2852039166/shop",
-        "ssh://git@[::ffff:169.254.169.254]:2222/shop",
-        "git@169.254.169.254:shop",
+        "http://169.254.7.7/shop",
+        "http://2851997447/shop",
+        "https://0xa9fe0707/shop",
+        "http://[::ffff:169.254.7.7]/shop",
+        "ssh://git@2851997447/shop",
+        "ssh://git@[::ffff:169.254.7.7]:2222/shop",
+        "git@169.254.7.7:shop",
     ] {
         let mut options = scratch.options(url);
         options.is_guarded = true;
