@@ -172,6 +172,44 @@ async fn a_bundle_that_is_gone_with_all_that_it_is_made_of_is_made_again_once_it
 }
 
 #[tokio::test]
+async fn whoever_waits_waits_for_what_is_fetched_again() {
+    let shop = Repository::with("shop", &[("web/web.yaml", &documents::config_map("web", "one"))])
+        .expect("a repository");
+    let (server, commit) = (shop.serve().expect("it is served"), shop.head().expect("a commit"));
+    let app = format!(
+        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  namespace: {{name: web}}\n  source: {{git: {{url: '{}', ref: {commit}, path: web}}}}\n",
+        server.url()
+    );
+    let placement = documents::placement("web", &["web"], "{selector: {}}");
+    let files = [("web.yaml", &*app), ("placement.yaml", &*placement)];
+    let mut fleet =
+        Fleet::start(Repository::with("catalog", &files).expect("a repository")).await.expect("it starts");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "one").await;
+
+    // All that was fetched is lost, and who is asked for it again says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = format!("http://{}", silent.local_addr().expect("an address"));
+    fleet.kill_hub();
+    std::fs::remove_dir_all(fleet.data().join("sources")).expect("it goes");
+    fleet.environment("http_proxy", &proxy);
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(1).await;
+    told(&fleet, "is being fetched again").await;
+    let waited = fleet.hub(&["wait", "--timeout", "3s"]).await.expect("it runs");
+    assert_eq!(waited.code, 3, "{}{}", waited.stdout, waited.stderr);
+    assert!(waited.stdout.contains("a source is being fetched"), "{}{}", waited.stdout, waited.stderr);
+
+    fleet.kill_hub();
+    fleet.environment("http_proxy", "");
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(1).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let status = fleet.status().await.expect("it is told");
+    assert!(status["problems"].as_array().is_none_or(Vec::is_empty), "{:#}", status["problems"]);
+}
+
+#[tokio::test]
 async fn a_state_that_cannot_be_kept_is_told_at_its_app_and_taken_once_it_can() {
     let (mut fleet, shop, server) =
         fleet(|url| format!("{{git: {{url: '{url}', ref: main, path: web}}}}"), &[]).await;
