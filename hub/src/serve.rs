@@ -62,7 +62,7 @@ pub struct Options {
     pub catalog: nave_placement::CatalogName,
     /// Its repository.
     pub url: String,
-    /// Its branch; empty for the repository's default.
+    /// What of it is followed: a branch, a tag, a range of versions, a commit; empty for the repository's default branch.
     pub branch: String,
     /// Its directory in the repository.
     pub path: String,

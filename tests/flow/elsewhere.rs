@@ -73,9 +73,15 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
     let said = fleet.order(&["rollback", "web", "--reason", "two is worse"]).await;
     assert!(said.contains(&format!("with its source main@{}", &first[..12])), "{said}");
     seen(&fleet, "fra-1", "one").await;
+    // Whoever waits, waits for what is fetched again, too.
+    shop.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]).expect("it is configured");
     fleet.kill_hub();
+    std::fs::remove_dir_all(fleet.data().join("sources")).expect("it goes");
     fleet.start_hub().await.expect("it starts");
     fleet.connected(1).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let shown = fleet.order(&["app", "show", "web"]).await;
+    assert!(!shown.contains("could not be rendered"), "{shown}");
     wait::throughout("it stays as it is pinned", QUIET, async || {
         value(&fleet, "fra-1", "web").as_deref() == Some("one")
     })
@@ -122,6 +128,157 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
         Ok(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_gone_with_all_that_it_is_made_of_is_made_again_once_its_repository_answers() {
+    let (mut fleet, shop, server) =
+        fleet(|url| format!("{{git: {{url: '{url}', ref: main, path: web}}}}"), &[]).await;
+    shop.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]).expect("it is configured");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "one").await;
+    fleet.converge(&[]).await.expect("it converges");
+    // What runs is not what is in effect.
+    fleet.order(&["pause", "web", "--for", "2h", "--reason", "it has to stay"]).await;
+    let second = shop.commit_file("web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    wait::until("its source moved", LIMIT, async || {
+        let shown = fleet.order(&["app", "show", "web"]).await;
+        ensure!(shown.contains(&second[..12]), "{shown}");
+        Ok(())
+    })
+    .await;
+
+    // The hub loses all files, the spoke what it was sent.
+    server.refuse(true);
+    fleet.kill_spoke("fra-1");
+    fleet.kill_hub();
+    for directory in [
+        fleet.data().join("sources"),
+        fleet.data().join("bundles"),
+        fleet.state("fra-1").join("bundles"),
+        fleet.manifests("fra-1"),
+    ] {
+        std::fs::remove_dir_all(directory).expect("it goes");
+    }
+    fleet.start_hub().await.expect("it starts");
+    fleet.start_spoke("fra-1", None, &Target::Directory).expect("it starts");
+    wait::until("the bundle is looked for in vain", LIMIT, async || {
+        ensure!(fleet.tails().contains("what it is made of is not at hand now"), "{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+    server.refuse(false);
+    seen(&fleet, "fra-1", "one").await;
+}
+
+#[tokio::test]
+async fn whoever_waits_waits_for_what_is_fetched_again() {
+    let shop = Repository::with("shop", &[("web/web.yaml", &documents::config_map("web", "one"))])
+        .expect("a repository");
+    let (server, commit) = (shop.serve().expect("it is served"), shop.head().expect("a commit"));
+    let app = format!(
+        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  namespace: {{name: web}}\n  source: {{git: {{url: '{}', ref: {commit}, path: web}}}}\n",
+        server.url()
+    );
+    let placement = documents::placement("web", &["web"], "{selector: {}}");
+    let files = [("web.yaml", &*app), ("placement.yaml", &*placement)];
+    let mut fleet =
+        Fleet::start(Repository::with("catalog", &files).expect("a repository")).await.expect("it starts");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "one").await;
+
+    // All that was fetched is lost, and who is asked for it again says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let proxy = format!("http://{}", silent.local_addr().expect("an address"));
+    fleet.kill_hub();
+    std::fs::remove_dir_all(fleet.data().join("sources")).expect("it goes");
+    fleet.environment("http_proxy", &proxy);
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(1).await;
+    told(&fleet, "is being fetched again").await;
+    let waited = fleet.hub(&["wait", "--timeout", "3s"]).await.expect("it runs");
+    assert_eq!(waited.code, 3, "{}{}", waited.stdout, waited.stderr);
+    assert!(waited.stdout.contains("a source is being fetched"), "{}{}", waited.stdout, waited.stderr);
+
+    fleet.kill_hub();
+    fleet.environment("http_proxy", "");
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(1).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let status = fleet.status().await.expect("it is told");
+    assert!(status["problems"].as_array().is_none_or(Vec::is_empty), "{:#}", status["problems"]);
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_kept_is_told_at_its_app_and_taken_once_it_can() {
+    let (mut fleet, shop, server) =
+        fleet(|url| format!("{{git: {{url: '{url}', ref: main, path: web}}}}"), &[]).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "one").await;
+    let first = shop.head().expect("a commit");
+
+    // Somebody else holds the lock of what would say that the next commit is used.
+    server.refuse(true);
+    let second = shop.commit_file("web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    let mirrors = std::fs::read_dir(fleet.data().join("sources/git")).expect("it is there");
+    let mirror = mirrors.flatten().map(|entry| entry.path()).find(|path| path.is_dir()).expect("a mirror");
+    let lock = mirror.join(format!("refs/nave/pin/{second}.lock"));
+    std::fs::write(&lock, "").expect("it is written");
+    server.refuse(false);
+    told(&fleet, &format!("its source is main@{} now, which cannot be kept", &second[..12])).await;
+    told(&fleet, &format!("it stays at main@{}", &first[..12])).await;
+    let shown = fleet.order(&["app", "show", "web"]).await;
+    assert!(shown.contains("cannot be kept"), "{shown}");
+    let waited = fleet.hub(&["wait", "--timeout", "30s"]).await.expect("it runs");
+    assert!(
+        waited.code == 1 && waited.stdout.contains("cannot be kept"),
+        "{}{}",
+        waited.stdout,
+        waited.stderr
+    );
+
+    std::fs::remove_file(lock).expect("it goes");
+    seen(&fleet, "fra-1", "two").await;
+    fleet.converge(&[]).await.expect("it converges");
+}
+
+#[tokio::test]
+async fn a_source_that_only_a_pin_names_is_followed_as_long_as_the_pin_lives() {
+    let old = Repository::with("old", &[("web/web.yaml", &documents::config_map("web", "old"))])
+        .expect("a repository");
+    let old_server = old.serve().expect("it is served");
+    let source = |url: &str| {
+        format!(
+            "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: web}}\nspec:\n  namespace: {{name: web}}\n  source: {{git: {{url: '{url}', path: web}}}}\n"
+        )
+    };
+    let shop = Repository::with("shop", &[("web/web.yaml", &documents::config_map("web", "new"))])
+        .expect("a repository");
+    let server = shop.serve().expect("it is served");
+    let placement = documents::placement("web", &["web"], "{selector: {}}");
+    let files = [("web.yaml", &*source(&old_server.url())), ("placement.yaml", &*placement)];
+    let catalog = Repository::with("catalog", &files).expect("a repository");
+    let before = catalog.head().expect("a commit");
+    catalog.commit_file("web.yaml", &source(&server.url())).expect("a commit");
+    // The hub never saw the commit before, so that it knows no state of what that names.
+    let mut fleet = Fleet::start(catalog).await.expect("it starts");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", "new").await;
+    fleet.order(&["rollback", "web", "--to", &before, "--reason", "as it was"]).await;
+    seen(&fleet, "fra-1", "old").await;
+
+    let commit = fleet.catalog.commit_file("readme.md", "nothing of the catalog\n").expect("a commit");
+    fleet.converge(&["--commit", &commit]).await.expect("it converges");
+    // More than whoever was being asked may still be sent.
+    let enough = old_server.requests() + 8;
+    wait::until("it is asked again and again", LIMIT, async || {
+        ensure!(old_server.requests() >= enough, "{}", old_server.requests());
+        Ok(())
+    })
+    .await;
+    assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("old"));
+    fleet.order(&["pin", "remove", "web", "--reason", "as it is"]).await;
+    seen(&fleet, "fra-1", "new").await;
 }
 
 #[tokio::test]
@@ -201,4 +358,41 @@ async fn a_chart_of_a_helm_repository_is_what_its_range_of_versions_means_with_v
     drop(server);
     fleet.order(&["rollback", "web", "--reason", "1.0 was better"]).await;
     seen(&fleet, "fra-1", "1.0.0 here").await;
+}
+
+#[tokio::test]
+async fn a_catalog_that_is_followed_by_a_range_of_versions_takes_what_is_tagged_within_it_alone() {
+    let first = [
+        ("web.yaml", documents::app("web")),
+        ("manifests/web/web.yaml", documents::config_map("web", "one")),
+        ("placement.yaml", documents::placement("web", &["web"], "{selector: {}}")),
+    ];
+    let first: Vec<(&str, &str)> = first.iter().map(|(path, text)| (*path, &**text)).collect();
+    let release = |catalog: &Repository, value: &str, tag: &str| {
+        catalog
+            .commit_file("manifests/web/web.yaml", &documents::config_map("web", value))
+            .expect("a commit");
+        catalog.git(&["tag", "-a", "-m", tag, tag]).expect("a tag");
+    };
+    for is_served in [false, true] {
+        let catalog = Repository::with("catalog", &first).expect("a repository");
+        catalog.git(&["tag", "v1.0.0"]).expect("a tag");
+        let mut fleet = Fleet::prepare(catalog).await.expect("it is prepared");
+        let server = is_served.then(|| fleet.catalog.serve().expect("it is served"));
+        if let Some(server) = &server {
+            fleet.follow(server.url());
+        }
+        fleet.follow_ref(">=1.0 <2");
+        fleet.start_hub().await.expect("it starts");
+        fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+        seen(&fleet, "fra-1", "one").await;
+        // The branch goes on, and nobody is told before it is released.
+        fleet.catalog.commit_file("readme.md", "soon\n").expect("a commit");
+        release(&fleet.catalog, "two", "v1.1.0");
+        seen(&fleet, "fra-1", "two").await;
+        release(&fleet.catalog, "three", "v2.0.0");
+        fleet.converge(&[]).await.expect("it converges");
+        wait::throughout("it stays", QUIET, async || value(&fleet, "fra-1", "web").as_deref() == Some("two"))
+            .await;
+    }
 }

@@ -58,6 +58,7 @@ pub struct Fleet {
     /// The root catalog.
     pub catalog: Repository,
     url: String,
+    branch: &'static str,
     poll: &'static str,
     grpc: Port,
     http: Port,
@@ -89,6 +90,7 @@ impl Fleet {
             directory,
             catalog,
             url,
+            branch: "",
             poll: "1s",
             grpc,
             http,
@@ -171,6 +173,11 @@ impl Fleet {
         self.url = url.into();
     }
 
+    /// Makes the hub follow this of its catalog from its next start on; the default branch before.
+    pub fn follow_ref(&mut self, reference: &'static str) {
+        self.branch = reference;
+    }
+
     /// Makes the hub ask Git so often from its next start on; every second before.
     pub fn poll_every(&mut self, interval: &'static str) {
         self.poll = interval;
@@ -193,7 +200,7 @@ impl Fleet {
             .args(["serve", "--data-dir"])
             .arg(self.data())
             .args(["--catalog", &self.url, "--poll", self.poll, "--listen", &self.address()])
-            .args(["--http", &self.http_address()])
+            .args(["--http", &self.http_address(), "--branch", self.branch])
             .env("XDG_CONFIG_HOME", self.directory().join("config"));
         if self.config().exists() {
             program = program.arg("--config").arg(self.config());

@@ -16,8 +16,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Url};
 use zeroize::Zeroizing;
 
-use super::addresses::{self, Lookup};
 use super::error::{ChartError, shown};
+use crate::addresses::{self, Lookup};
 use crate::git::{Access, Cause, certificates};
 
 /// TCP and TLS.

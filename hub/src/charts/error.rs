@@ -8,7 +8,7 @@ use nave_placement::Digest;
 use nave_placement::catalog::{BadChartName, ChartName};
 use reqwest::{StatusCode, Url};
 
-use super::addresses::Refused;
+use crate::addresses::Refused;
 use crate::git::Signs;
 
 /// The error below, for the log's chain.

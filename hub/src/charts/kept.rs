@@ -2,23 +2,27 @@
 //!
 //! In: bytes. Out: the same, as long as its digest is right. Never: gives what has another digest than its name; leaves a part of one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nave_placement::Digest;
+use tokio::time::Instant;
 
 use super::error::ChartError;
 
 /// How what is not whole yet is called.
 const NEW: &str = ".new-";
+/// So long stays what somebody asked for: who did writes down that it is used within a round of deciding, which takes seconds.
+const GRACE: Duration = Duration::from_secs(600);
 
 /// A directory of files that are called as their digest is.
 pub(super) struct Kept {
     room: Arc<Path>,
-    /// What came since the last clearing: whoever asked for it has hardly written down that it is used.
-    fresh: Mutex<BTreeSet<Digest>>,
+    /// When somebody asked last for what was asked for lately.
+    fresh: Mutex<BTreeMap<Digest, Instant>>,
 }
 
 impl Kept {
@@ -67,13 +71,16 @@ impl Kept {
 
     /// Somebody is about to use it.
     pub fn name(&self, digest: Digest) {
-        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, Instant::now());
     }
 
-    /// Removes what is neither used nor named since the last time.
-    pub async fn clear(&self, used: &BTreeSet<Digest>) -> Result<(), ChartError> {
-        let fresh = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
-        let stay: BTreeSet<String> = used.iter().chain(&fresh).map(Digest::to_string).collect();
+    /// Removes what is neither used nor was named lately, as of now.
+    pub async fn clear(&self, used: &BTreeSet<Digest>, now: Instant) -> Result<(), ChartError> {
+        let stay: BTreeSet<String> = {
+            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            fresh.retain(|_, named| now.saturating_duration_since(*named) < GRACE);
+            used.iter().chain(fresh.keys()).map(Digest::to_string).collect()
+        };
         let room = self.room.clone();
         self.on_disk(move || {
             let entries = match std::fs::read_dir(&room) {
@@ -104,5 +111,26 @@ impl Kept {
         let done = tokio::task::spawn_blocking(work).await;
         let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         done.map_err(|cause| ChartError::Room { path: self.room.to_path_buf(), cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_lately_outlives_clearings_until_somebody_had_time_to_say_that_it_is_used() {
+        let room = tempfile::tempdir().expect("a directory");
+        let kept = Kept::new(room.path().to_owned());
+        let is_there = async |digest: &Digest| kept.get(digest).await.expect("it is read").is_some();
+        let used = kept.put(b"used".to_vec()).await.expect("it is kept");
+        let fresh = kept.put(b"fresh".to_vec()).await.expect("it is kept");
+        let others = BTreeSet::from([used]);
+        for _ in 0..3 {
+            kept.clear(&others, Instant::now()).await.expect("it is cleared");
+            assert!(is_there(&used).await && is_there(&fresh).await);
+        }
+        kept.clear(&others, Instant::now() + GRACE).await.expect("it is cleared");
+        assert!(is_there(&used).await && !is_there(&fresh).await);
     }
 }

@@ -12,7 +12,6 @@
 //! Never: takes an archive with another digest than the server named; takes links or paths that leave it; lets itself be sent to a
 //! link-local address, or from https to http; waits for a silent server for long.
 
-mod addresses;
 pub(crate) mod archive;
 mod asking;
 mod challenge;
@@ -33,7 +32,7 @@ use nave_placement::catalog::{ChartName, Range};
 use nave_placement::render::Contents;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::git::Access;
 use asking::Asking;
@@ -131,10 +130,18 @@ impl Charts {
         Ok(Some(files.into()))
     }
 
-    /// Lets go of archives that nobody names any more, but for those that came since this was called last.
+    /// Whether an archive is here, whole.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn has(&self, pinned: &Pinned) -> Result<bool, ChartError> {
+        Ok(self.kept.get(&pinned.digest).await?.is_some())
+    }
+
+    /// Lets go of archives that nobody names any more, but for those that somebody asked for lately.
     pub async fn keep(&self, used: &BTreeSet<Digest>) {
         let used = used.union(&self.marks.used()).copied().collect();
-        if let Err(error) = self.kept.clear(&used).await {
+        if let Err(error) = self.kept.clear(&used, Instant::now()).await {
             tracing::warn!(
                 error = crate::deciding::run::chain(&error),
                 "archives of charts cannot be removed"

@@ -34,8 +34,8 @@ pub struct Arguments {
     /// The catalog's Git repository: https://, http://, file:// or a path
     #[arg(long, value_name = "[NAME=]URL", value_parser = catalog)]
     catalog: CatalogSource,
-    /// Its branch [default: the repository's own]
-    #[arg(long, value_name = "BRANCH", default_value = "", hide_default_value = true)]
+    /// What of it is followed: a branch or a tag, a range of versions over its tags as ">=1.0 <2", or a commit [default: its own branch]
+    #[arg(long, value_name = "REF", default_value = "", hide_default_value = true)]
     branch: String,
     /// The catalog's directory in the repository [default: all of it]
     #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]

@@ -1,16 +1,18 @@
 //! Bundles whose files are gone: where they came from, and the same once more.
 //!
-//! In: digests that somebody looked for in vain, the forms and entries that name them. Out: bundles with these digests.
+//! In: digests that somebody looked for in vain, the forms and entries that name them. Out: bundles with these digests; which
+//! of the others may be made another time.
 //! Never: changes what is in effect; gives a bundle for another.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use nave_placement::catalog::{Catalog, CommitId, LastGood, SourceAt, Sources, Tree};
+use nave_placement::catalog::{Catalog, CommitId, LastGood, RemoteId, SourceAt, Sources, Tree};
 use nave_placement::fleet::Fleet;
 use nave_placement::overrides::{self, Variant};
 use nave_placement::render::{Asks, Bundle, Capabilities};
 use nave_placement::{AppKey, ClusterName, Digest};
 
+use super::retrying::Unable;
 use super::revision::{Ground, Loader, Place, Recipe};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository};
@@ -23,8 +25,8 @@ pub(super) struct Source {
     pub bundle: Digest,
     pub app: AppKey,
     commit: CommitId,
-    /// What the remote of its source was, if it has one.
-    at: Option<SourceAt>,
+    /// What the remote of its source was, if it has one; an entry does not say which remote that is.
+    at: Option<(Option<RemoteId>, SourceAt)>,
     /// And what the charts were that its chart depends on, as far as that is known.
     dependencies: Sources,
     of: Of,
@@ -38,12 +40,61 @@ enum Of {
     Cluster(ClusterName),
 }
 
+/// Of bundles that are gone, those that are not tried now.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Nothing gives them again, as far as this revision's apps are tried.
+    hopeless: BTreeSet<Digest>,
+    /// What they are made of is not at hand, or this machine lacks something.
+    postponed: BTreeSet<Digest>,
+}
+
+impl Left {
+    /// Those that are tried now.
+    pub fn due(&self, gone: &BTreeSet<Digest>) -> BTreeSet<Digest> {
+        gone.iter()
+            .filter(|gone| !self.hopeless.contains(gone) && !self.postponed.contains(gone))
+            .copied()
+            .collect()
+    }
+
+    /// These were tried.
+    pub fn tried(&mut self, due: BTreeSet<Digest>, again: &Again) {
+        let is_made = |digest: &Digest| again.bundles.iter().any(|bundle| bundle.digest == *digest);
+        let left = due.into_iter().filter(|digest| !is_made(digest));
+        let (postponed, hopeless): (Vec<_>, Vec<_>) =
+            left.partition(|digest| again.postponed.contains(digest));
+        self.postponed.extend(postponed);
+        self.hopeless.extend(hopeless);
+    }
+
+    /// Whether nothing gives it again.
+    pub fn is_hopeless(&self, bundle: &Digest) -> bool {
+        self.hopeless.contains(bundle)
+    }
+
+    /// What was postponed may be made now.
+    pub fn try_again(&mut self) {
+        self.postponed.clear();
+    }
+}
+
+/// What came of rendering them again.
+#[derive(Default)]
+pub(super) struct Again {
+    pub bundles: Vec<Bundle>,
+    /// Those that may be made another time.
+    pub postponed: BTreeSet<Digest>,
+    /// Variants that this machine could not render.
+    pub unable: Unable,
+}
+
 /// What each of these bundles was rendered from, as far as a form or an entry says.
 pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source> {
     let mut sources = BTreeSet::new();
     for ((app, variant), form) in state.forms.iter().filter(|(_, form)| gone.contains(&form.bundle)) {
         let (app, of) = (app.clone(), Of::Variant(variant.clone()));
-        let at = form.source_at.as_ref().map(|(_, at)| at.clone());
+        let at = form.source_at.as_ref().map(|(remote, at)| (Some(remote.clone()), at.clone()));
         let (bundle, commit, dependencies) = (form.bundle, form.commit.clone(), form.dependencies.clone());
         sources.insert(Source { bundle, app, commit, at, dependencies, of });
     }
@@ -56,8 +107,9 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
                 && gone.contains(&entry.bundle)
             {
                 let (app, of) = (app.clone(), Of::Cluster(cluster.clone()));
-                let (bundle, commit, at) = (entry.bundle, entry.commit, entry.source_at);
-                sources.insert(Source { bundle, app, commit, at, dependencies: Sources::new(), of });
+                let at = entry.source_at.map(|at| (None, at));
+                let (bundle, commit, dependencies) = (entry.bundle, entry.commit, Sources::new());
+                sources.insert(Source { bundle, app, commit, at, dependencies, of });
             }
         }
     }
@@ -73,7 +125,8 @@ pub(super) async fn again(
     in_effect: &Catalog,
     fleet: &Fleet,
     sources: &BTreeSet<Source>,
-) -> Vec<Bundle> {
+) -> Again {
+    let mut again = Again::default();
     let mut by_commit: BTreeMap<&CommitId, Vec<&Source>> = BTreeMap::new();
     for source in sources {
         for commit in [&source.commit, &in_effect.commit] {
@@ -106,8 +159,10 @@ pub(super) async fn again(
                 let recipe = Recipe::of(&catalog, &source.app, effective, spec, &variant);
                 let mut states = sources_now.clone();
                 states.extend(source.dependencies.clone());
-                if let (Ok(of), Some(at)) = (recipe.source(), &source.at)
+                // By another commit it may come from elsewhere, where nobody knows of that state.
+                if let (Ok(of), Some((stated, at))) = (recipe.source(), &source.at)
                     && let Some(remote) = of.remote
+                    && stated.as_ref().is_none_or(|stated| *stated == remote.id())
                 {
                     states.insert(remote.id(), at.clone());
                 }
@@ -117,6 +172,12 @@ pub(super) async fn again(
                     next.extend(answered(&asks, &variant, fleet));
                 }
                 let rendered = recipe.render(ground, Some(engines), None).await;
+                if recipe.is_of_machine() {
+                    again.unable.insert((source.app.clone(), variant));
+                }
+                if recipe.is_of_machine() || recipe.is_awaiting() {
+                    again.postponed.insert(source.bundle);
+                }
                 found.extend(
                     rendered.ok().and_then(|(_, bundle, _)| Some((bundle.as_ref()?.digest, bundle?))),
                 );
@@ -124,7 +185,9 @@ pub(super) async fn again(
         }
     }
     let wanted = |digest: &Digest| sources.iter().any(|source| source.bundle == *digest);
-    found.into_iter().filter(|(digest, _)| wanted(digest)).map(|(_, bundle)| bundle).collect()
+    again.bundles =
+        found.into_iter().filter(|(digest, _)| wanted(digest)).map(|(_, bundle)| bundle).collect();
+    again
 }
 
 /// The variants that a bundle may be, by a commit's catalog. The labels of its cluster may have changed since, so that all single

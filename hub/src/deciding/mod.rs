@@ -35,6 +35,7 @@ pub mod run;
 mod staying;
 mod taking;
 pub mod units;
+mod unkept;
 pub mod waiting;
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub struct At {
 
 /// Catalogs of earlier commits, as far as somebody asked for them.
 #[derive(Debug, Default)]
-pub struct Olders(BTreeMap<At, Older>, BTreeMap<Remote, BTreeSet<AppKey>>);
+pub struct Olders(BTreeMap<At, Older>);
 
 /// What is asked for: of each commit, variants of apps; none: its catalog.
 pub type Wants = BTreeMap<At, Asked>;
@@ -78,8 +78,12 @@ struct Older {
     asking: Asking,
     /// What was rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
+    /// The remotes that are taken as they are now, and the apps that name them.
+    remotes: BTreeMap<Remote, BTreeSet<AppKey>>,
     /// Those of it that this machine could not render.
-    unable: BTreeSet<(AppKey, Variant)>,
+    unable: Unable,
+    /// Those of it whose files were not at hand.
+    awaiting: Unable,
     /// Why it cannot be read.
     problem: Option<String>,
 }
@@ -170,6 +174,7 @@ impl Olders {
             };
             let mut meant = sources.clone();
             meant.extend(at.sources.clone());
+            let stated = at.sources.clone();
             let older = self.0.entry(at).or_insert(older);
             let (tree, sources) = (&older.tree, &meant);
             let ground = Ground { content: trees, tree, remotes, sources };
@@ -177,9 +182,12 @@ impl Olders {
             let rendered = render(ground, engines, &older.catalog, &asked, &Forms::new(), &never).await;
             bundles.extend(rendered.bundles);
             for (remote, apps) in rendered.remotes {
-                self.1.entry(remote).or_default().extend(apps);
+                if !stated.contains_key(&remote.id()) {
+                    older.remotes.entry(remote).or_default().extend(apps);
+                }
             }
             older.unable.extend(rendered.unable);
+            older.awaiting.extend(rendered.awaiting);
             for (app, variants) in rendered.forms {
                 older.forms.entry(app).or_default().extend(variants);
             }
@@ -194,9 +202,13 @@ impl Olders {
         bundles
     }
 
-    /// The remotes that were named since this was called last, and by which apps.
-    pub(super) fn take_remotes(&mut self) -> BTreeMap<Remote, BTreeSet<AppKey>> {
-        std::mem::take(&mut self.1)
+    /// The remotes that are taken as they are now, and by which apps. Whose state is known is asked by nobody.
+    pub(super) fn remotes(&self) -> BTreeMap<Remote, BTreeSet<AppKey>> {
+        let mut remotes = BTreeMap::<Remote, BTreeSet<AppKey>>::new();
+        for (remote, apps) in self.0.values().flat_map(|older| &older.remotes) {
+            remotes.entry(remote.clone()).or_default().extend(apps.iter().cloned());
+        }
+        remotes
     }
 
     /// What this machine could not render.
@@ -207,8 +219,8 @@ impl Olders {
     /// Lets that be asked for anew.
     pub(super) fn try_again(&mut self) {
         for older in self.0.values_mut() {
-            let unable = std::mem::take(&mut older.unable);
-            older.tried.retain(|tried| !unable.contains(tried));
+            let (unable, awaiting) = (std::mem::take(&mut older.unable), std::mem::take(&mut older.awaiting));
+            older.tried.retain(|tried| !unable.contains(tried) && !awaiting.contains(tried));
         }
     }
 
@@ -232,8 +244,9 @@ impl Older {
         };
         let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
         let (forms, asking, catalog) = (Forms::new(), Asking::new(), Arc::new(catalog));
-        let (tried, unable) = (BTreeSet::new(), BTreeSet::new());
-        Self { catalog, tree, forms, asking, tried, unable, problem }
+        let [tried, unable, awaiting] = [(); 3].map(|()| BTreeSet::new());
+        let remotes = BTreeMap::new();
+        Self { catalog, tree, forms, asking, tried, remotes, unable, awaiting, problem }
     }
 }
 

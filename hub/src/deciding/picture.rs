@@ -58,7 +58,7 @@ pub struct Picture {
     pub obstacle: Option<String>,
     /// What was known of the remotes of sources.
     pub observed: Arc<Observed>,
-    /// One of them was never asked yet.
+    /// One of them was never asked yet, or something that was lost is being brought again.
     pub awaits_source: bool,
     /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
     pub inputs: u64,

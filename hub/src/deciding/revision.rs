@@ -25,7 +25,7 @@ use nave_placement::{AppKey, CatalogName};
 use super::asking::{first_commit, last_asked};
 use super::retrying::Unable;
 use crate::engines::Engines;
-use crate::sources::{Brought, Remotes};
+use crate::sources::{Brought, Remotes, Until};
 
 /// Where the content of files comes from.
 #[async_trait]
@@ -186,6 +186,8 @@ pub struct Rendered {
     pub remotes: BTreeMap<Remote, BTreeSet<AppKey>>,
     /// Variants that this machine could not render; another time it may.
     pub unable: Unable,
+    /// Variants whose files are elsewhere and not at hand; they are once somebody answers.
+    pub awaiting: Unable,
     /// Variants that were rendered: a work counter.
     pub variants_rendered: u64,
 }
@@ -237,8 +239,11 @@ pub async fn render(
                     Some(form)
                 }
                 Err(told) => {
-                    if recipe.is_of_machine.load(Ordering::Relaxed) {
+                    if recipe.is_of_machine() {
                         rendered.unable.insert((key.clone(), variant.clone()));
+                    }
+                    if recipe.is_awaiting() {
+                        rendered.awaiting.insert((key.clone(), variant.clone()));
                     }
                     problems.extend(told);
                     before.map(|form| Form { is_stale: true, ..form.clone() })
@@ -281,6 +286,8 @@ pub struct Recipe<'a> {
     is_of_machine: AtomicBool,
     /// The remotes that it names, whether they are at hand or not.
     remotes: Mutex<BTreeSet<Remote>>,
+    /// Whether its files are elsewhere and somebody has to answer first.
+    is_awaiting: AtomicBool,
 }
 
 impl<'a> Recipe<'a> {
@@ -294,9 +301,19 @@ impl<'a> Recipe<'a> {
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
         let (object, variant) = (&*effective.object, variant.clone());
-        let (broke_a_limit, is_of_machine) = (AtomicBool::new(false), AtomicBool::new(false));
+        let [broke_a_limit, is_of_machine, is_awaiting] = [(); 3].map(|()| AtomicBool::new(false));
         let remotes = Mutex::default();
-        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine, remotes }
+        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine, remotes, is_awaiting }
+    }
+
+    /// Whether this machine lacked something for it.
+    pub(super) fn is_of_machine(&self) -> bool {
+        self.is_of_machine.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has to answer first who has its files.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.is_awaiting.load(Ordering::Relaxed)
     }
 
     pub(super) fn problem(&self, message: String) -> Vec<Problem> {
@@ -383,8 +400,9 @@ impl<'a> Recipe<'a> {
         self.named().insert(remote.clone());
         let files = ground.remotes.files(remote, ground.sources.get(&remote.id())).await;
         files.map_err(|error| {
-            // Another time it may be.
-            self.is_of_machine.store(true, Ordering::Relaxed);
+            let is_of_machine = error.until == Until::Mended;
+            let why = if is_of_machine { &self.is_of_machine } else { &self.is_awaiting };
+            why.store(true, Ordering::Relaxed);
             let problems = self.problem(format!("its {what} is not at hand: {error}"));
             problems.into_iter().map(|p| if error.is_awaited { p.warning() } else { p }).collect()
         })

@@ -26,12 +26,13 @@ use super::commits::{Commits, named, trailers};
 use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::depending::failing;
+use super::gone::Left;
 use super::hearing::Claims;
 use super::lacking::{clashing, lacks};
 use super::moves::moves;
 use super::older::{Grounds, Olders};
 pub use super::picture::Picture;
-use super::retrying::Retrying;
+use super::retrying::{Retrying, Unable};
 use super::revision::{Asked, Earlier, Ground, Loader, Place, Rendered, render};
 use super::taking::{Following, forget, take};
 use crate::engines::Engines;
@@ -87,6 +88,10 @@ pub struct Deciding {
     tried: BTreeSet<(AppKey, Variant)>,
     /// Those of them that are tried again.
     retrying: Retrying,
+    /// Those of them whose files are elsewhere and not at hand.
+    awaiting: Unable,
+    /// How often something that was lost had been brought again, or could not be, when it was looked at last.
+    brought_again: u64,
     /// The remotes that its apps name.
     following: Following,
     problems: Vec<Problem>,
@@ -97,8 +102,8 @@ pub struct Deciding {
     waiting: Option<Hold>,
     /// Objects in effect whose last good form could not be read since the start.
     unread: BTreeSet<ObjectId>,
-    /// Bundles that are gone and that nothing gives again, as far as this revision's apps are tried.
-    hopeless: BTreeSet<Digest>,
+    /// Bundles that are gone and were tried to be made again.
+    left: Left,
     /// What decisions took of what is free.
     claims: Claims,
     /// When the time alone changes a decision, Unix milliseconds.
@@ -141,13 +146,15 @@ impl Deciding {
             tree: Tree::new(),
             tried: BTreeSet::new(),
             retrying: Retrying::default(),
+            awaiting: Unable::new(),
+            brought_again: 0,
             following: Following::default(),
             problems: Vec::new(),
             rendering: BTreeMap::new(),
             shared: None,
             waiting: None,
             unread: BTreeSet::new(),
-            hopeless: BTreeSet::new(),
+            left: Left::default(),
             claims: Claims::default(),
             due_ms: None,
             open: false,
@@ -162,7 +169,7 @@ impl Deciding {
         let mut gone = self.bundles.gone();
         let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
         let mut changes = self.ledger.changes();
-        let mut observed = self.sources.observed();
+        let (mut observed, mut again) = (self.sources.observed(), self.sources.brought_again());
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
@@ -170,6 +177,7 @@ impl Deciding {
             freed.mark_unchanged();
             changes.mark_unchanged();
             observed.mark_unchanged();
+            again.mark_unchanged();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
@@ -195,7 +203,7 @@ impl Deciding {
             let now_ms = self.ledger.now_ms();
             // What failed is tried again after its pause, not whenever something is still due.
             let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms);
-            let end = end.chain(self.retrying.due_ms()).min();
+            let end = end.chain(self.retrying.due_ms()).chain(self.following.due_ms()).min();
             let end = end.filter(|_| retry.is_none());
             // What is due at once was decided just now, and is looked at again after a pause.
             let rest = end.map(|due| due.checked_sub(now_ms).filter(|rest| *rest > 0));
@@ -229,6 +237,7 @@ impl Deciding {
                 changed = inputs.changed() => if changed.is_err() { return },
                 Ok(()) = gone.changed() => {}
                 Ok(()) = observed.changed() => {}
+                Ok(()) = again.changed() => {}
                 () = pause => {}
                 () = due => {}
                 () = heard => {}
@@ -268,9 +277,10 @@ impl Deciding {
             }
         }
         self.retrying.settled();
-        self.sources.want(self.following.remotes());
+        self.following.earlier(self.older.remotes());
+        self.sources.want(self.following.remotes(), &self.ledger.state().sources());
         if is_settled && self.revision.is_some() {
-            forget(&self.ledger, &self.sources, &self.following).await?;
+            forget(&self.ledger, &self.sources, &mut self.following).await?;
         }
         self.render_again().await
     }
@@ -327,12 +337,13 @@ impl Deciding {
         self.tree = tree;
         self.tried.clear();
         self.retrying.forget();
+        self.awaiting.clear();
         self.older.try_again();
         self.following.clear();
         self.revision = Some(revision);
         self.shared = None;
         self.unread.clear();
-        self.hopeless.clear();
+        self.left = Left::default();
     }
 
     fn warn(&self, problems: &[Problem]) {
@@ -440,7 +451,6 @@ impl Deciding {
             let remotes = &Followed(&self.sources);
             let grounds = Grounds { trees: &self.repository, remotes, sources: &sources };
             let brought = self.older.bring(grounds, &self.engines, &self.place, decided.wants).await;
-            self.following.add(self.older.take_remotes());
             self.retrying.add(self.older.unable(), self.ledger.now_ms(), fastrand::f64());
             for bundle in brought {
                 self.keep(bundle).await?;
@@ -527,6 +537,7 @@ impl Deciding {
             next.settled = head.cloned();
             next.inputs = inputs;
             (next.observed, next.awaits_source) = self.following.looked_at();
+            next.awaits_source |= self.awaits_lost();
             next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));
             *picture = Arc::new(next);
         });

@@ -84,6 +84,17 @@ impl Parts {
     }
 }
 
+/// The host of a URL, whatever it is reached by.
+pub(crate) fn host(url: &str) -> Option<String> {
+    Some(Parts::of(url)?.host)
+}
+
+/// And its port.
+pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
+    let Parts { host, port, .. } = Parts::of(url)?;
+    Some((host, port))
+}
+
 impl Address {
     /// Takes `file://`, `http://`, `https://`, `ssh://` and its short form `USER@HOST:PATH`, absolute and relative paths; everything
     /// else is refused by name.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nave_placement::catalog::{BlobId, CommitId};
+use nave_placement::catalog::{BlobId, CommitId, ParseGitRefError};
 
 /// The error below, for the log's chain.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -29,11 +29,16 @@ pub enum FetchError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The branch's name is malformed.
-    #[error("{branch:?} cannot be the name of a branch")]
-    BadBranch {
-        /// The name.
-        branch: String,
+    /// What is to be followed is malformed.
+    #[error(transparent)]
+    BadBranch(#[from] ParseGitRefError),
+    /// It leads to where no repository is.
+    #[error("{url} is not asked: {why}")]
+    Forbidden {
+        /// The URL, without credentials.
+        url: String,
+        /// Why.
+        why: &'static str,
     },
     /// Nobody answers there.
     #[error("{url} cannot be reached; check the address, the network and the proxy settings")]

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use super::errors::FetchError;
+use crate::addresses::Refused;
 
 /// Deep enough for gix around io around reqwest around hyper around rustls.
 const MAX_DEPTH: usize = 24;
@@ -16,6 +17,7 @@ pub(crate) struct Signs {
     pub(crate) timed_out: bool,
     pub(crate) connect: bool,
     pub(crate) untrusted: bool,
+    refused: bool,
     status: Option<u16>,
 }
 
@@ -30,6 +32,7 @@ pub(super) fn classify(url: &str, after: Duration, error: gix::Error) -> FetchEr
     let no_git = error.is_unsupported() || error.is_not_found();
     let cause = error.into();
     match signs {
+        Signs { refused: true, .. } => FetchError::Forbidden { url, why: Refused::WHY },
         Signs { untrusted: true, .. } => FetchError::Untrusted { url, cause },
         Signs { timed_out: true, .. } => FetchError::TimedOut { url, after },
         Signs { status: Some(401 | 403), .. } => FetchError::AuthRefused { url, cause },
@@ -58,6 +61,7 @@ impl Signs {
             self.connect |= error.is_connect();
             self.status = self.status.or(error.status().map(|s| s.as_u16()));
         }
+        self.refused |= error.is::<Refused>();
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             self.untrusted = true;
         }
@@ -78,6 +82,33 @@ impl Signs {
         }
         if let Some(source) = error.source() {
             self.gather(source, depth + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addresses::Lookup;
+
+    #[test]
+    fn a_name_that_leads_to_a_link_local_address_is_told_as_that() {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        // The resolver is asked for what is no address as URLs write one.
+        let refuses = std::sync::Arc::new(Elsewhere);
+        let client = reqwest::blocking::Client::builder().dns_resolver(refuses).build().expect("a client");
+        let error = client.get("http://git.example.com/shop").send().expect_err("it is refused");
+        let told =
+            classify("http://git.example.com/shop", Duration::from_secs(1), gix::Error::from_error(error));
+        assert!(matches!(told, FetchError::Forbidden { .. }), "{told:?}");
+    }
+
+    /// Finds a link-local address by every name.
+    struct Elsewhere;
+
+    impl reqwest::dns::Resolve for Elsewhere {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            Lookup.resolve("169.254.7.7".parse().expect("a name"))
         }
     }
 }

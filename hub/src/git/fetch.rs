@@ -22,6 +22,7 @@ use super::app::Token;
 use super::errors::FetchError;
 use super::ssh::Ssh;
 use super::{Options, failures, mirror};
+use crate::addresses::Lookup;
 
 /// How many existing branches an error names.
 const BRANCHES_NAMED: usize = 5;
@@ -43,15 +44,11 @@ pub(super) struct Remote<'a> {
 }
 
 /// The branch as the server knows it: its full name, or `HEAD`.
-pub(super) fn reference(branch: &str) -> Result<String, FetchError> {
-    let name = match branch {
-        "" => return Ok("HEAD".into()),
+pub(super) fn reference(branch: &str) -> String {
+    match branch {
+        "" => "HEAD".into(),
         full if full.starts_with("refs/") => full.to_owned(),
         short => format!("refs/heads/{short}"),
-    };
-    match gix::refs::FullName::try_from(name.as_str()) {
-        Ok(_) => Ok(name),
-        Err(_) => Err(FetchError::BadBranch { branch: branch.to_owned() }),
     }
 }
 
@@ -144,7 +141,7 @@ pub(super) fn local(path: &Path, branch: &str) -> Result<(gix::ThreadSafeReposit
     let source = open_local(path)?;
     let repository = source.to_thread_local();
     let failed = failed_local(path);
-    let name = reference(branch)?;
+    let name = reference(branch);
     let tip = match repository.try_find_reference(name.as_str()).map_err(&failed)? {
         // An unborn HEAD points at a branch that is not there yet.
         Some(mut found) => found.peel_to_id().ok().map(gix::Id::detach),
@@ -317,6 +314,8 @@ impl Remote<'_> {
 struct Ways {
     certificates: Option<Vec<reqwest::Certificate>>,
     proxy: Option<reqwest::Proxy>,
+    /// Whether names are looked up by [`Lookup`].
+    is_guarded: bool,
     timeout: Duration,
 }
 
@@ -333,11 +332,13 @@ impl Ways {
         let proxy = access.and_then(|access| access.proxy.as_ref()).map(reqwest::Proxy::all).transpose();
         let proxy =
             proxy.map_err(|error| FetchError::Failed { url: remote.url.into(), cause: error.into() })?;
-        Ok(Self { certificates, proxy, timeout: remote.options.timeout })
+        let is_guarded = remote.options.is_guarded;
+        Ok(Self { certificates, proxy, is_guarded, timeout: remote.options.timeout })
     }
 
     fn take(&self, builder: reqwest::blocking::ClientBuilder) -> reqwest::blocking::ClientBuilder {
         let builder = builder.timeout(self.timeout.min(SILENCE)).connect_timeout(self.timeout.min(CONNECT));
+        let builder = if self.is_guarded { builder.dns_resolver(Arc::new(Lookup)) } else { builder };
         let builder = match &self.proxy {
             Some(proxy) => builder.proxy(proxy.clone()),
             None => builder,

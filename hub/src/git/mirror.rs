@@ -140,6 +140,18 @@ pub(super) fn pins(mirror: &gix::Repository) -> gix::Result<Vec<CommitId>> {
     Ok(found)
 }
 
+/// The commits that are pinned in a mirror that is not open; none where there is no mirror.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn pinned_in(path: &Path) -> Result<Vec<CommitId>, FetchError> {
+    if !path.join("HEAD").exists() {
+        return Ok(Vec::new());
+    }
+    let mirror = reopen(path)?.to_thread_local();
+    pins(&mirror).map_err(|error| broken(path, error))
+}
+
 /// Notes that the parents of `commit` are not here, as a shallow clone does; tools and walks then stop there.
 pub(super) fn mark_shallow(mirror: &gix::Repository, commit: ObjectId) -> Result<(), Cause> {
     let file: PathBuf = mirror.shallow_file()?;

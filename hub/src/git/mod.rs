@@ -1,6 +1,6 @@
 //! Git: the newest commit of a catalog's branch, and what stands in it.
 //!
-//! In: a URL and a branch. Out: commit ids, trees, file contents, ancestry, trailers; a [`poller::Observation`] that changes
+//! In: a URL and what is followed of it. Out: commit ids, trees, file contents, ancestry, trailers; a [`poller::Observation`] that changes
 //! when the branch moves. Never: has a work tree, runs a `git` binary (but `ssh`, for what is behind it), prompts, or writes to a local source repository.
 //!
 //! A repository behind HTTP or SSH is fetched into a bare **mirror** in the data directory: the first time only the newest
@@ -19,6 +19,7 @@ mod blob;
 mod errors;
 mod failures;
 mod fetch;
+mod followed;
 mod history;
 pub mod lines;
 mod mirror;
@@ -31,10 +32,12 @@ mod ssh;
 
 pub use access::{Access, Login};
 pub(crate) use access::{certificates, secret};
+pub(crate) use address::host;
 pub use app::App;
 pub use blob::blob_id;
 pub use errors::{Cause, FetchError, ReadError};
 pub(crate) use failures::Signs;
 pub use history::{CommitInfo, trailers_of};
+pub(crate) use mirror::pinned_in;
 pub use named::Meant;
 pub use repository::{Head, Options, Repository};

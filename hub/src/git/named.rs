@@ -21,7 +21,7 @@ use super::repository::Core;
 const MOST_TAGS: usize = 100_000;
 /// How many existing tags an error names.
 const TAGS_NAMED: usize = 5;
-const TAGS: &str = "refs/tags/";
+pub(super) const TAGS: &str = "refs/tags/";
 
 /// What a reference means now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Core {
     }
 
     /// The tag that a range means; where there is none, the highest ones are named.
-    fn best<'t>(&self, range: &Range, tags: &'t [String]) -> Result<&'t str, FetchError> {
+    pub(super) fn best<'t>(&self, range: &Range, tags: &'t [String]) -> Result<&'t str, FetchError> {
         if tags.len() > MOST_TAGS {
             let cause =
                 format!("it has more than {MOST_TAGS} tags; name one of them instead of {range}").into();
@@ -112,7 +112,7 @@ impl Core {
         })
     }
 
-    fn local_first(&self, path: &Path, names: &[String]) -> Result<Option<Known>, FetchError> {
+    pub(super) fn local_first(&self, path: &Path, names: &[String]) -> Result<Option<Known>, FetchError> {
         let (source, known) = fetch::local_named(path, names)?;
         self.lock().source = Some(source);
         Ok(known)
@@ -124,7 +124,7 @@ impl Core {
         Ok(names.iter().find_map(|name| known.iter().find(|known| known.name == *name)).cloned())
     }
 
-    fn listed(&self, remote: &Remote<'_>, patterns: &[String]) -> Result<Vec<Known>, FetchError> {
+    pub(super) fn listed(&self, remote: &Remote<'_>, patterns: &[String]) -> Result<Vec<Known>, FetchError> {
         let mirror = self.mirror(gix::hash::Kind::Sha1)?.to_thread_local();
         remote.listed(self.by_ssh(remote)?.as_ref().unwrap_or(&mirror), patterns)
     }

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::access::{Access, Login};
-use super::address::{Address, redacted};
+use super::address::{self, Address, redacted};
 use super::app::Token;
 use super::errors::{FetchError, ReadError};
 use super::fetch::{self, Fetched, Remote};
@@ -23,13 +23,15 @@ use super::named::Meant;
 use super::objects::{Objects, damaged, parse};
 use super::ssh::Ssh;
 use super::{mirror, packs};
+use crate::addresses;
 
 /// Which repository, and how it is treated.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// `https://`, `ssh://` or its short form, `http://`, `file://` or a path. Credentials in it are taken out and never shown.
     pub url: String,
-    /// The branch, or a full name below `refs/`; empty for the repository's default branch.
+    /// What is followed, as [`GitRef`] writes it: a branch or a tag, a full name below `refs/`, a range over the tags, a commit; empty for the
+    /// repository's default branch.
     pub branch: String,
     /// Where the mirror is kept; made when first needed. No other process and no other `Repository` may use it.
     pub mirror: PathBuf,
@@ -37,6 +39,8 @@ pub struct Options {
     pub timeout: Duration,
     /// How it is reached; what is shown there comes before what stands in the URL, and is shown over TLS or SSH alone.
     pub access: Option<Access>,
+    /// Whether a catalog names it: it is not asked where it leads to a link-local address.
+    pub is_guarded: bool,
     /// Most paths (files and directories) that a commit may have.
     pub max_paths: usize,
 }
@@ -50,6 +54,7 @@ impl Options {
             mirror: mirror.into(),
             timeout: Duration::from_secs(120),
             access: None,
+            is_guarded: false,
             max_paths: 200_000,
         }
     }
@@ -73,6 +78,7 @@ pub struct Repository {
 pub(super) struct Core {
     pub(super) options: Options,
     pub(super) address: Address,
+    pub(super) reference: GitRef,
     open: Mutex<Open>,
     /// Held while the mirror gets pinned objects.
     pinning: Mutex<()>,
@@ -103,7 +109,7 @@ impl Repository {
     /// [`FetchError::UnsupportedScheme`], [`FetchError::BadUrl`], [`FetchError::BadBranch`], [`FetchError::Mirror`].
     pub fn open(options: Options) -> Result<Self, FetchError> {
         let address = Address::parse(&options.url)?;
-        fetch::reference(&options.branch)?;
+        let reference = options.branch.parse()?;
         if let Address::Http { url, credentials } = &address
             && url.starts_with("http://")
             && (credentials.is_some() || options.access.as_ref().is_some_and(Access::shows_a_secret))
@@ -117,9 +123,26 @@ impl Repository {
         {
             return Err(FetchError::NoSsh { url: url.clone() });
         }
-        let core =
-            Arc::new(Core { options, address, open, pinning: Mutex::new(()), token: Mutex::default() });
+        let core = Arc::new(Core {
+            options,
+            address,
+            reference,
+            open,
+            pinning: Mutex::new(()),
+            token: Mutex::default(),
+        });
         Ok(Self { core, turn: Arc::new(Semaphore::new(1)) })
+    }
+
+    /// Whether somebody has it beside whoever asks.
+    pub(crate) fn is_in_hand(&self) -> bool {
+        Arc::strong_count(&self.core) > 1
+    }
+
+    /// Whether the other is a copy of it.
+    #[cfg(test)]
+    pub(crate) fn is_one_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
     }
 
     /// The URL without credentials.
@@ -352,19 +375,6 @@ impl Core {
         fetched
     }
 
-    fn fetch(&self, shallow: Option<Shallow>, stop: &AtomicBool) -> Result<Head, FetchError> {
-        let here = |path: &Path| {
-            let (source, id) = fetch::local(path, &self.options.branch)?;
-            self.lock().source = Some(source);
-            Ok(id)
-        };
-        let there = |remote: &Remote<'_>| {
-            let reference = fetch::reference(&self.options.branch)?;
-            self.fetch_remote(remote, (&reference, mirror::HEAD), shallow, stop)
-        };
-        Ok(Head { commit: CommitId(self.at(here, there)?.to_string().into()) })
-    }
-
     /// Does one thing where the repository is on this machine, and another where a server has it.
     pub(super) fn at<T>(
         &self,
@@ -375,14 +385,23 @@ impl Core {
         match &self.address {
             Address::Local(path) => here(path),
             Address::Http { url, credentials } => {
+                self.guard(|| addresses::objection(&url.parse().ok()?), url)?;
                 let credentials = credentials.as_ref();
                 there(&Remote { url, credentials, options, token, ssh: None })
             }
             Address::Ssh { url } => {
+                let (host, port) = address::host_and_port(url).unwrap_or_default();
+                self.guard(|| addresses::objection_to_host(&host, port), url)?;
                 let ssh = Some(&self.ssh(url)?);
                 there(&Remote { url, credentials: None, options, token, ssh })
             }
         }
+    }
+
+    /// Whom a catalog names is looked at before it is asked.
+    fn guard(&self, objection: impl FnOnce() -> Option<&'static str>, url: &str) -> Result<(), FetchError> {
+        let objection = if self.options.is_guarded { objection() } else { None };
+        objection.map_or(Ok(()), |why| Err(FetchError::Forbidden { url: redacted(url), why }))
     }
 
     pub(super) fn ssh(&self, url: &str) -> Result<Ssh, FetchError> {
@@ -476,7 +495,7 @@ impl Core {
             }
             packs::copy_commit(&objects, &mirror, id)?;
         }
-        mirror::pin(&mirror, id).map_err(|e| damaged(id, e))?;
+        mirror::pin(&mirror, id).map_err(|e| mirror::broken(&self.options.mirror, e))?;
         self.settle(&mirror)?;
         Ok(())
     }

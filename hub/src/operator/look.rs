@@ -60,7 +60,7 @@ pub struct Look<'a> {
     /// How many changes deciding has to have looked at ([`crate::state::Ledger::inputs`]).
     pub inputs: u64,
     /// What is known of the remotes of sources.
-    pub observed: &'a Observed,
+    pub observed: &'a Arc<Observed>,
     /// What is to become otherwise than it was told.
     pub outstanding: &'a Outstanding<'a>,
 }
@@ -247,7 +247,7 @@ impl Look<'_> {
             && self.picture.settled.as_ref() == head
             && self.picture.inputs >= self.inputs
             && !self.picture.awaits_source
-            && *self.picture.observed == *self.observed
+            && (Arc::ptr_eq(&self.picture.observed, self.observed) || self.picture.observed == *self.observed)
             && !is_due
     }
 

@@ -125,7 +125,7 @@ impl OperatorService {
             let _turn = turn;
             let repository = &rooms.repository;
             let (place, engines) = (&rooms.place, &*rooms.engines);
-            let remotes = &sources::Planned(&rooms.sources);
+            let remotes = &sources::Planned::new(&rooms.sources);
             let world = World { place, trees: repository, remotes, engines, hearing, now_ms, stop, live };
             let is_base = base.revision.catalog.commit == in_effect.catalog.commit;
             let problems = if is_base { picture.problems.clone() } else { Vec::new() };

@@ -198,12 +198,10 @@ impl OperatorService {
         let (effective, spec) = catalog.app(app.name()).ok_or_else(older)?;
         let recipe = Recipe::of(catalog, app, effective, spec, variant);
         let repository = &self.rooms.repository;
-        let ground = Ground {
-            content: repository,
-            tree: &tree,
-            remotes: &*self.rooms.sources,
-            sources: &form.sources().collect(),
-        };
+        let mut sources = self.rooms.ledger.state().sources();
+        sources.extend(form.sources());
+        let ground =
+            Ground { content: repository, tree: &tree, remotes: &*self.rooms.sources, sources: &sources };
         let files_of = recipe.find(ground).await.map_err(|_| older())?;
         let needs = &files_of.needs;
         if recipe.amendments.digest(needs.digest()) != form.source {

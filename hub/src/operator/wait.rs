@@ -77,7 +77,7 @@ impl OperatorService {
 
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
-        let (status, commit, decided, absent, problem) = self.look(|look| {
+        let (status, commit, (decided, awaits), absent, problem) = self.look(|look| {
             let app = wait.selection.app.as_ref();
             let app =
                 app.filter(|app| !look.app_keys().contains(*app)).map(|app| format!("there is no app {app}"));
@@ -89,7 +89,8 @@ impl OperatorService {
             let absent = absent.map(|cluster| format!("cluster {cluster} has not joined")).or(app).or(git);
             let problems = look.problems_of(&wait.selection);
             let problem = problems.iter().find(|problem| fails(look, problem, &wait.selection));
-            (status, look.commit(), look.decided(), absent, problem.map(ToString::to_string))
+            let awaits = look.picture.awaits_source.then(|| "a source is being fetched".to_owned());
+            (status, look.commit(), (look.decided(), awaits), absent, problem.map(ToString::to_string))
         });
         let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
         // A hold that was just approved is still shown until it is decided again.
@@ -115,7 +116,7 @@ impl OperatorService {
                 view(WaitOutcome::Converged, message, status)
             }
             (false, _) => {
-                let why = status.catalog.obstacle.clone().unwrap_or(missing);
+                let why = status.catalog.obstacle.clone().or(awaits.filter(|_| reached)).unwrap_or(missing);
                 view(WaitOutcome::TimedOut, why, status)
             }
             (true, false) => {

@@ -8,25 +8,29 @@
 
 mod brought;
 mod follow;
+mod lost;
+mod mirrors;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use nave_placement::Digest;
-use nave_placement::catalog::{CommitId, GitRef, GitRemote, Remote, SourceAt};
+use nave_placement::catalog::{CommitId, GitRef, Remote, RemoteId, SourceAt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use brought::Brought;
 pub use follow::{Observed, Seen};
 
 use crate::charts::{Charts, Pinned};
 use crate::deciding::run::chain;
-use crate::git::{self, Access, Repository};
+use crate::git::{self, Access};
 use brought::Shelf;
 use follow::Round;
+use lost::{Lack, Lost};
+use mirrors::Mirrors;
 
 /// What the id of an archive begins with.
 const SHA256: &str = "sha256:";
@@ -39,11 +43,24 @@ pub struct NotHere {
     pub why: String,
     /// That is no fault: it is being asked, or nobody asks it here.
     pub is_awaited: bool,
+    /// After what it may be otherwise.
+    pub until: Until,
+}
+
+/// After what files that are not at hand may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Their remote is known otherwise than now ([`Observed`]).
+    Asked,
+    /// Their state was brought again, or could not be ([`Sources::brought_again`]).
+    Brought,
+    /// This machine has something that it lacks now.
+    Mended,
 }
 
 impl From<String> for NotHere {
     fn from(why: String) -> Self {
-        Self { why, is_awaited: false }
+        Self { why, is_awaited: false, until: Until::Mended }
     }
 }
 
@@ -74,40 +91,38 @@ pub struct SourceRecord {
 
 /// The remotes of a hub.
 pub struct Sources {
-    room: PathBuf,
-    access: Vec<Access>,
     charts: Charts,
-    repositories: Mutex<HashMap<GitPlace, Repository>>,
+    mirrors: Mirrors,
     shelf: Shelf,
-    /// What is followed.
-    wanted: watch::Sender<Arc<BTreeSet<Remote>>>,
+    /// What is followed, and the states of those that are meant to be the same for ever, as far as one was taken.
+    wanted: watch::Sender<Arc<Wanted>>,
     observed: watch::Sender<Arc<Observed>>,
     /// States that were here before and are to be brought again.
-    lacking: watch::Sender<BTreeSet<(Remote, SourceAt)>>,
+    lacking: watch::Sender<BTreeMap<Lost, Lack>>,
+    /// How often one of them was, or could not be.
+    brought_again: watch::Sender<u64>,
     /// How often each was asked.
     rounds: watch::Sender<BTreeMap<Remote, Round>>,
+    /// Of each host, places for those that ask it.
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-/// A repository, and how it is reached.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct GitPlace {
-    url: Arc<str>,
-    credentials: Option<Arc<str>>,
-}
+/// Remotes, with their states where these are for ever.
+type Wanted = BTreeMap<Remote, Option<SourceAt>>;
 
 impl Sources {
     /// Sources that are kept in `room`, and reached as `access` says.
     pub fn new(room: PathBuf, access: Vec<Access>) -> Self {
         Self {
             charts: Charts::new(room.join("charts"), access.clone()),
-            room,
-            access,
-            repositories: Mutex::default(),
+            mirrors: Mirrors::new(room.join("git"), access),
             shelf: Shelf::default(),
             wanted: watch::Sender::default(),
             observed: watch::Sender::default(),
             lacking: watch::Sender::default(),
+            brought_again: watch::Sender::default(),
             rounds: watch::Sender::default(),
+            hosts: Mutex::default(),
         }
     }
 
@@ -116,8 +131,11 @@ impl Sources {
         self.observed.subscribe()
     }
 
-    /// Follows just these from now on.
-    pub fn want(&self, remotes: BTreeSet<Remote>) {
+    /// Follows just these from now on, of which these states were taken. What is meant to be the same for ever is asked once in its life:
+    /// who pushes other content by its name moves nobody, not even after a restart.
+    pub fn want(&self, remotes: BTreeSet<Remote>, taken: &BTreeMap<RemoteId, SourceAt>) {
+        let known = |remote: &Remote| taken.get(&remote.id()).filter(|_| remote.is_fixed()).cloned();
+        let remotes: Wanted = remotes.into_iter().map(|remote| (remote.clone(), known(&remote))).collect();
         self.wanted.send_if_modified(|wanted| {
             let differs = **wanted != remotes;
             if differs {
@@ -134,7 +152,7 @@ impl Sources {
     pub async fn resolve(&self, remote: &Remote) -> Result<SourceAt, String> {
         match remote {
             Remote::Git(remote) => {
-                let meant = self.repository(remote)?.fetch_ref(&remote.reference).await;
+                let meant = self.mirrors.of(remote).await?.fetch_ref(&remote.reference).await;
                 let meant = meant.map_err(|error| chain(&error))?;
                 Ok(SourceAt { name: meant.name.into(), id: meant.commit.0 })
             }
@@ -146,24 +164,25 @@ impl Sources {
         }
     }
 
-    /// Keeps the files of a state readable, whatever becomes of the remote.
+    /// Keeps the files of a state readable, whatever becomes of the remote. An archive is kept as long as [`Self::keep`] is told that it is used.
     ///
     /// # Errors
-    /// They are not here.
-    pub async fn pin(&self, remote: &Remote, at: &SourceAt) -> Result<(), String> {
-        match remote {
-            Remote::Git(remote) => {
-                let commit = CommitId(at.id.clone());
-                self.repository(remote)?.pin(&commit).await.map_err(|error| chain(&error))
-            }
-            Remote::Chart(_) => Ok(()),
-        }
+    /// They are not here, and are brought again; or cannot be kept.
+    pub async fn pin(&self, remote: &Remote, at: &SourceAt) -> Result<(), NotHere> {
+        let is_here = match remote {
+            Remote::Git(place) => match self.mirrors.of(place).await?.pin(&CommitId(at.id.clone())).await {
+                Ok(()) => true,
+                Err(git::ReadError::Missing { .. }) => false,
+                Err(error) => return Err(chain(&error).into()),
+            },
+            Remote::Chart(_) => self.charts.has(&pinned(at)?).await.map_err(|error| chain(&error))?,
+        };
+        if is_here { Ok(()) } else { Err(self.lacks(remote, at)) }
     }
 
     /// Lets go of what is not among these states, in mirrors that are open and among the archives.
     pub async fn keep(&self, used: &BTreeSet<Arc<str>>) {
-        let repositories: Vec<Repository> = self.repositories().values().cloned().collect();
-        for repository in repositories {
+        for repository in self.mirrors.all().await {
             let pinned = repository.pinned().await.unwrap_or_default();
             for commit in pinned.iter().filter(|commit| !used.contains(&commit.0)) {
                 if let Err(error) = repository.unpin(commit).await {
@@ -171,8 +190,24 @@ impl Sources {
                 }
             }
         }
-        let archives = used.iter().filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
+        // What was found may be about to be taken.
+        let observed = self.observed.borrow().clone();
+        let found = observed.0.values().filter_map(|seen| Some(&seen.at.as_ref()?.id));
+        let archives =
+            used.iter().chain(found).filter_map(|id| id.strip_prefix(SHA256)?.parse::<Digest>().ok());
         self.charts.keep(&archives.collect()).await;
+    }
+
+    /// Removes the mirrors of repositories that are not followed and have nothing that is used.
+    pub async fn clear(&self, used: &BTreeSet<Arc<str>>) {
+        self.shelf.keep(used);
+        let (wanted, lacking) = (self.wanted.borrow().clone(), self.lacking.borrow().clone());
+        let named = wanted.keys().chain(lacking.keys().map(|(remote, _)| remote));
+        let named = named.filter_map(|remote| match remote {
+            Remote::Git(remote) => Some(remote),
+            Remote::Chart(_) => None,
+        });
+        self.mirrors.clear(named, used.clone()).await;
     }
 
     /// The files of a state; where they are not here any more they are brought again.
@@ -192,7 +227,7 @@ impl Sources {
         }
         let found = match remote {
             Remote::Git(place) => {
-                let repository = self.repository(place)?;
+                let repository = self.mirrors.of(place).await?;
                 match repository.tree(&CommitId(at.id.clone())).await {
                     Ok(tree) => Some(Brought::of_git(tree, repository)),
                     Err(git::ReadError::Missing { .. }) => None,
@@ -214,7 +249,7 @@ impl Sources {
         match remote {
             Remote::Git(place) => {
                 let commit = GitRef::Commit(CommitId(at.id.clone()));
-                let fetched = self.repository(place)?.fetch_ref(&commit).await;
+                let fetched = self.mirrors.of(place).await?.fetch_ref(&commit).await;
                 fetched.map(drop).map_err(|error| chain(&error))
             }
             Remote::Chart(name) => {
@@ -222,40 +257,6 @@ impl Sources {
                 files.map(drop).map_err(|error| chain(&error))
             }
         }
-    }
-
-    /// Asks the follower to bring a state again.
-    fn lacks(&self, remote: &Remote, at: &SourceAt) {
-        let lacking = (remote.clone(), at.clone());
-        self.lacking.send_if_modified(|all| all.insert(lacking));
-    }
-
-    fn repositories(&self) -> MutexGuard<'_, HashMap<GitPlace, Repository>> {
-        // It guards plain insertions, so a panic elsewhere cannot have left it half-changed.
-        self.repositories.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn repository(&self, remote: &GitRemote) -> Result<Repository, String> {
-        let place = GitPlace { url: remote.url.clone(), credentials: remote.credentials.clone() };
-        if let Some(open) = self.repositories().get(&place) {
-            return Ok(open.clone());
-        }
-        let is_meant =
-            |access: &&Access| remote.credentials.as_ref().is_none_or(|name| **name == access.name);
-        let meant: Vec<Access> = self.access.iter().filter(is_meant).cloned().collect();
-        let access = Access::of(&meant, &remote.url);
-        if let (Some(name), None) = (&remote.credentials, access) {
-            return Err(format!(
-                "the hub has no credentials {name} that are for {}; add them to its configuration, or correct source.git.credentials",
-                remote.url
-            ));
-        }
-        let name = format!("{} {}", remote.url, remote.credentials.as_deref().unwrap_or_default());
-        let mirror = self.room.join("git").join(&Digest::of(name.as_bytes()).to_string()[..32]);
-        let mut options = git::Options::new(&*remote.url, mirror);
-        options.access = access.cloned();
-        let opened = Repository::open(options).map_err(|error| chain(&error))?;
-        Ok(self.repositories().entry(place).or_insert(opened).clone())
     }
 }
 
@@ -279,31 +280,58 @@ impl Remotes for Followed<'_> {
         let Some(at) = at else { return Err(self.0.observed.borrow().why_not(remote)) };
         match self.0.at_hand(remote, at).await? {
             Some(brought) => Ok((at.clone(), brought)),
-            None => {
-                self.0.lacks(remote, at);
-                let why = format!("{} of {} is being fetched again", at.short(), remote.shown());
-                Err(NotHere { why, is_awaited: true })
-            }
+            None => Err(self.0.lacks(remote, at)),
         }
     }
 }
 
 /// For plans, which whoever may view asks for: only a repository is asked that the catalog in effect names, with whatever commit or version.
 /// What a branch names first would else be fetched, with the hub's own credentials, before anybody took it.
-pub struct Planned<'a>(pub &'a Sources);
+pub struct Planned<'a> {
+    sources: &'a Sources,
+    /// What each remote was found to be: a plan asks once, and is of one state.
+    found: tokio::sync::Mutex<BTreeMap<Remote, Result<SourceAt, NotHere>>>,
+}
+
+impl<'a> Planned<'a> {
+    /// For one plan.
+    pub fn new(sources: &'a Sources) -> Self {
+        Self { sources, found: tokio::sync::Mutex::default() }
+    }
+
+    async fn resolve(&self, remote: &Remote) -> Result<SourceAt, NotHere> {
+        let mut found = self.found.lock().await;
+        if let Some(found) = found.get(remote) {
+            return found.clone();
+        }
+        let told = self.sources.resolve(remote).await.map_err(NotHere::from);
+        found.insert(remote.clone(), told.clone());
+        told
+    }
+}
 
 #[async_trait]
 impl Remotes for Planned<'_> {
     async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
-        let wanted = self.0.wanted.borrow().clone();
-        if !wanted.iter().any(|named| is_one_place(named, remote)) {
+        // What is here asks nobody.
+        if let Some(at) = at
+            && let Some(brought) = self.sources.at_hand(remote, at).await?
+        {
+            return Ok((at.clone(), brought));
+        }
+        let wanted = self.sources.wanted.borrow().clone();
+        if !wanted.keys().any(|named| is_one_place(named, remote)) {
             let why = format!(
                 "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
                 remote.shown()
             );
-            return Err(NotHere { why, is_awaited: true });
+            return Err(NotHere { why, is_awaited: true, until: Until::Asked });
         }
-        self.0.files(remote, at).await
+        let at = match at {
+            Some(at) => at.clone(),
+            None => self.resolve(remote).await?,
+        };
+        self.sources.files(remote, Some(&at)).await
     }
 }
 
@@ -327,7 +355,7 @@ pub struct Nowhere;
 impl Remotes for Nowhere {
     async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
         let why = format!("{} is not asked here; what it gives shows on the hub", remote.shown());
-        Err(NotHere { why, is_awaited: true })
+        Err(NotHere { why, is_awaited: true, until: Until::Asked })
     }
 }
 

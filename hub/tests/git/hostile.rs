@@ -1,6 +1,6 @@
 //! What a catalog's author may do to us by accident or on purpose.
 
-use nave_hub::git::{ReadError, Repository};
+use nave_hub::git::{FetchError, Login, ReadError, Repository};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -76,4 +76,28 @@ fn feed(scratch: &Scratch, arguments: &[&str], input: &[u8]) -> String {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "git {arguments:?}");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_link_local_address_is_not_asked_for_a_catalog_however_it_is_written() {
+    let scratch = Scratch::new();
+    let known_hosts_file = scratch.write("known_hosts", "");
+    let ssh = Login::Ssh { key_file: None, known_hosts_file };
+    for url in [
+        "http://169.254.7.7/shop",
+        "http://2851997447/shop",
+        "https://0xa9fe0707/shop",
+        "http://[::ffff:169.254.7.7]/shop",
+        "ssh://git@2851997447/shop",
+        "ssh://git@[::ffff:169.254.7.7]:2222/shop",
+        "git@169.254.7.7:shop",
+    ] {
+        let mut options = scratch.options(url);
+        options.is_guarded = true;
+        if !url.starts_with("http") {
+            options.access = Some(scratch.access(None, ssh.clone()));
+        }
+        let told = Repository::open(options).expect("it can be opened").fetch().await.expect_err(url);
+        assert!(matches!(told, FetchError::Forbidden { .. }), "{url}: {told:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What the catalog names of a repository: its default branch, names, commits, ranges over its tags.
 
-use nave_hub::git::{FetchError, Meant, Repository};
+use nave_hub::git::{FetchError, Meant, Options, Repository};
 use nave_placement::catalog::{CommitId, GitRef};
 
 use crate::fixture::{Scratch, Server, text};
@@ -109,4 +109,60 @@ async fn what_is_here_already_is_asked_for_no_more_than_once() {
     let tree = repository.tree(&second).await.unwrap();
     assert_eq!(text(&repository, &tree, "a").await, "second", "what is pinned stays");
     crate::fixture::git(&mirror, &["fsck", "--strict"]);
+}
+
+#[tokio::test]
+async fn a_catalog_is_followed_by_whatever_means_one_of_its_commits() {
+    for is_remote in [false, true] {
+        let (scratch, [first, second, main, next]) = made("sha1");
+        scratch.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+        let server = Server::start(scratch.directory.path());
+        let at = |branch: &str| {
+            let room = scratch.directory.path().join("data").join(branch.replace(['/', ' '], "-"));
+            let url = match is_remote {
+                true => format!("{}/source", server.address),
+                false => format!("file://{}", scratch.source().display()),
+            };
+            Options { branch: branch.to_owned(), ..Options::new(url, room) }
+        };
+        for (branch, commit) in [
+            ("", &main),
+            ("next", &next),
+            ("v1.2.0", &first),
+            ("v1.10.0", &second),
+            // A branch comes before a tag: whoever followed it goes on.
+            ("both", &next),
+            ("refs/tags/both", &second),
+            ("^1", &second),
+            (">=1.2 <1.10", &first),
+            (&*second.0, &second),
+        ] {
+            let repository = Repository::open(at(branch)).unwrap();
+            for _ in 0..2 {
+                let found =
+                    repository.fetch().await.unwrap_or_else(|e| panic!("{branch}, remote {is_remote}: {e}"));
+                assert_eq!(found.commit, *commit, "{branch}, remote {is_remote}");
+            }
+            assert!(repository.tree(commit).await.is_ok(), "{branch}");
+            if first != *commit {
+                assert!(
+                    repository.is_descendant(&first, commit).await.unwrap(),
+                    "{branch}, remote {is_remote}"
+                );
+            }
+        }
+        for branch in ["nowhere", "^7", &"0".repeat(40)] {
+            let told = Repository::open(at(branch)).unwrap().fetch().await.expect_err(branch);
+            assert!(
+                matches!(told, FetchError::BranchGone { .. } | FetchError::Unknown { .. }),
+                "{branch}: {told:?}"
+            );
+        }
+        let told = Repository::open(at("a..b")).err().expect("it is no name");
+        assert!(matches!(told, FetchError::BadBranch(_)), "{told:?}");
+        // A release comes.
+        let repository = Repository::open(at("^1")).unwrap();
+        scratch.git(&["tag", "v1.11.0", &main.0]);
+        assert_eq!(repository.fetch().await.unwrap().commit, main);
+    }
 }

@@ -55,23 +55,68 @@ fn authority(rest: &str, may_name_user: bool) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether somebody is between whoever asks and the server who could read and change what is said.
+pub(super) fn is_in_clear(url: &str) -> bool {
+    let scheme = "http://";
+    let Some(rest) = url
+        .get(..scheme.len())
+        .filter(|start| start.eq_ignore_ascii_case(scheme))
+        .map(|_| &url[scheme.len()..])
+    else {
+        return false;
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let is_loopback = match address(host) {
+        Some(address) => address.is_loopback(),
+        None => {
+            host.split(':').next().is_some_and(|name| name == "localhost" || name.ends_with(".localhost"))
+        }
+    };
+    !is_loopback
+}
+
+/// The address that a host is, if it is written as one.
+fn address(host: &str) -> Option<IpAddr> {
+    let address = host.strip_prefix('[').and_then(|rest| Some(rest.split_once(']')?.0));
+    address.unwrap_or_else(|| host.split(':').next().unwrap_or(host)).parse().ok()
+}
+
 /// Where clouds tell a machine who it is: no repository is there, and what it says is for nobody else.
 fn is_link_local(host: &str) -> bool {
-    let address = host.strip_prefix('[').and_then(|rest| Some(rest.split_once(']')?.0));
-    let address = address.unwrap_or_else(|| host.split(':').next().unwrap_or(host));
-    match address.parse() {
-        Ok(IpAddr::V4(address)) => address.is_link_local(),
-        Ok(IpAddr::V6(address)) => {
+    match address(host) {
+        Some(IpAddr::V4(address)) => address.is_link_local(),
+        Some(IpAddr::V6(address)) => {
             let mapped = address.to_ipv4_mapped().is_some_and(|address| address.is_link_local());
             address.is_unicast_link_local() || mapped
         }
-        Err(_) => false,
+        None => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_leaves_the_machine_unencrypted_is_in_clear() {
+        for (url, expected) in [
+            ("http://git.example.com/shop", true),
+            ("HTTP://10.0.0.1:3000/shop", true),
+            ("http://localhost.example.com/", true),
+            ("http://[2001:db8::1]/x", true),
+            ("https://git.example.com/shop", false),
+            ("ssh://git@git.example.com/shop", false),
+            ("git@http:shop", false),
+            ("http://localhost:8080/shop", false),
+            ("http://git.localhost/shop", false),
+            ("http://127.0.0.1:3000/shop", false),
+            ("http://[::1]:80/shop", false),
+            ("http", false),
+        ] {
+            assert_eq!(is_in_clear(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn a_url_names_a_place_and_no_secret() {

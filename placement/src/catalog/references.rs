@@ -25,6 +25,8 @@ pub(super) enum Reference {
     Source,
     /// A name that the app had before.
     Formerly(String),
+    /// In this field a server that is asked without encryption.
+    InClear(String),
 }
 
 /// What a document names, and where.
@@ -61,8 +63,14 @@ pub(super) fn check(
                 Reference::Formerly(name) => {
                     formerly(catalog, &successors, object, &former_name(defined, name))
                 }
+                Reference::InClear(field) => Some(format!(
+                    "{field} is asked in clear: whoever is between the hub and the server reads it, and can change what clusters run; write https:// or ssh://"
+                )),
             };
-            let problem = |message| Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
+            let problem = |message| {
+                let problem = Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
+                if matches!(reference, Reference::InClear(_)) { problem.warning() } else { problem }
+            };
             problems.extend(wrong.map(problem));
         }
     }

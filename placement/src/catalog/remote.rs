@@ -69,6 +69,14 @@ impl Remote {
         RemoteId(digest[..16].into())
     }
 
+    /// Whether what it names is meant to be the same for ever: a commit, or one version of a chart.
+    pub fn is_fixed(&self) -> bool {
+        match self {
+            Self::Git(remote) => remote.reference.is_fixed(),
+            Self::Chart(name) => name.version.exact().is_some(),
+        }
+    }
+
     /// For people: where it is, and what of it is meant.
     pub fn shown(&self) -> String {
         match self {
@@ -140,6 +148,30 @@ impl From<SourceAt> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_and_one_version_are_the_same_for_ever() {
+        let git = |reference: &str| {
+            let reference = reference.parse().expect("a reference");
+            Remote::Git(GitRemote { url: "https://h/a".into(), reference, credentials: None })
+        };
+        let chart = |version: &str| {
+            let (repository, chart) = ("https://h/a".into(), "web".into());
+            Remote::Chart(ChartName { repository, chart, version: version.parse().expect("a range") })
+        };
+        let rows = [
+            (git(&"0".repeat(40)), true),
+            (git("v1.2.3"), false),
+            (git(""), false),
+            (git("=1.2.3"), false),
+            (chart("1.2.3"), true),
+            (chart("1.2"), false),
+            (chart(""), false),
+        ];
+        for (remote, is_fixed) in rows {
+            assert_eq!(remote.is_fixed(), is_fixed, "{}", remote.shown());
+        }
+    }
 
     #[test]
     fn a_state_is_its_name_and_its_id() {

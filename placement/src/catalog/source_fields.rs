@@ -155,7 +155,10 @@ impl Saying<'_, '_> {
     fn url(&mut self, field: &Field<'_>) -> Option<Arc<str>> {
         let url = self.reader.text(field)?;
         match git_url::check(&url) {
-            Ok(()) => Some(url.into()),
+            Ok(()) => {
+                self.in_clear(field, &url);
+                Some(url.into())
+            }
             Err(why) => {
                 self.reader.error(field.node.position, format!("{}: {why}", field.path));
                 None
@@ -166,7 +169,15 @@ impl Saying<'_, '_> {
     /// Where charts are. Which one is meant may be said elsewhere.
     fn repository(&mut self, field: &Field<'_>) -> Option<Arc<str>> {
         let repository: Arc<str> = self.reader.text(field)?.into();
+        self.in_clear(field, &repository);
         self.checked(field, &repository, &"any".into()).then_some(repository)
+    }
+
+    /// What is asked in clear is told, once all is read: it is no reason to take nothing.
+    fn in_clear(&mut self, field: &Field<'_>, url: &str) {
+        if git_url::is_in_clear(url) {
+            self.references.add(Reference::InClear(field.path.to_string()), field.node.position);
+        }
     }
 
     /// The name of a chart in a repository. What a registry wants of it is checked when both are known.

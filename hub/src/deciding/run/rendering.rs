@@ -1,7 +1,7 @@
 //! Rendering: what the decider has rendered, and what it lets be rendered anew.
 
 use super::*;
-use crate::deciding::gone;
+use crate::deciding::gone::{self, Source};
 
 impl Deciding {
     /// Takes the states that remotes are in now: whoever names one that moved is rendered again.
@@ -10,14 +10,16 @@ impl Deciding {
             return Ok(());
         }
         let moved = take(&self.ledger, &self.sources, &mut self.following).await?;
+        if !moved.is_empty() {
+            self.older.try_again();
+        }
         self.render_anew(&moved);
         Ok(())
     }
 
     /// Renders bundles anew whose files were looked for in vain: a held or waiting entry may need them for long.
     pub(super) async fn render_again(&mut self) -> Result<(), DecideError> {
-        let gone: BTreeSet<Digest> =
-            self.bundles.gone().borrow().difference(&self.hopeless).copied().collect();
+        let gone = self.left.due(&self.bundles.gone().borrow());
         let Some(revision) = self.revision.as_ref().filter(|_| !gone.is_empty()) else { return Ok(()) };
         let sources = gone::sources(&self.ledger.state(), &gone);
         let fleet = self.picture.borrow().fleet.clone();
@@ -32,14 +34,18 @@ impl Deciding {
             &sources,
         )
         .await;
-        self.hopeless.extend(gone);
-        for bundle in again {
+        self.left.tried(gone, &again);
+        self.retrying.add(again.unable, self.ledger.now_ms(), fastrand::f64());
+        for bundle in again.bundles {
             info!(bundle = %bundle.digest, "rendered again what was gone");
-            self.hopeless.remove(&bundle.digest);
             self.keep(bundle).await?;
         }
-        for source in sources.iter().filter(|source| self.hopeless.contains(&source.bundle)) {
-            error!(bundle = %source.bundle, app = %source.app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+        for Source { bundle, app, .. } in &sources {
+            if self.left.is_hopeless(bundle) {
+                error!(%bundle, %app, "a bundle is gone, and its source does not give it again; change the app to replace it");
+            } else if again.postponed.contains(bundle) {
+                warn!(%bundle, %app, "a bundle is gone, and what it is made of is not at hand now; it is tried again");
+            }
         }
         Ok(())
     }
@@ -65,7 +71,7 @@ impl Deciding {
             remotes: &Followed(&self.sources),
             sources: &sources,
         };
-        let Rendered { forms, asking, bundles, problems, remotes, unable, .. } =
+        let Rendered { forms, asking, bundles, problems, remotes, unable, awaiting, .. } =
             render(ground, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
@@ -76,6 +82,7 @@ impl Deciding {
             self.rendering.entry(app).or_default().extend(problems);
         }
         self.retrying.add(unable, self.ledger.now_ms(), fastrand::f64());
+        self.awaiting.extend(awaiting);
         let asked = asked
             .into_iter()
             .flat_map(|(app, variants)| variants.into_iter().map(move |variant| (app.clone(), variant)));
@@ -92,11 +99,24 @@ impl Deciding {
         Ok(())
     }
 
-    /// Asks anew for what this machine could not render, once it is time.
+    /// Asks anew for what this machine could not render, once it is time, and for what waited for files that were brought again.
     pub(super) fn try_again(&mut self) {
-        let Some(unable) = self.retrying.take(self.ledger.now_ms()) else { return };
-        self.render_anew(&unable.into_iter().map(|(app, _)| app).collect());
+        let times = *self.sources.brought_again().borrow();
+        let is_brought = std::mem::replace(&mut self.brought_again, times) != times;
+        let awaiting = if is_brought { std::mem::take(&mut self.awaiting) } else { Unable::new() };
+        let unable = self.retrying.take(self.ledger.now_ms());
+        if !is_brought && unable.is_none() {
+            return;
+        }
+        let again = unable.into_iter().flatten().chain(awaiting);
+        self.render_anew(&again.map(|(app, _)| app).collect());
         self.older.try_again();
+        self.left.try_again();
+    }
+
+    /// Whether what was lost is being brought, or was and has not been looked at.
+    pub(super) fn awaits_lost(&self) -> bool {
+        self.sources.is_bringing() || *self.sources.brought_again().borrow() != self.brought_again
     }
 
     /// Lets these apps be rendered as if the commit had just come: what is as it was costs nothing.
@@ -113,5 +133,6 @@ impl Deciding {
             self.rendering.remove(app);
         }
         self.tried.retain(|(app, _)| !apps.contains(app));
+        self.awaiting.retain(|(app, _)| !apps.contains(app));
     }
 }

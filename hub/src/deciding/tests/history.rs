@@ -99,7 +99,7 @@ async fn every_change_is_told_once_with_what_caused_it() {
     assert_eq!((clusters(&back), &back[0].cause), (vec!["c-2".to_owned()], &Cause::Labels));
 }
 
-fn entry(version: &[u8], drops: u32, formerly: &[&str]) -> Entry {
+pub(super) fn entry(version: &[u8], drops: u32, formerly: &[&str]) -> Entry {
     let formerly = formerly.iter().map(|name| name.parse().expect("a name")).collect();
     let options =
         serde_json::json!({"namespace": null, "prune": true, "on_remove": "Delete", "formerly": []});

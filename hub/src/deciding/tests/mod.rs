@@ -8,6 +8,7 @@ mod history;
 mod pausing;
 mod planning;
 mod rollouts;
+mod taking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

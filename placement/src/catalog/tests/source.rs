@@ -224,3 +224,19 @@ fn sources_stay_in_the_repository_and_lead_to_files() {
         assert_eq!(shown(&assembled("1", commit, &LastGood::new()).problems), [expected], "{path}");
     }
 }
+
+#[test]
+fn a_server_that_is_asked_in_clear_is_a_warning_and_its_app_is_taken() {
+    let told = |column: u32, field: &str| {
+        format!(
+            "a.yaml:5:{column}: warning: App/web: spec.source.{field} is asked in clear: whoever is between the hub and the server reads it, and can change what clusters run; write https:// or ssh://"
+        )
+    };
+    check_app("source: {git: {url: 'http://git.example.com/shop'}}", &[&told(23, "git.url")]);
+    check_app(
+        "source: {helm: {repository: 'http://charts.example.com', chart: web}}",
+        &[&told(31, "helm.repository")],
+    );
+    check_app("source: {git: {url: 'http://127.0.0.1:3000/shop'}}", &[]);
+    check_app("source: {helm: {repository: 'oci://charts.example.com', chart: web}}", &[]);
+}

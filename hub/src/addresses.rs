@@ -5,7 +5,7 @@
 //! Behind a proxy it is the proxy that looks names up, and that has to know whom it lets be asked.
 //! Never: refuses what is only private: that is where the repositories of a company are.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -16,7 +16,7 @@ const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
 /// A name leads to a link-local address.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("{}", Self::WHY)]
-pub(super) struct Refused;
+pub(crate) struct Refused;
 
 impl Refused {
     /// In words.
@@ -24,7 +24,7 @@ impl Refused {
 }
 
 /// Why a URL is not asked, by what stands in it.
-pub(super) fn objection(url: &Url) -> Option<&'static str> {
+pub(crate) fn objection(url: &Url) -> Option<&'static str> {
     // A URL knows an IPv4 address in whatever way it is written.
     let host = url.host_str().unwrap_or_default();
     let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
@@ -45,9 +45,17 @@ fn is_refused(ip: IpAddr) -> bool {
     }
 }
 
+/// Why a host is not asked, if a name leads to an address that is refused. One that cannot be looked up is refused by nobody: whoever asks
+/// it says so. Blocks while it is looked up.
+pub(crate) fn objection_to_host(host: &str, port: u16) -> Option<&'static str> {
+    let found = (host.trim_matches(['[', ']']), port).to_socket_addrs().ok()?;
+    let mut found = found.map(|address| address.ip());
+    found.any(is_refused).then_some(Refused::WHY)
+}
+
 /// Looks names up as the machine does, and gives no address that is refused.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lookup;
+pub(crate) struct Lookup;
 
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
@@ -72,6 +80,22 @@ mod tests {
         assert!(found.is_ok_and(|found| found > 0));
         let refused = Lookup.resolve("169.254.169.254".parse().expect("a name")).await;
         assert!(refused.err().expect("it is refused").is::<Refused>());
+    }
+
+    #[test]
+    fn a_host_is_looked_up_however_it_is_written() {
+        for (host, is_refused) in [
+            ("localhost", false),
+            ("[::1]", false),
+            ("169.254.169.254", true),
+            ("2852039166", true),
+            ("0xa9fea9fe", true),
+            ("[::ffff:169.254.169.254]", true),
+            ("[fd00:ec2::254]", true),
+            ("nowhere.invalid", false),
+        ] {
+            assert_eq!(objection_to_host(host, 22).is_some(), is_refused, "{host}");
+        }
     }
 
     #[test]
