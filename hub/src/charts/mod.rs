@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::git::Access;
+use crate::git::{Access, Login};
 use asking::Asking;
 pub use error::ChartError;
 use kept::Kept;
@@ -150,7 +150,10 @@ impl Charts {
     }
 
     async fn bring(&self, chart: &ChartName) -> Result<Pinned, ChartError> {
-        let asking = Asking::new(&self.credentials);
+        let bare = |access: &Access| Access { login: Login::None, ..access.clone() };
+        let strangers: Vec<Access> =
+            if chart.is_strangers { self.credentials.iter().map(bare).collect() } else { Vec::new() };
+        let asking = Asking::new(if chart.is_strangers { &strangers } else { &self.credentials });
         let mut offer = match chart.is_oci() {
             true => oci::offer(&asking, chart).await?,
             false => helm::offer(&asking, (&self.kept, &self.marks), chart).await?,

@@ -27,6 +27,9 @@ use super::retrying::Unable;
 use crate::engines::Engines;
 use crate::sources::{Brought, Remotes, Until};
 
+/// Bytes of the charts that a chart depends on, unpacked: as many as an engine is given.
+const MOST_OF_CHARTS: u64 = 64 << 20;
+
 /// Where the content of files comes from.
 #[async_trait]
 pub trait Content: Send + Sync {
@@ -377,6 +380,14 @@ impl<'a> Recipe<'a> {
                     for remote in more {
                         let brought = self.brought(ground, &remote, "chart's dependency").await?;
                         charts.insert(remote, brought);
+                        let files = charts.values().flat_map(|(_, brought)| brought.tree.values());
+                        if files.map(|file| file.size).sum::<u64>() > MOST_OF_CHARTS {
+                            let message = format!(
+                                "the charts that its chart depends on have more than {} MiB; make them fewer",
+                                MOST_OF_CHARTS >> 20
+                            );
+                            return Err(self.problem(message));
+                        }
                     }
                     continue;
                 }

@@ -168,7 +168,9 @@ pub(super) async fn forget(
     let followed = following.remotes();
     following.pinned.retain(|remote, _| followed.contains(remote));
     following.unkept.retain(&followed);
-    let named: BTreeSet<RemoteId> = followed.iter().map(Remote::id).collect();
+    let mut named: BTreeSet<RemoteId> = followed.iter().map(Remote::id).collect();
+    // What could not be rendered now may have named what it depends on before.
+    named.extend(ledger.state().forms.values().flat_map(|form| form.dependencies.keys().cloned()));
     let gone: Vec<RemoteId> =
         ledger.state().sources.keys().filter(|remote| !named.contains(*remote)).cloned().collect();
     for gone in gone.chunks(MAX_OPERATIONS) {

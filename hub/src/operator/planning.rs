@@ -41,11 +41,17 @@ pub type Pieces = BoxStream<'static, Result<v1::Piece, Status>>;
 pub struct Turns {
     turn: Arc<Semaphore>,
     places: Arc<Semaphore>,
+    /// Of who asks clusters: what they are sent is held meanwhile.
+    live: Semaphore,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { turn: Arc::new(Semaphore::new(1)), places: Arc::new(Semaphore::new(1 + WAITING)) }
+        Self {
+            turn: Arc::new(Semaphore::new(1)),
+            places: Arc::new(Semaphore::new(1 + WAITING)),
+            live: Semaphore::new(1),
+        }
     }
 }
 
@@ -83,6 +89,10 @@ impl OperatorService {
         let late =
             |_| Status::deadline_exceeded(format!("the plan was not made within {} s", LONGEST.as_secs()));
         let live = asker.as_ref().map(|_| self.rooms.sessions.live().into_keys().collect());
+        let _turn = match asker {
+            Some(_) => self.rooms.turns.live.acquire().await.ok(),
+            None => None,
+        };
         let made = tokio::time::timeout(LONGEST, self.make_plan(request, live)).await.map_err(late)??;
         let Planned { mut view, inquiries } = made;
         if let Some(asker) = asker {

@@ -239,7 +239,12 @@ mod tests {
     /// A chart of a repository that nobody serves.
     fn chart(version: &str) -> Remote {
         let (repository, chart) = ("http://127.0.0.1:1/stable".into(), "web".into());
-        Remote::Chart(ChartName { repository, chart, version: version.parse().expect("a range") })
+        Remote::Chart(ChartName {
+            repository,
+            chart,
+            version: version.parse().expect("a range"),
+            is_strangers: false,
+        })
     }
 
     async fn follow(sources: &Sources, poke: &watch::Sender<()>) {

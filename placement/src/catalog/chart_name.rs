@@ -19,6 +19,9 @@ pub struct ChartName {
     pub chart: Arc<str>,
     /// Which versions are meant: the highest is taken.
     pub version: Range,
+    /// It is named by somebody whom nobody gave the hub's credentials: a chart from elsewhere, of what it depends on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_strangers: bool,
 }
 
 /// Why a chart cannot be asked for.
@@ -127,8 +130,12 @@ mod tests {
             ("oci://h/a", "web:1.2.3", Some("no name of a chart")),
         ];
         for (repository, chart, expected) in rows {
-            let name =
-                ChartName { repository: repository.into(), chart: chart.into(), version: Range::default() };
+            let name = ChartName {
+                repository: repository.into(),
+                chart: chart.into(),
+                version: Range::default(),
+                is_strangers: false,
+            };
             let told = name.check().err().map(|error| error.to_string());
             let is_so = match (&told, expected) {
                 (None, None) => true,

@@ -82,7 +82,7 @@ impl Remote {
         match self {
             Self::Git(GitRemote { url, reference: GitRef::Default, .. }) => url.to_string(),
             Self::Git(GitRemote { url, reference, .. }) => format!("{url} at {reference}"),
-            Self::Chart(ChartName { repository, chart, version }) => {
+            Self::Chart(ChartName { repository, chart, version, is_strangers: _ }) => {
                 let version = if version.as_str().is_empty() { "*" } else { version.as_str() };
                 format!("chart {chart} {version} of {repository}")
             }
@@ -157,7 +157,12 @@ mod tests {
         };
         let chart = |version: &str| {
             let (repository, chart) = ("https://h/a".into(), "web".into());
-            Remote::Chart(ChartName { repository, chart, version: version.parse().expect("a range") })
+            Remote::Chart(ChartName {
+                repository,
+                chart,
+                version: version.parse().expect("a range"),
+                is_strangers: false,
+            })
         };
         let rows = [
             (git(&"0".repeat(40)), true),

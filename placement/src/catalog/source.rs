@@ -268,7 +268,7 @@ fn remote(said: &SourceChange) -> Result<Option<Remote>, SourceError> {
             let how = "name the chart in that repository, e.g. chart: podinfo";
             let chart = helm.chart.as_ref().ok_or(SourceError::Missing { field: "helm.chart", how })?;
             let version = helm.version.clone().unwrap_or_default();
-            let name = ChartName { repository, chart: chart.given().clone(), version };
+            let name = ChartName { repository, chart: chart.given().clone(), version, is_strangers: false };
             name.check().map_err(|why| SourceError::Chart { field: chart_field(&why), why })?;
             Ok(Some(Remote::Chart(name)))
         }

@@ -189,7 +189,7 @@ impl Saying<'_, '_> {
 
     fn checked(&mut self, field: &Field<'_>, repository: &Arc<str>, chart: &Arc<str>) -> bool {
         let (repository, chart) = (repository.clone(), chart.clone());
-        let checked = ChartName { repository, chart, version: Range::default() }.check();
+        let checked = ChartName { repository, chart, version: Range::default(), is_strangers: false }.check();
         if let Err(error) = &checked {
             self.reader.error(field.node.position, format!("{}: {error}", field.path));
         }

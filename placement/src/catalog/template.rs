@@ -5,6 +5,7 @@
 //!
 //! [`assemble`]: super::assemble
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -93,6 +94,15 @@ impl Directories {
             };
         }
         found
+    }
+
+    /// The names of what is meant and is no directory of files here: links, and repositories of their own.
+    pub fn unfollowed<'t>(&self, tree: &'t Tree) -> BTreeSet<&'t str> {
+        let prefix = if self.parent.is_empty() { String::new() } else { format!("{}/", self.parent) };
+        let elsewhere = below(tree, &prefix).filter(|(_, entry)| entry.kind != FileKind::File);
+        let names = elsewhere.filter_map(|(path, _)| path[prefix.len()..].split('/').next());
+        let is_lacking = |name: &&str| self.means(name) && file_below(tree, &self.path(name)).is_none();
+        names.filter(is_lacking).collect()
     }
 
     /// Whether a commit has this directory, and it is meant.

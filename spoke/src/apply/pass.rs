@@ -39,7 +39,7 @@ impl Pass<'_> {
     /// Resolves, looks, plans and raises one app, and settles it unless it hands something over.
     pub async fn entry(&self, app: &AppKey) -> Done {
         let wanted = self.desired.resolve(app, self.scopes).await;
-        let mut seen = self.observe(app, &wanted).await;
+        let mut seen = self.round.observe(app, &wanted).await;
         let wanted = BTreeMap::from([(app.clone(), wanted)]);
         let mut steps = self.planned(app, &wanted, &mut seen);
         let corrections = judge::corrections(&steps, &seen);
@@ -49,7 +49,7 @@ impl Pass<'_> {
         let mut hooks =
             only.as_ref().map_or(0, |wanted| wanted.objects.iter().filter(|o| plan::runs(o)).count());
         while raised.is_ok() && !progress.applied.is_empty() {
-            seen = self.observe(app, only).await;
+            seen = self.round.observe(app, only).await;
             // A hook that has succeeded by now holds back nothing any more.
             let is_done =
                 |reason: &Reason| matches!(reason, Reason::Runs { object, .. } if is_well(&seen, object));
@@ -65,6 +65,10 @@ impl Pass<'_> {
             if self.claims.elsewhere(app, key).is_some() {
                 self.round.take(app, key);
             }
+        }
+        if let Ok(wanted) = wanted {
+            let hooks = plan::Hooks::of(self.inventories, app, wanted, Some(&seen));
+            hooks.pass_over(&mut seen);
         }
         progress.corrections = corrections;
         progress.corrections.retain(|note| progress.applied.contains(&note.key));
@@ -83,15 +87,6 @@ impl Pass<'_> {
             (progress.applied, progress.settled) = <_>::default();
         }
         Done { app: app.clone(), steps, progress, report, reasons }
-    }
-
-    /// What is seen of everything that an app wants; hooks without a turn are well.
-    async fn observe(&self, app: &AppKey, wanted: &Result<plan::Wanted, plan::Unresolved>) -> plan::Observed {
-        let mut seen = self.round.observe(app, wanted).await;
-        if let Ok(wanted) = wanted {
-            plan::pass_over(self.inventories, app, wanted, &mut seen);
-        }
-        seen
     }
 
     /// A plan that keeps every promise: one that would break one does nothing and says so.

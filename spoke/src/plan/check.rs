@@ -276,7 +276,7 @@ fn terms(input: &Input<'_>, app: &AppKey, object: &Resolved, how: Write, violati
         violations.push(Violation::WritesIgnored { app: app.clone(), key: key.clone() });
     }
     let is_container = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"];
-    let is_run = said_of_hooks(object) && matches!(&*key.kind, "Job" | "Pod");
+    let is_run = said_of_hooks(object) && matches!((&*key.group, &*key.kind), ("batch", "Job") | ("", "Pod"));
     if how.anew && !is_run {
         violations.push(Violation::RecreatesForbidden { app: app.clone(), key: key.clone() });
     }

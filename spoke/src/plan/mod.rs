@@ -36,7 +36,7 @@ pub(crate) use raise::is_given;
 
 use crate::report::Reason;
 pub use terms::{Ignored, Terms};
-pub use turn::{RUN, Turn, is_upgrade, pass_over, runs};
+pub use turn::{Hooks, RUN, Turn, made_for, runs};
 
 use crate::target::{Inventory, Seen, TargetError, Write};
 

@@ -7,9 +7,7 @@ use nave_placement::catalog::{Adopt, Conflicts, Drift, Mode, OnImmutable};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, ObjectKey};
 
-use super::{
-    AppPlan, Claims, Ignored, Input, Step, Terms, Turn, Unresolved, Wanted, digest, is_kept, is_upgrade, runs,
-};
+use super::{AppPlan, Claims, Hooks, Ignored, Input, Step, Terms, Turn, Unresolved, Wanted, digest, is_kept};
 use crate::observe::changes;
 use crate::report::Reason;
 use crate::target::{Contact, Foreign, Health, HealthState, Inventory, Seen, TargetError, Write};
@@ -44,8 +42,8 @@ pub(super) fn entry(
     let inventory = input.inventories.get(app).cloned().unwrap_or_default();
     let mut widened = inventory.clone();
     let mut writes = Vec::new();
-    let is_upgrade = is_upgrade(input.inventories, app, wanted);
-    let mut objects: Vec<_> = wanted.objects.iter().map(|o| (Turn::of(o, is_upgrade), o)).collect();
+    let hooks = Hooks::of(input.inventories, app, wanted, input.seen.get(app));
+    let mut objects: Vec<_> = wanted.objects.iter().map(|o| (Turn::of(o, hooks.is_upgrade), o)).collect();
     objects.sort_by(|(a, x), (b, y)| (a, &x.key).cmp(&(b, &y.key)));
     // The turn that has to end before the next may begin.
     let mut open: Option<Turn> = None;
@@ -62,8 +60,19 @@ pub(super) fn entry(
             continue;
         }
         let seen = input.seen.get(app).and_then(|seen| seen.get(&object.key));
-        let (stance, run) =
-            if turn.runs() { run(object, stance, seen, &plan.blocked) } else { (stance, None) };
+        let (stance, run) = match turn.runs() {
+            true if hooks.is_over(object) => (over(&inventory, object, seen), None),
+            true => {
+                let is_moved = claims.elsewhere(app, &object.key).is_some();
+                let given = Given { wanted, hooks: &hooks, blocked: &plan.blocked, is_moved };
+                let (stance, run) = run(given, object, stance, seen);
+                if matches!((&stance, &run), (Stance::Rest, None)) {
+                    widened.ran.insert(object.key.clone(), wanted.entry.version);
+                }
+                (stance, run)
+            }
+            false => (stance, None),
+        };
         if run.is_some() || (turn.runs() && matches!(stance, Stance::Blocked(_))) {
             open.get_or_insert(turn);
         }
@@ -85,13 +94,13 @@ pub(super) fn entry(
         return plan;
     }
     if widened.objects != inventory.objects {
-        widened.installed = inventory.was_complete();
         widened.version = None;
     }
     if !widened.objects.is_empty() {
         widened.service_account.clone_from(&plan.treatment.service_account);
     }
     if widened != inventory {
+        widened.installed = Some(hooks.is_upgrade);
         plan.raise.push(Step::Widen(widened));
     }
     plan.raise.append(&mut writes);
@@ -167,7 +176,7 @@ fn stance(
         Some(Ok(Seen::Ours { differs, drifted, found, .. })) => {
             let is_listed = elsewhere.is_none() || inventory.objects.contains(key);
             // What somebody else changed of the content that is wanted still; of another content, all is written.
-            let stays = *drifted && (terms.drift == Drift::Report || found.fought) && !runs(object);
+            let stays = *drifted && (terms.drift == Drift::Report || found.fought);
             if is_listed && (!differs || stays) {
                 return Stance::Rest;
             }
@@ -182,33 +191,65 @@ fn stance(
     }
 }
 
+/// A hook without a turn: what is there stays, also what another name of the app made; nothing is written.
+fn over(inventory: &Inventory, object: &Resolved, seen: Option<&Result<Seen, TargetError>>) -> Stance {
+    let is_ours = matches!(seen, Some(Ok(Seen::Ours { .. })));
+    if is_ours || inventory.objects.contains(&object.key) { Stance::Rest } else { Stance::Shared }
+}
+
+/// What a hook's turn depends on.
+struct Given<'a> {
+    wanted: &'a Wanted,
+    hooks: &'a Hooks<'a>,
+    blocked: &'a [Reason],
+    /// Another app has it in its inventory.
+    is_moved: bool,
+}
+
 /// A hook that runs, whose turn it is: what is to be done about it, and why what comes after it waits.
 fn run(
+    Given { wanted, hooks, blocked, is_moved }: Given<'_>,
     object: &Resolved,
     stance: Stance,
     seen: Option<&Result<Seen, TargetError>>,
-    blocked: &[Reason],
 ) -> (Stance, Option<Reason>) {
     let running = |health: Health| Some(Reason::Runs { object: object.key.clone(), health });
     let waits = |reason: &str, message: &str| {
         let (reason, message) = (reason.to_owned(), message.to_owned());
         running(Health { state: HealthState::Progressing, reason, message })
     };
-    match (stance, seen) {
+    let how = match stance {
+        Stance::Apply(how) => how,
+        Stance::Rest => return (Stance::Rest, under_way(seen).and_then(running)),
+        stance => return (stance, None),
+    };
+    let version = wanted.entry.version.to_string();
+    match seen {
+        // It was made for this version: whatever else somebody makes of it, it is not begun again.
+        Some(Ok(Seen::Ours { found, .. })) if !is_moved && found.run.as_deref() == Some(&*version) => {
+            (Stance::Rest, under_way(seen).and_then(running))
+        }
+        _ if hooks.is_in_doubt() => {
+            (Stance::Shared, waits("Unknown", "it is not known yet what was here before"))
+        }
         // Whatever it needs may be what is missing.
-        (Stance::Apply(_), _) if !blocked.is_empty() => {
+        _ if !blocked.is_empty() => {
             (Stance::Shared, waits("Waits", "something before it could not be written"))
         }
-        (Stance::Apply(how), _) => {
+        // It is taken over as it is.
+        _ if is_moved => (Stance::Apply(how), None),
+        _ => {
             let anew = how.contact == Contact::Ours;
             let how = Write { anew, take: false, recreate: false, corrects: false, ..how };
             (Stance::Apply(how), waits("Starts", "it starts now"))
         }
-        (Stance::Rest, Some(Ok(Seen::Ours { health, .. }))) if health.state != HealthState::Healthy => {
-            (Stance::Rest, running(health.clone()))
-        }
-        (stance, _) => (stance, None),
     }
+}
+
+/// How a hook is that has not succeeded.
+fn under_way(seen: Option<&Result<Seen, TargetError>>) -> Option<Health> {
+    let Some(Ok(Seen::Ours { health, .. })) = seen else { return None };
+    (health.state != HealthState::Healthy).then(|| health.clone())
 }
 
 /// An object that Nave did not create.

@@ -1,16 +1,17 @@
 //! Turn: when in an app's change an object is written, after its kind and what hooks say.
 //!
-//! In: an object, the app's inventory. Out: its [`Turn`], and which hooks have none left.
-//! Never: runs a hook twice for a version that is complete.
+//! In: an object, the app's inventory. Out: its [`Turn`], and which hooks have none ([`Hooks::is_over`]).
+//! Never: gives a hook a turn that is known to have run for the version, or while that is not known.
 
 use std::collections::BTreeMap;
 
 use nave_placement::catalog::Mode;
 use nave_placement::render::{Resolved, Side, Timing};
 use nave_placement::{AppKey, ObjectKey};
+use serde_json::Value;
 
 use super::{Observed, Rank, Wanted, rank};
-use crate::target::{Found, Health, Inventory, Seen};
+use crate::target::{Found, Health, Inventory, Seen, TargetError};
 
 /// Of which version a hook ran last.
 pub const RUN: &str = "nave.dev/run";
@@ -63,27 +64,61 @@ pub fn runs(object: &Resolved) -> bool {
     Timing::of(&object.object).is_some_and(|timing| timing.runs)
 }
 
-/// Whether any version of the app was complete here, also under a former name.
-pub fn is_upgrade(inventories: &BTreeMap<AppKey, Inventory>, app: &AppKey, wanted: &Wanted) -> bool {
-    let names = std::iter::once(app).chain(&wanted.entry.options.formerly);
-    names.filter_map(|name| inventories.get(name)).any(Inventory::was_complete)
+/// The version that a hook was made for.
+pub fn made_for(live: &Value) -> Option<Box<str>> {
+    live.pointer("/metadata/annotations")?.get(RUN)?.as_str().map(Into::into)
 }
 
-/// Takes for well what has no turn (any more): hooks that ran for this version, whatever became of them since, and those
-/// of another occasion.
-pub fn pass_over(
-    inventories: &BTreeMap<AppKey, Inventory>,
-    app: &AppKey,
-    wanted: &Wanted,
-    seen: &mut Observed,
-) {
-    let entry = &wanted.entry;
-    let is_complete = inventories.get(app).is_some_and(|inventory| inventory.version == Some(entry.version));
-    let is_upgrade = is_upgrade(inventories, app, wanted);
-    for object in &wanted.objects {
-        let Some(timing) = Timing::of(&object.object).filter(|timing| timing.runs) else { continue };
+/// The hooks of an app, and what is known of its past.
+#[derive(Clone, Copy)]
+pub struct Hooks<'a> {
+    wanted: &'a Wanted,
+    inventory: Option<&'a Inventory>,
+    /// The app was here before, perhaps under a former name, or by other hands: what comes is an upgrade.
+    pub is_upgrade: bool,
+}
+
+impl<'a> Hooks<'a> {
+    /// Of an app, as it was seen.
+    pub fn of(
+        inventories: &'a BTreeMap<AppKey, Inventory>,
+        app: &AppKey,
+        wanted: &'a Wanted,
+        seen: Option<&Observed>,
+    ) -> Self {
+        let names = std::iter::once(app).chain(&wanted.entry.options.formerly);
+        let was_installed = names.filter_map(|name| inventories.get(name)).any(Inventory::was_installed);
+        let is_theirs = |(key, seen): (&ObjectKey, &Result<Seen, TargetError>)| {
+            key.kind != "Namespace"
+                && matches!(seen, Ok(Seen::Foreign(foreign)) if !foreign.managers.is_empty())
+        };
+        let is_adopted = || seen.is_some_and(|seen| seen.iter().any(is_theirs));
+        Self { wanted, inventory: inventories.get(app), is_upgrade: was_installed || is_adopted() }
+    }
+
+    /// Whether it is not known what ran here.
+    pub fn is_in_doubt(&self) -> bool {
+        self.inventory.is_some_and(|inventory| inventory.partial)
+    }
+
+    /// Whether a hook has no turn (any more): it has run, or this is none of its occasions.
+    pub fn is_over(&self, object: &Resolved) -> bool {
+        let Some(timing) = Timing::of(&object.object).filter(|timing| timing.runs) else { return false };
+        let entry = &self.wanted.entry;
+        let version = Some(entry.version);
+        let is_complete = self.inventory.is_some_and(|inventory| inventory.version == version);
+        let ran = self.inventory.and_then(|inventory| inventory.ran.get(&object.key).copied());
+        // What an installation needs once it has; what returns to an earlier version goes back, and is no upgrade.
+        let had_its_once = ran.is_some() && timing.side(true).is_none();
+        let returns = entry.at_once && self.is_upgrade;
         let observes = entry.options.treatment.mode == Mode::Observe;
-        if is_complete || observes || timing.side(is_upgrade).is_none() {
+        let has_side = timing.side(self.is_upgrade).is_some();
+        is_complete || ran == version || had_its_once || returns || observes || !has_side
+    }
+
+    /// Takes for well what has no turn, whatever became of it.
+    pub fn pass_over(&self, seen: &mut Observed) {
+        for object in self.wanted.objects.iter().filter(|object| self.is_over(object)) {
             let (health, found) = (Health::healthy(), Found::default());
             let done = Seen::Ours { differs: false, drifted: false, health, found };
             seen.insert(object.key.clone(), Ok(done));
@@ -93,7 +128,7 @@ pub fn pass_over(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::policy::Policy;
 use super::wanted::{planned, wanted};
 use super::wire::{self, Asked};
+use crate::plan::runs;
 use crate::secrets::Secrets;
 use crate::session::core::Held;
 use crate::state::State;
@@ -116,7 +117,7 @@ impl Desk {
             tracing::info!(asker = asker.name, role = asker.role.name(), ?question, "logs are read");
         }
         let opened = self.secrets.round();
-        let (wanted, treatment) = match (&question, plan) {
+        let (mut wanted, treatment) = match (&question, plan) {
             (Question::Diff(app), Some(plan)) => planned(app, plan, &opened, &*self.target).await?,
             (Question::Diff(app) | Question::Adoption(app), _) => {
                 let accepted = self.held.borrow().assignment.clone();
@@ -125,6 +126,10 @@ impl Desk {
             }
             _ => Default::default(),
         };
+        if matches!(question, Question::Diff(_)) {
+            // A hook that has run may be gone, and one that runs again is made anew.
+            wanted.retain(|object| !runs(object));
+        }
         let answered = self.target.answer(&Inquiry { question, asker, wanted, treatment }).await;
         // What was opened for the comparison may stand in an object of any kind, and in what a target says of it.
         match answered {

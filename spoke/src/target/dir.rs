@@ -37,7 +37,7 @@ use super::{
     Write, builtin,
 };
 use crate::observe::changes::{changes, hide, told};
-use crate::plan::{Ignored, Terms};
+use crate::plan::{Ignored, Terms, made_for};
 use files::{Manifest, file_name};
 use state::State;
 use watch::Watch;
@@ -158,7 +158,7 @@ impl Inner {
                 || (terms.mode == Mode::Observe && !differing.is_empty()),
             drifted: found.app.is_none() || written.is_some_and(|written| written != body),
             health: Health::healthy(),
-            found: Found { changes: differing, ..Found::default() },
+            found: Found { changes: differing, run: made_for(&live), ..Found::default() },
         })
     }
 

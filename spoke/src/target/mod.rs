@@ -113,6 +113,8 @@ pub struct Found {
     pub mutated: Vec<FieldChange>,
     /// From whom it was adopted, if this process did it.
     pub adopted: Option<String>,
+    /// Of a hook, for which version it was made.
+    pub run: Option<Box<str>>,
 }
 
 /// What an app has on the target: written before its objects are (widened), and again after pruning (narrowed), so that
@@ -133,24 +135,25 @@ pub struct Inventory {
     pub service_account: Option<String>,
     /// The version that was applied and pruned completely, if the last one was.
     pub version: Option<Digest>,
-    /// Some version was complete before: what comes is an upgrade, no first installation.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub installed: bool,
+    /// Whether what comes is an upgrade, no first installation. A record from before there were hooks does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installed: Option<bool>,
+    /// Hooks that have succeeded, and for which version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "pairs")]
+    pub ran: BTreeMap<ObjectKey, Digest>,
     /// The app may have more: an inventory was lost, and it is not known yet of everything whether it was in it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
 }
 
 impl Inventory {
-    /// Whether any version of the app was complete.
-    pub fn was_complete(&self) -> bool {
-        self.installed || self.version.is_some()
+    /// Whether the app was installed before. Where nothing says it, that it has something does.
+    pub fn was_installed(&self) -> bool {
+        self.version.is_some() || self.installed.unwrap_or(!self.objects.is_empty())
     }
 
-    /// Adds what was found of a lost inventory. Whether its app was ever complete is not known; that it has something makes
-    /// what comes an upgrade.
+    /// Adds what was found of a lost inventory.
     pub fn unite(&mut self, found: Self) {
-        self.installed |= !found.objects.is_empty();
         self.objects.extend(found.objects);
         self.kept.extend(found.kept);
         self.expendable.extend(found.expendable);
@@ -158,13 +161,30 @@ impl Inventory {
 
     /// Keeps the objects for which `keep` holds.
     pub fn retain(&mut self, mut keep: impl FnMut(&ObjectKey) -> bool) {
-        let Self { objects, kept, expendable, service_account, .. } = self;
+        let Self { objects, kept, expendable, service_account, ran, .. } = self;
         objects.retain(|key| keep(key));
+        ran.retain(|key, _| objects.contains(key));
         kept.retain(|key| objects.contains(key));
         expendable.retain(|key| objects.contains(key));
         if objects.is_empty() {
             *service_account = None;
         }
+    }
+}
+
+/// A map whose keys are no text, as a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use nave_placement::{Digest, ObjectKey};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub fn serialize<S: Serializer>(map: &BTreeMap<ObjectKey, Digest>, to: S) -> Result<S::Ok, S::Error> {
+        map.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<ObjectKey, Digest>, D::Error> {
+        Ok(Vec::<(ObjectKey, Digest)>::deserialize(from)?.into_iter().collect())
     }
 }
 

@@ -130,7 +130,12 @@ fn text(path: &Path) -> &str {
 
 /// A chart by its repository, name and range.
 pub fn chart(repository: String, name: &str, version: &str) -> ChartName {
-    ChartName { repository: repository.into(), chart: name.into(), version: version.parse().expect(version) }
+    ChartName {
+        repository: repository.into(),
+        chart: name.into(),
+        version: version.parse().expect(version),
+        is_strangers: false,
+    }
 }
 
 /// The version that is meant, or what is said.

@@ -82,6 +82,18 @@ pub(super) fn of<'a>(document: &'a Document, tree: &Tree) -> Definition<'a> {
         }
         return Definition { open: Some(id), ..definition };
     }
+    for name in directories.unfollowed(tree) {
+        let (directory, called) = (directories.path(name), template.names.filled(name));
+        if crate::check_name("app name", &called).is_err() {
+            continue;
+        }
+        let id = ObjectId { kind: Kind::App, name: called.into() };
+        let message = format!(
+            "spec.source.directories: {directory} is a link or a repository of its own, which are not followed; where it was a directory its app stays as it is: put its files there, or remove it"
+        );
+        definition.problems.push(problem(message).of(Some(&id)).warning());
+        definition.defined.push(Defined { id, object: None, document, directory: Some(directory) });
+    }
     for name in names {
         let directory = directories.path(name);
         let called = template.names.filled(name);

@@ -53,6 +53,8 @@ pub(super) struct Known<'k> {
     pub contents: &'k Contents,
     /// Charts that were fetched.
     pub charts: &'k Charts<'k>,
+    /// It is no part of the catalog's repository.
+    pub is_strangers: bool,
 }
 
 /// Adds charts that are named by `file://` or by their repository to the closure. All that says of the chart itself what it is was read.
@@ -100,7 +102,8 @@ impl Walk<'_, '_> {
                     match dependency.repository.is_empty() {
                         true => missing.push(dependency.name),
                         false => {
-                            let remote = remote(&file, &dependency, locked.as_ref())?;
+                            let remote =
+                                remote(&file, &dependency, locked.as_ref(), self.known.is_strangers)?;
                             if fetched.insert(remote.clone()) {
                                 let is_second =
                                     fetched.iter().filter(|r| is_named(r, &dependency.name)).count() > 1
@@ -247,6 +250,7 @@ fn remote(
     file: &Arc<str>,
     dependency: &Dependency,
     locked: Option<&(&Arc<str>, Vec<Dependency>)>,
+    is_strangers: bool,
 ) -> Result<Remote, NeedsError> {
     let Dependency { name, version, repository } = dependency;
     let named = |field: &'static str, entry: &str, why: String| NeedsError::Named {
@@ -277,7 +281,7 @@ fn remote(
         }
     };
     let (repository, chart) = (repository.as_str().into(), name.as_str().into());
-    let chart = ChartName { repository, chart, version: range };
+    let chart = ChartName { repository, chart, version: range, is_strangers };
     chart
         .check()
         .map_err(|error| named("dependencies", name, format!("which cannot be fetched: {error}")))?;

@@ -83,7 +83,7 @@ pub(super) fn needs(
     }
     let text = |name: &str| text(contents, &format!("{prefix}{name}").into());
     let rules = Rules::read(text(IGNORE)?);
-    let known = Known { tree, contents, charts: trees.charts };
+    let known = Known { tree, contents, charts: trees.charts, is_strangers: is_apart };
     let Dependencies { placed, unread, lacking } = dependencies(chart, known, &mut closure)?;
     if !unread.is_empty() {
         return Ok(Needed::More(unread));

@@ -1,7 +1,7 @@
 //! Hooks: what runs before and after a change, once for each version, and what waits for it.
 
 use nave_placement::ObjectKey;
-use nave_placement::catalog::Drift;
+use nave_placement::catalog::{Adopt, Drift};
 use nave_placement::report::{EntryReason, EntryReport, EntryState};
 use serde_json::{Value, json};
 
@@ -22,14 +22,17 @@ fn job(name: &str) -> ObjectKey {
 
 /// An app with hooks on both sides, whose content is a value.
 fn wish(value: &str) -> Wish {
-    let objects = [
+    Wish::none().app("web", &objects(value))
+}
+
+fn objects(value: &str) -> [Value; 5] {
+    [
         hook("ConfigMap", "settings", "pre-install,pre-upgrade", -5),
         hook("Job", "first", "pre-install", 0),
         hook("Job", "migrate", "pre-install,pre-upgrade", 1),
         config_map("a", value),
         hook("Job", "tell", "post-install,post-upgrade", 0),
-    ];
-    Wish::none().app("web", &objects)
+    ]
 }
 
 fn failed() -> Health {
@@ -186,4 +189,73 @@ async fn broken_off_at_any_write_each_hook_runs_once() {
         assert_eq!((web.state, made(&target)), (EntryState::Healthy, vec![1, 2, 2]), "{writes}");
         assert_eq!(target.objects()[&config_map_key("a")].live, config_map("a", "2"), "{writes}");
     }
+}
+
+#[tokio::test]
+async fn a_renamed_app_takes_its_hooks_over_and_runs_none_again() {
+    let target = MemoryTarget::new("t");
+    round(&wish("1"), &target).await;
+    target.run_hooks();
+    // An installation's job that is gone by then is not missed.
+    target.remove(&job("first"));
+    let renamed = objects("1");
+    let renamed = Wish::none()
+        .app("shop", &renamed)
+        .change("shop", |entry| entry.options.formerly = [app("web")].into());
+    renamed.reconcile(&target).await;
+    let outcome = renamed.reconcile(&target).await;
+    let shop = &outcome.apps[&app("shop")];
+    assert_eq!((shop.state, made(&target)), (EntryState::Healthy, vec![1, 1, 1]), "{shop:#?}");
+    assert_eq!(target.stored().into_keys().collect::<Vec<_>>(), [app("shop")]);
+}
+
+#[tokio::test]
+async fn a_hook_that_has_succeeded_or_was_touched_is_not_begun_again_before_its_version_is_complete() {
+    let target = MemoryTarget::new("t");
+    target.run_hooks();
+    round(&wish("1"), &target).await;
+    target.set_health(&job("first"), Health::healthy());
+    round(&wish("1"), &target).await;
+    target.remove(&job("first"));
+    let mut live = target.objects()[&job("migrate")].live.clone();
+    live["metadata"]["annotations"]["helm.sh/hook-weight"] = "7".into();
+    target.edit_as("kubectl-edit", &job("migrate"), live);
+    let web = round(&wish("1"), &target).await;
+    assert!(web.message.contains("default/migrate: Running"), "{}", web.message);
+    assert_eq!(made(&target), [1, 1, 0]);
+}
+
+#[tokio::test]
+async fn what_returns_to_an_earlier_version_runs_no_hook() {
+    let target = MemoryTarget::new("t");
+    round(&wish("1"), &target).await;
+    target.run_hooks();
+    round(&wish("2"), &target).await;
+    target.set_health(&job("migrate"), failed());
+    round(&wish("2"), &target).await;
+    let back = wish("1").change("web", |entry| entry.at_once = true);
+    let web = round(&back, &target).await;
+    assert_eq!((web.state, made(&target)), (EntryState::Healthy, vec![1, 2, 1]));
+    assert_eq!(target.objects()[&job("migrate")].health, failed(), "what it says stays to be read");
+    assert_eq!(target.objects()[&config_map_key("a")].live, config_map("a", "1"));
+}
+
+#[tokio::test]
+async fn nothing_runs_while_it_is_not_known_what_was_here_or_as_if_nothing_had_been() {
+    let target = MemoryTarget::new("t");
+    round(&wish("1"), &target).await;
+    target.run_hooks();
+    target.lose_inventory(&app("web"));
+    target.set_unlisted(&config_map_key("a"), true);
+    let web = round(&wish("2"), &target).await;
+    assert!(web.message.contains("it is not known yet what was here before"), "{}", web.message);
+    assert_eq!(made(&target), [1, 1, 1]);
+
+    let target = MemoryTarget::new("t");
+    target.edit_as("Helm release web", &config_map_key("a"), config_map("a", "1"));
+    let adopted = wish("1").change("web", |entry| entry.options.treatment.adopt = Adopt::Always);
+    for _ in 0..2 {
+        round(&adopted, &target).await;
+    }
+    assert_eq!(made(&target), [0, 1, 1], "what somebody else installed is upgraded");
 }

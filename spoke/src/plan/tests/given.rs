@@ -68,10 +68,17 @@ pub(super) const FOUGHT: Seen = Seen::Ours {
         yielded: Vec::new(),
         mutated: Vec::new(),
         adopted: None,
+        run: None,
     },
 };
-const NOTHING: Found =
-    Found { changes: Vec::new(), fought: false, yielded: Vec::new(), mutated: Vec::new(), adopted: None };
+const NOTHING: Found = Found {
+    changes: Vec::new(),
+    fought: false,
+    yielded: Vec::new(),
+    mutated: Vec::new(),
+    adopted: None,
+    run: None,
+};
 
 pub(super) const HEALTHY: Health =
     Health { state: HealthState::Healthy, reason: String::new(), message: String::new() };

@@ -26,8 +26,8 @@ use super::shared::{Shared, text};
 use super::wire::Wire;
 use crate::observe::changes::{FieldChange, hide};
 use crate::observe::health::{self, Given, Rules};
-use crate::plan::{Ignored, Terms};
-use crate::target::{Behalf, Foreign, Found, Seen, TargetError, Write};
+use crate::plan::{Ignored, Terms, made_for, runs};
+use crate::target::{Behalf, Foreign, Found, Health, HealthState, Seen, TargetError, Write};
 
 /// Up to here objects are asked for one by one instead of by a list.
 const FEW: usize = 2;
@@ -215,7 +215,12 @@ impl Shared {
         self.notes.set(key, Note { ours: true, version, open: differs && !observes, drift, ..known });
         let applied = known.applied.map(|at| at.elapsed());
         let given = Given { rules: Some(&look.rules), applied, now: Some(jiff::Timestamp::now()) };
-        let health = health::judge(live, &given);
+        let mut health = health::judge(live, &given);
+        // A hook has succeeded when it has ended, not when it is ready.
+        if health.state == HealthState::Healthy && runs(wanted) && text(live, "/status/phase") == "Running" {
+            let (state, reason) = (HealthState::Progressing, "Running".to_owned());
+            health = Health { state, reason, message: "the pod has not ended".to_owned() };
+        }
         if let Some(selected) = Selected::of(live, &health) {
             look.short.push((key.clone(), selected));
         }
@@ -244,7 +249,8 @@ impl Shared {
         let key = &wanted.key;
         let digest = self.marks.digest(&wanted.object).to_string();
         let mark = |name: &str| marks::annotation(live, name);
-        let mut found = Found { adopted: self.notes.adopted(key), ..Found::default() };
+        let run = if runs(wanted) { made_for(live) } else { None };
+        let mut found = Found { adopted: self.notes.adopted(key), run, ..Found::default() };
         let of_another = mark(marks::APP).is_some_and(|owner| owner != marks::app_mark(app));
         if terms.ignored == Ignored::Whole && !of_another {
             return (false, false, found, None);

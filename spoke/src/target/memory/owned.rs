@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Held;
 use crate::observe::changes::{FieldChange, hide, leaves, steps, told, without};
-use crate::plan::{Ignored, Terms};
+use crate::plan::{Ignored, Terms, made_for};
 use crate::target::{Contact, Foreign, Found, Seen, TargetError, Write};
 
 /// Corrections of the same fields after which it is a fight.
@@ -84,7 +84,7 @@ impl Held {
         let differs = (stale || !changes.is_empty()) && !(whole && owner == app);
         let drifted = differs && !stale;
         let fought = drifted && corrections >= ROUNDS;
-        let found = Found { changes, fought, yielded, ..Found::default() };
+        let found = Found { changes, fought, yielded, run: made_for(&self.live), ..Found::default() };
         Seen::Ours { differs, drifted, health: self.health.clone(), found }
     }
 
