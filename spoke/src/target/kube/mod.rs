@@ -7,7 +7,7 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | `wire`, `gate`, `problem` | a request | its answer, or which kind of failure |
-//! | `stream`, `timings` | a kind | what happens to its objects, without an end |
+//! | `stream`, `bookless`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
@@ -27,6 +27,7 @@ mod age_keys;
 mod apply;
 mod ask;
 mod autoscale;
+mod bookless;
 mod books;
 mod compare;
 mod definitions;
