@@ -6,6 +6,7 @@
 //!
 //! | module | in | out |
 //! |---|---|---|
+//! | `client` | a configuration | connections |
 //! | `wire`, `gate`, `problem` | a request | its answer, or which kind of failure |
 //! | `stream`, `bookless`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
@@ -29,6 +30,7 @@ mod ask;
 mod autoscale;
 mod bookless;
 mod books;
+mod client;
 mod compare;
 mod definitions;
 mod facts;
@@ -183,8 +185,6 @@ impl KubeTarget {
 /// [`TargetError::Refused`] when the configuration cannot be used.
 pub async fn client(options: &Options) -> Result<(Client, String), TargetError> {
     let mut config = configuration(options).await?;
-    // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
-    config.default_retry = false;
     // The proxy of the environment is for the way out, to the hub. An API server is beside its spoke.
     let of_environment =
         ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
@@ -201,7 +201,7 @@ pub async fn client(options: &Options) -> Result<(Client, String), TargetError> 
         return Err(TargetError::Refused(format!("no client for {url}: {why}")));
     }
     let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
-    Ok((Client::try_from(config).map_err(refused)?, url))
+    Ok((client::connect(&config).map_err(refused)?, url))
 }
 
 async fn configuration(options: &Options) -> Result<Config, TargetError> {
