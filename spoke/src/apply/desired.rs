@@ -128,8 +128,8 @@ fn unresolved(
 
 /// Writes on a hook which version it runs for, so that another version makes another run of it.
 fn stamp(run: &mut Resolved, version: &Digest) {
-    if let Some(annotations) = run.object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
-    {
+    let object = Arc::make_mut(&mut run.object);
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.insert(RUN.to_owned(), version.to_string().into());
     }
 }
