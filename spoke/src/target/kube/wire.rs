@@ -220,6 +220,27 @@ impl Wire {
         self.walk(kind, namespace, metadata, params, each).await
     }
 
+    /// Every object, whole but for the books of who manages which field: for who holds many of them at once.
+    pub async fn list_bookless(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        labels: Option<&str>,
+        mut each: impl FnMut(Value) + Send,
+    ) -> Result<(), Problem> {
+        let mut from = None;
+        loop {
+            let page = self.page(kind, namespace, labels, false, from).await?;
+            for object in page.bookless()? {
+                each(object?);
+            }
+            match page.more {
+                Some(more) => from = Some(more),
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// As [`Wire::list`], with other terms: what is selected by fields, the size of a page.
     pub async fn walk(
         &self,
