@@ -170,6 +170,8 @@ impl Enforcer {
                 (outcome, failed) = self.round(&mut engine, assignment, &entries, look, &cancel) => { locked = failed; outcome },
             };
             let rest = began.elapsed().clamp(DEBOUNCE, REST_MAX);
+            // After a list it names every object of a kind; until the next round may be long.
+            drop(changed);
             tell(&outcome);
             let next = pace.after(Instant::now(), &outcome, engine.is_blind());
             // What came of it may let something begin that waits for it, or end a switch.

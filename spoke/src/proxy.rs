@@ -174,7 +174,7 @@ fn read_proxy(url: &str) -> Result<Proxy, String> {
 }
 
 /// `%41` is `A`: letters that a URL gives another meaning are written so.
-fn unescaped(text: &str) -> Vec<u8> {
+pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

@@ -38,10 +38,10 @@ fn container_files_build_the_binary_that_they_run_from_what_is_there() {
     let workspace = read("Cargo.toml");
     let members = after(&workspace, "members = ")[0];
     let rust = quoted(after(&workspace, "rust-version = ")[0]).next().unwrap();
-    // `cargo agent` is the alias that builds the spoke small.
+    // `cargo agent` is the alias that builds the spoke small, for the machine that it runs on by name.
     let builds = [
         ("hub", "cargo build --release --locked --package nave-hub --bin hub", "release"),
-        ("spoke", "cargo agent --locked", "agent"),
+        ("spoke", "cargo agent --locked", "*/agent"),
     ];
     for (name, build, profile) in builds {
         let file = format!("deploy/containers/{name}.Containerfile");

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nave_placement::assign::{AppForm, Entry};
 use nave_placement::catalog::{Catalog, Problem};
@@ -111,7 +112,7 @@ impl OperatorService {
             commit: shape.commit.clone(),
             values: shape.values.iter().map(shown).collect(),
             encrypted: encrypted.map(|object| object.key.clone()).collect(),
-            objects: objects.into_iter().map(|object| hidden(object.object)).collect(),
+            objects: objects.into_iter().map(|object| hidden(Arc::unwrap_or_clone(object.object))).collect(),
             provenance,
         })
     }

@@ -167,7 +167,7 @@ fn changed(old: &Resolved, new: &Resolved) -> Option<(ObjectChange, String)> {
     if old.object == new.object && old.sealed == new.sealed {
         return None;
     }
-    let (mut before, mut after) = (old.object.clone(), new.object.clone());
+    let (mut before, mut after) = ((*old.object).clone(), (*new.object).clone());
     redact(&mut before);
     redact(&mut after);
     let mut hidden = Hidden::default();
@@ -249,7 +249,7 @@ mod tests {
         let (group, kind) = (String::new(), name("/kind"));
         let key =
             ObjectKey { group, kind, namespace: name("/metadata/namespace"), name: name("/metadata/name") };
-        Resolved { key, object, served: true, sealed: None }
+        Resolved { key, object: object.into(), served: true, sealed: None }
     }
 
     fn diff(old: Value, new: Value) -> Option<(ObjectChange, String)> {

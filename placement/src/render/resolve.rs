@@ -1,6 +1,7 @@
 //! The spoke's half of rendering: a bundle and an entry become the objects to apply.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -32,8 +33,8 @@ pub trait Scopes {
 pub struct Resolved {
     /// Its identity on the cluster. While the scope is unknown, the namespace is as the manifest gives it.
     pub key: ObjectKey,
-    /// The whole object.
-    pub object: Value,
+    /// The whole object, shared: who plans, writes and remembers it would else each have a copy.
+    pub object: Arc<Value>,
     /// False while the cluster does not serve the kind: it cannot be applied yet.
     pub served: bool,
     /// Why it is still encrypted: `object` then is no more than its head (apiVersion, kind, metadata) and must not be applied.
@@ -127,7 +128,7 @@ pub fn resolve_opened(
             let key = object_key(&manifest.object).ok_or_else(damaged)?;
             // A manifest of the app's own namespace replaces the one that the option would create.
             if let Some(at) = resolved.get(&key).copied().filter(|_| is_created_namespace(&key, namespace)) {
-                (objects[at].object, objects[at].sealed) = (manifest.object, manifest.sealed);
+                (objects[at].object, objects[at].sealed) = (manifest.object.into(), manifest.sealed);
                 continue;
             }
             push(&mut objects, &mut resolved, manifest, namespace, scopes)?;
@@ -142,7 +143,10 @@ pub fn resolve_opened(
 impl Resolved {
     /// Has so many replicas. What is still encrypted waits for being opened.
     fn take(&mut self, share: &Share) {
-        let fields = self.object.as_object_mut().filter(|_| self.sealed.is_none());
+        if self.sealed.is_some() {
+            return;
+        }
+        let fields = Arc::make_mut(&mut self.object).as_object_mut();
         let spec = fields.map(|fields| fields.entry("spec").or_insert_with(|| Value::Object(Map::new())));
         if let Some(spec) = spec.and_then(Value::as_object_mut) {
             spec.insert("replicas".into(), share.replicas.into());
@@ -257,7 +261,7 @@ fn push(
         let namespace = namespace.map(|n| n.name.clone()).unwrap_or_default();
         return Err(ResolveError::Twice { key, namespace });
     }
-    objects.push(Resolved { key, object, served: scope.is_some(), sealed });
+    objects.push(Resolved { key, object: object.into(), served: scope.is_some(), sealed });
     Ok(())
 }
 
@@ -311,6 +315,6 @@ impl Bundle {
                 keys.ok_or_else(|| ResolveError::Damaged { bundle: digest.to_string(), line })?;
             objects.extend(keys);
         }
-        Ok(Self { digest, objects: std::sync::Arc::new(objects), bytes: bytes.into() })
+        Ok(Self { digest, objects: Arc::new(objects), bytes: bytes.into() })
     }
 }

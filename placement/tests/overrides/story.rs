@@ -256,7 +256,7 @@ impl World {
                 };
                 let objects = resolve(&self.bundles[&form.bundle].bytes, &entry, &Everywhere);
                 for object in objects.expect("all values are there") {
-                    let mut object = object.object;
+                    let mut object = (*object.object).clone();
                     object["metadata"].as_object_mut().expect("it has one").remove("namespace");
                     writeln!(said, "  {object}").expect("a string takes it");
                 }

@@ -129,11 +129,11 @@ fn unresolved(
 /// Writes on a hook which version it runs for, so that another version makes another run of it. It stays until then: one that the cluster
 /// takes away by itself would be missed before it was seen to have succeeded.
 fn stamp(run: &mut Resolved, version: &Digest) {
-    if let Some(spec) = run.object.get_mut("spec").and_then(Value::as_object_mut) {
+    let object = Arc::make_mut(&mut run.object);
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("ttlSecondsAfterFinished");
     }
-    if let Some(annotations) = run.object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut)
-    {
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
         annotations.insert(RUN.to_owned(), version.to_string().into());
     }
 }

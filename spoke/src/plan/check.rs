@@ -3,6 +3,7 @@
 //! In: what a plan was made from, and the plan. Out: every [`Violation`]. The executor runs no plan that has one.
 //! Never: mends a plan.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use nave_placement::assign::Entry;
@@ -157,7 +158,8 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
 }
 
 fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Vec<Violation>) {
-    let blind = input.index.values().any(|claimed| claimed.objects.is_none());
+    // Looked up only for who removes something: each app of a round is checked, and most remove nothing.
+    let blind = LazyCell::new(|| input.index.values().any(|claimed| claimed.objects.is_none()));
     for step in &plan.settle {
         let (Step::Prune { of, key } | Step::Orphan { of, key }) = step else {
             continue;
@@ -165,7 +167,7 @@ fn removals(input: &Input<'_>, app: &AppKey, plan: &AppPlan, violations: &mut Ve
         if wants(input, key) {
             violations.push(Violation::RemovesClaimed { app: app.clone(), key: key.clone() });
         }
-        if blind {
+        if *blind {
             violations.push(Violation::RemovesBlindly { app: app.clone(), key: key.clone() });
         }
         if let Step::Prune { .. } = step

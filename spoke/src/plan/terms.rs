@@ -140,7 +140,7 @@ mod tests {
             name: "web".into(),
         };
         let object = json!({"metadata": {"annotations": annotations}});
-        Terms::of(treatment, &Resolved { key, object, served: true, sealed: None })
+        Terms::of(treatment, &Resolved { key, object: object.into(), served: true, sealed: None })
     }
 
     #[test]

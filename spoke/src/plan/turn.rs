@@ -146,7 +146,7 @@ mod tests {
             None => json!({}),
         };
         let object = json!({"apiVersion": version, "kind": kind, "metadata": {"annotations": annotations}});
-        Resolved { key, object, served: true, sealed: None }
+        Resolved { key, object: object.into(), served: true, sealed: None }
     }
 
     #[test]

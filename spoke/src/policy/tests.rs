@@ -64,7 +64,7 @@ fn what_may_be_written_is_told_by_namespace_kind_and_image() {
 }
 
 fn apply(key: ObjectKey) -> Step {
-    let object = Resolved { object: json!({}), key, served: true, sealed: None };
+    let object = Resolved { object: json!({}).into(), key, served: true, sealed: None };
     Step::Apply { object, how: crate::target::Write::default() }
 }
 

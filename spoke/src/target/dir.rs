@@ -127,11 +127,11 @@ impl Inner {
 
     /// The object as it is to be written: what is ignored is as it is in the file that is there.
     fn wanted(object: &Resolved, terms: &Terms, found: Option<&Manifest>) -> Value {
-        let Some(live) = found.and_then(Manifest::value) else { return object.object.clone() };
+        let Some(live) = found.and_then(Manifest::value) else { return (*object.object).clone() };
         if terms.ignored == Ignored::Whole {
             return live;
         }
-        let mut wanted = object.object.clone();
+        let mut wanted = (*object.object).clone();
         for pointer in terms.ignored_fields() {
             if let (Some(slot), Some(value)) = (wanted.pointer_mut(pointer), live.pointer(pointer)) {
                 slot.clone_from(value);

@@ -54,7 +54,7 @@ fn stops(page: &mut String, view: &PlanView) {
         let _ = writeln!(page, "\n{}", escaped(obstacle));
     }
     for hold in view.holds.iter().take(NAMED) {
-        let allow: Vec<String> = hold.allow.iter().map(|allow| escaped(allow)).collect();
+        let allow: Vec<String> = hold.allow.iter().map(|allow| with_code(allow)).collect();
         let _ = write!(page, "\n- **{}**\n  - to let it go: {}", escaped(&held(hold)), allow.join(", or "));
     }
     for problem in view.problems.iter().take(NAMED) {
@@ -152,6 +152,16 @@ fn fence(text: &str) -> String {
     "`".repeat(3.max(longest + 1))
 }
 
+/// Text in which what stands between backticks is to be typed as it is.
+fn with_code(text: &str) -> String {
+    let is_code = |at: usize| at % 2 == 1;
+    let part = |(at, part): (usize, &str)| match is_code(at) {
+        true => format!("`{}`", part.replace(char::is_control, " ")),
+        false => escaped(part),
+    };
+    text.split('`').enumerate().map(part).collect()
+}
+
 /// Text that is nothing but text.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -211,6 +221,12 @@ mod tests {
             waits: Vec::new(),
             holds: Vec::new(),
         }
+    }
+
+    #[test]
+    fn what_is_to_be_typed_is_not_escaped() {
+        let text = "`Nave-Allow-Removal: *=3` in a *trailer*";
+        assert_eq!(with_code(text), "`Nave-Allow-Removal: *=3` in a \\*trailer\\*");
     }
 
     fn view(apps: Vec<AppPlan>) -> PlanView {

@@ -1,6 +1,7 @@
 //! What a plan is made from, in a few words, and what comes of it, in lines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nave_placement::assign::{Cause, Entry, Leaving, Options};
 use nave_placement::catalog::{CommitId, OnRemove, Treatment};
@@ -96,7 +97,7 @@ impl Given {
     pub(super) fn wants(mut self, name: &str, objects: &[&str]) -> Self {
         let resolved = |object: &&str| Resolved {
             key: key(object),
-            object: (*object).into(),
+            object: Arc::new((*object).into()),
             served: true,
             sealed: None,
         };

@@ -26,7 +26,7 @@ fn annotated(name: &str, value: &str) -> Given {
     let object = json!({"metadata": {"annotations": {name: value}}});
     Given::default()
         .wants("web", &["ConfigMap/a"])
-        .change("web", |wanted| wanted.objects[0].object = object.clone())
+        .change("web", |wanted| wanted.objects[0].object = object.clone().into())
 }
 
 #[test]

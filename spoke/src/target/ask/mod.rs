@@ -288,7 +288,7 @@ mod tests {
                 name: "x".into(),
             };
             let object = serde_json::json!({"kind": kind, "metadata": {"name": "x"}});
-            let wanted = Resolved { key, object, served: true, sealed: None };
+            let wanted = Resolved { key, object: object.into(), served: true, sealed: None };
             let heeded = inquiry.heeded(&wanted, paths.iter().map(|path| change(path)).collect());
             heeded.into_iter().map(|change| change.path).collect::<Vec<_>>()
         };

@@ -313,7 +313,7 @@ impl Shared {
             self.notes.forget(key);
             answer.body = self.rewrite(work, &answer.body, books).await?;
         }
-        let applied = self.settle(key, before, &work.wanted.object, body, &answer);
+        let applied = self.settle(key, before, body, &answer);
         self.sighted(work.since, work.of, work.wanted, &answer.body);
         if key.group == "apiextensions.k8s.io" && key.kind == "CustomResourceDefinition" {
             self.established(&work.resource, &answer.body, applied == Applied::Unchanged).await?;
@@ -322,18 +322,12 @@ impl Shared {
     }
 
     /// Remembers what the write left, and says what came of it.
-    fn settle(
-        &self,
-        key: &ObjectKey,
-        before: Note,
-        wanted: &Value,
-        sent: &Value,
-        answer: &Answer,
-    ) -> Applied {
+    fn settle(&self, key: &ObjectKey, before: Note, sent: &Value, answer: &Answer) -> Applied {
         let live = &answer.body;
         let version = self.notes.version(text(live, "/metadata/resourceVersion"));
         let left = differences(sent, live, marks::our_fields(live));
-        let settled = Some(fingerprint(&self.marks.digest(wanted).to_string(), &left));
+        // What was sent carries the digest of what was wanted.
+        let settled = Some(fingerprint(marks::annotation(sent, marks::APPLIED).unwrap_or_default(), &left));
         let unchanged = before.ours && before.version == version;
         let written = if unchanged { before.written } else { version };
         let applied = if unchanged { before.applied } else { Some(std::time::Instant::now()) };

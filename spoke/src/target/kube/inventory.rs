@@ -80,7 +80,7 @@ impl Shared {
     pub async fn inventories(&self) -> Result<BTreeMap<AppKey, Inventory>, TargetError> {
         let mut listed = Listed::default();
         let each = |object: Value| listed.add(object);
-        self.wire.list(&config_maps(), &self.marks.namespace, Some(LABEL), false, each).await?;
+        self.wire.list_bookless(&config_maps(), &self.marks.namespace, Some(LABEL), each).await?;
         let mut found = BTreeMap::new();
         let mut known = Known { shards: std::mem::take(&mut listed.shards), ..Known::default() };
         for parent in std::mem::take(&mut listed.parents) {

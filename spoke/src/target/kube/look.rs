@@ -268,7 +268,7 @@ impl Shared {
             });
             return (true, true, found, None);
         };
-        let body = self.marks.marked(app, key, &wanted.object, terms.ignored_fields());
+        let body = self.marks.compared(app, key, &wanted.object, terms.ignored_fields(), &digest);
         let told = |differences: &[Difference]| {
             hide(&wanted.object, differences.iter().map(|d| told(&body, live, d)).collect())
         };

@@ -65,21 +65,38 @@ impl Marks {
 
     /// What is sent for a wanted object: the object with our marks, without the fields that are left to others.
     pub fn marked(&self, app: &AppKey, key: &ObjectKey, wanted: &Value, left_out: &[String]) -> Value {
-        let applied = self.digest(wanted);
         let mut object = without(&sent(wanted), left_out);
         let listed = list(&object);
-        if let Some(fields) = object.as_object_mut() {
-            let metadata = child(fields, "metadata");
-            child(metadata, "labels").insert(PART_OF.into(), self.set_id(app).into());
-            let annotations = child(metadata, "annotations");
-            annotations.insert(APP.into(), app_mark(app).into());
-            annotations.insert(APPLIED.into(), applied.to_string().into());
-            annotations.insert(CREATED.into(), self.created(key).into());
-            if !listed.is_empty() {
-                annotations.insert(FIELDS.into(), listed.into());
-            }
+        self.mark(app, key, &mut object, self.digest(wanted).to_string());
+        if let Some(fields) = object.as_object_mut().filter(|_| !listed.is_empty()) {
+            child(child(fields, "metadata"), "annotations").insert(FIELDS.into(), listed.into());
         }
         object
+    }
+
+    /// The same, to compare a live object with, by one who has the wanted object's digest: without our list of fields,
+    /// which nobody compares, and which is made of a digest of each.
+    pub fn compared(
+        &self,
+        app: &AppKey,
+        key: &ObjectKey,
+        wanted: &Value,
+        left_out: &[String],
+        digest: &str,
+    ) -> Value {
+        let mut object = without(&sent(wanted), left_out);
+        self.mark(app, key, &mut object, digest.to_owned());
+        object
+    }
+
+    fn mark(&self, app: &AppKey, key: &ObjectKey, object: &mut Value, digest: String) {
+        let Some(fields) = object.as_object_mut() else { return };
+        let metadata = child(fields, "metadata");
+        child(metadata, "labels").insert(PART_OF.into(), self.set_id(app).into());
+        let annotations = child(metadata, "annotations");
+        annotations.insert(APP.into(), app_mark(app).into());
+        annotations.insert(APPLIED.into(), digest.into());
+        annotations.insert(CREATED.into(), self.created(key).into());
     }
 
     /// The digest of an object as it is wanted.

@@ -6,8 +6,9 @@
 //!
 //! | module | in | out |
 //! |---|---|---|
+//! | `client` | a configuration | connections |
 //! | `wire`, `gate`, `problem` | a request | its answer, or which kind of failure |
-//! | `stream`, `timings` | a kind | what happens to its objects, without an end |
+//! | `stream`, `bookless`, `timings` | a kind | what happens to its objects, without an end |
 //! | `kinds`, `definitions` | discovery documents, events of CRDs and APIServices | scopes, paths |
 //! | `sent`, `marks` | an app, an object | the object with our marks; whether a live one is ours |
 //! | `listed`, `books` | an object as sent, a live one | which fields were ours, who owns which now, and books that say otherwise |
@@ -27,7 +28,9 @@ mod age_keys;
 mod apply;
 mod ask;
 mod autoscale;
+mod bookless;
 mod books;
+mod client;
 mod compare;
 mod definitions;
 mod facts;
@@ -182,8 +185,6 @@ impl KubeTarget {
 /// [`TargetError::Refused`] when the configuration cannot be used.
 pub async fn client(options: &Options) -> Result<(Client, String), TargetError> {
     let mut config = configuration(options).await?;
-    // The next pass of the spoke is the retry; a layer below that waits on its own would hide an outage.
-    config.default_retry = false;
     // The proxy of the environment is for the way out, to the hub. An API server is beside its spoke.
     let of_environment =
         ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
@@ -200,7 +201,7 @@ pub async fn client(options: &Options) -> Result<(Client, String), TargetError> 
         return Err(TargetError::Refused(format!("no client for {url}: {why}")));
     }
     let refused = |e: kube::Error| TargetError::Refused(format!("no client for {url}: {e}"));
-    Ok((Client::try_from(config).map_err(refused)?, url))
+    Ok((client::connect(&config).map_err(refused)?, url))
 }
 
 async fn configuration(options: &Options) -> Result<Config, TargetError> {

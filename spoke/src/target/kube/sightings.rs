@@ -36,6 +36,9 @@ pub(super) struct Sightings {
 #[derive(Default)]
 struct Known {
     seen: HashMap<ObjectKey, (Instant, Digest, Seen)>,
+    /// Objects that a list showed not to be there, hashed: when, and what was wanted, hashed. At a first installation that
+    /// is every object, and a sighting as it is kept above would be some 300 bytes of each.
+    absent: HashMap<u64, (Instant, u64)>,
     /// When those that nobody asked for in time were last dropped.
     swept: Option<Instant>,
     /// By object, hashed: at this resource version it was at rest as this was wanted; both hashed.
@@ -87,14 +90,22 @@ impl Sightings {
         if !known.is_true(since, at, version) {
             return;
         }
+        if known.swept.is_none_or(|swept| now.duration_since(swept) >= FRESH) {
+            known.seen.retain(|_, (at, ..)| now.duration_since(*at) < FRESH);
+            known.absent.retain(|_, (at, _)| now.duration_since(*at) < FRESH);
+            known.swept = Some(now);
+        }
+        if seen == Seen::Absent {
+            known.seen.remove(key);
+            known.confirmed.remove(&at);
+            known.absent.insert(at, (now, self.seed.hash_one(wanted)));
+            return;
+        }
+        known.absent.remove(&at);
         // Nearly all are at rest, and that takes no more than a few words to remember.
         if is_calm(&seen) && known.calm.get(&at).is_some_and(|rest| rest.1 == self.seed.hash_one(wanted)) {
             known.confirmed.insert(at, now);
             return;
-        }
-        if known.swept.is_none_or(|swept| now.duration_since(swept) >= FRESH) {
-            known.seen.retain(|_, (at, ..)| now.duration_since(*at) < FRESH);
-            known.swept = Some(now);
         }
         known.seen.insert(key.clone(), (now, wanted, seen));
     }
@@ -104,10 +115,18 @@ impl Sightings {
         let (at, of, seen) = {
             let mut known = self.known();
             // Asked for each object of each look, and nearly always empty.
-            if known.seen.is_empty() && known.confirmed.is_empty() {
+            if known.seen.is_empty() && known.confirmed.is_empty() && known.absent.is_empty() {
                 return None;
             }
             let at = self.seed.hash_one(key);
+            if let Some((when, of)) = known.absent.remove(&at) {
+                if known.absent.is_empty() {
+                    // The room of a thousand objects is not kept for the next ones.
+                    known.absent = HashMap::new();
+                }
+                let holds = of == self.seed.hash_one(wanted()) && when.elapsed() < FRESH;
+                return holds.then_some(Seen::Absent);
+            }
             if let Some(when) = known.confirmed.remove(&at) {
                 let rests = known.calm.get(&at).is_some_and(|rest| rest.1 == self.seed.hash_one(wanted()));
                 let seen = Seen::Ours {
@@ -129,6 +148,7 @@ impl Sightings {
         let mut known = self.known();
         known.seen.remove(key);
         known.confirmed.remove(&at);
+        known.absent.remove(&at);
         known.count += 1;
         if known.events.len() >= EVENTS {
             known.events = HashMap::new();
@@ -149,6 +169,7 @@ impl Sightings {
         let at = self.seed.hash_one(key);
         let mut known = self.known();
         if known.is_true(since, at, Some(version)) {
+            known.absent.remove(&at);
             known.confirmed.insert(at, Instant::now());
         }
     }
@@ -156,7 +177,7 @@ impl Sightings {
     /// What was put and nobody asked for.
     pub fn clear(&self) {
         let mut known = self.known();
-        (known.seen, known.confirmed) = <_>::default();
+        (known.seen, known.confirmed, known.absent) = <_>::default();
     }
 
     /// Remembers whether the object, at this version, is as wanted and well.
@@ -255,11 +276,39 @@ mod tests {
     fn what_nobody_asks_for_in_time_is_dropped_by_the_next_that_is_put() {
         let sightings = Sightings::default();
         let start = Instant::now();
-        let put = |now, n| {
-            sightings.put_at(now, sightings.begin(), &key(n), None, Digest::default(), Seen::Absent);
+        let foreign = || Seen::Foreign(crate::target::Foreign::default());
+        let put = |now, n, seen| {
+            sightings.put_at(now, sightings.begin(), &key(n), None, Digest::default(), seen);
         };
-        (0..100).for_each(|n| put(start, n));
-        put(start + FRESH, 100);
+        (0..100).for_each(|n| put(start, n, if n % 2 == 0 { Seen::Absent } else { foreign() }));
+        let counts = |known: &Known| (known.absent.len(), known.seen.len());
+        assert_eq!(counts(&sightings.known()), (50, 50));
+        put(start + FRESH, 100, foreign());
         assert_eq!(sightings.known().seen.keys().collect::<Vec<_>>(), [&key(100)]);
+        assert!(sightings.known().absent.is_empty());
+    }
+
+    #[test]
+    fn what_is_absent_is_told_once_to_who_wants_just_that_and_nothing_of_it_is_kept() {
+        let sightings = Sightings::default();
+        let (wanted, other) = (|| Digest::of(b"wanted"), || Digest::of(b"other"));
+        let absent = |n| sightings.put(sightings.begin(), &key(n), None, wanted(), Seen::Absent);
+        (0..100).for_each(absent);
+        assert_eq!(sightings.take(&key(0), wanted), Some(Seen::Absent));
+        assert_eq!(sightings.take(&key(0), wanted), None, "once");
+        assert_eq!(sightings.take(&key(1), other), None, "of other content");
+        sightings.happened(&key(2), Some(1));
+        assert_eq!(sightings.take(&key(2), wanted), None, "it came into being");
+        (3..100).for_each(|n| assert_eq!(sightings.take(&key(n), wanted), Some(Seen::Absent)));
+        assert_eq!(sightings.known().absent.capacity(), 0);
+
+        // Whatever is seen last holds.
+        absent(0);
+        sightings.put(sightings.begin(), &key(0), None, wanted(), Seen::Foreign(<_>::default()));
+        assert!(matches!(sightings.take(&key(0), wanted), Some(Seen::Foreign(_))));
+        sightings.put(sightings.begin(), &key(0), None, wanted(), Seen::Foreign(<_>::default()));
+        absent(0);
+        assert_eq!(sightings.take(&key(0), wanted), Some(Seen::Absent));
+        assert_eq!(sightings.take(&key(0), wanted), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Stream: what happens to the objects of a kind: a list, a watch from where it ended, and so on for ever.
 //!
-//! In: a kind, a place, a label. Out: one [`Event`] after the other, and failures, which pass. Only metadata are asked for.
+//! In: a kind, a place, a label. Out: one [`Event`] after the other, and failures, which pass. Only metadata are asked for,
+//! and read without the books of who manages which field.
 //! Never: waits without a limit; asks again without a growing pause; loses a change: a watch that ends, or says nothing
 //! any more, is taken up at the version that it had reached, and where the server does not know that version, by a new list.
 
@@ -15,6 +16,7 @@ use nave_proto::backoff::Backoff;
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::bookless::Bookless;
 use super::problem::Problem;
 use super::shared::text;
 use super::wire::{Events, Wire, chain, told};
@@ -149,10 +151,10 @@ impl Stream {
                 At::Watch { version, watch } => {
                     let heard = timeout_at(watch.ends, watch.events.next()).await;
                     let (event, object) = match heard {
-                        Ok(Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)))) => {
-                            (Event::Changed as fn(Value) -> Event, object)
-                        }
-                        Ok(Some(Ok(WatchEvent::Deleted(object)))) => (Event::Deleted as _, object),
+                        Ok(Some(Ok(
+                            WatchEvent::Added(Bookless(object)) | WatchEvent::Modified(Bookless(object)),
+                        ))) => (Event::Changed as fn(Value) -> Event, object),
+                        Ok(Some(Ok(WatchEvent::Deleted(Bookless(object))))) => (Event::Deleted as _, object),
                         Ok(Some(Ok(WatchEvent::Bookmark(mark)))) => {
                             (*version, watch.spoke) = (mark.metadata.resource_version, true);
                             continue;
@@ -181,7 +183,7 @@ impl Stream {
 
     async fn page(&mut self, from: Option<String>) -> Result<At, Problem> {
         let page = self.wire.page(&self.kind, &self.namespace, self.labels, true, from).await?;
-        let objects = page.objects()?.collect::<Result<_, _>>()?;
+        let objects = page.bookless()?.collect::<Result<_, _>>()?;
         let (more, version, page) = (page.more, page.version, objects);
         Ok(if more.is_some() { At::List { page, more } } else { At::LastPage { page, version } })
     }

@@ -22,6 +22,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::bookless::Bookless;
 use super::gate::{Gate, Lane};
 use super::problem::Problem;
 use super::timings::Timings;
@@ -42,8 +43,8 @@ pub(super) struct Wire {
     pub account: Option<Arc<str>>,
 }
 
-/// The events of a watch.
-pub(super) type Events = BoxStream<'static, Result<WatchEvent<Value>, kube::Error>>;
+/// The events of a watch; nobody asks for the books of what they tell of.
+pub(super) type Events = BoxStream<'static, Result<WatchEvent<Bookless>, kube::Error>>;
 
 /// A page of a list, whose objects are read one by one.
 pub(super) struct Page {
@@ -81,11 +82,23 @@ impl Page {
 
     /// Its objects.
     pub fn objects(&self) -> Result<impl Iterator<Item = Result<Value, Problem>>, Problem> {
+        self.read(|item| serde_json::from_str(item))
+    }
+
+    /// Its objects without their books.
+    pub fn bookless(&self) -> Result<impl Iterator<Item = Result<Value, Problem>>, Problem> {
+        self.read(|item| serde_json::from_str(item).map(|Bookless(object)| object))
+    }
+
+    fn read(
+        &self,
+        read: impl Fn(&str) -> Result<Value, serde_json::Error>,
+    ) -> Result<impl Iterator<Item = Result<Value, Problem>>, Problem> {
         let items: Items<'_> = serde_json::from_slice(&self.bytes).map_err(unread)?;
         // Go writes an empty list as null.
         let items: Option<Vec<&RawValue>> = serde_json::from_str(items.items.get()).map_err(unread)?;
-        Ok(items.unwrap_or_default().into_iter().map(|item| {
-            let mut object: Value = serde_json::from_str(item.get()).map_err(unread)?;
+        Ok(items.unwrap_or_default().into_iter().map(move |item| {
+            let mut object = read(item.get()).map_err(unread)?;
             if let Some(fields) = object.as_object_mut() {
                 // The items of a list do not repeat what the list is of.
                 fields.insert("apiVersion".into(), self.api_version.clone().into());
@@ -205,6 +218,27 @@ impl Wire {
         let params =
             ListParams { label_selector: labels.map(str::to_owned), limit: Some(PAGE), ..Default::default() };
         self.walk(kind, namespace, metadata, params, each).await
+    }
+
+    /// Every object, whole but for the books of who manages which field: for who holds many of them at once.
+    pub async fn list_bookless(
+        &self,
+        kind: &ApiResource,
+        namespace: &str,
+        labels: Option<&str>,
+        mut each: impl FnMut(Value) + Send,
+    ) -> Result<(), Problem> {
+        let mut from = None;
+        loop {
+            let page = self.page(kind, namespace, labels, false, from).await?;
+            for object in page.bookless()? {
+                each(object?);
+            }
+            match page.more {
+                Some(more) => from = Some(more),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// As [`Wire::list`], with other terms: what is selected by fields, the size of a page.
