@@ -97,7 +97,7 @@ async fn what_a_chart_depends_on_is_fetched_and_moves_within_its_range_or_stays_
     assert_eq!((&depends["chart"], &depends["repository"]), (&"cache".into(), &repository.as_str().into()));
     assert!(depends["at"].as_str().is_some_and(|at| at.starts_with("1.1.0@sha256:")), "{shown:#}");
     let shown = fleet.order(&["app", "show", "web"]).await;
-    assert!(shown.contains(&format!("chart cache 1.1.0@")) && shown.contains(&repository), "{shown}");
+    assert!(shown.contains("chart cache 1.1.0@") && shown.contains(&repository), "{shown}");
 
     // A lock holds it, and is held to what it locks.
     fleet.catalog.commit_file("charts/shop/Chart.lock", &lock(&repository, "1.0.0")).expect("a commit");
