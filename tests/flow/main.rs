@@ -7,6 +7,7 @@ mod elsewhere;
 mod events;
 mod guarding;
 mod history;
+mod hostile;
 mod pausing;
 mod placing;
 mod planning;

@@ -65,6 +65,7 @@ pub struct Fleet {
     hub: Option<Process>,
     spokes: BTreeMap<String, Process>,
     environment: Vec<(String, String)>,
+    address_space: Option<u64>,
 }
 
 impl Fleet {
@@ -97,6 +98,7 @@ impl Fleet {
             hub: None,
             spokes: BTreeMap::new(),
             environment: Vec::new(),
+            address_space: None,
         };
         let advertise = fleet.address();
         let data = fleet.data();
@@ -191,12 +193,24 @@ impl Fleet {
         }
     }
 
+    /// Lets the hub, and whatever it runs, have no more addresses than so many bytes each, from its next start on.
+    pub fn limit_addresses(&mut self, bytes: u64) {
+        self.address_space = Some(bytes);
+    }
+
     /// Starts the hub without waiting for it.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn launch_hub(&mut self) -> Result<()> {
-        let mut program = Program::built("hub")?
+        let hub = match self.address_space {
+            // It becomes what it runs, so that the process is the hub.
+            Some(bytes) => {
+                Program::at("prlimit").arg(format!("--as={bytes}")).arg(binary("hub")?).named("hub")
+            }
+            None => Program::built("hub")?,
+        };
+        let mut program = hub
             .args(["serve", "--data-dir"])
             .arg(self.data())
             .args(["--catalog", &self.url, "--poll", self.poll, "--listen", &self.address()])

@@ -1,0 +1,63 @@
+//! corpus: one row for each advisory. In: nothing. Out: rows that say what it was, how it is done again and what has to come of it.
+//! Never: names an advisory that was not published; does anything itself.
+
+mod elsewhere;
+mod files;
+mod git;
+mod helm;
+
+/// How an advisory is done again.
+pub enum Hostile {
+    /// What stands behind an app's `source: `, and files below `apps/APP/`; what begins with `-> ` is a symbolic link.
+    Files(&'static str, &'static [(&'static str, &'static str)]),
+    /// A tree of another repository, of the app and of what lies outside. The app's manifests are below `m`.
+    Tree(fn(&super::objects::Raw, &str, &str) -> String),
+    /// The archive of a chart, as a tar.
+    Archive(fn(&str) -> Vec<u8>),
+    /// The index of a repository whose charts mean no harm.
+    Index(&'static str),
+    /// Where a repository's index is said to be.
+    Redirect(&'static str),
+    /// An index without end.
+    Endless,
+    /// Where a Git repository is said to be; or references without end.
+    GitAnswers(Option<&'static str>),
+}
+
+/// What has to come of it.
+pub enum Outcome {
+    /// A problem of the app says so, and nothing of the app is on a cluster.
+    Told(&'static str),
+    /// The app is what it would be without what is hostile in it.
+    Harmless,
+}
+
+/// An advisory, done again.
+pub struct Row {
+    /// The app that does it.
+    pub app: &'static str,
+    /// Its number, and what it was of.
+    pub advisory: &'static str,
+    /// What it was.
+    pub was: &'static str,
+    pub hostile: Hostile,
+    pub outcome: Outcome,
+}
+
+/// All rows.
+pub fn corpus() -> Vec<Row> {
+    [git::rows(), helm::rows(), files::kustomize(), files::yaml(), elsewhere::rows()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn row(
+    app: &'static str,
+    advisory: &'static str,
+    was: &'static str,
+    hostile: Hostile,
+    outcome: Outcome,
+) -> Row {
+    Row { app, advisory, was, hostile, outcome }
+}
