@@ -3,6 +3,7 @@
 //! In: what is desired, claims, inventories. Out: [`Done`] apps: what was done for each, and what was seen.
 //! Never: holds an app's objects longer than its turn; carries out a plan that breaks a promise.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::render::Scopes;
@@ -41,13 +42,14 @@ impl Pass<'_> {
         let wanted = self.desired.resolve(app, self.scopes).await;
         let mut seen = self.round.observe(app, &wanted).await;
         let wanted = BTreeMap::from([(app.clone(), wanted)]);
-        let mut steps = self.planned(app, &wanted, &mut seen);
+        let mut steps = self.planned(app, self.inventories, &wanted, &mut seen);
         let corrections = judge::corrections(&steps, &seen);
         let mut progress = Progress::default();
         let mut raised = self.round.raise(app, &steps, &mut progress).await;
         let only = &wanted[app];
         let mut hooks =
             only.as_ref().map_or(0, |wanted| wanted.objects.iter().filter(|o| plan::runs(o)).count());
+        let has_hooks = hooks > 0;
         while raised.is_ok() && !progress.applied.is_empty() {
             seen = self.round.observe(app, only).await;
             // A hook that has succeeded by now holds back nothing any more.
@@ -57,7 +59,7 @@ impl Pass<'_> {
                 break;
             }
             hooks -= 1;
-            steps = self.planned(app, &wanted, &mut seen);
+            steps = self.planned(app, &self.inventories_now(app), &wanted, &mut seen);
             raised = self.round.raise(app, &steps, &mut progress).await;
         }
         let wanted = only;
@@ -66,8 +68,9 @@ impl Pass<'_> {
                 self.round.take(app, key);
             }
         }
-        if let Ok(wanted) = wanted {
-            let hooks = plan::Hooks::of(self.inventories, app, wanted, Some(&seen));
+        if let (Ok(wanted), true) = (wanted, has_hooks) {
+            let inventories = self.inventories_now(app);
+            let hooks = plan::Hooks::of(&inventories, app, wanted, Some(&seen));
             hooks.pass_over(&mut seen);
         }
         progress.corrections = corrections;
@@ -89,19 +92,28 @@ impl Pass<'_> {
         Done { app: app.clone(), steps, progress, report, reasons }
     }
 
+    /// The inventories, this app's as it is stored by now: what it says of hooks counts at once.
+    fn inventories_now(&self, app: &AppKey) -> Cow<'_, BTreeMap<AppKey, Inventory>> {
+        let Some(stored) = self.round.stored(app) else { return Cow::Borrowed(self.inventories) };
+        let mut inventories = self.inventories.clone();
+        inventories.insert(app.clone(), stored);
+        Cow::Owned(inventories)
+    }
+
     /// A plan that keeps every promise: one that would break one does nothing and says so.
     fn planned(
         &self,
         app: &AppKey,
+        inventories: &BTreeMap<AppKey, Inventory>,
         wanted: &BTreeMap<AppKey, Result<plan::Wanted, plan::Unresolved>>,
         seen: &mut plan::Observed,
     ) -> AppPlan {
         let seen_by_app = BTreeMap::from([(app.clone(), std::mem::take(seen))]);
-        let input = self.input(wanted, &seen_by_app);
+        let input = Input { inventories, ..self.input(wanted, &seen_by_app) };
         let steps = plan::one(&input, self.claims, app).unwrap_or_default();
         let mut plan = Plan { apps: BTreeMap::from([(app.clone(), steps)]), ..Plan::default() };
         checked(&input, &mut plan);
-        self.round.allow(&mut plan, self.inventories);
+        self.round.allow(&mut plan, inventories);
         *seen = seen_by_app.into_values().next().unwrap_or_default();
         plan.apps.remove(app).unwrap_or_default()
     }

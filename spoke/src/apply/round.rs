@@ -334,6 +334,11 @@ impl<'a> Round<'a> {
         (step, answer)
     }
 
+    /// What was stored of an app in this round.
+    pub fn stored(&self, app: &AppKey) -> Option<Inventory> {
+        locked(&self.stored).get(app).cloned().flatten()
+    }
+
     fn current(&self, pass: &BTreeMap<AppKey, Inventory>, of: &AppKey) -> Inventory {
         let stored = locked(&self.stored).get(of).cloned();
         stored.unwrap_or_else(|| pass.get(of).cloned()).unwrap_or_default()

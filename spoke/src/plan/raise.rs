@@ -61,7 +61,11 @@ pub(super) fn entry(
         }
         let seen = input.seen.get(app).and_then(|seen| seen.get(&object.key));
         let (stance, run) = match turn.runs() {
-            true if hooks.is_over(object) => (over(&inventory, object, seen), None),
+            true if hooks.is_over(object) => {
+                let is_listed =
+                    inventory.objects.contains(&object.key) || claims.elsewhere(app, &object.key).is_some();
+                (over(is_listed, seen), None)
+            }
             true => {
                 let is_moved = claims.elsewhere(app, &object.key).is_some();
                 let given = Given { wanted, hooks: &hooks, blocked: &plan.blocked, is_moved };
@@ -191,10 +195,10 @@ fn stance(
     }
 }
 
-/// A hook without a turn: what is there stays, also what another name of the app made; nothing is written.
-fn over(inventory: &Inventory, object: &Resolved, seen: Option<&Result<Seen, TargetError>>) -> Stance {
+/// A hook without a turn: what is there, or was, stays in the inventory, also what another name of the app made; nothing is written.
+fn over(is_listed: bool, seen: Option<&Result<Seen, TargetError>>) -> Stance {
     let is_ours = matches!(seen, Some(Ok(Seen::Ours { .. })));
-    if is_ours || inventory.objects.contains(&object.key) { Stance::Rest } else { Stance::Shared }
+    if is_ours || is_listed { Stance::Rest } else { Stance::Shared }
 }
 
 /// What a hook's turn depends on.
