@@ -72,6 +72,8 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
     // The catalog's commit is the same, what runs is not.
     let said = fleet.order(&["rollback", "web", "--reason", "two is worse"]).await;
     assert!(said.contains(&format!("with its source main@{}", &first[..12])), "{said}");
+    let shown = fleet.order(&["app", "show", "web"]).await;
+    assert!(shown.contains("Pinned: ") && shown.contains("two is worse"), "{shown}");
     seen(&fleet, "fra-1", "one").await;
     // Whoever waits, waits for what is fetched again, too.
     shop.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]).expect("it is configured");

@@ -98,6 +98,9 @@ impl View for AppView {
         let placements =
             if self.placements.is_empty() { "none".to_owned() } else { self.placements.join(", ") };
         let _ = writeln!(text, "Placements: {placements}");
+        for pin in &self.pins {
+            let _ = writeln!(text, "Pinned: {}", pin.message);
+        }
         for pause in &self.pauses {
             let _ = writeln!(text, "Paused: {pause}");
         }

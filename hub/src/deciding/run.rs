@@ -526,7 +526,12 @@ impl Deciding {
         self.picture.send_modify(|picture| {
             let mut next = Picture::clone(picture);
             next.revision.clone_from(&self.revision);
-            let rendering = self.rendering.values().flatten();
+            // What its last valid form lacks is nothing that anybody wrote now.
+            let is_invalid = |other: &Problem| other.is_error() && other.object.is_some();
+            let invalid: BTreeSet<_> =
+                self.problems.iter().filter(|p| is_invalid(p)).map(|p| &p.object).collect();
+            let rendering =
+                self.rendering.values().flatten().filter(|problem| !invalid.contains(&problem.object));
             let problems = self.problems.iter().chain(rendering);
             next.problems = problems.chain(&next.clashes).chain(&next.refused).cloned().collect();
             if let Some(revision) = &self.revision {

@@ -438,6 +438,7 @@ impl Look<'_> {
             placements: decisions.map(|d| d.placement.to_string()).collect(),
             protected: catalog.is_some_and(|(_, app)| app.protect),
             pauses: self.pauses(|scope| scope.is_of(app)),
+            pins: self.pins(Some(app)),
             dependencies: self.dependencies(app).into_iter().collect(),
             entries: self.app_entries(app),
             problems: problems.filter(|p| self.concerns(p, app)).cloned().collect(),

@@ -411,6 +411,9 @@ pub struct AppView {
     /// What operators paused of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseRecord>,
+    /// What operators pinned of it: there it is not what the row says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<PinView>,
     /// Charts of repositories that its chart depends on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<DependencyView>,

@@ -106,6 +106,18 @@ async fn charts_kustomizations_and_manifests_reach_their_clusters_and_one_that_f
     .await;
     assert_eq!(on(&fleet, "dev-1"), ["one", "dev", "changed"], "what cannot be rendered stays");
 
+    // A second mistake, in the app's own document, is what is told then: that is what somebody has to mend first.
+    let chart = app("chart", "{helm: {chart: ./charts/shop, values: {value: dev}}}");
+    let mistyped = chart.replace("source:", "sourc:");
+    fleet.catalog.commit_file("chart.yaml", &mistyped).expect("a commit");
+    wait::until("the mistake is told alone", LIMIT, async || {
+        let shown = fleet.hub(&["app", "show", "chart"]).await?.stdout;
+        ensure!(shown.contains("sourc") && !shown.contains("now gives something else"), "{shown}");
+        Ok(())
+    })
+    .await;
+    fleet.catalog.write("chart.yaml", &chart).expect("it is written");
+
     // A hub without the engine keeps what runs, and says what it lacks.
     fleet.kill_hub();
     let late = fleet.directory().join("late-helm");

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::super::Contents;
 use super::super::needs::{Charts, Closure, NeedsError, Place, below};
 use super::ignore::Rules;
-use super::{CHART, IGNORE, LOCK, REQUIREMENTS, REQUIREMENTS_LOCK, SAYS, text};
+use super::{CHART, IGNORE, LOCK, REQUIREMENTS, REQUIREMENTS_LOCK, SAYS, no_links, text};
 use crate::catalog::{ChartName, Range, Remote, Tree, paths, yaml};
 
 /// A chart that stands in the same repository.
@@ -216,11 +216,10 @@ impl Walk<'_, '_> {
             ));
         }
         let Known { tree, contents, .. } = self.known;
-        let unread: Vec<Arc<str>> = SAYS
-            .into_iter()
-            .map(|name| within(&from, name).into())
-            .filter(|path| tree.contains_key(path) && !contents.contains_key(path))
-            .collect();
+        let said = SAYS.map(|name| -> Arc<str> { within(&from, name).into() });
+        no_links(tree, &said)?;
+        let unread: Vec<Arc<str>> =
+            said.into_iter().filter(|path| tree.contains_key(path) && !contents.contains_key(path)).collect();
         if !unread.is_empty() {
             self.found.unread.extend(unread);
             return Ok(());

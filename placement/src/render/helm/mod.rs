@@ -22,7 +22,7 @@ pub use functions::{Uses, guarded, refused, spoken_of};
 
 use super::needs::{Closure, Needed, NeedsError, Place, Release, Trees, below, place};
 use super::{Chart, Contents, Engine};
-use crate::catalog::{Helm, Position, Tree, ValuesFile};
+use crate::catalog::{FileKind, Helm, Position, Tree, ValuesFile};
 use dependencies::{Dependencies, Known, dependencies};
 use ignore::Rules;
 
@@ -76,6 +76,7 @@ pub(super) fn needs(
         return Err(NeedsError::Values { entry: file.clone(), why });
     }
     let said = SAYS.map(|name| -> Arc<str> { format!("{prefix}{name}").into() });
+    no_links(tree, &said)?;
     let unread: BTreeSet<Arc<str>> =
         said.into_iter().filter(|path| tree.contains_key(path) && !contents.contains_key(path)).collect();
     if !unread.is_empty() {
@@ -125,6 +126,12 @@ pub(super) fn needs(
             placed: placed.iter().map(|(put, from)| (relative(put), from.clone())).collect(),
         })
     })))
+}
+
+/// What says of a chart what it is, is a file itself.
+fn no_links(tree: &Tree, said: &[Arc<str>]) -> Result<(), NeedsError> {
+    let is_link = |path: &&Arc<str>| tree.get(*path).is_some_and(|entry| entry.kind == FileKind::Symlink);
+    said.iter().find(is_link).map_or(Ok(()), |link| Err(NeedsError::Symlink(link.clone())))
 }
 
 /// The text of a file; empty where it is not there.

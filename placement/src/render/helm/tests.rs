@@ -236,6 +236,8 @@ fn a_lock_says_which_version_and_is_held_to_what_it_locks() {
         let expected = "the chart depends on redis ^1, and charts/web/Chart.lock names no such version of https://charts.example.com; run helm dependency update";
         assert!(told.contains(expected), "{told}");
     }
+    let link = with(&[("charts/web/Chart.lock", "-> /etc/passwd")], redis, &mut Vec::new());
+    assert!(link.expect_err("a link").contains("\"charts/web/Chart.lock\" is a symbolic link"));
     let requirements = ("charts/web/requirements.yaml", &*format!("dependencies: [{redis}]"));
     let mut asked = Vec::new();
     with(&[requirements, ("charts/web/requirements.lock", &good)], "", &mut asked).expect("it is whole");

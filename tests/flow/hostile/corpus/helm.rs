@@ -185,7 +185,7 @@ pub fn rows() -> Vec<Row> {
                     ("Chart.lock", "-> {outside}/owned"),
                 ],
             ),
-            Told("does not hold"),
+            Told("Chart.lock\" is a symbolic link"),
         ),
         row(
             "chart-null",
