@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
 use harness::fleet::{Fleet, Target, documents};
 use harness::git::Repository;
 use harness::wait;
-use serde_json::Value;
 
 use crate::charts::given::Given;
+use crate::elsewhere::{seen, told};
 use crate::values::value;
 
-const LIMIT: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(2);
 /// What the dependency is in the end: its version, and a value that the chart above it gives.
 const TEMPLATE: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {value: \"{{ .Chart.Version }} {{ .Values.of }}\"}\n";
@@ -28,25 +26,6 @@ fn lock(repository: &str, version: &str) -> String {
     format!(
         "dependencies:\n- name: cache\n  repository: {repository}\n  version: {version}\ndigest: sha256:0\ngenerated: \"2026-01-01T00:00:00Z\"\n"
     )
-}
-
-async fn seen(fleet: &Fleet, wanted: &str) {
-    wait::until(&format!("{wanted} is there"), LIMIT, async || {
-        let found = value(fleet, "fra-1", "web");
-        ensure!(found.as_deref() == Some(wanted), "{found:?}\n{}", fleet.tails());
-        Ok(())
-    })
-    .await;
-}
-
-async fn told(fleet: &Fleet, wanted: &str) {
-    wait::until(&format!("it is told: {wanted}"), LIMIT, async || {
-        let problems = fleet.status().await?["problems"].as_array().cloned().unwrap_or_default();
-        let told = |problem: &Value| problem["message"].as_str().is_some_and(|text| text.contains(wanted));
-        ensure!(problems.iter().any(told), "{problems:#?}");
-        Ok(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -101,7 +80,7 @@ async fn what_a_chart_depends_on_is_fetched_and_moves_within_its_range_or_stays_
 
     // A lock holds it, and is held to what it locks.
     fleet.catalog.commit_file("charts/shop/Chart.lock", &lock(&repository, "1.0.0")).expect("a commit");
-    seen(&fleet, "1.0.0 shop").await;
+    seen(&fleet, "fra-1", "1.0.0 shop").await;
     released("1.2.0").await;
     fleet.converge(&["--app", "web"]).await.expect("it converges");
     assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("1.0.0 shop"));
@@ -113,7 +92,7 @@ async fn what_a_chart_depends_on_is_fetched_and_moves_within_its_range_or_stays_
     .await;
     fleet.catalog.remove("charts/shop/Chart.lock").expect("it goes");
     fleet.catalog.commit("Follow it again").expect("a commit");
-    seen(&fleet, "1.2.0 shop").await;
+    seen(&fleet, "fra-1", "1.2.0 shop").await;
     fleet.converge(&["--app", "web"]).await.expect("it converges");
 
     // Nobody answers any more: what it was can still be returned to, by a hub that was killed meanwhile.
@@ -123,5 +102,5 @@ async fn what_a_chart_depends_on_is_fetched_and_moves_within_its_range_or_stays_
     fleet.connected(1).await;
     let said = fleet.order(&["rollback", "web", "--reason", "1.2 is worse"]).await;
     assert!(said.contains("pinned"), "{said}");
-    seen(&fleet, "1.0.0 shop").await;
+    seen(&fleet, "fra-1", "1.0.0 shop").await;
 }

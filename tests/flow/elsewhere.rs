@@ -30,7 +30,8 @@ async fn fleet(source: impl Fn(&str) -> String, more: &[(&str, &str)]) -> (Fleet
     (fleet.expect("it starts"), shop, server)
 }
 
-async fn seen(fleet: &Fleet, cluster: &str, wanted: &str) {
+/// Waits until an app's ConfigMap has this value there.
+pub async fn seen(fleet: &Fleet, cluster: &str, wanted: &str) {
     wait::until(&format!("{wanted} is on {cluster}"), LIMIT, async || {
         let found = value(fleet, cluster, "web");
         ensure!(found.as_deref() == Some(wanted), "{found:?}\n{}", fleet.tails());
@@ -39,7 +40,8 @@ async fn seen(fleet: &Fleet, cluster: &str, wanted: &str) {
     .await;
 }
 
-async fn told(fleet: &Fleet, wanted: &str) {
+/// Waits until a problem says this.
+pub async fn told(fleet: &Fleet, wanted: &str) {
     wait::until(&format!("it is told: {wanted}"), LIMIT, async || {
         let status = fleet.status().await?;
         let problems = status["problems"].as_array().cloned().unwrap_or_default();
