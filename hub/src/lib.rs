@@ -1,6 +1,7 @@
 //! The hub: reads the catalog, decides what runs where, streams it to the spokes, answers operators.
 
 mod addresses;
+pub mod catalogs;
 pub mod charts;
 pub mod cli;
 pub mod config;

@@ -24,6 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::catalogs::Catalogs;
 use crate::config::HubConfig;
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Deciding, Picture, chain};
@@ -223,12 +224,18 @@ pub async fn serve(
     let sources =
         Arc::new(Sources::new(options.data_dir.join("sources"), options.config.credentials.clone()));
     let board = Board::new(options.config.sinks.clone());
-    let place = Place { name: options.catalog.clone(), directory: options.path.trim_matches('/').to_owned() };
+    let directory = options.path.trim_matches('/').to_owned();
+    let place = Place { name: options.catalog.clone(), directory, is_root: true };
+    let root = (place.clone(), repository.clone());
+    let catalogs =
+        Catalogs::new(root.clone(), options.data_dir.join("git"), options.config.credentials.clone());
+    let catalogs = Arc::new(catalogs);
     let operator = OperatorService::new(Arc::new(Rooms {
         ledger: ledger.clone(),
         members: members.clone(),
         sessions: sessions.clone(),
         repository: repository.clone(),
+        catalogs: catalogs.clone(),
         sources: sources.clone(),
         engines: engines.clone(),
         bundles: bundles.clone(),
@@ -297,8 +304,11 @@ pub async fn serve(
     let (poll, poked) = (options.poll, poke.subscribe());
     let follow = async move { following.follow(poll, poked, cancel_following).await };
     tasks.spawn(named("the follower of sources", follow));
-    let repositories = (repository, sources);
-    let deciding = Deciding::new(ledger, sessions, repositories, engines, place, bundles, picture);
+    let (following, cancel_following, clock) = (catalogs.clone(), servers_end.clone(), options.clock.clone());
+    let poked = poke.subscribe();
+    let follow = async move { following.follow(poll, poked, clock, cancel_following).await };
+    tasks.spawn(named("the follower of tenants' catalogs", follow));
+    let deciding = Deciding::new(ledger, sessions, (catalogs, root, sources), engines, bundles, picture);
     tasks.spawn(named("deciding", deciding.run(observations, servers_end.clone())));
     tasks.spawn(named(
         "the certificate's renewal",

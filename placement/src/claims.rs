@@ -153,6 +153,7 @@ mod tests {
                 prune: true,
                 on_remove: OnRemove::Delete,
                 share: None,
+                grant: None,
                 formerly: BTreeSet::new(),
                 substitute: false,
                 treatment: Treatment::default(),

@@ -22,6 +22,7 @@
 //! | [`explain`] | all of it | the path between Git and one cluster |
 //! | [`offline`] | a fleet as people write it | decisions without a hub |
 //! | [`expression`] | a CEL expression, values | true, false, or why neither |
+//! | [`pattern`] | a pattern with stars, a word | whether it fits |
 //! | [`schedule`] | windows, freezes, the time | whether changes may start |
 //! | [`check`] | a finished assignment | whether it breaks a promise, told without the planner's code |
 
@@ -41,6 +42,7 @@ pub mod guard;
 mod names;
 pub mod offline;
 pub mod overrides;
+pub mod pattern;
 pub mod relations;
 pub mod render;
 pub mod report;

@@ -65,23 +65,23 @@ struct Meant {
     clusters: Option<Selector>,
 }
 
-fn key(catalog: &Catalog, name: &str) -> Option<AppKey> {
-    AppKey::new(catalog.name.clone(), name).ok()
-}
-
 /// What each app depends on.
 fn meant(catalog: &Catalog) -> BTreeMap<AppKey, Vec<Meant>> {
     let mut meant = BTreeMap::new();
     for (effective, app) in catalog.apps() {
         let of = catalog.dependencies_of(effective, app);
-        let Some(own) = key(catalog, &effective.object.id.name).filter(|_| !of.is_empty()) else { continue };
+        let Some(own) = catalog.key(&effective.object.id.name).filter(|_| !of.is_empty()) else { continue };
+        // What the fleet says of all means the root's apps.
+        let of_whom = effective.object.id.tenant().filter(|_| app.depends_on.is_some());
         let dependency = |dependency: &crate::catalog::Dependency| {
             let named = match &dependency.on {
                 // Also one that is not in the catalog: it is waited for.
-                crate::catalog::DependsOn::App(name) => key(catalog, name).into_iter().collect(),
+                crate::catalog::DependsOn::App(name) => catalog.key(name).into_iter().collect(),
                 crate::catalog::DependsOn::Selected(_) => {
-                    let selected = catalog.apps().filter(|(other, _)| dependency.on.means(other));
-                    selected.filter_map(|(other, _)| key(catalog, &other.object.id.name)).collect::<Vec<_>>()
+                    let selected = catalog.apps().filter(|(other, _)| {
+                        other.object.id.tenant() == of_whom && dependency.on.means(other)
+                    });
+                    selected.filter_map(|(other, _)| catalog.key(&other.object.id.name)).collect::<Vec<_>>()
                 }
             };
             Meant {
@@ -111,7 +111,7 @@ pub fn elsewhere(catalog: &Catalog) -> BTreeMap<AppKey, Vec<Elsewhere>> {
 pub fn relations(catalog: &Catalog, wanted: &Wanted) -> BTreeMap<ClusterName, Arc<Relations>> {
     let meant = meant(catalog);
     let grouped = |(effective, app): (&crate::catalog::Effective, &crate::catalog::App)| {
-        Some((key(catalog, &effective.object.id.name)?, app.group.clone()?))
+        Some((catalog.key(&effective.object.id.name)?, app.group.clone()?))
     };
     let grouped: BTreeMap<AppKey, String> = catalog.apps().filter_map(grouped).collect();
     if meant.is_empty() && grouped.is_empty() {

@@ -1,7 +1,7 @@
 //! The entry's one encoding. Deterministic: fields in order of number, lists in order of name.
 
 use nave_placement::assign::{Cause, EncodedEntry, Entry, Options, Share};
-use nave_placement::catalog::{CommitId, NamespaceOptions, OnRemove};
+use nave_placement::catalog::{CommitId, Granted, NamespaceOptions, OnRemove};
 use nave_placement::hex;
 use prost::Message as _;
 
@@ -76,6 +76,10 @@ fn options_to_proto(options: &Options) -> v1::Options {
             replicas: share.replicas,
         }),
         substitute: options.substitute,
+        grant: options.grant.as_ref().map(|grant| v1::Grant {
+            namespaces: grant.namespaces.iter().cloned().collect(),
+            cluster_scoped: grant.cluster_scoped.iter().cloned().collect(),
+        }),
     }
 }
 
@@ -95,6 +99,10 @@ fn options_from_proto(options: v1::Options) -> Result<Options, ConvertError> {
             .share
             .map(|share| Share { target: target_from_proto(share.target), replicas: share.replicas }),
         substitute: options.substitute,
+        grant: options.grant.map(|grant| Granted {
+            namespaces: grant.namespaces.into_iter().collect(),
+            cluster_scoped: grant.cluster_scoped.into_iter().collect(),
+        }),
     })
 }
 

@@ -46,6 +46,7 @@ fn entry() -> v1::Entry {
             formerly: vec![former],
             treatment: None,
             share: None,
+            grant: None,
             substitute: false,
         }),
         objects: 3,

@@ -1,4 +1,4 @@
-//! Gate: what may be done on this cluster, whatever the hub says: the local policy, and pauses on the spot.
+//! Gate: what may be done on this cluster, whatever the hub says: grants, the local policy, and pauses on the spot.
 //!
 //! In: plans. Out: the same without what may not be done, and with the reason. Never: adds a step; lets one pass while
 //! the policy cannot be read, or it was never seen whether changes are paused; is slower to see a change than one round.
@@ -17,7 +17,7 @@ use tokio::sync::{Mutex as Turn, watch};
 use crate::link;
 use crate::pause::{Pause, Pauses};
 use crate::plan::{AppPlan, Plan, Step};
-use crate::policy::{Policy, Removals};
+use crate::policy::{self, Policy, Removals};
 use crate::report::Reason;
 use crate::state::State;
 use crate::target::ask::Asker;
@@ -183,6 +183,7 @@ impl Gate {
     pub fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
         let now = (self.clock)();
         let inside = self.inside();
+        policy::keep_to_grants(plan, inventories);
         match &inside.standing {
             Standing::Free => {}
             Standing::Holds(policy) => policy.allow(plan, inventories),

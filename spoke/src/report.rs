@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation};
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
-use nave_placement::{AppKey, Digest, Fingerprints, ObjectKey};
+use nave_placement::{AppKey, CatalogName, Digest, Fingerprints, ObjectKey};
 
 pub(crate) use size::cut;
 
@@ -258,6 +258,16 @@ pub enum Reason {
         /// By which rule.
         rule: String,
     },
+    /// It is beyond what is granted to the app's catalog.
+    #[error("{object}: {why}; the root catalog grants more in spec.grants of Catalog/{catalog}")]
+    NotGranted {
+        /// Which object.
+        object: ObjectKey,
+        /// The tenant's catalog.
+        catalog: CatalogName,
+        /// Why.
+        why: String,
+    },
     /// The local policy allows no more removals for now, or cannot be read: nothing that it is about is done.
     #[error("{message}")]
     Unpermitted {
@@ -319,7 +329,7 @@ impl Reason {
             Self::Terminating { .. } => EntryReason::Terminating,
             Self::Unhealthy { .. } | Self::Runs { .. } => EntryReason::ObjectUnhealthy,
             Self::Interrupted => EntryReason::Interrupted,
-            Self::Denied { .. } | Self::Unpermitted { .. } => EntryReason::Denied,
+            Self::Denied { .. } | Self::NotGranted { .. } | Self::Unpermitted { .. } => EntryReason::Denied,
             Self::Paused { .. } => EntryReason::Paused,
         }
     }
@@ -347,6 +357,7 @@ impl Reason {
                 (object, "the kind is not served here; install its CustomResourceDefinition".to_owned())
             }
             Self::Runs { object, health } => return Some((object.clone(), health.clone())),
+            Self::NotGranted { object, why, .. } => (object, why.clone()),
             Self::Denied { object, rule } => (object, format!("the local policy forbids it: {rule}")),
             // How it is nobody knows: that stands before whatever was seen of it earlier.
             Self::NotSeen { object, message } => {
@@ -396,6 +407,7 @@ impl Reason {
             | Self::Undecryptable { .. }
             | Self::RemovalFailed { .. }
             | Self::Denied { .. }
+            | Self::NotGranted { .. }
             | Self::Unpermitted { .. }
             | Self::PruneRefused { .. }
             | Self::PlanRefused { .. } => EntryState::Failed,

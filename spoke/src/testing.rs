@@ -66,6 +66,7 @@ impl Wish {
             prune: true,
             on_remove: OnRemove::Delete,
             share: None,
+            grant: None,
             formerly: BTreeSet::new(),
             substitute: false,
             treatment: nave_placement::catalog::Treatment::default(),

@@ -36,5 +36,6 @@ mod rollouts;
 mod rounds;
 mod secrets;
 mod stage;
+mod tenants;
 mod windows;
 mod workloads;

@@ -41,6 +41,7 @@ impl Wish {
             prune: true,
             on_remove: OnRemove::Delete,
             share: None,
+            grant: None,
             formerly: BTreeSet::new(),
             substitute: false,
             treatment: Treatment::default(),

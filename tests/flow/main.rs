@@ -15,6 +15,7 @@ mod pushing;
 mod rendering;
 mod rolling;
 mod simulation;
+mod tenants;
 mod together;
 mod values;
 

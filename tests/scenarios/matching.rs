@@ -133,6 +133,7 @@ fn rules(size: usize) -> Vec<(Arc<str>, Arc<Placement>)> {
             tolerations: Vec::new(),
             pick: None,
             replicas: None,
+            grants: None,
         };
         (Arc::from(format!("placement-{n}")), Arc::new(placement))
     };

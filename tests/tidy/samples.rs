@@ -68,6 +68,7 @@ fn empty() -> Catalog {
         objects: BTreeMap::new(),
         problems: Vec::new(),
         empty: true,
+        tenants: BTreeMap::new(),
     }
 }
 

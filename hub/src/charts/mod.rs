@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use crate::git::{Access, Login};
+use crate::git::Access;
 use asking::Asking;
 pub use error::ChartError;
 use kept::Kept;
@@ -150,9 +150,8 @@ impl Charts {
     }
 
     async fn bring(&self, chart: &ChartName) -> Result<Pinned, ChartError> {
-        let bare = |access: &Access| Access { login: Login::None, ..access.clone() };
         let strangers: Vec<Access> =
-            if chart.is_strangers { self.credentials.iter().map(bare).collect() } else { Vec::new() };
+            if chart.is_strangers { self.credentials.iter().map(Access::bare).collect() } else { Vec::new() };
         let asking = Asking::new(if chart.is_strangers { &strangers } else { &self.credentials });
         let mut offer = match chart.is_oci() {
             true => oci::offer(&asking, chart).await?,

@@ -47,6 +47,9 @@ enum Order {
         /// The catalog's directory in the repository [default: all of it]
         #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
         path: String,
+        /// Check it as a tenant's catalog, which holds apps and what belongs to them alone
+        #[arg(long)]
+        tenant: bool,
         #[command(flatten)]
         format: Format,
     },
@@ -74,23 +77,23 @@ struct CheckView {
 
 /// Does it.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
-    let (dir, path, format) = match arguments.order {
-        Order::Check { dir, path, format } => (dir, path, format),
+    let (dir, path, is_root, format) = match arguments.order {
+        Order::Check { dir, path, tenant, format } => (dir, path, !tenant, format),
         Order::Schema(arguments) => return schema::schema(&arguments),
         Order::Explain(arguments) => return schema::explain(&arguments),
     };
-    let view = check(dir, &path).await?;
+    let view = check(dir, &path, is_root).await?;
     Document::of(&view)?.print::<CheckView>(format.output)?;
     Ok(if view.is_good() { Outcome::Done } else { Outcome::Failed })
 }
 
-async fn check(dir: PathBuf, path: &str) -> anyhow::Result<CheckView> {
+async fn check(dir: PathBuf, path: &str, is_root: bool) -> anyhow::Result<CheckView> {
     ensure!(dir.is_dir(), "{} is not a directory", dir.display());
     let path = path.trim_start_matches("./").trim_matches('/');
     ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
     let directory = Directory::new(dir);
     let tree = directory.tree()?;
-    let place = Place { name: CatalogName::root(), directory: path.to_owned() };
+    let place = Place { name: CatalogName::root(), directory: path.to_owned(), is_root };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
     let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
     let declared = Declared::of(&catalog);
@@ -195,7 +198,7 @@ impl Declared {
 fn unset(catalog: &Catalog, forms: &Forms, shown: &BTreeSet<Lacking>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (app, variants) in forms {
-        let Some((effective, _)) = catalog.app(app.name()) else { continue };
+        let Some((effective, _)) = catalog.app_of(app) else { continue };
         let uses = variants.values().flat_map(|form| overrides::unset(catalog, app, &form.uses));
         let lacks = uses.map(|name| Lack::NoValue(name.to_owned())).collect::<BTreeSet<Lack>>();
         let is_shown = |lack: &Lack| shown.iter().any(|lacking| lacking.app == *app && lacking.lack == *lack);

@@ -80,7 +80,10 @@ pub(super) fn redraw(text: &str, output: Output) -> anyhow::Result<()> {
 
 impl View for StatusView {
     fn text(&self, style: Style) -> String {
-        let mut text = head(&self.fleet, &self.catalog);
+        let mut text = format!("Fleet {}, {}", self.fleet, head(&self.catalog));
+        for tenant in &self.tenants {
+            let _ = write!(text, "Tenant's {}", head(tenant));
+        }
         if let Some(asked) = &self.commit {
             let _ = match asked.in_effect {
                 true => writeln!(text, "Commit {} is in effect.", asked.commit),
@@ -168,13 +171,13 @@ pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn head(fleet: &str, catalog: &CatalogView) -> String {
+fn head(catalog: &CatalogView) -> String {
     let CatalogView { name, url, commit, newest, obstacle } = catalog;
     let at = match commit {
         Some(commit) => format!("at {} of {url}", commit.short()),
         None => format!("of {url}: no commit is in effect yet"),
     };
-    let mut text = format!("Fleet {fleet}, catalog {name} {at}\n");
+    let mut text = format!("catalog {name} {at}\n");
     let newer = newest.as_ref().filter(|newest| commit.as_ref() != Some(newest));
     let _ = match (newer, obstacle) {
         (Some(newest), Some(obstacle)) => {

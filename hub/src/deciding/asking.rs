@@ -65,7 +65,7 @@ impl Recipe<'_> {
             chart.capabilities = None;
         }
         let source = asks.digest(self.amendments.digest(needs.digest()));
-        Entry::recipe(source, &BTreeMap::new(), &options(&self.catalog.name, self.app))
+        Entry::recipe(source, &BTreeMap::new(), &options(self.catalog, self.app))
     }
 
     /// Needs with what the clusters of its variant answer.

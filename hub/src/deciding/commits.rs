@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::core::Revision;
 use super::run::chain;
+use crate::catalogs::Catalogs;
 use crate::git::Repository;
 use crate::state::State;
 use crate::state::history::{Author, Authors};
@@ -37,17 +38,18 @@ pub fn named(state: &State, revision: &Revision) -> BTreeSet<CommitId> {
     let completed = courses.map(|completed| &completed.commit);
     let holds = state.holds.values().map(|hold| &hold.commit);
     let all = forms.chain(pins).chain(plans).chain(completed).chain(holds);
-    all.chain([&revision.catalog.commit]).cloned().collect()
+    let own = revision.owns.iter().map(|own| &own.catalog.commit);
+    all.chain(own).cloned().collect()
 }
 
 impl Commits {
     /// Reads who wrote these, and forgets all others.
-    pub async fn learn(&mut self, repository: &Repository, named: BTreeSet<CommitId>) {
+    pub async fn learn(&mut self, catalogs: &Catalogs, named: BTreeSet<CommitId>) {
         self.authors.retain(|commit, _| named.contains(commit));
         self.tried.retain(|commit| named.contains(commit));
         for commit in named {
             if self.tried.insert(commit.clone())
-                && let Ok(info) = repository.commit_info(&commit).await
+                && let Ok(info) = catalogs.commit_info(&commit).await
             {
                 self.authors.insert(commit, Author::of(info));
             }

@@ -4,17 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{self, AllRules, Cause, Codec, Inputs, ShareOut, Told};
-use nave_placement::catalog::{Catalog, CommitId, Problem};
+use nave_placement::catalog::{self, Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Moment, Settling, Wanted};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
-use nave_placement::guard::{
-    self, Allowance, Approval, EntryKey, Guarded, Hold, HoldCause, Question, Verdict,
-};
+use nave_placement::guard::{self, Allowance, Approval, EntryKey, Hold, HoldCause, Question};
 use nave_placement::overrides::{self, Asking, Forms, Lacking, Named, Shapes, Variant};
 use nave_placement::render::effective_objects;
 use nave_placement::rollout::WaitsFor;
 use nave_placement::schedule::schedules;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use nave_proto::encode_schedule;
 
 use super::awaited::Awaited;
@@ -23,36 +21,47 @@ use super::hearing::{Hearing, candidates};
 use super::holding::{holds, spent_approvals};
 pub use super::kept::{Bases, Kept};
 use super::older::{Olders, Overlay, Wants, overlay};
+use super::parts::Own;
 use super::pauses::{self, Paused};
 use super::rolling::{self, rolling};
 use super::units::Units;
-use super::{assignments, decisions, depending, history};
+use super::{assignments, decisions, depending, granting, heads, history};
 use crate::state::history::Authors;
-use crate::state::records::{FormRecord, GoodRecord, HeadRecord, MemberRecord, Standing, key};
+use crate::state::records::{MemberRecord, Standing, key};
 use crate::state::{Audit, State, Step};
 use crate::store::{Batch, MAX_BATCH_BYTES};
 
-/// Forms or good records of one batch.
+/// Records of one batch.
 const RECORDS_PER_BATCH: usize = 100;
-
-/// Pins that the trailers of one commit end.
-const UNPINS: usize = 20;
 
 /// A revision, rendered: what is in effect of it.
 #[derive(Clone, Debug)]
 pub struct Revision {
-    /// Its objects.
+    /// Its objects: those of all catalogs, joined.
     pub catalog: Arc<Catalog>,
+    /// The catalogs by themselves, the root's first.
+    pub owns: Vec<Own>,
     /// The forms of its apps that are in effect, as far as somebody asked for them.
     pub forms: Forms,
     /// What the charts of its apps ask of clusters, likewise.
     pub asking: Asking,
-    /// What trailers of its new commits allow.
-    pub allowances: Vec<Allowance>,
-    /// Apps whose pins trailers of its new commits end.
-    pub unpins: BTreeSet<AppKey>,
-    /// Who wrote its newest commit, for the audit log.
-    pub author: String,
+}
+
+impl Revision {
+    /// Of these catalogs, the root's first; nothing of it is rendered.
+    pub fn of(owns: Vec<Own>) -> Option<Self> {
+        let (root, tenants) = owns.split_first()?;
+        let catalog = catalog::join(&root.catalog, tenants.iter().map(|own| &*own.catalog));
+        Some(Self { catalog: Arc::new(catalog), owns, forms: Forms::new(), asking: Asking::new() })
+    }
+
+    /// The catalogs whose commits the store does not have yet.
+    fn new_in(&self, state: &State) -> BTreeSet<CatalogName> {
+        let is_new = |own: &&Own| {
+            state.heads.get(&own.catalog.name).is_none_or(|head| head.commit != own.catalog.commit)
+        };
+        self.owns.iter().filter(is_new).map(|own| own.catalog.name.clone()).collect()
+    }
 }
 
 /// A batch, the step that it is, and the audit lines that go with it.
@@ -145,8 +154,8 @@ pub struct Given<'a> {
     pub state: &'a State,
     /// What is in effect.
     pub revision: &'a Revision,
-    /// The hold of a newer commit, if one waits.
-    pub waiting: Option<&'a Hold>,
+    /// The holds of newer commits that wait, by catalog.
+    pub waiting: &'a BTreeMap<CatalogName, Hold>,
     /// How entries and bundles are read.
     pub codec: &'a dyn Codec,
     /// What sessions know.
@@ -175,19 +184,25 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         engine.selects(&effective.object.id.name, cluster)
     };
     let (decisions, refused) = decisions::checked(catalog, &fleet, &remembered, engine.decisions(), moment);
-    let wanted = decide::wanted(&decisions);
+    let mut wanted = decide::wanted(&decisions);
     let members = members(state);
-    let head = state.heads.get(&catalog.name).map(|h| &h.commit);
-    let cause = match head == Some(&catalog.commit) && !removed_by_revision(revision, &members) {
-        true => Cause::Labels,
-        false => Cause::Revision { commit: catalog.commit.clone() },
+    let withdrawn = granting::withdrawn(&mut wanted, catalog, &fleet, &members);
+    let new = revision.new_in(state);
+    let removed = removed_by_revision(catalog, &members);
+    let cause = |app: &AppKey| match catalog.commit_of(&app.catalog) {
+        Some(commit) if new.contains(&app.catalog) || removed.contains(&app.catalog) => {
+            Cause::Revision { commit: commit.clone() }
+        }
+        _ => Cause::Labels,
     };
     let (shapes, lacking) =
         overrides::shapes(catalog, &fleet, &wanted, &revision.forms, &revision.asking, &judge);
     let units = Units::of(catalog);
-    let Overlay { instead, unknown, bases, mut wants, problems } =
+    let Overlay { instead, mut unknown, bases, mut wants, problems } =
         overlay(state, (&bases, &units), &fleet, &wanted, older);
-    let shapes = shapes.with(instead);
+    let shapes = shapes.with(instead).granted(catalog, &fleet, &wanted);
+    let beyond = granting::beyond(catalog, &fleet, &wanted, &shapes, codec);
+    unknown.extend(withdrawn.keys().chain(beyond.stays.keys()).cloned());
     let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
     let mut schedules = schedules(catalog, &fleet);
@@ -231,6 +246,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     for (entry, why) in depends.waiting {
         waiting.entry(entry).or_insert(why);
     }
+    for ((app, cluster), why) in withdrawn.into_iter().chain(beyond.stays) {
+        waiting.entry((cluster, app)).or_insert(why);
+    }
     let mut rolling = rolling(rolling::Given {
         state,
         catalog,
@@ -252,14 +270,19 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     });
     // What returns is judged as what it is to be. What waits for its wave is judged with all else, before the first goes.
     wants.extend(std::mem::take(&mut rolling.wants));
-    let instead = std::mem::take(&mut rolling.instead);
+    let instead = overrides::bound(std::mem::take(&mut rolling.instead), catalog, &fleet);
     // Who returns waits for nobody elsewhere.
     paused.extend(depends.stays.into_iter().filter(|key| !instead.contains_key(key)));
     let shapes_now = shapes.with(instead);
     let inputs = Inputs { apps: &shapes_now, ..inputs };
     let survey = assign::survey(&inputs);
     let approvals: Vec<Approval> = state.approvals.values().map(|a| (*a.record).clone()).collect();
-    let new = head != Some(&catalog.commit);
+    let allowances: Vec<Allowance> = revision
+        .owns
+        .iter()
+        .filter(|own| new.contains(&own.catalog.name))
+        .flat_map(|own| own.allowances.clone())
+        .collect();
     let guarded = binding(state, catalog);
     let question = Question {
         losses: &survey.losses,
@@ -268,7 +291,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         window: state.losses(),
         now_ms,
         approvals: &approvals,
-        allowances: if new { &revision.allowances } else { &[] },
+        allowances: &allowances,
     };
     let verdict = guard::judge(&question);
     let mut verdict = if paused.is_empty() { verdict } else { without_paused(&question, verdict, &paused) };
@@ -280,8 +303,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let inputs = Inputs { apps: planned.as_ref().unwrap_or(&shapes_now), ..inputs };
     let mut next = assign::assign(&inputs, &survey, &verdict);
     next.retain(|cluster, _| maintained(state, cluster, now_ms).is_none());
-    let mut writes = take_head(state, revision, &verdict, guarded, now_ms);
-    writes.extend(forms(state, revision));
+    let mut writes = heads::take(state, revision, &verdict, &guarded, now_ms);
+    writes.extend(heads::forms(state, revision));
+    writes.extend(heads::forgotten(state, catalog));
     writes.extend(decisions::records(state, catalog, &decisions));
     // Before what follows from it: whoever is cut off in between sends the same again.
     writes.extend(rolling.writes);
@@ -292,7 +316,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         now_ms,
         catalog,
         forms,
-        is_new: new,
+        is_new: &new,
         fleet: &fleet,
         decisions: &decisions,
         wanted: &wanted,
@@ -303,7 +327,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let changes = |cluster: &ClusterName, next: &Told| told.changes(cluster, next);
     let (assigned, too_large) = assignments::assignments(state, next, &verdict, &changes, authors, now_ms);
     writes.extend(assigned);
-    writes.extend(holds(state, catalog, verdict.holds.iter().chain(newer), now_ms));
+    let newer = newer.iter().map(|(catalog, hold)| (hold, Some(catalog)));
+    let all_holds = verdict.holds.iter().map(|hold| (hold, None)).chain(newer);
+    writes.extend(holds(state, catalog, &new, all_holds, now_ms));
     writes.extend(spent_approvals(state, &approvals, &survey, &verdict));
     writes.extend(emptied(state));
     writes.extend(pauses::over(state, now_ms));
@@ -311,7 +337,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     Decided {
         fleet,
         decisions,
-        refused,
+        refused: refused.into_iter().chain(beyond.problems).collect(),
         wanted,
         missing,
         shapes: shapes_now,
@@ -394,108 +420,16 @@ fn members(state: &State) -> BTreeMap<ClusterName, assign::Member<'_>> {
     planned.map(member).collect()
 }
 
-/// Whether the catalog itself no longer has an app that somebody runs: then it is the revision that removes it, also when
-/// the removal was interrupted or held after the revision was taken.
-fn removed_by_revision(revision: &Revision, members: &BTreeMap<ClusterName, assign::Member<'_>>) -> bool {
+/// The catalogs that no longer have an app which somebody runs: then it is their revision that removes it, also when the removal was
+/// interrupted or held after the revision was taken.
+fn removed_by_revision(
+    catalog: &Catalog,
+    members: &BTreeMap<ClusterName, assign::Member<'_>>,
+) -> BTreeSet<CatalogName> {
+    let entries = members.values().flat_map(|member| member.told.assignment.entries.keys());
     let gone =
-        |app: &AppKey| app.catalog == revision.catalog.name && revision.catalog.app(app.name()).is_none();
-    members.values().any(|m| m.told.assignment.entries.keys().any(gone))
-}
-
-/// The head, the last good forms, and the approvals that trailers gave; before anything that follows from them.
-fn take_head(
-    state: &State,
-    revision: &Revision,
-    verdict: &Verdict,
-    guarded: Guarded,
-    now_ms: u64,
-) -> Vec<Write> {
-    let catalog = &revision.catalog;
-    let held = state.heads.get(&catalog.name);
-    let mut writes = good_records(state, catalog);
-    if held.is_some_and(|h| h.commit == catalog.commit) {
-        return writes;
-    }
-    // Nobody takes care of what nobody runs.
-    let runs = |app: &AppKey| state.told.values().any(|told| told.assignment.entries.contains_key(app));
-    let is_member = |cluster: &ClusterName| state.members.contains_key(cluster);
-    let mut next = Guarded::of(catalog).keeping(&guarded, catalog, runs, is_member);
-    // In the same batch: the holds themselves are written later.
-    verdict.holds.iter().for_each(|hold| next.add(&hold.cause));
-    let before = held.map(|held| held.with_this()).unwrap_or_default();
-    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, guarded, next, before };
-    let head = key::head(&catalog.name);
-    let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));
-    for approval in &verdict.used {
-        batch = batch.put(key::approval(&approval.hold.id), json(approval));
-    }
-    let audit = Audit {
-        who: format!("catalog {}@{}", catalog.name, catalog.commit.short()),
-        what: "Taken",
-        subject: format!("catalog {}", catalog.name),
-        why: revision.author.clone(),
-        ..Audit::default()
-    };
-    let mut audits = vec![audit];
-    let units = Units::of(catalog);
-    let is_ended = |app: &AppKey| revision.unpins.iter().any(|named| units.lead(named) == units.lead(app));
-    for ((app, id), _) in state.pins.iter().filter(|((app, _), _)| is_ended(app)).take(UNPINS) {
-        batch = batch.delete(key::pin(app, id));
-        audits.push(Audit {
-            who: format!("catalog {}@{}", catalog.name, catalog.commit.short()),
-            what: "Unpinned",
-            subject: format!("app {app}"),
-            details: BTreeMap::from([("pin".to_owned(), id.clone())]),
-            ..Audit::default()
-        });
-    }
-    writes.push(Write { step: Step::HeadTaken, batch, audits });
-    writes
-}
-
-/// Where the text of every object in effect stands.
-fn good_records(state: &State, catalog: &Catalog) -> Vec<Write> {
-    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
-    for (id, effective) in &catalog.objects {
-        let record =
-            GoodRecord { commit: effective.commit.clone(), file: effective.object.origin.file.to_string() };
-        let held = state.good.get(&State::good_key(&catalog.name, id.kind, &id.name));
-        if held.is_none_or(|h| *h.record != record) {
-            operations.push((key::good(&catalog.name, id.kind, &id.name), Some(json(&record))));
-        }
-    }
-    let names: BTreeSet<(String, &str)> =
-        catalog.objects.keys().map(|id| (id.kind.to_string(), &*id.name)).collect();
-    for (owner, kind, name) in state.good.keys().filter(|(owner, _, _)| *owner == catalog.name) {
-        if !names.contains(&(kind.clone(), name.as_str())) {
-            operations.push((format!("good/{owner}/{kind}/{name}"), None));
-        }
-    }
-    chunked(Step::HeadTaken, operations)
-}
-
-/// Records of apps' forms. The form of an app that left the catalog, or of a variant that no cluster has at a new commit, goes;
-/// what runs of it is in its entries.
-fn forms(state: &State, revision: &Revision) -> Vec<Write> {
-    let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
-    for (app, variants) in &revision.forms {
-        for (variant, form) in variants {
-            let record = FormRecord::from(form);
-            let held = state.forms.get(&(app.clone(), variant.clone()));
-            if held.is_none_or(|held| *held.record != record) {
-                operations.push((key::form(app, variant), Some(json(&record))));
-            }
-        }
-    }
-    let stays = |app: &AppKey, variant: &Variant| {
-        revision.forms.get(app).is_some_and(|variants| variants.contains_key(variant))
-    };
-    let gone = state
-        .forms
-        .keys()
-        .filter(|(app, variant)| app.catalog == revision.catalog.name && !stays(app, variant));
-    operations.extend(gone.map(|(app, variant)| (key::form(app, variant), None)));
-    chunked(Step::FormsTaken, operations)
+        entries.filter(|app| catalog.commit_of(&app.catalog).is_some() && catalog.app_of(app).is_none());
+    gone.map(|app| app.catalog.clone()).collect()
 }
 
 /// The same operations in batches that the store takes.

@@ -11,9 +11,10 @@ use nave_placement::check::{self, DecisionStep};
 use nave_placement::decide::{Decision, Memory, Moment, Numbers, Place, Settled, apps};
 use nave_placement::fleet::Fleet;
 use nave_placement::report::EntryState;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use super::core::{Write, chunked, json};
+use super::granting;
 use crate::state::records::key;
 use crate::state::{State, Step};
 
@@ -28,7 +29,7 @@ pub fn remembered(state: &State, catalog: &Catalog) -> Memory {
     let mut by_app: BTreeMap<AppKey, Vec<Arc<str>>> = BTreeMap::new();
     for (object, placement) in catalog.placements() {
         let name = &object.object.id.name;
-        let record = state.decisions.get(&(catalog.name.clone(), name.to_string()));
+        let record = state.decisions.get(&record_key(catalog, name));
         if let Some(record) = record.filter(|_| is_recorded(placement)) {
             memory.insert(name.clone(), Settled::clone(&record.record));
             continue;
@@ -47,6 +48,13 @@ pub fn remembered(state: &State, catalog: &Catalog) -> Memory {
         }
     }
     memory
+}
+
+/// What the record of a placement's decision is called.
+fn record_key(catalog: &Catalog, placement: &str) -> (CatalogName, String) {
+    let tenant = placement.split_once('/').and_then(|(of, name)| Some((CatalogName::new(of).ok()?, name)));
+    let (of, name) = tenant.unwrap_or_else(|| (catalog.name.clone(), placement));
+    (of, name.to_owned())
 }
 
 /// Whether an app is healthy on a cluster, as its spoke reported last of what it is told to run now.
@@ -74,7 +82,7 @@ pub fn checked(
         .map(|(object, placement)| (&*object.object.id.name, (object, placement)))
         .collect();
     let nothing = Settled::default();
-    let mut refused = Vec::new();
+    let mut refused = granting::limited(catalog, fleet, remembered, &mut decisions);
     for decision in &mut decisions {
         let previous = remembered.get(&decision.placement).unwrap_or(&nothing);
         let next = &decision.settled;
@@ -122,14 +130,15 @@ pub fn records(state: &State, catalog: &Catalog, decisions: &[Decision]) -> Vec<
         .collect();
     let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
     for decision in decisions.iter().filter(|decision| recorded.contains_key(&*decision.placement)) {
-        let held = state.decisions.get(&(catalog.name.clone(), decision.placement.to_string()));
+        let record = record_key(catalog, &decision.placement);
+        let held = state.decisions.get(&record);
         if held.is_none_or(|held| *held.record != decision.settled) {
-            let key = key::decision(&catalog.name, &decision.placement);
-            operations.push((key, Some(json(&decision.settled))));
+            operations.push((key::decision(&record.0, &record.1), Some(json(&decision.settled))));
         }
     }
-    let stale = |(owner, name): &&(nave_placement::CatalogName, String)| {
-        *owner == catalog.name && !recorded.contains_key(name.as_str())
+    let stale = |(owner, name): &&(CatalogName, String)| {
+        let called = if *owner == catalog.name { name.clone() } else { format!("{owner}/{name}") };
+        catalog.commit_of(owner).is_some() && !recorded.contains_key(called.as_str())
     };
     let stale = state.decisions.keys().filter(stale);
     operations.extend(stale.map(|(owner, name)| (key::decision(owner, name), None)));

@@ -151,7 +151,7 @@ impl Given<'_> {
 /// Apps that depend on what is nowhere, as problems for people.
 pub fn failing(catalog: &Catalog, failing: &BTreeMap<AppKey, String>) -> Vec<Problem> {
     let problem = |(app, why): (&AppKey, &String)| {
-        let object = &catalog.app(app.name())?.0.object;
+        let object = &catalog.app_of(app)?.0.object;
         Some(Problem::at(&object.origin, format!("{why}; there it stays as it is")).of(Some(&object.id)))
     };
     failing.iter().filter_map(problem).collect()

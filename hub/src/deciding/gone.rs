@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use nave_placement::catalog::{Catalog, CommitId, LastGood, RemoteId, SourceAt, Sources, Tree};
+use nave_placement::catalog::{self, Catalog, CommitId, LastGood, RemoteId, SourceAt, Sources};
 use nave_placement::fleet::Fleet;
 use nave_placement::overrides::{self, Variant};
 use nave_placement::render::{Asks, Bundle, Capabilities};
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
+use super::older::{Places, Trees};
 use super::retrying::Unable;
-use super::revision::{Ground, Loader, Place, Recipe};
+use super::revision::{Ground, Loader, Recipe};
 use crate::engines::Engines;
-use crate::git::{ReadError, Repository};
 use crate::sources::Remotes;
 use crate::state::State;
 
@@ -118,35 +118,38 @@ pub(super) fn sources(state: &State, gone: &BTreeSet<Digest>) -> BTreeSet<Source
 
 /// Renders what can still be rendered, from the commits that the sources name or else from the one in effect.
 pub(super) async fn again(
-    repository: &Repository,
+    (trees, places): (&dyn Trees, &Places),
     (remotes, sources_now): (&dyn Remotes, &Sources),
     engines: &Engines,
-    place: &Place,
-    in_effect: &Catalog,
+    (root, in_effect): (&Catalog, &Catalog),
     fleet: &Fleet,
     sources: &BTreeSet<Source>,
 ) -> Again {
     let mut again = Again::default();
-    let mut by_commit: BTreeMap<&CommitId, Vec<&Source>> = BTreeMap::new();
+    let mut by_commit: BTreeMap<(&CatalogName, &CommitId), Vec<&Source>> = BTreeMap::new();
     for source in sources {
-        for commit in [&source.commit, &in_effect.commit] {
-            by_commit.entry(commit).or_default().push(source);
+        let of = &source.app.catalog;
+        for commit in [Some(&source.commit), in_effect.commit_of(of)].into_iter().flatten() {
+            by_commit.entry((of, commit)).or_default().push(source);
         }
     }
     let mut found: BTreeMap<Digest, Bundle> = BTreeMap::new();
-    for (commit, sources) in by_commit {
-        let read = match commit == &in_effect.commit {
-            true => repository.tree(commit).await.map(|tree| (tree, in_effect.clone())),
-            false => read(repository, place, commit).await,
-        };
+    for ((of, commit), sources) in by_commit {
         // A commit that is not here any more renders nothing.
-        let Ok((tree, catalog)) = read else { continue };
+        let Some((place, tree)) = places.get(of).zip(trees.tree_of(commit).await.ok()) else { continue };
+        let catalog = match in_effect.commit_of(of) == Some(commit) {
+            true => in_effect.clone(),
+            false => {
+                let own = Loader::default().catalog(trees, place, commit, &tree, &LastGood::new()).await;
+                if place.is_root { own } else { catalog::join(root, [&own]) }
+            }
+        };
         let mut tried: BTreeSet<(&AppKey, Variant)> = BTreeSet::new();
         for source in sources {
             if found.contains_key(&source.bundle) {
                 continue;
             }
-            let Some((effective, spec)) = catalog.app(source.app.name()) else { continue };
+            let Some((effective, spec)) = catalog.app_of(&source.app) else { continue };
             let mut next = variants(&catalog, fleet, source);
             next.reverse();
             while let Some(variant) = next.pop() {
@@ -166,7 +169,7 @@ pub(super) async fn again(
                 {
                     states.insert(remote.id(), at.clone());
                 }
-                let ground = Ground { content: repository, tree: &tree, remotes, sources: &states };
+                let ground = Ground { content: trees, tree: &tree, remotes, sources: &states };
                 if !variant.has_answers() {
                     let asks = recipe.asks(ground, None).await.unwrap_or_default();
                     next.extend(answered(&asks, &variant, fleet));
@@ -214,14 +217,4 @@ fn answered(asks: &Asks, variant: &Variant, fleet: &Fleet) -> BTreeSet<Variant> 
     }
     let answers = fleet.values().filter_map(|candidate| asks.answers(&candidate.facts).ok());
     answers.chain([Capabilities::default()]).map(|answers| variant.with(answers)).collect()
-}
-
-async fn read(
-    repository: &Repository,
-    place: &Place,
-    commit: &CommitId,
-) -> Result<(Tree, Catalog), ReadError> {
-    let tree = repository.tree(commit).await?;
-    let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
-    Ok((tree, catalog))
 }

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use nave_placement::catalog::Catalog;
+use nave_placement::CatalogName;
+use nave_placement::catalog::{Catalog, CommitId};
 use nave_placement::guard::{self, Approval, EntryKey, Guarded, Question, Verdict};
 
 use crate::state::State;
@@ -13,11 +14,15 @@ use crate::state::State;
 /// What binds a revision: limits of the one before; what that, and those before it, protected; what waits because it was
 /// protected; and what it protects itself.
 pub fn binding(state: &State, catalog: &Catalog) -> Guarded {
-    let mut guarded = match state.heads.get(&catalog.name) {
-        Some(head) if head.commit == catalog.commit => head.guarded.clone(),
+    let said = |name: &CatalogName, commit: &CommitId| match state.heads.get(name) {
+        Some(head) if head.commit == *commit => head.guarded.clone(),
         Some(head) => head.next.clone(),
         None => Guarded::default(),
     };
+    let mut guarded = said(&catalog.name, &catalog.commit);
+    for (name, joined) in &catalog.tenants {
+        guarded.protect(&said(name, &joined.commit));
+    }
     state.holds.values().for_each(|hold| guarded.add(&hold.hold.cause));
     guarded.protect(&Guarded::of(catalog));
     guarded

@@ -3,7 +3,7 @@
 //! In: what a cluster was told before and is told now, and what that was decided from. Out: each change of an entry, with its cause.
 //! Never: decides anything; guesses a cause that the step does not know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{self, Codec, Entry, Leaving, Told};
 use nave_placement::catalog::{Catalog, CommitId, RemoteId, SourceAt};
@@ -12,7 +12,7 @@ use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
 use nave_placement::overrides::{self, Because, Forms, Shapes};
 use nave_placement::rollout;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use crate::state::State;
 use crate::state::history::{Cause, Changed, Turn, Version, What};
@@ -70,7 +70,7 @@ pub struct Given<'a> {
     /// The time, Unix milliseconds.
     pub now_ms: u64,
     /// Whether its commit is taken by this step.
-    pub is_new: bool,
+    pub is_new: &'a BTreeSet<CatalogName>,
     /// The clusters that placements could choose from.
     pub fleet: &'a Fleet,
     /// What placements chose.
@@ -165,8 +165,8 @@ impl Given<'_> {
         let key = (of.app.clone(), cluster.clone());
         let turn = self.turns.by.get(&key);
         let cause = match of.what {
-            What::Removed => self.leaves(of.leaving.as_ref().map(|leaving| &leaving.cause)),
-            What::Pruned => self.leaves(of.to.as_ref().and_then(|entry| entry.drops_cause.as_ref())),
+            What::Removed => self.leaves(&of.app, of.leaving.as_ref().map(|leaving| &leaving.cause)),
+            What::Pruned => self.leaves(&of.app, of.to.as_ref().and_then(|entry| entry.drops_cause.as_ref())),
             What::Installed => self.comes(&key, before, turn),
             _ => self.becomes(&key, &of, turn),
         };
@@ -187,7 +187,7 @@ impl Given<'_> {
     }
 
     /// Why something goes. What stands there without a cause goes by the commit in effect.
-    fn leaves(&self, cause: Option<&assign::Cause>) -> Cause {
+    fn leaves(&self, app: &AppKey, cause: Option<&assign::Cause>) -> Cause {
         match cause {
             Some(assign::Cause::Revision { commit }) => Cause::Commit { commit: commit.clone() },
             Some(assign::Cause::Labels) => Cause::Labels,
@@ -198,8 +198,13 @@ impl Given<'_> {
                 what: self.state.approvals.get(hold).map(|a| a.hold.to_string()).unwrap_or_default(),
                 commit: self.state.holds.get(hold).map(|held| held.commit.clone()),
             },
-            None => Cause::Commit { commit: self.catalog.commit.clone() },
+            None => Cause::Commit { commit: self.at(app).clone() },
         }
+    }
+
+    /// The commit in effect of an app's catalog.
+    fn at(&self, app: &AppKey) -> &CommitId {
+        self.catalog.commit_of(&app.catalog).unwrap_or(&self.catalog.commit)
     }
 
     /// Why it is something else than the catalog says, if it is.
@@ -248,15 +253,15 @@ impl Given<'_> {
         if before.assignment.generation.0 == 0 && self.has_joined(cluster) {
             return Cause::Joined;
         }
-        let at = &self.catalog.commit;
+        let at = self.at(app);
         let of_commit = |commit: &CommitId| Cause::Commit { commit: commit.clone() };
         match turn {
             Some(turn) if turn.cause != rollout::Cause::Placement => return of_commit(&turn.commit),
-            _ if self.is_new => return of_commit(at),
+            _ if self.is_new.contains(&app.catalog) => return of_commit(at),
             _ => {}
         }
         // A pause, a maintenance or a wave may have held it up since the commit.
-        match (self.says_so_now(app, cluster), self.changed_since(cluster)) {
+        match (self.says_so_now(app, cluster), self.changed_since(&app.catalog, cluster)) {
             (true, false) => of_commit(at),
             (false, true) => Cause::Labels,
             _ => Cause::Placed,
@@ -267,14 +272,14 @@ impl Given<'_> {
     fn has_joined(&self, cluster: &ClusterName) -> bool {
         let taken_ms = self.state.heads.get(&self.catalog.name).map(|head| head.taken_ms);
         let enrolled_ms = self.state.members.get(cluster).map(|member| member.enrolled_ms);
-        !self.is_new
+        self.is_new.is_empty()
             && enrolled_ms >= taken_ms
             && enrolled_ms.is_some_and(|enrolled_ms| enrolled_ms + JOINING_MS > self.now_ms)
     }
 
     /// Whether something was said of a cluster since the commit in effect was taken.
-    fn changed_since(&self, cluster: &ClusterName) -> bool {
-        let head = self.state.heads.get(&self.catalog.name).map(|head| head.version);
+    fn changed_since(&self, catalog: &CatalogName, cluster: &ClusterName) -> bool {
+        let head = self.state.heads.get(catalog).map(|head| head.version);
         let member = self.state.members.get(cluster).map(|member| member.version);
         let facts = self.state.facts.get(cluster).map(|facts| facts.version);
         member.max(facts) > head
@@ -282,13 +287,13 @@ impl Given<'_> {
 
     /// Whether the commit in effect wrote the app, or a placement that wants it there.
     fn says_so_now(&self, app: &AppKey, cluster: &ClusterName) -> bool {
-        let at = &self.catalog.commit;
+        let at = self.at(app);
         let placements = self.wanted.get(cluster).and_then(|apps| apps.get(app));
         let mut named = self
             .catalog
             .placements()
             .filter(|(rule, _)| placements.is_some_and(|names| names.contains(&rule.object.id.name)));
-        self.catalog.app(app.name()).is_some_and(|(object, _)| object.commit == *at)
+        self.catalog.app_of(app).is_some_and(|(object, _)| object.commit == *at)
             || named.any(|(rule, _)| rule.commit == *at)
     }
 
@@ -298,7 +303,7 @@ impl Given<'_> {
         if forms().any(|form| form.bundle == from.bundle) {
             return None;
         }
-        let taken_ms = self.state.heads.get(&self.catalog.name).map(|head| head.taken_ms);
+        let taken_ms = self.state.heads.get(&app.catalog).map(|head| head.taken_ms);
         let form = forms().find(|form| form.bundle == to.bundle)?;
         let since_ms = |remote: &RemoteId| Some(self.state.sources.get(remote)?.since_ms);
         let moved = form.dependencies.iter().filter(|(remote, _)| since_ms(remote) > taken_ms);
@@ -307,7 +312,7 @@ impl Given<'_> {
 
     /// Whether a commit wrote the app, or an override of it.
     fn is_written_by(&self, app: &AppKey, commit: &CommitId) -> bool {
-        let own = self.catalog.app(app.name()).map(|(object, _)| object);
+        let own = self.catalog.app_of(app).map(|(object, _)| object);
         let overrides = overrides::of_app(self.catalog, app).into_iter().map(|(object, _)| object);
         own.into_iter().chain(overrides).any(|object| object.commit == *commit)
     }
@@ -323,7 +328,7 @@ impl Given<'_> {
             None => {}
         }
         let (Some(from), Some(to)) = (&of.from, &of.to) else {
-            return Cause::Commit { commit: self.catalog.commit.clone() };
+            return Cause::Commit { commit: self.at(&key.0).clone() };
         };
         let by_commit = Cause::Commit { commit: to.commit.clone() };
         if let (Some(was), Some(at)) = (&from.source_at, &to.source_at)
@@ -336,6 +341,9 @@ impl Given<'_> {
             return Cause::Source { at };
         }
         if same_commit {
+            if from.options.grant != to.options.grant {
+                return Cause::Commit { commit: self.catalog.commit.clone() };
+            }
             let shares = from.options.share != to.options.share;
             return if shares { Cause::Replicas } else { Cause::Labels };
         }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use nave_placement::CatalogName;
 use nave_placement::assign;
 use nave_placement::catalog::Catalog;
 use nave_placement::guard::{Approval, Hold, HoldCause, Verdict};
@@ -19,23 +20,25 @@ const REJECTIONS_MS: u64 = 7 * 86_400_000;
 pub(super) fn holds<'a>(
     state: &State,
     catalog: &Catalog,
-    holds: impl Iterator<Item = &'a Hold>,
+    new: &BTreeSet<CatalogName>,
+    holds: impl Iterator<Item = (&'a Hold, Option<&'a CatalogName>)>,
     now_ms: u64,
 ) -> Vec<Write> {
     let mut operations: Vec<(String, Option<Vec<u8>>)> = Vec::new();
     let mut current = BTreeSet::new();
-    for hold in holds {
+    for (hold, of) in holds {
         current.insert(hold.id.as_str());
         if !state.holds.contains_key(&hold.id) {
+            let of = of.unwrap_or_else(|| whose(hold, catalog, new));
             let commit = match &hold.cause {
                 HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => commit,
-                _ => &catalog.commit,
+                _ => catalog.commit_of(of).unwrap_or(&catalog.commit),
             };
             let record = HoldRecord {
                 hold: hold.clone(),
                 since_ms: now_ms,
                 commit: commit.clone(),
-                catalog: catalog.name.clone(),
+                catalog: of.clone(),
             };
             operations.push((key::hold(&hold.id), Some(json(&record))));
         }
@@ -48,6 +51,20 @@ pub(super) fn holds<'a>(
     });
     operations.extend(old.map(|(id, _)| (key::rejection(id), None)));
     chunked(Step::HoldsShown, operations)
+}
+
+/// The catalog by which something would go: that of its only app, or the only one that is new.
+fn whose<'a>(hold: &'a Hold, catalog: &'a Catalog, new: &'a BTreeSet<CatalogName>) -> &'a CatalogName {
+    let mut of: BTreeSet<&CatalogName> = hold.entries.iter().map(|(app, _)| &app.catalog).collect();
+    if let HoldCause::App { app } | HoldCause::Objects { app } | HoldCause::ProtectedApp { app } = &hold.cause
+    {
+        of.insert(&app.catalog);
+    }
+    match (of.into_iter().collect::<Vec<_>>().as_slice(), new.iter().collect::<Vec<_>>().as_slice()) {
+        ([one], _) => one,
+        (_, [one]) => one,
+        _ => &catalog.name,
+    }
 }
 
 /// Approvals of which nothing is left to do: they are valid once.

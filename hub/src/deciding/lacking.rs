@@ -16,7 +16,7 @@ pub fn lacks(catalog: &Catalog, lacking: &BTreeSet<Lacking>) -> Vec<Problem> {
         clusters.entry((app, lack)).or_default().push(cluster);
     }
     let problem = |((app, lack), clusters): ((&AppKey, &Lack), Vec<&ClusterName>)| {
-        let object = &catalog.app(app.name())?.0.object;
+        let object = &catalog.app_of(app)?.0.object;
         let named: Vec<&str> = clusters.iter().take(3).map(|cluster| cluster.as_str()).collect();
         let more = match clusters.len() {
             0..=3 => String::new(),

@@ -9,22 +9,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::assign::AppForm;
-use nave_placement::catalog::{Catalog, CommitId, LastGood, OnNewRevision, Remote, Sources, Tree};
+use nave_placement::catalog::{self, Catalog, CommitId, LastGood, OnNewRevision, Remote, Sources, Tree};
 use nave_placement::decide::Wanted;
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
 use nave_placement::overrides::{self, Asking, Because, Form, Forms, Instead, Variant, judged};
 use nave_placement::render::Bundle;
 use nave_placement::rollout::{Basis, Phase};
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use super::core::Bases;
 use super::retrying::Unable;
 use super::revision::{Asked, Content, Ground, Loader, Place, render};
-use super::run::chain;
 use super::units::Units;
 use crate::engines::Engines;
-use crate::git::Repository;
 use crate::sources::Remotes;
 use crate::state::State;
 use crate::state::records::PinRecord;
@@ -36,16 +34,11 @@ pub trait Trees: Content {
     async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String>;
 }
 
-#[async_trait]
-impl Trees for Repository {
-    async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String> {
-        self.tree(commit).await.map_err(|error| chain(&error))
-    }
-}
-
 /// To what an app returns: a commit of its catalog, and what the remotes of its sources were then.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
+    /// The catalog.
+    pub catalog: CatalogName,
     /// The commit.
     pub commit: CommitId,
     /// The remotes; one that is not named is taken as it is now.
@@ -62,13 +55,20 @@ pub type Wants = BTreeMap<At, Asked>;
 /// Where the files of earlier commits come from.
 #[derive(Clone, Copy)]
 pub struct Grounds<'a> {
-    /// Those of the catalog's.
+    /// Those of catalogs.
     pub trees: &'a dyn Trees,
+    /// Where these stand.
+    pub places: &'a Places,
+    /// The root catalog, which is taken as it is now where a tenant's is an earlier one.
+    pub root: &'a Catalog,
     /// Those of remotes.
     pub remotes: &'a dyn Remotes,
     /// In which states these are now.
     pub sources: &'a Sources,
 }
+
+/// Where each catalog stands in its repository.
+pub type Places = BTreeMap<CatalogName, Place>;
 
 #[derive(Debug)]
 struct Older {
@@ -150,7 +150,7 @@ impl Olders {
         };
         match &older.problem {
             Some(why) => said(format!("which cannot be read: {why}")),
-            None if older.catalog.app(app.name()).is_none() => said("which has no such app".to_owned()),
+            None if older.catalog.app_of(app).is_none() => said("which has no such app".to_owned()),
             None if older.tried.iter().any(|(of, _)| of == app) && !older.forms.contains_key(app) => {
                 said("where it could not be rendered".to_owned())
             }
@@ -159,18 +159,13 @@ impl Olders {
     }
 
     /// Reads and renders what is wanted; gives the bundles.
-    pub async fn bring(
-        &mut self,
-        Grounds { trees, remotes, sources }: Grounds<'_>,
-        engines: &Engines,
-        place: &Place,
-        wants: Wants,
-    ) -> Vec<Bundle> {
+    pub async fn bring(&mut self, grounds: Grounds<'_>, engines: &Engines, wants: Wants) -> Vec<Bundle> {
+        let Grounds { trees, remotes, sources, .. } = grounds;
         let mut bundles = Vec::new();
         for (at, asked) in wants {
             let older = match self.0.remove(&at) {
                 Some(older) => older,
-                None => Older::read(trees, place, &at.commit).await,
+                None => Older::read(grounds, &at).await,
             };
             let mut meant = sources.clone();
             meant.extend(at.sources.clone());
@@ -224,6 +219,11 @@ impl Olders {
         }
     }
 
+    /// The root catalog is another one: what tenants' apps were with it is read anew.
+    pub(super) fn forget_tenants(&mut self, root: &CatalogName) {
+        self.0.retain(|at, _| at.catalog == *root);
+    }
+
     /// Forgets commits that nobody asks for any more.
     pub fn keep(&mut self, state: &State) {
         let pinned = state.pins.values().map(|pin| (&pin.commit, &pin.sources));
@@ -237,12 +237,18 @@ impl Olders {
 }
 
 impl Older {
-    async fn read(repository: &dyn Trees, place: &Place, commit: &CommitId) -> Self {
-        let (tree, problem) = match repository.tree_of(commit).await {
-            Ok(tree) => (tree, None),
-            Err(why) => (Tree::new(), Some(why)),
+    async fn read(Grounds { trees, places, root, .. }: Grounds<'_>, at: &At) -> Self {
+        let found = match places.get(&at.catalog) {
+            Some(place) => trees.tree_of(&at.commit).await.map(|tree| (place.clone(), tree)),
+            None => Err(format!("catalog {} is not at hand", at.catalog)),
         };
-        let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
+        let nowhere = || Place { name: at.catalog.clone(), directory: String::new(), is_root: false };
+        let ((place, tree), problem) = match found {
+            Ok(found) => (found, None),
+            Err(why) => ((nowhere(), Tree::new()), Some(why)),
+        };
+        let own = Loader::default().catalog(trees, &place, &at.commit, &tree, &LastGood::new()).await;
+        let catalog = if place.is_root { own } else { catalog::join(root, [&own]) };
         let (forms, asking, catalog) = (Forms::new(), Asking::new(), Arc::new(catalog));
         let [tried, unable, awaiting] = [(); 3].map(|()| BTreeSet::new());
         let remotes = BTreeMap::new();
@@ -273,7 +279,8 @@ pub fn overlay(
         if units.basis(app, bases).is_none_or(|basis| plan.basis.is_same_version(&basis)) {
             continue;
         }
-        let at = At { commit: plan.commit.clone(), sources: plan.sources.clone() };
+        let (catalog, commit) = (app.catalog.clone(), plan.commit.clone());
+        let at = At { catalog, commit, sources: plan.sources.clone() };
         let (mut instead, mut known, mut all) = (Instead::new(), Vec::new(), 0);
         let is_group = units.members(app).len() > 1;
         for app in units.members(app) {
@@ -300,7 +307,8 @@ pub fn overlay(
             fleet.get(cluster).is_some_and(|candidate| pin.selector.matches(&candidate.labels))
         };
         let clusters: BTreeSet<ClusterName> = on(app).into_iter().filter(is_meant).collect();
-        let at = At { commit: pin.commit.clone(), sources: pin.sources.clone() };
+        let (catalog, commit) = (app.catalog.clone(), pin.commit.clone());
+        let at = At { catalog, commit, sources: pin.sources.clone() };
         let forms = olders.at(&at, app, &clusters, fleet, &mut overlay.wants);
         if let Some(problem) = olders.problem(&at, app) {
             overlay.problems.insert(app.clone(), problem);

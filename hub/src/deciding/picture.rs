@@ -9,12 +9,34 @@ use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::overrides::{Lacking, Shapes};
 use nave_placement::rollout::WaitsFor;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use super::core::Revision;
 use super::moves::Moves;
 use super::pauses::Waiting;
+use crate::operator::views::CatalogView;
 use crate::sources::Observed;
+
+/// A tenant's catalog, as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantStanding {
+    /// Its repository.
+    pub url: String,
+    /// The commit in effect, if one was taken.
+    pub commit: Option<CommitId>,
+    /// The newest that was seen.
+    pub newest: Option<CommitId>,
+    /// Why that is not in effect, or nothing newer can be read.
+    pub obstacle: Option<String>,
+}
+
+impl TenantStanding {
+    /// For people.
+    pub fn view(&self, name: &CatalogName) -> CatalogView {
+        let Self { url, commit, newest, obstacle } = self.clone();
+        CatalogView { name: name.to_string(), url, commit, newest, obstacle }
+    }
+}
 
 /// What the rest of the hub sees of deciding; replaced whole.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +78,8 @@ pub struct Picture {
     pub settled: Option<CommitId>,
     /// Why the newest commit is not in effect, if it is not.
     pub obstacle: Option<String>,
+    /// Tenants' catalogs.
+    pub tenants: Arc<BTreeMap<CatalogName, TenantStanding>>,
     /// What was known of the remotes of sources.
     pub observed: Arc<Observed>,
     /// One of them was never asked yet, or something that was lost is being brought again.

@@ -13,19 +13,18 @@ use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
     self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
-    Remote, RemoteId, Source, SourceAt, Sources, Tree, What,
+    Remote, RemoteId, Source, SourceAt, Sources, Tenant, Tree,
 };
 use nave_placement::overrides::template::Uses;
-use nave_placement::overrides::{self, Amendments, Asking, Form, Forms, Variant};
+use nave_placement::overrides::{self, Amendments, Form, Variant};
 use nave_placement::render::{
     self, Bundle, Contents, Engine, MAX_BUNDLE_BYTES, Needed, Needs, Release, Trees,
 };
 use nave_placement::{AppKey, CatalogName};
 
-use super::asking::{first_commit, last_asked};
-use super::retrying::Unable;
+pub use super::rendered::{Asked, Files, Ground, Rendered, render, render_all};
 use crate::engines::Engines;
-use crate::sources::{Brought, Remotes, Until};
+use crate::sources::{Brought, Until};
 
 /// Bytes of the charts that a chart depends on, unpacked: as many as an engine is given.
 const MOST_OF_CHARTS: u64 = 64 << 20;
@@ -46,12 +45,14 @@ impl Content for crate::git::Repository {
 }
 
 /// Which catalog, and where it stands in its repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its name.
     pub name: CatalogName,
     /// Its directory, without slashes around it; empty for the repository's root.
     pub directory: String,
+    /// Whether it is the root catalog.
+    pub is_root: bool,
 }
 
 /// A file that was parsed before: `None` where it holds no catalog document.
@@ -116,7 +117,7 @@ impl Loader {
             }
         }
         self.forget_other_trees(tree);
-        catalog::assemble(&place.name, commit, true, tree, &files, last_good)
+        catalog::assemble(&place.name, commit, place.is_root, tree, &files, last_good)
     }
 
     /// Keeps the cache as large as one tree.
@@ -158,111 +159,6 @@ async fn read_files(content: &dyn Content, tree: &Tree, paths: impl IntoIterator
     paths.into_iter().zip(texts).collect()
 }
 
-/// The variants of apps that are asked for.
-pub type Asked = BTreeMap<AppKey, BTreeSet<Variant>>;
-
-/// What variants are rendered from.
-#[derive(Clone, Copy)]
-pub struct Ground<'a> {
-    /// The content of the files of the catalog's commit.
-    pub content: &'a dyn Content,
-    /// These files.
-    pub tree: &'a Tree,
-    /// Files that are elsewhere.
-    pub remotes: &'a dyn Remotes,
-    /// In which state these are meant, as far as that was said.
-    pub sources: &'a Sources,
-}
-
-/// What came of rendering variants.
-#[derive(Debug, Default)]
-pub struct Rendered {
-    /// The form of each variant that is in effect.
-    pub forms: Forms,
-    /// What charts ask of clusters, of the variants without answers that were asked for. What clusters answer has to be asked for.
-    pub asking: Asking,
-    /// Bundles that are new.
-    pub bundles: Vec<Bundle>,
-    /// Why variants of an app could not be rendered; they stay in their last good form. And warnings about those that were.
-    pub problems: BTreeMap<AppKey, Vec<Problem>>,
-    /// The remotes that are named, and the apps that do.
-    pub remotes: BTreeMap<Remote, BTreeSet<AppKey>>,
-    /// Variants that this machine could not render; another time it may.
-    pub unable: Unable,
-    /// Variants whose files are elsewhere and not at hand; they are once somebody answers.
-    pub awaiting: Unable,
-    /// Variants that were rendered: a work counter.
-    pub variants_rendered: u64,
-}
-
-/// Renders the variants whose recipe differs from the form in effect, or whose bundle is not at hand.
-pub async fn render(
-    ground: Ground<'_>,
-    engines: &Engines,
-    catalog: &Catalog,
-    asked: &Asked,
-    in_effect: &Forms,
-    at_hand: &(dyn Fn(&Form) -> bool + Sync),
-) -> Rendered {
-    let mut rendered = Rendered::default();
-    for (key, variants) in asked {
-        let Some((effective, app)) = catalog.app(key.name()) else { continue };
-        let mut is_over = false;
-        let mut problems = Vec::new();
-        for variant in variants {
-            let before = in_effect.get(key).and_then(|variants| variants.get(variant));
-            // One that broke a limit cost all of it; its app's other variants are not to cost the other apps as much again.
-            let engines = Some(engines).filter(|_| !is_over);
-            let recipe = Recipe::of(catalog, key, effective, app, variant);
-            let source = recipe.source().ok();
-            let is_chart = source.is_some_and(|source| matches!(source.what, What::Helm(_)));
-            if is_chart && !variant.has_answers() {
-                let forms = in_effect.get(key);
-                let asks = match Box::pin(recipe.asks(ground, forms)).await {
-                    // Why it cannot be told is told when it is rendered, or tried to.
-                    Err(_) if before.is_none() => last_asked(forms, variant),
-                    asks => asks.ok(),
-                };
-                recipe.tell(key, &mut rendered.remotes);
-                if let Some(asks) = asks.filter(|asks| !asks.is_nothing()) {
-                    rendered.asking.entry(key.clone()).or_default().insert(variant.clone(), asks);
-                    continue;
-                }
-            }
-            let outcome = recipe.render(ground, engines, before.filter(|form| at_hand(form)));
-            let outcome = Box::pin(outcome).await;
-            recipe.tell(key, &mut rendered.remotes);
-            is_over |= recipe.broke_a_limit.load(Ordering::Relaxed);
-            let form = match outcome {
-                Ok((mut form, bundle, warnings)) => {
-                    form.commit = first_commit(in_effect.get(key), &form);
-                    problems.extend(warnings);
-                    rendered.variants_rendered += u64::from(bundle.is_some());
-                    rendered.bundles.extend(bundle);
-                    Some(form)
-                }
-                Err(told) => {
-                    if recipe.is_of_machine() {
-                        rendered.unable.insert((key.clone(), variant.clone()));
-                    }
-                    if recipe.is_awaiting() {
-                        rendered.awaiting.insert((key.clone(), variant.clone()));
-                    }
-                    problems.extend(told);
-                    before.map(|form| Form { is_stale: true, ..form.clone() })
-                }
-            };
-            if let Some(form) = form {
-                rendered.forms.entry(key.clone()).or_default().insert(variant.clone(), form);
-            }
-        }
-        if !problems.is_empty() {
-            rendered.problems.insert(key.clone(), problems);
-        }
-    }
-    rendered
-}
-
 /// The files that a variant is made of.
 pub struct Found {
     /// Which they are.
@@ -278,13 +174,14 @@ pub struct Found {
 /// What one variant of an app is made of.
 pub struct Recipe<'a> {
     pub(super) catalog: &'a Catalog,
+    pub(super) key: AppKey,
     pub(super) object: &'a Object,
     pub(super) app: &'a App,
     pub(super) variant: Variant,
     /// What its overrides do.
     pub amendments: Amendments,
     /// Whether an engine broke a limit with it.
-    broke_a_limit: AtomicBool,
+    pub(super) broke_a_limit: AtomicBool,
     /// Whether it may come of this machine that an engine gave nothing.
     is_of_machine: AtomicBool,
     /// The remotes that it names, whether they are at hand or not.
@@ -303,10 +200,21 @@ impl<'a> Recipe<'a> {
         variant: &Variant,
     ) -> Self {
         let amendments = overrides::amendments(catalog, &overrides::of_variant(catalog, key, variant));
-        let (object, variant) = (&*effective.object, variant.clone());
+        let (object, variant, key) = (&*effective.object, variant.clone(), key.clone());
         let [broke_a_limit, is_of_machine, is_awaiting] = [(); 3].map(|()| AtomicBool::new(false));
         let remotes = Mutex::default();
-        Self { catalog, object, app, variant, amendments, broke_a_limit, is_of_machine, remotes, is_awaiting }
+        Self {
+            catalog,
+            key,
+            object,
+            app,
+            variant,
+            amendments,
+            broke_a_limit,
+            is_of_machine,
+            remotes,
+            is_awaiting,
+        }
     }
 
     /// Whether this machine lacked something for it.
@@ -328,7 +236,12 @@ impl<'a> Recipe<'a> {
     /// # Errors
     /// What is wrong with that.
     pub fn source(&self) -> Result<Source, Vec<Problem>> {
-        self.amendments.source(&self.object.id.name, &self.app.source).map_err(|problem| vec![problem])
+        let name = self.key.name().into();
+        let mut source = self.amendments.source(&name, &self.app.source).map_err(|problem| vec![problem])?;
+        if let Some(joined) = self.catalog.tenants.get(&self.key.catalog) {
+            as_tenants(&mut source, &joined.tenant).map_err(|message| self.problem(message))?;
+        }
+        Ok(source)
     }
 
     /// The files that it is made of. What says which those are is read: kustomizations, what a chart says of itself.
@@ -336,8 +249,7 @@ impl<'a> Recipe<'a> {
     /// # Errors
     /// What is wrong with its source; nothing, where the catalog tells it already, at the place of the path.
     pub async fn find(&self, ground: Ground<'_>) -> Result<Found, Vec<Problem>> {
-        let name = &self.object.id.name;
-        let source = self.source()?;
+        let (name, source) = (self.key.name(), self.source()?);
         let own = match &source.remote {
             Some(remote) => Some(self.brought(ground, remote, "source").await?),
             None => None,
@@ -348,7 +260,8 @@ impl<'a> Recipe<'a> {
         };
         let mut charts: BTreeMap<Remote, (SourceAt, Arc<Brought>)> = BTreeMap::new();
         let namespace = self.app.namespace.as_ref().map(|namespace| &*namespace.name);
-        let release = Release { app: name, namespace };
+        let is_tenants = self.catalog.tenants.contains_key(&self.key.catalog);
+        let release = Release { app: name, namespace, is_tenants };
         let mut read = Contents::new();
         loop {
             let known = charts.iter().map(|(remote, (_, brought))| (remote.clone(), &brought.tree)).collect();
@@ -420,7 +333,7 @@ impl<'a> Recipe<'a> {
     }
 
     /// Adds the app to those that name its remotes.
-    fn tell(&self, app: &AppKey, remotes: &mut BTreeMap<Remote, BTreeSet<AppKey>>) {
+    pub(super) fn tell(&self, app: &AppKey, remotes: &mut BTreeMap<Remote, BTreeSet<AppKey>>) {
         for remote in self.named().iter() {
             remotes.entry(remote.clone()).or_default().insert(app.clone());
         }
@@ -492,10 +405,10 @@ impl<'a> Recipe<'a> {
         engines: Option<&Engines>,
         before: Option<&Form>,
     ) -> Result<(Form, Option<Bundle>, Vec<Problem>), Vec<Problem>> {
-        let Self { catalog, object, app, amendments, .. } = self;
+        let Self { catalog, key, object, app, amendments, .. } = self;
         let found = self.find(ground).await?;
         let needs = &found.needs;
-        let options = options(&catalog.name, app);
+        let options = options(catalog, app);
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);
         if let Some(before) =
@@ -526,7 +439,7 @@ impl<'a> Recipe<'a> {
             render::amend(&object.id.name, bundle, amendments, app.substitute).map_err(|error| error.0)?;
         warnings.extend(of_app(said));
         let uses = if app.substitute { bundle.uses() } else { Uses::new() };
-        let commit = catalog.commit.clone();
+        let commit = catalog.commit_of(&key.catalog).unwrap_or(&catalog.commit).clone();
         let (bundle_digest, source_at, dependencies) = (bundle.digest, found.at, found.dependencies);
         let form = Form {
             bundle: bundle_digest,
@@ -544,13 +457,32 @@ impl<'a> Recipe<'a> {
     }
 }
 
-pub(super) fn options(catalog: &CatalogName, app: &App) -> Options {
-    let former = app.formerly.iter().filter_map(|name| AppKey::new(catalog.clone(), name).ok());
+/// As a tenant may reach it: with credentials that it is allowed to name, or with none.
+fn as_tenants(source: &mut Source, tenant: &Tenant) -> Result<(), String> {
+    match source.remote.as_mut().map(Arc::make_mut) {
+        Some(Remote::Git(remote)) => match &remote.credentials {
+            Some(name) if !tenant.may_use(name) => {
+                return Err(format!(
+                    "spec.source.git.credentials: {name} is not granted to this catalog; the root catalog has to name it in spec.credentials of its Catalog"
+                ));
+            }
+            Some(_) => {}
+            None => remote.is_strangers = true,
+        },
+        Some(Remote::Chart(chart)) => chart.is_strangers = true,
+        None => {}
+    }
+    Ok(())
+}
+
+pub(super) fn options(catalog: &Catalog, app: &App) -> Options {
+    let former = app.formerly.iter().filter_map(|name| catalog.key(name));
     Options {
         namespace: app.namespace.clone(),
         prune: app.prune,
         on_remove: app.on_remove,
         share: None,
+        grant: None,
         formerly: former.collect(),
         substitute: app.substitute,
         treatment: app.treatment.clone(),

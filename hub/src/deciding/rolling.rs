@@ -184,7 +184,7 @@ fn pass(given: Given<'_>) -> Rolling {
         let known = given.course(app);
         let before = &*known;
         let plan = before.current.as_ref().and_then(|progress| given.plan(app, &progress.plan));
-        if clusters.is_empty() && given.catalog.app(app.name()).is_none() {
+        if clusters.is_empty() && given.catalog.app_of(app).is_none() {
             // An app that is no more, and runs nowhere any more.
             writes.push((app, Next::default()));
             continue;
@@ -283,10 +283,11 @@ impl<'a> Given<'a> {
         }
         on.retain(|app, _| due.contains(app) || self.is_moving(app));
         // An app that runs nowhere any more ends its rollout, and one that is no more what was remembered of it.
-        let ours = self.state.rollouts.iter().filter(|(app, _)| app.catalog == self.catalog.name);
+        let ours =
+            self.state.rollouts.iter().filter(|(app, _)| self.catalog.commit_of(&app.catalog).is_some());
         for (app, course) in ours {
             let is_led = self.units.lead(app) != app;
-            if course.current.is_some() || is_led || self.catalog.app(app.name()).is_none() {
+            if course.current.is_some() || is_led || self.catalog.app_of(app).is_none() {
                 on.entry(app).or_default();
             }
         }
@@ -335,8 +336,7 @@ impl<'a> Given<'a> {
 
     /// What an app is to become and how it moves. One that has left the catalog goes as it would without a rule of its own.
     fn target(&self, app: &AppKey, course: &Course) -> Option<(Basis, Rollout, u64)> {
-        let known = self.catalog.app(app.name()).filter(|_| app.catalog == self.catalog.name);
-        let Some((_, own)) = known else {
+        let Some((_, own)) = self.catalog.app_of(app) else {
             let basis = course.current.as_ref().and_then(|p| self.plan(app, &p.plan)).map(|p| &p.basis);
             let basis = basis.or(course.completed.as_ref().map(|done| &done.basis));
             return Some((
@@ -348,7 +348,7 @@ impl<'a> Given<'a> {
         // What it is cannot be told before it is rendered.
         let basis = self.units.basis(app, self.bases)?;
         let members = self.units.members(app).iter();
-        let timeouts = members.filter_map(|app| Some(self.catalog.app(app.name())?.1.treatment.timeout.0));
+        let timeouts = members.filter_map(|app| Some(self.catalog.app_of(app)?.1.treatment.timeout.0));
         Some((basis, self.catalog.rollout_of(own), timeouts.max().unwrap_or(own.treatment.timeout.0)))
     }
 
@@ -369,7 +369,7 @@ impl<'a> Given<'a> {
                         *at = now.at.clone();
                     }
                 }
-                (&self.catalog.commit, sources)
+                (self.catalog.commit_of(&app.catalog).unwrap_or(&self.catalog.commit), sources)
             }
         }
     }
@@ -479,7 +479,8 @@ impl<'a> Given<'a> {
         if joins.is_empty() {
             return;
         }
-        let at = At { commit: completed.commit.clone(), sources: completed.sources.clone() };
+        let (catalog, commit) = (app.catalog.clone(), completed.commit.clone());
+        let at = At { catalog, commit, sources: completed.sources.clone() };
         let forms = self.older.at(&at, app, &joins, self.fleet, &mut rolling.wants);
         for (cluster, form) in forms {
             let key = (app.clone(), cluster);

@@ -1,5 +1,6 @@
 //! The task that decides: woken by a new commit or a changed member, an approval, an acknowledgement.
 
+mod parts;
 mod rendering;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nave_placement::aims;
-use nave_placement::catalog::{CommitId, Effective, LastGood, ObjectId, Problem, Tree};
+use nave_placement::catalog::{CommitId, ObjectId, Problem};
 use nave_placement::claims::Shared;
 use nave_placement::decide::Wanted;
 use nave_placement::guard::Hold;
-use nave_placement::overrides::{Asking, Form, Forms, Shapes, Variant};
+use nave_placement::overrides::{Form, Shapes, Variant};
 use nave_placement::render::Bundle;
-use nave_placement::{AppKey, Digest};
+use nave_placement::{AppKey, CatalogName, Digest};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -22,7 +23,7 @@ use tracing::{error, info, warn};
 
 use super::awaited::{AT_LEAST, Awaited, TOGETHER};
 use super::bundles::BundleObjects;
-use super::commits::{Commits, named, trailers};
+use super::commits::{Commits, named};
 use super::core::{self, Given, Kept, Revision};
 use super::decisions::short;
 use super::depending::failing;
@@ -31,10 +32,12 @@ use super::hearing::Claims;
 use super::lacking::{clashing, lacks};
 use super::moves::moves;
 use super::older::{Grounds, Olders};
+use super::parts::{Own, Part};
 pub use super::picture::Picture;
 use super::retrying::{Retrying, Unable};
-use super::revision::{Asked, Earlier, Ground, Loader, Place, Rendered, render};
+use super::revision::{Asked, Files, Place, Rendered, render_all};
 use super::taking::{Following, forget, take};
+use crate::catalogs::{Catalogs, Meant};
 use crate::engines::Engines;
 use crate::git::{ReadError, Repository, poller::Observation};
 use crate::sessions::service::Sessions;
@@ -51,7 +54,7 @@ const RESTS: u32 = 4;
 
 /// Why a round of deciding ended early.
 #[derive(Debug, thiserror::Error)]
-enum DecideError {
+pub(super) enum DecideError {
     #[error("cannot read the catalog's repository")]
     Read(#[from] ReadError),
     #[error(
@@ -68,13 +71,15 @@ enum DecideError {
 pub struct Deciding {
     ledger: Arc<Ledger>,
     sessions: Arc<Sessions>,
-    repository: Repository,
+    catalogs: Arc<Catalogs>,
     sources: Arc<Sources>,
     engines: Arc<Engines>,
-    place: Place,
+    /// The root catalog.
+    root: Part,
+    /// Those of tenants.
+    tenants: BTreeMap<CatalogName, Part>,
     bundles: Arc<Bundles>,
     objects: Arc<BundleObjects>,
-    loader: Loader,
     picture: watch::Sender<Arc<Picture>>,
     revision: Option<Revision>,
     kept: Kept,
@@ -82,8 +87,6 @@ pub struct Deciding {
     older: Olders,
     /// Who wrote the commits that history may name.
     commits: Commits,
-    /// The files of its commit.
-    tree: Tree,
     /// Variants of it that were rendered, or could not be.
     tried: BTreeSet<(AppKey, Variant)>,
     /// Those of them that are tried again.
@@ -99,9 +102,6 @@ pub struct Deciding {
     rendering: BTreeMap<AppKey, Vec<Problem>>,
     /// Objects that several apps of the revision define; made anew with each revision.
     shared: Option<Shared>,
-    waiting: Option<Hold>,
-    /// Objects in effect whose last good form could not be read since the start.
-    unread: BTreeSet<ObjectId>,
     /// Bundles that are gone and were tried to be made again.
     left: Left,
     /// What decisions took of what is free.
@@ -121,9 +121,8 @@ impl Deciding {
     pub fn new(
         ledger: Arc<Ledger>,
         sessions: Arc<Sessions>,
-        (repository, sources): (Repository, Arc<Sources>),
+        (catalogs, root, sources): (Arc<Catalogs>, (Place, Repository), Arc<Sources>),
         engines: Arc<Engines>,
-        place: Place,
         bundles: Arc<Bundles>,
         picture: watch::Sender<Arc<Picture>>,
     ) -> Self {
@@ -131,19 +130,18 @@ impl Deciding {
         Self {
             ledger,
             sessions,
-            repository,
+            catalogs,
             sources,
             engines,
-            place,
+            root: Part::new(root),
+            tenants: BTreeMap::new(),
             bundles,
             objects,
-            loader: Loader::default(),
             picture,
             revision: None,
             kept: Kept::default(),
             older: Olders::default(),
             commits: Commits::default(),
-            tree: Tree::new(),
             tried: BTreeSet::new(),
             retrying: Retrying::default(),
             awaiting: Unable::new(),
@@ -152,8 +150,6 @@ impl Deciding {
             problems: Vec::new(),
             rendering: BTreeMap::new(),
             shared: None,
-            waiting: None,
-            unread: BTreeSet::new(),
             left: Left::default(),
             claims: Claims::default(),
             due_ms: None,
@@ -170,6 +166,7 @@ impl Deciding {
         let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
         let mut changes = self.ledger.changes();
         let (mut observed, mut again) = (self.sources.observed(), self.sources.brought_again());
+        let mut tenants = self.catalogs.observed();
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
         loop {
             let seen = *inputs.borrow_and_update();
@@ -178,6 +175,7 @@ impl Deciding {
             changes.mark_unchanged();
             observed.mark_unchanged();
             again.mark_unchanged();
+            tenants.mark_unchanged();
             let head = observations.borrow_and_update().head.clone().map(|h| h.commit);
             let retry = match self.round(head.as_ref()).await {
                 Ok(()) => {
@@ -238,6 +236,7 @@ impl Deciding {
                 Ok(()) = gone.changed() => {}
                 Ok(()) = observed.changed() => {}
                 Ok(()) = again.changed() => {}
+                Ok(()) = tenants.changed() => {}
                 () = pause => {}
                 () = due => {}
                 () = heard => {}
@@ -247,26 +246,7 @@ impl Deciding {
 
     /// One round: takes the newest commit if it may be taken, then decides until nothing is left to write.
     async fn round(&mut self, head: Option<&CommitId>) -> Result<(), DecideError> {
-        let taken = self.taken();
-        if self.revision.is_none()
-            && let Some(taken) = &taken
-        {
-            let last_good = self.last_good().await;
-            match self.load(taken, &last_good).await {
-                Ok((revision, tree)) => self.replace(revision, tree),
-                // It is not at hand before Git answers; what the spokes were told stays.
-                Err(error) => {
-                    warn!(commit = %taken, error = chain(&error), "the commit in effect cannot be read now")
-                }
-            }
-        }
-        if let Some(head) = head
-            && self.revision.as_ref().is_none_or(|r| r.catalog.commit != *head)
-        {
-            self.incoming(taken.as_ref(), head).await?;
-        } else if head.is_some() {
-            self.waiting = None;
-        }
+        self.take_catalogs(head).await?;
         self.take_sources().await?;
         self.try_again();
         let mut is_settled = false;
@@ -291,128 +271,39 @@ impl Deciding {
         catalog.is_some_and(|catalog| catalog.placements().any(|(_, placement)| placement.pick.is_some()))
     }
 
-    fn taken(&self) -> Option<CommitId> {
-        self.ledger.state().heads.get(&self.place.name).map(|h| h.commit.clone())
-    }
-
-    /// Looks at a commit that is not in effect: takes it, or says what it waits for.
-    async fn incoming(&mut self, taken: Option<&CommitId>, head: &CommitId) -> Result<(), DecideError> {
-        let last_good = match &self.revision {
-            Some(revision) => revision.catalog.objects.clone(),
-            None => self.last_good().await,
-        };
-        let descends = match taken {
-            None => true,
-            Some(taken) => match self.repository.is_descendant(taken, head).await {
-                Ok(descends) => descends,
-                // History that cannot be seen proves nothing.
-                Err(ReadError::HistoryCut { .. } | ReadError::Missing { .. }) => false,
-                Err(error) => return Err(error.into()),
-            },
-        };
-        // Nothing of a branch that was rewritten counts as known to be a removal, before somebody approved it.
-        let (mut revision, tree) = self.load(head, &last_good).await?;
-        let approved = |id: &str| self.ledger.state().approvals.contains_key(id);
-        match core::admit(taken, head, revision.catalog.empty, descends, approved) {
-            Err(hold) => {
-                info!(commit = %head, hold = hold.id, "{hold}");
-                self.waiting = Some(*hold);
-                Ok(())
-            }
-            Ok(()) => {
-                (revision.allowances, revision.unpins) = trailers(&self.repository, taken, head).await;
-                self.repository.pin(head).await?;
-                info!(commit = %head, problems = revision.catalog.problems.len(), "taking the commit");
-                self.waiting = None;
-                self.replace(revision, tree);
-                Ok(())
-            }
+    /// Another revision is in effect, in which these catalogs are others than before. Apps of all others are as they were.
+    fn replace(&mut self, revision: Revision, others: &BTreeSet<CatalogName>) {
+        let is_root = others.contains(self.catalogs.root());
+        let stays = |app: &AppKey| !is_root && !others.contains(&app.catalog);
+        let known = self.revision.take();
+        let mut revision = revision;
+        if let Some(Revision { forms, asking, .. }) = known.filter(|_| !is_root) {
+            revision.forms.extend(forms.into_iter().filter(|(app, _)| stays(app)));
+            revision.asking.extend(asking.into_iter().filter(|(app, _)| stays(app)));
         }
-    }
-
-    fn replace(&mut self, revision: Revision, tree: Tree) {
         self.problems.clone_from(&revision.catalog.problems);
         self.warn(&self.problems);
-        self.rendering.clear();
-        self.tree = tree;
-        self.tried.clear();
-        self.retrying.forget();
-        self.awaiting.clear();
+        self.rendering.retain(|app, _| stays(app));
+        self.tried.retain(|(app, _)| stays(app));
+        self.awaiting.retain(|(app, _)| stays(app));
+        if is_root {
+            self.retrying.forget();
+            self.following.clear();
+            self.older.forget_tenants(self.catalogs.root());
+        } else {
+            self.following.without(|app| others.contains(&app.catalog));
+        }
+        self.kept.forget_bases();
         self.older.try_again();
-        self.following.clear();
         self.revision = Some(revision);
         self.shared = None;
-        self.unread.clear();
         self.left = Left::default();
     }
 
     fn warn(&self, problems: &[Problem]) {
         for problem in problems {
-            warn!(catalog = %self.place.name, "{problem}");
+            warn!("{problem}");
         }
-    }
-
-    /// A commit's catalog and its files. Nothing of it is rendered yet: that waits until it may be taken.
-    async fn load(
-        &mut self,
-        commit: &CommitId,
-        last_good: &LastGood,
-    ) -> Result<(Revision, Tree), DecideError> {
-        let tree = self.repository.tree(commit).await?;
-        let catalog = self.loader.catalog(&self.repository, &self.place, commit, &tree, last_good).await;
-        if let Some(id) = self.unread.iter().find(|id| !catalog.objects.contains_key(id)) {
-            return Err(DecideError::LastGood(id.clone()));
-        }
-        let author = match self.repository.commit_info(commit).await {
-            Ok(info) => format!("{} <{}>: {}", info.author, info.email, info.subject),
-            Err(_) => String::new(),
-        };
-        let catalog = Arc::new(catalog);
-        Ok((
-            Revision {
-                catalog,
-                forms: Forms::new(),
-                asking: Asking::new(),
-                allowances: Vec::new(),
-                unpins: BTreeSet::new(),
-                author,
-            },
-            tree,
-        ))
-    }
-
-    /// The last good form of every object, read again from the commits that the store names.
-    async fn last_good(&mut self) -> LastGood {
-        let records: Vec<_> = {
-            let state = self.ledger.state();
-            let ours = state.good.iter().filter(|((catalog, _, _), _)| *catalog == self.place.name);
-            ours.map(|((_, kind, name), record)| (kind.clone(), name.clone(), record.record.clone()))
-                .collect()
-        };
-        self.unread.clear();
-        let mut trees: BTreeMap<CommitId, Option<Tree>> = BTreeMap::new();
-        let mut earlier = Earlier::default();
-        let mut last_good = LastGood::new();
-        for (kind, name, record) in records {
-            let Ok(kind) = serde_json::from_value(serde_json::Value::String(kind)) else { continue };
-            let id = ObjectId { kind, name: name.as_str().into() };
-            if !trees.contains_key(&record.commit) {
-                trees.insert(record.commit.clone(), self.repository.tree(&record.commit).await.ok());
-            }
-            let object = match trees.get(&record.commit) {
-                Some(Some(tree)) => earlier.object(&self.repository, tree, &record.file, &id).await,
-                _ => None,
-            };
-            match object {
-                Some(object) => {
-                    last_good.insert(id, Effective { object, commit: record.commit.clone() });
-                }
-                None => {
-                    self.unread.insert(id);
-                }
-            }
-        }
-        last_good
     }
 
     /// One step; true if it wrote something.
@@ -423,7 +314,7 @@ impl Deciding {
         let objects = self.objects.clone();
         let codec = WireCodec(move |digest: &Digest| objects.of(digest));
         let named = named(&self.ledger.state(), &revision);
-        self.commits.learn(&self.repository, named).await;
+        self.commits.learn(&self.catalogs, named).await;
         let now_ms = self.ledger.now_ms();
         let mut hearing = self.sessions.hearing();
         hearing.claims = self.claims.clone();
@@ -431,7 +322,7 @@ impl Deciding {
         let began = Instant::now();
         let (decided, given_pauses) = {
             let state = self.ledger.state();
-            let waiting = self.waiting.as_ref();
+            let waiting = &self.waiting();
             let (codec, hearing, older, authors) = (&codec, &hearing, &self.older, &self.commits.authors);
             let (state, revision) = (&*state, &revision);
             let given = Given { state, revision, waiting, codec, hearing, older, authors, now_ms };
@@ -449,8 +340,10 @@ impl Deciding {
         if !decided.wants.is_empty() {
             let sources = self.ledger.state().sources();
             let remotes = &Followed(&self.sources);
-            let grounds = Grounds { trees: &self.repository, remotes, sources: &sources };
-            let brought = self.older.bring(grounds, &self.engines, &self.place, decided.wants).await;
+            let Some(root) = self.root.own.as_ref().map(|own| own.catalog.clone()) else { return Ok(false) };
+            let (places, root) = (&self.places(), &*root);
+            let grounds = Grounds { trees: &*self.catalogs, places, root, remotes, sources: &sources };
+            let brought = self.older.bring(grounds, &self.engines, decided.wants).await;
             self.retrying.add(self.older.unable(), self.ledger.now_ms(), fastrand::f64());
             for bundle in brought {
                 self.keep(bundle).await?;
@@ -461,7 +354,7 @@ impl Deciding {
         for problem in
             decided.refused.iter().filter(|problem| !self.picture.borrow().refused.contains(problem))
         {
-            error!(catalog = %self.place.name, "{problem}");
+            error!("{problem}");
         }
         let wrote = !decided.writes.is_empty();
         for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {
@@ -517,7 +410,7 @@ impl Deciding {
         clashes.extend(aims::missed(&revision.catalog, &revision.forms, |digest| objects.of(digest)));
         let told = &self.picture.borrow().clashes;
         for problem in clashes.iter().filter(|problem| !told.contains(problem)) {
-            warn!(catalog = %self.place.name, "{problem}");
+            warn!("{problem}");
         }
         clashes
     }
@@ -543,7 +436,8 @@ impl Deciding {
             next.inputs = inputs;
             (next.observed, next.awaits_source) = self.following.looked_at();
             next.awaits_source |= self.awaits_lost();
-            next.obstacle = obstacle.or_else(|| self.waiting.as_ref().map(ToString::to_string));
+            next.obstacle = obstacle.or_else(|| self.root.waiting.as_ref().map(ToString::to_string));
+            next.tenants = self.tenants_view();
             *picture = Arc::new(next);
         });
     }

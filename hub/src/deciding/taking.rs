@@ -45,6 +45,14 @@ impl Following {
         }
     }
 
+    /// Without what these apps name.
+    pub fn without(&mut self, gone: impl Fn(&AppKey) -> bool) {
+        self.apps.retain(|_, apps| {
+            apps.retain(|app| !gone(app));
+            !apps.is_empty()
+        });
+    }
+
     /// These and no others are named beside the revision's.
     pub fn earlier(&mut self, remotes: BTreeMap<Remote, BTreeSet<AppKey>>) {
         self.earlier = remotes;
@@ -91,7 +99,7 @@ impl Following {
             let stays =
                 at.zip(seen).map(|(at, error)| format!("its source stays at {}: {error}", at.short()));
             let unkept = self.unkept.complaint(remote, at);
-            for (effective, _) in apps.iter().filter_map(|app| catalog.app(app.name())) {
+            for (effective, _) in apps.iter().filter_map(|app| catalog.app_of(app)) {
                 let object = &effective.object;
                 let problem =
                     |message: &String| Problem::at(&object.origin, message.clone()).of(Some(&object.id));

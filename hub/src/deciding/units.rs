@@ -23,8 +23,8 @@ impl Units {
     pub fn of(catalog: &Catalog) -> Self {
         let mut groups: BTreeMap<&str, Vec<AppKey>> = BTreeMap::new();
         for (effective, app) in catalog.apps() {
-            let key = AppKey::new(catalog.name.clone(), &effective.object.id.name);
-            if let (Some(group), Ok(key)) = (&app.group, key) {
+            let key = catalog.key(&effective.object.id.name);
+            if let (Some(group), Some(key)) = (&app.group, key) {
                 groups.entry(group).or_default().push(key);
             }
         }

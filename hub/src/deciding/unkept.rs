@@ -101,7 +101,7 @@ mod tests {
 
     fn remote() -> Remote {
         let url = "https://git.example.com/shop".into();
-        Remote::Git(GitRemote { url, reference: GitRef::Default, credentials: None })
+        Remote::Git(GitRemote { url, reference: GitRef::Default, credentials: None, is_strangers: false })
     }
 
     #[test]

@@ -326,7 +326,7 @@ fn fault(look: &Look<'_>) -> Option<Fault> {
     let mut errors = look.picture.problems.iter().filter(|problem| problem.is_error());
     let first = errors.next()?;
     let app = first.object.as_ref().filter(|object| object.kind == Kind::App);
-    let app = app.and_then(|object| AppKey::new(revision.catalog.name.clone(), &object.name).ok());
+    let app = app.and_then(|object| revision.catalog.key(&object.name));
     let more = match errors.count() {
         0 => String::new(),
         more => format!(" (and {more} more)"),

@@ -62,6 +62,20 @@ impl Access {
         fits.max_by_key(|(length, _)| *length).map(|(_, access)| access)
     }
 
+    /// The same, of those that are called so if a name is given: then there has to be one.
+    pub fn named<'a>(all: &'a [Self], url: &str, name: Option<&str>) -> Option<Option<&'a Self>> {
+        let Some(name) = name else { return Some(Self::of(all, url)) };
+        let url = Parts::of(url)?;
+        let fits = |access: &&Self| Parts::of(&access.url).is_some_and(|of| of.holds(&url).is_some());
+        all.iter().find(|access| access.name == name && fits(access)).map(Some)
+    }
+
+    /// The same way without anything that is shown.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { login: Login::None, ..self.clone() }
+    }
+
     /// Whether it shows something that nobody else may see.
     pub(super) fn shows_a_secret(&self) -> bool {
         matches!(self.login, Login::Basic { .. } | Login::GitHubApp(_))

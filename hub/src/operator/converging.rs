@@ -120,20 +120,22 @@ impl OperatorService {
     pub(super) async fn converge_view(&self, commit: &str, selection: &Selection) -> Option<ConvergeView> {
         let taken: BTreeMap<u64, CommitId> = {
             let state = self.rooms.ledger.state();
-            let head = state.heads.get(&self.rooms.place.name)?;
-            head.with_this().into_iter().map(|taken| (taken.at_ms, taken.commit)).collect()
+            let heads = state.heads.values().flat_map(|head| head.with_this());
+            heads.map(|taken| (taken.at_ms, taken.commit)).collect()
         };
         let named = taken.iter().rev().find(|(_, taken)| taken.0.starts_with(commit));
         let (taken_ms, commit) = match named {
             Some((at_ms, commit)) => (*at_ms, commit.clone()),
             None => {
-                let wanted = self.rooms.repository.resolve(commit).await.ok()?;
+                let (name, wanted) = self.rooms.catalogs.resolve(commit).await?;
+                let (_, repository) = self.rooms.catalogs.of(&name).ok()?;
+                let own = self.rooms.ledger.state().heads.get(&name)?.with_this();
                 let mut first = None;
-                for (at_ms, taken) in taken.iter().rev() {
-                    if !self.rooms.repository.is_descendant(&wanted, taken).await.unwrap_or(false) {
+                for taken in own.into_iter().rev() {
+                    if !repository.is_descendant(&wanted, &taken.commit).await.unwrap_or(false) {
                         break;
                     }
-                    first = Some((*at_ms, taken.clone()));
+                    first = Some((taken.at_ms, taken.commit));
                 }
                 first?
             }

@@ -256,6 +256,7 @@ impl Look<'_> {
         let mut view = StatusView {
             fleet: self.state.fleet.as_ref().map(|f| f.name.clone()).unwrap_or_default(),
             catalog: self.catalog_view(),
+            tenants: self.picture.tenants.iter().map(|(name, tenant)| tenant.view(name)).collect(),
             doubt: self.state.doubt.as_ref().map(|d| {
                 format!(
                     "cluster {} holds assignment {}.{}, which this hub's store does not know: the store is older than what was \
@@ -378,7 +379,7 @@ impl Look<'_> {
         let told = self.state.told.values().map(|t| &t.assignment);
         let told = told.flat_map(|a| a.entries.keys().chain(a.leaving.keys()).cloned());
         let catalog = self.picture.revision.iter().flat_map(|r| {
-            r.catalog.apps().filter_map(|(e, _)| AppKey::new(r.catalog.name.clone(), &e.object.id.name).ok())
+            r.catalog.apps().filter_map(|(effective, _)| r.catalog.key(&effective.object.id.name))
         });
         told.chain(catalog).collect()
     }
@@ -431,7 +432,7 @@ impl Look<'_> {
             return None;
         }
         let decisions = self.picture.decisions.iter().filter(|d| d.apps.contains(app));
-        let catalog = self.picture.revision.as_ref().and_then(|revision| revision.catalog.app(app.name()));
+        let catalog = self.picture.revision.as_ref().and_then(|revision| revision.catalog.app_of(app));
         let problems = self.picture.problems.iter();
         Some(AppView {
             row: self.app_row(app),
@@ -462,7 +463,11 @@ impl Look<'_> {
     pub fn concerns(&self, problem: &Problem, app: &AppKey) -> bool {
         let Some(object) = &problem.object else { return false };
         match object.kind {
-            Kind::App => object.means(app.name()),
+            Kind::App => self
+                .picture
+                .revision
+                .as_ref()
+                .is_some_and(|revision| object.means(&revision.catalog.name_of(app))),
             Kind::Override => self.picture.revision.as_ref().is_some_and(|revision| {
                 let named = overrides::of_app(&revision.catalog, app);
                 named.iter().any(|(effective, _)| effective.object.id == *object)

@@ -105,7 +105,8 @@ impl OperatorService {
                 ))
             })?,
             to => {
-                let commit = self.rooms.repository.resolve(to).await.map_err(|error| {
+                let (_, repository) = self.rooms.catalogs.of(&app.catalog).map_err(Status::not_found)?;
+                let commit = repository.resolve(to).await.map_err(|error| {
                     Status::not_found(format!("commit {to} cannot be read here: {}", chain(&error)))
                 })?;
                 let now = self.look(|look| {
@@ -184,7 +185,7 @@ impl OperatorService {
 
     /// The apps that a commit has, if it can be read and has this one.
     async fn apps_at(&self, commit: &CommitId, app: &AppKey) -> Result<BTreeSet<AppKey>, Status> {
-        let (repository, place) = (&self.rooms.repository, &self.rooms.place);
+        let (place, repository) = self.rooms.catalogs.of(&app.catalog).map_err(Status::not_found)?;
         let unread = |error: &dyn std::error::Error| {
             Status::failed_precondition(format!(
                 "commit {} cannot be read here: {}",
@@ -194,10 +195,10 @@ impl OperatorService {
         };
         repository.pin(commit).await.map_err(|error| unread(&error))?;
         let tree = repository.tree(commit).await.map_err(|error| unread(&error))?;
-        let catalog = Loader::default().catalog(repository, place, commit, &tree, &LastGood::new()).await;
-        if catalog.app(app.name()).is_some() && catalog.name == app.catalog {
-            let key = |name: &str| AppKey::new(app.catalog.clone(), name).ok();
-            return Ok(catalog.apps().filter_map(|(effective, _)| key(&effective.object.id.name)).collect());
+        let catalog = Loader::default().catalog(&repository, &place, commit, &tree, &LastGood::new()).await;
+        if catalog.app_of(app).is_some() {
+            let keys = catalog.apps().filter_map(|(effective, _)| catalog.key(&effective.object.id.name));
+            return Ok(keys.collect());
         }
         Err(Status::failed_precondition(format!("commit {} has no valid app {app}", commit.short())))
     }

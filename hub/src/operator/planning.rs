@@ -3,28 +3,28 @@
 //! In: names of revisions. Out: a plan, in pieces; with what clusters say to it, where they are asked. One plan at a time is made, a few
 //! more wait. Never: changes what is in effect, or what the hub watches; goes on for somebody who left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use nave_placement::ClusterName;
 use nave_placement::catalog::{CommitId, Tree};
 use nave_placement::guard::Hold;
-use nave_placement::overrides::{Asking, Forms};
+use nave_placement::{CatalogName, ClusterName};
 use nave_proto::limits::CHUNK;
 use nave_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use super::service::{OperatorService, Rooms};
+use super::service::{OperatorService, Rooms, argument};
 use crate::deciding::commits::trailers;
 use crate::deciding::core::{Revision, admit, json};
 use crate::deciding::hearing::Hearing;
-use crate::deciding::revision::Loader;
+use crate::deciding::parts::Own;
+use crate::deciding::revision::{Loader, Place};
 use crate::deciding::run::{Picture, chain};
-use crate::git::{FetchError, ReadError};
+use crate::git::{FetchError, ReadError, Repository};
 use crate::planning::live::answered;
 use crate::planning::{PlanError, Planned, Shelf, Side, World, plan};
 use crate::sources;
@@ -68,10 +68,25 @@ impl Turns {
 /// A turn, until it is dropped.
 pub(super) type Turn = [OwnedSemaphorePermit; 2];
 
-/// A revision to plan with, as it was read.
+/// A revision to plan with, and the files of its catalogs.
 struct Loaded {
     revision: Revision,
-    tree: Tree,
+    trees: BTreeMap<CatalogName, Tree>,
+}
+
+/// The catalog that is planned.
+struct Meant {
+    place: Place,
+    repository: Repository,
+}
+
+impl Meant {
+    /// The commit of it in a revision.
+    fn commit_in(&self, revision: &Revision) -> Result<CommitId, Status> {
+        let none =
+            || Status::unavailable(format!("no commit of catalog {} is in effect yet", self.place.name));
+        revision.catalog.commit_of(&self.place.name).cloned().ok_or_else(none)
+    }
 }
 
 impl OperatorService {
@@ -81,11 +96,6 @@ impl OperatorService {
         request: v1::PlanRequest,
         asker: Option<v1::Asker>,
     ) -> Result<Pieces, Status> {
-        let own = &self.rooms.place.name;
-        if !request.catalog.is_empty() && request.catalog != own.as_str() {
-            let message = format!("there is no catalog {}; this hub has {own} alone", request.catalog);
-            return Err(Status::not_found(message));
-        }
         let late =
             |_| Status::deadline_exceeded(format!("the plan was not made within {} s", LONGEST.as_secs()));
         let live = asker.as_ref().map(|_| self.rooms.sessions.live().into_keys().collect());
@@ -112,18 +122,22 @@ impl OperatorService {
         let picture = rooms.picture.borrow().clone();
         let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
         let in_effect = picture.revision.clone().ok_or_else(nothing)?;
-        let commit = self.commit_of(&request.rev).await?;
+        let meant = self.catalog_meant(&request.catalog)?;
+        let commit = self.commit_of(&meant, &request.rev).await?;
+        let taken = meant.commit_in(&in_effect)?;
         let base = match request.base.as_str() {
-            "" => in_effect.catalog.commit.clone(),
-            rev => self.commit_of(rev).await?,
+            "" => taken.clone(),
+            rev => self.commit_of(&meant, rev).await?,
         };
-        let base = self.loaded(&base, &in_effect, &in_effect).await?;
-        let mut new = self.loaded(&commit, &in_effect, &base.revision).await?;
-        let admission = self.admission(&base.revision, &new.revision).await?;
-        let taken = Some(&base.revision.catalog.commit).filter(|taken| **taken != commit);
-        if taken.is_some() {
-            (new.revision.allowances, new.revision.unpins) =
-                trailers(&rooms.repository, taken, &commit).await;
+        let is_base = base == taken;
+        let base = self.loaded(&meant, &base, &in_effect, &in_effect).await?;
+        let mut new = self.loaded(&meant, &commit, &in_effect, &base.revision).await?;
+        let taken = meant.commit_in(&base.revision)?;
+        let admission = self.admission(&meant, &taken, &new.revision).await?;
+        if taken != commit {
+            let said = trailers(&meant.repository, Some(&taken), &commit).await;
+            let own = new.revision.owns.iter_mut().find(|own| own.catalog.name == meant.place.name);
+            own.into_iter().for_each(|own| *own = own.clone().saying(said.clone(), &meant.place));
         }
         // Whoever waits no longer, or a hub that ends, ends it.
         let stop = rooms.sessions.closing().child_token();
@@ -133,15 +147,16 @@ impl OperatorService {
         let runtime = tokio::runtime::Handle::current();
         let work = move || {
             let _turn = turn;
-            let repository = &rooms.repository;
-            let (place, engines) = (&rooms.place, &*rooms.engines);
+            let (catalogs, engines) = (&*rooms.catalogs, &*rooms.engines);
             let remotes = &sources::Planned::new(&rooms.sources);
-            let world = World { place, trees: repository, remotes, engines, hearing, now_ms, stop, live };
-            let is_base = base.revision.catalog.commit == in_effect.catalog.commit;
+            let places = &rooms.catalogs.places();
+            let world = World { places, trees: catalogs, remotes, engines, hearing, now_ms, stop, live };
             let problems = if is_base { picture.problems.clone() } else { Vec::new() };
-            let base = Side { revision: base.revision, tree: base.tree, content: repository, problems };
-            let new =
-                Side { revision: new.revision, tree: new.tree, content: repository, problems: Vec::new() };
+            let side = |loaded: Loaded, problems| {
+                let Loaded { revision, trees } = loaded;
+                Side { revision, trees, content: catalogs, problems }
+            };
+            let (base, new) = (side(base, problems), side(new, Vec::new()));
             let shelf = Shelf::new(&*rooms.bundles);
             runtime.block_on(plan(&world, shelf, state, base, new, admission))
         };
@@ -149,12 +164,22 @@ impl OperatorService {
         planned.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())).map_err(|e| refused(&e))
     }
 
+    /// The catalog of this name; empty: the root's.
+    fn catalog_meant(&self, name: &str) -> Result<Meant, Status> {
+        let catalogs = &self.rooms.catalogs;
+        let name = match name {
+            "" => catalogs.root().clone(),
+            name => name.parse().map_err(argument)?,
+        };
+        let (place, repository) = catalogs.of(&name).map_err(Status::not_found)?;
+        Ok(Meant { place, repository })
+    }
+
     /// The commit that is meant, fetched; empty: the newest of the catalog's branch.
-    async fn commit_of(&self, rev: &str) -> Result<CommitId, Status> {
-        let repository = &self.rooms.repository;
+    async fn commit_of(&self, meant: &Meant, rev: &str) -> Result<CommitId, Status> {
         let fetched = match rev {
-            "" => repository.fetch().await.map(|head| head.commit),
-            rev => repository.fetch_named(rev).await,
+            "" => meant.repository.fetch().await.map(|head| head.commit),
+            rev => meant.repository.fetch_named(rev).await,
         };
         fetched.map_err(|error| match error {
             FetchError::Unknown { .. } | FetchError::BadBranch { .. } => Status::not_found(chain(&error)),
@@ -162,37 +187,53 @@ impl OperatorService {
         })
     }
 
-    /// A commit's catalog and its files, with what was valid before kept where it is not.
+    /// The revision with this commit of a catalog, and all others as they are in effect; with what was valid before kept where it is not.
     async fn loaded(
         &self,
+        meant: &Meant,
         commit: &CommitId,
         in_effect: &Revision,
         before: &Revision,
     ) -> Result<Loaded, Status> {
-        let Rooms { repository, place, .. } = &*self.rooms;
-        let tree = repository.tree(commit).await.map_err(|error| unreadable(&error))?;
-        if *commit == in_effect.catalog.commit {
+        let (name, catalogs) = (&meant.place.name, &self.rooms.catalogs);
+        let is_in_effect = meant.commit_in(in_effect)? == *commit;
+        let mut trees = BTreeMap::new();
+        let mut owns = Vec::new();
+        for own in &in_effect.owns {
+            let of = if own.catalog.name == *name { commit } else { &own.catalog.commit };
+            let tree = catalogs.tree(of).await.map_err(|error| unreadable(&error))?;
             // What trailers allowed was used when it was taken.
-            let revision = Revision { allowances: Vec::new(), unpins: BTreeSet::new(), ..in_effect.clone() };
-            return Ok(Loaded { revision, tree });
+            let mut catalog = own.catalog.clone();
+            if own.catalog.name == *name && !is_in_effect {
+                let before = before.owns.iter().find(|before| before.catalog.name == *name);
+                let last_good = before.map(|before| before.catalog.objects.clone()).unwrap_or_default();
+                let mut loader = Loader::default();
+                let read = loader.catalog(&**catalogs, &meant.place, commit, &tree, &last_good).await;
+                catalog = Arc::new(read);
+            }
+            trees.insert(own.catalog.name.clone(), tree);
+            owns.push(Own::of(catalog));
         }
-        let last_good = &before.catalog.objects;
-        let catalog = Loader::default().catalog(repository, place, commit, &tree, last_good).await;
-        let revision = Revision {
-            catalog: Arc::new(catalog),
-            forms: Forms::new(),
-            asking: Asking::new(),
-            allowances: Vec::new(),
-            unpins: BTreeSet::new(),
-            author: String::new(),
-        };
-        Ok(Loaded { revision, tree })
+        if is_in_effect {
+            let revision = Revision { owns, ..in_effect.clone() };
+            return Ok(Loaded { revision, trees });
+        }
+        let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
+        Ok(Loaded { revision: Revision::of(owns).ok_or_else(nothing)?, trees })
     }
 
     /// The hold that a revision would wait for as a whole.
-    async fn admission(&self, base: &Revision, new: &Revision) -> Result<Option<Hold>, Status> {
-        let (taken, commit) = (&base.catalog.commit, &new.catalog.commit);
-        let descends = match self.rooms.repository.is_descendant(taken, commit).await {
+    async fn admission(
+        &self,
+        meant: &Meant,
+        taken: &CommitId,
+        new: &Revision,
+    ) -> Result<Option<Hold>, Status> {
+        let name = &meant.place.name;
+        let Some(own) = new.owns.iter().map(|own| &own.catalog).find(|own| own.name == *name) else {
+            return Ok(None);
+        };
+        let descends = match meant.repository.is_descendant(taken, &own.commit).await {
             Ok(descends) => descends,
             // History that cannot be seen proves nothing.
             Err(ReadError::HistoryCut { .. } | ReadError::Missing { .. }) => false,
@@ -200,7 +241,7 @@ impl OperatorService {
         };
         let state = self.rooms.ledger.state();
         let approved = |id: &str| state.approvals.contains_key(id);
-        Ok(admit(Some(taken), commit, new.catalog.empty, descends, approved).err().map(|hold| *hold))
+        Ok(admit(Some(taken), &own.commit, own.empty, descends, approved).err().map(|hold| *hold))
     }
 }
 

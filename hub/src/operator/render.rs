@@ -188,7 +188,8 @@ impl OperatorService {
         shape: &AppForm,
     ) -> Result<Vec<Provenance>, Status> {
         let Found { catalog, app, applying, variant, form } = found;
-        let tree = self.rooms.repository.tree(&form.commit).await;
+        let catalogs = &self.rooms.catalogs;
+        let tree = catalogs.tree(&form.commit).await;
         let tree = tree.map_err(|error| Status::unavailable(chain(&error)))?;
         let older = || {
             Status::failed_precondition(format!(
@@ -196,13 +197,12 @@ impl OperatorService {
                 form.commit.short()
             ))
         };
-        let (effective, spec) = catalog.app(app.name()).ok_or_else(older)?;
+        let (effective, spec) = catalog.app_of(app).ok_or_else(older)?;
         let recipe = Recipe::of(catalog, app, effective, spec, variant);
-        let repository = &self.rooms.repository;
         let mut sources = self.rooms.ledger.state().sources();
         sources.extend(form.sources());
         let ground =
-            Ground { content: repository, tree: &tree, remotes: &*self.rooms.sources, sources: &sources };
+            Ground { content: &**catalogs, tree: &tree, remotes: &*self.rooms.sources, sources: &sources };
         let files_of = recipe.find(ground).await.map_err(|_| older())?;
         let needs = &files_of.needs;
         if recipe.amendments.digest(needs.digest()) != form.source {
@@ -240,7 +240,7 @@ fn find<'a>(
     candidate: Option<(&ClusterName, &Candidate)>,
 ) -> Result<Found<'a>, Status> {
     let catalog: &Catalog = &revision.catalog;
-    if app.catalog != catalog.name || catalog.app(app.name()).is_none() {
+    if catalog.app_of(app).is_none() {
         let message = format!("the catalog has no app {app}; `hub app list` shows those that there are");
         return Err(Status::not_found(message));
     }

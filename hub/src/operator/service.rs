@@ -24,6 +24,7 @@ use super::roles::{allow, allow_question};
 use super::rollouts::unknown_rollout;
 use super::views::{AuditView, CommitView, DoneView};
 use super::wait::Wait;
+use crate::catalogs::Catalogs;
 use crate::deciding::core::{Revision, json};
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Picture, chain};
@@ -54,9 +55,11 @@ pub struct Rooms {
     pub members: Members,
     /// Who is connected.
     pub sessions: Arc<Sessions>,
-    /// The catalog's repository.
+    /// The root catalog's repository.
     pub repository: Repository,
-    /// What renders charts and kustomizations.
+    /// Those of all catalogs.
+    pub catalogs: Arc<Catalogs>,
+    /// Files that are elsewhere.
     pub sources: Arc<Sources>,
     /// What runs Kustomize and Helm.
     pub engines: Arc<Engines>,

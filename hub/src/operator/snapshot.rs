@@ -2,10 +2,11 @@
 //!
 //! In: nothing. Out: a snapshot of the commit in effect. Never: holds more than [`MAX_SNAPSHOT`] bytes of it.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 
-use nave_placement::catalog::Tree;
+use nave_placement::CatalogName;
+use nave_placement::catalog::Catalog;
 use tonic::Status;
 
 use super::planning::{LONGEST, Pieces, hearing, pieces};
@@ -13,7 +14,7 @@ use super::service::{OperatorService, Rooms};
 use crate::deciding::run::chain;
 use crate::planning::Stock;
 use crate::planning::snapshot::{
-    Good, Header, RECORDS, Writer, documents, good, needed_bundles, record, stripped,
+    Header, Own, RECORDS, Standing, Writer, documents, good, needed_bundles, record, stripped,
 };
 use crate::state::State;
 use crate::store::{Key, StoreError, Value, Version};
@@ -25,9 +26,8 @@ const MAX_SNAPSHOT: usize = 512 << 20;
 struct Gathered {
     header: Header,
     records: Vec<(Key, Value)>,
-    tree: Tree,
-    documents: std::collections::BTreeMap<Arc<str>, Arc<[u8]>>,
-    good: Vec<Good>,
+    /// The root's first.
+    owns: Vec<(CatalogName, Own)>,
     state: State,
 }
 
@@ -58,7 +58,7 @@ impl OperatorService {
     }
 
     async fn gathered(&self) -> Result<Gathered, Status> {
-        let Rooms { ledger, repository, place, .. } = &*self.rooms;
+        let Rooms { ledger, catalogs, place, .. } = &*self.rooms;
         let picture = self.rooms.picture.borrow().clone();
         let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
         let revision = picture.revision.as_ref().ok_or_else(nothing)?;
@@ -73,12 +73,24 @@ impl OperatorService {
                 records.push((key, value));
             }
         }
-        if state.heads.get(&place.name).is_none_or(|head| head.commit != commit) {
+        let is_taken =
+            |own: &Catalog| state.heads.get(&own.name).is_some_and(|head| head.commit == own.commit);
+        if !revision.owns.iter().all(|own| is_taken(&own.catalog)) {
             return Err(Status::unavailable("another commit is being taken just now; try again"));
         }
-        let tree = repository.tree(&commit).await.map_err(|error| Status::unavailable(chain(&error)))?;
-        let documents = documents(repository, place, &tree, &revision.catalog).await;
-        let good = good(repository, &tree, &revision.catalog, &documents).await;
+        let (mut owns, mut tenants) = (Vec::new(), BTreeMap::new());
+        for own in revision.owns.iter().map(|own| &own.catalog) {
+            let unread = |error| Status::unavailable(chain(&error));
+            let tree = catalogs.tree(&own.commit).await.map_err(unread)?;
+            let (place, _) = catalogs.of(&own.name).map_err(Status::unavailable)?;
+            let documents = documents(&**catalogs, &place, &tree, own).await;
+            let good = good(&**catalogs, (&place, &tree), own, &documents).await;
+            if !place.is_root {
+                let standing = Standing { directory: place.directory, commit: own.commit.clone() };
+                tenants.insert(own.name.clone(), standing);
+            }
+            owns.push((own.name.clone(), Own { tree, documents, good }));
+        }
         let header = Header {
             fleet: self.rooms.fleet.clone(),
             catalog: place.name.clone(),
@@ -87,8 +99,9 @@ impl OperatorService {
             taken_ms: ledger.now_ms(),
             heard: (&hearing(&self.rooms, &picture)).into(),
             problems: picture.problems.clone(),
+            tenants,
         };
-        Ok(Gathered { header, records, tree, documents, good, state })
+        Ok(Gathered { header, records, owns, state })
     }
 }
 
@@ -109,12 +122,17 @@ fn written(rooms: &Rooms, gathered: &Gathered) -> io::Result<Vec<u8>> {
         writer.record(key, value)?;
         room(&writer)?;
     }
-    writer.tree(&gathered.tree)?;
-    for (path, text) in &gathered.documents {
-        writer.document(path, text)?;
-    }
-    for good in &gathered.good {
-        writer.good(good)?;
+    for (name, own) in &gathered.owns {
+        if *name != gathered.header.catalog {
+            writer.catalog(name)?;
+        }
+        writer.tree(&own.tree)?;
+        for (path, text) in &own.documents {
+            writer.document(path, text)?;
+        }
+        for good in &own.good {
+            writer.good(good)?;
+        }
     }
     for digest in needed_bundles(&gathered.state) {
         // One that is gone cannot be compared with; the plan says so.

@@ -184,7 +184,7 @@ impl OperatorService {
             let last = self.changes(Some(app), Some(&cluster), LAST).await?;
             view.change = last.lines.into_iter().find(is_this);
         }
-        match self.rooms.repository.commit_info(&entry.commit).await {
+        match self.rooms.catalogs.commit_info(&entry.commit).await {
             Ok(info) => {
                 view.author_time = Some(info.time);
                 view.author = Some(Author::of(info));

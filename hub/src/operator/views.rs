@@ -115,8 +115,11 @@ pub struct Group {
 pub struct StatusView {
     /// The fleet.
     pub fleet: String,
-    /// The catalog.
+    /// The root catalog.
     pub catalog: CatalogView,
+    /// Those of tenants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<CatalogView>,
     /// How the commit that was asked for stands, if one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitView>,

@@ -126,15 +126,18 @@ impl OperatorService {
         }
     }
 
-    /// Whether the commit in effect is the wanted one or descends from it.
+    /// Whether the commit in effect of the root catalog, or of a tenant's, is the wanted one or descends from it.
     pub(super) async fn reached(&self, wanted: &str, taken: Option<&CommitId>) -> (bool, String) {
         let Some(taken) = taken else { return (false, "no commit was taken yet".to_owned()) };
         if wanted.is_empty() || taken.0.starts_with(wanted) {
             return (true, String::new());
         }
         let missing = format!("commit {wanted} is not in effect; {} is", taken.short());
-        let Ok(wanted) = self.rooms.repository.resolve(wanted).await else { return (false, missing) };
-        (self.rooms.repository.is_descendant(&wanted, taken).await.unwrap_or(false), missing)
+        let Some((name, wanted)) = self.rooms.catalogs.resolve(wanted).await else { return (false, missing) };
+        let Ok((_, repository)) = self.rooms.catalogs.of(&name) else { return (false, missing) };
+        let taken = self.look(|look| look.picture.revision.as_ref()?.catalog.commit_of(&name).cloned());
+        let Some(taken) = taken else { return (false, missing) };
+        (repository.is_descendant(&wanted, &taken).await.unwrap_or(false), missing)
     }
 }
 

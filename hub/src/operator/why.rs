@@ -110,7 +110,7 @@ impl Look<'_> {
             Some(Standing::Member) => {}
             Some(standing) => obstacles.push(format!("cluster {cluster} is on its way out ({standing:?})")),
         }
-        if revision.is_none_or(|r| app.catalog != r.catalog.name || r.catalog.app(app.name()).is_none()) {
+        if revision.is_none_or(|r| r.catalog.app_of(app).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));
         } else if revision.is_some_and(|r| !r.forms.contains_key(app))
             && !self.picture.lacking.iter().any(|lacking| lacking.app == *app && lacking.cluster == *cluster)

@@ -74,7 +74,7 @@ pub fn lost(
     app: &AppKey,
     cluster: &ClusterName,
 ) -> Vec<Told<Why>> {
-    if rest.revision.catalog.app(app.name()).is_none() {
+    if rest.revision.catalog.app_of(app).is_none() {
         return vec![Told::new(Why::AppGone)];
     }
     let why = |placement: &Arc<str>| {

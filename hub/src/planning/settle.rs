@@ -11,7 +11,7 @@ use nave_placement::catalog::{Problem, Tree};
 use nave_placement::claims::Shared;
 use nave_placement::decide::Memory;
 use nave_placement::overrides::{self, Form, Shapes, Variant};
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::PlanError;
@@ -21,8 +21,8 @@ use crate::deciding::decisions::{remembered, short};
 use crate::deciding::depending::failing;
 use crate::deciding::hearing::Hearing;
 use crate::deciding::lacking::{clashing, lacks};
-use crate::deciding::older::{Grounds, Olders, Trees};
-use crate::deciding::revision::{Asked, Content, Ground, Place, Rendered, render};
+use crate::deciding::older::{Grounds, Olders, Places, Trees};
+use crate::deciding::revision::{Asked, Content, Files, Rendered, render_all};
 use crate::engines::Engines;
 use crate::sources::Remotes;
 use crate::state::history::Authors;
@@ -37,8 +37,8 @@ const FIRST_VERSION: u64 = 1 << 62;
 
 /// What both sides of a plan share.
 pub struct World<'a> {
-    /// The catalog, and where it stands in its repository.
-    pub place: &'a Place,
+    /// The catalogs, and where they stand in their repositories.
+    pub places: &'a Places,
     /// The files of earlier commits.
     pub trees: &'a dyn Trees,
     /// The files of remotes.
@@ -70,8 +70,8 @@ impl World<'_> {
 pub struct Side<'a> {
     /// The revision, with the forms that are known already.
     pub revision: Revision,
-    /// The files of its commit.
-    pub tree: Tree,
+    /// The files of the commit of each of its catalogs.
+    pub trees: BTreeMap<CatalogName, Tree>,
     /// What is in them.
     pub content: &'a dyn Content,
     /// What is known to be wrong with it beside what its catalog says.
@@ -131,7 +131,7 @@ pub async fn settle(
     mut state: State,
     side: Side<'_>,
 ) -> Result<Rest, PlanError> {
-    let Side { mut revision, tree, content, mut problems } = side;
+    let Side { mut revision, trees, content, mut problems } = side;
     problems.extend(revision.catalog.problems.iter().cloned());
     let before = remembered(&state, &revision.catalog);
     let (mut kept, authors) = (Kept::default(), Authors::default());
@@ -146,7 +146,7 @@ pub async fn settle(
             let (hearing, older, authors) = (&world.hearing, &desk.olders, &authors);
             let (state, revision, codec, now_ms) = (&state, &revision, &codec, world.now_ms);
             core::step(
-                Given { state, revision, waiting: None, codec, hearing, older, authors, now_ms },
+                Given { state, revision, waiting: &BTreeMap::new(), codec, hearing, older, authors, now_ms },
                 &mut kept,
             )
         };
@@ -156,9 +156,9 @@ pub async fn settle(
             let shelf = &desk.shelf;
             let at_hand = |form: &Form| shelf.has(&form.bundle);
             let catalog = revision.catalog.clone();
-            let (tree, remotes, sources) = (&tree, world.remotes, &state.sources());
-            let ground = Ground { content, tree, remotes, sources };
-            let rendered = render(ground, world.engines, &catalog, &asked, &in_effect, &at_hand);
+            let (trees, remotes, sources) = (trees.iter().collect(), world.remotes, &state.sources());
+            let files = Files { content, trees, remotes, sources };
+            let rendered = render_all(&files, world.engines, &catalog, &asked, &in_effect, &at_hand);
             let Rendered { forms, asking, bundles, problems: told, .. } =
                 world.unless_stopped(rendered).await?;
             desk.shelf.put(bundles)?;
@@ -174,8 +174,10 @@ pub async fn settle(
             tried.extend(pairs);
         } else if !decided.wants.is_empty() {
             let sources = &state.sources();
-            let grounds = Grounds { trees: world.trees, remotes: world.remotes, sources };
-            let brought = desk.olders.bring(grounds, world.engines, world.place, decided.wants);
+            let (trees, places, remotes) = (world.trees, world.places, world.remotes);
+            let Some(root) = revision.owns.first().map(|own| own.catalog.clone()) else { break };
+            let grounds = Grounds { trees, places, root: &root, remotes, sources };
+            let brought = desk.olders.bring(grounds, world.engines, decided.wants);
             let bundles = world.unless_stopped(brought).await?;
             desk.shelf.put(bundles)?;
         } else if !decided.writes.is_empty() {
@@ -192,6 +194,7 @@ pub async fn settle(
                 &revision.asking,
                 &overrides::judged,
             );
+            let shapes = shapes.granted(&revision.catalog, &decided.fleet, &decided.wanted);
             return Ok(Rest { state, revision, decided, shapes, remembered: before, problems });
         }
     }

@@ -125,7 +125,12 @@ mod tests {
 
     fn state(number: usize) -> (Remote, SourceAt) {
         let url = format!("https://git.example.com/{number}").into();
-        let remote = Remote::Git(GitRemote { url, reference: GitRef::Default, credentials: None });
+        let remote = Remote::Git(GitRemote {
+            url,
+            reference: GitRef::Default,
+            credentials: None,
+            is_strangers: false,
+        });
         (remote, format!("main@{number}").parse().expect("a state"))
     }
 

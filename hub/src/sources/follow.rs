@@ -263,7 +263,12 @@ mod tests {
             ("http://[2001:db8::1]/a", "[2001:db8::1]"),
         ];
         for (url, expected) in rows {
-            let git = GitRemote { url: url.into(), reference: GitRef::Default, credentials: None };
+            let git = GitRemote {
+                url: url.into(),
+                reference: GitRef::Default,
+                credentials: None,
+                is_strangers: false,
+            };
             assert_eq!(host(&Remote::Git(git)), expected, "{url}");
         }
     }

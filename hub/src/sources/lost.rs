@@ -142,7 +142,12 @@ mod tests {
     /// A state of a repository that nobody serves.
     fn lost() -> Lost {
         let url = "http://127.0.0.1:1/shop".into();
-        let remote = Remote::Git(GitRemote { url, reference: GitRef::Default, credentials: None });
+        let remote = Remote::Git(GitRemote {
+            url,
+            reference: GitRef::Default,
+            credentials: None,
+            is_strangers: false,
+        });
         (remote, format!("main@{}", "6f3e".repeat(10)).parse().expect("a state"))
     }
 

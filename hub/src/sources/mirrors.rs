@@ -34,16 +34,21 @@ type Open = HashMap<Place, Repository>;
 struct Place {
     url: Arc<str>,
     credentials: Option<Arc<str>>,
+    /// It is reached without credentials: what was fetched with some is in another mirror.
+    is_strangers: bool,
 }
 
 impl Place {
     fn of(remote: &GitRemote) -> Self {
-        Self { url: remote.url.clone(), credentials: remote.credentials.clone() }
+        let GitRemote { url, credentials, is_strangers, reference: _ } = remote.clone();
+        Self { url, credentials, is_strangers }
     }
 
     /// The directory of its mirror.
     fn directory(&self) -> String {
-        let name = format!("{} {}", self.url, self.credentials.as_deref().unwrap_or_default());
+        // No name of credentials has an !.
+        let by = if self.is_strangers { "!" } else { self.credentials.as_deref().unwrap_or_default() };
+        let name = format!("{} {by}", self.url);
         Digest::of(name.as_bytes()).to_string()[..32].to_owned()
     }
 }
@@ -74,18 +79,17 @@ impl Mirrors {
     }
 
     fn options(&self, remote: &GitRemote, place: &Place) -> Result<git::Options, String> {
-        let is_meant =
-            |access: &&Access| remote.credentials.as_ref().is_none_or(|name| **name == access.name);
-        let meant: Vec<Access> = self.access.iter().filter(is_meant).cloned().collect();
-        let access = Access::of(&meant, &remote.url);
-        if let (Some(name), None) = (&remote.credentials, access) {
-            return Err(format!(
-                "the hub has no credentials {name} that are for {}; add them to its configuration, or correct source.git.credentials",
+        let access = Access::named(&self.access, &remote.url, remote.credentials.as_deref());
+        let access = access.ok_or_else(|| {
+            format!(
+                "the hub has no credentials {} that are for {}; add them to its configuration, or correct source.git.credentials",
+                remote.credentials.as_deref().unwrap_or_default(),
                 remote.url
-            ));
-        }
+            )
+        })?;
         let mut options = git::Options::new(&*remote.url, self.room.join(place.directory()));
-        options.access = access.cloned();
+        let is_shown = !remote.is_strangers;
+        options.access = access.map(|access| if is_shown { access.clone() } else { access.bare() });
         options.is_guarded = true;
         Ok(options)
     }
@@ -170,7 +174,7 @@ mod tests {
 
     fn remote(name: &str) -> GitRemote {
         let url = format!("http://127.0.0.1:1/{name}").into();
-        GitRemote { url, reference: GitRef::Default, credentials: None }
+        GitRemote { url, reference: GitRef::Default, credentials: None, is_strangers: false }
     }
 
     /// A mirror that was made, with pins of these commits.

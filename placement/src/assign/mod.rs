@@ -13,7 +13,7 @@ pub use plan::{AppForm, Codec, Inputs, Member, Survey, assign, survey};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{CommitId, NamespaceOptions, ObjectTarget, OnRemove, SourceAt, Treatment};
+use crate::catalog::{CommitId, Granted, NamespaceOptions, ObjectTarget, OnRemove, SourceAt, Treatment};
 use crate::{AppKey, ClusterName, Digest, Digester, Fingerprints};
 
 /// Orders assignments across losses of the hub's state; raised by an operator's `accept-restore` alone.
@@ -46,6 +46,9 @@ pub struct Options {
     /// The cluster's share of replicas that a placement divides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<Share>,
+    /// What the app may do, if it is a tenant's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Granted>,
 }
 
 /// How many replicas some objects of an app have on one cluster.

@@ -11,7 +11,7 @@ use super::{
     AllRules, Assignment, Cause, Change, EncodedEntry, Entry, Generation, Leaving, Options, PAST, Rules,
     Share, ShareOut, TRAIL, Told,
 };
-use crate::catalog::{CommitId, SourceAt};
+use crate::catalog::{CommitId, Grant, SourceAt};
 use crate::decide::Wanted;
 use crate::guard::{Counts, Losses, Verdict};
 use crate::overrides::template::Values;
@@ -43,6 +43,17 @@ impl AppForm {
         let share_bytes = super::json(share);
         let version = Digester::new("nave.share.v1").field(&self.version.0).field(&share_bytes).finish();
         let options = Options { share: Some(share.clone()), ..self.options.clone() };
+        Self { version, options, ..self.clone() }
+    }
+
+    /// The form on a cluster of a set that is granted to its tenant so: another grant is another version.
+    pub fn granted(&self, grant: &Grant) -> Self {
+        let mut options = Options { grant: Some(grant.granted()), ..self.options.clone() };
+        if grant.service_account.is_some() {
+            options.treatment.service_account.clone_from(&grant.service_account);
+        }
+        let bytes = super::json(&(&options.grant, &options.treatment.service_account));
+        let version = Digester::new("nave.grant.v1").field(&self.version.0).field(&bytes).finish();
         Self { version, options, ..self.clone() }
     }
 }
@@ -83,8 +94,8 @@ pub struct Inputs<'a> {
     pub members: &'a BTreeMap<ClusterName, Member<'a>>,
     /// The time, Unix milliseconds.
     pub now_ms: u64,
-    /// Why entries that are not wanted any more would go.
-    pub cause: &'a Cause,
+    /// Why entries of an app that are not wanted any more would go.
+    pub cause: &'a dyn Fn(&AppKey) -> Cause,
     /// Whether a cluster said that an app was well at a version, since it was told that at this time, Unix milliseconds.
     pub was_well: &'a dyn Fn(&ClusterName, &AppKey, Digest, u64) -> bool,
     /// Reads and writes entries.
@@ -116,7 +127,7 @@ pub fn survey(inputs: &Inputs<'_>) -> Survey {
             if next.leaves(app) {
                 let cause = match &member.emptied_by {
                     Some(by) => Cause::Operator { by: by.clone() },
-                    None => inputs.cause.clone(),
+                    None => (inputs.cause)(app),
                 };
                 survey.losses.entries.insert((app.clone(), cluster.clone()), cause);
             }

@@ -27,8 +27,8 @@ pub type LastGood = BTreeMap<ObjectId, Effective>;
 /// The parsed files of a commit by path.
 pub type Files = BTreeMap<Arc<str>, Arc<ParsedFile>>;
 
-/// Makes a catalog of parsed files. `root` is whether it is the root catalog, which alone may hold `Fleet`, `Cluster`
-/// and `ClusterSet`.
+/// Makes a catalog of parsed files. `root` is whether it is the root catalog, which alone may hold `Fleet`, `Cluster`,
+/// `ClusterSet` and `Catalog`.
 ///
 /// # Assumptions
 /// `files` holds every candidate that may hold documents and every candidate that held an object of `last_good`; one
@@ -113,7 +113,9 @@ impl<'a> Assembly<'a> {
         }
         for (id, defined) in by_id {
             match defined.as_slice() {
-                _ if !self.root && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet) => {
+                _ if !self.root
+                    && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet | Kind::Catalog) =>
+                {
                     let message = format!("kind {} exists only in the root catalog; move it there", id.kind);
                     let origins = defined.iter().map(|defined| &defined.document.origin);
                     self.problems.extend(origins.map(|origin| Problem::at(origin, &message).of(Some(id))));
@@ -212,7 +214,7 @@ impl<'a> Assembly<'a> {
 
     /// An object that may not be in this catalog at all is not kept either.
     fn is_refused(&self, id: &ObjectId) -> bool {
-        !self.root && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet)
+        !self.root && matches!(id.kind, Kind::Fleet | Kind::Cluster | Kind::ClusterSet | Kind::Catalog)
     }
 
     /// Why an object that no document defines is not removed; `None` when it is.
@@ -314,7 +316,9 @@ impl<'a> Assembly<'a> {
 
     fn finish(self, name: CatalogName, empty: bool) -> Catalog {
         let Self { commit, root, tree, objects, taken, named, mut problems, .. } = self;
-        let mut catalog = Catalog { name, commit: commit.clone(), objects, problems: Vec::new(), empty };
+        let (problems_yet, tenants) = (Vec::new(), BTreeMap::new());
+        let mut catalog =
+            Catalog { name, commit: commit.clone(), objects, problems: problems_yet, empty, tenants };
         problems.extend(references::check(&catalog, &taken, &named, root, tree));
         problems.sort();
         problems.dedup();

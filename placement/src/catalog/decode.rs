@@ -11,7 +11,8 @@ use super::references::{Reference, References};
 use super::source_fields::Sourcing;
 use super::template::{Directories, Starred};
 use super::{
-    Kind, Source, dependency, override_fields, place, rollout_fields, schedule_fields, source_fields, treat,
+    Kind, Source, dependency, override_fields, place, rollout_fields, schedule_fields, source_fields,
+    tenant_fields, treat,
 };
 use crate::overrides::Parameters;
 use crate::select::{Operator, Requirement, Selector};
@@ -60,13 +61,14 @@ pub(super) fn decode(
         Kind::Placement => (place::FIELDS, &[]),
         Kind::Override => (override_fields::FIELDS, &[]),
         Kind::Rollout => (rollout_fields::FIELDS, &[]),
+        Kind::Catalog => (tenant_fields::FIELDS, &[]),
     };
     let Some(spec) = spec else {
         let spec = match kind {
             Kind::Fleet => Some(Spec::Fleet(Fleet::default())),
             Kind::Cluster => Some(Spec::Cluster(Cluster::default())),
             Kind::ClusterSet => Some(Spec::ClusterSet(ClusterSet::default())),
-            Kind::App | Kind::Placement | Kind::Override | Kind::Rollout => {
+            Kind::App | Kind::Placement | Kind::Override | Kind::Rollout | Kind::Catalog => {
                 reader.missing(at, "spec", &format!("give it {}", valid.join(", ")));
                 None
             }
@@ -87,6 +89,7 @@ pub(super) fn decode(
         Kind::Override => Some(Spec::Override(override_fields::overriding(reader, references, &fields))),
         Kind::Placement => Some(Spec::Placement(Box::new(place::placement(reader, references, &fields)))),
         Kind::Rollout => Some(Spec::Rollout(Box::new(rollout_fields::rollout(reader, references, &fields)))),
+        Kind::Catalog => tenant_fields::tenant(reader, references, &fields).map(Spec::Catalog),
     };
     spec.map(Decoded::from)
 }

@@ -164,7 +164,8 @@ fn some(reader: &mut Reader<'_>, field: &Field<'_>, all: &str) -> Option<Selecto
 pub(super) fn of<'a>(app: &Effective, own: &'a App, defaults: &'a [Dependency]) -> &'a [Dependency] {
     match &own.depends_on {
         Some(own) => own,
-        None if defaults.iter().any(|dependency| dependency.on.means(app)) => &[],
+        // Those that come first are the root's.
+        None if app.object.id.tenant().is_none() && defaults.iter().any(|first| first.on.means(app)) => &[],
         None => defaults,
     }
 }

@@ -13,6 +13,7 @@ mod divisions;
 mod fields;
 mod git_ref;
 mod git_url;
+mod joined;
 mod objects;
 mod overlaps;
 mod override_fields;
@@ -34,6 +35,8 @@ mod source;
 mod source_fields;
 pub mod suggest;
 mod template;
+mod tenant;
+mod tenant_fields;
 mod treat;
 mod treatment;
 mod version_range;
@@ -50,9 +53,10 @@ pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_h
 pub use chart_name::{BadChartName, ChartName};
 pub use dependency::{Dependency, DependsOn, IfAbsent, Until};
 pub use git_ref::{GitRef, ParseGitRefError};
+pub use joined::{Joined, join};
 pub use objects::{
-    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, FreezeRule, GuardLimit,
-    GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Spec, WindowRule,
+    App, AppSelection, Cluster, ClusterSelection, ClusterSet, Defaults, Fleet, FreezeRule, Grants,
+    GuardLimit, GuardLimits, NamespaceOptions, OnRemove, Percent, Placement, Spec, WindowRule,
 };
 pub use overriding::{Override, Patch, PatchTarget};
 pub use parse::{Document, ParsedFile, parse_file};
@@ -63,6 +67,7 @@ pub use rollout::{Before, Failure, OnNewRevision, Pace, Rollout, Then, Wave};
 pub use said::{GitSaid, HelmSaid, KustomizeSaid, Said, SourceChange, WhatSaid};
 pub use source::{Helm, Kustomize, Source, SourceError, Sourced, ValuesFile, What};
 pub(crate) use suggest::did_you_mean;
+pub use tenant::{Grant, Granted, Tenant};
 pub use treatment::{
     Adopt, Conflicts, Drift, HealthRule, Ignore, Mode, ObjectTarget, OnImmutable, Timeout, Treatment,
 };
@@ -152,6 +157,8 @@ pub enum Kind {
     Override,
     /// How a changed app moves through its clusters.
     Rollout,
+    /// A tenant's catalog and what it may do.
+    Catalog,
 }
 
 impl fmt::Display for Kind {
@@ -237,6 +244,8 @@ pub struct Catalog {
     /// The commit holds not a single catalog document (wrong directory, emptied branch): nothing of it may be taken
     /// without approval.
     pub empty: bool,
+    /// The tenants' catalogs that are joined to it.
+    pub tenants: BTreeMap<CatalogName, Joined>,
 }
 
 impl Catalog {

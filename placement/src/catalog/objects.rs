@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Dependency, Override, Pick, Replicas, Rollout, Source, Treatment};
-use crate::ClusterName;
+use super::{Dependency, Override, Pick, Replicas, Rollout, Source, Tenant, Treatment};
 use crate::fleet::Taint;
 use crate::overrides::Parameters;
 use crate::schedule::{Cron, When, Zone};
 use crate::select::{Condition, Selector, Toleration};
+use crate::{CatalogName, ClusterName};
 
 /// The specification of one object.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +29,8 @@ pub enum Spec {
     Override(Override),
     /// How a changed app moves.
     Rollout(Box<Rollout>),
+    /// A tenant's catalog.
+    Catalog(Tenant),
 }
 
 /// Defaults, parameters and guard of the whole fleet.
@@ -226,6 +228,17 @@ pub struct Placement {
     pub pick: Option<Pick>,
     /// Replicas that are divided over those that are chosen.
     pub replicas: Option<Replicas>,
+    /// Where it may place anything at all, if it is a tenant's.
+    pub grants: Option<Grants>,
+}
+
+/// Where placements of a tenant may place something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// The tenant's catalog.
+    pub catalog: CatalogName,
+    /// On clusters of these sets.
+    pub sets: BTreeSet<String>,
 }
 
 /// Which apps: by name, by labels, or both (all given terms must hold).
@@ -235,6 +248,8 @@ pub struct AppSelection {
     pub names: Option<BTreeSet<String>>,
     /// By labels.
     pub selector: Option<Selector>,
+    /// Of this tenant's catalog, where several are joined; absent: the root's.
+    pub within: Option<CatalogName>,
 }
 
 /// Which clusters: all given terms must hold. At least one term is given.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{AppSelection, ClusterSelection, Object, Position, SourceChange};
+use super::{AppSelection, ClusterSelection, Position, SourceChange};
 use crate::ObjectKey;
 use crate::overrides::{Change, Image, Parameters};
 use crate::select::Selector;
@@ -127,13 +127,5 @@ impl std::fmt::Display for PatchTarget {
             }
         }
         Ok(())
-    }
-}
-
-impl AppSelection {
-    /// Whether it means this app.
-    pub fn selects(&self, app: &Object) -> bool {
-        self.names.as_ref().is_none_or(|names| names.contains(&*app.id.name))
-            && self.selector.as_ref().is_none_or(|selector| selector.matches(&app.labels))
     }
 }

@@ -19,10 +19,16 @@ use super::{API_VERSION, Kind, MAX_FILE_BYTES, Object, ObjectId, Origin};
 
 /// The group of our API, with the separator.
 const GROUP: &str = "nave.dev/";
-/// Kinds of the design that this version does not have.
-pub(super) const LATER_KINDS: [&str; 1] = ["Catalog"];
-pub(super) const KINDS: [Kind; 7] =
-    [Kind::App, Kind::Cluster, Kind::ClusterSet, Kind::Fleet, Kind::Override, Kind::Placement, Kind::Rollout];
+pub(super) const KINDS: [Kind; 8] = [
+    Kind::App,
+    Kind::Catalog,
+    Kind::Cluster,
+    Kind::ClusterSet,
+    Kind::Fleet,
+    Kind::Override,
+    Kind::Placement,
+    Kind::Rollout,
+];
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,15 +158,15 @@ fn take_document(file: &Arc<str>, root: &Node, faults: Vec<yaml::Fault>, parsed:
         let mut reader =
             Reader { file, object: document.id.clone(), problems: Vec::new(), misspelt: BTreeSet::new() };
         reader.problems = problems(file, faults, document.id.as_ref());
-        let is_later_kind = take_object(&mut reader, root, &mut document);
-        parsed.unreadable |= is_torn || document.id.is_none() && !is_later_kind;
+        take_object(&mut reader, root, &mut document);
+        parsed.unreadable |= is_torn || document.id.is_none();
         parsed.problems.append(&mut reader.problems);
     }
     parsed.documents.push(document);
 }
 
-/// Reads a document of ours. True where its kind is one that only another version has.
-fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) -> bool {
+/// Reads a document of ours.
+fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) {
     let root = Field { node: root, path: String::new() };
     let at = root.node.position;
     let version = root.node.map().and_then(|m| m.first("apiVersion"));
@@ -171,14 +177,11 @@ fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) ->
         let message =
             format!("apiVersion {given} is not supported by this version of Nave; write {API_VERSION}");
         reader.error(node.position, message);
-        return false;
+        return;
     }
-    let kind = match kind(reader, &root) {
-        Ok(kind) => kind,
-        Err(is_later_kind) => return is_later_kind,
-    };
+    let Some(kind) = kind(reader, &root) else { return };
     let Some(fields) = reader.fields(&root, &["apiVersion", "kind", "metadata", "spec"], &[]) else {
-        return false;
+        return;
     };
     let mut labels = std::collections::BTreeMap::new();
     match fields.get("metadata") {
@@ -205,7 +208,6 @@ fn take_object(reader: &mut Reader<'_>, root: &Node, document: &mut Document) ->
         let origin = document.origin.clone();
         document.object = Some(Arc::new(Object { id: id.clone(), labels, origin, spec }));
     }
-    false
 }
 
 fn check_name(reader: &mut Reader<'_>, field: &Field<'_>, kind: Kind) {
@@ -222,28 +224,23 @@ fn check_name(reader: &mut Reader<'_>, field: &Field<'_>, kind: Kind) {
     }
 }
 
-/// The document's kind, or a problem; the error is true where only another version has it.
-fn kind(reader: &mut Reader<'_>, root: &Field<'_>) -> Result<Kind, bool> {
+/// The document's kind, or a problem.
+fn kind(reader: &mut Reader<'_>, root: &Field<'_>) -> Option<Kind> {
     let words = KINDS.map(|kind| kind.to_string());
     let Some(node) = root.node.map().and_then(|m| m.first("kind")) else {
         reader.missing(root.node.position, "kind", &format!("write one of {}", words.join(", ")));
-        return Err(false);
+        return None;
     };
-    let given = reader.text(&Field { node, path: "kind".to_owned() }).ok_or(false)?;
+    let given = reader.text(&Field { node, path: "kind".to_owned() })?;
     if let Some(kind) = KINDS.into_iter().find(|k| k.to_string() == given) {
-        return Ok(kind);
-    }
-    if LATER_KINDS.contains(&given.as_str()) {
-        let message = format!("kind {given} is not supported by this version of Nave; remove the document");
-        reader.error(node.position, message);
-        return Err(true);
+        return Some(kind);
     }
     let suggestion = did_you_mean(&given, words.iter().map(String::as_str));
     reader.error(
         node.position,
         format!("{given:?} is no known kind{suggestion} (valid kinds are {})", words.join(", ")),
     );
-    Err(false)
+    None
 }
 
 fn what(kind: Kind) -> &'static str {
@@ -255,5 +252,6 @@ fn what(kind: Kind) -> &'static str {
         Kind::Placement => "placement name",
         Kind::Override => "override name",
         Kind::Rollout => "rollout name",
+        Kind::Catalog => "catalog name",
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn placement(
         tolerations: each(reader, fields, "tolerations", toleration),
         pick: fields.get("pick").and_then(|f| pick(reader, &f)),
         replicas: fields.get("replicas").and_then(|f| replicas(reader, &f)),
+        grants: None,
     }
 }
 

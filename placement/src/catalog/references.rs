@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assemble::{Defined, Named};
+use super::joined::may_be_called;
 use super::problems::{Position, Problem};
 use super::suggest::did_you_mean;
 use super::template::Starred;
 use super::{Catalog, Dependency, Kind, Object, ObjectId, Source, Spec, Tree, overlaps};
+use crate::CatalogName;
 use crate::render::{Contents, Release, Trees, needs};
 
 /// Apps of one group: what takes them back by hand is one batch of the hub's store.
@@ -25,6 +27,8 @@ pub(super) enum Reference {
     Source,
     /// A name that the app had before.
     Formerly(String),
+    /// The name of a tenant's catalog, its own.
+    Tenant(String),
     /// In this field a server that is asked without encryption.
     InClear(String),
 }
@@ -63,6 +67,12 @@ pub(super) fn check(
                 Reference::Formerly(name) => {
                     formerly(catalog, &successors, object, &former_name(defined, name))
                 }
+                Reference::Tenant(name) => match CatalogName::new(name) {
+                    Ok(name) if !may_be_called(&name, catalog) => Some(format!(
+                        "{name} is what apps of the root catalog go by; call the tenant's catalog otherwise"
+                    )),
+                    _ => None,
+                },
                 Reference::InClear(field) => Some(format!(
                     "{field} is asked in clear: whoever is between the hub and the server reads it, and can change what clusters run; write https:// or ssh://"
                 )),
@@ -99,7 +109,7 @@ fn source(defined: &Defined<'_>, object: &Object, tree: &Tree) -> Option<String>
     if source.remote.is_some() {
         return None;
     }
-    let release = Release { app: &object.id.name, namespace: None };
+    let release = Release { app: &object.id.name, namespace: None, is_tenants: false };
     let error = needs(&source, release, Trees::of_catalog(tree), &Contents::new()).err()?;
     let field = if defined.directory.is_some() { "directories" } else { source.field() };
     Some(format!("spec.source.{field}: {error}"))

@@ -36,6 +36,9 @@ pub struct GitRemote {
     /// The entry of the hub's `credentials` that it is reached by; absent: the one that is for its URL, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Arc<str>>,
+    /// A tenant names it, and no credentials: it is reached without any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_strangers: bool,
 }
 
 /// A remote's name in records: a digest of what it is.
@@ -153,7 +156,12 @@ mod tests {
     fn a_commit_and_one_version_are_the_same_for_ever() {
         let git = |reference: &str| {
             let reference = reference.parse().expect("a reference");
-            Remote::Git(GitRemote { url: "https://h/a".into(), reference, credentials: None })
+            Remote::Git(GitRemote {
+                url: "https://h/a".into(),
+                reference,
+                credentials: None,
+                is_strangers: false,
+            })
         };
         let chart = |version: &str| {
             let (repository, chart) = ("https://h/a".into(), "web".into());

@@ -262,7 +262,12 @@ fn remote(said: &SourceChange) -> Result<Option<Remote>, SourceError> {
                 );
             }
             let reference = git.reference.clone().unwrap_or(GitRef::Default);
-            Ok(Some(Remote::Git(GitRemote { url, reference, credentials: git.credentials.clone() })))
+            Ok(Some(Remote::Git(GitRemote {
+                url,
+                reference,
+                credentials: git.credentials.clone(),
+                is_strangers: false,
+            })))
         }
         (None, _, Some((repository, helm))) => {
             let how = "name the chart in that repository, e.g. chart: podinfo";

@@ -123,7 +123,7 @@ pub(super) fn target(reader: &mut Reader<'_>, fields: &Fields<'_>) -> Option<Obj
 }
 
 /// `NAME`, or `NAMESPACE/NAME`.
-fn service_account(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
+pub(super) fn service_account(reader: &mut Reader<'_>, field: &Field<'_>) -> Option<String> {
     let given = reader.text(field)?;
     let (namespace, name) = given.split_once('/').map_or((None, &*given), |(ns, name)| (Some(ns), name));
     let valid = |name: &str| crate::check_name("service account", name);

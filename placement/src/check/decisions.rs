@@ -174,8 +174,13 @@ impl<'a> DecisionStep<'a> {
             })
         };
         let silent = || picks.is_some_and(|pick| pick.count.is_some()) && self.is_away(cluster);
-        let rows: [(&dyn Fn() -> bool, &'static str); 8] = [
+        let not_granted = || {
+            let grants = self.placement.grants.as_ref();
+            grants.is_some_and(|grants| cluster.set.as_ref().is_none_or(|set| !grants.sets.contains(set)))
+        };
+        let rows: [(&dyn Fn() -> bool, &'static str); 9] = [
             (&|| self.matches(name, cluster) != Some(true), "its terms do not hold"),
+            (&not_granted, "it is not granted"),
             (&|| self.repelled(cluster, Effect::NoSchedule), "a taint keeps it away"),
             (&|| self.repelled(cluster, Effect::NoExecute), "a taint drives it away"),
             (&|| cluster.cordoned || cluster.draining, "it is cordoned or drained"),

@@ -436,7 +436,12 @@ fn look(index: &Index, rule: &mut Rule, id: u32, was: bool, now_ms: u64) -> (boo
             index.states.present.has(id)
                 && (index.states.maintained.has(id) || (matches != Some(false) && !away.breaks))
         }
-        false => matches == Some(true) && !index.states.closed.has(id) && !away.bars,
+        false => {
+            matches == Some(true)
+                && !index.states.closed.has(id)
+                && !away.bars
+                && rule.matcher.is_granted(index, id)
+        }
     };
     (rule.chosen.set(id, is), away.due_ms)
 }
@@ -506,6 +511,7 @@ pub(super) fn stand(index: &Index, rule: &Rule, now_ms: u64, buffers: &mut Buffe
     kept.and(&index.states.present);
     open.without(&index.states.closed);
     open.without(&away.bars);
+    rule.matcher.grant(index, open, scratch);
     (words as u64, away.due_ms)
 }
 

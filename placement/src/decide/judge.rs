@@ -84,6 +84,7 @@ pub fn judge(
     now_ms: u64,
 ) -> Judgement {
     let mut checks = terms(&placement.clusters, name, cluster);
+    checks.extend(granted(placement, cluster));
     checks.extend(taints(placement, cluster, now_ms));
     checks.extend(states(cluster));
     let worst = checks.iter().map(|check| check.outcome).max().unwrap_or(Outcome::Holds);
@@ -163,6 +164,16 @@ pub fn terms(selection: &ClusterSelection, name: &ClusterName, cluster: &Candida
         checks.push(check(predicate, Some(saw), broken));
     }
     checks
+}
+
+/// Whether a tenant's placement may place anything there. What runs where that was withdrawn stays.
+fn granted(placement: &Placement, cluster: &Candidate) -> Option<Check> {
+    let grants = placement.grants.as_ref()?;
+    let set = cluster.set.clone();
+    let is_granted = set.as_ref().is_some_and(|set| grants.sets.contains(set));
+    let reason = Reason::NotGranted { catalog: grants.catalog.clone(), set: set.clone() };
+    let broken = (!is_granted).then_some((Outcome::Bars, reason));
+    Some(check(format!("grants of Catalog/{}", grants.catalog), set, broken))
 }
 
 fn taints(placement: &Placement, cluster: &Candidate, now_ms: u64) -> Vec<Check> {

@@ -218,18 +218,12 @@ pub fn share_out(decisions: &[Decision]) -> ShareOut {
 
 /// The apps of the catalog that a selection means.
 pub fn apps(catalog: &Catalog, selection: &AppSelection) -> BTreeSet<AppKey> {
-    let labelled = |object: &crate::catalog::Effective| {
-        selection.selector.as_ref().is_none_or(|s| s.matches(&object.object.labels))
-    };
-    let key = |name: &str| AppKey::new(catalog.name.clone(), name).ok();
+    let selected = |(app, _): &(&crate::catalog::Effective, _)| selection.selects(&app.object);
+    let key = |(app, _): (&crate::catalog::Effective, _)| catalog.key(&app.object.id.name);
     match &selection.names {
         Some(names) => {
-            let named = names.iter().filter_map(|name| catalog.app(name));
-            named.filter(|(object, _)| labelled(object)).filter_map(|(o, _)| key(&o.object.id.name)).collect()
+            names.iter().filter_map(|name| catalog.app(name)).filter(selected).filter_map(key).collect()
         }
-        None => {
-            let all = catalog.apps().filter(|(object, _)| labelled(object));
-            all.filter_map(|(object, _)| key(&object.object.id.name)).collect()
-        }
+        None => catalog.apps().filter(selected).filter_map(key).collect(),
     }
 }

@@ -7,10 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ClusterName;
 use crate::catalog::Count;
 use crate::fleet::Taint;
 use crate::select::{FactName, Look, Shown};
+use crate::{CatalogName, ClusterName};
 
 /// Why a placement chose a cluster, or did not. Closed; with the values that were seen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,6 +98,13 @@ pub enum Reason {
         set: Option<String>,
         /// The sets that would do.
         wanted: BTreeSet<String>,
+    },
+    /// The root catalog does not grant the placement's catalog the cluster's set.
+    NotGranted {
+        /// The tenant's catalog.
+        catalog: CatalogName,
+        /// The set that the cluster is in.
+        set: Option<String>,
     },
     /// A requirement of `clusters.selector` does not hold.
     LabelDiffers {
@@ -358,6 +365,12 @@ impl fmt::Display for Reason {
                     None => write!(f, "it is in no set, clusters.sets wants {wanted}"),
                 }
             }
+            Self::NotGranted { catalog, set: Some(set) } => {
+                write!(f, "its set is {set}, which is not granted to catalog {catalog}")
+            }
+            Self::NotGranted { catalog, set: None } => {
+                write!(f, "it is in no set, and catalog {catalog} is granted sets alone")
+            }
             Self::LabelDiffers { requirement, value: Some(value) } => {
                 let key = requirement.split(['=', '!', ' ']).find(|k| !k.is_empty()).unwrap_or(requirement);
                 write!(f, "its label {key} is {value:?}, clusters.selector wants {requirement}")
@@ -495,6 +508,10 @@ impl Reason {
             Self::SetDiffers { wanted, .. } => {
                 let wanted = wanted.iter().map(String::as_str).collect::<Vec<_>>().join(" or ");
                 format!("put the cluster into set {wanted}")
+            }
+            Self::NotGranted { catalog, set } => {
+                let set = set.as_deref().unwrap_or("a set");
+                format!("the root catalog has to grant it: {set} in spec.grants of Catalog/{catalog}")
             }
             Self::LabelDiffers { requirement, .. } => {
                 format!("label the cluster so that {requirement} holds, or change clusters.selector")

@@ -10,7 +10,7 @@ use super::bits::Bits;
 use super::index::{Index, Posting, Statement};
 use super::{Numbers, Settled};
 use crate::AppKey;
-use crate::catalog::{ClusterSelection, Pick, Placement, Preferred};
+use crate::catalog::{ClusterSelection, Grants, Pick, Placement, Preferred};
 use crate::fleet::{Candidate, Effect};
 use crate::select::{FactName, Look, Operator, Reads, Tolerance, tolerance};
 
@@ -48,6 +48,8 @@ pub(super) struct Matcher {
     none: usize,
     /// What `where` says: that it holds, that it cannot be told.
     condition: Option<(Posting, Posting)>,
+    /// Of which one has to be true where something is placed newly.
+    grants: Option<Box<[Posting]>>,
 }
 
 impl Rule {
@@ -72,7 +74,7 @@ impl Rule {
         conditions.for_each(|reads| chooses_by.extend(reads.iter().cloned()));
         let mut rule = Self {
             name: name.clone(),
-            matcher: Matcher::new(&placement.clusters, index),
+            matcher: Matcher::new(&placement.clusters, index).granted(placement.grants.as_ref(), index),
             groups_by: pick.as_ref().and_then(|pick| pick.per.as_ref()).map(read),
             chooses_by,
             chosen: Bits::default(),
@@ -186,6 +188,27 @@ impl Matcher {
         Self { statements: statements.into(), condition, ..matcher }
     }
 
+    /// The same, where nothing is placed newly but on clusters of these sets.
+    fn granted(self, grants: Option<&Grants>, index: &mut Index) -> Self {
+        let sets = |grants: &Grants| {
+            grants.sets.iter().map(|set| index.posting(Statement::Set(set.clone()))).collect()
+        };
+        Self { grants: grants.map(sets), ..self }
+    }
+
+    /// Leaves those on which something may be placed newly.
+    pub fn grant(&self, index: &Index, open: &mut Bits, scratch: &mut Bits) {
+        let Some(grants) = &self.grants else { return };
+        scratch.clear();
+        grants.iter().for_each(|posting| scratch.or(index.bits(*posting)));
+        open.and(scratch);
+    }
+
+    /// Whether something may be placed newly on one.
+    pub fn is_granted(&self, index: &Index, id: u32) -> bool {
+        self.grants.as_ref().is_none_or(|grants| grants.iter().any(|posting| index.has(id, *posting)))
+    }
+
     /// Terms of which each needs one of its statements.
     fn any(&self) -> impl Iterator<Item = &[Posting]> {
         let mut rest = &self.statements[..self.none];
@@ -205,7 +228,8 @@ impl Matcher {
     /// The statements that it is made of.
     pub fn postings(&self) -> impl Iterator<Item = Posting> {
         let condition = self.condition.iter().flat_map(|(holds, unknown)| [*holds, *unknown]);
-        self.any().flatten().chain(self.none()).copied().chain(condition)
+        let grants = self.grants.iter().flatten();
+        self.any().flatten().chain(self.none()).chain(grants).copied().chain(condition)
     }
 
     /// A term without this statement by which most clusters are told not to match: one with few statements.

@@ -22,6 +22,7 @@ fn placement(selector: &str) -> Placement {
         tolerations: Vec::new(),
         pick: None,
         replicas: None,
+        grants: None,
     }
 }
 

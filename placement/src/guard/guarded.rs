@@ -28,7 +28,7 @@ impl Guarded {
         for Effective { object, .. } in catalog.objects.values() {
             let name = &object.id.name;
             match &object.spec {
-                Spec::App(app) if app.protect => said.apps.extend(AppKey::new(catalog.name.clone(), name)),
+                Spec::App(app) if app.protect => said.apps.extend(catalog.key(name)),
                 Spec::Cluster(cluster) if cluster.protect => said.clusters.extend(ClusterName::new(name)),
                 _ => {}
             }
@@ -54,7 +54,7 @@ impl Guarded {
         runs: impl Fn(&AppKey) -> bool,
         is_member: impl Fn(&ClusterName) -> bool,
     ) -> Self {
-        let stays = |app: &&AppKey| catalog.app(app.name()).is_none() && runs(app);
+        let stays = |app: &&AppKey| catalog.app_of(app).is_none() && runs(app);
         self.apps.extend(before.apps.iter().filter(stays).cloned());
         let stays = |cluster: &&ClusterName| catalog.cluster(cluster).is_none() && is_member(cluster);
         self.clusters.extend(before.clusters.iter().filter(stays).cloned());

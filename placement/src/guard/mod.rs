@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assign::Cause;
 use crate::catalog::{CommitId, GuardLimit};
-use crate::{AppKey, ClusterName, Fingerprints};
+use crate::{AppKey, CatalogName, ClusterName, Fingerprints};
 
 pub use guarded::Guarded;
 pub use hold::{Hold, HoldCause};
@@ -81,6 +81,8 @@ pub enum AllowanceScope {
     Objects(AppKey),
     /// `*=N`: anything.
     Anything,
+    /// The same in a tenant's catalog: anything of its apps.
+    Catalog(CatalogName),
 }
 
 /// The key of the trailer.
@@ -249,7 +251,8 @@ impl Judging<'_> {
         };
         let count = entries.len();
         let hold = Hold::new(cause, losing, of, limit, entries);
-        let allowed = self.allow(app.as_ref(), count);
+        let apps = hold.entries.iter().map(|(app, _)| app);
+        let allowed = self.allow(app.as_ref(), apps, count);
         for key in &hold.entries {
             self.left.remove(key);
         }
@@ -266,9 +269,18 @@ impl Judging<'_> {
     }
 
     /// Uses an allowance that is large enough; a wildcard serves any scope.
-    fn allow(&mut self, scope: Option<&AllowanceScope>, count: usize) -> Option<String> {
+    fn allow<'k>(
+        &mut self,
+        scope: Option<&AllowanceScope>,
+        apps: impl Iterator<Item = &'k AppKey> + Clone,
+        count: usize,
+    ) -> Option<String> {
         let fits = |(i, a): &(usize, &Allowance)| {
-            let of_scope = Some(&a.scope) == scope || a.scope == AllowanceScope::Anything;
+            let of_scope = match &a.scope {
+                AllowanceScope::Anything => true,
+                AllowanceScope::Catalog(catalog) => apps.clone().all(|app| app.catalog == *catalog),
+                own => Some(own) == scope,
+            };
             of_scope && a.count.saturating_sub(self.used.get(i).copied().unwrap_or(0)) >= count
         };
         let (i, allowance) = self.question.allowances.iter().enumerate().find(fits)?;
@@ -379,7 +391,7 @@ impl Judging<'_> {
             let approval = self.question.approvals.iter().find(covers);
             let approved = approval.map(|a| a.by.clone());
             let scope = AllowanceScope::Objects(app.clone());
-            match approved.clone().or_else(|| self.allow(Some(&scope), *losing)) {
+            match approved.clone().or_else(|| self.allow(Some(&scope), [app].into_iter(), *losing)) {
                 None => self.verdict.holds.push(hold),
                 Some(by) => {
                     let id = approval.map_or(&hold.id, |approval| &approval.hold.id);

@@ -28,7 +28,9 @@ pub(crate) use merge_keys::{Strategy, strategy_of_kind};
 pub use operations::OperationError;
 pub use parameters::{Parameters, merge, merged};
 pub use provenance::{Filled, Provenance, Setter, divided, fillers, provenance, provenance_of_output};
-pub use shapes::{Asked, Because, Form, Forms, Instead, Lacking, Shapes, parameters, shapes, sources, unset};
+pub use shapes::{
+    Asked, Because, Form, Forms, Instead, Lacking, Shapes, bound, parameters, shapes, sources, unset,
+};
 pub use strategic::Merged;
 pub(crate) use values::at as parameter_at;
 pub use values::{Lack, Scope, values};

@@ -148,6 +148,29 @@ impl Shapes {
         Self { instead: all, ..self.clone() }
     }
 
+    /// The same, but that apps of tenants are bound by what is granted to them where they shall run. What returns as a whole is bound
+    /// by what was granted then.
+    #[must_use]
+    pub fn granted(&self, catalog: &Catalog, fleet: &Fleet, wanted: &Wanted) -> Self {
+        let mut all = self.clone();
+        if catalog.tenants.is_empty() {
+            return all;
+        }
+        all.instead = bound(std::mem::take(&mut all.instead), catalog, fleet);
+        let mut made: BTreeMap<(Digest, Option<&str>, &AppKey), Arc<AppForm>> = BTreeMap::new();
+        for (cluster, apps) in wanted {
+            let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
+            for app in apps.keys().filter(|app| self.instead(app, cluster).is_none()) {
+                let grant = catalog.grant_on(app, set);
+                let Some((grant, form)) = grant.zip(self.get(app, cluster)) else { continue };
+                let of = (form.version, set, app);
+                let form = made.entry(of).or_insert_with(|| Arc::new(form.granted(grant))).clone();
+                all.put(app, cluster, form);
+            }
+        }
+        all
+    }
+
     fn instead(&self, app: &AppKey, cluster: &ClusterName) -> Option<&(Arc<AppForm>, Because)> {
         if self.instead.is_empty() { None } else { self.instead.get(&(app.clone(), cluster.clone())) }
     }
@@ -169,6 +192,19 @@ impl FromIterator<(AppKey, AppForm)> for Shapes {
         let everywhere = forms.into_iter().map(|(app, form)| (app, Arc::new(form))).collect();
         Self { everywhere: Arc::new(everywhere), ..Self::default() }
     }
+}
+
+/// Entries that are something else, bound by what is granted to their tenants now; but for those that return to what they were as a
+/// whole.
+pub fn bound(mut instead: Instead, catalog: &Catalog, fleet: &Fleet) -> Instead {
+    for ((app, cluster), (form, because)) in &mut instead {
+        let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
+        let grant = catalog.grant_on(app, set).filter(|_| *because != Because::Returns);
+        if let Some(grant) = grant {
+            *form = Arc::new(form.granted(grant));
+        }
+    }
+    instead
 }
 
 /// An app on a cluster for whose `${…}` something lacks.
@@ -276,7 +312,7 @@ pub fn unset<'u>(catalog: &Catalog, app: &AppKey, uses: &'u Uses) -> Vec<&'u str
 }
 
 fn former(catalog: &Catalog) -> BTreeMap<AppKey, BTreeSet<AppKey>> {
-    let key = |name: &str| AppKey::new(catalog.name.clone(), name).ok();
+    let key = |name: &str| catalog.key(name);
     let renamed = catalog.apps().filter(|(_, app)| !app.formerly.is_empty());
     let names = renamed.filter_map(|(effective, app)| {
         Some((key(&effective.object.id.name)?, app.formerly.iter().filter_map(|name| key(name)).collect()))
@@ -289,8 +325,8 @@ pub(super) struct Layers<'a> {
     catalog: &'a Catalog,
     /// Fleet and App, merged.
     base: Parameters,
-    /// Whether the commit in effect changed one of these.
-    base_is_new: bool,
+    /// The commit in effect, where it changed one of these.
+    base_is_of: Option<&'a CommitId>,
 }
 
 /// The parameters of an app on a cluster, all layers merged.
@@ -312,8 +348,8 @@ impl<'a> Layers<'a> {
     pub fn of(catalog: &'a Catalog, app: &AppKey) -> Self {
         let layers = Self::lower(catalog, app);
         let base = merged(layers.iter().map(|(_, parameters)| *parameters));
-        let base_is_new = layers.iter().any(|(object, _)| object.commit == catalog.commit);
-        Self { catalog, base, base_is_new }
+        let base_is_of = layers.iter().find_map(|(object, _)| catalog.newly(object));
+        Self { catalog, base, base_is_of }
     }
 
     /// Fleet, then App.
@@ -325,7 +361,7 @@ impl<'a> Layers<'a> {
             _ => None,
         });
         let fleet = fleet.take(1);
-        let app = catalog.app(app.name()).map(|(effective, app): (_, &App)| (effective, &app.parameters));
+        let app = catalog.app_of(app).map(|(effective, app): (_, &App)| (effective, &app.parameters));
         fleet.chain(app).collect()
     }
 
@@ -352,11 +388,11 @@ impl<'a> Layers<'a> {
         form: &CommitId,
     ) -> (Parameters, CommitId) {
         let mut parameters = self.base.clone();
-        let mut is_new = self.base_is_new;
+        let mut is_of = self.base_is_of;
         for (object, layer) in Self::upper(self.catalog, applying, cluster, candidate) {
             merge(&mut parameters, layer);
-            is_new |= object.commit == self.catalog.commit;
+            is_of = is_of.or_else(|| self.catalog.newly(object));
         }
-        (parameters, if is_new { self.catalog.commit.clone() } else { form.clone() })
+        (parameters, is_of.unwrap_or(form).clone())
     }
 }

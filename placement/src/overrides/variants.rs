@@ -123,7 +123,7 @@ pub type Named<'a> = (&'a Effective, &'a Override);
 
 /// The overrides of an app, the weakest first: by priority, and by name where that is equal.
 pub fn of_app<'a>(catalog: &'a Catalog, app: &AppKey) -> Vec<Named<'a>> {
-    let Some((object, _)) = catalog.app(app.name()).filter(|_| app.catalog == catalog.name) else {
+    let Some((object, _)) = catalog.app_of(app) else {
         return Vec::new();
     };
     let selects = |(_, spec): &Named<'_>| spec.apps.selects(&object.object);
@@ -222,7 +222,7 @@ pub fn needed(
     let mut needed: BTreeMap<AppKey, BTreeSet<Variant>> = BTreeMap::new();
     let mut overridden: BTreeMap<AppKey, Vec<Named<'_>>> = BTreeMap::new();
     for (effective, _) in catalog.apps() {
-        let Ok(app) = AppKey::new(catalog.name.clone(), &effective.object.id.name) else { continue };
+        let Some(app) = catalog.key(&effective.object.id.name) else { continue };
         let overrides = of_app(catalog, &app);
         if overrides.is_empty() && !asking.contains_key(&app) {
             needed.insert(app, BTreeSet::from([Variant::default()]));

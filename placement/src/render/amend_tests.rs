@@ -220,6 +220,7 @@ fn a_patch_of_an_encrypted_object_is_made_once_it_is_opened() {
             substitute: true,
             treatment: Default::default(),
             share: None,
+            grant: None,
         },
         version: after.digest,
         commit: crate::catalog::CommitId("c".into()),

@@ -5,7 +5,7 @@ use super::super::{Release, needs};
 use super::*;
 use crate::catalog::{BlobId, FileKind, KustomizeSaid, Said, Source, SourceChange, TreeEntry, WhatSaid};
 
-const RELEASE: Release<'static> = Release { app: "web", namespace: None };
+const RELEASE: Release<'static> = Release { app: "web", namespace: None, is_tenants: false };
 
 fn tree(files: &[(&str, &str)]) -> (Tree, Contents) {
     let entry = |text: &str| match text.strip_prefix("-> ") {

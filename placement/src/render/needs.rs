@@ -26,6 +26,8 @@ pub struct Release<'a> {
     pub app: &'a str,
     /// Its namespace; absent: `default`.
     pub namespace: Option<&'a str>,
+    /// A tenant's: what its charts depend on is reached without credentials.
+    pub is_tenants: bool,
 }
 
 /// The files that a source may name.

@@ -109,6 +109,7 @@ fn entry() -> Entry {
             prune: true,
             on_remove: OnRemove::Delete,
             share: None,
+            grant: None,
             formerly: BTreeSet::new(),
             substitute: false,
             treatment: Treatment::default(),

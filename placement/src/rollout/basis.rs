@@ -51,7 +51,7 @@ impl Basis {
         let overrides = of_app(catalog, app);
         let mut layers = BTreeMap::new();
         if !used.is_empty() {
-            let own = catalog.app(app.name()).map(|(_, own)| ("app".to_owned(), &own.parameters));
+            let own = catalog.app_of(app).map(|(_, own)| ("app".to_owned(), &own.parameters));
             let fleet = catalog.fleet().map(|fleet| ("fleet".to_owned(), &fleet.parameters));
             let sets = catalog.objects.iter().filter_map(|(id, effective)| match &effective.object.spec {
                 Spec::ClusterSet(set) => Some((format!("set/{}", id.name), &set.parameters)),

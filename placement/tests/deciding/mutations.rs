@@ -32,6 +32,7 @@ fn four_of_prod() -> Placement {
         tolerations: Vec::new(),
         pick: Some(Pick { count: Some(Count::Clusters(4)), spread: vec![spread], ..Pick::default() }),
         replicas: Some(Replicas { target: ObjectTarget::default(), total: 10, divide: Divide::Even }),
+        grants: None,
     }
 }
 

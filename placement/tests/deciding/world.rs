@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::catalog::{
-    AppSelection, ClusterSelection, Count, Divide, Failover, ObjectTarget, OnReturn, Percent, Pick,
+    AppSelection, ClusterSelection, Count, Divide, Failover, Grants, ObjectTarget, OnReturn, Percent, Pick,
     Placement, Preference, Preferred, Replicas, Spread,
 };
 use nave_placement::fleet::{Candidate, Contact, Effect, Fact, Fleet, Resources, Taint};
@@ -109,12 +109,19 @@ pub fn placement(dice: &mut Dice<'_>) -> Placement {
     }
     let toleration = Toleration { key: "gpu".into(), seconds: Some(30), ..Toleration::default() };
     Placement {
-        apps: AppSelection { names: Some(["web".to_owned()].into()), selector: None },
+        apps: AppSelection { names: Some(["web".to_owned()].into()), selector: None, within: None },
         clusters,
         tolerations: if dice.one_in(4) { vec![toleration] } else { Vec::new() },
         pick: (!dice.one_in(3)).then(|| pick(dice)),
         replicas: dice.one_in(4).then(|| replicas(dice)),
+        grants: dice.one_in(4).then(|| grants(dice)),
     }
+}
+
+/// What a tenant is granted, if the placement is one's.
+fn grants(dice: &mut Dice<'_>) -> Grants {
+    let catalog = "team-a".parse().unwrap();
+    Grants { catalog, sets: BTreeSet::from([(*dice.pick(&["blue", "green"])).to_owned()]) }
 }
 
 fn replicas(dice: &mut Dice<'_>) -> Replicas {

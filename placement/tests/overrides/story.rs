@@ -172,7 +172,7 @@ impl World {
         let overrides = overrides::of_variant(catalog, key, variant);
         let amendments = overrides::amendments(catalog, &overrides);
         let source = amendments.source(&key.name().into(), &app.source).map_err(|problem| vec![problem])?;
-        let release = Release { app: key.name(), namespace: None };
+        let release = Release { app: key.name(), namespace: None, is_tenants: false };
         // The catalog tells what is wrong with a source.
         let needed = needs(&source, release, Trees::of_catalog(&self.tree()), &Contents::new())
             .map_err(|_| Vec::new())?;
@@ -185,6 +185,7 @@ impl World {
             substitute: app.substitute,
             treatment: app.treatment.clone(),
             share: None,
+            grant: None,
         };
         let source = amendments.digest(needs.digest());
         let version = Entry::recipe(source, &BTreeMap::new(), &options);

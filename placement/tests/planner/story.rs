@@ -307,6 +307,7 @@ impl World {
                 substitute: false,
                 treatment: Treatment::default(),
                 share: None,
+                grant: None,
             };
             let version = Entry::recipe(bundle, &BTreeMap::new(), &options);
             if self.forms.get(name).is_none_or(|form| form.version != version) {
@@ -368,7 +369,7 @@ impl World {
             rules: &self.rules,
             members: &members,
             now_ms: self.now_ms,
-            cause: &cause,
+            cause: &|_| cause.clone(),
             was_well: &|_, _, _, _| false,
             codec: &books,
         };

@@ -40,6 +40,18 @@ pub struct Options {
     /// fill `${…}` in with the entry's values
     #[prost(bool, tag = "7")]
     pub substitute: bool,
+    /// unset: the app is the root catalog's
+    #[prost(message, optional, tag = "8")]
+    pub grant: ::core::option::Option<Grant>,
+}
+/// What a tenant's app may do on this cluster; in each pattern * stands for any letters. A spoke refuses objects beyond it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Grant {
+    #[prost(string, repeated, tag = "1")]
+    pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// KIND or KIND.GROUP
+    #[prost(string, repeated, tag = "2")]
+    pub cluster_scoped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// How many replicas some objects have on this cluster.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

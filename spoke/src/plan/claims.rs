@@ -23,7 +23,7 @@ pub fn successor<'a>(index: &'a Index, app: &AppKey) -> Option<&'a AppKey> {
     successors.next().map(|(now, _)| now).filter(|_| !index.contains_key(app))
 }
 
-/// Who holds what. What two claim holds the one in whose inventory it stands, or else the first by key: nobody takes an
+/// Who holds what. What two claim holds the one in whose inventory it stands, or else the first by key, tenants' apps last: nobody takes an
 /// object by its name from an app that runs it.
 #[derive(Clone, Debug, Default)]
 pub struct Claims<'a> {
@@ -48,7 +48,10 @@ impl<'a> Claims<'a> {
                 claims.renamed.entry(former).or_insert(app);
             }
         }
-        for (app, claimed) in index {
+        // What a tenant claims comes last.
+        let roots = index.iter().filter(|(_, claimed)| !claimed.is_tenants);
+        let tenants = index.iter().filter(|(_, claimed)| claimed.is_tenants);
+        for (app, claimed) in roots.chain(tenants) {
             match &claimed.objects {
                 Some(objects) => objects.iter().for_each(|object| claims.add(app, object)),
                 None => claims.unknown = claims.unknown.or(Some(app)),

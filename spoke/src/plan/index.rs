@@ -23,6 +23,8 @@ pub struct Claimed {
     /// Its objects; of an entry that cannot be resolved, what it claims at least. `None`: not known, which stops every
     /// removal on the cluster.
     pub objects: Option<Vec<ClaimedObject>>,
+    /// It is a tenant's: what the root's claim too is none of it where neither has it yet.
+    pub is_tenants: bool,
     /// The entry was resolved: `objects` is all that it wants, under the keys that it wants them.
     pub resolved: bool,
 }
@@ -49,6 +51,7 @@ impl Claimed {
     /// What an entry claims.
     pub fn of(wanted: &Result<Wanted, Unresolved>) -> Self {
         let formerly = |entry: &Entry| entry.options.formerly.clone();
+        let is_tenants = |entry: &Entry| entry.options.grant.is_some();
         match wanted {
             Ok(wanted) => {
                 let objects = wanted.objects.iter().map(|object| ClaimedObject {
@@ -58,7 +61,8 @@ impl Claimed {
                     digest: digest(&object.object),
                 });
                 let objects = Some(objects.collect());
-                Self { formerly: formerly(&wanted.entry), objects, resolved: true }
+                let (formerly, is_tenants) = (formerly(&wanted.entry), is_tenants(&wanted.entry));
+                Self { formerly, objects, is_tenants, resolved: true }
             }
             Err(unresolved) => {
                 let claimed = |key: &ObjectKey| ClaimedObject {
@@ -70,6 +74,7 @@ impl Claimed {
                 Self {
                     formerly: unresolved.entry.as_deref().map(formerly).unwrap_or_default(),
                     objects: unresolved.claims.as_ref().map(|keys| keys.iter().map(claimed).collect()),
+                    is_tenants: unresolved.entry.as_deref().is_some_and(is_tenants),
                     resolved: false,
                 }
             }

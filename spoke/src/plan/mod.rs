@@ -22,7 +22,7 @@ mod turn;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Entry, Leaving};
-use nave_placement::catalog::Treatment;
+use nave_placement::catalog::{Granted, Treatment};
 use nave_placement::render::Resolved;
 use nave_placement::{AppKey, Digest, ObjectKey};
 
@@ -134,6 +134,8 @@ pub enum Step {
 pub struct AppPlan {
     /// How the app's objects are treated; the default where there is no entry that could be read.
     pub treatment: Treatment,
+    /// What it may do, if it is a tenant's.
+    pub grant: Option<Granted>,
     /// Objects that are as the app wants them, and its own.
     pub rest: BTreeSet<ObjectKey>,
     /// First, for all apps: widen and apply.

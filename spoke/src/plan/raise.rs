@@ -38,7 +38,8 @@ pub(super) fn entry(
         }
     };
     let treatment = wanted.entry.options.treatment.clone();
-    let mut plan = AppPlan { treatment, ..AppPlan::default() };
+    let grant = wanted.entry.options.grant.clone();
+    let mut plan = AppPlan { treatment, grant, ..AppPlan::default() };
     let inventory = input.inventories.get(app).cloned().unwrap_or_default();
     let mut widened = inventory.clone();
     let mut writes = Vec::new();

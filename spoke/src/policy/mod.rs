@@ -11,6 +11,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nave_placement::pattern::matches;
 use nave_placement::{AppKey, ObjectKey};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ pub use removals::{Removals, TooMany};
 use crate::plan::{AppPlan, Plan, Step};
 use crate::report::Reason;
 use crate::target::Inventory;
-use rules::{images, matches};
+use rules::images;
 
 /// Patterns that allow, and patterns that deny: what a denying one matches is denied; where there are allowing ones, so is
 /// what none of them matches.
@@ -39,6 +40,63 @@ impl Rule {
         let allow = self.allow.as_ref()?;
         let none = !allow.iter().any(|pattern| fits(pattern));
         none.then(|| format!("{what} {word} is not in allow.{what}"))
+    }
+}
+
+/// Leaves in the plan of an app what is not refused: what it writes is looked at with the object, what it removes without.
+fn leave(
+    steps: &mut AppPlan,
+    stored: &Inventory,
+    refused: &dyn Fn(&ObjectKey, Option<&Value>) -> Option<Reason>,
+) {
+    let AppPlan { raise, settle, blocked, withheld, .. } = steps;
+    let mut unlisted = BTreeSet::new();
+    raise.retain(|step| {
+        let Step::Apply { object, .. } = step else { return true };
+        let Some(reason) = refused(&object.key, Some(&object.object)) else { return true };
+        blocked.push(reason);
+        if !stored.objects.contains(&object.key) {
+            unlisted.insert(object.key.clone());
+        }
+        false
+    });
+    raise.retain_mut(|step| {
+        let Step::Widen(widened) = step else { return true };
+        widened.retain(|key| !unlisted.contains(key));
+        if widened.objects == stored.objects {
+            widened.version = stored.version;
+        }
+        widened != stored
+    });
+    settle.retain(|step| {
+        let (Step::Prune { key, .. } | Step::Orphan { key, .. }) = step else { return true };
+        let Some(reason) = refused(key, None) else { return true };
+        withheld.push(reason);
+        false
+    });
+}
+
+/// Leaves in a plan what is granted to the catalogs of its apps. An object that is as it should be and is not granted does not become
+/// theirs either.
+pub fn keep_to_grants(plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
+    let none = Inventory::default();
+    for (app, steps) in &mut plan.apps {
+        let Some(grant) = steps.grant.clone() else { continue };
+        let stored = inventories.get(app).unwrap_or(&none);
+        let not_granted = |key: &ObjectKey| {
+            let why = grant.objects_to(&app.catalog, key, None)?;
+            Some(Reason::NotGranted { object: key.clone(), catalog: app.catalog.clone(), why })
+        };
+        let new = steps.rest.iter().filter(|key| !stored.objects.contains(*key));
+        let taken: BTreeMap<ObjectKey, Reason> =
+            new.filter_map(|key| Some((key.clone(), not_granted(key)?))).collect();
+        for step in &mut steps.raise {
+            if let Step::Widen(widened) = step {
+                widened.retain(|key| !taken.contains_key(key));
+            }
+        }
+        steps.blocked.extend(taken.into_values());
+        leave(steps, stored, &|key, _| not_granted(key));
     }
 }
 
@@ -93,36 +151,12 @@ impl Policy {
     pub fn allow(&self, plan: &mut Plan, inventories: &BTreeMap<AppKey, Inventory>) {
         let none = Inventory::default();
         for (app, steps) in &mut plan.apps {
-            self.allow_app(steps, inventories.get(app).unwrap_or(&none));
+            let denied = |key: &ObjectKey, object: Option<&Value>| {
+                let rule = object.map_or_else(|| self.denies_key(key), |object| self.denies(key, object))?;
+                Some(Reason::Denied { object: key.clone(), rule })
+            };
+            leave(steps, inventories.get(app).unwrap_or(&none), &denied);
         }
-    }
-
-    fn allow_app(&self, steps: &mut AppPlan, stored: &Inventory) {
-        let AppPlan { raise, settle, blocked, withheld, .. } = steps;
-        let mut unlisted = BTreeSet::new();
-        raise.retain(|step| {
-            let Step::Apply { object, .. } = step else { return true };
-            let Some(rule) = self.denies(&object.key, &object.object) else { return true };
-            blocked.push(Reason::Denied { object: object.key.clone(), rule });
-            if !stored.objects.contains(&object.key) {
-                unlisted.insert(object.key.clone());
-            }
-            false
-        });
-        raise.retain_mut(|step| {
-            let Step::Widen(widened) = step else { return true };
-            widened.retain(|key| !unlisted.contains(key));
-            if widened.objects == stored.objects {
-                widened.version = stored.version;
-            }
-            widened != stored
-        });
-        settle.retain(|step| {
-            let (Step::Prune { key, .. } | Step::Orphan { key, .. }) = step else { return true };
-            let Some(rule) = self.denies_key(key) else { return true };
-            withheld.push(Reason::Denied { object: key.clone(), rule });
-            false
-        });
     }
 
     /// Counts what an app is about to delete, if so much may be deleted. False: there is nothing to count.

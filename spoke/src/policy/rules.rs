@@ -3,24 +3,8 @@
 //! In: patterns, objects. Out: yes or no, names of images. Never: guesses: what an image's short name stands for is what
 //! every container runtime makes of it.
 
+use nave_placement::pattern::matches;
 use serde_json::Value;
-
-/// Whether a pattern fits a whole word; `*` stands for any letters, also none.
-pub(super) fn matches(pattern: &str, word: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = word.strip_prefix(first) else { return false };
-    let mut pieces: Vec<&str> = pieces.collect();
-    // Without a star the pattern is the word.
-    let Some(last) = pieces.pop() else { return rest.is_empty() };
-    for piece in pieces {
-        match rest.split_once(piece) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
 
 /// Whether an image is from the registry, or the repository, that a pattern names. One without `/` is about the host.
 pub(super) fn is_from(image: &str, pattern: &str) -> bool {
@@ -71,24 +55,6 @@ pub(super) fn images(object: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_letters() {
-        let rows = [
-            ("web", "web", true),
-            ("web", "web-1", false),
-            ("team-*", "team-a", true),
-            ("team-*", "a-team-a", false),
-            ("*", "", true),
-            ("*-prod", "shop-prod", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "acb", false),
-            ("ClusterRole*.rbac.authorization.k8s.io", "ClusterRoleBinding.rbac.authorization.k8s.io", true),
-        ];
-        for (pattern, word, expected) in rows {
-            assert_eq!(matches(pattern, word), expected, "{pattern} {word}");
-        }
-    }
 
     #[test]
     fn short_names_of_images_are_what_runtimes_make_of_them() {

@@ -1,6 +1,7 @@
 //! What a policy lets through, by rows.
 
 use nave_placement::AppKey;
+use nave_placement::catalog::Granted;
 use nave_placement::render::Resolved;
 use serde_json::json;
 
@@ -130,6 +131,56 @@ fn a_removal_that_is_denied_stops_no_other() {
     let steps = &plan.apps[&app("web")];
     assert_eq!((&steps.settle[..], &steps.blocked[..]), (&[prune(other)][..], &[][..]));
     assert!(matches!(&steps.withheld[..], [Reason::Denied { object, .. }] if *object == secret));
+}
+
+#[test]
+fn a_tenants_app_keeps_to_its_grant_and_takes_nothing_over_beyond_it() {
+    let grant = Granted {
+        namespaces: BTreeSet::from(["team-a-*".to_owned()]),
+        cluster_scoped: BTreeSet::from(["Widget.example.com".to_owned()]),
+    };
+    let widget = ObjectKey { group: "example.com".into(), ..key("Widget", "", "w") };
+    let (own, beyond, equal) = (
+        key("ConfigMap", "team-a-x", "a"),
+        key("ConfigMap", "kube-system", "b"),
+        key("ConfigMap", "other", "c"),
+    );
+    let role = ObjectKey { group: "rbac.authorization.k8s.io".into(), ..key("ClusterRole", "", "r") };
+    let raise = vec![
+        Step::Widen(listing(&[&own, &beyond, &equal, &widget, &role])),
+        apply(own.clone()),
+        apply(beyond.clone()),
+        apply(widget.clone()),
+        apply(role.clone()),
+    ];
+    // What was its own before it was withdrawn is not removed either.
+    let (gone, kept) = (key("ConfigMap", "team-a-x", "old"), key("ConfigMap", "team-b", "old"));
+    let prune = |key: &ObjectKey| Step::Prune { of: app("team-a/web"), key: key.clone() };
+    let steps = AppPlan {
+        grant: Some(grant),
+        rest: BTreeSet::from([equal.clone()]),
+        raise,
+        settle: vec![prune(&gone), prune(&kept)],
+        ..AppPlan::default()
+    };
+    let roots = AppPlan { raise: vec![apply(beyond.clone())], ..AppPlan::default() };
+    let mut plan = plan(vec![("team-a/web", steps), ("web", roots)]);
+    keep_to_grants(&mut plan, &BTreeMap::new());
+    let steps = &plan.apps[&app("team-a/web")];
+    assert_eq!(steps.raise, [Step::Widen(listing(&[&own, &widget])), apply(own), apply(widget)]);
+    let refused = |reason: &Reason| match reason {
+        Reason::NotGranted { object, .. } => object.clone(),
+        other => panic!("{other}"),
+    };
+    assert_eq!(
+        steps.blocked.iter().map(refused).collect::<BTreeSet<_>>(),
+        BTreeSet::from([beyond.clone(), equal, role])
+    );
+    assert_eq!(
+        (&steps.settle[..], steps.withheld.iter().map(refused).collect::<Vec<_>>()),
+        (&[prune(&gone)][..], vec![kept])
+    );
+    assert_eq!(plan.apps[&app("web")].raise, [apply(beyond)], "the root's are not judged");
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) fn entries(words: &str) -> Entries {
             prune: true,
             on_remove: OnRemove::Delete,
             share: None,
+            grant: None,
             formerly: former.parse().into_iter().collect(),
             substitute: false,
             treatment: Treatment::default(),

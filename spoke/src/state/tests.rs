@@ -17,6 +17,7 @@ fn entry(bundle: Digest) -> EncodedEntry {
         prune: true,
         on_remove: OnRemove::Delete,
         share: None,
+        grant: None,
         formerly: BTreeSet::new(),
         substitute: false,
         treatment: nave_placement::catalog::Treatment::default(),

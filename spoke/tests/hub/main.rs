@@ -87,6 +87,7 @@ fn assignment_of(generation: u64, bytes: &[u8], treatment: Treatment) -> (v1::As
         prune: true,
         on_remove: OnRemove::Delete,
         share: None,
+        grant: None,
         formerly: BTreeSet::new(),
         substitute: false,
         treatment,

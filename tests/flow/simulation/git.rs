@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use nave_hub::deciding::core::Revision;
+use nave_hub::deciding::parts::Own;
 use nave_hub::state::State;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
@@ -268,7 +269,8 @@ impl Git {
         let allowances = commit.allows.map(allow).into_iter().collect();
         let catalog = self.catalogs.entry(at).or_insert_with(|| Arc::new(catalog(&commit))).clone();
         let asking = Asking::new();
-        Revision { catalog, forms, asking, allowances, unpins: BTreeSet::new(), author: "ann".into() }
+        let own = Own { allowances, author: "ann".into(), ..Own::of(catalog.clone()) };
+        Revision { catalog, owns: vec![own], forms, asking }
     }
 
     fn render(&mut self, commit: &CommitId, model: &Model, in_effect: Option<Form>) -> Form {
@@ -286,6 +288,7 @@ impl Git {
             prune: true,
             on_remove: on_remove(model),
             share: None,
+            grant: None,
             formerly: model.formerly.iter().map(|name| key(name)).collect(),
             substitute: false,
             treatment: Treatment::default(),
@@ -373,7 +376,7 @@ fn placement(name: &str, model: &Model) -> Spec {
     let selector = if model.env.is_empty() { Vec::new() } else { vec![requirement(&model.env)] };
     let selector = Selector(selector);
     Spec::Placement(Box::new(Placement {
-        apps: AppSelection { names: Some(BTreeSet::from([name.to_owned()])), selector: None },
+        apps: AppSelection { names: Some(BTreeSet::from([name.to_owned()])), selector: None, within: None },
         clusters: ClusterSelection { selector: Some(selector), ..ClusterSelection::default() },
         ..Placement::default()
     }))
@@ -419,5 +422,6 @@ fn catalog(commit: &Commit) -> Catalog {
         objects,
         problems: Vec::new(),
         empty: commit.empty,
+        tenants: BTreeMap::new(),
     }
 }

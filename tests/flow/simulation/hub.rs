@@ -183,7 +183,8 @@ impl Hub {
         let heard = state.members.keys().filter(|name| !away.contains(*name));
         let connected = heard.map(|name| (name.clone(), None)).collect();
         let hearing = Hearing { connected, ..Hearing::default() };
-        let (revision, waiting) = (&revision, waiting.as_ref());
+        let waiting = waiting.map(|hold| (CatalogName::root(), hold)).into_iter().collect();
+        let (revision, waiting) = (&revision, &waiting);
         let older = Olders::default();
         let state = match self.mutation {
             Mutation::HubAwaitsNoHealth => all_healthy(state),

@@ -260,6 +260,7 @@ mod tests {
             objects: BTreeMap::new(),
             problems: Vec::new(),
             empty: true,
+            tenants: BTreeMap::new(),
         };
         let given = offline::fleet("fleet.yaml", &text, &catalog).expect(&text);
         let first = Candidate {

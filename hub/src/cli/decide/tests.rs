@@ -145,6 +145,7 @@ fn a_fleet_that_cannot_be_read_is_told_with_its_place() {
         objects: BTreeMap::new(),
         problems: Vec::new(),
         empty: true,
+        tenants: BTreeMap::new(),
     };
     let rows = [
         (String::new(), "fleet.yaml:1:1: error: there is no Cluster"),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
+use nave_placement::CatalogName;
 use nave_proto::limits::REQUEST_TIMEOUT;
 use nave_proto::v1;
 use tonic::Request;
@@ -97,10 +98,17 @@ async fn of_directory(dir: &Path, arguments: &Arguments, hub: &Hub) -> anyhow::R
         None => snapshot::read(&super::snapshot::asked(&mut hub.connect().await?).await?)
             .context("the hub's snapshot")?,
     };
-    let known = &snapshot.header.catalog;
-    let asked = arguments.catalog.as_deref().unwrap_or(known.as_str());
-    ensure!(asked == known.as_str(), "there is no catalog {asked}; the snapshot has {known} alone");
-    let catalog = dir.join(&snapshot.header.directory);
+    let places = snapshot.places();
+    let name = match &arguments.catalog {
+        Some(name) => name.parse()?,
+        None => snapshot.header.catalog.clone(),
+    };
+    let known: Vec<&str> = places.keys().map(CatalogName::as_str).collect();
+    let (place, commit) = places
+        .get(&name)
+        .zip(snapshot.commit_of(&name))
+        .with_context(|| format!("there is no catalog {name}; the snapshot has {}", known.join(", ")))?;
+    let catalog = dir.join(&place.directory);
     ensure!(
         catalog.is_dir(),
         "{} is not a directory; is {} the whole repository?",
@@ -108,9 +116,9 @@ async fn of_directory(dir: &Path, arguments: &Arguments, hub: &Hub) -> anyhow::R
         dir.display()
     );
     let message = arguments.message.as_deref().map(message).transpose()?.unwrap_or_default();
-    let (checkout, tree) = Checkout::of(dir.to_owned(), &snapshot.header.commit)?;
+    let (checkout, tree) = Checkout::of(dir.to_owned(), commit)?;
     let engines = Engines::new(std::env::temp_dir(), Paths::default());
-    Ok(snapshot::plan(&snapshot, &checkout, tree, &message, &engines).await?)
+    Ok(snapshot::plan(&snapshot, &name, (&checkout, tree), &message, &engines).await?)
 }
 
 /// The message of a commit, from a file or stdin.

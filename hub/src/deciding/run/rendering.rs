@@ -24,12 +24,12 @@ impl Deciding {
         let sources = gone::sources(&self.ledger.state(), &gone);
         let fleet = self.picture.borrow().fleet.clone();
         let now = self.ledger.state().sources();
+        let Some(root) = &self.root.own else { return Ok(()) };
         let again = gone::again(
-            &self.repository,
+            (&*self.catalogs, &self.places()),
             (&Followed(&self.sources), &now),
             &self.engines,
-            &self.place,
-            &revision.catalog,
+            (&root.catalog, &revision.catalog),
             &fleet,
             &sources,
         )
@@ -65,14 +65,15 @@ impl Deciding {
         let bundles = self.bundles.clone();
         let at_hand = move |form: &Form| bundles.contains(form.bundle);
         let sources = self.ledger.state().sources();
-        let ground = Ground {
-            content: &self.repository,
-            tree: &self.tree,
+        let parts = std::iter::once(&self.root).chain(self.tenants.values());
+        let files = Files {
+            content: &*self.catalogs,
+            trees: parts.map(|part| (&part.place.name, &part.tree)).collect(),
             remotes: &Followed(&self.sources),
             sources: &sources,
         };
         let Rendered { forms, asking, bundles, problems, remotes, unable, awaiting, .. } =
-            render(ground, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
+            render_all(&files, &self.engines, &catalog, &asked, &in_effect, &at_hand).await;
         for bundle in bundles {
             self.keep(bundle).await?;
         }

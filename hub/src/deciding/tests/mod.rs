@@ -17,13 +17,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Told};
 use nave_placement::catalog::{BlobId, CommitId, FileKind, LastGood, Tree, TreeEntry};
-use nave_placement::overrides::{Asking, Forms, Variant};
+use nave_placement::overrides::Variant;
 use nave_placement::render::Bundle;
 use nave_placement::report::{EntryReason, EntryReport, EntryState, Report};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
+use super::parts::Own;
 use super::revision::{Asked, Content, Ground, Loader, Place, render};
 use crate::engines::{Engines, Paths};
 use crate::sources::Nowhere;
@@ -125,21 +126,14 @@ impl World {
 
     async fn commit(&mut self, id: &str) {
         self.tree = tree(&self.files);
-        let place = Place { name: CatalogName::root(), directory: String::new() };
+        let place = Place { name: CatalogName::root(), directory: String::new(), is_root: true };
         let last_good =
             self.revision.take().map_or_else(LastGood::new, |revision| revision.catalog.objects.clone());
         let commit = CommitId(id.into());
         let catalog =
             Loader::default().catalog(&self.content(), &place, &commit, &self.tree, &last_good).await;
         self.problems = catalog.problems.iter().map(ToString::to_string).collect();
-        self.revision = Some(Revision {
-            catalog: Arc::new(catalog),
-            forms: Forms::new(),
-            asking: Asking::new(),
-            allowances: Vec::new(),
-            unpins: BTreeSet::new(),
-            author: String::new(),
-        });
+        self.revision = Revision::of(vec![Own::of(Arc::new(catalog))]);
         self.decide().await;
     }
 
@@ -149,7 +143,7 @@ impl World {
         let given = Given {
             state: &self.state,
             revision: self.revision.as_ref().expect("a commit was made"),
-            waiting: None,
+            waiting: &BTreeMap::new(),
             codec: &codec,
             hearing: &Hearing { connected, ..Hearing::default() },
             older: &super::older::Olders::default(),

@@ -42,17 +42,16 @@ impl World {
     /// What the files, as they are now, would do.
     pub(super) async fn plan(&self) -> PlanView {
         let in_effect = self.revision.as_ref().expect("a commit was made");
-        let place = Place { name: CatalogName::root(), directory: String::new() };
+        let place = Place { name: CatalogName::root(), directory: String::new(), is_root: true };
         let tree = tree(&self.files);
         let content = self.content();
         let commit = CommitId("9999999999999999999999999999999999999999".into());
         let last_good = &in_effect.catalog.objects;
         let catalog = Loader::default().catalog(&content, &place, &commit, &tree, last_good).await;
-        let (forms, asking) = (Forms::new(), Asking::new());
-        let new = Revision { catalog: Arc::new(catalog), forms, asking, ..in_effect.clone() };
+        let new = Revision::of(vec![Own::of(Arc::new(catalog))]).expect("it has a root");
         let connected = self.state.members.keys().map(|name| (name.clone(), None)).collect();
         let world = crate::planning::World {
-            place: &place,
+            places: &BTreeMap::from([(CatalogName::root(), place.clone())]),
             trees: &NoTrees,
             remotes: &Nowhere,
             engines: &self.engines(),
@@ -61,7 +60,10 @@ impl World {
             stop: CancellationToken::new(),
             live: None,
         };
-        let side = |revision, tree| Side { revision, tree, content: &content, problems: Vec::new() };
+        let side = |revision, tree| {
+            let trees = BTreeMap::from([(CatalogName::root(), tree)]);
+            Side { revision, trees, content: &content, problems: Vec::new() }
+        };
         let base = side(in_effect.clone(), self.tree.clone());
         let planned =
             plan(&world, Shelf::new(&self.bundles), self.state.clone(), base, side(new, tree), None);

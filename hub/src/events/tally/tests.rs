@@ -15,6 +15,7 @@ fn entry(commit: &str) -> Entry {
         prune: true,
         on_remove: OnRemove::Delete,
         share: None,
+        grant: None,
         formerly: BTreeSet::new(),
         substitute: false,
         treatment: Treatment::default(),

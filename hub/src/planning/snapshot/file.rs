@@ -1,9 +1,10 @@
 //! File: how a snapshot is written.
 //!
 //! ```text
-//! nave-snapshot 1          this line is not compressed
+//! nave-snapshot 1          this line is not compressed; 2: with catalogs of tenants
 //! {"header":{…}}           from here on zstd; one JSON document a line
 //! {"record":{…}}           …
+//! {"catalog":{…}}          what follows of files is this tenant's
 //! {"end":{"lines":412}}    without it, it is not whole
 //! ```
 //!
@@ -16,16 +17,18 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use nave_placement::Digest;
 use nave_placement::catalog::{BlobId, CommitId, FileKind, Tree, TreeEntry};
+use nave_placement::{CatalogName, Digest};
 use serde::{Deserialize, Serialize};
 
-use super::{Good, Header, Snapshot};
+use super::{Good, Header, Own, Snapshot};
 use crate::state::{RecordError, State};
 use crate::store::Version;
 
 /// The version that is written, and the newest that can be read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+/// The version of one of a hub with the root catalog alone.
+const PLAIN: u32 = 1;
 /// What every snapshot begins with.
 const MAGIC: &str = "nave-snapshot ";
 /// zstd's default.
@@ -81,6 +84,9 @@ enum Line {
         key: String,
         value: String,
     },
+    Catalog {
+        name: CatalogName,
+    },
     File {
         path: Arc<str>,
         kind: Kind,
@@ -126,7 +132,8 @@ impl Writer {
     /// # Errors
     /// When zstd fails.
     pub fn new(header: &Header) -> io::Result<Self> {
-        let begin = format!("{MAGIC}{VERSION}\n").into_bytes();
+        let version = if header.tenants.is_empty() { PLAIN } else { VERSION };
+        let begin = format!("{MAGIC}{version}\n").into_bytes();
         let mut out = zstd::stream::write::Encoder::new(begin, LEVEL)?;
         out.include_checksum(true)?;
         let mut writer = Self { out, lines: 0 };
@@ -140,6 +147,14 @@ impl Writer {
     /// When zstd fails; so all below.
     pub fn record(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
         self.line(&Line::Record { key: key.to_owned(), value: STANDARD.encode(value) })
+    }
+
+    /// What follows of files is of this tenant's catalog.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub fn catalog(&mut self, name: &CatalogName) -> io::Result<()> {
+        self.line(&Line::Catalog { name: name.clone() })
     }
 
     /// The files of the commit in effect.
@@ -267,16 +282,26 @@ struct Reading {
 #[derive(Default)]
 struct Parts {
     state: State,
-    tree: Tree,
-    documents: BTreeMap<Arc<str>, Arc<[u8]>>,
-    good: Vec<Good>,
+    /// Of the root, then of each tenant.
+    root: Own,
+    tenants: BTreeMap<CatalogName, Own>,
+    /// Whose files follow.
+    tenant: Option<CatalogName>,
     bundles: HashMap<Digest, Bytes>,
 }
 
 impl Parts {
+    fn own(&mut self) -> &mut Own {
+        match &self.tenant {
+            Some(name) => self.tenants.entry(name.clone()).or_default(),
+            None => &mut self.root,
+        }
+    }
+
     fn with(self, header: Header) -> Snapshot {
-        let Self { state, tree, documents, good, bundles } = self;
-        Snapshot { header, state, tree, documents, good, bundles }
+        let Self { state, root, mut tenants, bundles, .. } = self;
+        tenants.insert(header.catalog.clone(), root);
+        Snapshot { header, state, owns: tenants, bundles }
     }
 }
 
@@ -301,11 +326,14 @@ impl Reading {
                     Kind::Symlink => FileKind::Symlink,
                     Kind::Submodule => FileKind::Submodule,
                 };
-                parts.tree.insert(path, TreeEntry { kind, blob: BlobId(blob), size });
+                parts.own().tree.insert(path, TreeEntry { kind, blob: BlobId(blob), size });
             }
-            Line::Document { path, text } => _ = parts.documents.insert(path, decode(&text)?.into()),
+            Line::Catalog { name } => parts.tenant = Some(name),
+            Line::Document { path, text } => {
+                _ = parts.own().documents.insert(path, decode(&text)?.into());
+            }
             Line::Good { commit, file, text, paths } => {
-                parts.good.push(Good { commit, file, text: decode(&text)?.into(), paths });
+                parts.own().good.push(Good { commit, file, text: decode(&text)?.into(), paths });
             }
             Line::Bundle { digest, bytes } => _ = parts.bundles.insert(digest, decode(&bytes)?.into()),
             // Its caller ends with it.
@@ -317,8 +345,6 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
-    use nave_placement::CatalogName;
-
     use super::super::Heard;
     use super::*;
 
@@ -331,6 +357,7 @@ mod tests {
             taken_ms: 7,
             heard: Heard::default(),
             problems: Vec::new(),
+            tenants: BTreeMap::new(),
         };
         let mut writer = Writer::new(&header).expect("it begins");
         let entry = TreeEntry { kind: FileKind::File, blob: BlobId("ab".into()), size: 3 };
@@ -344,8 +371,9 @@ mod tests {
     fn what_is_written_is_read_again() {
         let snapshot = read(&written()).expect("it is whole");
         assert_eq!((&*snapshot.header.fleet, snapshot.header.taken_ms), ("acme", 7));
-        assert_eq!(snapshot.tree["a.yaml"].size, 3);
-        assert_eq!(&*snapshot.documents["a.yaml"], b"a: b");
+        let own = &snapshot.owns[&CatalogName::root()];
+        assert_eq!(own.tree["a.yaml"].size, 3);
+        assert_eq!(&*own.documents["a.yaml"], b"a: b");
         assert_eq!(snapshot.bundles().into_iter().collect::<Vec<_>>(), [Digest::of(b"x")]);
     }
 
@@ -359,9 +387,9 @@ mod tests {
                 "{end}: {error}"
             );
         }
-        let newer = [b"nave-snapshot 2\n".as_slice(), &whole[MAGIC.len() + 2..]].concat();
+        let newer = [b"nave-snapshot 3\n".as_slice(), &whole[MAGIC.len() + 2..]].concat();
         let said = read(&newer).err().expect("it is newer").to_string();
-        assert!(said.starts_with("it is a snapshot of version 2, and this program reads up to 1"), "{said}");
+        assert!(said.starts_with("it is a snapshot of version 3, and this program reads up to 2"), "{said}");
         for other in [b"".as_slice(), b"nave-snapshot", b"nave-snapshot x\n", b"PK\x03\x04"] {
             assert!(matches!(read(other), Err(ReadError::NoSnapshot)), "{other:?}");
         }

@@ -113,13 +113,13 @@ async fn read(
 /// Where objects in effect stand that the files of the commit do not give any more.
 pub async fn good(
     trees: &dyn Trees,
-    tree: &Tree,
+    (place, tree): (&Place, &Tree),
     in_effect: &Catalog,
     documents: &BTreeMap<Arc<str>, Arc<[u8]>>,
 ) -> Vec<Good> {
     let files = documents.iter().map(|(path, text)| (path.clone(), Arc::new(parse_file(path, text))));
     let (name, commit) = (&in_effect.name, &in_effect.commit);
-    let given = assemble(name, commit, true, tree, &files.collect(), &LastGood::new()).objects;
+    let given = assemble(name, commit, place.is_root, tree, &files.collect(), &LastGood::new()).objects;
     let is_given = |id: &ObjectId, effective: &Effective| {
         let given = given.get(id).map(|given| &given.object);
         given.is_some_and(|g| g.spec == effective.object.spec && g.labels == effective.object.labels)

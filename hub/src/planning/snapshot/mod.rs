@@ -32,7 +32,7 @@ pub use strip::stripped;
 
 use super::shelf::Stock;
 use crate::deciding::hearing::Hearing;
-use crate::deciding::older::Trees;
+use crate::deciding::older::{Places, Trees};
 use crate::deciding::revision::{Content, Place};
 use crate::state::State;
 
@@ -54,6 +54,19 @@ pub struct Header {
     pub heard: Heard,
     /// What is wrong with the commit in effect.
     pub problems: Vec<Problem>,
+    /// The catalogs of tenants that are in effect.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<CatalogName, Standing>,
+}
+
+/// Where a tenant's catalog stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Its directory in its repository.
+    pub directory: String,
+    /// The commit in effect.
+    pub commit: CommitId,
 }
 
 /// What sessions know of members.
@@ -118,25 +131,46 @@ pub struct Good {
     pub paths: Vec<Arc<str>>,
 }
 
+/// The files of a catalog.
+#[derive(Default)]
+pub struct Own {
+    /// Those of the commit in effect, without content.
+    pub tree: Tree,
+    /// Those of it that hold catalog documents.
+    pub documents: BTreeMap<Arc<str>, Arc<[u8]>>,
+    /// Files of earlier commits.
+    pub good: Vec<Good>,
+}
+
 /// A snapshot, read.
 pub struct Snapshot {
     /// What it says of itself.
     pub header: Header,
     /// The records.
     pub state: State,
-    /// The files of the commit in effect, without content.
-    pub tree: Tree,
-    /// The files of it that hold catalog documents.
-    pub documents: BTreeMap<Arc<str>, Arc<[u8]>>,
-    /// Files of earlier commits.
-    pub good: Vec<Good>,
+    /// The files of each catalog.
+    pub owns: BTreeMap<CatalogName, Own>,
     bundles: HashMap<Digest, Bytes>,
 }
 
 impl Snapshot {
-    /// Where the catalog stands in its repository.
-    pub fn place(&self) -> Place {
-        Place { name: self.header.catalog.clone(), directory: self.header.directory.clone() }
+    /// Where each catalog stands in its repository.
+    pub fn places(&self) -> Places {
+        let Header { catalog, directory, tenants, .. } = &self.header;
+        let root = Place { name: catalog.clone(), directory: directory.clone(), is_root: true };
+        let place = |(name, standing): (&CatalogName, &Standing)| {
+            let (name, directory) = (name.clone(), standing.directory.clone());
+            (name.clone(), Place { name, directory, is_root: false })
+        };
+        tenants.iter().map(place).chain([(catalog.clone(), root)]).collect()
+    }
+
+    /// The commit in effect of a catalog.
+    pub fn commit_of(&self, catalog: &CatalogName) -> Option<&CommitId> {
+        match *catalog == self.header.catalog {
+            true => Some(&self.header.commit),
+            false => self.header.tenants.get(catalog).map(|standing| &standing.commit),
+        }
     }
 
     /// The bundles that it has.
@@ -166,9 +200,10 @@ impl Content for Snapshot {
 #[async_trait]
 impl Trees for Snapshot {
     async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String> {
-        match *commit == self.header.commit {
-            true => Ok(self.tree.clone()),
-            false => Err("a snapshot has the files of the commit in effect alone".to_owned()),
+        let mut owns = self.owns.iter();
+        match owns.find(|(name, _)| self.commit_of(name) == Some(commit)) {
+            Some((_, own)) => Ok(own.tree.clone()),
+            None => Err("a snapshot has the files of the commit in effect alone".to_owned()),
         }
     }
 }

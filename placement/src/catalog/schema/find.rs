@@ -3,7 +3,7 @@
 //! In: a path. Out: what the tables say of it, or what was meant. Never: minds the case of a kind.
 
 use super::{Fields, Rule, document};
-use crate::catalog::parse::{KINDS, LATER_KINDS};
+use crate::catalog::parse::KINDS;
 use crate::catalog::{Kind, did_you_mean};
 
 /// A kind, or a field of it.
@@ -23,8 +23,6 @@ pub struct Found {
 pub enum NotFound {
     #[error("{given:?} is no known kind{suggestion} (kinds are {})", names().join(", "))]
     Kind { given: String, suggestion: String },
-    #[error("kind {given} is not supported by this version of Nave (kinds are {})", names().join(", "))]
-    Later { given: String },
     #[error("{parent} has no field {given}{hint} (fields are {valid})")]
     Field { parent: String, given: String, hint: String, valid: String },
     #[error("{0} has no fields: it is a {1}")]
@@ -66,9 +64,6 @@ pub fn kind(given: &str) -> Result<Kind, NotFound> {
     let is = |name: &str| name.eq_ignore_ascii_case(given);
     if let Some(kind) = KINDS.into_iter().find(|kind| is(&kind.to_string())) {
         return Ok(kind);
-    }
-    if let Some(later) = LATER_KINDS.into_iter().find(|kind| is(kind)) {
-        return Err(NotFound::Later { given: later.to_owned() });
     }
     let names = names();
     let suggestion = did_you_mean(given, names.iter().map(String::as_str));

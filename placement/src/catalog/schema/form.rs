@@ -55,6 +55,8 @@ pub enum Form {
     Ref,
     /// A version, or a range of them.
     Versions,
+    /// A name with any number of `*`.
+    Pattern,
 }
 
 /// An amount of a resource.
@@ -88,6 +90,7 @@ impl Form {
             Self::Url => "URL",
             Self::Ref => "reference of Git",
             Self::Versions => "range of versions",
+            Self::Pattern => "name with *",
         }
     }
 
@@ -96,6 +99,7 @@ impl Form {
         Some(match self {
             Self::Any | Self::Cel | Self::Selector | Self::Ref | Self::Versions => return None,
             Self::Url => r"^\S+:\S+$",
+            Self::Pattern => "^[A-Za-z0-9.*-]+$",
             Self::Name => r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
             Self::AppName => r"^[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?(\.[a-z0-9*]([a-z0-9*-]*[a-z0-9*])?)*$",
             Self::Namespace => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",

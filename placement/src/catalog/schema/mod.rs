@@ -14,6 +14,7 @@ mod overriding;
 mod placement;
 mod rollout;
 mod source;
+mod tenant;
 
 use super::{API_VERSION, Kind};
 
@@ -190,6 +191,7 @@ pub fn document(kind: Kind) -> &'static Rule {
         Kind::Override => &overriding::OVERRIDE,
         Kind::Placement => &placement::PLACEMENT,
         Kind::Rollout => &rollout::ROLLOUT,
+        Kind::Catalog => &tenant::CATALOG,
     }
 }
 

@@ -56,7 +56,7 @@ const GIT_CHANGE: Fields = Fields {
     needs: Needs::Some(&["url", "ref", "path", "credentials"]),
 };
 
-const URL: Rule = Rule::new(
+pub(super) const URL: Rule = Rule::new(
     "url",
     Shape::Text(Form::Url),
     "The repository: https://HOST/PATH, ssh://git@HOST/PATH or git@HOST:PATH, without a secret.",
@@ -71,7 +71,7 @@ const GIT_PATH: Rule = Rule::new(
     Shape::Text(Form::Inside),
     "A directory or a file of manifests, from that repository's root; absent: all of it.",
 );
-const CREDENTIALS: Rule = Rule::new(
+pub(super) const CREDENTIALS: Rule = Rule::new(
     "credentials",
     Shape::Text(Form::Name),
     "An entry of the hub's credentials, which must be for this URL; absent: the one that is for it, if there is one.",

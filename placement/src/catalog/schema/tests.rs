@@ -60,6 +60,7 @@ fn text(form: Form) -> &'static str {
         Form::When => "2026-11-20",
         Form::Url => "https://git.example.com/shop",
         Form::Ref | Form::Versions => "^1.4",
+        Form::Pattern => "team-a-*",
     }
 }
 
@@ -406,15 +407,10 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         (
             "Ap",
             Err(
-                "\"Ap\" is no known kind; did you mean App? (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
+                "\"Ap\" is no known kind; did you mean App? (kinds are App, Catalog, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
             ),
         ),
-        (
-            "catalog",
-            Err(
-                "kind Catalog is not supported by this version of Nave (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
-            ),
-        ),
+        ("catalog.spec.grants.maxClusters", Ok("spec.grants.maxClusters whole number from 1")),
         (
             "App.spec.source.paht",
             Err(
@@ -432,7 +428,7 @@ fn a_field_is_found_by_its_path_and_a_slip_is_told() {
         (
             "",
             Err(
-                "\"\" is no known kind (kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
+                "\"\" is no known kind (kinds are App, Catalog, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
             ),
         ),
     ];

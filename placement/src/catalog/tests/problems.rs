@@ -146,13 +146,13 @@ fn fields_and_kinds_that_nobody_knows() {
     check(
         &document("kind: Aps\nmetadata: {name: web}\n"),
         &[
-            "a.yaml:2:7: error: \"Aps\" is no known kind; did you mean App? (valid kinds are App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
+            "a.yaml:2:7: error: \"Aps\" is no known kind; did you mean App? (valid kinds are App, Catalog, Cluster, ClusterSet, Fleet, Override, Placement, Rollout)",
         ],
     );
     check(
         &document("metadata: {name: web}\n"),
         &[
-            "a.yaml:1:1: error: kind is missing; write one of App, Cluster, ClusterSet, Fleet, Override, Placement, Rollout",
+            "a.yaml:1:1: error: kind is missing; write one of App, Catalog, Cluster, ClusterSet, Fleet, Override, Placement, Rollout",
         ],
     );
     check(
@@ -167,8 +167,8 @@ fn fields_and_kinds_that_nobody_knows() {
 #[test]
 fn what_other_versions_know() {
     check(
-        &document("kind: Catalog\nmetadata: {name: x}\n"),
-        &["a.yaml:2:7: error: kind Catalog is not supported by this version of Nave; remove the document"],
+        &document("kind: Fleet\nmetadata: {name: x}\nspec: {trust: {}}\n"),
+        &["a.yaml:4:8: error: Fleet/x: spec.trust is not supported by this version of Nave; remove it"],
     );
     check(
         "apiVersion: nave.dev/v1beta1\nkind: App\nmetadata: {name: web}\n",

@@ -92,11 +92,12 @@ fn a_placement_says_all_that_this_version_knows() {
         ))
         .spec
         .eq(&Spec::Placement(Box::new(Placement {
-            apps: AppSelection { names: Some(["web".to_owned()].into()), selector: None },
+            apps: AppSelection { names: Some(["web".to_owned()].into()), selector: None, within: None },
             clusters: ClusterSelection { selector: Some(Default::default()), ..Default::default() },
             tolerations: Vec::new(),
             pick: None,
             replicas: None,
+            grants: None,
         })))
     );
 }

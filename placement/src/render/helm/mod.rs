@@ -84,7 +84,7 @@ pub(super) fn needs(
     }
     let text = |name: &str| text(contents, &format!("{prefix}{name}").into());
     let rules = Rules::read(text(IGNORE)?);
-    let known = Known { tree, contents, charts: trees.charts, is_strangers: is_apart };
+    let known = Known { tree, contents, charts: trees.charts, is_strangers: is_apart || release.is_tenants };
     let Dependencies { placed, unread, lacking } = dependencies(chart, known, &mut closure)?;
     if !unread.is_empty() {
         return Ok(Needed::More(unread));

@@ -32,7 +32,7 @@ fn closure_with(
     let what = HelmSaid { chart, values_files: Some(values_files), values, ..HelmSaid::default() };
     let said = SourceChange { git: None, what: Some(WhatSaid::Helm(what)) };
     let source = Source::of(said).expect("it is whole");
-    let release = Release { app: "shop", namespace: Some("prod") };
+    let release = Release { app: "shop", namespace: Some("prod"), is_tenants: false };
     let mut read = Contents::new();
     loop {
         let elsewhere = |remote: &Remote| Tree::from([("Chart.yaml".into(), entry(&remote.shown()))]);

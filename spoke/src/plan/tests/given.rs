@@ -36,6 +36,7 @@ pub(super) fn entry(version: &str) -> Entry {
         prune: true,
         on_remove: OnRemove::Delete,
         share: None,
+        grant: None,
         formerly: BTreeSet::new(),
         substitute: false,
         treatment: Treatment::default(),

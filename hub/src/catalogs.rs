@@ -1,0 +1,281 @@
+//! Catalogs: the repositories of the root catalog and of those of tenants that it names.
+//!
+//! In: which tenants there are. Out: what each of them has as its newest commit; the files of commits, of whichever it is: a commit and
+//! a file have one id wherever they lie.
+//! Never: lets one that is slow or hostile delay another: each is polled by itself, as the root is.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use nave_placement::CatalogName;
+use nave_placement::catalog::{BlobId, CommitId, GitRemote, Tree};
+use nave_proto::tls::Clock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::deciding::older::{Places, Trees};
+use crate::deciding::revision::{Content, Place};
+use crate::deciding::run::chain;
+use crate::git::poller::{self, Observation};
+use crate::git::{self, Access, CommitInfo, ReadError, Repository};
+
+/// The repositories of catalogs.
+pub struct Catalogs {
+    root: (Place, Repository),
+    /// Where the mirrors are.
+    room: PathBuf,
+    access: Vec<Access>,
+    tenants: watch::Sender<Arc<Tenants>>,
+    /// How often one of them was looked at.
+    observed: watch::Sender<u64>,
+}
+
+type Tenants = BTreeMap<CatalogName, Arc<Tenant>>;
+
+/// Where a tenant's catalog is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meant {
+    /// Its repository, and what of it is followed.
+    pub git: GitRemote,
+    /// Its directory there.
+    pub path: Arc<str>,
+}
+
+/// A tenant's catalog, as it is followed.
+struct Tenant {
+    meant: Meant,
+    /// Or why it cannot be opened.
+    repository: Result<Repository, String>,
+    observation: watch::Sender<Observation>,
+    end: CancellationToken,
+}
+
+impl Catalogs {
+    /// With the root's; tenants' are kept in `room`, and reached as `access` says.
+    pub fn new(root: (Place, Repository), room: PathBuf, access: Vec<Access>) -> Self {
+        Self { root, room, access, tenants: watch::Sender::default(), observed: watch::Sender::default() }
+    }
+
+    /// The name of the root catalog.
+    pub fn root(&self) -> &CatalogName {
+        &self.root.0.name
+    }
+
+    /// How often a tenant's catalog was looked at.
+    pub fn observed(&self) -> watch::Receiver<u64> {
+        self.observed.subscribe()
+    }
+
+    /// A catalog, and where it stands in its repository.
+    ///
+    /// # Errors
+    /// Why there is none, for people.
+    pub fn of(&self, name: &CatalogName) -> Result<(Place, Repository), String> {
+        if name == self.root() {
+            return Ok(self.root.clone());
+        }
+        let tenants = self.tenants.borrow();
+        let tenant = tenants.get(name).ok_or_else(|| {
+            let names: Vec<&str> =
+                [self.root()].into_iter().chain(tenants.keys()).map(CatalogName::as_str).collect();
+            format!("there is no catalog {name}; those that there are: {}", names.join(", "))
+        })?;
+        let repository = tenant.repository.clone()?;
+        let directory = tenant.meant.path.to_string();
+        Ok((Place { name: name.clone(), directory, is_root: false }, repository))
+    }
+
+    /// Where each of them stands, as far as it can be opened.
+    pub fn places(&self) -> Places {
+        let names = self.tenants.borrow().keys().cloned().chain([self.root().clone()]).collect::<Vec<_>>();
+        names.into_iter().filter_map(|name| Some((name.clone(), self.of(&name).ok()?.0))).collect()
+    }
+
+    /// What is known of the newest commit of a tenant's catalog.
+    pub fn observation(&self, name: &CatalogName) -> Option<Observation> {
+        self.tenants.borrow().get(name).map(|tenant| tenant.observation.borrow().clone())
+    }
+
+    /// Follows just these from now on.
+    pub fn want(&self, meant: &BTreeMap<CatalogName, Meant>) {
+        self.tenants.send_if_modified(|tenants| {
+            let is_same = tenants.len() == meant.len()
+                && meant
+                    .iter()
+                    .all(|(name, meant)| tenants.get(name).is_some_and(|known| known.meant == *meant));
+            if is_same {
+                return false;
+            }
+            let mut next = Tenants::new();
+            for (name, meant) in meant {
+                let known = tenants.get(name).filter(|known| known.meant == *meant);
+                let tenant = known.cloned().unwrap_or_else(|| Arc::new(self.open(name, meant)));
+                next.insert(name.clone(), tenant);
+            }
+            for (name, tenant) in tenants.iter() {
+                if !next.get(name).is_some_and(|next| Arc::ptr_eq(next, tenant)) {
+                    tenant.end.cancel();
+                }
+            }
+            *tenants = Arc::new(next);
+            true
+        });
+    }
+
+    fn open(&self, name: &CatalogName, meant: &Meant) -> Tenant {
+        let opened = || {
+            let access = Access::named(&self.access, &meant.git.url, meant.git.credentials.as_deref());
+            let access = access.ok_or_else(|| {
+                let name = meant.git.credentials.as_deref().unwrap_or_default();
+                format!(
+                    "the hub has no credentials {name} that are for {}; add them to its configuration, or correct spec.git.credentials",
+                    meant.git.url
+                )
+            })?;
+            let mut options = git::Options::new(&*meant.git.url, self.room.join(name.as_str()));
+            options.branch = meant.git.reference.to_string();
+            options.access = access.cloned();
+            options.is_guarded = true;
+            Repository::open(options).map_err(|error| chain(&error))
+        };
+        Tenant {
+            meant: meant.clone(),
+            repository: opened(),
+            observation: watch::Sender::default(),
+            end: CancellationToken::new(),
+        }
+    }
+
+    /// Polls all of them until cancelled.
+    pub async fn follow(
+        &self,
+        interval: Duration,
+        poke: watch::Receiver<()>,
+        clock: Clock,
+        cancel: CancellationToken,
+    ) {
+        let mut tenants = self.tenants.subscribe();
+        let mut polled: BTreeMap<CatalogName, Arc<Tenant>> = BTreeMap::new();
+        let mut polls: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+        loop {
+            let now = tenants.borrow_and_update().clone();
+            polled.retain(|name, known| now.get(name).is_some_and(|now| Arc::ptr_eq(now, known)));
+            for (name, tenant) in
+                now.iter().filter(|(name, _)| !polled.contains_key(*name)).collect::<Vec<_>>()
+            {
+                polled.insert(name.clone(), tenant.clone());
+                polls.push(Box::pin(self.poll(tenant.clone(), interval, poke.clone(), clock.clone())));
+            }
+            tokio::select! {
+                () = cancel.cancelled() => {
+                    polled.values().for_each(|tenant| tenant.end.cancel());
+                    return;
+                }
+                changed = tenants.changed() => if changed.is_err() { return },
+                Some(()) = polls.next() => {}
+            }
+        }
+    }
+
+    /// Polls one of them until it is not followed any more.
+    async fn poll(&self, tenant: Arc<Tenant>, interval: Duration, poke: watch::Receiver<()>, clock: Clock) {
+        let Ok(repository) = tenant.repository.clone() else { return };
+        let (end, out) = (tenant.end.clone(), tenant.observation.clone());
+        let mut seen = out.subscribe();
+        let polling = poller::run(repository, interval, poke, end, out, move || clock());
+        let telling = async {
+            while seen.changed().await.is_ok() {
+                self.observed.send_modify(|times| *times += 1);
+            }
+        };
+        tokio::select! {
+            () = polling => {}
+            () = telling => {}
+        }
+    }
+
+    /// All repositories, the root's first.
+    fn all(&self) -> Vec<Repository> {
+        let tenants = self.tenants.borrow().clone();
+        let tenants = tenants.values().filter_map(|tenant| tenant.repository.clone().ok());
+        std::iter::once(self.root.1.clone()).chain(tenants).collect()
+    }
+
+    /// Completes an abbreviated commit id, of whichever catalog it is.
+    pub async fn resolve(&self, rev: &str) -> Option<(CatalogName, CommitId)> {
+        for name in self.places().into_keys() {
+            let Ok((_, repository)) = self.of(&name) else { continue };
+            if let Ok(commit) = repository.resolve(rev).await {
+                return Some((name, commit));
+            }
+        }
+        None
+    }
+
+    /// Who wrote a commit, and what.
+    ///
+    /// # Errors
+    /// No repository has it, or it cannot be read.
+    pub async fn commit_info(&self, commit: &CommitId) -> Result<CommitInfo, ReadError> {
+        let mut first = None;
+        for repository in self.all() {
+            match repository.commit_info(commit).await {
+                Ok(info) => return Ok(info),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.expect("the root has a repository"))
+    }
+
+    /// The files of a commit.
+    ///
+    /// # Errors
+    /// No repository has it, or it cannot be read.
+    pub async fn tree(&self, commit: &CommitId) -> Result<Tree, ReadError> {
+        let mut first = None;
+        for repository in self.all() {
+            match repository.tree(commit).await {
+                Ok(tree) => return Ok(tree),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.expect("the root has a repository"))
+    }
+}
+
+#[async_trait]
+impl Content for Catalogs {
+    async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
+        let mut texts: Vec<Result<Arc<[u8]>, String>> = Vec::new();
+        for repository in self.all() {
+            if texts.is_empty() {
+                texts = Content::read_all(&repository, blobs.clone(), limit).await;
+                continue;
+            }
+            let lacking: Vec<usize> = (0..blobs.len()).filter(|at| texts[*at].is_err()).collect();
+            if lacking.is_empty() {
+                break;
+            }
+            let asked = lacking.iter().map(|at| blobs[*at].clone()).collect();
+            for (at, text) in lacking.into_iter().zip(Content::read_all(&repository, asked, limit).await) {
+                if text.is_ok() {
+                    texts[at] = text;
+                }
+            }
+        }
+        texts
+    }
+}
+
+#[async_trait]
+impl Trees for Catalogs {
+    async fn tree_of(&self, commit: &CommitId) -> Result<Tree, String> {
+        self.tree(commit).await.map_err(|error| chain(&error))
+    }
+}

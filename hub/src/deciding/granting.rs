@@ -1,0 +1,179 @@
+//! Granting: what runs of tenants beyond what is granted to them, and what would.
+//!
+//! In: what shall run, the grants of the root catalog, what clusters were told. Out: entries that stay as they are, each with why.
+//! Never: removes what was granted once: under a grant that was withdrawn what runs stays, and takes no changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use nave_placement::assign::{AppForm, Codec, Member};
+use nave_placement::catalog::{Catalog, Grant, Problem};
+use nave_placement::decide::{Decision, Memory, Wanted};
+use nave_placement::fleet::Fleet;
+use nave_placement::guard::EntryKey;
+use nave_placement::overrides::Shapes;
+use nave_placement::render::effective_objects;
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
+
+/// Entries that stay as they are, and why.
+pub type Stays = BTreeMap<EntryKey, Arc<str>>;
+
+/// What would be more than is granted.
+#[derive(Debug, Default)]
+pub struct Beyond {
+    /// Its entries.
+    pub stays: Stays,
+    /// The same for people, at the app.
+    pub problems: Vec<Problem>,
+}
+
+/// What clusters run of tenants to which it is granted no more, or whose catalog is not at hand. They shall run it: it is no loss.
+pub fn withdrawn(
+    wanted: &mut Wanted,
+    catalog: &Catalog,
+    fleet: &Fleet,
+    members: &BTreeMap<ClusterName, Member<'_>>,
+) -> Stays {
+    let mut stays = Stays::new();
+    for (cluster, member) in members.iter().filter(|(_, member)| member.emptied_by.is_none()) {
+        let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
+        for app in member.told.assignment.entries.keys().filter(|app| app.catalog != catalog.name) {
+            let name = &app.catalog;
+            let why = match catalog.tenants.contains_key(name) {
+                true if catalog.grant_on(app, set).is_some() => continue,
+                true => match set {
+                    Some(set) => format!("set {set} is not granted to catalog {name} any more"),
+                    None => format!("the cluster is in no set, and catalog {name} is granted sets alone"),
+                },
+                false if catalog.tenant(name).is_some() => format!("catalog {name} could not be read yet"),
+                false => format!("the root catalog names catalog {name} no more"),
+            };
+            let why = format!("{why}: what runs stays as it is");
+            wanted.entry(cluster.clone()).or_default().entry(app.clone()).or_default();
+            stays.insert((app.clone(), cluster.clone()), why.into());
+        }
+    }
+    // What would come there does not either.
+    for (cluster, apps) in wanted.iter() {
+        let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
+        for app in apps.keys().filter(|app| app.catalog != catalog.name) {
+            let key = (app.clone(), cluster.clone());
+            if catalog.grant_on(app, set).is_none() && !stays.contains_key(&key) {
+                let name = &app.catalog;
+                stays.insert(key, format!("it is not granted to catalog {name} here").into());
+            }
+        }
+    }
+    stays
+}
+
+/// Entries that have an object which is not granted to their tenant there.
+pub fn beyond(
+    catalog: &Catalog,
+    fleet: &Fleet,
+    wanted: &Wanted,
+    shapes: &Shapes,
+    codec: &dyn Codec,
+) -> Beyond {
+    let mut beyond = Beyond::default();
+    if catalog.tenants.is_empty() {
+        return beyond;
+    }
+    // Clusters share forms: each is looked at once.
+    let mut known: BTreeMap<(&AppKey, Digest), Option<Arc<str>>> = BTreeMap::new();
+    let mut told: BTreeMap<(&AppKey, Arc<str>), Vec<&ClusterName>> = BTreeMap::new();
+    for (cluster, apps) in wanted {
+        let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
+        for app in apps.keys() {
+            let Some((grant, form)) = catalog.grant_on(app, set).zip(shapes.get(app, cluster)) else {
+                continue;
+            };
+            // What returns may have been granted otherwise then.
+            let of = Digest::of(format!("{}{:?}", form.version, grant.granted()).as_bytes());
+            let why = known.entry((app, of)).or_insert_with(|| objection(app, grant, form, codec));
+            if let Some(why) = why {
+                told.entry((app, why.clone())).or_default().push(cluster);
+                beyond.stays.insert((app.clone(), cluster.clone()), why.clone());
+            }
+        }
+    }
+    for ((app, why), clusters) in told {
+        let Some((effective, _)) = catalog.app_of(app) else { continue };
+        let first = clusters[0];
+        let more = match clusters.len() {
+            1 => String::new(),
+            all => format!(" and {} more", all - 1),
+        };
+        let message = format!(
+            "on {first}{more}: {why}; there it stays as it is: remove the object, or have the root catalog grant it"
+        );
+        let object = &effective.object;
+        beyond.problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
+    }
+    beyond
+}
+
+fn objection(app: &AppKey, grant: &Grant, form: &AppForm, codec: &dyn Codec) -> Option<Arc<str>> {
+    // Nothing is sent of a bundle that is not at hand.
+    let objects = effective_objects(&*codec.objects(&form.bundle)?, &form.options, &form.values);
+    let (object, why) = grant.granted().first_objection(&app.catalog, &form.options, &objects)?;
+    Some(format!("{object}: {why}").into())
+}
+
+/// Keeps each tenant to as many clusters as its grants say: a placement that would take more keeps what it had.
+pub fn limited(
+    catalog: &Catalog,
+    fleet: &Fleet,
+    remembered: &Memory,
+    decisions: &mut [Decision],
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let placements: BTreeMap<&str, _> = catalog
+        .placements()
+        .map(|(object, placement)| (&*object.object.id.name, (object, placement)))
+        .collect();
+    for (name, joined) in &catalog.tenants {
+        for (at, grant) in joined.tenant.grants.iter().enumerate() {
+            let Some(most) = grant.max_clusters else { continue };
+            let counts = |cluster: &&ClusterName| {
+                let set = fleet.get(*cluster).and_then(|candidate| candidate.set.as_deref());
+                joined
+                    .tenant
+                    .grant(set)
+                    .is_some_and(|own| std::ptr::eq(own, &raw const joined.tenant.grants[at]))
+            };
+            let chosen = |clusters: &Decision| -> BTreeSet<ClusterName> {
+                clusters.settled.chosen.keys().filter(counts).cloned().collect()
+            };
+            let is_own = |decision: &&mut Decision| owner(catalog, &decision.placement) == *name;
+            let mut taken: BTreeSet<ClusterName> = BTreeSet::new();
+            for decision in decisions.iter_mut().filter(is_own) {
+                let had = remembered.get(&decision.placement).into_iter().flat_map(|had| had.chosen.keys());
+                taken.extend(
+                    had.filter(counts).filter(|cluster| chosen(decision).contains(*cluster)).cloned(),
+                );
+            }
+            for decision in decisions.iter_mut().filter(is_own) {
+                let all: BTreeSet<ClusterName> = taken.union(&chosen(decision)).cloned().collect();
+                if all.len() <= most as usize || all.len() == taken.len() {
+                    taken = all;
+                    continue;
+                }
+                let message = format!(
+                    "it would bring apps of catalog {name} onto {} clusters, and {most} are granted: it keeps what it has; choose fewer, or raise maxClusters of Catalog/{name}",
+                    all.len()
+                );
+                decision.settled = remembered.get(&decision.placement).cloned().unwrap_or_default();
+                if let Some((object, _)) = placements.get(&*decision.placement) {
+                    problems.push(Problem::at(&object.object.origin, message).of(Some(&object.object.id)));
+                }
+            }
+        }
+    }
+    problems
+}
+
+fn owner(catalog: &Catalog, placement: &str) -> CatalogName {
+    let tenant = placement.split_once('/').and_then(|(name, _)| CatalogName::new(name).ok());
+    tenant.unwrap_or_else(|| catalog.name.clone())
+}

@@ -1,0 +1,295 @@
+//! Tenants: catalogs of others, which reach only what the root catalog grants them.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use harness::fleet::{Fleet, Target, documents};
+use harness::git::{Repository, Server};
+use harness::wait;
+use serde_json::Value;
+
+use crate::elsewhere::told;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Long enough for anything that is wrong to show.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// The value of a ConfigMap on a cluster; none where it is not.
+fn value(fleet: &Fleet, cluster: &str, namespace: &str, name: &str) -> Option<String> {
+    let files = fleet.files(cluster).ok()?;
+    let text = files.get(&format!("configmap--{namespace}--{name}.yaml"))?;
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("value: "))?;
+    Some(value.trim_matches(['"', '\'']).to_owned())
+}
+
+/// Waits until a ConfigMap has this value.
+async fn seen(fleet: &Fleet, cluster: &str, (namespace, name): (&str, &str), wanted: Option<&str>) {
+    wait::until(&format!("{namespace}/{name} is {wanted:?} on {cluster}"), LIMIT, async || {
+        let found = value(fleet, cluster, namespace, name);
+        ensure!(found.as_deref() == wanted, "{found:?}\n{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+}
+
+async fn stays(fleet: &Fleet, cluster: &str, (namespace, name): (&str, &str), wanted: Option<&str>) {
+    wait::throughout(&format!("{namespace}/{name} stays {wanted:?} on {cluster}"), QUIET, async || {
+        value(fleet, cluster, namespace, name).as_deref() == wanted
+    })
+    .await;
+}
+
+/// An app of a tenant, in a namespace of its own.
+fn app(name: &str, namespace: &str) -> String {
+    format!(
+        "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec:\n  namespace: {{name: {namespace}}}\n  source: {{path: ./{name}}}\n"
+    )
+}
+
+fn cluster(name: &str, set: &str) -> String {
+    format!(
+        "---\napiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {{name: {name}}}\nspec: {{set: {set}}}\n"
+    )
+}
+
+fn set(name: &str) -> String {
+    format!("---\napiVersion: nave.dev/v1alpha1\nkind: ClusterSet\nmetadata: {{name: {name}}}\n")
+}
+
+fn tenant(url: &str, rest: &str) -> String {
+    format!(
+        "apiVersion: nave.dev/v1alpha1\nkind: Catalog\nmetadata: {{name: team-a}}\nspec:\n  git: {{url: '{url}', branch: main, path: nave}}\n  {rest}\n"
+    )
+}
+
+const SHARED: &str = "grants: [{sets: [shared], namespaces: [\"team-a-*\"]}]";
+
+/// A tenant's repository with an app on all clusters, and a root catalog with an app of the same name.
+async fn fleet(rest: &str) -> (Fleet, Repository, Server) {
+    let everywhere = documents::placement("everywhere", &["web"], "{selector: {}}");
+    let own = Repository::with(
+        "team-a",
+        &[
+            ("nave/web.yaml", &app("web", "team-a-web")),
+            ("nave/web/web.yaml", &documents::config_map("web", "one")),
+            ("nave/placement.yaml", &everywhere),
+        ],
+    )
+    .expect("a repository");
+    let server = own.serve().expect("it is served");
+    let clusters = [cluster("fra-1", "shared"), cluster("ber-1", "own"), set("shared"), set("own")].concat();
+    let files = [
+        ("clusters.yaml", clusters.as_str()),
+        ("web.yaml", &documents::app("web")),
+        ("manifests/web/web.yaml", &documents::config_map("web", "root")),
+        ("placement.yaml", &everywhere),
+        ("team-a.yaml", &tenant(&server.url(), rest)),
+    ];
+    let fleet = Fleet::start(Repository::with("catalog", &files).expect("a repository")).await;
+    (fleet.expect("it starts"), own, server)
+}
+
+const ROOTS: (&str, &str) = ("web", "web");
+const OWN: (&str, &str) = ("team-a-web", "web");
+
+#[tokio::test]
+async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_withdrawn() {
+    let (mut fleet, own, server) = fleet(SHARED).await;
+    for name in ["fra-1", "ber-1"] {
+        fleet.join(name, &[], &Target::Directory).await.expect("it joins");
+    }
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    seen(&fleet, "fra-1", ROOTS, Some("root")).await;
+    seen(&fleet, "ber-1", ROOTS, Some("root")).await;
+    fleet.converge(&[]).await.expect("it converges");
+    stays(&fleet, "ber-1", OWN, None).await;
+    let why = fleet.order(&["why", "team-a/web", "ber-1"]).await;
+    assert!(why.contains("its set is own, which is not granted to catalog team-a"), "{why}");
+    let status = fleet.status().await.expect("it is told");
+    let head = own.head().expect("a commit");
+    assert_eq!(status["tenants"][0]["name"], "team-a", "{status:#}");
+    assert_eq!(status["tenants"][0]["commit"], *head, "{status:#}");
+    let shown = fleet.order(&["status"]).await;
+    assert!(shown.contains(&format!("Tenant's catalog team-a at {} of ", &head[..8])), "{shown}");
+    let apps = fleet.order(&["app", "list"]).await;
+    assert!(apps.contains("team-a/web"), "{apps}");
+
+    // Its commits move its own apps alone, and are waited for as the root's are.
+    let second =
+        own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    fleet.converge(&["--commit", &second]).await.expect("it converges");
+    seen(&fleet, "fra-1", OWN, Some("two")).await;
+    let history = fleet.order(&["history", "team-a/web"]).await;
+    assert!(history.contains(&second[..8]), "{history}");
+
+    // Nothing is taken for lost by a hub that starts anew, whether it can ask the tenant's server or not.
+    server.refuse(true);
+    fleet.kill_hub();
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(2).await;
+    fleet.converge(&[]).await.expect("it converges");
+    stays(&fleet, "fra-1", OWN, Some("two")).await;
+    server.refuse(false);
+
+    // What runs under a grant that is withdrawn stays, and takes no changes.
+    let withdrawn = tenant(&server.url(), "grants: [{sets: [own], namespaces: [\"team-a-*\"]}]");
+    fleet.catalog.commit_file("team-a.yaml", &withdrawn).expect("a commit");
+    seen(&fleet, "ber-1", OWN, Some("two")).await;
+    let third =
+        own.commit_file("nave/web/web.yaml", &documents::config_map("web", "three")).expect("a commit");
+    seen(&fleet, "ber-1", OWN, Some("three")).await;
+    stays(&fleet, "fra-1", OWN, Some("two")).await;
+    let why = fleet.order(&["why", "team-a/web", "fra-1"]).await;
+    assert!(
+        why.contains("set shared is not granted to catalog team-a any more: what runs stays as it is"),
+        "{why}"
+    );
+    let holds = fleet.status().await.expect("it is told")["holds"].clone();
+    assert!(holds.as_array().is_none_or(Vec::is_empty), "{holds:#}");
+
+    // Without the Catalog, too; and a restart forgets none of that.
+    fleet.catalog.remove("team-a.yaml").expect("it goes");
+    let commit = fleet.catalog.commit("No tenant any more").expect("a commit");
+    wait::until("the commit is in effect", LIMIT, async || {
+        let status = fleet.status().await?;
+        ensure!(status["catalog"]["commit"] == *commit, "{:#}", status["catalog"]);
+        Ok(())
+    })
+    .await;
+    fleet.kill_hub();
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(2).await;
+    stays(&fleet, "fra-1", OWN, Some("two")).await;
+    stays(&fleet, "ber-1", OWN, Some("three")).await;
+    let holds = fleet.status().await.expect("it is told")["holds"].clone();
+    assert!(holds.as_array().is_none_or(Vec::is_empty), "{holds:#}");
+
+    // Granted again it takes what it missed.
+    fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");
+    seen(&fleet, "fra-1", OWN, Some("three")).await;
+    fleet.converge(&["--commit", &third]).await.expect("it converges");
+}
+
+#[tokio::test]
+async fn a_tenant_reaches_nothing_beyond_its_grants() {
+    let (mut fleet, own, _server) = fleet(SHARED).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+
+    // Another namespace, a kind without one, and what a namespace is made of: each is told, and nothing of that version comes.
+    let beyond = [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web, namespace: kube-system}\n",
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: web}\n",
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: web}\n",
+    ];
+    let said = [
+        "ConfigMap kube-system/web: namespace kube-system is not granted to catalog team-a",
+        "kind ClusterRole.rbac.authorization.k8s.io without a namespace is not granted to catalog team-a",
+        "namespace web is not granted to catalog team-a",
+    ];
+    for (more, said) in beyond.into_iter().zip(said) {
+        let text = format!("{}---\n{more}", documents::config_map("web", "two"));
+        own.commit_file("nave/web/web.yaml", &text).expect("a commit");
+        told(&fleet, said).await;
+        stays(&fleet, "fra-1", OWN, Some("one")).await;
+    }
+    // One app that goes too far keeps none of the others.
+    own.write("nave/api.yaml", &app("api", "team-a-api")).expect("it is written");
+    own.write("nave/api/api.yaml", &documents::config_map("api", "one")).expect("it is written");
+    own.commit_file("nave/api-placement.yaml", &documents::placement("api", &["api"], "{selector: {}}"))
+        .expect("a commit");
+    seen(&fleet, "fra-1", ("team-a-api", "api"), Some("one")).await;
+    own.commit_file("nave/web/web.yaml", &documents::config_map("web", "three")).expect("a commit");
+    seen(&fleet, "fra-1", OWN, Some("three")).await;
+
+    // What is the root's alone is refused by name; a selection of all means its own.
+    own.commit_file("nave/cluster.yaml", &cluster("fra-1", "own")).expect("a commit");
+    told(&fleet, "kind Cluster exists only in the root catalog").await;
+    let patch = "apiVersion: nave.dev/v1alpha1\nkind: Override\nmetadata: {name: all}\nspec:\n  apps: {selector: {}}\n  clusters: {selector: {}}\n  patches:\n  - {target: {kind: ConfigMap}, patch: {apiVersion: v1, kind: ConfigMap, data: {value: patched}}}\n";
+    own.commit_file("nave/override.yaml", patch).expect("a commit");
+    seen(&fleet, "fra-1", OWN, Some("patched")).await;
+    stays(&fleet, "fra-1", ROOTS, Some("root")).await;
+    // The hub's credentials are not a tenant's.
+    let elsewhere = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: stolen}\nspec:\n  namespace: {name: team-a-web}\n  source: {git: {url: 'https://git.example.com/platform', credentials: platform}}\n";
+    own.write("nave/stolen.yaml", elsewhere).expect("it is written");
+    own.commit_file(
+        "nave/stolen-placement.yaml",
+        &documents::placement("stolen", &["stolen"], "{selector: {}}"),
+    )
+    .expect("a commit");
+    told(&fleet, "platform is not granted to this catalog").await;
+}
+
+#[tokio::test]
+async fn a_tenants_rewritten_branch_and_lost_apps_are_held_for_it_alone() {
+    let (mut fleet, own, _server) = fleet(SHARED).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    let first = own.head().expect("a commit");
+    own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    seen(&fleet, "fra-1", OWN, Some("two")).await;
+    own.rewind(&first).expect("it is rewound");
+    let other =
+        own.commit_file("nave/web/web.yaml", &documents::config_map("web", "other")).expect("a commit");
+    wait::until("it is held", LIMIT, async || {
+        let status = fleet.status().await?;
+        let hold = &status["holds"][0];
+        ensure!(hold["catalog"] == "team-a" && hold["commit"] == *other, "{status:#}");
+        Ok(())
+    })
+    .await;
+    fleet
+        .catalog
+        .commit_file("manifests/web/web.yaml", &documents::config_map("web", "on"))
+        .expect("a commit");
+    seen(&fleet, "fra-1", ROOTS, Some("on")).await;
+    stays(&fleet, "fra-1", OWN, Some("two")).await;
+    let status = fleet.status().await.expect("it is told");
+    let hold = status["holds"][0]["hold"]["id"].as_str().expect("an id").to_owned();
+    fleet.order(&["hold", "approve", &hold, "--reason", "they rewrote it"]).await;
+    seen(&fleet, "fra-1", OWN, Some("other")).await;
+
+    // What a plan of its branch says is what comes.
+    own.switch("next").expect("a branch");
+    own.commit_file("nave/web/web.yaml", &documents::config_map("web", "next")).expect("a commit");
+    let planned = fleet.hub(&["plan", "next", "--catalog", "team-a"]).await.expect("it runs");
+    assert_eq!(planned.code, 3, "{}{}", planned.stdout, planned.stderr);
+    assert!(planned.stdout.contains("team-a/web"), "{}", planned.stdout);
+    let unknown = fleet.hub(&["plan", "--catalog", "team-b"]).await.expect("it runs");
+    assert!(
+        unknown.stderr.contains("there is no catalog team-b; those that there are: main, team-a"),
+        "{}",
+        unknown.stderr
+    );
+    let directory = own.path();
+    let offline = fleet
+        .hub(&["plan", "--catalog", "team-a", "--dir", directory.to_str().expect("UTF-8"), "-o", "json"])
+        .await
+        .expect("it runs");
+    assert_eq!(offline.code, 3, "{}{}", offline.stdout, offline.stderr);
+    let view: Value = serde_json::from_str(&offline.stdout).expect("JSON");
+    assert_eq!(view["apps"][0]["app"], "team-a/web", "{view:#}");
+
+    // It goes back, by itself.
+    let said = fleet.order(&["rollback", "team-a/web", "--to", &first, "--reason", "as it was"]).await;
+    assert!(said.contains("team-a/web"), "{said}");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    stays(&fleet, "fra-1", ROOTS, Some("on")).await;
+}
+
+#[tokio::test]
+async fn a_tenant_is_kept_to_as_many_clusters_as_it_is_granted() {
+    let (mut fleet, own, server) =
+        fleet("grants: [{sets: [shared, own], namespaces: [\"team-a-*\"], maxClusters: 1}]").await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    fleet.join("ber-1", &[], &Target::Directory).await.expect("it joins");
+    told(&fleet, "onto 2 clusters, and 1 are granted: it keeps what it has").await;
+    stays(&fleet, "ber-1", OWN, None).await;
+    own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    seen(&fleet, "fra-1", OWN, Some("two")).await;
+    let more = "grants: [{sets: [shared, own], namespaces: [\"team-a-*\"], maxClusters: 2}]";
+    fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), more)).expect("a commit");
+    seen(&fleet, "ber-1", OWN, Some("two")).await;
+    fleet.converge(&[]).await.expect("it converges");
+}
