@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,12 +18,16 @@ use nave_placement::catalog::{BlobId, CommitId, GitRemote, Tree};
 use nave_proto::tls::Clock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::deciding::older::{Places, Trees};
 use crate::deciding::revision::{Content, Place};
 use crate::deciding::run::chain;
 use crate::git::poller::{self, Observation};
 use crate::git::{self, Access, CommitInfo, ReadError, Repository};
+
+/// After about so long one that cannot be opened is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
 
 /// The repositories of catalogs.
 pub struct Catalogs {
@@ -32,7 +36,7 @@ pub struct Catalogs {
     room: PathBuf,
     access: Vec<Access>,
     tenants: watch::Sender<Arc<Tenants>>,
-    /// How often one of them was looked at.
+    /// How often one of them was found otherwise than before.
     observed: watch::Sender<u64>,
 }
 
@@ -50,10 +54,26 @@ pub struct Meant {
 /// A tenant's catalog, as it is followed.
 struct Tenant {
     meant: Meant,
-    /// Or why it cannot be opened.
-    repository: Result<Repository, String>,
+    /// Or why it cannot be opened, with the one that was before, in which the commits are that are in effect.
+    repository: Mutex<Result<Repository, (String, Option<Repository>)>>,
     observation: watch::Sender<Observation>,
     end: CancellationToken,
+}
+
+impl Tenant {
+    /// Where its commits are.
+    fn repository(&self) -> Result<Repository, String> {
+        match &*self.repository.lock().unwrap_or_else(PoisonError::into_inner) {
+            Ok(repository) | Err((_, Some(repository))) => Ok(repository.clone()),
+            Err((why, None)) => Err(why.clone()),
+        }
+    }
+
+    /// Why it cannot be opened as it is meant now.
+    fn unopened(&self) -> Option<String> {
+        let repository = self.repository.lock().unwrap_or_else(PoisonError::into_inner);
+        repository.as_ref().err().map(|(why, _)| why.clone())
+    }
 }
 
 impl Catalogs {
@@ -67,7 +87,7 @@ impl Catalogs {
         &self.root.0.name
     }
 
-    /// How often a tenant's catalog was looked at.
+    /// How often a tenant's catalog was found otherwise than before.
     pub fn observed(&self) -> watch::Receiver<u64> {
         self.observed.subscribe()
     }
@@ -86,7 +106,7 @@ impl Catalogs {
                 [self.root()].into_iter().chain(tenants.keys()).map(CatalogName::as_str).collect();
             format!("there is no catalog {name}; those that there are: {}", names.join(", "))
         })?;
-        let repository = tenant.repository.clone()?;
+        let repository = tenant.repository()?;
         let directory = tenant.meant.path.to_string();
         Ok((Place { name: name.clone(), directory, is_root: false }, repository))
     }
@@ -97,9 +117,33 @@ impl Catalogs {
         names.into_iter().filter_map(|name| Some((name.clone(), self.of(&name).ok()?.0))).collect()
     }
 
+    /// Why a tenant's repository cannot be opened.
+    pub fn unopened(&self, name: &CatalogName) -> Option<String> {
+        self.tenants.borrow().get(name)?.unopened()
+    }
+
     /// What is known of the newest commit of a tenant's catalog.
     pub fn observation(&self, name: &CatalogName) -> Option<Observation> {
         self.tenants.borrow().get(name).map(|tenant| tenant.observation.borrow().clone())
+    }
+
+    /// Waits until all tenants' repositories, or that of one catalog, were asked anew; who does not answer is not waited for here.
+    pub fn polled_anew(&self, of: Option<&CatalogName>) -> impl Future<Output = ()> + use<> {
+        let tenants = self.tenants.borrow().clone();
+        let meant = tenants.iter().filter(|(name, _)| of.is_none_or(|of| of == *name));
+        let polls: Vec<_> = meant
+            .filter(|(_, tenant)| tenant.unopened().is_none())
+            .map(|(_, tenant)| {
+                let seen = tenant.observation.subscribe();
+                let fresh = seen.borrow().next_fresh();
+                (seen, fresh)
+            })
+            .collect();
+        async move {
+            for (mut seen, fresh) in polls {
+                let _ = seen.wait_for(|seen| seen.polls >= fresh).await;
+            }
+        }
     }
 
     /// Follows just these from now on.
@@ -115,7 +159,16 @@ impl Catalogs {
             let mut next = Tenants::new();
             for (name, meant) in meant {
                 let known = tenants.get(name).filter(|known| known.meant == *meant);
-                let tenant = known.cloned().unwrap_or_else(|| Arc::new(self.open(name, meant)));
+                let before = || tenants.get(name).and_then(|before| before.repository().ok());
+                let tenant = known.cloned().unwrap_or_else(|| {
+                    let repository = self.open(name, meant).map_err(|why| (why, before()));
+                    Arc::new(Tenant {
+                        meant: meant.clone(),
+                        repository: Mutex::new(repository),
+                        observation: watch::Sender::default(),
+                        end: CancellationToken::new(),
+                    })
+                });
                 next.insert(name.clone(), tenant);
             }
             for (name, tenant) in tenants.iter() {
@@ -128,28 +181,20 @@ impl Catalogs {
         });
     }
 
-    fn open(&self, name: &CatalogName, meant: &Meant) -> Tenant {
-        let opened = || {
-            let access = Access::named(&self.access, &meant.git.url, meant.git.credentials.as_deref());
-            let access = access.ok_or_else(|| {
-                let name = meant.git.credentials.as_deref().unwrap_or_default();
-                format!(
-                    "the hub has no credentials {name} that are for {}; add them to its configuration, or correct spec.git.credentials",
-                    meant.git.url
-                )
-            })?;
-            let mut options = git::Options::new(&*meant.git.url, self.room.join(name.as_str()));
-            options.branch = meant.git.reference.to_string();
-            options.access = access.cloned();
-            options.is_guarded = true;
-            Repository::open(options).map_err(|error| chain(&error))
-        };
-        Tenant {
-            meant: meant.clone(),
-            repository: opened(),
-            observation: watch::Sender::default(),
-            end: CancellationToken::new(),
-        }
+    fn open(&self, name: &CatalogName, meant: &Meant) -> Result<Repository, String> {
+        let access = Access::named(&self.access, &meant.git.url, meant.git.credentials.as_deref());
+        let access = access.ok_or_else(|| {
+            let name = meant.git.credentials.as_deref().unwrap_or_default();
+            format!(
+                "the hub has no credentials {name} that are for {}; add them to its configuration, or correct spec.git.credentials",
+                meant.git.url
+            )
+        })?;
+        let mut options = git::Options::new(&*meant.git.url, self.room.join(name.as_str()));
+        options.branch = meant.git.reference.to_string();
+        options.access = access.cloned();
+        options.is_guarded = true;
+        Repository::open(options).map_err(|error| chain(&error))
     }
 
     /// Polls all of them until cancelled.
@@ -170,7 +215,13 @@ impl Catalogs {
                 now.iter().filter(|(name, _)| !polled.contains_key(*name)).collect::<Vec<_>>()
             {
                 polled.insert(name.clone(), tenant.clone());
-                polls.push(Box::pin(self.poll(tenant.clone(), interval, poke.clone(), clock.clone())));
+                polls.push(Box::pin(self.poll(
+                    name.clone(),
+                    tenant.clone(),
+                    interval,
+                    poke.clone(),
+                    clock.clone(),
+                )));
             }
             tokio::select! {
                 () = cancel.cancelled() => {
@@ -184,14 +235,46 @@ impl Catalogs {
     }
 
     /// Polls one of them until it is not followed any more.
-    async fn poll(&self, tenant: Arc<Tenant>, interval: Duration, poke: watch::Receiver<()>, clock: Clock) {
-        let Ok(repository) = tenant.repository.clone() else { return };
+    async fn poll(
+        &self,
+        name: CatalogName,
+        tenant: Arc<Tenant>,
+        interval: Duration,
+        poke: watch::Receiver<()>,
+        clock: Clock,
+    ) {
+        // What cannot be opened now, for want of the machine, may be later.
+        while let Some(why) = tenant.unopened() {
+            tokio::select! {
+                () = tenant.end.cancelled() => return,
+                () = tokio::time::sleep(AGAIN.mul_f64(0.5 + fastrand::f64())) => {}
+            }
+            match self.open(&name, &tenant.meant) {
+                Ok(opened) => {
+                    *tenant.repository.lock().unwrap_or_else(PoisonError::into_inner) = Ok(opened);
+                    self.observed.send_modify(|times| *times += 1);
+                }
+                Err(again) if again == why => {}
+                Err(again) => warn!(catalog = %name, error = again, "the repository cannot be opened"),
+            }
+        }
+        let Ok(repository) = tenant.repository() else { return };
         let (end, out) = (tenant.end.clone(), tenant.observation.clone());
         let mut seen = out.subscribe();
         let polling = poller::run(repository, interval, poke, end, out, move || clock());
         let telling = async {
+            // Who found what was known already wakes nobody.
+            let mut known = None;
             while seen.changed().await.is_ok() {
-                self.observed.send_modify(|times| *times += 1);
+                let now = {
+                    let seen = seen.borrow_and_update();
+                    let error = seen.last_error.as_ref().map(|error| chain(&**error));
+                    Some((seen.head.as_ref().map(|head| head.commit.clone()), error))
+                };
+                if known != now {
+                    known = now;
+                    self.observed.send_modify(|times| *times += 1);
+                }
             }
         };
         tokio::select! {
@@ -203,7 +286,7 @@ impl Catalogs {
     /// All repositories, the root's first.
     fn all(&self) -> Vec<Repository> {
         let tenants = self.tenants.borrow().clone();
-        let tenants = tenants.values().filter_map(|tenant| tenant.repository.clone().ok());
+        let tenants = tenants.values().filter_map(|tenant| tenant.repository().ok());
         std::iter::once(self.root.1.clone()).chain(tenants).collect()
     }
 

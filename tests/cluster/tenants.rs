@@ -10,8 +10,7 @@ apiVersion: nave.dev/v1alpha1\nkind: ClusterSet\nmetadata: {name: shared}\n";
 
 /// A kind without namespaces that no program knows from home.
 const WIDGETS: &str = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: widgets.example.com}\n\
-spec:\n  group: example.com\n  scope: Cluster\n  names: {kind: Widget, plural: widgets, singular: widget}\n\
-  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n";
+spec:\n  group: example.com\n  scope: Cluster\n  names: {kind: Widget, plural: widgets, singular: widget}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n";
 
 const RIGHTS: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team-a-web}\n---\n\
 apiVersion: v1\nkind: Namespace\nmetadata: {name: platform}\n---\n\

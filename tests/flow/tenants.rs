@@ -139,6 +139,15 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
         own.commit_file("nave/web/web.yaml", &documents::config_map("web", "three")).expect("a commit");
     seen(&fleet, "ber-1", OWN, Some("three")).await;
     stays(&fleet, "fra-1", OWN, Some("two")).await;
+    // Nobody who waits waits for that, and it is told.
+    fleet.converge(&["--commit", &third]).await.expect("it converges");
+    fleet.converge(&[]).await.expect("it converges");
+    told(&fleet, "and takes no changes until it is granted again: 1 entry").await;
+    let traced = fleet.order(&["trace", "ConfigMap/web", "-n", "team-a-web", "--cluster", "ber-1"]).await;
+    assert!(
+        traced.contains("team-a/web (team-a:nave/web.yaml") || traced.contains("team-a/everywhere"),
+        "{traced}"
+    );
     let why = fleet.order(&["why", "team-a/web", "fra-1"]).await;
     assert!(
         why.contains("set shared is not granted to catalog team-a any more: what runs stays as it is"),

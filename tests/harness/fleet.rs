@@ -91,7 +91,7 @@ impl Fleet {
             directory,
             catalog,
             url,
-            branch: "",
+            branch: "main",
             poll: "1s",
             grpc,
             http,
@@ -175,7 +175,7 @@ impl Fleet {
         self.url = url.into();
     }
 
-    /// Makes the hub follow this of its catalog from its next start on; the default branch before.
+    /// Makes the hub follow this of its catalog from its next start on; `main` before, whatever is checked out meanwhile.
     pub fn follow_ref(&mut self, reference: &'static str) {
         self.branch = reference;
     }

@@ -16,6 +16,7 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use nave_proto::encode_schedule;
 
 use super::awaited::Awaited;
+use super::granting::Stays;
 use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
 use super::holding::{holds, spent_approvals};
@@ -106,6 +107,8 @@ pub struct Decided {
     pub failing: BTreeMap<AppKey, String>,
     /// Entries of which a change waits: for the end of a pause, or for their wave.
     pub waiting: pauses::Waiting,
+    /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
+    pub withdrawn: Stays,
     /// What each rollout waits for.
     pub waits_for: BTreeMap<AppKey, WaitsFor>,
     /// What has to be brought of earlier commits before anything is written.
@@ -193,6 +196,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         Some(commit) if new.contains(&app.catalog) || removed.contains(&app.catalog) => {
             Cause::Revision { commit: commit.clone() }
         }
+        // The root says of clusters what tenants' placements look at, and what is granted.
+        Some(_) if new.contains(&catalog.name) => Cause::Revision { commit: catalog.commit.clone() },
         _ => Cause::Labels,
     };
     let (shapes, lacking) =
@@ -202,7 +207,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         overlay(state, (&bases, &units), &fleet, &wanted, older);
     let shapes = shapes.with(instead).granted(catalog, &fleet, &wanted);
     let beyond = granting::beyond(catalog, &fleet, &wanted, &shapes, codec);
-    unknown.extend(withdrawn.keys().chain(beyond.stays.keys()).cloned());
+    unknown.extend(withdrawn.stays.keys().cloned());
     let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
     let mut schedules = schedules(catalog, &fleet);
@@ -242,11 +247,12 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         members: &members,
         codec,
     });
+    paused.extend(beyond.stays.keys().cloned());
     let is_open = !depends.stays.is_empty();
     for (entry, why) in depends.waiting {
         waiting.entry(entry).or_insert(why);
     }
-    for ((app, cluster), why) in withdrawn.into_iter().chain(beyond.stays) {
+    for ((app, cluster), why) in beyond.stays {
         waiting.entry((cluster, app)).or_insert(why);
     }
     let mut rolling = rolling(rolling::Given {
@@ -337,7 +343,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     Decided {
         fleet,
         decisions,
-        refused: refused.into_iter().chain(beyond.problems).collect(),
+        refused: refused.into_iter().chain(beyond.problems).chain(withdrawn.problems).collect(),
+        withdrawn: withdrawn.stays,
         wanted,
         missing,
         shapes: shapes_now,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{AppForm, Codec, Member};
-use nave_placement::catalog::{Catalog, Grant, Problem};
+use nave_placement::catalog::{Catalog, Grant, Kind, ObjectId, Position, Problem};
 use nave_placement::decide::{Decision, Memory, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
@@ -18,12 +18,12 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 /// Entries that stay as they are, and why.
 pub type Stays = BTreeMap<EntryKey, Arc<str>>;
 
-/// What would be more than is granted.
+/// What stays as it is.
 #[derive(Debug, Default)]
 pub struct Beyond {
     /// Its entries.
     pub stays: Stays,
-    /// The same for people, at the app.
+    /// The same for people, at the app or at the tenant.
     pub problems: Vec<Problem>,
 }
 
@@ -33,8 +33,9 @@ pub fn withdrawn(
     catalog: &Catalog,
     fleet: &Fleet,
     members: &BTreeMap<ClusterName, Member<'_>>,
-) -> Stays {
+) -> Beyond {
     let mut stays = Stays::new();
+    let mut told: BTreeMap<(&CatalogName, String), usize> = BTreeMap::new();
     for (cluster, member) in members.iter().filter(|(_, member)| member.emptied_by.is_none()) {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
         for app in member.told.assignment.entries.keys().filter(|app| app.catalog != catalog.name) {
@@ -48,7 +49,9 @@ pub fn withdrawn(
                 false if catalog.tenant(name).is_some() => format!("catalog {name} could not be read yet"),
                 false => format!("the root catalog names catalog {name} no more"),
             };
-            let why = format!("{why}: what runs stays as it is");
+            let why =
+                format!("{why}: what runs stays as it is, and takes no changes until it is granted again");
+            *told.entry((name, why.clone())).or_default() += 1;
             wanted.entry(cluster.clone()).or_default().entry(app.clone()).or_default();
             stays.insert((app.clone(), cluster.clone()), why.into());
         }
@@ -64,7 +67,17 @@ pub fn withdrawn(
             }
         }
     }
-    stays
+    let problem = |((name, why), entries): ((&CatalogName, String), usize)| {
+        let message = format!("{why}: {entries} {}", if entries == 1 { "entry" } else { "entries" });
+        let id = ObjectId { kind: Kind::Catalog, name: name.as_str().into() };
+        let problem = match catalog.objects.get(&id) {
+            Some(effective) => Problem::at(&effective.object.origin, message),
+            None => Problem::error(&name.as_str().into(), Position::START, message),
+        };
+        problem.of(Some(&id)).warning()
+    };
+    let problems = told.into_iter().map(problem).collect();
+    Beyond { stays, problems }
 }
 
 /// Entries that have an object which is not granted to their tenant there.
@@ -153,9 +166,23 @@ pub fn limited(
                     had.filter(counts).filter(|cluster| chosen(decision).contains(*cluster)).cloned(),
                 );
             }
+            if taken.len() > most as usize
+                && let Some(effective) =
+                    catalog.objects.get(&ObjectId { kind: Kind::Catalog, name: name.as_str().into() })
+            {
+                let message = format!(
+                    "its apps are on {} clusters, and {most} are granted: what runs stays, and nothing new comes",
+                    taken.len()
+                );
+                let object = &effective.object;
+                problems.push(Problem::at(&object.origin, message).of(Some(&object.id)).warning());
+            }
             for decision in decisions.iter_mut().filter(is_own) {
                 let all: BTreeSet<ClusterName> = taken.union(&chosen(decision)).cloned().collect();
-                if all.len() <= most as usize || all.len() == taken.len() {
+                let had = remembered.get(&decision.placement).map(|had| &had.chosen);
+                let is_new =
+                    chosen(decision).iter().any(|cluster| had.is_none_or(|had| !had.contains_key(cluster)));
+                if all.len() <= most as usize || !is_new {
                     taken = all;
                     continue;
                 }

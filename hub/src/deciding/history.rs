@@ -258,6 +258,8 @@ impl Given<'_> {
         match turn {
             Some(turn) if turn.cause != rollout::Cause::Placement => return of_commit(&turn.commit),
             _ if self.is_new.contains(&app.catalog) => return of_commit(at),
+            // The root granted it, or said something of the cluster.
+            _ if self.is_new.contains(&self.catalog.name) => return of_commit(&self.catalog.commit),
             _ => {}
         }
         // A pause, a maintenance or a wave may have held it up since the commit.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::catalog::{Catalog, CommitId, Effective, LastGood, ObjectId, Tree};
-use nave_placement::guard::{Allowance, AllowanceScope, Hold};
+use nave_placement::guard::{Allowance, AllowanceScope, Hold, HoldCause};
 use nave_placement::{AppKey, CatalogName};
 use tracing::{info, warn};
 
@@ -16,7 +16,7 @@ use super::core;
 use super::revision::{Earlier, Loader, Place};
 use super::run::{DecideError, chain};
 use crate::git::{ReadError, Repository};
-use crate::state::Ledger;
+use crate::state::{Ledger, State};
 
 /// A catalog by itself, and what came with its commit.
 #[derive(Clone, Debug)]
@@ -54,11 +54,13 @@ pub(super) struct Part {
     pub repository: Repository,
     pub own: Option<Own>,
     /// The files of its commit.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
     /// Why its newest commit is not in effect: somebody has to approve it.
     pub waiting: Option<Hold>,
-    /// Why nothing newer of it can be read.
+    /// Why its newest commit could not be read.
     pub obstacle: Option<String>,
+    /// A copy looks at its newest commit meanwhile.
+    pub is_away: bool,
     loader: Loader,
     /// Objects in effect whose last good form could not be read since the start.
     unread: BTreeSet<ObjectId>,
@@ -70,11 +72,43 @@ impl Part {
             place,
             repository,
             own: None,
-            tree: Tree::new(),
+            tree: Arc::default(),
             waiting: None,
             obstacle: None,
+            is_away: false,
             loader: Loader::default(),
             unread: BTreeSet::new(),
+        }
+    }
+
+    /// What stands for it while it looks at its newest commit.
+    pub fn stand_in(&self) -> Self {
+        Self {
+            own: self.own.clone(),
+            tree: self.tree.clone(),
+            waiting: self.waiting.clone(),
+            obstacle: self.obstacle.clone(),
+            is_away: true,
+            ..Self::new((self.place.clone(), self.repository.clone()))
+        }
+    }
+
+    /// Whether there is something to look at: a commit in effect that is not at hand, or another one that is not held, or approved by now.
+    pub fn is_due(&self, state: &State, head: Option<&CommitId>) -> bool {
+        let Some(own) = &self.own else {
+            return head.is_some() || state.heads.contains_key(&self.place.name);
+        };
+        let is_held = self.waiting.as_ref().is_some_and(|hold| {
+            let of = match &hold.cause {
+                HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => Some(commit),
+                _ => None,
+            };
+            of == head && !state.approvals.contains_key(&hold.id)
+        });
+        match head {
+            Some(head) if own.catalog.commit != *head => !is_held,
+            Some(_) => self.waiting.is_some(),
+            None => false,
         }
     }
 
@@ -151,7 +185,7 @@ impl Part {
     }
 
     fn replace(&mut self, own: Own, tree: Tree) {
-        (self.own, self.tree) = (Some(own), tree);
+        (self.own, self.tree) = (Some(own), Arc::new(tree));
         self.unread.clear();
     }
 

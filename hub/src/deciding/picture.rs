@@ -12,6 +12,7 @@ use nave_placement::rollout::WaitsFor;
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use super::core::Revision;
+use super::granting::Stays;
 use super::moves::Moves;
 use super::pauses::Waiting;
 use crate::operator::views::CatalogView;
@@ -57,6 +58,8 @@ pub struct Picture {
     pub lacking: BTreeSet<Lacking>,
     /// Entries of which a change waits: for the end of a pause, or for their wave.
     pub waiting: Arc<Waiting>,
+    /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
+    pub withdrawn: Arc<Stays>,
     /// Apps that cannot be as they are pinned, and why.
     pub unpinnable: Arc<BTreeMap<AppKey, String>>,
     /// What each rollout waits for.

@@ -144,6 +144,13 @@ pub async fn render(
             }
         }
         if !problems.is_empty() {
+            // What its files are called in its own repository.
+            if let Some(catalog) = effective.object.id.tenant() {
+                let of = format!("{catalog}:");
+                for problem in problems.iter_mut().filter(|problem| !problem.file.starts_with(&of)) {
+                    problem.file = format!("{of}{}", problem.file).into();
+                }
+            }
             rendered.problems.insert(key.clone(), problems);
         }
     }

@@ -17,6 +17,7 @@ use nave_placement::render::Bundle;
 use nave_placement::{AppKey, CatalogName, Digest};
 use nave_proto::backoff::Backoff;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -78,6 +79,11 @@ pub struct Deciding {
     root: Part,
     /// Those of tenants.
     tenants: BTreeMap<CatalogName, Part>,
+    /// Those that look at their newest commits.
+    away: JoinSet<parts::Back>,
+    /// Those that did.
+    back: Vec<parts::Back>,
+    cancel: CancellationToken,
     bundles: Arc<Bundles>,
     objects: Arc<BundleObjects>,
     picture: watch::Sender<Arc<Picture>>,
@@ -135,6 +141,9 @@ impl Deciding {
             engines,
             root: Part::new(root),
             tenants: BTreeMap::new(),
+            away: JoinSet::new(),
+            back: Vec::new(),
+            cancel: CancellationToken::new(),
             bundles,
             objects,
             picture,
@@ -161,6 +170,7 @@ impl Deciding {
 
     /// Decides until cancelled.
     pub async fn run(mut self, mut observations: watch::Receiver<Observation>, cancel: CancellationToken) {
+        self.cancel = cancel.clone();
         let mut inputs = self.ledger.inputs();
         let mut gone = self.bundles.gone();
         let (mut contacts, mut freed) = (self.sessions.contacts(), self.sessions.freed());
@@ -216,7 +226,7 @@ impl Deciding {
             let (rolls, open) = (!self.awaited.is_nothing(), self.open);
             let picks = rolls || self.picks();
             let rest = if rolls { self.rest } else { TOGETHER };
-            let (ledger, awaited) = (&self.ledger, &mut self.awaited);
+            let (ledger, awaited, away) = (&self.ledger, &mut self.awaited, &mut self.away);
             let heard = async {
                 awaited.anything |= open;
                 let is_first = tokio::select! {
@@ -237,6 +247,7 @@ impl Deciding {
                 Ok(()) = observed.changed() => {}
                 Ok(()) = again.changed() => {}
                 Ok(()) = tenants.changed() => {}
+                Some(Ok(back)) = away.join_next() => self.back.push(back),
                 () = pause => {}
                 () = due => {}
                 () = heard => {}
@@ -391,6 +402,7 @@ impl Deciding {
             next.lacking = decided.lacking;
             next.moves = Arc::new(moves);
             next.waiting = Arc::new(decided.waiting);
+            next.withdrawn = Arc::new(decided.withdrawn);
             next.waits_for = Arc::new(decided.waits_for);
             next.unpinnable = Arc::new(decided.unpinnable);
             next.due_ms = decided.due_ms.into_iter().chain(end).min();

@@ -27,6 +27,9 @@ impl<'a> Outstanding<'a> {
 
     /// How an entry stands and what it waits for, if it waits.
     pub fn get(&self, cluster: &ClusterName, app: &AppKey) -> Option<(Phase, String)> {
+        if self.is_withdrawn(cluster, app) {
+            return None;
+        }
         if let Some(pause) = self.paused(cluster, app) {
             return Some((Phase::Waiting, format!("a change waits: {pause}")));
         }
@@ -45,12 +48,19 @@ impl<'a> Outstanding<'a> {
     pub fn untold<'s>(&'s self, cluster: &'s ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a, 's> {
         let shapes = &self.picture.shapes;
         self.wanted(cluster)
+            .filter(|app| !self.is_withdrawn(cluster, app))
             .filter(move |app| shapes.get(app, cluster).is_none() || self.paused(cluster, app).is_some())
     }
 
     fn paused(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a Arc<str>> {
         let paused = &self.picture.waiting;
         if paused.is_empty() { None } else { paused.get(&(cluster.clone(), app.clone())) }
+    }
+
+    /// Whether it is at rest as it is: nothing is granted there any more.
+    fn is_withdrawn(&self, cluster: &ClusterName, app: &AppKey) -> bool {
+        let withdrawn = &self.picture.withdrawn;
+        !withdrawn.is_empty() && withdrawn.contains_key(&(app.clone(), cluster.clone()))
     }
 
     fn wanted(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a> {

@@ -201,9 +201,9 @@ impl operator_server::Operator for OperatorService {
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer {
         self.allow(&request, "Status")?;
         let (selection, commit) = self.selection(request.into_inner().filter)?;
-        let (mut view, taken) = self.look(|look| (look.status(&selection, false), look.commit()));
+        let mut view = self.look(|look| look.status(&selection, false));
         if !commit.is_empty() {
-            let (in_effect, message) = self.reached(&commit, taken.as_ref()).await;
+            let (in_effect, message, _) = self.reached(&commit).await;
             let time_to_converge = self.converge_view(&commit, &selection).await;
             view.commit = Some(CommitView { commit, in_effect, message, time_to_converge });
         }

@@ -360,13 +360,18 @@ fn known(look: &Look<'_>, app: &AppKey, entry: &Entry, cluster: &ClusterName, vi
         .and_then(|told_ms| look.state.reports.get(cluster)?.well_ms(app, entry.version, told_ms));
     let written = |kind: Kind, name: &str| {
         let record = look.state.good.get(&State::good_key(&app.catalog, kind, name))?;
-        let (file, commit) = (record.file.clone(), record.commit.clone());
-        Some(WrittenView { name: name.to_owned(), file, commit })
+        let commit = record.commit.clone();
+        let (name, file) = match look.catalog.0 == app.catalog.as_str() {
+            true => (name.to_owned(), record.file.clone()),
+            false => (format!("{}/{name}", app.catalog), format!("{}:{}", app.catalog, record.file)),
+        };
+        Some(WrittenView { name, file, commit })
     };
+    let own = |name: &str| name.split_once('/').map_or_else(|| name.to_owned(), |(_, name)| name.to_owned());
     view.written = written(Kind::App, app.name());
     let placements = look.picture.wanted.get(cluster).and_then(|apps| apps.get(app));
     view.placements =
-        placements.into_iter().flatten().filter_map(|name| written(Kind::Placement, name)).collect();
+        placements.into_iter().flatten().filter_map(|name| written(Kind::Placement, &own(name))).collect();
 }
 
 #[cfg(test)]

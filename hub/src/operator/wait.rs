@@ -1,15 +1,16 @@
 //! `hub wait`: until what was asked for is so, or can no longer become so.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nave_placement::catalog::{CommitId, Kind, Problem};
-use nave_placement::guard::{Hold, HoldCause};
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::guard::HoldCause;
+use nave_placement::{AppKey, CatalogName, ClusterName};
 use tokio::time::{Instant, timeout_at};
 
 use super::look::{Look, Selection, worked_on};
 use super::service::OperatorService;
-use super::views::{Phase, RolloutPhase, StatusView, WaitOutcome, WaitView};
+use super::views::{HoldView, Phase, RolloutPhase, StatusView, WaitOutcome, WaitView};
 use crate::deciding::run::chain;
 
 /// The longest wait: a day.
@@ -41,10 +42,13 @@ impl OperatorService {
         let mut observations = self.rooms.observations.clone();
         let fresh = observations.borrow().next_fresh();
         let asked = self.rooms.sources.asked_anew();
+        let of = wait.selection.app.as_ref().map(|app| &app.catalog);
+        let polled = self.rooms.catalogs.polled_anew(of);
         self.rooms.poke.send_replace(());
         let _ = timeout_at(deadline, observations.wait_for(|o| o.polls >= fresh)).await;
         let patience = deadline.min(Instant::now() + SOURCES_ANSWER);
         let _ = timeout_at(patience, asked).await;
+        let _ = timeout_at(patience, polled).await;
         let mut state = self.rooms.ledger.changes();
         let mut sessions = self.rooms.sessions.changes();
         let mut picture = self.rooms.picture.clone();
@@ -77,7 +81,10 @@ impl OperatorService {
 
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
-        let (status, commit, (decided, awaits), absent, problem) = self.look(|look| {
+        let (reached, missing, of) = self.reached(&wait.commit).await;
+        let scope = Scope::of(&wait.selection, of);
+        let unsettled = self.unsettled(&scope);
+        let (status, (decided, awaits), absent, problem) = self.look(|look| {
             let app = wait.selection.app.as_ref();
             let app =
                 app.filter(|app| !look.app_keys().contains(*app)).map(|app| format!("there is no app {app}"));
@@ -88,13 +95,13 @@ impl OperatorService {
             let absent = cluster.filter(|cluster| !look.state.members.contains_key(*cluster));
             let absent = absent.map(|cluster| format!("cluster {cluster} has not joined")).or(app).or(git);
             let problems = look.problems_of(&wait.selection);
-            let problem = problems.iter().find(|problem| fails(look, problem, &wait.selection));
+            let problem = problems.iter().find(|problem| fails(look, problem, &wait.selection, &scope));
             let awaits = look.picture.awaits_source.then(|| "a source is being fetched".to_owned());
-            (status, look.commit(), (look.decided(), awaits), absent, problem.map(ToString::to_string))
+            let decided = look.decided() && unsettled.is_none();
+            (status, (decided, unsettled.or(awaits)), absent, problem.map(ToString::to_string))
         });
-        let (reached, missing) = self.reached(&wait.commit, commit.as_ref()).await;
         // A hold that was just approved is still shown until it is decided again.
-        let hold = status.holds.iter().find(|h| concerns(&h.record.hold, &wait.selection));
+        let hold = status.holds.iter().find(|h| concerns(h, &wait.selection, &scope));
         if let Some(hold) = hold.filter(|_| decided) {
             let message = format!("hold {}: {}", hold.record.hold.id, hold.message);
             return view(WaitOutcome::Held, message, status);
@@ -126,18 +133,67 @@ impl OperatorService {
         }
     }
 
-    /// Whether the commit in effect of the root catalog, or of a tenant's, is the wanted one or descends from it.
-    pub(super) async fn reached(&self, wanted: &str, taken: Option<&CommitId>) -> (bool, String) {
-        let Some(taken) = taken else { return (false, "no commit was taken yet".to_owned()) };
-        if wanted.is_empty() || taken.0.starts_with(wanted) {
-            return (true, String::new());
+    /// Whether the commit in effect is the wanted one or descends from it, in each catalog whose repository has it; and which those are.
+    pub(super) async fn reached(&self, wanted: &str) -> (bool, String, BTreeSet<CatalogName>) {
+        let (root, in_effect) = self.look(|look| {
+            let catalog = look.picture.revision.as_ref().map(|revision| revision.catalog.clone());
+            let tenants = catalog.iter().flat_map(|catalog| &catalog.tenants);
+            let tenants = tenants.map(|(name, joined)| (name.clone(), joined.commit.clone()));
+            let root = catalog.as_ref().map(|catalog| (catalog.name.clone(), catalog.commit.clone()));
+            (root.clone(), root.into_iter().chain(tenants).collect::<Vec<_>>())
+        });
+        let Some((_, root)) = root else {
+            return (false, "no commit was taken yet".to_owned(), BTreeSet::new());
+        };
+        if wanted.is_empty() {
+            return (true, String::new(), BTreeSet::new());
         }
-        let missing = format!("commit {wanted} is not in effect; {} is", taken.short());
-        let Some((name, wanted)) = self.rooms.catalogs.resolve(wanted).await else { return (false, missing) };
-        let Ok((_, repository)) = self.rooms.catalogs.of(&name) else { return (false, missing) };
-        let taken = self.look(|look| look.picture.revision.as_ref()?.catalog.commit_of(&name).cloned());
-        let Some(taken) = taken else { return (false, missing) };
-        (repository.is_descendant(&wanted, &taken).await.unwrap_or(false), missing)
+        let missing = |taken: &CommitId| format!("commit {wanted} is not in effect; {} is", taken.short());
+        let (mut of, mut lacking) = (BTreeSet::new(), None);
+        for (name, taken) in in_effect {
+            let Ok((_, repository)) = self.rooms.catalogs.of(&name) else { continue };
+            if !taken.0.starts_with(wanted) {
+                let Ok(wanted) = repository.resolve(wanted).await else { continue };
+                if !repository.is_descendant(&wanted, &taken).await.unwrap_or(false) {
+                    lacking = lacking.or(Some(missing(&taken)));
+                }
+            }
+            of.insert(name);
+        }
+        match lacking {
+            Some(missing) => (false, missing, of),
+            None if of.is_empty() => (false, missing(&root), of),
+            None => (true, String::new(), of),
+        }
+    }
+
+    /// Of which of these tenants' catalogs a newer commit was seen that is neither in effect nor held.
+    fn unsettled(&self, scope: &Scope) -> Option<String> {
+        let standing = self.look(|look| look.picture.tenants.clone());
+        let mut tenants = standing.iter().filter(|(name, _)| scope.has(name));
+        tenants.find_map(|(name, tenant)| {
+            let newest = self.rooms.catalogs.observation(name)?.head?.commit;
+            let is_told = tenant.newest.as_ref() == Some(&newest) && tenant.obstacle.is_some();
+            let is_settled = tenant.commit.as_ref() == Some(&newest) || is_told;
+            (!is_settled).then(|| format!("commit {} of catalog {name} is being taken", newest.short()))
+        })
+    }
+}
+
+/// Of which catalogs something is waited for.
+struct Scope(Option<BTreeSet<CatalogName>>);
+
+impl Scope {
+    /// Of that of the app, or of those that have the commit; of all, where neither is said.
+    fn of(selection: &Selection, commits: BTreeSet<CatalogName>) -> Self {
+        match &selection.app {
+            Some(app) => Self(Some(BTreeSet::from([app.catalog.clone()]))),
+            None => Self(Some(commits).filter(|commits| !commits.is_empty())),
+        }
+    }
+
+    fn has(&self, catalog: &CatalogName) -> bool {
+        self.0.as_ref().is_none_or(|catalogs| catalogs.contains(catalog))
     }
 }
 
@@ -146,9 +202,10 @@ fn view(outcome: WaitOutcome, message: String, status: StatusView) -> WaitView {
 }
 
 /// Whether a hold stops something of the selection.
-fn concerns(hold: &Hold, selection: &Selection) -> bool {
+fn concerns(held: &HoldView, selection: &Selection, scope: &Scope) -> bool {
+    let hold = &held.record.hold;
     match &hold.cause {
-        HoldCause::EmptyCatalog { .. } | HoldCause::NotDescendant { .. } => true,
+        HoldCause::EmptyCatalog { .. } | HoldCause::NotDescendant { .. } => scope.has(&held.record.catalog),
         HoldCause::Objects { app } => selection.app.as_ref().is_none_or(|wanted| wanted == app),
         _ => hold.entries.iter().any(|(app, cluster)| {
             selection.app.as_ref().is_none_or(|wanted| wanted == app)
@@ -158,8 +215,13 @@ fn concerns(hold: &Hold, selection: &Selection) -> bool {
 }
 
 /// Whether a problem keeps the selection from being as the catalog says.
-fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection) -> bool {
-    let named = |app: &AppKey| problem.object.as_ref().is_none_or(|object| object.means(app.name()));
+fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection, scope: &Scope) -> bool {
+    let catalog = look.picture.revision.as_ref().map(|revision| &revision.catalog);
+    if catalog.is_some_and(|catalog| !scope.has(&catalog.owner_of(problem))) {
+        return false;
+    }
+    let name = |app: &AppKey| catalog.map_or_else(|| app.name().to_owned(), |catalog| catalog.name_of(app));
+    let named = |app: &AppKey| problem.object.as_ref().is_none_or(|object| object.means(&name(app)));
     let about = |app: &AppKey| named(app) || look.concerns(problem, app);
     let elsewhere = selection.cluster.as_ref().is_some_and(|cluster| {
         let object = problem.object.as_ref();

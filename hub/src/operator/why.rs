@@ -2,7 +2,7 @@
 //!
 //! In: a [`Look`]. Out: [`WhyView`]s. Never: is stored; leaves out what a placement or an override says.
 
-use nave_placement::catalog::{Kind, Problem, Severity};
+use nave_placement::catalog::{Kind, ObjectId, Problem, Severity};
 use nave_placement::decide::{self, Memory, Moment};
 use nave_placement::explain::{Explainer, Verdict};
 use nave_placement::overrides;
@@ -36,7 +36,14 @@ impl Look<'_> {
         clusters.iter().map(|cluster| self.why_of(app, cluster, verdicts(cluster))).collect()
     }
 
-    fn why_of(&self, app: &AppKey, cluster: &ClusterName, verdicts: Vec<Verdict>) -> WhyView {
+    fn why_of(&self, app: &AppKey, cluster: &ClusterName, mut verdicts: Vec<Verdict>) -> WhyView {
+        // Those of other catalogs never can.
+        let is_own = |verdict: &Verdict| {
+            let revision = self.picture.revision.as_ref();
+            let id = ObjectId { kind: Kind::Placement, name: verdict.placement.clone() };
+            revision.is_none_or(|revision| revision.catalog.owner(&id) == app.catalog)
+        };
+        verdicts.retain(is_own);
         let wanted = verdicts.iter().any(Verdict::chooses);
         let replicas = |verdict: &Verdict| {
             let decision = self.picture.decisions.iter().find(|d| d.placement == verdict.placement)?;
@@ -110,7 +117,10 @@ impl Look<'_> {
             Some(Standing::Member) => {}
             Some(standing) => obstacles.push(format!("cluster {cluster} is on its way out ({standing:?})")),
         }
-        if revision.is_none_or(|r| r.catalog.app_of(app).is_none()) {
+        let withdrawn = self.picture.withdrawn.get(&(app.clone(), cluster.clone()));
+        if let Some(why) = withdrawn {
+            obstacles.push(why.to_string());
+        } else if revision.is_none_or(|r| r.catalog.app_of(app).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));
         } else if revision.is_some_and(|r| !r.forms.contains_key(app))
             && !self.picture.lacking.iter().any(|lacking| lacking.app == *app && lacking.cluster == *cluster)

@@ -180,6 +180,16 @@ impl Catalog {
         id.tenant().and_then(|name| CatalogName::new(name).ok()).unwrap_or_else(|| self.name.clone())
     }
 
+    /// The catalog that a problem is of.
+    pub fn owner_of(&self, problem: &Problem) -> CatalogName {
+        let of_file = || problem.file.split_once(':').map(|(catalog, _)| catalog);
+        let tenant = problem.object.as_ref().map_or_else(of_file, ObjectId::tenant);
+        let tenant = tenant
+            .and_then(|name| CatalogName::new(name).ok())
+            .filter(|name| self.tenants.contains_key(name));
+        tenant.unwrap_or_else(|| self.name.clone())
+    }
+
     /// The commit of the root or of a tenant's catalog; none of what is not joined.
     pub fn commit_of(&self, catalog: &CatalogName) -> Option<&CommitId> {
         match *catalog == self.name {

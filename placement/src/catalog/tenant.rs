@@ -13,6 +13,9 @@ use crate::assign::Options;
 use crate::pattern::matches;
 use crate::{CatalogName, ObjectKey};
 
+/// The namespace of objects that name none, of apps that say none.
+const DEFAULT: &str = "default";
+
 /// A tenant's catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tenant {
@@ -122,16 +125,22 @@ impl Granted {
         catalog: &CatalogName,
         options: &Options,
         keys: impl IntoIterator<Item = &'k ObjectKey>,
-    ) -> Option<(&'k ObjectKey, String)> {
+    ) -> Option<(ObjectKey, String)> {
         let home = options.namespace.as_ref();
         keys.into_iter().find_map(|key| {
             let is_without = is_without_namespace(key);
             let mut judged = key.clone();
-            if let Some(home) = home.filter(|home| !is_without && (home.force || key.namespace.is_empty())) {
-                judged.namespace.clone_from(&home.name);
+            match home {
+                _ if is_without => judged.namespace.clear(),
+                Some(home) if home.force || key.namespace.is_empty() => {
+                    judged.namespace.clone_from(&home.name)
+                }
+                // Where a spoke puts what names none.
+                None if key.namespace.is_empty() => DEFAULT.clone_into(&mut judged.namespace),
+                _ => {}
             }
             let why = self.objects_to(catalog, &judged, is_without.then_some(false))?;
-            Some((key, why))
+            Some((judged, why))
         })
     }
 }

@@ -39,7 +39,8 @@ async fn the_audit_log_is_trimmed_and_what_is_left_can_be_verified() {
     // Nobody can take lines away, or change one, unseen.
     fleet.kill_hub();
     let path = fleet.data().join("store.redb");
-    let forged = lines.iter().skip(2).find(|line| line["who"] == "operator admin").expect("there is one");
+    // Not one that may be trimmed meanwhile.
+    let forged = lines.iter().rev().find(|line| line["who"] == "operator admin").expect("there is one");
     forge(&path, forged["sequence"].as_u64().expect("a number")).await;
     fleet.configure("").expect("it is so");
     fleet.start_hub().await.expect("it is so");

@@ -3,6 +3,15 @@
 use super::*;
 use crate::deciding::picture::TenantStanding;
 
+/// So many tenants' commits are looked at at once.
+const AT_ONCE: usize = 4;
+
+/// After about so long one that could not be read is looked at again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// A tenant's catalog that looked at its newest commit: whether another one is in effect now, or why it could not be read.
+pub(super) type Back = (Part, Result<bool, String>);
+
 impl Deciding {
     /// Takes the newest commits of all catalogs, as far as they may be taken. One of a tenant that cannot be read stays as it is, and
     /// delays nobody.
@@ -12,22 +21,8 @@ impl Deciding {
             others.insert(self.root.place.name.clone());
         }
         self.follow_tenants(&mut others);
-        for (name, part) in &mut self.tenants {
-            let observation = self.catalogs.observation(name).unwrap_or_default();
-            let head = observation.head.map(|head| head.commit);
-            match part.take(&self.ledger, head.as_ref()).await {
-                Ok(is_new) => {
-                    part.obstacle = observation.last_error.map(|error| chain(&*error));
-                    if is_new {
-                        others.insert(name.clone());
-                    }
-                }
-                Err(error) => {
-                    warn!(catalog = %name, error = chain(&error), "the catalog stays as it is");
-                    part.obstacle = Some(chain(&error));
-                }
-            }
-        }
+        self.come_back(&mut others);
+        self.look_at_tenants();
         if others.is_empty() {
             return Ok(());
         }
@@ -39,6 +34,60 @@ impl Deciding {
             self.replace(revision, &others);
         }
         Ok(())
+    }
+
+    /// Takes back those that looked at their newest commits.
+    fn come_back(&mut self, others: &mut BTreeSet<CatalogName>) {
+        for (mut part, result) in std::mem::take(&mut self.back) {
+            let name = part.place.name.clone();
+            let Some(known) = self.tenants.get_mut(&name).filter(|known| known.place == part.place) else {
+                continue;
+            };
+            match result {
+                Ok(is_new) => {
+                    part.obstacle = None;
+                    if is_new {
+                        others.insert(name);
+                    }
+                }
+                Err(why) => {
+                    warn!(catalog = %name, error = why, "the catalog stays as it is");
+                    part.obstacle = Some(why);
+                }
+            }
+            part.repository = known.repository.clone();
+            *known = part;
+        }
+    }
+
+    /// Has tenants' newest commits looked at, where they are due: elsewhere, so that one that is slow or large holds up nobody else.
+    fn look_at_tenants(&mut self) {
+        let state = self.ledger.state();
+        let mut places = AT_ONCE.saturating_sub(self.away.len());
+        for (name, part) in self.tenants.iter_mut().filter(|(_, part)| !part.is_away) {
+            let head = self.catalogs.observation(name).and_then(|seen| seen.head).map(|head| head.commit);
+            if places == 0 || !part.is_due(&state, head.as_ref()) {
+                continue;
+            }
+            places -= 1;
+            let mut looking = std::mem::replace(part, part.stand_in());
+            let (ledger, cancel) = (self.ledger.clone(), self.cancel.clone());
+            let runtime = tokio::runtime::Handle::current();
+            let looked = async move {
+                let taken = tokio::select! {
+                    taken = looking.take(&ledger, head.as_ref()) => taken.map_err(|error| chain(&error)),
+                    () = cancel.cancelled() => Ok(false),
+                };
+                if taken.is_err() {
+                    tokio::select! {
+                        () = tokio::time::sleep(AGAIN.mul_f64(0.5 + fastrand::f64())) => {}
+                        () = cancel.cancelled() => {}
+                    }
+                }
+                (looking, taken)
+            };
+            self.away.spawn_blocking(move || runtime.block_on(looked));
+        }
     }
 
     /// Follows the tenants that the root catalog in effect names.
@@ -63,7 +112,7 @@ impl Deciding {
             };
             match self.tenants.get_mut(name) {
                 Some(part) if part.place == place => part.repository = repository,
-                // Another directory makes another catalog of the same commit.
+                // Another directory makes another catalog of the same commit. Until that is read, what was in effect is.
                 _ => drop(self.tenants.insert(name.clone(), Part::new((place, repository)))),
             }
         }
@@ -89,8 +138,10 @@ impl Deciding {
             let observation = self.catalogs.observation(&name).unwrap_or_default();
             let commit = part.and_then(|part| Some(part.own.as_ref()?.catalog.commit.clone()));
             let waits = part.and_then(|part| part.waiting.as_ref()).map(ToString::to_string);
-            let unopened = self.catalogs.of(&name).err();
-            let obstacle = waits.or(unopened).or_else(|| part.and_then(|part| part.obstacle.clone()));
+            let unopened = self.catalogs.unopened(&name);
+            let unread = part.and_then(|part| part.obstacle.clone());
+            let unheard = observation.last_error.map(|error| chain(&*error));
+            let obstacle = waits.or(unopened).or(unread).or(unheard);
             let newest = observation.head.map(|head| head.commit);
             (name, TenantStanding { url: url.to_owned(), commit, newest, obstacle })
         };

@@ -68,7 +68,7 @@ impl Deciding {
         let parts = std::iter::once(&self.root).chain(self.tenants.values());
         let files = Files {
             content: &*self.catalogs,
-            trees: parts.map(|part| (&part.place.name, &part.tree)).collect(),
+            trees: parts.map(|part| (&part.place.name, &*part.tree)).collect(),
             remotes: &Followed(&self.sources),
             sources: &sources,
         };
