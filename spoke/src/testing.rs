@@ -48,6 +48,20 @@ pub struct Wish {
     pub bundles: BTreeMap<Digest, Arc<[u8]>>,
 }
 
+/// What an app is that says nothing.
+pub fn options() -> Options {
+    Options {
+        namespace: None,
+        prune: true,
+        on_remove: OnRemove::Delete,
+        share: None,
+        grant: None,
+        formerly: BTreeSet::new(),
+        substitute: false,
+        treatment: nave_placement::catalog::Treatment::default(),
+    }
+}
+
 impl Wish {
     /// Nothing.
     pub fn none() -> Self {
@@ -61,16 +75,7 @@ impl Wish {
         let bytes: Arc<[u8]> = lines.join("\n").into_bytes().into();
         let bundle = Digest::of(&bytes);
         self.bundles.insert(bundle, bytes);
-        let options = Options {
-            namespace: None,
-            prune: true,
-            on_remove: OnRemove::Delete,
-            share: None,
-            grant: None,
-            formerly: BTreeSet::new(),
-            substitute: false,
-            treatment: nave_placement::catalog::Treatment::default(),
-        };
+        let options = options();
         let entry = Entry {
             bundle,
             values: BTreeMap::new(),

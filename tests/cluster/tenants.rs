@@ -19,6 +19,11 @@ apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: team-a, n
 rules: [{apiGroups: [\"\"], resources: [configmaps], verbs: [get, list, create, patch, delete]}]\n---\n\
 apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: team-a, namespace: team-a-web}\n\
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: team-a}\n\
+subjects: [{kind: ServiceAccount, name: team-a, namespace: platform}]\n---\n\
+apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: widgets}\n\
+rules: [{apiGroups: [example.com], resources: [widgets], verbs: [get, list, create, patch, delete]}]\n---\n\
+apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: widgets}\n\
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: widgets}\n\
 subjects: [{kind: ServiceAccount, name: team-a, namespace: platform}]\n";
 
 #[tokio::test]
@@ -63,20 +68,19 @@ async fn a_spoke_refuses_what_is_not_granted_and_applies_the_rest_as_the_grants_
     assert_eq!(fra.config_map("team-a-web/web").await.unwrap(), "one", "the rest is applied");
     assert!(!fra.has("default", "widget/w").await);
 
-    // Granted, it is the service account that may not.
     catalog.write("team-a.yaml", &tenant(", clusterScoped: [Widget.example.com]")).unwrap();
     catalog.commit("Grant widgets").unwrap();
+    stage.shown("all of it is applied", "team-a/web", |entry| entry["phase"] == "Converged").await;
+    assert!(fra.has("default", "widget/w").await);
+
+    // What is granted the service account may still not.
+    own.write("manifests/web/account.yaml", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: more}\n")
+        .unwrap();
+    own.commit("Reach for more").unwrap();
     let entry =
         stage.shown("who may not is named", "team-a/web", |entry| entry["reason"] == "Forbidden").await;
     assert!(entry.to_string().contains("system:serviceaccount:platform:team-a"), "{entry:#}");
-    let more = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: widgets}\n\
-        rules: [{apiGroups: [example.com], resources: [widgets], verbs: [get, list, create, patch, delete]}]\n---\n\
-        apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: widgets}\n\
-        roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: widgets}\n\
-        subjects: [{kind: ServiceAccount, name: team-a, namespace: platform}]\n";
-    fra.apply(more).await.unwrap();
-    stage.shown("all of it is applied", "team-a/web", |entry| entry["phase"] == "Converged").await;
-    assert!(fra.has("default", "widget/w").await);
+    own.remove("manifests/web/account.yaml").unwrap();
 
     // Removed from its catalog it goes, as the same.
     own.remove("manifests/web/widget.yaml").unwrap();

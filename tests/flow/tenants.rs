@@ -177,6 +177,18 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");
     seen(&fleet, "fra-1", OWN, Some("three")).await;
     fleet.converge(&["--commit", &third]).await.expect("it converges");
+
+    // Who removes it and says so has it go, within what the guard lets go.
+    fleet.catalog.remove("team-a.yaml").expect("it goes");
+    fleet
+        .catalog
+        .commit("No tenant any more\n\nNave-Remove-Catalog: team-a\nNave-Allow-Removal: app/team-a/web=2\n")
+        .expect("a commit");
+    seen(&fleet, "fra-1", OWN, None).await;
+    seen(&fleet, "ber-1", OWN, None).await;
+    seen(&fleet, "ber-1", ROOTS, Some("root")).await;
+    let shown = fleet.order(&["status"]).await;
+    assert!(!shown.contains("team-a"), "{shown}");
 }
 
 #[tokio::test]

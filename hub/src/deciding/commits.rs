@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use nave_placement::AppKey;
 use nave_placement::catalog::CommitId;
 use nave_placement::guard::{Allowance, TRAILER};
+use nave_placement::{AppKey, CatalogName};
 use tracing::warn;
 
 use super::core::Revision;
@@ -19,6 +19,19 @@ use crate::state::history::{Author, Authors};
 
 /// The trailer of a commit that ends the pins of an app.
 const UNPIN: &str = "Nave-Unpin";
+/// The trailer of a commit that removes a `Catalog`: what runs of it goes, too.
+const LET_GO: &str = "Nave-Remove-Catalog";
+
+/// What trailers of commits say.
+#[derive(Clone, Debug, Default)]
+pub struct Trailers {
+    /// What they allow.
+    pub allowances: Vec<Allowance>,
+    /// The apps whose pins they end.
+    pub unpins: BTreeSet<AppKey>,
+    /// The tenants of which what runs goes with their `Catalog`.
+    pub let_go: BTreeSet<CatalogName>,
+}
 
 /// Who wrote commits, each read once.
 #[derive(Debug, Default)]
@@ -58,11 +71,7 @@ impl Commits {
 }
 
 /// What trailers of the new commits on the main line allow, and whose pins they end.
-pub async fn trailers(
-    repository: &Repository,
-    taken: Option<&CommitId>,
-    head: &CommitId,
-) -> (Vec<Allowance>, BTreeSet<AppKey>) {
+pub async fn trailers(repository: &Repository, taken: Option<&CommitId>, head: &CommitId) -> Trailers {
     let commits = match repository.first_parents(taken, head).await {
         Ok(commits) => commits,
         Err(error) => {
@@ -70,19 +79,26 @@ pub async fn trailers(
             return Default::default();
         }
     };
-    let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
+    let mut all = Trailers::default();
     for commit in commits {
         let Ok(info) = repository.commit_info(&commit).await else { continue };
-        let (allowed, ended) = said(&commit, &info.trailers);
-        allowances.extend(allowed);
-        unpins.extend(ended);
+        let Trailers { allowances, unpins, let_go } = said(&commit, &info.trailers);
+        all.allowances.extend(allowances);
+        all.unpins.extend(unpins);
+        all.let_go.extend(let_go);
     }
-    (allowances, unpins)
+    all
 }
 
-/// What the trailers of one commit allow, and whose pins they end.
-pub fn said(commit: &CommitId, trailers: &[(String, String)]) -> (Vec<Allowance>, BTreeSet<AppKey>) {
-    let (mut allowances, mut unpins) = (Vec::new(), BTreeSet::new());
+/// What the trailers of one commit say.
+pub fn said(commit: &CommitId, trailers: &[(String, String)]) -> Trailers {
+    let Trailers { mut allowances, mut unpins, mut let_go } = Trailers::default();
+    for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(LET_GO)) {
+        match value.trim().parse() {
+            Ok(catalog) => _ = let_go.insert(catalog),
+            Err(_) => warn!(%commit, value, "trailer {LET_GO} lets nothing go: it names one catalog"),
+        }
+    }
     for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {
         match value.trim().parse() {
             Ok(app) => _ = unpins.insert(app),
@@ -97,5 +113,5 @@ pub fn said(commit: &CommitId, trailers: &[(String, String)]) -> (Vec<Allowance>
             }
         }
     }
-    (allowances, unpins)
+    Trailers { allowances, unpins, let_go }
 }

@@ -125,11 +125,12 @@ pub struct Decided {
     pub writes: Vec<Write>,
 }
 
-/// Whether a commit may be taken after the one that was taken last.
+/// Whether a commit may be taken after the one that was taken last. `tenant` is whose it is, if not the root's.
 ///
 /// # Errors
 /// The hold that it waits for.
 pub fn admit(
+    tenant: Option<&CatalogName>,
     taken: Option<&CommitId>,
     commit: &CommitId,
     empty: bool,
@@ -138,8 +139,15 @@ pub fn admit(
 ) -> Result<(), Box<Hold>> {
     let Some(taken) = taken.filter(|taken| *taken != commit) else { return Ok(()) };
     let causes = [
-        (!descends, HoldCause::NotDescendant { commit: commit.clone(), taken: taken.clone() }),
-        (empty, HoldCause::EmptyCatalog { commit: commit.clone() }),
+        (
+            !descends,
+            HoldCause::NotDescendant {
+                commit: commit.clone(),
+                taken: taken.clone(),
+                tenant: tenant.cloned(),
+            },
+        ),
+        (empty, HoldCause::EmptyCatalog { commit: commit.clone(), tenant: tenant.cloned() }),
     ];
     for (applies, cause) in causes {
         let hold = Hold::new(cause, 0, 0, 0, BTreeSet::new());
@@ -189,7 +197,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let (decisions, refused) = decisions::checked(catalog, &fleet, &remembered, engine.decisions(), moment);
     let mut wanted = decide::wanted(&decisions);
     let members = members(state);
-    let withdrawn = granting::withdrawn(&mut wanted, catalog, &fleet, &members);
+    let let_go = heads::let_go(state, revision);
+    let withdrawn = granting::withdrawn(&mut wanted, catalog, &fleet, &members, &let_go);
     let new = revision.new_in(state);
     let removed = removed_by_revision(catalog, &members);
     let cause = |app: &AppKey| match catalog.commit_of(&app.catalog) {
@@ -198,6 +207,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         }
         // The root says of clusters what tenants' placements look at, and what is granted.
         Some(_) if new.contains(&catalog.name) => Cause::Revision { commit: catalog.commit.clone() },
+        None if let_go.contains(&app.catalog) => Cause::Revision { commit: catalog.commit.clone() },
         _ => Cause::Labels,
     };
     let (shapes, lacking) =
@@ -237,7 +247,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     };
     let Paused { stays: mut paused, mut waiting } =
         pauses::paused(state, &members, &wanted, (&shapes, &shares), codec, now_ms);
-    let depends = depending::depending(depending::Given {
+    let mut depends = depending::depending(depending::Given {
         state,
         catalog,
         fleet: &fleet,
@@ -247,8 +257,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         members: &members,
         codec,
     });
-    paused.extend(beyond.stays.keys().cloned());
     let is_open = !depends.stays.is_empty();
+    // What is not granted waits as what waits for others does, and returns as that does.
+    depends.stays.extend(beyond.stays.keys().cloned());
     for (entry, why) in depends.waiting {
         waiting.entry(entry).or_insert(why);
     }

@@ -33,12 +33,14 @@ pub fn withdrawn(
     catalog: &Catalog,
     fleet: &Fleet,
     members: &BTreeMap<ClusterName, Member<'_>>,
+    let_go: &BTreeSet<CatalogName>,
 ) -> Beyond {
     let mut stays = Stays::new();
     let mut told: BTreeMap<(&CatalogName, String), usize> = BTreeMap::new();
     for (cluster, member) in members.iter().filter(|(_, member)| member.emptied_by.is_none()) {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
-        for app in member.told.assignment.entries.keys().filter(|app| app.catalog != catalog.name) {
+        let is_kept = |app: &&AppKey| app.catalog != catalog.name && !let_go.contains(&app.catalog);
+        for app in member.told.assignment.entries.keys().filter(is_kept) {
             let name = &app.catalog;
             let why = match catalog.tenants.contains_key(name) {
                 true if catalog.grant_on(app, set).is_some() => continue,
@@ -93,7 +95,7 @@ pub fn beyond(
         return beyond;
     }
     // Clusters share forms: each is looked at once.
-    let mut known: BTreeMap<(&AppKey, Digest), Option<Arc<str>>> = BTreeMap::new();
+    let mut known: BTreeMap<(&AppKey, Digest, Option<&str>), Option<Arc<str>>> = BTreeMap::new();
     let mut told: BTreeMap<(&AppKey, Arc<str>), Vec<&ClusterName>> = BTreeMap::new();
     for (cluster, apps) in wanted {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
@@ -101,9 +103,8 @@ pub fn beyond(
             let Some((grant, form)) = catalog.grant_on(app, set).zip(shapes.get(app, cluster)) else {
                 continue;
             };
-            // What returns may have been granted otherwise then.
-            let of = Digest::of(format!("{}{:?}", form.version, grant.granted()).as_bytes());
-            let why = known.entry((app, of)).or_insert_with(|| objection(app, grant, form, codec));
+            let why = known.entry((app, form.version, set));
+            let why = why.or_insert_with(|| objection(app, grant, form, codec));
             if let Some(why) = why {
                 told.entry((app, why.clone())).or_default().push(cluster);
                 beyond.stays.insert((app.clone(), cluster.clone()), why.clone());

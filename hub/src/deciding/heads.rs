@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::AppKey;
 use nave_placement::catalog::Catalog;
 use nave_placement::guard::{Guarded, Verdict};
 use nave_placement::overrides::Variant;
+use nave_placement::{AppKey, CatalogName};
 
 use super::core::{Revision, Write, chunked, json};
 use super::parts::Own;
@@ -61,7 +61,9 @@ fn head(
         if is_root { said } else { Guarded { apps: said.apps, ..Guarded::default() } }
     });
     let before = held.map(|held| held.with_this()).unwrap_or_default();
-    let record = HeadRecord { commit: catalog.commit.clone(), taken_ms: now_ms, guarded, next, before };
+    let let_go = if catalog.name == all.name { let_go(state, revision) } else { BTreeSet::new() };
+    let commit = catalog.commit.clone();
+    let record = HeadRecord { commit, taken_ms: now_ms, guarded, next, before, let_go };
     let head = key::head(&catalog.name);
     let mut batch = Batch::new().require_same(head.clone(), held.map(|h| h.version)).put(head, json(&record));
     for approval in &verdict.used {
@@ -89,6 +91,14 @@ fn head(
         });
     }
     Some(Write { step: Step::HeadTaken, batch, audits })
+}
+
+/// Tenants of which what runs goes, since the root names them no more and said so. Who is named again is none.
+pub(super) fn let_go(state: &State, revision: &Revision) -> BTreeSet<CatalogName> {
+    let Some(root) = revision.owns.first() else { return BTreeSet::new() };
+    let held = state.heads.get(&root.catalog.name).into_iter().flat_map(|head| head.let_go.iter());
+    let all = held.chain(&root.let_go);
+    all.filter(|name| root.catalog.tenant(name).is_none() && *name != &root.catalog.name).cloned().collect()
 }
 
 /// Where the text of every object in effect stands.

@@ -31,7 +31,7 @@ pub(super) fn holds<'a>(
         if !state.holds.contains_key(&hold.id) {
             let of = of.unwrap_or_else(|| whose(hold, catalog, new));
             let commit = match &hold.cause {
-                HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => commit,
+                HoldCause::EmptyCatalog { commit, .. } | HoldCause::NotDescendant { commit, .. } => commit,
                 _ => catalog.commit_of(of).unwrap_or(&catalog.commit),
             };
             let record = HoldRecord {
@@ -75,8 +75,9 @@ pub(super) fn spent_approvals(
     verdict: &Verdict,
 ) -> Vec<Write> {
     let spent = |approval: &&Approval| match &approval.hold.cause {
-        HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => {
-            state.heads.values().any(|h| h.commit == *commit)
+        HoldCause::EmptyCatalog { commit, tenant } | HoldCause::NotDescendant { commit, tenant, .. } => {
+            let mut heads = state.heads.iter().filter(|(_, head)| head.commit == *commit);
+            heads.any(|(name, _)| tenant.as_ref().is_none_or(|tenant| tenant == name))
         }
         HoldCause::Objects { app } => {
             !survey.losses.objects.contains_key(app) && !verdict.objects.contains_key(app)

@@ -33,7 +33,7 @@ pub fn lacks(catalog: &Catalog, lacking: &BTreeSet<Lacking>) -> Vec<Problem> {
 /// Objects that two apps of one cluster define, as problems of the app that does not get them.
 pub fn clashing(catalog: &Catalog, clashes: Vec<Clash>) -> Vec<Problem> {
     let problem = |clash: Clash| {
-        let object = &catalog.app(clash.other.name())?.0.object;
+        let object = &catalog.app_of(&clash.other)?.0.object;
         Some(Problem::at(&object.origin, clash.to_string()).of(Some(&object.id)))
     };
     clashes.into_iter().filter_map(problem).collect()

@@ -11,7 +11,7 @@ use nave_placement::guard::{Allowance, AllowanceScope, Hold, HoldCause};
 use nave_placement::{AppKey, CatalogName};
 use tracing::{info, warn};
 
-use super::commits::trailers;
+use super::commits::{Trailers, trailers};
 use super::core;
 use super::revision::{Earlier, Loader, Place};
 use super::run::{DecideError, chain};
@@ -27,6 +27,8 @@ pub struct Own {
     pub allowances: Vec<Allowance>,
     /// Apps whose pins trailers of its new commits end.
     pub unpins: BTreeSet<AppKey>,
+    /// Tenants of which trailers of its new commits say that what runs of them goes with their `Catalog`.
+    pub let_go: BTreeSet<CatalogName>,
     /// Who wrote its newest commit, for the audit log.
     pub author: String,
 }
@@ -34,17 +36,21 @@ pub struct Own {
 impl Own {
     /// Without anything that came with its commit.
     pub fn of(catalog: Arc<Catalog>) -> Self {
-        Self { catalog, allowances: Vec::new(), unpins: BTreeSet::new(), author: String::new() }
+        let (unpins, let_go) = (BTreeSet::new(), BTreeSet::new());
+        Self { catalog, allowances: Vec::new(), unpins, let_go, author: String::new() }
     }
 
     /// With what trailers of its new commits say.
     #[must_use]
-    pub fn saying(self, (allowances, unpins): (Vec<Allowance>, BTreeSet<AppKey>), place: &Place) -> Self {
-        let (allowances, unpins) = match place.is_root {
-            true => (allowances, unpins),
-            false => of_tenant(&place.name, allowances, unpins),
-        };
-        Self { allowances, unpins, ..self }
+    pub fn saying(self, said: Trailers, place: &Place) -> Self {
+        let Trailers { allowances, unpins, let_go } = said;
+        match place.is_root {
+            true => Self { allowances, unpins, let_go, ..self },
+            false => {
+                let (allowances, unpins) = of_tenant(&place.name, allowances, unpins);
+                Self { allowances, unpins, ..self }
+            }
+        }
     }
 }
 
@@ -59,6 +65,8 @@ pub(super) struct Part {
     pub waiting: Option<Hold>,
     /// Why its newest commit could not be read.
     pub obstacle: Option<String>,
+    /// When that is tried again, Unix milliseconds.
+    pub again_ms: Option<u64>,
     /// A copy looks at its newest commit meanwhile.
     pub is_away: bool,
     loader: Loader,
@@ -75,6 +83,7 @@ impl Part {
             tree: Arc::default(),
             waiting: None,
             obstacle: None,
+            again_ms: None,
             is_away: false,
             loader: Loader::default(),
             unread: BTreeSet::new(),
@@ -94,13 +103,18 @@ impl Part {
     }
 
     /// Whether there is something to look at: a commit in effect that is not at hand, or another one that is not held, or approved by now.
-    pub fn is_due(&self, state: &State, head: Option<&CommitId>) -> bool {
+    pub fn is_due(&self, state: &State, head: Option<&CommitId>, now_ms: u64) -> bool {
+        if self.again_ms.is_some_and(|again_ms| now_ms < again_ms) {
+            return false;
+        }
         let Some(own) = &self.own else {
             return head.is_some() || state.heads.contains_key(&self.place.name);
         };
         let is_held = self.waiting.as_ref().is_some_and(|hold| {
             let of = match &hold.cause {
-                HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => Some(commit),
+                HoldCause::EmptyCatalog { commit, .. } | HoldCause::NotDescendant { commit, .. } => {
+                    Some(commit)
+                }
                 _ => None,
             };
             of == head && !state.approvals.contains_key(&hold.id)
@@ -112,19 +126,20 @@ impl Part {
         }
     }
 
-    /// Takes the newest commit if it may be taken; says whether another one is in effect than before.
-    pub async fn take(&mut self, ledger: &Ledger, head: Option<&CommitId>) -> Result<bool, DecideError> {
+    /// Takes the newest commit if it may be taken.
+    ///
+    /// # Errors
+    /// It cannot be read. What is in effect may be another all the same: what the store says was not at hand before.
+    pub async fn take(&mut self, ledger: &Ledger, head: Option<&CommitId>) -> Result<(), DecideError> {
         let taken = ledger.state().heads.get(&self.place.name).map(|head| head.commit.clone());
-        let mut is_new = false;
         if self.own.is_none()
             && let Some(taken) = &taken
         {
             let last_good = self.last_good(ledger).await;
             match self.load(taken, &last_good).await {
-                Ok((own, tree)) => {
-                    self.replace(own, tree);
-                    is_new = true;
-                }
+                Ok((own, tree)) => self.replace(own, tree),
+                // Of a tenant it is tried again after a while, whatever Git says.
+                Err(error) if !self.place.is_root && head.is_none() => return Err(error),
                 // It is not at hand before Git answers; what the spokes were told stays.
                 Err(error) => {
                     let catalog = &self.place.name;
@@ -135,11 +150,11 @@ impl Part {
         if let Some(head) = head
             && self.own.as_ref().is_none_or(|own| own.catalog.commit != *head)
         {
-            is_new |= self.incoming(ledger, taken.as_ref(), head).await?;
+            self.incoming(ledger, taken.as_ref(), head).await?;
         } else if head.is_some() {
             self.waiting = None;
         }
-        Ok(is_new)
+        Ok(())
     }
 
     /// Looks at a commit that is not in effect: takes it, or says what it waits for.
@@ -148,7 +163,7 @@ impl Part {
         ledger: &Ledger,
         taken: Option<&CommitId>,
         head: &CommitId,
-    ) -> Result<bool, DecideError> {
+    ) -> Result<(), DecideError> {
         let last_good = match &self.own {
             Some(own) => own.catalog.objects.clone(),
             None => self.last_good(ledger).await,
@@ -165,11 +180,11 @@ impl Part {
         // Nothing of a branch that was rewritten counts as known to be a removal, before somebody approved it.
         let (own, tree) = self.load(head, &last_good).await?;
         let approved = |id: &str| ledger.state().approvals.contains_key(id);
-        match core::admit(taken, head, own.catalog.empty, descends, approved) {
+        let tenant = Some(&self.place.name).filter(|_| !self.place.is_root);
+        match core::admit(tenant, taken, head, own.catalog.empty, descends, approved) {
             Err(hold) => {
                 info!(catalog = %self.place.name, commit = %head, hold = hold.id, "{hold}");
                 self.waiting = Some(*hold);
-                Ok(false)
             }
             Ok(()) => {
                 let said = trailers(&self.repository, taken, head).await;
@@ -179,9 +194,9 @@ impl Part {
                 info!(catalog = %self.place.name, commit = %head, problems, "taking the commit");
                 self.waiting = None;
                 self.replace(own, tree);
-                Ok(true)
             }
         }
+        Ok(())
     }
 
     fn replace(&mut self, own: Own, tree: Tree) {

@@ -211,7 +211,8 @@ impl Deciding {
             let now_ms = self.ledger.now_ms();
             // What failed is tried again after its pause, not whenever something is still due.
             let end = core::next_end(&self.ledger.state(), now_ms).into_iter().chain(self.due_ms);
-            let end = end.chain(self.retrying.due_ms()).chain(self.following.due_ms()).min();
+            let end = end.chain(self.retrying.due_ms()).chain(self.following.due_ms());
+            let end = end.chain(self.again_ms()).min();
             let end = end.filter(|_| retry.is_none());
             // What is due at once was decided just now, and is looked at again after a pause.
             let rest = end.map(|due| due.checked_sub(now_ms).filter(|rest| *rest > 0));

@@ -177,8 +177,15 @@ pub(super) async fn forget(
     following.pinned.retain(|remote, _| followed.contains(remote));
     following.unkept.retain(&followed);
     let mut named: BTreeSet<RemoteId> = followed.iter().map(Remote::id).collect();
-    // What could not be rendered now may have named what it depends on before.
-    named.extend(ledger.state().forms.values().flat_map(|form| form.dependencies.keys().cloned()));
+    // What could not be rendered now may have named what it depends on before, and a tenant's catalog may not be at hand.
+    {
+        let state = ledger.state();
+        for form in state.forms.values() {
+            named.extend(
+                form.source_at.iter().map(|(remote, _)| remote).chain(form.dependencies.keys()).cloned(),
+            );
+        }
+    }
     let gone: Vec<RemoteId> =
         ledger.state().sources.keys().filter(|remote| !named.contains(*remote)).cloned().collect();
     for gone in gone.chunks(MAX_OPERATIONS) {

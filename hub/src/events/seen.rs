@@ -301,7 +301,7 @@ fn follow(
 
 fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
     let (app, commit) = match &hold.cause {
-        HoldCause::EmptyCatalog { commit } | HoldCause::NotDescendant { commit, .. } => (None, commit),
+        HoldCause::EmptyCatalog { commit, .. } | HoldCause::NotDescendant { commit, .. } => (None, commit),
         HoldCause::ProtectedApp { app }
         | HoldCause::App { app }
         | HoldCause::Objects { app }
@@ -323,7 +323,11 @@ fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
 
 fn fault(look: &Look<'_>) -> Option<Fault> {
     let revision = look.picture.revision.as_ref()?;
-    let mut errors = look.picture.problems.iter().filter(|problem| problem.is_error());
+    // Of the root's commit alone: tenants' are others.
+    let is_roots = |problem: &&nave_placement::catalog::Problem| {
+        revision.catalog.owner_of(problem) == revision.catalog.name
+    };
+    let mut errors = look.picture.problems.iter().filter(|problem| problem.is_error()).filter(is_roots);
     let first = errors.next()?;
     let app = first.object.as_ref().filter(|object| object.kind == Kind::App);
     let app = app.and_then(|object| revision.catalog.key(&object.name));

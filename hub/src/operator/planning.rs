@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use nave_placement::catalog::{CommitId, Tree};
+use nave_placement::catalog::{Catalog, CommitId, Effective, Problem, Tenant, Tree};
 use nave_placement::guard::Hold;
 use nave_placement::{CatalogName, ClusterName};
 use nave_proto::limits::CHUNK;
@@ -72,6 +72,8 @@ pub(super) type Turn = [OwnedSemaphorePermit; 2];
 struct Loaded {
     revision: Revision,
     trees: BTreeMap<CatalogName, Tree>,
+    /// What does not show in its plan.
+    problems: Vec<Problem>,
 }
 
 /// The catalog that is planned.
@@ -150,10 +152,13 @@ impl OperatorService {
             let (catalogs, engines) = (&*rooms.catalogs, &*rooms.engines);
             let remotes = &sources::Planned::new(&rooms.sources);
             let places = &rooms.catalogs.places();
-            let world = World { places, trees: catalogs, remotes, engines, hearing, now_ms, stop, live };
+            let catalog = meant.place.name.clone();
+            let world =
+                World { catalog, places, trees: catalogs, remotes, engines, hearing, now_ms, stop, live };
             let problems = if is_base { picture.problems.clone() } else { Vec::new() };
-            let side = |loaded: Loaded, problems| {
-                let Loaded { revision, trees } = loaded;
+            let side = |loaded: Loaded, problems: Vec<Problem>| {
+                let Loaded { revision, trees, problems: told } = loaded;
+                let problems = told.into_iter().chain(problems).collect();
                 Side { revision, trees, content: catalogs, problems }
             };
             let (base, new) = (side(base, problems), side(new, Vec::new()));
@@ -216,10 +221,12 @@ impl OperatorService {
         }
         if is_in_effect {
             let revision = Revision { owns, ..in_effect.clone() };
-            return Ok(Loaded { revision, trees });
+            return Ok(Loaded { revision, trees, problems: Vec::new() });
         }
         let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
-        Ok(Loaded { revision: Revision::of(owns).ok_or_else(nothing)?, trees })
+        let revision = Revision::of(owns).ok_or_else(nothing)?;
+        let problems = elsewhere(&in_effect.catalog, &revision.catalog);
+        Ok(Loaded { revision, trees, problems })
     }
 
     /// The hold that a revision would wait for as a whole.
@@ -241,8 +248,24 @@ impl OperatorService {
         };
         let state = self.rooms.ledger.state();
         let approved = |id: &str| state.approvals.contains_key(id);
-        Ok(admit(Some(taken), &own.commit, own.empty, descends, approved).err().map(|hold| *hold))
+        let tenant = Some(name).filter(|_| !meant.place.is_root);
+        Ok(admit(tenant, Some(taken), &own.commit, own.empty, descends, approved).err().map(|hold| *hold))
     }
+}
+
+/// Tenants' catalogs that a revision has in another place than now: what they have there was not looked at.
+fn elsewhere(in_effect: &Catalog, new: &Catalog) -> Vec<Problem> {
+    let is_elsewhere = |(name, _, tenant): &(CatalogName, &Effective, &Tenant)| {
+        in_effect.tenant(name).is_none_or(|known| (&known.git, &known.path) != (&tenant.git, &tenant.path))
+    };
+    let problem = |(name, effective, _): (CatalogName, &Effective, &Tenant)| {
+        let message = format!(
+            "catalog {name} is in another place than before: what it brings from there shows once this is taken, and is in no plan"
+        );
+        let object = &effective.object;
+        Problem::at(&object.origin, message).of(Some(&object.id)).warning()
+    };
+    new.tenants_named().filter(is_elsewhere).map(problem).collect()
 }
 
 /// What is known of members only now.

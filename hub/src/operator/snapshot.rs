@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::time::Duration;
 
 use nave_placement::CatalogName;
 use nave_placement::catalog::Catalog;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::planning::{LONGEST, Pieces, hearing, pieces};
 use super::service::{OperatorService, Rooms};
@@ -21,6 +22,9 @@ use crate::store::{Key, StoreError, Value, Version};
 
 /// Bytes of a snapshot, compressed: ten thousand clusters with fifty apps each have some 40 MiB.
 const MAX_SNAPSHOT: usize = 512 << 20;
+/// While a commit is being taken it is tried again so many times, after so long.
+const ATTEMPTS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What is written, before it is.
 struct Gathered {
@@ -43,7 +47,16 @@ impl OperatorService {
 
     async fn take_snapshot(&self) -> Result<Vec<u8>, Status> {
         let turn = self.rooms.turns.take().await?;
-        let gathered = self.gathered().await?;
+        let mut gathered = self.gathered().await;
+        for _ in 0..ATTEMPTS {
+            match &gathered {
+                Err(status) if status.code() == Code::Aborted => {}
+                _ => break,
+            }
+            tokio::time::sleep(PAUSE).await;
+            gathered = self.gathered().await;
+        }
+        let gathered = gathered?;
         let rooms = self.rooms.clone();
         let work = move || {
             let _turn = turn;
@@ -76,7 +89,7 @@ impl OperatorService {
         let is_taken =
             |own: &Catalog| state.heads.get(&own.name).is_some_and(|head| head.commit == own.commit);
         if !revision.owns.iter().all(|own| is_taken(&own.catalog)) {
-            return Err(Status::unavailable("another commit is being taken just now; try again"));
+            return Err(Status::aborted("another commit is being taken just now; try again"));
         }
         let (mut owns, mut tenants) = (Vec::new(), BTreeMap::new());
         for own in revision.owns.iter().map(|own| &own.catalog) {

@@ -130,9 +130,13 @@ fn compare(
     }
     let problems = added(&base.problems, &new.problems);
     let summary = summary(&fates, &apps, holds.len(), &problems);
-    let commit = new.revision.catalog.commit.clone();
+    let commit_in = |rest: &Rest| {
+        let catalog = &rest.revision.catalog;
+        catalog.commit_of(&world.catalog).unwrap_or(&catalog.commit).clone()
+    };
+    let commit = commit_in(new);
     let view = PlanView {
-        base: base.revision.catalog.commit.clone(),
+        base: commit_in(base),
         commit: (!is_of_no_commit(&commit)).then_some(commit),
         obstacle: new.state.doubt.as_ref().map(|doubt| {
             let cluster = &doubt.cluster;

@@ -37,6 +37,8 @@ const FIRST_VERSION: u64 = 1 << 62;
 
 /// What both sides of a plan share.
 pub struct World<'a> {
+    /// The catalog that is planned.
+    pub catalog: CatalogName,
     /// The catalogs, and where they stand in their repositories.
     pub places: &'a Places,
     /// The files of earlier commits.

@@ -2,7 +2,7 @@
 //!
 //! A field that is added later has a default; a field is never given another meaning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Epoch, Generation, Options};
 use nave_placement::catalog::{CommitId, Kind, RemoteId, SourceAt, Sources};
@@ -253,6 +253,9 @@ pub struct HeadRecord {
     /// Commits that were taken before, and when, the oldest first; at most [`TAKEN`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<Taken>,
+    /// Of the root: tenants of which what runs goes, since it names them no more and said so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub let_go: BTreeSet<CatalogName>,
 }
 
 /// Commits that a head remembers: 6 KB of its record.

@@ -71,6 +71,7 @@ pub fn assemble(
     assembly.one_fleet();
     assembly.one_division();
     assembly.no_circle();
+    assembly.known_grants();
     assembly.finish(name.clone(), ours.is_empty())
 }
 
@@ -305,6 +306,30 @@ impl<'a> Assembly<'a> {
         // It comes of what the fleet says of all.
         let fleets = self.objects.keys().filter(|id| id.kind == Kind::Fleet).cloned();
         fleets.collect::<Vec<_>>().iter().for_each(|id| self.as_before(id));
+    }
+
+    /// A grant of sets that are not there would withdraw what was granted: such a `Catalog` stays as it was before.
+    fn known_grants(&mut self) {
+        let is_there = |set: &String| {
+            let id = ObjectId { kind: Kind::ClusterSet, name: set.as_str().into() };
+            self.objects.contains_key(&id) || self.named.has(&id)
+        };
+        let lacks = |effective: &Effective| {
+            let Spec::Catalog(tenant) = &effective.object.spec else { return None };
+            let lacking: Vec<String> = tenant.sets().into_iter().filter(|set| !is_there(set)).collect();
+            (!lacking.is_empty()).then(|| (effective.object.clone(), lacking.join(", ")))
+        };
+        let lacking: Vec<_> = self.objects.values().filter_map(lacks).collect();
+        for (object, sets) in lacking {
+            // One that is in effect since before may name a set that is gone: its grants stay as they are.
+            if self.taken.iter().any(|defined| defined.id == object.id) {
+                let message = format!(
+                    "spec.grants: there is no ClusterSet {sets}; add it, or correct the name: until then the last valid grants stay"
+                );
+                self.problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
+                self.as_before(&object.id);
+            }
+        }
     }
 
     /// An object stays as it was before.

@@ -29,6 +29,8 @@ pub(super) enum Reference {
     Formerly(String),
     /// The name of a tenant's catalog, its own.
     Tenant(String),
+    /// Nothing is granted to it.
+    Ungranted,
     /// In this field a server that is asked without encryption.
     InClear(String),
 }
@@ -73,13 +75,21 @@ pub(super) fn check(
                     )),
                     _ => None,
                 },
+                Reference::Ungranted => Some(
+                    "it grants nothing, so that nothing of it runs, and what runs stays as it is; give it spec.grants"
+                        .to_owned(),
+                ),
                 Reference::InClear(field) => Some(format!(
                     "{field} is asked in clear: whoever is between the hub and the server reads it, and can change what clusters run; write https:// or ssh://"
                 )),
             };
             let problem = |message| {
                 let problem = Problem::error(&object.origin.file, *at, message).of(Some(&object.id));
-                if matches!(reference, Reference::InClear(_)) { problem.warning() } else { problem }
+                if matches!(reference, Reference::InClear(_) | Reference::Ungranted) {
+                    problem.warning()
+                } else {
+                    problem
+                }
             };
             problems.extend(wrong.map(problem));
         }

@@ -29,7 +29,10 @@ pub(super) fn tenant(
     };
     let credentials = fields.get("credentials").and_then(|f| reader.names(&f, "name of credentials"));
     let items = fields.get("grants").map(|f| reader.list(&f)).unwrap_or_default();
-    let grants = items.iter().filter_map(|item| grant(reader, references, item)).collect();
+    let grants: Vec<Grant> = items.iter().filter_map(|item| grant(reader, item)).collect();
+    if grants.is_empty() {
+        references.add(Reference::Ungranted, fields.position);
+    }
     if let Some(name) = reader.object.as_ref().map(|id| id.name.clone()) {
         references.add(Reference::Tenant(name.to_string()), fields.position);
     }
@@ -78,13 +81,10 @@ fn git(
     ))
 }
 
-fn grant(reader: &mut Reader<'_>, references: &mut References, item: &Field<'_>) -> Option<Grant> {
+fn grant(reader: &mut Reader<'_>, item: &Field<'_>) -> Option<Grant> {
     let fields = reader.fields(item, &GRANT, &[])?;
     let sets = fields.get("sets").and_then(|f| reader.names(&f, "cluster set name")).unwrap_or_default();
-    for (name, position) in &sets {
-        references.add(Reference::Set(name.clone()), *position);
-    }
-    if sets.is_empty() {
+    if sets.is_empty() && !reader.problems.iter().any(|problem| problem.message.contains("sets")) {
         reader.missing(fields.position, &fields.path_of("sets"), "name the cluster sets that it is for");
     }
     let max_clusters = fields.get("maxClusters").and_then(|f| reader.count(&f).map(|count| (f, count)));

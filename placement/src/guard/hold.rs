@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EntryKey;
 use crate::catalog::CommitId;
-use crate::{AppKey, ClusterName, Digest, Digester};
+use crate::{AppKey, CatalogName, ClusterName, Digest, Digester};
 
 /// Which limit a hold is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub enum HoldCause {
     EmptyCatalog {
         /// The commit.
         commit: CommitId,
+        /// The tenant whose catalog it is, if not the root's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<CatalogName>,
     },
     /// The commit does not descend from the one that was taken last.
     NotDescendant {
@@ -24,6 +27,9 @@ pub enum HoldCause {
         commit: CommitId,
         /// The one that was taken last.
         taken: CommitId,
+        /// The tenant whose catalog it is, if not the root's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<CatalogName>,
     },
     /// The app is protected, and would leave clusters.
     ProtectedApp {
@@ -121,6 +127,11 @@ impl Hold {
     }
 }
 
+/// Whose a commit is, if not the root catalog's.
+fn whose(tenant: Option<&CatalogName>) -> String {
+    tenant.map(|tenant| format!(" of catalog {tenant}")).unwrap_or_default()
+}
+
 /// What joins the number of those that would go now to that with those that went.
 const EARLIER: &str = "with those of the last hour";
 
@@ -133,17 +144,19 @@ impl fmt::Display for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { losing, of, limit, .. } = self;
         match &self.cause {
-            HoldCause::EmptyCatalog { commit } => {
+            HoldCause::EmptyCatalog { commit, tenant } => {
                 write!(
                     f,
-                    "commit {} holds no catalog document; it is not taken without approval",
-                    commit.short()
+                    "commit {}{} holds no catalog document; it is not taken without approval",
+                    commit.short(),
+                    whose(tenant.as_ref())
                 )
             }
-            HoldCause::NotDescendant { commit, taken } => write!(
+            HoldCause::NotDescendant { commit, taken, tenant } => write!(
                 f,
-                "commit {} does not descend from {}, which was taken last; it is not taken without approval",
+                "commit {}{} does not descend from {}, which was taken last; it is not taken without approval",
                 commit.short(),
+                whose(tenant.as_ref()),
                 taken.short()
             ),
             HoldCause::ProtectedApp { app } => write!(

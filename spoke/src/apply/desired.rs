@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use nave_placement::assign::{Assignment, Entry};
+use nave_placement::assign::{Assignment, Entry, Options};
 use nave_placement::render::{Bundle, ResolveError, Resolved, Scopes, Sealed, resolve_opened};
 use nave_placement::report::EntryReport;
 use nave_placement::{AppKey, Digest};
@@ -83,7 +83,11 @@ impl Desired<'_> {
         let Some(bytes) = self.bundles.bundle(&entry.bundle).await else {
             return Err(unresolved(entry, Reason::BundleMissing { bundle: entry.bundle }, None));
         };
-        match resolve_opened(&bytes, entry, scopes, &|sealed| self.secrets.open(sealed)) {
+        let open = |sealed: &Sealed| match entry.options.grant.is_none() || is_bound(sealed, &entry.options) {
+            true => self.secrets.open(sealed),
+            false => Err(UNBOUND.to_owned()),
+        };
+        match resolve_opened(&bytes, entry, scopes, &open) {
             Ok(mut objects) => match in_full(entry) {
                 Ok(entry) => {
                     objects
@@ -126,6 +130,23 @@ fn unresolved(
     Unresolved { entry: Some(Box::new(entry.clone())), reason: Box::new(reason), claims }
 }
 
+/// Why an encrypted document of a tenant is not opened.
+const UNBOUND: &str = "a tenant's encrypted document has to name its namespace itself, which nothing changes (no namespace.force, no patch) and its MAC covers (no mac_only_encrypted): it may be somebody else's";
+
+/// Whether an encrypted document says itself, and under its MAC, where its objects belong: whoever has a copy of another's can put it
+/// nowhere else.
+fn is_bound(sealed: &Sealed, options: &Options) -> bool {
+    let forced =
+        options.namespace.as_ref().filter(|namespace| namespace.force).map(|namespace| &*namespace.name);
+    let is_own = |object: &Value| {
+        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        namespace.is_some_and(|own| !own.is_empty() && forced.is_none_or(|forced| forced == own))
+    };
+    sealed.changes.is_empty()
+        && !sealed.text.contains("mac_only_encrypted")
+        && sealed.objects.iter().all(is_own)
+}
+
 /// Writes on a hook which version it runs for, so that another version makes another run of it. It stays until then: one that the cluster
 /// takes away by itself would be missed before it was seen to have succeeded.
 fn stamp(run: &mut Resolved, version: &Digest) {
@@ -150,4 +171,41 @@ fn in_full(entry: &Entry) -> Result<Entry, Box<Reason>> {
         entry.options.treatment.service_account = Some(in_full);
     }
     Ok(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use nave_placement::catalog::NamespaceOptions;
+    use nave_placement::render::Format;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_encrypted_document_of_a_tenant_is_bound_to_the_namespace_that_it_names() {
+        let named = json!({"kind": "Secret", "metadata": {"name": "s", "namespace": "team-a"}});
+        let nameless = json!({"kind": "Secret", "metadata": {"name": "s"}});
+        let forced = |name: &str| {
+            let labels = BTreeMap::new();
+            NamespaceOptions { name: name.to_owned(), labels, create: true, force: true }
+        };
+        // (object, text, namespace that is forced, whether it is opened)
+        let rows = [
+            (&named, "mac: x", None, true),
+            (&nameless, "mac: x", None, false),
+            (&named, "mac: x\nmac_only_encrypted: true", None, false),
+            (&named, "mac: x", Some(forced("team-a")), true),
+            (&named, "mac: x", Some(forced("team-b")), false),
+        ];
+        for (object, text, namespace, expected) in rows {
+            let sealed = Sealed {
+                format: Format::Yaml,
+                objects: vec![object.clone()],
+                text: text.into(),
+                changes: Vec::new(),
+            };
+            let options = Options { namespace, ..crate::testing::options() };
+            assert_eq!(is_bound(&sealed, &options), expected, "{object} {text}");
+        }
+    }
 }

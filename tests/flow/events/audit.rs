@@ -18,16 +18,20 @@ async fn the_audit_log_is_trimmed_and_what_is_left_can_be_verified() {
         let done = fleet.hub(&["cluster", "label", "fra-1", &label, "--overwrite"]).await.expect("it is so");
         assert_eq!(done.code, 0, "{}", done.stderr);
     }
-    let verified = wait::until("the log was trimmed", LIMIT, async || {
+    let verify = async || {
         let answer = fleet.hub(&["audit", "verify", "-o", "json"]).await?;
         ensure!(answer.code == 0, "{}{}", answer.stdout, answer.stderr);
-        let verified = answer.json()?;
+        answer.json()
+    };
+    let (verified, exported) = wait::until("the log was trimmed", LIMIT, async || {
+        let verified = verify().await?;
         ensure!(verified["anchor"]["rule"] == "Size", "{verified:#}\n{}", fleet.tails());
-        Ok(verified)
+        let exported = fleet.hub(&["audit", "export"]).await?.stdout;
+        ensure!(verify().await?["anchor"] == verified["anchor"], "it was trimmed once more meanwhile");
+        Ok((verified, exported))
     })
     .await;
     let first = verified["anchor"]["sequence"].as_u64().expect("a number");
-    let exported = fleet.hub(&["audit", "export"]).await.expect("it is so").stdout;
     let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     // What is exported begins where the anchor says, with its hash.
     assert_eq!(lines[0]["sequence"].as_u64(), Some(first + 1), "{}", lines[0]);

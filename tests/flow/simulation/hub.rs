@@ -167,7 +167,7 @@ impl Hub {
         let tip = &git.commits[git.tip];
         let descends = head.as_ref().is_none_or(|head| git.descends(git.tip, git.find(head)));
         let approved = |id: &str| state.approvals.contains_key(id);
-        let (commit, waiting) = match admit(head.as_ref(), &tip.id, tip.empty, descends, approved) {
+        let (commit, waiting) = match admit(None, head.as_ref(), &tip.id, tip.empty, descends, approved) {
             Ok(()) => (git.tip, None),
             Err(hold) => (git.find(head.as_ref().expect("a first commit is always taken")), Some(*hold)),
         };

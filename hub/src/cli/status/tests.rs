@@ -41,7 +41,8 @@ fn what_needs_somebody_comes_first() {
     let commit = CommitId("fedcba9876543210".into());
     let app: nave_placement::AppKey = "web".parse().expect("a name");
     let clusters = |names: &[&str]| names.iter().map(|n| n.parse().expect("a name")).collect::<Vec<_>>();
-    let hold = Hold::new(HoldCause::EmptyCatalog { commit: commit.clone() }, 0, 0, 0, [].into());
+    let hold =
+        Hold::new(HoldCause::EmptyCatalog { commit: commit.clone(), tenant: None }, 0, 0, 0, [].into());
     let id = hold.id.clone();
     let record = HoldRecord {
         since_ms: 1_700_000_000_000,

@@ -9,22 +9,20 @@ const AT_ONCE: usize = 4;
 /// After about so long one that could not be read is looked at again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// A tenant's catalog that looked at its newest commit: whether another one is in effect now, or why it could not be read.
-pub(super) type Back = (Part, Result<bool, String>);
+/// A tenant's catalog that looked at its newest commit, or why that could not be read.
+pub(super) type Back = (Part, Result<(), String>);
 
 impl Deciding {
     /// Takes the newest commits of all catalogs, as far as they may be taken. One of a tenant that cannot be read stays as it is, and
     /// delays nobody.
     pub(super) async fn take_catalogs(&mut self, head: Option<&CommitId>) -> Result<(), DecideError> {
-        let mut others = BTreeSet::new();
-        if self.root.take(&self.ledger, head).await? {
-            others.insert(self.root.place.name.clone());
-        }
-        self.follow_tenants(&mut others);
-        self.come_back(&mut others);
+        let taken = self.root.take(&self.ledger, head).await;
+        self.follow_tenants();
+        self.come_back();
         self.look_at_tenants();
+        let others = self.others();
         if others.is_empty() {
-            return Ok(());
+            return taken;
         }
         let parts = std::iter::once(&self.root).chain(self.tenants.values());
         let owns: Vec<Own> = parts.filter_map(|part| part.own.clone()).collect();
@@ -33,26 +31,38 @@ impl Deciding {
         if let Some(revision) = revision {
             self.replace(revision, &others);
         }
-        Ok(())
+        taken
+    }
+
+    /// The catalogs of which another commit is in effect than in the revision, or none any more.
+    fn others(&self) -> BTreeSet<CatalogName> {
+        let known = self.revision.iter().flat_map(|revision| &revision.owns);
+        let known: BTreeMap<&CatalogName, &Own> = known.map(|own| (&own.catalog.name, own)).collect();
+        let parts = std::iter::once(&self.root).chain(self.tenants.values());
+        let now: BTreeMap<&CatalogName, &Own> =
+            parts.filter_map(|part| Some((&part.place.name, part.own.as_ref()?))).collect();
+        let is_same = |name: &CatalogName| match (known.get(name), now.get(name)) {
+            (Some(known), Some(now)) => Arc::ptr_eq(&known.catalog, &now.catalog),
+            (known, now) => known.is_none() && now.is_none(),
+        };
+        known.keys().chain(now.keys()).filter(|name| !is_same(name)).map(|name| (*name).clone()).collect()
     }
 
     /// Takes back those that looked at their newest commits.
-    fn come_back(&mut self, others: &mut BTreeSet<CatalogName>) {
+    fn come_back(&mut self) {
+        let now_ms = self.ledger.now_ms();
         for (mut part, result) in std::mem::take(&mut self.back) {
             let name = part.place.name.clone();
             let Some(known) = self.tenants.get_mut(&name).filter(|known| known.place == part.place) else {
                 continue;
             };
             match result {
-                Ok(is_new) => {
-                    part.obstacle = None;
-                    if is_new {
-                        others.insert(name);
-                    }
-                }
+                Ok(()) => (part.obstacle, part.again_ms) = (None, None),
                 Err(why) => {
                     warn!(catalog = %name, error = why, "the catalog stays as it is");
                     part.obstacle = Some(why);
+                    let pause = AGAIN.mul_f64(0.5 + fastrand::f64());
+                    part.again_ms = Some(now_ms + u64::try_from(pause.as_millis()).unwrap_or(u64::MAX));
                 }
             }
             part.repository = known.repository.clone();
@@ -62,11 +72,11 @@ impl Deciding {
 
     /// Has tenants' newest commits looked at, where they are due: elsewhere, so that one that is slow or large holds up nobody else.
     fn look_at_tenants(&mut self) {
-        let state = self.ledger.state();
+        let (state, now_ms) = (self.ledger.state(), self.ledger.now_ms());
         let mut places = AT_ONCE.saturating_sub(self.away.len());
         for (name, part) in self.tenants.iter_mut().filter(|(_, part)| !part.is_away) {
             let head = self.catalogs.observation(name).and_then(|seen| seen.head).map(|head| head.commit);
-            if places == 0 || !part.is_due(&state, head.as_ref()) {
+            if places == 0 || !part.is_due(&state, head.as_ref(), now_ms) {
                 continue;
             }
             places -= 1;
@@ -76,14 +86,8 @@ impl Deciding {
             let looked = async move {
                 let taken = tokio::select! {
                     taken = looking.take(&ledger, head.as_ref()) => taken.map_err(|error| chain(&error)),
-                    () = cancel.cancelled() => Ok(false),
+                    () = cancel.cancelled() => Ok(()),
                 };
-                if taken.is_err() {
-                    tokio::select! {
-                        () = tokio::time::sleep(AGAIN.mul_f64(0.5 + fastrand::f64())) => {}
-                        () = cancel.cancelled() => {}
-                    }
-                }
                 (looking, taken)
             };
             self.away.spawn_blocking(move || runtime.block_on(looked));
@@ -91,20 +95,14 @@ impl Deciding {
     }
 
     /// Follows the tenants that the root catalog in effect names.
-    fn follow_tenants(&mut self, others: &mut BTreeSet<CatalogName>) {
+    fn follow_tenants(&mut self) {
         let Some(root) = self.root.own.as_ref().map(|own| own.catalog.clone()) else { return };
         let meant =
             |git: &nave_placement::catalog::Tenant| Meant { git: git.git.clone(), path: git.path.clone() };
         let meant: BTreeMap<CatalogName, Meant> =
             root.tenants_named().map(|(name, _, tenant)| (name, meant(tenant))).collect();
         self.catalogs.want(&meant);
-        self.tenants.retain(|name, part| {
-            let stays = meant.contains_key(name);
-            if !stays && part.own.is_some() {
-                others.insert(name.clone());
-            }
-            stays
-        });
+        self.tenants.retain(|name, _| meant.contains_key(name));
         for name in meant.keys() {
             let Ok((place, repository)) = self.catalogs.of(name) else {
                 // What is in effect of it stays so.
@@ -116,6 +114,11 @@ impl Deciding {
                 _ => drop(self.tenants.insert(name.clone(), Part::new((place, repository)))),
             }
         }
+    }
+
+    /// When a tenant's commit that could not be read is tried again, Unix milliseconds.
+    pub(super) fn again_ms(&self) -> Option<u64> {
+        self.tenants.values().filter_map(|part| part.again_ms).min()
     }
 
     /// The holds of commits that wait.

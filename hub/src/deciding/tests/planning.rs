@@ -51,6 +51,7 @@ impl World {
         let new = Revision::of(vec![Own::of(Arc::new(catalog))]).expect("it has a root");
         let connected = self.state.members.keys().map(|name| (name.clone(), None)).collect();
         let world = crate::planning::World {
+            catalog: CatalogName::root(),
             places: &BTreeMap::from([(CatalogName::root(), place.clone())]),
             trees: &NoTrees,
             remotes: &Nowhere,

@@ -51,7 +51,8 @@ pub async fn plan(
         let approved = |id: &str| snapshot.state.approvals.contains_key(id);
         // What is in no commit descends from whatever it was made of.
         let taken = snapshot.commit_of(catalog);
-        admission = admit(taken, &no_commit(), planned.empty, true, approved).err().map(|hold| *hold);
+        let tenant = Some(catalog).filter(|_| !place.is_root);
+        admission = admit(tenant, taken, &no_commit(), planned.empty, true, approved).err().map(|hold| *hold);
         let trailers = said(&no_commit(), &trailers_of(message));
         new.push(Own::of(Arc::new(planned)).saying(trailers, place));
     }
@@ -67,6 +68,7 @@ pub async fn plan(
     planned_trees.insert(catalog.clone(), tree);
     let new = Side { revision: of(new), trees: planned_trees, content, problems: Vec::new() };
     let world = World {
+        catalog: catalog.clone(),
         places: &places,
         trees: snapshot,
         remotes: &Nowhere,

@@ -10,6 +10,7 @@ mod read;
 mod rollout;
 mod source;
 mod templates;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
