@@ -31,6 +31,7 @@ async fn what_kubectl_and_helm_made_is_taken_over_in_place_and_dropped_fields_ar
     let by_helm = ["apply", "--server-side", "--field-manager=helm", "-f", &write("helm.yaml", &helm)];
     fra.kubectl(&by_helm).await.unwrap();
     fra.kubectl(&["create", "configmap", "-n", "web", "never", "--from-literal=value=ours"]).await.unwrap();
+    fra.kubectl(&["create", "service", "clusterip", "-n", "web", "svc", "--tcp=80:80"]).await.unwrap();
     let uids = [fra.uid("web", "configmap/csa").await, fra.uid("web", "configmap/helm").await];
     let untouched = fra.field("web", "configmap/never", "{.metadata.resourceVersion}").await;
 
@@ -63,7 +64,8 @@ async fn what_kubectl_and_helm_made_is_taken_over_in_place_and_dropped_fields_ar
     let text = stage.fleet.hub(&["app", "show", "web"]).await.unwrap().stdout;
     assert!(text.contains("ConfigMap web/helm") && text.contains("Helm release web/shop"), "{text}");
 
-    // `Always` takes the differing one; then a field of each is dropped, and is really gone.
+    // `Always` takes the differing one, and what kubectl has in a list does not stay beside what the manifest has there; then a
+    // field of each is dropped, and is really gone.
     catalog.write("manifests/web/never.yaml", &object("other", "", "value: ours")).unwrap();
     catalog
         .write(
@@ -71,8 +73,15 @@ async fn what_kubectl_and_helm_made_is_taken_over_in_place_and_dropped_fields_ar
             &object("helm", "nave.dev/adopt: Always", "value: ours, more: \"1\""),
         )
         .unwrap();
+    catalog
+        .write(
+            "manifests/web/svc.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: svc, namespace: web, annotations: {nave.dev/adopt: Always}}\nspec: {selector: {app: svc}, ports: [{name: http, port: 8080}]}\n",
+        )
+        .unwrap();
     stage.commit("Take the release over").await;
     assert_eq!(fra.field("web", "configmap/helm", "{.data.value}").await, "ours");
+    assert_eq!(fra.field("web", "service/svc", "{.spec.ports[*].port}").await, "8080");
     catalog.write("manifests/web/csa.yaml", &object("csa", "", "value: ours")).unwrap();
     catalog.write("manifests/web/helm.yaml", &object("helm", "", "value: ours")).unwrap();
     stage.commit("Drop a field").await;

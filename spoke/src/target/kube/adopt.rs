@@ -23,7 +23,7 @@ impl Shared {
     /// Takes over an object that is not ours.
     pub async fn adopt(&self, work: &Work<'_>) -> Result<Applied, TargetError> {
         let key = &work.wanted.key;
-        let Some(live) = self.live(work).await? else { return self.create(work).await };
+        let Some(mut live) = self.live(work).await? else { return self.create(work).await };
         if self.marks.is_ours(key, &live) {
             return self.write(work).await;
         }
@@ -46,6 +46,12 @@ impl Shared {
             }
         }
         let mut body = self.body(work, work.terms.ignored_fields());
+        if work.terms.adopt == Adopt::Always
+            && let Some(books) = books::given_over(&live, &body)
+        {
+            // An item whose key is another in the manifest would stay beside it.
+            live = self.rewrite(work, &live, books).await?;
+        }
         for name in ["uid", "resourceVersion"] {
             body["metadata"][name] = live["metadata"][name].clone();
         }

@@ -224,7 +224,12 @@ impl Shared {
     }
 
     /// Writes an object's books anew, unless it has changed since.
-    async fn rewrite(&self, work: &Work<'_>, live: &Value, books: Value) -> Result<Value, TargetError> {
+    pub(super) async fn rewrite(
+        &self,
+        work: &Work<'_>,
+        live: &Value,
+        books: Value,
+    ) -> Result<Value, TargetError> {
         let key = &work.wanted.key;
         let patch = Patch::Merge(books::rewritten(live, books));
         let request = path(&work.resource, &key.namespace).patch(&key.name, &PatchParams::default(), &patch);

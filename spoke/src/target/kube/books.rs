@@ -110,15 +110,17 @@ fn release(tree: &mut Value, object: &Value, steps: &[String]) {
     }
 }
 
+/// Whether an entry is of a tool that hands over.
+fn shares(entry: &Value) -> bool {
+    hands_over(word(entry, "manager")) && word(entry, "subresource").is_empty()
+}
+
 /// The books once those who hand over no longer own what we own; `None` when they own none of it.
 pub(super) fn taken_over(live: &Value) -> Option<Value> {
     let ours = our_fields(live)?.as_object()?;
-    let shares = |entry: &Value| {
-        !is_ours(entry) && hands_over(word(entry, "manager")) && word(entry, "subresource").is_empty()
-    };
     let mut any = false;
     let books = with_trees(live, |entry, tree| {
-        if !shares(entry) {
+        if is_ours(entry) || !shares(entry) {
             return None;
         }
         let mut left = tree.as_object().cloned().unwrap_or_default();
@@ -151,6 +153,72 @@ fn subtract(theirs: &mut Map<String, Value>, ours: &Map<String, Value>) -> bool 
         }
     }
     any
+}
+
+/// The books in which items of lists are ours that `body` does not have, though it has the list, and that only tools which
+/// hand over put there: to them the list was all of it, and an apply of `body` then takes them off the object. `None` when
+/// there are no such items.
+pub(super) fn given_over(live: &Value, body: &Value) -> Option<Value> {
+    let mut ours = our_fields(live).and_then(Value::as_object).cloned().unwrap_or_default();
+    let same_version = |entry: &Value| entry.get("apiVersion") == body.get("apiVersion");
+    let mut any = false;
+    let books = with_trees(live, |entry, tree| {
+        if is_ours(entry) || !shares(entry) || !same_version(entry) {
+            return None;
+        }
+        let mut left = tree.as_object().cloned().unwrap_or_default();
+        any |= give(&mut left, &mut ours, body);
+        Some(Value::Object(left))
+    });
+    let others = books.as_array().into_iter().flatten().filter(|entry| !is_ours(entry)).cloned();
+    let entry = json!({"manager": MANAGER, "operation": "Apply", "apiVersion": body.get("apiVersion"),
+        "fieldsType": "FieldsV1", "fieldsV1": ours});
+    any.then(|| others.chain([entry]).collect())
+}
+
+/// Moves what of the lists in `body` no item of them is; whether there was any.
+fn give(theirs: &mut Map<String, Value>, ours: &mut Map<String, Value>, body: &Value) -> bool {
+    let below: Vec<(String, &Value)> = match body {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (format!("f:{name}"), value)).collect(),
+        Value::Array(items) => {
+            let known = items.iter().enumerate();
+            let known = known.filter_map(|(at, item)| Some((node_of(item, &at.to_string(), theirs)?, item)));
+            known.map(|(node, item)| (node.clone(), item)).collect()
+        }
+        _ => return false,
+    };
+    let mut any = false;
+    if body.is_array() {
+        let is_item = |name: &str| name.starts_with("k:") || name.starts_with("v:");
+        let gone = |name: &&String| is_item(name) && below.iter().all(|(known, _)| known != *name);
+        for name in theirs.keys().filter(gone).cloned().collect::<Vec<_>>() {
+            if let Some(node) = theirs.remove(&name) {
+                unite(ours.entry(name).or_insert_with(|| json!({})), node);
+                any = true;
+            }
+        }
+    }
+    for (name, value) in below {
+        let Some(Value::Object(their_node)) = theirs.get_mut(&name) else { continue };
+        let mut our_node = ours.get(&name).and_then(Value::as_object).cloned().unwrap_or_default();
+        if give(their_node, &mut our_node, value) {
+            // An empty node would mean that they own all of it.
+            if their_node.keys().all(|name| name == ".") {
+                theirs.remove(&name);
+            }
+            ours.insert(name, Value::Object(our_node));
+            any = true;
+        }
+    }
+    any
+}
+
+/// Adds the fields of another tree.
+fn unite(tree: &mut Value, other: Value) {
+    let (Some(fields), Value::Object(more)) = (tree.as_object_mut(), other) else { return };
+    for (name, node) in more {
+        unite(fields.entry(name).or_insert_with(|| json!({})), node);
+    }
 }
 
 /// The books with other trees for some entries; an entry that is left with nothing goes.

@@ -115,3 +115,33 @@ fn tools_are_told_by_what_they_leave_on_an_object() {
     ];
     assert_eq!(managers(&object), expected);
 }
+
+#[test]
+fn items_of_a_list_that_only_tools_put_there_are_ours_to_take_off() {
+    let port =
+        |port: u16| (format!("k:{{\"port\":{port},\"protocol\":\"TCP\"}}"), json!({".": {}, "f:port": {}}));
+    let ports = |ports: &[u16]| ports.iter().map(|p| port(*p)).collect::<Map<String, Value>>();
+    let spec = |them: &[u16]| json!({"f:spec": {"f:type": {}, "f:ports": ports(them)}});
+    let body = |them: &[u16]| {
+        let them: Vec<_> = them.iter().map(|port| json!({"port": port, "protocol": "TCP"})).collect();
+        json!({"apiVersion": "v1", "spec": {"ports": them}})
+    };
+    let other = entry("somebody", "Update", spec(&[81]));
+    let object = live(&[
+        entry("kubectl-create", "Update", spec(&[80, 443])),
+        other.clone(),
+        entry("kubectl-edit", "Update", json!({"f:spec": {"f:ports": ports(&[80])}})),
+    ]);
+    let books = given_over(&object, &body(&[443, 8080])).expect("one is given over");
+    assert_eq!(books[0]["fieldsV1"], spec(&[443]), "what both have, and what is no list, stays theirs");
+    assert_eq!(books[1], other, "who does not hand over keeps it");
+    assert_eq!(books[2], entry(MANAGER, "Apply", json!({"f:spec": {"f:ports": ports(&[80])}})));
+    assert_eq!(books.as_array().map(Vec::len), Some(3), "who has nothing left is gone");
+
+    // Tried once, and broken off.
+    let again = live(books.as_array().expect("a list"));
+    assert_eq!(given_over(&again, &body(&[443, 8080])), None);
+    assert_eq!(given_over(&object, &body(&[80, 443])), None, "all are wanted");
+    assert_eq!(given_over(&object, &json!({"apiVersion": "v1", "spec": {"type": "x"}})), None, "no list");
+    assert_eq!(given_over(&object, &json!({"apiVersion": "v2", "spec": {"ports": []}})), None);
+}
