@@ -70,30 +70,31 @@ impl Installed {
     }
 
     async fn prepare(&self, pod: &str) -> Result<Program> {
-        let deployment = self.get("deployment/nave-spoke").await?;
-        let mut template = deployment["spec"]["template"].clone();
-        template["apiVersion"] = "v1".into();
-        template["kind"] = "Pod".into();
-        template["metadata"]["name"] = pod.into();
-        template["metadata"]["namespace"] = OWN.into();
-        self.cluster.apply(&template.to_string()).await?;
-
-        let spec = &template["spec"];
+        let spec = self.pod(pod).await?;
         let account = spec["serviceAccountName"].as_str().context("an account")?;
         let kubeconfig = self.cluster.service_account(OWN, account).await?;
-        let container = &spec["containers"][0];
         let mut program = Program::built("spoke")?.env("KUBECONFIG", kubeconfig).env("HOME", "/nonexistent");
-        for argument in container["args"].as_array().context("arguments")? {
-            program = program.arg(argument.as_str().context("a text")?);
-        }
-        for (name, value) in self.environment(spec, pod).await? {
+        program = program.args(arguments(&spec)?);
+        for (name, value) in self.environment(&spec, pod).await? {
             program = program.env(&name, value);
         }
         Ok(program)
     }
 
+    /// A pod of the Deployment, which then is there: its spec.
+    pub async fn pod(&self, name: &str) -> Result<Value> {
+        let deployment = self.get("deployment/nave-spoke").await?;
+        let mut template = deployment["spec"]["template"].clone();
+        template["apiVersion"] = "v1".into();
+        template["kind"] = "Pod".into();
+        template["metadata"]["name"] = name.into();
+        template["metadata"]["namespace"] = OWN.into();
+        self.cluster.apply(&template.to_string()).await?;
+        Ok(template["spec"].take())
+    }
+
     /// The variables of the container in a pod of this name; a path below a mount is where its content is here.
-    async fn environment(&self, spec: &Value, pod: &str) -> Result<Vec<(String, OsString)>> {
+    pub async fn environment(&self, spec: &Value, pod: &str) -> Result<Vec<(String, OsString)>> {
         let container = &spec["containers"][0];
         let mounted = self.mounted(spec, container).await?;
         let mut all = Vec::new();
@@ -221,4 +222,10 @@ impl Installed {
         })
         .await;
     }
+}
+
+/// The arguments of a pod's container.
+pub fn arguments(spec: &Value) -> Result<Vec<String>> {
+    let arguments = spec["containers"][0]["args"].as_array().context("arguments")?;
+    arguments.iter().map(|argument| Ok(argument.as_str().context("a text")?.to_owned())).collect()
 }

@@ -33,6 +33,7 @@ mod placement;
 mod planning;
 mod questions;
 mod rollouts;
+mod rooted;
 mod rounds;
 mod secrets;
 mod stage;

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use nave_proto::limits::REQUEST_TIMEOUT;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -89,7 +90,7 @@ async fn own(state: &State, make: bool) -> Result<Vec<Identity>, StateError> {
         return Ok(Vec::new());
     }
     let mut secret = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *secret).expect("the system gives random bytes");
+    SystemRandom::new().fill(&mut *secret).expect("the system gives random bytes");
     let identity = Identity::new(secret);
     state.store_age_keys(&identity.to_text()).await?;
     Ok(vec![identity])

@@ -52,6 +52,7 @@ use nave_placement::assign::{Assignment, Entry, Epoch};
 use nave_placement::{AppKey, Digest};
 use nave_proto::{assignment_from_proto, assignment_to_proto, decode_entry, v1};
 use prost::Message as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -472,7 +473,7 @@ impl State {
             return Ok(Zeroizing::new(key));
         }
         let mut key = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *key).expect("the system gives random bytes");
+        SystemRandom::new().fill(&mut *key).expect("the system gives random bytes");
         self.keep.write("digest-key", &*key).await?;
         Ok(key)
     }

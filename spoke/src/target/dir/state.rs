@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nave_placement::{AppKey, Digest};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -112,6 +113,6 @@ impl State {
 /// 128 random bits, as hex.
 fn random_uid() -> io::Result<String> {
     let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(nave_placement::hex(&bytes))
 }
