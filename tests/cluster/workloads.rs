@@ -1,8 +1,10 @@
 //! Workloads: what becomes available, what does not, and what `hub wait` and `hub status` make of it.
 
+use anyhow::ensure;
 use harness::fleet::documents::{app, config_map, placement};
+use harness::wait::until;
 
-use crate::stage::{Stage, Witness};
+use crate::stage::{LIMIT, Stage, Witness};
 
 /// A Deployment; `more` goes into the pod's spec.
 fn deployment(name: &str, replicas: u32, more: &str) -> String {
@@ -66,4 +68,49 @@ async fn what_becomes_available_and_what_cannot_be_scheduled_is_told_apart() {
     let (code, said) = stage.wait(&["--app", "big", "--timeout", "90s"]).await;
     assert_eq!(code, 0, "{said}\n{}", stage.fleet.tails());
     assert_eq!(fra.field("big", "deployment/big", "{.status.availableReplicas}").await, "1");
+}
+
+#[tokio::test]
+async fn a_namespace_that_somebody_deletes_is_named_while_it_ends_and_comes_back_with_all_that_was_in_it() {
+    let files = [
+        ("web.yaml", app("web")),
+        ("manifests/web/web.yaml", deployment("web", 1, "")),
+        ("manifests/web/more.yaml", config_map("more", "ours")),
+        ("placement.yaml", placement("all", &["web"], "{selector: {}}")),
+    ];
+    let stage = Stage::start_with_workloads(&files, &[("fra-1", &[])]).await;
+    stage.converge().await;
+    let fra = stage.cluster("fra-1");
+    let before = fra.uid("web", "namespace/web").await;
+    // It cannot end before somebody has let go of this.
+    let held = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, namespace: web, finalizers: [example.com/hold]}\n";
+    fra.apply(held).await.unwrap();
+    fra.kubectl(&["delete", "namespace", "web", "--wait=false"]).await.unwrap();
+    let named = |group: &serde_json::Value| {
+        let said = group["message"].as_str().unwrap_or_default();
+        group["reason"] == "Terminating"
+            && group["object"] == "Namespace web"
+            && said.contains("example.com/hold")
+    };
+    stage.group("the namespace is named, and what it waits for", "web", named).await;
+
+    let let_go = r#"{"metadata":{"finalizers":null}}"#;
+    fra.kubectl(&["patch", "-n", "web", "configmap/held", "--type=merge", "-p", let_go]).await.unwrap();
+    until("all of it is there again", LIMIT * 2, async || {
+        ensure!(fra.has("web", "deployment/web").await, "{}", stage.screen().await);
+        let seen = fra.kubectl(&[
+            "get",
+            "-n",
+            "web",
+            "deployment/web",
+            "-o",
+            "jsonpath={.status.availableReplicas}",
+        ]);
+        ensure!(seen.await? == "1", "{}", stage.screen().await);
+        ensure!(fra.config_map("web/more").await? == "ours", "another value");
+        Ok(())
+    })
+    .await;
+    assert_ne!(fra.uid("web", "namespace/web").await, before, "another namespace");
+    stage.converge().await;
 }
