@@ -82,6 +82,9 @@ pub fn withdrawn(
     Beyond { stays, problems }
 }
 
+/// What was said of the forms of apps on clusters of a set.
+type Known<'a> = BTreeMap<(&'a AppKey, Digest, Option<&'a str>), Option<Arc<str>>>;
+
 /// Entries that have an object which is not granted to their tenant there.
 pub fn beyond(
     catalog: &Catalog,
@@ -95,7 +98,7 @@ pub fn beyond(
         return beyond;
     }
     // Clusters share forms: each is looked at once.
-    let mut known: BTreeMap<(&AppKey, Digest, Option<&str>), Option<Arc<str>>> = BTreeMap::new();
+    let mut known: Known<'_> = BTreeMap::new();
     let mut told: BTreeMap<(&AppKey, Arc<str>), Vec<&ClusterName>> = BTreeMap::new();
     for (cluster, apps) in wanted {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
