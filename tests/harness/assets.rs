@@ -1,4 +1,4 @@
-//! Where the binaries are that tests run and this workspace does not build: Kubernetes, etcd, kubectl, helm.
+//! Where that is which tests use and this workspace does not build: Kubernetes, etcd, kubectl, helm; charts of others.
 //!
 //! In: the environment. Out: paths. Nothing is fetched or built here; `tests/setup/` does that, before.
 
@@ -50,13 +50,29 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| anyhow::anyhow!("there is no {name}: run the scripts in tests/setup/"))
 }
 
-/// `bin/` of the cache that `tests/setup/cache.sh` describes.
+/// The directory with charts and manifests out of a package that others publish, as `redis-commander-0.9.0`.
+///
+/// # Errors
+/// When it is not there, with the name of the script that provides it.
+pub fn published(package: &str) -> Result<PathBuf> {
+    let directory = cache().join("charts").join(package);
+    if !directory.is_dir() {
+        bail!("there is no {}: run tests/setup/charts", directory.display());
+    }
+    Ok(directory)
+}
+
+/// Its `bin/`.
 fn cached_binaries() -> PathBuf {
-    let cache = env::var_os("NAVE_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
+    cache().join("bin")
+}
+
+/// The cache that `tests/setup/cache.sh` describes.
+fn cache() -> PathBuf {
+    env::var_os("NAVE_TEST_CACHE").map(PathBuf::from).unwrap_or_else(|| {
         let of_user = env::var_os("XDG_CACHE_HOME")
             .map(PathBuf::from)
             .unwrap_or_else(|| PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache"));
         of_user.join("nave-tests")
-    });
-    cache.join("bin")
+    })
 }

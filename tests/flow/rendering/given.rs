@@ -38,10 +38,15 @@ pub struct Given(BTreeMap<Arc<str>, Arc<[u8]>>);
 #[async_trait]
 impl Content for Given {
     async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
+        let known: BTreeMap<BlobId, &Arc<[u8]>> =
+            self.0.values().map(|content| (id(content), content)).collect();
         let read = |blob: &BlobId| {
-            let found = self.0.values().find(|content| id(content) == *blob);
-            let content = found.ok_or_else(|| format!("{blob:?} is not there"))?;
-            if content.len() as u64 > limit { Err("it is too large".to_owned()) } else { Ok(content.clone()) }
+            let content = known.get(blob).ok_or_else(|| format!("{blob:?} is not there"))?;
+            if content.len() as u64 > limit {
+                Err("it is too large".to_owned())
+            } else {
+                Ok(Arc::clone(content))
+            }
         };
         blobs.iter().map(read).collect()
     }
@@ -177,15 +182,16 @@ pub async fn by_hand(files: &[(&str, &str)], engine: &str, arguments: &[&str]) -
     documents_of(&said)
 }
 
-/// The objects of what Helm wrote, without tests.
+/// The objects of what Helm wrote, without tests; read as kubectl reads it, to which `0400` is octal.
 pub fn documents_of(said: &str) -> Vec<Value> {
-    let read: Vec<Value> =
-        serde_saphyr::from_multiple(said).unwrap_or_else(|error| panic!("{error}\n{said}"));
+    let as_kubectl = serde_saphyr::options! { legacy_octal_numbers: true };
+    let read: Vec<Value> = serde_saphyr::from_multiple_with_options(said, as_kubectl)
+        .unwrap_or_else(|error| panic!("{error}\n{said}"));
     let is_test = |object: &Value| object["metadata"]["annotations"]["helm.sh/hook"] == "test";
     sorted(read.into_iter().filter(|object| !object.is_null() && !is_test(object)).collect())
 }
 
-fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
+pub fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
     let key = |object: &Value| {
         let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         (text("/kind"), text("/metadata/namespace"), text("/metadata/name"))

@@ -2,6 +2,7 @@
 //! brings them to clusters.
 
 mod answers;
+mod corpus;
 mod dependencies;
 pub mod given;
 mod helm;
