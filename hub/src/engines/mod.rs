@@ -70,7 +70,8 @@ impl Engines {
         }
     }
 
-    /// Children started to render since the start: a work counter. A chart is rendered twice and compared.
+    /// Children started to render since the start: a work counter. A chart is rendered twice and compared; one that asks for the
+    /// time once until it does, and at two moments.
     pub fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }
@@ -109,24 +110,48 @@ impl Engines {
         binary: &Binary,
         confinement: &Confinement,
     ) -> Result<Arc<[u8]>, EngineError> {
-        let is_chart = matches!(needs.engine, Engine::Helm(_));
-        let files = match &needs.engine {
-            Engine::Helm(chart) => of_chart(chart, files, render::guarded).await?,
-            _ => files.clone(),
+        let render = async |files: &Contents, times: usize| {
+            let scratch = Scratch::new(&self.room, files.clone(), orders::own(&needs.engine)).await?;
+            let mut first: Option<Vec<u8>> = None;
+            for _ in 0..times {
+                let rendered = self.once(needs, &scratch, binary, confinement).await?;
+                match &first {
+                    Some(first) => error::same(first, &rendered)?,
+                    None => first = Some(rendered),
+                }
+            }
+            Ok(first.unwrap_or_default())
         };
-        let scratch = Scratch::new(&self.room, files, orders::own(&needs.engine)).await?;
-        let once = || async {
-            self.runs.fetch_add(1, Ordering::Relaxed);
-            let arguments = orders::arguments(&needs.engine, binary, &scratch);
-            let command = confinement.command(&binary.path, &arguments, &scratch, &Limits::OF_RENDERS);
-            let finished = child::run(command, &Limits::OF_RENDERS).await;
-            finished.map_err(|error| EngineError::of(error, binary, &scratch, needs))
+        let Engine::Helm(chart) = &needs.engine else { return Ok(render(files, 1).await?.into()) };
+        let uses = match render(&of_chart(chart, files, render::guarded).await?, 2).await {
+            Err(EngineError::Refused(uses)) if uses.asks_for_time() => uses,
+            rendered => return Ok(rendered?.into()),
         };
-        let first = once().await?;
-        if is_chart {
-            error::same(&first, &once().await?)?;
+        let at = async |moment: &'static str| {
+            let look = move |chart: &Chart, files: &Contents| render::guarded_at(chart, files, moment);
+            render(&of_chart(chart, files, look).await?, 1).await
+        };
+        let [early, late] = render::MOMENTS;
+        match (at(early).await, at(late).await) {
+            (Ok(early), Ok(late)) if early == late => Ok(early.into()),
+            // Whatever the time is.
+            (Err(early), Err(_)) => Err(early),
+            _ => Err(EngineError::Refused(uses)),
         }
-        Ok(first.into())
+    }
+
+    async fn once(
+        &self,
+        needs: &Needs,
+        scratch: &Scratch,
+        binary: &Binary,
+        confinement: &Confinement,
+    ) -> Result<Vec<u8>, EngineError> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        let arguments = orders::arguments(&needs.engine, binary, scratch);
+        let command = confinement.command(&binary.path, &arguments, scratch, &Limits::OF_RENDERS);
+        let finished = child::run(command, &Limits::OF_RENDERS).await;
+        finished.map_err(|error| EngineError::of(error, binary, scratch, needs))
     }
 
     /// Which engines there are.
@@ -172,7 +197,7 @@ pub async fn asks(needs: &Needs, files: &Contents) -> Result<Asks, EngineError> 
 async fn of_chart<T: Send + 'static>(
     chart: &Chart,
     files: &Contents,
-    look: fn(&Chart, &Contents) -> T,
+    look: impl FnOnce(&Chart, &Contents) -> T + Send + 'static,
 ) -> Result<T, EngineError> {
     let (chart, files) = (chart.clone(), files.clone());
     let read = move || archive::unpacked(&chart.directory, &files).map(|files| look(&chart, &files));

@@ -28,7 +28,7 @@ pub use amend::amend;
 pub use finish::{FinishError, finish};
 pub(crate) use finish::{is_catalogs, path_of, strip};
 pub(crate) use helm::CHART as CHART_FILE;
-pub use helm::{Asks, Capabilities, Part, Uses, asks, guarded, refused, spoken_of};
+pub use helm::{Asks, Capabilities, MOMENTS, Part, Uses, asks, guarded, guarded_at, refused, spoken_of};
 pub use hooks::{Side, Timing};
 pub(crate) use kustomize::FILES as KUSTOMIZATION_FILES;
 pub use live::live_objects;

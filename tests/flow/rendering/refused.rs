@@ -58,6 +58,41 @@ async fn what_hides_its_chance_is_found_by_rendering_twice() {
     );
 }
 
+/// Charts judge a length of time by adding it to the time of day.
+#[tokio::test]
+async fn the_time_is_refused_only_where_the_outcome_shows_it() {
+    let rows = [
+        ("{{ $_ := now | mustDateModify \"5m\" }}x", None),
+        ("{{ if ne now (now | dateModify \"5m\") }}x{{ end }}", None),
+        ("{{ now.Format \"2006\" | len | toString | quote }}", None),
+        (
+            "{{ if gt (now | unixEpoch | int64) 1700000000 }}x{{ end }}",
+            Some("now gives something else tomorrow"),
+        ),
+        ("{{ now.Nanosecond | quote }}", Some("now gives something else tomorrow")),
+        ("{{ now.Weekday | quote }}", Some("now gives something else tomorrow")),
+        ("{{ $_ := now }}{{ uuidv4 }}", Some("uuidv4 gives something else each time")),
+        ("{{ $_ := now }}{{ fail \"whenever\" }}", Some("whenever")),
+        ("{{ if gt (now | unixEpoch | int64) 1700000000 }}{{ fail \"late\" }}{{ end }}", Some("now gives")),
+    ];
+    for helm in ["helm", "helm3"] {
+        let (engines, _room) = engines_with(helm);
+        for (text, expected) in rows {
+            let text =
+                format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{x: {text}}}\n");
+            let told = template(&engines, &text).await;
+            match expected {
+                None => assert!(told.is_empty(), "{helm}: {text}: {told:?}"),
+                Some(words) => {
+                    let place = "c/templates/a.yaml:4:1: error: App/web: ";
+                    let is_said = told.len() == 1 && told[0].starts_with(place) && told[0].contains(words);
+                    assert!(is_said, "{helm}: {text}: {told:?}");
+                }
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_template_that_never_ends_or_fills_memory_is_ended() {
     let (engines, _room) = engines_with("helm");

@@ -1,7 +1,8 @@
 //! The functions of templates whose outcome is not a function of the chart and its values.
 //!
 //! In: the text of a template. Out: the same template, in which each such function fails with its own name when it is
-//! carried out, and only then: one that a condition leaves out, or a helper that nobody includes, harms nothing.
+//! carried out, and only then: one that a condition leaves out, or a helper that nobody includes, harms nothing. Or the same
+//! with the time given, for charts that ask for it and show nothing of it.
 //! Never: touches text outside of actions, strings and comments, or moves a line.
 
 use std::borrow::Cow;
@@ -36,6 +37,13 @@ const OF_CHANCE: [&str; 18] = [
     "shuffle",
     "uuidv4",
 ];
+/// The time of day, which charts also take to judge a length of time by.
+const NOW: &str = "now";
+/// Two moments that no part of a date or a time has in common, with years between them in which charts are written and used. What
+/// is the same at both does not show the time.
+pub const MOMENTS: [&str; 2] = ["2001-02-03T04:05:06.123456789Z", "2038-11-24T19:52:47.987654321Z"];
+/// How they are written, as Go says it; a fraction of the last second is read whatever it says.
+const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
 /// Marks what was put in the place of a function, in what Helm says of it.
 const MARK: &str = "nave:";
 
@@ -51,6 +59,11 @@ pub struct Uses {
 }
 
 impl Uses {
+    /// Whether it asks for the time, which may do no harm: [`guarded_at`] two [`MOMENTS`] tells.
+    pub fn asks_for_time(&self) -> bool {
+        self.function == NOW
+    }
+
     /// What is wrong with it, at its template.
     pub fn problem(&self, needs: &Needs) -> Problem {
         let template = self.template.as_ref().and_then(|template| template_file(needs, template));
@@ -98,8 +111,17 @@ pub(super) fn is_template(directory: &str, path: &str) -> bool {
 /// Helm tells at the end of an installation is no part of the outcome, and left out: it is carried out too, and what it defines
 /// could be called by the others.
 pub fn guarded(chart: &Chart, files: &Contents) -> Contents {
+    guarded_by(chart, files, None)
+}
+
+/// The same, but for the time, which is this moment.
+pub fn guarded_at(chart: &Chart, files: &Contents, moment: &str) -> Contents {
+    guarded_by(chart, files, Some(moment))
+}
+
+fn guarded_by(chart: &Chart, files: &Contents, moment: Option<&str>) -> Contents {
     let is_template = |path: &str| is_template(&chart.directory, path);
-    let guard = |(path, content): (&Arc<str>, &Arc<[u8]>)| {
+    let guarded = |(path, content): (&Arc<str>, &Arc<[u8]>)| {
         if !is_template(path) {
             return (path.clone(), content.clone());
         }
@@ -109,7 +131,7 @@ pub fn guarded(chart: &Chart, files: &Contents) -> Contents {
             Some(capabilities) => capabilities.answered(&text),
             None => Cow::Borrowed(&*text),
         };
-        let content = match (guard(&answered), &answered) {
+        let content = match (guard(&answered, moment), &answered) {
             (Cow::Owned(text), _) => Arc::from(text.into_bytes()),
             (_, Cow::Owned(text)) => Arc::from(text.as_bytes()),
             _ => content.clone(),
@@ -117,7 +139,7 @@ pub fn guarded(chart: &Chart, files: &Contents) -> Contents {
         (path.clone(), content)
     };
     let is_told = |path: &str| is_template(path) && path.ends_with("/NOTES.txt");
-    files.iter().filter(|(path, _)| !is_told(path)).map(guard).collect()
+    files.iter().filter(|(path, _)| !is_told(path)).map(guarded).collect()
 }
 
 /// The function that Helm stopped at, if it is one that was guarded. `said` is what Helm wrote on its standard error.
@@ -147,8 +169,8 @@ pub fn spoken_of(needs: &Needs, said: &str) -> Option<(Arc<str>, u32)> {
     places(said).find_map(|(template, line)| Some((template_file(needs, template)?, line)))
 }
 
-/// A template in which the functions fail.
-fn guard(text: &str) -> Cow<'_, str> {
+/// A template in which the functions fail, but for the time where a moment is given.
+fn guard<'t>(text: &'t str, moment: Option<&str>) -> Cow<'t, str> {
     let mut guarded = String::new();
     let mut kept = 0;
     for (start, end) in identifiers(text) {
@@ -156,7 +178,10 @@ fn guard(text: &str) -> Cow<'_, str> {
         guarded.push_str(&text[kept..start]);
         // `index` of a text by a text fails, and so does giving what is in parentheses an argument; both only when it is
         // their turn.
-        guarded.push_str(&format!("(index \"{MARK}{function}\" \"\")"));
+        guarded.push_str(&match moment {
+            Some(moment) if function == NOW => format!("(toDate \"{LAYOUT}\" \"{moment}\")"),
+            _ => format!("(index \"{MARK}{function}\" \"\")"),
+        });
         kept = end;
     }
     if kept == 0 {
@@ -238,7 +263,7 @@ mod tests {
             ("ü {{ $ü := genCA \"x\" 1 }}", &["genCA"]),
         ];
         for (template, expected) in rows {
-            let guarded = guard(template);
+            let guarded = guard(template, None);
             let marks: Vec<&str> = guarded
                 .split("(index \"nave:")
                 .skip(1)
@@ -248,6 +273,17 @@ mod tests {
             assert_eq!(guarded.lines().count(), template.lines().count(), "{template}");
             assert_eq!(matches!(guarded, Cow::Borrowed(_)), expected.is_empty(), "{template}");
         }
+    }
+
+    #[test]
+    fn a_moment_stands_in_for_the_time_and_for_nothing_else() {
+        let template = "{{ $a := now | date \"2006\" }}{{ now.Year }}{{ \"now\" | ago }}";
+        let guarded = guard(template, Some(MOMENTS[0]));
+        let moment = format!("(toDate \"{LAYOUT}\" \"{}\")", MOMENTS[0]);
+        let expected = template
+            .replace(":= now", &format!(":= {moment}"))
+            .replace("now.Year", &format!("{moment}.Year"));
+        assert_eq!(guarded, expected.replace("| ago", "| (index \"nave:ago\" \"\")"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use asks::{Asks, Part, asks};
 pub use capabilities::Capabilities;
-pub use functions::{Uses, guarded, refused, spoken_of};
+pub use functions::{MOMENTS, Uses, guarded, guarded_at, refused, spoken_of};
 
 use super::needs::{Closure, Needed, NeedsError, Place, Release, Trees, below, place};
 use super::{Chart, Contents, Engine};
