@@ -168,6 +168,17 @@ pub(super) fn forgotten(state: &State, catalog: &Catalog) -> Vec<Write> {
     keys.extend(forms.map(|(app, variant)| key::form(app, variant)));
     let decisions = state.decisions.keys().filter(|(owner, _)| is_gone(owner));
     keys.extend(decisions.map(|(owner, name)| key::decision(owner, name)));
+    // Who is called so next begins anew.
+    keys.extend(state.rollouts.keys().filter(|app| is_gone(&app.catalog)).map(key::rollout));
+    keys.extend(
+        state.plans.keys().filter(|(app, _)| is_gone(&app.catalog)).map(|(app, id)| key::plan(app, id)),
+    );
+    keys.extend(
+        state.pins.keys().filter(|(app, _)| is_gone(&app.catalog)).map(|(app, id)| key::pin(app, id)),
+    );
+    let pauses =
+        state.pauses.keys().filter(|scope| scope.app.as_ref().is_some_and(|app| is_gone(&app.catalog)));
+    keys.extend(pauses.map(key::pause));
     keys.extend(gone.iter().map(|name| key::head(name)));
     chunked(Step::HeadTaken, keys.into_iter().map(|key| (key, None)).collect())
 }

@@ -107,9 +107,6 @@ impl Part {
         if self.again_ms.is_some_and(|again_ms| now_ms < again_ms) {
             return false;
         }
-        let Some(own) = &self.own else {
-            return head.is_some() || state.heads.contains_key(&self.place.name);
-        };
         let is_held = self.waiting.as_ref().is_some_and(|hold| {
             let of = match &hold.cause {
                 HoldCause::EmptyCatalog { commit, .. } | HoldCause::NotDescendant { commit, .. } => {
@@ -119,10 +116,11 @@ impl Part {
             };
             of == head && !state.approvals.contains_key(&hold.id)
         });
-        match head {
-            Some(head) if own.catalog.commit != *head => !is_held,
-            Some(_) => self.waiting.is_some(),
-            None => false,
+        match (&self.own, head) {
+            (_, Some(_)) if is_held => false,
+            (None, head) => head.is_some() || state.heads.contains_key(&self.place.name),
+            (Some(own), Some(head)) => own.catalog.commit != *head || self.waiting.is_some(),
+            (Some(_), None) => false,
         }
     }
 

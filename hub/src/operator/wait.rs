@@ -172,7 +172,15 @@ impl OperatorService {
         let standing = self.look(|look| look.picture.tenants.clone());
         let mut tenants = standing.iter().filter(|(name, _)| scope.has(name));
         tenants.find_map(|(name, tenant)| {
-            let newest = self.rooms.catalogs.observation(name)?.head?.commit;
+            let seen = self.rooms.catalogs.observation(name)?;
+            // Who waits for this catalog wants to know; who waits for all has its own to do.
+            if let Some(error) = seen.last_error.as_ref().filter(|_| scope.0.is_some()) {
+                return Some(format!(
+                    "what is in the repository of catalog {name} is not known: {}",
+                    chain(&**error)
+                ));
+            }
+            let newest = seen.head?.commit;
             let is_told = tenant.newest.as_ref() == Some(&newest) && tenant.obstacle.is_some();
             let is_settled = tenant.commit.as_ref() == Some(&newest) || is_told;
             (!is_settled).then(|| format!("commit {} of catalog {name} is being taken", newest.short()))
