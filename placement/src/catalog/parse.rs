@@ -118,7 +118,7 @@ struct Identity {
     ours: bool,
     id: Option<ObjectId>,
     stray: bool,
-    /// It says directories, and none of its names could be theirs: it may be a template of any name.
+    /// It says directories somewhere, and none of its names could be theirs: unless it is whole, it may be a template of any name.
     is_torn: bool,
 }
 
@@ -137,13 +137,20 @@ fn identify(root: &Node) -> Identity {
     let id = kind.zip(name).map(|(kind, name)| ObjectId { kind, name: name.into() });
     // Three slips: more is another word.
     let near = text("apiVersion").is_none_or(|version| distance(version, API_VERSION) <= 3);
-    let source = map.get("spec").and_then(Node::map).and_then(|spec| spec.get("source")).and_then(Node::map);
-    let is_torn = is_app
-        && !is_template
-        && source
-            .and_then(|source| source.first("directories"))
-            .is_some_and(|node| !matches!(node.value, Value::Null));
+    let is_torn = is_app && !is_template && says_directories(root, DEEP);
     Identity { ours, id, stray: !ours && (near || text("kind").is_none()), is_torn }
+}
+
+/// So deep a field may have slipped.
+const DEEP: usize = 6;
+
+/// Whether `directories` is said of anything in a document: whatever it is below may be misspelt.
+fn says_directories(node: &Node, depth: usize) -> bool {
+    let Some(map) = node.map().filter(|_| depth > 0) else { return false };
+    map.0.iter().any(|entry| {
+        let is_said = entry.key == "directories" && !matches!(entry.node.value, Value::Null);
+        is_said || says_directories(&entry.node, depth - 1)
+    })
 }
 
 fn take_document(file: &Arc<str>, root: &Node, faults: Vec<yaml::Fault>, parsed: &mut ParsedFile) {
@@ -159,7 +166,7 @@ fn take_document(file: &Arc<str>, root: &Node, faults: Vec<yaml::Fault>, parsed:
             Reader { file, object: document.id.clone(), problems: Vec::new(), misspelt: BTreeSet::new() };
         reader.problems = problems(file, faults, document.id.as_ref());
         take_object(&mut reader, root, &mut document);
-        parsed.unreadable |= is_torn || document.id.is_none();
+        parsed.unreadable |= is_torn && document.object.is_none() || document.id.is_none();
         parsed.problems.append(&mut reader.problems);
     }
     parsed.documents.push(document);

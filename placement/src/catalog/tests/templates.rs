@@ -99,6 +99,9 @@ fn while_a_template_is_broken_all_that_it_made_stays() {
         TEMPLATE.replace("metadata: {", "metadata: {{"),
         TEMPLATE.replace("labels: {tier: web}", "labels: {tier: 1}"),
         TEMPLATE.replace("name: svc-*", "name: *svc"),
+        // Two slips: no name is any of theirs, and what it makes cannot be told.
+        TEMPLATE.replace("svc-*", "svc").replace("source:", "ource:"),
+        TEMPLATE.replace("svc-*", "svc").replace("spec:", "sepc:"),
     ];
     for text in rows {
         for files in [with(&[("apps.yaml", &text)]), with(&[("apps.yaml", &text), gone])] {
