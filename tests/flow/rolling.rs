@@ -79,12 +79,14 @@ async fn a_wave_waits_for_its_approval_also_when_the_hub_was_killed_meanwhile() 
     fleet.order(&["rollout", "approve", "web", "--reason", "looked at it"]).await;
     fleet.converge(&["--commit", &commit]).await.expect("it is so");
     seen(&fleet, "everybody has it", ["two"; 3]).await;
-    let refused = fleet.hub(&["rollout", "approve", "web"]).await.expect("it is so");
-    assert!(
-        refused.code == 1 && refused.stderr.contains("no rollout of app web is under way"),
-        "{}",
-        refused.stderr
-    );
+    // The last cluster's report and the end of the rollout are two records; between them nothing waits either.
+    wait::until("the rollout ends", LIMIT, async || {
+        let refused = fleet.hub(&["rollout", "approve", "web"]).await?;
+        ensure!(refused.code == 1, "{}", refused.stdout);
+        ensure!(refused.stderr.contains("no rollout of app web is under way"), "{}", refused.stderr);
+        Ok(())
+    })
+    .await;
 }
 
 #[tokio::test]
