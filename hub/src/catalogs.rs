@@ -108,7 +108,7 @@ impl Catalogs {
         })?;
         let repository = tenant.repository()?;
         let directory = tenant.meant.path.to_string();
-        Ok((Place { name: name.clone(), directory, is_root: false }, repository))
+        Ok((Place { name: name.clone(), directory, is_root: false, configured: None }, repository))
     }
 
     /// Where each of them stands, as far as it can be opened.

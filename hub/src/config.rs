@@ -2,6 +2,7 @@
 //!
 //! In: one YAML document. Out: [`HubConfig`], checked. Never: holds a secret: those stay in files of their own.
 
+mod catalogs;
 mod git;
 
 use std::collections::BTreeSet;
@@ -11,8 +12,10 @@ use std::time::Duration;
 
 use nave_placement::catalog::API_VERSION;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::deciding::revision::Configured;
 use crate::engines::Paths;
 use crate::events::{Filter, KINDS};
 use crate::git::Access;
@@ -40,6 +43,8 @@ pub struct HubConfig {
     pub credentials: Vec<Access>,
     /// Where helm and kustomize are, if not in the search path.
     pub engines: Paths,
+    /// Further catalogs, as documents of the root's.
+    pub catalogs: Option<Configured>,
 }
 
 impl Default for HubConfig {
@@ -51,6 +56,7 @@ impl Default for HubConfig {
             webhooks: Vec::new(),
             credentials: Vec::new(),
             engines: Paths::default(),
+            catalogs: None,
         }
     }
 }
@@ -182,15 +188,15 @@ pub fn read(path: &Path) -> Result<HubConfig, ConfigError> {
         return Err(error(std::io::Error::other("it is larger than 1 MiB")));
     }
     let text = std::fs::read_to_string(path).map_err(error)?;
-    parse(&text, path.parent().unwrap_or(Path::new(".")))
-        .map_err(|wrong| ConfigError::Wrong { path: path.to_owned(), wrong })
+    let whole = std::path::absolute(path).map_err(error)?;
+    parse(&text, &whole).map_err(|wrong| ConfigError::Wrong { path: path.to_owned(), wrong })
 }
 
-/// Reads a text; files that it names are relative to a directory.
+/// Reads the text of a file, by its whole path; files that it names are relative to where it is.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str, directory: &Path) -> Result<HubConfig, Wrong> {
+pub fn parse(text: &str, file: &Path) -> Result<HubConfig, Wrong> {
     let written: Written = serde_saphyr::from_str(text).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         // The library shows the lines around it; the first says what is wrong.
@@ -201,7 +207,7 @@ pub fn parse(text: &str, directory: &Path) -> Result<HubConfig, Wrong> {
         });
         Wrong { line, message: message.to_owned() }
     })?;
-    written.checked(directory)
+    written.checked(file)
 }
 
 #[derive(Deserialize)]
@@ -221,6 +227,8 @@ struct Written {
     credentials: Vec<git::Credential>,
     #[serde(default)]
     engines: Engines,
+    #[serde(default)]
+    catalogs: Vec<Spanned<Value>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -253,6 +261,8 @@ struct Sink {
     apps: Vec<String>,
     #[serde(default)]
     clusters: Vec<String>,
+    #[serde(default)]
+    catalogs: Vec<String>,
     ca_file: Option<PathBuf>,
     webhook: Option<Webhook>,
     slack: Option<Slack>,
@@ -292,7 +302,7 @@ struct CommitStatus {
     target_url: Option<Spanned<String>>,
 }
 
-fn wrong<T>(at: &Spanned<String>, message: impl Into<String>) -> Result<T, Wrong> {
+fn wrong<T, V>(at: &Spanned<V>, message: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { line: at.referenced.line(), message: message.into() })
 }
 
@@ -319,7 +329,8 @@ fn named(name: &Spanned<String>, what: &str) -> Result<(), Wrong> {
 }
 
 impl Written {
-    fn checked(self, directory: &Path) -> Result<HubConfig, Wrong> {
+    fn checked(self, file: &Path) -> Result<HubConfig, Wrong> {
+        let directory = file.parent().unwrap_or(Path::new("/"));
         if self.api_version.value != API_VERSION {
             return wrong(&self.api_version, format!("apiVersion is {API_VERSION} in this version"));
         }
@@ -341,6 +352,7 @@ impl Written {
         once(self.credentials.iter().map(|credential| &credential.name), "credentials")?;
         let path = |path: Option<PathBuf>| path.map(|path| directory.join(path));
         config.engines = Paths { helm: path(self.engines.helm), kustomize: path(self.engines.kustomize) };
+        config.catalogs = catalogs::checked(&self.catalogs, file)?;
         for sink in self.sinks {
             config.sinks.push(sink.checked(directory)?);
         }
@@ -358,7 +370,7 @@ impl Written {
 
 impl Sink {
     fn checked(self, directory: &Path) -> Result<SinkConfig, Wrong> {
-        let Self { name, events, apps, clusters, ca_file, webhook, slack, commit_status } = self;
+        let Self { name, events, apps, clusters, catalogs, ca_file, webhook, slack, commit_status } = self;
         named(&name, "sink")?;
         for event in &events {
             if !KINDS.contains(&event.value.as_str()) {
@@ -390,7 +402,7 @@ impl Sink {
             }
         };
         let ca_file = ca_file.map(|file| directory.join(file));
-        Ok(SinkConfig { name: name.value, filter: Filter { kinds, apps, clusters }, ca_file, kind })
+        Ok(SinkConfig { name: name.value, filter: Filter { kinds, apps, clusters, catalogs }, ca_file, kind })
     }
 }
 

@@ -223,9 +223,14 @@ pub async fn serve(
     let poke = watch::Sender::new(());
     let sources =
         Arc::new(Sources::new(options.data_dir.join("sources"), options.config.credentials.clone()));
-    let board = Board::new(options.config.sinks.clone());
+    let board = Board::new(options.config.sinks.clone(), options.catalog.clone());
     let directory = options.path.trim_matches('/').to_owned();
-    let place = Place { name: options.catalog.clone(), directory, is_root: true };
+    let place = Place {
+        name: options.catalog.clone(),
+        directory,
+        is_root: true,
+        configured: options.config.catalogs.clone(),
+    };
     let root = (place.clone(), repository.clone());
     let catalogs =
         Catalogs::new(root.clone(), options.data_dir.join("git"), options.config.credentials.clone());

@@ -1,10 +1,12 @@
 //! Tenants: catalogs of others, which reach only what the root catalog grants them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::ensure;
 use harness::fleet::{Fleet, Target, documents};
 use harness::git::{Repository, Server};
+use harness::receiver::Receiver;
 use harness::wait;
 use serde_json::Value;
 
@@ -64,28 +66,37 @@ fn tenant(url: &str, rest: &str) -> String {
 
 const SHARED: &str = "grants: [{sets: [shared], namespaces: [\"team-a-*\"]}]";
 
-/// A tenant's repository with an app on all clusters, and a root catalog with an app of the same name.
-async fn fleet(rest: &str) -> (Fleet, Repository, Server) {
-    let everywhere = documents::placement("everywhere", &["web"], "{selector: {}}");
+/// A tenant's repository with an app on all clusters, served.
+fn served() -> (Repository, Server) {
     let own = Repository::with(
         "team-a",
         &[
             ("nave/web.yaml", &app("web", "team-a-web")),
             ("nave/web/web.yaml", &documents::config_map("web", "one")),
-            ("nave/placement.yaml", &everywhere),
+            ("nave/placement.yaml", &documents::placement("everywhere", &["web"], "{selector: {}}")),
         ],
     )
     .expect("a repository");
     let server = own.serve().expect("it is served");
+    (own, server)
+}
+
+/// A root catalog with an app of the same name, and whatever it says of tenants.
+fn root(tenants: &str) -> Repository {
     let clusters = [cluster("fra-1", "shared"), cluster("ber-1", "own"), set("shared"), set("own")].concat();
     let files = [
         ("clusters.yaml", clusters.as_str()),
         ("web.yaml", &documents::app("web")),
         ("manifests/web/web.yaml", &documents::config_map("web", "root")),
-        ("placement.yaml", &everywhere),
-        ("team-a.yaml", &tenant(&server.url(), rest)),
+        ("placement.yaml", &documents::placement("everywhere", &["web"], "{selector: {}}")),
+        ("team-a.yaml", tenants),
     ];
-    let fleet = Fleet::start(Repository::with("catalog", &files).expect("a repository")).await;
+    Repository::with("catalog", &files).expect("a repository")
+}
+
+async fn fleet(rest: &str) -> (Fleet, Repository, Server) {
+    let (own, server) = served();
+    let fleet = Fleet::start(root(&tenant(&server.url(), rest))).await;
     (fleet.expect("it starts"), own, server)
 }
 
@@ -313,4 +324,93 @@ async fn a_tenant_is_kept_to_as_many_clusters_as_it_is_granted() {
     fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), more)).expect("a commit");
     seen(&fleet, "ber-1", OWN, Some("two")).await;
     fleet.converge(&[]).await.expect("it converges");
+}
+
+/// The states that a commit was given on a forge, by repository.
+fn states(forge: &Receiver, commit: &str) -> BTreeMap<String, Vec<String>> {
+    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for request in forge.received().iter().filter(|request| request.path.ends_with(commit)) {
+        let repository = request.path.trim_start_matches("/repos/").trim_end_matches(commit).to_owned();
+        let state = request.json()["state"].as_str().unwrap_or_default().to_owned();
+        states.entry(repository).or_default().push(state);
+    }
+    states
+}
+
+async fn stand(fleet: &Fleet, forge: &Receiver, commit: &str, repository: &str, expected: &[&str]) {
+    let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+    let expected = BTreeMap::from([(format!("{repository}/statuses/"), expected)]);
+    wait::until("the forge says so", LIMIT, async || {
+        let states = states(forge, commit);
+        ensure!(states == expected, "{states:#?}\n{}", fleet.tails());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_catalog_of_the_configuration_is_as_one_of_the_root_and_its_forge_hears_of_its_commits() {
+    let (own, server) = served();
+    let mut fleet = Fleet::prepare(root("")).await.expect("it is prepared");
+    let forge = Receiver::start().await;
+    std::fs::write(fleet.directory().join("token"), "t0").expect("it is written");
+    let status = |name: &str, of: &str, repository: &str| {
+        let url = forge.url("/");
+        format!(
+            "- {{name: {name}, {of}commitStatus: {{provider: Gitea, url: '{url}', repository: {repository}, tokenFile: token}}}}\n"
+        )
+    };
+    let sinks = format!(
+        "sinks:\n{}{}",
+        status("root", "", "acme/fleet"),
+        status("team", "catalogs: [team-a], ", "team-a/deploy")
+    );
+    let url = server.url();
+    let catalogs =
+        format!("catalogs:\n- name: team-a\n  git: {{url: '{url}', branch: main, path: nave}}\n  {SHARED}\n");
+    fleet.configure(&format!("{sinks}{catalogs}")).expect("it is configured");
+    fleet.start_hub().await.expect("it starts");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let (roots, first) = (fleet.catalog.head().expect("a commit"), own.head().expect("a commit"));
+    stand(&fleet, &forge, &first, "team-a/deploy", &["pending", "success"]).await;
+    stand(&fleet, &forge, &roots, "acme/fleet", &["pending", "success"]).await;
+    let events = fleet.order(&["events"]).await;
+    assert!(events.contains(&format!("commit {} of catalog team-a", &first[..8])), "{events}");
+
+    // A mistake of the tenant's is its commit's alone.
+    let wrong = app("web", "team-a-web").replace("source:", "sorce:");
+    let second = own.commit_file("nave/web.yaml", &wrong).expect("a commit");
+    stand(&fleet, &forge, &second, "team-a/deploy", &["pending", "failure"]).await;
+    own.write("nave/web.yaml", &app("web", "team-a-web")).expect("it is written");
+    let third = own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    stand(&fleet, &forge, &third, "team-a/deploy", &["pending", "success"]).await;
+    stand(&fleet, &forge, &roots, "acme/fleet", &["pending", "success"]).await;
+
+    // A snapshot has it, too: the root as it is changes nothing.
+    let (file, directory) = (fleet.directory().join("fleet.snapshot"), fleet.catalog.path());
+    let [file, directory] = [&file, &directory].map(|path| path.to_str().expect("UTF-8").to_owned());
+    fleet.order(&["snapshot", "-f", &file]).await;
+    let planned = fleet.hub(&["plan", "--dir", &directory, "--snapshot", &file]).await.expect("it runs");
+    assert_eq!(planned.code, 0, "{}{}", planned.stdout, planned.stderr);
+
+    // One that the configuration does not say any more is as one that the root removed; and comes back.
+    fleet.kill_hub();
+    fleet.configure(&sinks).expect("it is configured");
+    fleet.start_hub().await.expect("it starts");
+    fleet.connected(1).await;
+    told(&fleet, "and takes no changes until it is granted again: 1 entry").await;
+    own.commit_file("nave/web/web.yaml", &documents::config_map("web", "three")).expect("a commit");
+    stays(&fleet, "fra-1", OWN, Some("two")).await;
+    fleet.kill_hub();
+    fleet.configure(&format!("{sinks}{catalogs}")).expect("it is configured");
+    fleet.start_hub().await.expect("it starts");
+    seen(&fleet, "fra-1", OWN, Some("three")).await;
+    assert_eq!(fleet.order(&["hold", "list", "-o", "json"]).await.trim(), "[]");
+
+    // It is told where one stands twice.
+    let twice = fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");
+    told(&fleet, "hub.yaml:7:5 too; remove one of them").await;
+    stand(&fleet, &forge, &twice, "acme/fleet", &["pending", "failure"]).await;
 }

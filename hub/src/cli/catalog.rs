@@ -93,7 +93,7 @@ async fn check(dir: PathBuf, path: &str, is_root: bool) -> anyhow::Result<CheckV
     ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
     let directory = Directory::new(dir);
     let tree = directory.tree()?;
-    let place = Place { name: CatalogName::root(), directory: path.to_owned(), is_root };
+    let place = Place { name: CatalogName::root(), directory: path.to_owned(), is_root, configured: None };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
     let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
     let declared = Declared::of(&catalog);

@@ -69,7 +69,8 @@ async fn catalog(dir: &Path, path: &str) -> anyhow::Result<Catalog> {
     ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
     let directory = Directory::new(dir.to_owned());
     let tree = directory.tree()?;
-    let place = Place { name: CatalogName::root(), directory: path.to_owned(), is_root: true };
+    let place =
+        Place { name: CatalogName::root(), directory: path.to_owned(), is_root: true, configured: None };
     let commit = CommitId("0000000000000000000000000000000000000000".into());
     Ok(Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await)
 }

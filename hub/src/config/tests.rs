@@ -5,7 +5,7 @@ use super::*;
 const HEAD: &str = "apiVersion: nave.dev/v1alpha1\nkind: HubConfig\n";
 
 fn parsed(rest: &str) -> Result<HubConfig, String> {
-    parse(&format!("{HEAD}{rest}"), Path::new("/etc/nave")).map_err(|wrong| wrong.to_string())
+    parse(&format!("{HEAD}{rest}"), Path::new("/etc/nave/hub.yaml")).map_err(|wrong| wrong.to_string())
 }
 
 #[test]
@@ -42,12 +42,51 @@ engines: {helm: bin/helm, kustomize: /opt/kubectl}
 }
 
 #[test]
+fn further_catalogs_are_documents_of_the_root_at_their_lines() {
+    let text = "\
+catalogs:
+- name: team-a
+  git: {url: 'https://git.example.com/team-a/deploy', path: nave}
+  grants: [{sets: [shared], namespaces: ['team-a-*']}]
+- {name: team-b, git: {url: 'https://git.example.com/b'}, grants: [{sets: [shared]}]}
+";
+    let found = |text: &str| {
+        let configured = parsed(text).expect("it is valid").catalogs.expect("there are two");
+        assert_eq!(&*configured.file, "/etc/nave/hub.yaml");
+        let parsed = nave_placement::catalog::parse_file(&configured.file, &configured.text);
+        let found = parsed.documents.iter().map(|document| {
+            let name = document.id.as_ref().map(|id| id.name.to_string());
+            (name.unwrap_or_default(), document.origin.line)
+        });
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(found(text), [("team-a".to_owned(), 4), ("team-b".to_owned(), 7)]);
+    let one = |name: &str| format!("{{name: {name}, git: {{url: 'https://h/{name}'}}, grants: [{{sets: [s]}}]}}");
+    let on_one_line = format!("catalogs: [{}, {}]\n", one("a"), one("b"));
+    assert_eq!(found(&on_one_line), [("a".to_owned(), 3), ("b".to_owned(), 4)]);
+}
+
+#[test]
 fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
     let sink = |rest: &str| format!("sinks:\n- name: ops\n  {rest}\n");
     let rows = [
         ("events: {offlineAfter: soon}\n".to_owned(), 3, "is no duration; write 30s"),
         ("audit: {maxSize: 1GB}\n".to_owned(), 3, "is no size; write 500Mi or 1Gi"),
         ("audits: {}\n".to_owned(), 3, "unknown field `audits`, expected one of"),
+        ("catalogs:\n- git: {}\n".to_owned(), 4, "a catalog needs a name"),
+        ("catalogs: [team-a]\n".to_owned(), 3, "a catalog has name, git and grants"),
+        ("catalogs:\n- {name: team-a}\n".to_owned(), 4, "say where the catalog is"),
+        (
+            "catalogs:\n- {name: a, git: {url: 'https://h/r'}, grants: [{set: x}]}\n".to_owned(),
+            4,
+            "did you mean",
+        ),
+        (
+            "catalogs:\n- {name: a, git: {url: 'https://h/r'}}\n- {name: a, git: {url: 'https://h/s'}}\n"
+                .to_owned(),
+            5,
+            "there are two catalogs",
+        ),
         (sink("events: [Exploded]"), 5, "is no event; there are Taken, Converged"),
         (sink("apps: []"), 4, "sink ops needs one of webhook, slack and commitStatus"),
         (sink("slack: {}"), 4, "needs one of slack.url and slack.urlFile"),
@@ -108,6 +147,7 @@ fn the_configuration_in_the_documents_is_one_that_is_taken() {
     let kind = readme.find(&format!("kind: {KIND}")).expect("the documents show one");
     let start = readme[..kind].rfind("\n\n").expect("it begins with a paragraph") + 2;
     let end = start + readme[start..].find("\n\n").expect("it ends with one");
-    let config = parse(&readme[start..end], Path::new("/etc/nave")).unwrap_or_else(|wrong| panic!("{wrong}"));
-    assert_eq!(config.sinks.len(), 3);
+    let config =
+        parse(&readme[start..end], Path::new("/etc/nave/hub.yaml")).unwrap_or_else(|wrong| panic!("{wrong}"));
+    assert_eq!((config.sinks.len(), config.catalogs.is_some()), (4, true));
 }

@@ -242,7 +242,8 @@ impl Older {
             Some(place) => trees.tree_of(&at.commit).await.map(|tree| (place.clone(), tree)),
             None => Err(format!("catalog {} is not at hand", at.catalog)),
         };
-        let nowhere = || Place { name: at.catalog.clone(), directory: String::new(), is_root: false };
+        let nowhere =
+            || Place { name: at.catalog.clone(), directory: String::new(), is_root: false, configured: None };
         let ((place, tree), problem) = match found {
             Ok(found) => (found, None),
             Err(why) => ((nowhere(), Tree::new()), Some(why)),

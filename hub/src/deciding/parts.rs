@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::catalog::{Catalog, CommitId, Effective, LastGood, ObjectId, Tree};
+use nave_placement::catalog::{Catalog, CommitId, Effective, LastGood, ObjectId, Tree, is_configured};
 use nave_placement::guard::{Allowance, AllowanceScope, Hold, HoldCause};
 use nave_placement::{AppKey, CatalogName};
 use tracing::{info, warn};
@@ -220,7 +220,10 @@ impl Part {
     async fn last_good(&mut self, ledger: &Ledger) -> LastGood {
         let records: Vec<_> = {
             let state = ledger.state();
-            let ours = state.good.iter().filter(|((catalog, _, _), _)| *catalog == self.place.name);
+            // What the configuration does not say any more is none of the catalog's.
+            let ours = state.good.iter().filter(|((catalog, _, _), good)| {
+                *catalog == self.place.name && !is_configured(&good.record.file)
+            });
             ours.map(|((_, kind, name), record)| (kind.clone(), name.clone(), record.record.clone()))
                 .collect()
         };

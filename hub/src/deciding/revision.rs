@@ -53,6 +53,17 @@ pub struct Place {
     pub directory: String,
     /// Whether it is the root catalog.
     pub is_root: bool,
+    /// What the hub's configuration adds to it.
+    pub configured: Option<Configured>,
+}
+
+/// Documents of the root catalog that stand in the hub's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// The configuration, by its whole path: no file of a repository is called so.
+    pub file: Arc<str>,
+    /// The documents, each at its line.
+    pub text: Arc<[u8]>,
 }
 
 /// A file that was parsed before: `None` where it holds no catalog document.
@@ -117,6 +128,9 @@ impl Loader {
             }
         }
         self.forget_other_trees(tree);
+        if let Some(Configured { file, text }) = &place.configured {
+            files.insert(file.clone(), Arc::new(catalog::parse_file(file, text)));
+        }
         catalog::assemble(&place.name, commit, place.is_root, tree, &files, last_good)
     }
 

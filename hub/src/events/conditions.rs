@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::catalog::CommitId;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
 use super::OfHold;
@@ -21,14 +21,12 @@ pub struct Conditions {
     pub begun_ms: u64,
     /// The number of the last event.
     pub sequence: u64,
-    /// The commit that was told as taken last.
-    pub head: Option<CommitId>,
-    /// Commits that were taken and are not converged, the oldest first, at most [`OPEN`].
-    pub open: Vec<CommitId>,
-    /// Of these, those of which something was taken back, or was a mistake: once others are in effect nobody waits for them.
-    pub lost: BTreeSet<CommitId>,
-    /// The commit whose mistakes were told.
-    pub faulty: Option<CommitId>,
+    /// Of the root catalog's commits.
+    #[serde(flatten)]
+    pub root: OfCatalog,
+    /// Of tenants' commits.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<CatalogName, OfCatalog>,
     /// Of apps.
     pub apps: BTreeMap<AppKey, OfApp>,
     /// Holds, by their ids, as far as the end of one has to say what it was.
@@ -39,6 +37,35 @@ pub struct Conditions {
     pub expiring: BTreeSet<ClusterName>,
     /// So was the fleet's CA.
     pub ca: bool,
+}
+
+/// What was told of a catalog's commits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OfCatalog {
+    /// The commit that was told as taken last.
+    pub head: Option<CommitId>,
+    /// Commits that were taken and are not converged, the oldest first, at most [`OPEN`].
+    pub open: Vec<CommitId>,
+    /// Of these, those of which something was taken back, or was a mistake: once others are in effect nobody waits for them.
+    pub lost: BTreeSet<CommitId>,
+    /// The commit whose mistakes were told.
+    pub faulty: Option<CommitId>,
+}
+
+impl OfCatalog {
+    /// Something of a commit is not well: that it is will be told (again).
+    pub fn reopen(&mut self, commit: &CommitId) {
+        if self.open.contains(commit) {
+            return;
+        }
+        let is_newest = self.head.as_ref() == Some(commit);
+        // How old one is that is not the newest is not known; it waits for nobody then.
+        let place = if is_newest { self.open.len() } else { 0 };
+        self.open.insert(place, commit.clone());
+        let over = self.open.len().saturating_sub(OPEN);
+        self.open.drain(..over);
+    }
 }
 
 /// What was told of an app.

@@ -56,7 +56,8 @@ mod tests {
         let mut state = State::default();
         assert_eq!((next(&state, 0), last(&state)), (None, 0));
         for sequence in 4..=6 {
-            let record = EventRecord::new(sequence, 1, Event::Taken { commit: CommitId("c".into()) });
+            let record =
+                EventRecord::new(sequence, 1, Event::Taken { commit: CommitId("c".into()), catalog: None });
             state
                 .fold(&key::event(sequence), Version(sequence), Some(&json(&record).into()))
                 .expect("it is so");

@@ -16,7 +16,7 @@ pub mod watcher;
 use std::collections::BTreeSet;
 
 use nave_placement::catalog::CommitId;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
 /// Events that are kept. Mostly 300 bytes each, a third of a megabyte; in a storm up to 8 KiB, with 100 names of 63 letters.
@@ -65,6 +65,9 @@ pub enum Event {
     Taken {
         /// The commit.
         commit: CommitId,
+        /// The tenant's catalog that it is of; absent: the root's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        catalog: Option<CatalogName>,
     },
     /// A version of an app is healthy wherever it shall be; without an app: so is everything that a commit changed.
     Converged {
@@ -76,6 +79,9 @@ pub enum Event {
         version: Option<Digest>,
         /// The commit.
         commit: CommitId,
+        /// Without an app, the tenant's catalog that the commit is of; absent: the root's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        catalog: Option<CatalogName>,
         /// How many clusters have it; none is named. Those that are offline or maintained are not counted.
         clusters: Clusters,
     },
@@ -86,6 +92,9 @@ pub enum Event {
         app: Option<AppKey>,
         /// The commit that it is about.
         commit: CommitId,
+        /// Without an app, the tenant's catalog that the commit is of; absent: the root's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        catalog: Option<CatalogName>,
         /// Where.
         #[serde(default, skip_serializing_if = "Clusters::is_empty")]
         clusters: Clusters,
@@ -180,6 +189,9 @@ pub struct OfHold {
     /// The app, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppKey>,
+    /// Without an app, the tenant's catalog that it is about; absent: the root's, or several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogName>,
     /// Where.
     #[serde(default, skip_serializing_if = "Clusters::is_empty")]
     pub clusters: Clusters,
@@ -253,6 +265,20 @@ impl Event {
         self.app().into_iter().chain(group)
     }
 
+    /// The catalog whose app or commit it is about, if it is about one; `root` is the root catalog's name.
+    pub fn catalog<'a>(&'a self, root: &'a CatalogName) -> Option<&'a CatalogName> {
+        let said = match self {
+            Self::Taken { catalog, .. }
+            | Self::Converged { catalog, .. }
+            | Self::Failed { catalog, .. }
+            | Self::Held(OfHold { catalog, .. })
+            | Self::HoldEnded(OfHold { catalog, .. }) => catalog.as_ref(),
+            _ => None,
+        };
+        let of_app = self.app().map(|app| &app.catalog);
+        of_app.or(said).or_else(|| self.commit().map(|_| root))
+    }
+
     /// The clusters that it names.
     pub fn clusters(&self) -> Option<&Clusters> {
         match self {
@@ -269,7 +295,7 @@ impl Event {
     /// The commit that it is about.
     pub fn commit(&self) -> Option<&CommitId> {
         match self {
-            Self::Taken { commit } | Self::Converged { commit, .. } | Self::Failed { commit, .. } => {
+            Self::Taken { commit, .. } | Self::Converged { commit, .. } | Self::Failed { commit, .. } => {
                 Some(commit)
             }
             Self::RollingBack(of)
@@ -316,16 +342,20 @@ pub struct Filter {
     pub apps: Vec<String>,
     /// Clusters, as [`matches`] reads them; empty: all, and what names no cluster.
     pub clusters: Vec<String>,
+    /// Catalogs, as [`matches`] reads them; empty: all, and what is about none.
+    pub catalogs: Vec<String>,
 }
 
 impl Filter {
-    /// Whether an event is meant.
-    pub fn takes(&self, event: &Event) -> bool {
+    /// Whether an event is meant; `root` is the root catalog's name.
+    pub fn takes(&self, event: &Event, root: &CatalogName) -> bool {
         let named = |patterns: &[String], name: &str| patterns.iter().any(|pattern| matches(pattern, name));
         let of_app = || event.apps().any(|app| named(&self.apps, &app.to_string()));
         let on = |cluster: &ClusterName| named(&self.clusters, cluster.as_str());
         (self.kinds.is_empty() || self.kinds.contains(event.kind()))
             && (self.apps.is_empty() || of_app())
+            && (self.catalogs.is_empty()
+                || event.catalog(root).is_some_and(|catalog| named(&self.catalogs, catalog.as_str())))
             && (self.clusters.is_empty() || event.clusters().is_some_and(|clusters| clusters.may_have(on)))
     }
 }
@@ -360,11 +390,12 @@ mod tests {
             detail: String::new(),
         };
         let events = [
-            Event::Taken { commit: commit.clone() },
+            Event::Taken { commit: commit.clone(), catalog: None },
             Event::Converged {
                 app: None,
                 version: None,
                 commit,
+                catalog: Some("team-a".parse().expect("a name")),
                 clusters: Clusters { total: 3, names: Vec::new() },
             },
             Event::AwaitsApproval(rollout),
@@ -390,11 +421,14 @@ mod tests {
                 corrected: false,
             }
         };
+        let texts = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         let filter = |kinds: &[&str], apps: &[&str], clusters: &[&str]| Filter {
-            kinds: kinds.iter().map(ToString::to_string).collect(),
-            apps: apps.iter().map(ToString::to_string).collect(),
-            clusters: clusters.iter().map(ToString::to_string).collect(),
+            kinds: texts(kinds).into_iter().collect(),
+            apps: texts(apps),
+            clusters: texts(clusters),
+            catalogs: Vec::new(),
         };
+        let root: CatalogName = "main".parse().expect("a name");
         let rows = [
             (filter(&[], &[], &[]), true),
             (filter(&["Drifted"], &["web"], &["fra-1"]), true),
@@ -404,11 +438,29 @@ mod tests {
             (filter(&[], &[], &["ams-*"]), false),
         ];
         for (filter, expected) in rows {
-            assert_eq!(filter.takes(&event(&["fra-1"], 1)), expected, "{filter:?}");
+            assert_eq!(filter.takes(&event(&["fra-1"], 1), &root), expected, "{filter:?}");
         }
         // Who is only counted may be meant.
-        assert!(filter(&[], &[], &["ams-*"]).takes(&event(&["fra-1"], 2)));
-        let taken = Event::Taken { commit: CommitId("c".into()) };
-        assert!(!filter(&[], &["web"], &[]).takes(&taken) && !filter(&[], &[], &["*"]).takes(&taken));
+        assert!(filter(&[], &[], &["ams-*"]).takes(&event(&["fra-1"], 2), &root));
+        let taken = |catalog: Option<&str>| Event::Taken {
+            commit: CommitId("c".into()),
+            catalog: catalog.map(|name| name.parse().expect("a name")),
+        };
+        for filter in [filter(&[], &["web"], &[]), filter(&[], &[], &["*"])] {
+            assert!(!filter.takes(&taken(None), &root), "{filter:?}");
+        }
+        let of_app = Event::DriftEnded { app: "team-a/web".parse().expect("a name") };
+        let offline = Event::ClusterOffline { clusters: Clusters::of([&cluster("fra-1")]) };
+        let rows = [
+            (&["main"][..], [true, false, false, false]),
+            (&["team-*"], [false, true, true, false]),
+            (&["*"], [true, true, true, false]),
+            (&[], [true, true, true, true]),
+        ];
+        for (catalogs, expected) in rows {
+            let filter = Filter { catalogs: texts(catalogs), ..Filter::default() };
+            let events = [&taken(None), &taken(Some("team-a")), &of_app, &offline];
+            assert_eq!(events.map(|event| filter.takes(event, &root)), expected, "{catalogs:?}");
+        }
     }
 }

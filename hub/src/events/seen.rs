@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::catalog::{CommitId, Kind};
+use nave_placement::catalog::{CommitId, Kind, Problem};
 use nave_placement::guard::{Hold, HoldCause};
 use nave_placement::rollout::{Course, Outcome, Phase, WaitsFor};
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::conditions::{Conditions, Stage, Stand};
 use super::tally::{Cause, Tally};
@@ -43,14 +43,16 @@ pub enum Contact {
 pub struct Seen {
     /// The time, Unix milliseconds.
     pub now_ms: u64,
-    /// The commit in effect.
-    pub commit: Option<CommitId>,
+    /// The name of the root catalog, once a commit of it is in effect.
+    pub root_name: Option<CatalogName>,
+    /// The root catalog.
+    pub root: CatalogSeen,
+    /// Catalogs of tenants: all that the root catalog names.
+    pub tenants: BTreeMap<CatalogName, CatalogSeen>,
     /// Everything that is known to the hub is decided.
     pub is_decided: bool,
     /// Some cluster can be looked at, or there is none.
     pub is_lit: bool,
-    /// The first mistake of the catalog.
-    pub fault: Option<Fault>,
     /// Apps.
     pub apps: BTreeMap<AppKey, AppSeen>,
     /// Commits of which something is not as it shall be.
@@ -65,7 +67,30 @@ pub struct Seen {
     pub ca_until_ms: Option<u64>,
 }
 
-/// A mistake of the catalog.
+impl Seen {
+    /// The root's, and then those of tenants with their names.
+    pub fn catalogs(&self) -> impl Iterator<Item = (Option<&CatalogName>, &CatalogSeen)> {
+        let tenants = self.tenants.iter().map(|(name, seen)| (Some(name), seen));
+        std::iter::once((None, &self.root)).chain(tenants)
+    }
+
+    /// The tenant whose app it is; none of the root's.
+    pub fn tenant_of<'a>(&self, app: &'a AppKey) -> Option<&'a CatalogName> {
+        let is_roots = |root: &CatalogName| app.catalog == *root;
+        Some(&app.catalog).filter(|_| !self.root_name.as_ref().is_none_or(is_roots))
+    }
+}
+
+/// What is seen of a catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CatalogSeen {
+    /// The commit in effect.
+    pub commit: Option<CommitId>,
+    /// Its first mistake.
+    pub fault: Option<Fault>,
+}
+
+/// A mistake of a catalog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The app, if it is one's.
@@ -220,16 +245,17 @@ pub fn seen(
     let holds = look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.hold, &held.commit)));
     let holds: BTreeMap<String, OfHold> = holds.collect();
     unfinished.extend(holds.values().map(|hold| hold.commit.clone()));
-    let commit = look.commit();
-    let fault = fault(look);
-    unfinished.extend(fault.as_ref().and(commit.clone()));
+    let (root, tenants) = catalogs(look);
+    let faulty = std::iter::once(&root).chain(tenants.values()).filter(|seen| seen.fault.is_some());
+    unfinished.extend(faulty.filter_map(|seen| seen.commit.clone()));
     let is_lit = contacts.is_empty() || contacts.values().any(|contact| *contact == Contact::Here);
     Seen {
         now_ms: look.now_ms,
-        commit,
+        root_name: look.picture.revision.as_ref().map(|revision| revision.catalog.name.clone()),
+        root,
+        tenants,
         is_decided,
         is_lit,
-        fault,
         apps,
         unfinished,
         holds,
@@ -300,8 +326,12 @@ fn follow(
 }
 
 fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
+    let mut catalog = None;
     let (app, commit) = match &hold.cause {
-        HoldCause::EmptyCatalog { commit, .. } | HoldCause::NotDescendant { commit, .. } => (None, commit),
+        HoldCause::EmptyCatalog { commit, tenant, .. } | HoldCause::NotDescendant { commit, tenant, .. } => {
+            catalog.clone_from(tenant);
+            (None, commit)
+        }
         HoldCause::ProtectedApp { app }
         | HoldCause::App { app }
         | HoldCause::Objects { app }
@@ -316,26 +346,34 @@ fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
         hold: hold.id.clone(),
         commit: commit.clone(),
         app,
+        catalog,
         clusters: Clusters::of(on),
         detail: hold.to_string(),
     }
 }
 
-fn fault(look: &Look<'_>) -> Option<Fault> {
-    let revision = look.picture.revision.as_ref()?;
-    // Of the root's commit alone: tenants' are others.
-    let is_roots = |problem: &&nave_placement::catalog::Problem| {
-        revision.catalog.owner_of(problem) == revision.catalog.name
+/// The root catalog, and those of tenants.
+fn catalogs(look: &Look<'_>) -> (CatalogSeen, BTreeMap<CatalogName, CatalogSeen>) {
+    let Some(revision) = look.picture.revision.as_ref() else { return Default::default() };
+    let mut faults: BTreeMap<CatalogName, Vec<&Problem>> = BTreeMap::new();
+    for problem in look.picture.problems.iter().filter(|problem| problem.is_error()) {
+        faults.entry(revision.catalog.owner_of(problem)).or_default().push(problem);
+    }
+    let of = |name: &CatalogName| {
+        let fault = faults.get(name).and_then(|all| {
+            let first = all.first()?;
+            let app = first.object.as_ref().filter(|object| object.kind == Kind::App);
+            let more = match all.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            let app = app.and_then(|object| revision.catalog.key(&object.name));
+            Some(Fault { app, detail: format!("{first}{more}") })
+        });
+        CatalogSeen { commit: revision.catalog.commit_of(name).cloned(), fault }
     };
-    let mut errors = look.picture.problems.iter().filter(|problem| problem.is_error()).filter(is_roots);
-    let first = errors.next()?;
-    let app = first.object.as_ref().filter(|object| object.kind == Kind::App);
-    let app = app.and_then(|object| revision.catalog.key(&object.name));
-    let more = match errors.count() {
-        0 => String::new(),
-        more => format!(" (and {more} more)"),
-    };
-    Some(Fault { app, detail: format!("{first}{more}") })
+    let tenants = revision.catalog.tenants_named().map(|(name, ..)| (name.clone(), of(&name))).collect();
+    (of(&revision.catalog.name), tenants)
 }
 
 fn expiring(

@@ -4,10 +4,10 @@
 //! Never: remembers as told what was not: with more to tell than fits, the rest is told by the next look.
 
 use nave_placement::catalog::CommitId;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
-use super::conditions::{Conditions, OPEN, OfApp, Stage, magnitude};
-use super::seen::{AppSeen, Contact, Seen};
+use super::conditions::{Conditions, OfApp, OfCatalog, Stage, magnitude};
+use super::seen::{AppSeen, CatalogSeen, Contact, Seen};
 use super::{Clusters, Event, OfHold};
 
 /// How often it is told that drift of an app is put back: who fights with others does so all day.
@@ -21,7 +21,9 @@ pub fn tell(told: &Conditions, seen: &Seen, at_most: usize) -> (Conditions, Vec<
     if telling.now.begun_ms == 0 {
         telling.now.begun_ms = seen.now_ms;
     }
-    telling.taken(seen);
+    for (tenant, catalog) in seen.catalogs() {
+        telling.taken(tenant, catalog);
+    }
     telling.holds(seen);
     for (app, seen_of) in &seen.apps {
         let known = telling.now.apps.remove(app).unwrap_or_default();
@@ -33,8 +35,11 @@ pub fn tell(told: &Conditions, seen: &Seen, at_most: usize) -> (Conditions, Vec<
     // Before anything is decided it is not known that an app is gone.
     if seen.is_decided {
         telling.now.apps.retain(|app, _| seen.apps.contains_key(app));
+        telling.now.tenants.retain(|tenant, _| seen.tenants.contains_key(tenant));
     }
-    telling.converged(seen);
+    for (tenant, catalog) in seen.catalogs() {
+        telling.converged(tenant, catalog, seen);
+    }
     telling.contacts(seen);
     telling.certificates(seen);
     (telling.now, telling.events)
@@ -56,28 +61,27 @@ impl Telling {
         has_room
     }
 
-    /// Something of a commit is not well: that it is will be told (again).
-    fn reopen(&mut self, commit: &CommitId) {
-        if self.now.open.contains(commit) {
-            return;
+    /// What was told of the commits of the root, or of a tenant that is known.
+    fn of(&mut self, tenant: Option<&CatalogName>) -> Option<&mut OfCatalog> {
+        match tenant {
+            None => Some(&mut self.now.root),
+            Some(tenant) => self.now.tenants.get_mut(tenant),
         }
-        let is_newest = self.now.head.as_ref() == Some(commit);
-        // How old one is that is not the newest is not known; it waits for nobody then.
-        let place = if is_newest { self.now.open.len() } else { 0 };
-        self.now.open.insert(place, commit.clone());
-        let over = self.now.open.len().saturating_sub(OPEN);
-        self.now.open.drain(..over);
     }
 
-    fn taken(&mut self, seen: &Seen) {
-        let Some(commit) = seen.commit.as_ref().filter(|commit| self.now.head.as_ref() != Some(*commit))
-        else {
+    fn taken(&mut self, tenant: Option<&CatalogName>, seen: &CatalogSeen) {
+        let known = self.of(tenant).and_then(|of| of.head.as_ref());
+        let Some(commit) = seen.commit.as_ref().filter(|commit| known != Some(*commit)).cloned() else {
             return;
         };
-        if self.say(Event::Taken { commit: commit.clone() }) {
-            self.now.head = Some(commit.clone());
-            self.now.open.retain(|open| open != commit);
-            self.reopen(commit);
+        if self.say(Event::Taken { commit: commit.clone(), catalog: tenant.cloned() }) {
+            let of = match tenant {
+                None => &mut self.now.root,
+                Some(tenant) => self.now.tenants.entry(tenant.clone()).or_default(),
+            };
+            of.head = Some(commit.clone());
+            of.open.retain(|open| *open != commit);
+            of.reopen(&commit);
         }
     }
 
@@ -101,8 +105,9 @@ impl Telling {
                 // Its end has to say what it was of, and no more.
                 let brief = OfHold { clusters: Clusters::default(), detail: String::new(), ..of.clone() };
                 self.now.holds.insert(id.clone(), brief);
-                if self.now.head.as_ref() == Some(&of.commit) {
-                    self.reopen(&of.commit);
+                let tenant = of.app.as_ref().map_or(of.catalog.as_ref(), |app| seen.tenant_of(app));
+                if let Some(known) = self.of(tenant).filter(|known| known.head.as_ref() == Some(&of.commit)) {
+                    known.reopen(&of.commit);
                 }
             }
         }
@@ -122,6 +127,7 @@ impl Telling {
             let event = Event::Failed {
                 app: Some(app.clone()),
                 commit: cause.commit.clone(),
+                catalog: None,
                 clusters: clusters.clone(),
                 reason: cause.reason.clone(),
                 object: cause.object.clone(),
@@ -130,14 +136,14 @@ impl Telling {
             if self.say(event) {
                 known.failing.insert(id, level);
                 known.converged = None;
-                self.reopen(&cause.commit);
+                self.reopen(all.tenant_of(app), &cause.commit);
             }
         }
-        self.rollout(seen, &mut known);
+        self.rollout(all.tenant_of(app), seen, &mut known);
         self.drift(app, seen, &mut known, all.now_ms);
         if let Some((version, commit)) = seen.version.as_ref().filter(|_| seen.is_well) {
             let is_told = known.converged.as_ref().is_some_and(|told| told == &(*version, commit.clone()));
-            if is_told || self.say(converged(Some((app, *version)), commit, seen.clusters)) {
+            if is_told || self.say(converged(Some((app, *version)), None, commit, seen.clusters)) {
                 known.converged = Some((*version, commit.clone()));
                 known.failing.clear();
             }
@@ -145,7 +151,13 @@ impl Telling {
         known
     }
 
-    fn rollout(&mut self, seen: &AppSeen, known: &mut OfApp) {
+    fn reopen(&mut self, tenant: Option<&CatalogName>, commit: &CommitId) {
+        if let Some(of) = self.of(tenant) {
+            of.reopen(commit);
+        }
+    }
+
+    fn rollout(&mut self, tenant: Option<&CatalogName>, seen: &AppSeen, known: &mut OfApp) {
         for (at_ms, of) in &seen.ended {
             if *at_ms <= known.ended_ms || *at_ms < self.now.begun_ms {
                 continue;
@@ -153,8 +165,10 @@ impl Telling {
             if self.say(Event::RolledBack(of.clone())) {
                 known.ended_ms = *at_ms;
                 known.converged = None;
-                self.now.lost.insert(of.commit.clone());
-                self.reopen(&of.commit);
+                if let Some(catalog) = self.of(tenant) {
+                    catalog.lost.insert(of.commit.clone());
+                    catalog.reopen(&of.commit);
+                }
             }
         }
         let Some(rollout) = &seen.rollout else {
@@ -180,7 +194,7 @@ impl Telling {
         if event.is_none_or(|event| self.say(event)) {
             if is_bad {
                 known.converged = None;
-                self.reopen(&rollout.of.commit);
+                self.reopen(tenant, &rollout.of.commit);
             }
             known.rollout = Some(stand).filter(|stand| stand.stage != Stage::Goes);
         }
@@ -213,40 +227,45 @@ impl Telling {
     }
 
     /// The commits that are as they shall be. One waits for those that came after it: what they changed is no longer its own.
-    fn converged(&mut self, seen: &Seen) {
-        let Some(head) = seen.commit.clone().filter(|_| seen.is_decided && seen.is_lit) else { return };
-        if let Some(fault) = &seen.fault
-            && self.now.faulty.as_ref() != Some(&head)
+    fn converged(&mut self, tenant: Option<&CatalogName>, catalog: &CatalogSeen, seen: &Seen) {
+        let head = catalog.commit.clone().filter(|_| seen.is_decided && seen.is_lit);
+        // Where there was no room to tell that it was taken, that comes first.
+        let Some((head, mut of)) = head.zip(self.of(tenant).cloned()) else { return };
+        if let Some(fault) = &catalog.fault
+            && of.faulty.as_ref() != Some(&head)
         {
             let event = Event::Failed {
                 app: fault.app.clone(),
                 commit: head.clone(),
+                catalog: tenant.filter(|_| fault.app.is_none()).cloned(),
                 clusters: Clusters::default(),
                 reason: "CatalogProblem".to_owned(),
                 object: None,
                 detail: fault.detail.clone(),
             };
             if self.say(event) {
-                self.now.lost.insert(head.clone());
-                self.now.faulty = Some(head.clone());
+                of.lost.insert(head.clone());
+                of.faulty = Some(head.clone());
             }
-        } else if seen.fault.is_none() {
-            self.now.faulty = None;
+        } else if catalog.fault.is_none() {
+            of.faulty = None;
         }
-        let unfinished = self.now.open.iter().rposition(|commit| seen.unfinished.contains(commit));
+        let unfinished = of.open.iter().rposition(|commit| seen.unfinished.contains(commit));
         let from = unfinished.map_or(0, |last| last + 1);
         let clusters = seen.contacts.values().filter(|contact| **contact == Contact::Here).count();
-        while let Some(commit) = self.now.open.get(from).cloned() {
+        while let Some(commit) = of.open.get(from).cloned() {
             // What was taken back stays a failure, whatever became of those after it.
-            let is_over = self.now.lost.contains(&commit) && commit != head;
-            if !is_over && !self.say(converged(None, &commit, clusters)) {
-                return;
+            let is_over = of.lost.contains(&commit) && commit != head;
+            if !is_over && !self.say(converged(None, tenant, &commit, clusters)) {
+                break;
             }
-            self.now.lost.remove(&commit);
-            self.now.open.remove(from);
+            of.lost.remove(&commit);
+            of.open.remove(from);
         }
-        let open = &self.now.open;
-        self.now.lost.retain(|commit| open.contains(commit));
+        of.lost.retain(|commit| of.open.contains(commit));
+        if let Some(known) = self.of(tenant) {
+            *known = of;
+        }
     }
 
     fn contacts(&mut self, seen: &Seen) {
@@ -292,10 +311,21 @@ impl Telling {
     }
 }
 
-fn converged(of: Option<(&AppKey, Digest)>, commit: &CommitId, clusters: usize) -> Event {
+fn converged(
+    of: Option<(&AppKey, Digest)>,
+    tenant: Option<&CatalogName>,
+    commit: &CommitId,
+    clusters: usize,
+) -> Event {
     let (app, version) = of.unzip();
     let clusters = Clusters { total: clusters, names: Vec::new() };
-    Event::Converged { app: app.cloned(), version, commit: commit.clone(), clusters }
+    Event::Converged {
+        app: app.cloned(),
+        version,
+        commit: commit.clone(),
+        catalog: tenant.cloned(),
+        clusters,
+    }
 }
 
 #[cfg(test)]

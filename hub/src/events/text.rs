@@ -30,14 +30,16 @@ impl Event {
     /// What it is about.
     pub fn subject(&self) -> String {
         match self {
-            Self::Taken { commit } | Self::Converged { app: None, commit, .. } => {
-                format!("commit {}", commit.short())
+            Self::Taken { commit, catalog }
+            | Self::Converged { app: None, commit, catalog, .. }
+            | Self::Failed { app: None, commit, catalog, .. } => {
+                let of = catalog.as_ref().map(|catalog| format!(" of catalog {catalog}"));
+                format!("commit {}{}", commit.short(), of.unwrap_or_default())
             }
             Self::Converged { app: Some(app), .. }
             | Self::Failed { app: Some(app), .. }
             | Self::Drifted { app, .. }
             | Self::DriftEnded { app } => format!("app {app}"),
-            Self::Failed { app: None, commit, .. } => format!("commit {}", commit.short()),
             Self::RollingBack(of)
             | Self::RolledBack(of)
             | Self::RolloutHalted(of)
@@ -61,7 +63,7 @@ impl Event {
         match self {
             Self::Taken { .. } => "it is in effect".to_owned(),
             Self::Converged { app: None, .. } => "everything that it changed is healthy".to_owned(),
-            Self::Converged { app: Some(_), version, commit, clusters } => {
+            Self::Converged { app: Some(_), version, commit, clusters, .. } => {
                 let version = version.map(|version| format!(" {}", version.short())).unwrap_or_default();
                 let on = match clusters.total {
                     1 => "1 cluster".to_owned(),

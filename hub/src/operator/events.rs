@@ -104,7 +104,9 @@ impl Reader {
     }
 
     fn takes(&self, record: &EventRecord) -> bool {
-        if record.at_ms < self.since_ms || !self.filter.takes(&record.event) {
+        if record.at_ms < self.since_ms
+            || !self.filter.takes(&record.event, self.operator.rooms.catalogs.root())
+        {
             return false;
         }
         if self.selector.0.is_empty() {

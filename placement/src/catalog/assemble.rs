@@ -8,6 +8,7 @@ mod defined;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::candidates::is_configured;
 use super::problems::{Position, Problem};
 use super::{
     App, Catalog, CommitId, Document, Effective, FileKind, Kind, ObjectId, ParsedFile, Source, Spec, Tree,
@@ -72,7 +73,7 @@ pub fn assemble(
     assembly.one_division();
     assembly.no_circle();
     assembly.known_grants();
-    assembly.finish(name.clone(), ours.is_empty())
+    assembly.finish(name.clone(), ours.iter().all(|document| is_configured(&document.origin.file)))
 }
 
 fn is_app(document: &Document) -> bool {

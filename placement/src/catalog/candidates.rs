@@ -67,6 +67,11 @@ pub fn held_files(last_good: &LastGood) -> BTreeSet<Arc<str>> {
     last_good.values().map(|effective| effective.object.origin.file.clone()).collect()
 }
 
+/// Whether a file is of no tree: what it says of the root catalog stands in the hub's configuration.
+pub fn is_configured(file: &str) -> bool {
+    file.starts_with('/')
+}
+
 fn files_named<'a>(tree: &'a Tree, name: &'static str) -> impl Iterator<Item = &'a Arc<str>> {
     let named = move |path: &str| path.rsplit('/').next() == Some(name);
     tree.iter().filter(move |(path, entry)| entry.kind == FileKind::File && named(path)).map(|(path, _)| path)

@@ -49,7 +49,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use assemble::{Files, LastGood, assemble, object_of, paths_of};
-pub use candidates::{MAX_FILE_BYTES, candidates, held_files, ignore_files, may_hold_documents};
+pub use candidates::{
+    MAX_FILE_BYTES, candidates, held_files, ignore_files, is_configured, may_hold_documents,
+};
 pub use chart_name::{BadChartName, ChartName};
 pub use dependency::{Dependency, DependsOn, IfAbsent, Until};
 pub use git_ref::{GitRef, ParseGitRefError};

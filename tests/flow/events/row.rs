@@ -13,6 +13,7 @@ use nave_hub::state::records::key;
 use nave_hub::state::{Ledger, Step};
 use nave_hub::store::Batch;
 use nave_hub::store::memory::Memory;
+use nave_placement::CatalogName;
 use nave_placement::catalog::CommitId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -38,7 +39,7 @@ impl Row {
             ca_file: None,
             kind: SinkKind::Webhook { url: receiver.url("/"), secret_file },
         };
-        Self { ledger: Arc::new(ledger), board: Board::new(vec![config]), directory }
+        Self { ledger: Arc::new(ledger), board: Board::new(vec![config], CatalogName::root()), directory }
     }
 
     /// Starts the sink; it ends with what is given back, as if by `kill -9`.
@@ -48,7 +49,7 @@ impl Row {
     }
 
     async fn put(&self, sequence: u64) {
-        let event = Event::Taken { commit: CommitId(format!("{sequence:08}").into()) };
+        let event = Event::Taken { commit: CommitId(format!("{sequence:08}").into()), catalog: None };
         let record = serde_json::to_vec(&EventRecord::new(sequence, 1, event)).expect("it is so");
         self.commit(Batch::new().put(key::event(sequence), record)).await;
     }

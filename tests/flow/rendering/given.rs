@@ -105,7 +105,8 @@ impl Given {
         answers: &(dyn Fn(&Asks) -> Capabilities + Sync),
     ) -> Rendered {
         let (tree, commit) = (self.tree(), CommitId("0".repeat(40).into()));
-        let place = Place { name: CatalogName::root(), directory: String::new(), is_root: true };
+        let place =
+            Place { name: CatalogName::root(), directory: String::new(), is_root: true, configured: None };
         let catalog = Loader::default().catalog(self, &place, &commit, &tree, &LastGood::new()).await;
         let variants = variants.iter().map(|names| Variant::of(names.iter().copied()));
         let variants: BTreeSet<Variant> = variants.collect();

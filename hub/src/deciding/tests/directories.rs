@@ -34,7 +34,8 @@ async fn a_directory_more_parses_no_other_file_and_renders_no_other_app() {
     world.commit("1111111111111111111111111111111111111111").await;
     assert_eq!((world.problems.clone(), world.rendered), (Vec::new(), 3));
     let mut loader = Loader::default();
-    let place = Place { name: CatalogName::root(), directory: String::new(), is_root: true };
+    let place =
+        Place { name: CatalogName::root(), directory: String::new(), is_root: true, configured: None };
     let mut load = async |world: &World, good: &LastGood| {
         let commit = CommitId("2222222222222222222222222222222222222222".into());
         let catalog =

@@ -126,7 +126,8 @@ impl World {
 
     async fn commit(&mut self, id: &str) {
         self.tree = tree(&self.files);
-        let place = Place { name: CatalogName::root(), directory: String::new(), is_root: true };
+        let place =
+            Place { name: CatalogName::root(), directory: String::new(), is_root: true, configured: None };
         let last_good =
             self.revision.take().map_or_else(LastGood::new, |revision| revision.catalog.objects.clone());
         let commit = CommitId(id.into());

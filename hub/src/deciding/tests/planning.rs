@@ -42,7 +42,8 @@ impl World {
     /// What the files, as they are now, would do.
     pub(super) async fn plan(&self) -> PlanView {
         let in_effect = self.revision.as_ref().expect("a commit was made");
-        let place = Place { name: CatalogName::root(), directory: String::new(), is_root: true };
+        let place =
+            Place { name: CatalogName::root(), directory: String::new(), is_root: true, configured: None };
         let tree = tree(&self.files);
         let content = self.content();
         let commit = CommitId("9999999999999999999999999999999999999999".into());

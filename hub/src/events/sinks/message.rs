@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_webhook_gets_the_event_its_id_and_a_signature_over_both() {
-        let event = record(Event::Taken { commit: CommitId("0123456789".into()) });
+        let event = record(Event::Taken { commit: CommitId("0123456789".into()), catalog: None });
         let message = webhook("https://h/x", b"key", "test", &event, 1_790_000_001_999);
         let body: Value = serde_json::from_slice(&message.body).expect("JSON");
         let expected = serde_json::json!({
@@ -182,6 +182,7 @@ mod tests {
         let failed = record(Event::Failed {
             app: Some("web".parse().expect("a name")),
             commit: CommitId("c".into()),
+            catalog: None,
             clusters: Clusters::of(&names[..1]),
             reason: "Stuck".into(),
             object: None,

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nave_placement::CatalogName;
 use nave_proto::backoff::Backoff;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -45,16 +46,22 @@ const CHAT_LINES: usize = 20;
 const SKIPPED: u64 = 100;
 
 /// What is known of sinks now: which there are, and what troubles them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Board {
     configs: Vec<SinkConfig>,
+    /// The root catalog's name.
+    root: CatalogName,
     troubles: Mutex<BTreeMap<String, SinkTrouble>>,
 }
 
 impl Board {
-    /// Of these.
-    pub fn new(configs: Vec<SinkConfig>) -> Arc<Self> {
-        Arc::new(Self { configs, troubles: Mutex::default() })
+    /// Of these. A forge's repository has commits of one catalog: the root's, where nothing is said.
+    pub fn new(mut configs: Vec<SinkConfig>, root: CatalogName) -> Arc<Self> {
+        let forges = configs.iter_mut().filter(|config| matches!(config.kind, SinkKind::CommitStatus { .. }));
+        for config in forges.filter(|config| config.filter.catalogs.is_empty()) {
+            config.filter.catalogs.push(root.to_string());
+        }
+        Arc::new(Self { configs, root, troubles: Mutex::default() })
     }
 
     /// How they stand.
@@ -66,7 +73,7 @@ impl Board {
                 name: config.name.clone(),
                 kind: config.kind.name().to_owned(),
                 to: config.kind.host(),
-                behind: behind(state, config, record.cursor),
+                behind: self.behind(state, config, record.cursor),
                 sent: record.sent,
                 refused: record.refused,
                 missed: record.missed,
@@ -77,6 +84,12 @@ impl Board {
         self.configs.iter().map(view).collect()
     }
 
+    /// How many events that it wants a receiver has not got yet, of those that are kept.
+    fn behind(&self, state: &State, config: &SinkConfig, cursor: u64) -> u64 {
+        let left = state.events.range(cursor.saturating_add(1)..);
+        left.filter(|(_, event)| config.filter.takes(&event.record.event, &self.root)).count() as u64
+    }
+
     fn trouble(&self, sink: &str, trouble: Option<SinkTrouble>) {
         let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         match trouble {
@@ -84,12 +97,6 @@ impl Board {
             None => drop(troubles.remove(sink)),
         }
     }
-}
-
-/// How many events that it wants a receiver has not got yet, of those that are kept.
-fn behind(state: &State, config: &SinkConfig, cursor: u64) -> u64 {
-    let left = state.events.range(cursor.saturating_add(1)..);
-    left.filter(|(_, event)| config.filter.takes(&event.record.event)).count() as u64
 }
 
 /// One receiver.
@@ -180,7 +187,7 @@ impl Sink {
             match next {
                 Next::Event(record) => {
                     through = record.sequence;
-                    if self.config.filter.takes(&record.event) {
+                    if self.config.filter.takes(&record.event, &self.board.root) {
                         events.push(record);
                     }
                 }

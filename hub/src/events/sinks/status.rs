@@ -148,6 +148,7 @@ mod tests {
         let failed = Event::Failed {
             app: Some("web".parse().expect("a name")),
             commit: commit(),
+            catalog: None,
             clusters: Clusters::of([&"fra-1".parse().expect("a name")]),
             reason: "ImagePullBackOff".into(),
             object: None,
@@ -207,13 +208,14 @@ mod tests {
         };
         let app = Some("web".parse().expect("a name"));
         let rows = [
-            (Event::Taken { commit: commit() }, Some(Standing::Pending)),
+            (Event::Taken { commit: commit(), catalog: None }, Some(Standing::Pending)),
             (Event::AwaitsApproval(of.clone()), Some(Standing::Pending)),
             (
                 Event::Converged {
                     app: None,
                     version: None,
                     commit: commit(),
+                    catalog: None,
                     clusters: Clusters { total: 1, names: Vec::new() },
                 },
                 Some(Standing::Success),
@@ -223,6 +225,7 @@ mod tests {
                     app,
                     version: None,
                     commit: commit(),
+                    catalog: None,
                     clusters: Clusters { total: 1, names: Vec::new() },
                 },
                 None,

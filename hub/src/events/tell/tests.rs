@@ -25,7 +25,8 @@ fn web() -> AppKey {
 fn seen(head: &str) -> Seen {
     Seen {
         now_ms: 1_000,
-        commit: Some(commit(head)),
+        root_name: Some(web().catalog),
+        root: CatalogSeen { commit: Some(commit(head)), fault: None },
         is_decided: true,
         is_lit: true,
         contacts: BTreeMap::from([(cluster("fra-1"), Contact::Here)]),
@@ -205,6 +206,7 @@ fn holds_come_and_go_and_their_commit_is_not_converged_meanwhile() {
         hold: "h-1".into(),
         commit: commit("a"),
         app: Some(web()),
+        catalog: None,
         clusters: Clusters::of([&cluster("fra-1")]),
         detail: "too much".into(),
     };
@@ -279,11 +281,49 @@ fn certificates_that_are_not_renewed_are_told_once() {
 #[test]
 fn a_mistake_in_the_catalog_is_the_failure_of_its_commit() {
     let fault = Fault { app: None, detail: "web.yaml:1:1: no".into() };
-    let wrong = |head: &str| Seen { fault: Some(fault.clone()), ..unfinished(seen(head), &[head]) };
+    let wrong = |head: &str| {
+        let root = CatalogSeen { commit: Some(commit(head)), fault: Some(fault.clone()) };
+        Seen { root, ..unfinished(seen(head), &[head]) }
+    };
     check(&[
         (wrong("a"), &["Taken commit a0000000", "Failed commit a0000000"]),
         (wrong("b"), &["Taken commit b0000000", "Failed commit b0000000"]),
         (seen("c"), &["Taken commit c0000000", "Converged commit c0000000"]),
+    ]);
+}
+
+#[test]
+fn each_catalog_s_commits_are_told_by_themselves() {
+    let team: CatalogName = "team-a".parse().expect("a name");
+    let at = |root: &str, own: Option<&str>, fault: Option<&Fault>| {
+        let tenant = CatalogSeen { commit: own.map(commit), fault: fault.cloned() };
+        Seen { tenants: BTreeMap::from([(team.clone(), tenant)]), ..seen(root) }
+    };
+    let fault = Fault { app: None, detail: "team-a:web.yaml:1:1: no".into() };
+    let failing = |seen: Seen| {
+        let app: AppKey = "team-a/web".parse().expect("a name");
+        Seen { apps: BTreeMap::from([(app, failing("b", 1))]), ..unfinished(seen, &["b"]) }
+    };
+    check(&[
+        (at("a", None, None), &["Taken commit a0000000", "Converged commit a0000000"]),
+        (unfinished(at("a", Some("b"), None), &["b"]), &["Taken commit b0000000 of catalog team-a"]),
+        // The root's does not wait for a tenant's.
+        (
+            failing(at("c", Some("b"), None)),
+            &["Taken commit c0000000", "Failed app team-a/web", "Converged commit c0000000"],
+        ),
+        (at("c", Some("b"), None), &["Converged commit b0000000 of catalog team-a"]),
+        (
+            unfinished(at("c", Some("d"), Some(&fault)), &["d"]),
+            &["Taken commit d0000000 of catalog team-a", "Failed commit d0000000 of catalog team-a"],
+        ),
+        // Its repository is not at hand for a while, then as it was.
+        (at("c", None, None), &[]),
+        (
+            at("c", Some("e"), None),
+            &["Taken commit e0000000 of catalog team-a", "Converged commit e0000000 of catalog team-a"],
+        ),
+        (seen("c"), &[]),
     ]);
 }
 

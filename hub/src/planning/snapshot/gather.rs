@@ -70,7 +70,9 @@ pub async fn documents(
     let held = catalog::held_files(&in_effect.objects);
     let mut documents = read(content, tree, catalog::candidates(tree, &place.directory, &ignore)).await;
     documents.retain(|path, text| held.contains(path) || catalog::may_hold_documents(text));
-    documents.into_iter().map(|(path, text)| (path.clone(), ours(&path, &text))).collect()
+    let of_tree = documents.into_iter().map(|(path, text)| (path.clone(), ours(&path, &text)));
+    let configured = place.configured.iter().map(|of| (of.file.clone(), of.text.clone()));
+    of_tree.chain(configured).collect()
 }
 
 /// A file's text with nothing but line ends where it holds no document of the catalog: a Secret may stand beside an app, and the

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nave_placement::catalog::{BlobId, CommitId, Problem, Tree};
+use nave_placement::catalog::{BlobId, CommitId, Problem, Tree, is_configured};
 use nave_placement::fleet::{Resources, Taint};
 use nave_placement::{CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub use strip::stripped;
 use super::shelf::Stock;
 use crate::deciding::hearing::Hearing;
 use crate::deciding::older::{Places, Trees};
-use crate::deciding::revision::{Content, Place};
+use crate::deciding::revision::{Configured, Content, Place};
 use crate::state::State;
 
 /// What a snapshot says of itself, and of what is in no record.
@@ -157,10 +157,14 @@ impl Snapshot {
     /// Where each catalog stands in its repository.
     pub fn places(&self) -> Places {
         let Header { catalog, directory, tenants, .. } = &self.header;
-        let root = Place { name: catalog.clone(), directory: directory.clone(), is_root: true };
+        let mut documents = self.owns.get(catalog).into_iter().flat_map(|own| &own.documents);
+        let configured = documents
+            .find(|(file, _)| is_configured(file))
+            .map(|(file, text)| Configured { file: file.clone(), text: text.clone() });
+        let root = Place { name: catalog.clone(), directory: directory.clone(), is_root: true, configured };
         let place = |(name, standing): (&CatalogName, &Standing)| {
             let (name, directory) = (name.clone(), standing.directory.clone());
-            (name.clone(), Place { name, directory, is_root: false })
+            (name.clone(), Place { name, directory, is_root: false, configured: None })
         };
         tenants.iter().map(place).chain([(catalog.clone(), root)]).collect()
     }
