@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use harness::fleet::{Fleet, Target, documents};
+use harness::fleet::{Answer, Fleet, Target, documents};
 use harness::git::{Repository, Server};
 use harness::wait;
 use serde_json::Value;
@@ -132,6 +132,57 @@ async fn an_app_follows_another_repository_returns_to_what_that_was_and_stays_wh
         Ok(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_plan_of_a_directory_fetches_what_apps_take_from_elsewhere_in_the_state_that_the_hub_has() {
+    let (mut fleet, shop, server) =
+        fleet(|url| format!("{{git: {{url: '{url}', ref: main, path: web}}}}"), &[]).await;
+    shop.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]).expect("it is configured");
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    let commit = fleet.catalog.head().expect("a commit");
+    fleet.converge(&["--commit", &commit]).await.expect("it converges");
+    let file = fleet.directory().join("fleet.snapshot").display().to_string();
+    fleet.order(&["snapshot", "-f", &file]).await;
+    shop.commit_file("web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
+    seen(&fleet, "fra-1", "two").await;
+    fleet.kill_hub();
+
+    let directory = fleet.catalog.path().display().to_string();
+    let plan = async |more: &[&str]| {
+        let offline = ["plan", "--dir", &directory, "--snapshot", &file];
+        fleet.hub(&[&offline, more].concat()).await.expect("it runs")
+    };
+    let alone = plan(&[]).await;
+    assert!(
+        alone.code == 0 && alone.stdout.contains("is not asked here, but with --fetch"),
+        "{}",
+        alone.stdout
+    );
+    // That it moved since is none of this change.
+    let same = plan(&["--fetch"]).await;
+    assert_eq!((same.code, same.stdout.lines().count()), (0, 1), "{}{}", same.stdout, same.stderr);
+
+    shop.switch("next").expect("a branch");
+    shop.commit_file("web/web.yaml", &documents::config_map("web", "three")).expect("a commit");
+    let app = std::fs::read_to_string(fleet.catalog.path().join("web.yaml")).expect("a file");
+    fleet.catalog.write("web.yaml", &app.replace("ref: main", "ref: next")).expect("it is written");
+    let differs = plan(&["--fetch"]).await;
+    assert!(differs.code == 3, "{}{}", differs.stdout, differs.stderr);
+    assert!(
+        differs.stdout.contains("-  value: one") && differs.stdout.contains("+  value: three"),
+        "{}",
+        differs.stdout
+    );
+
+    // Who does not answer is an error, not silence.
+    server.refuse(true);
+    let away = plan(&["--fetch"]).await;
+    assert!(away.code == 1 && away.stdout.contains("error: App/web"), "{}{}", away.stdout, away.stderr);
+    for of_no_directory in [["main", "--fetch"], ["--fetch", "--live"]] {
+        let usage = fleet.hub(&[&["plan"][..], &of_no_directory].concat()).await.expect("it runs");
+        assert_eq!(usage.code, 2, "{}", usage.stderr);
+    }
 }
 
 #[tokio::test]
@@ -357,6 +408,28 @@ async fn a_chart_of_a_helm_repository_is_what_its_range_of_versions_means_with_v
     assert_eq!(planned.code, 3, "{}{}", planned.stdout, planned.stderr);
     assert!(planned.stdout.contains("2.0.0 here"), "{}", planned.stdout);
     assert_eq!(value(&fleet, "fra-1", "web").as_deref(), Some("1.1.0 here"));
+    // So is who plans the files of it, with the hub's configuration.
+    let plan = async |arguments: &[&str]| fleet.hub(&[&["plan"], arguments].concat()).await.expect("it runs");
+    let json = |answer: &Answer| serde_json::from_str::<Value>(&answer.stdout).expect("JSON");
+    let mut by_hub = json(&plan(&["two", "-o", "json"]).await);
+    by_hub.as_object_mut().expect("a document").remove("commit");
+    fleet.catalog.switch("two").expect("a branch");
+    let directory = fleet.catalog.path().display().to_string();
+    let configuration = fleet.config().display().to_string();
+    let here = ["--dir", &directory, "--fetch", "--config", &configuration, "-o", "json"];
+    let by_file = plan(&here).await;
+    assert_eq!((by_file.code, json(&by_file)), (3, by_hub), "{}", by_file.stderr);
+    let check = ["catalog", "check", &directory, "--fetch", "--config", &configuration];
+    let checked = fleet.hub(&check).await.expect("it runs");
+    assert_eq!(
+        (checked.code, checked.stdout.contains("1 of 1 app rendered")),
+        (0, true),
+        "{}",
+        checked.stdout
+    );
+    let without = fleet.hub(&check[..4]).await.expect("it runs");
+    assert!(without.code == 1 && without.stdout.contains("certificate"), "{}", without.stdout);
+    fleet.catalog.switch("main").expect("a branch");
 
     // Back to what it was, while nobody answers.
     drop(server);

@@ -157,7 +157,8 @@ impl Fleet {
         Ok(text)
     }
 
-    fn config(&self) -> PathBuf {
+    /// The file of its configuration.
+    pub fn config(&self) -> PathBuf {
         self.directory().join("hub.yaml")
     }
 

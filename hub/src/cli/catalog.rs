@@ -1,7 +1,7 @@
 //! `hub catalog check`: what the hub would say of a catalog, before it is pushed; `schema` and `explain` are its reference.
 //!
 //! In: a directory. Out: every problem as `FILE:LINE:COLUMN: error: …`, and a summary; exit code 1 with an error.
-//! Never: asks the hub, needs Git or a network.
+//! Never: asks the hub; needs Git, or, without `--fetch`, a network.
 
 pub mod schema;
 
@@ -23,12 +23,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Outcome;
 use super::directory::Directory;
+use super::fetching::{Elsewhere, Fetching};
 use super::output::{Document, Format, Style, View};
 use super::status::count;
 use crate::deciding::lacking::lacks;
 use crate::deciding::revision::{Asked, Ground, Loader, Place, Rendered, render};
-use crate::engines::{Engines, Paths};
-use crate::sources::Nowhere;
 
 /// Its arguments.
 #[derive(Args)]
@@ -40,7 +39,9 @@ pub struct Arguments {
 #[derive(Subcommand)]
 enum Order {
     /// Check a catalog offline, as the hub will read it
-    #[command(after_help = "Example, for CI: hub catalog check . --path fleet")]
+    #[command(after_help = "\
+Examples, for CI: hub catalog check . --path fleet
+  with what apps take from elsewhere: hub catalog check . --fetch --config hub.yaml")]
     Check {
         /// The repository's directory
         dir: PathBuf,
@@ -50,6 +51,8 @@ enum Order {
         /// Check it as a tenant's catalog, which holds apps and what belongs to them alone
         #[arg(long)]
         tenant: bool,
+        #[command(flatten)]
+        fetching: Fetching,
         #[command(flatten)]
         format: Format,
     },
@@ -77,17 +80,17 @@ struct CheckView {
 
 /// Does it.
 pub async fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
-    let (dir, path, is_root, format) = match arguments.order {
-        Order::Check { dir, path, tenant, format } => (dir, path, !tenant, format),
+    let (dir, path, is_root, fetching, format) = match arguments.order {
+        Order::Check { dir, path, tenant, fetching, format } => (dir, path, !tenant, fetching, format),
         Order::Schema(arguments) => return schema::schema(&arguments),
         Order::Explain(arguments) => return schema::explain(&arguments),
     };
-    let view = check(dir, &path, is_root).await?;
+    let view = check(dir, &path, is_root, &fetching.open()?).await?;
     Document::of(&view)?.print::<CheckView>(format.output)?;
     Ok(if view.is_good() { Outcome::Done } else { Outcome::Failed })
 }
 
-async fn check(dir: PathBuf, path: &str, is_root: bool) -> anyhow::Result<CheckView> {
+async fn check(dir: PathBuf, path: &str, is_root: bool, elsewhere: &Elsewhere) -> anyhow::Result<CheckView> {
     ensure!(dir.is_dir(), "{} is not a directory", dir.display());
     let path = path.trim_start_matches("./").trim_matches('/');
     ensure!(dir.join(path).is_dir(), "{} is not a directory", dir.join(path).display());
@@ -98,13 +101,13 @@ async fn check(dir: PathBuf, path: &str, is_root: bool) -> anyhow::Result<CheckV
     let catalog = Loader::default().catalog(&directory, &place, &commit, &tree, &LastGood::new()).await;
     let declared = Declared::of(&catalog);
     let asked = declared.variants(&catalog);
-    let engines = Engines::new(std::env::temp_dir(), Paths::default());
     let (content, sources) = (&directory, &Sources::new());
-    let ground = Ground { content, tree: &tree, remotes: &Nowhere, sources };
-    let mut rendered = render(ground, &engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+    let (engines, remotes) = (&elsewhere.engines, &*elsewhere.remotes());
+    let ground = Ground { content, tree: &tree, remotes, sources };
+    let mut rendered = render(ground, engines, &catalog, &asked, &Forms::new(), &|_| false).await;
     // No cluster answers charts that ask something.
     let asked = assumed(&rendered.asking);
-    let of_charts = render(ground, &engines, &catalog, &asked, &Forms::new(), &|_| false).await;
+    let of_charts = render(ground, engines, &catalog, &asked, &Forms::new(), &|_| false).await;
     for (app, problems) in of_charts.problems {
         rendered.problems.entry(app).or_default().extend(problems);
     }

@@ -18,6 +18,7 @@ mod directory;
 mod drift;
 mod events;
 mod failpoints;
+mod fetching;
 mod get;
 mod health;
 mod history;

@@ -61,7 +61,8 @@ catalogs:
         found.collect::<Vec<_>>()
     };
     assert_eq!(found(text), [("team-a".to_owned(), 4), ("team-b".to_owned(), 7)]);
-    let one = |name: &str| format!("{{name: {name}, git: {{url: 'https://h/{name}'}}, grants: [{{sets: [s]}}]}}");
+    let one =
+        |name: &str| format!("{{name: {name}, git: {{url: 'https://h/{name}'}}, grants: [{{sets: [s]}}]}}");
     let on_one_line = format!("catalogs: [{}, {}]\n", one("a"), one("b"));
     assert_eq!(found(&on_one_line), [("a".to_owned(), 3), ("b".to_owned(), 4)]);
 }

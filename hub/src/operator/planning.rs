@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use nave_placement::catalog::{Catalog, CommitId, Effective, Problem, Tenant, Tree};
+use nave_placement::catalog::{CommitId, Problem, Tree};
 use nave_placement::guard::Hold;
 use nave_placement::{CatalogName, ClusterName};
 use nave_proto::limits::CHUNK;
@@ -26,7 +26,7 @@ use crate::deciding::revision::{Loader, Place};
 use crate::deciding::run::{Picture, chain};
 use crate::git::{FetchError, ReadError, Repository};
 use crate::planning::live::answered;
-use crate::planning::{PlanError, Planned, Shelf, Side, World, plan};
+use crate::planning::{PlanError, Planned, Shelf, Side, World, moved_catalogs, plan};
 use crate::sources;
 
 /// How long a plan may take, what it waits for included.
@@ -150,7 +150,7 @@ impl OperatorService {
         let work = move || {
             let _turn = turn;
             let (catalogs, engines) = (&*rooms.catalogs, &*rooms.engines);
-            let remotes = &sources::Planned::new(&rooms.sources);
+            let remotes = &sources::Once::of_known(&rooms.sources);
             let places = &rooms.catalogs.places();
             let catalog = meant.place.name.clone();
             let world =
@@ -225,7 +225,7 @@ impl OperatorService {
         }
         let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
         let revision = Revision::of(owns).ok_or_else(nothing)?;
-        let problems = elsewhere(&in_effect.catalog, &revision.catalog);
+        let problems = moved_catalogs(&in_effect.catalog, &revision.catalog);
         Ok(Loaded { revision, trees, problems })
     }
 
@@ -251,21 +251,6 @@ impl OperatorService {
         let tenant = Some(name).filter(|_| !meant.place.is_root);
         Ok(admit(tenant, Some(taken), &own.commit, own.empty, descends, approved).err().map(|hold| *hold))
     }
-}
-
-/// Tenants' catalogs that a revision has in another place than now: what they have there was not looked at.
-fn elsewhere(in_effect: &Catalog, new: &Catalog) -> Vec<Problem> {
-    let is_elsewhere = |(name, _, tenant): &(CatalogName, &Effective, &Tenant)| {
-        in_effect.tenant(name).is_none_or(|known| (&known.git, &known.path) != (&tenant.git, &tenant.path))
-    };
-    let problem = |(name, effective, _): (CatalogName, &Effective, &Tenant)| {
-        let message = format!(
-            "catalog {name} is in another place than before: what it brings from there shows once this is taken, and is in no plan"
-        );
-        let object = &effective.object;
-        Problem::at(&object.origin, message).of(Some(&object.id)).warning()
-    };
-    new.tenants_named().filter(is_elsewhere).map(problem).collect()
 }
 
 /// What is known of members only now.

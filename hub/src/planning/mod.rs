@@ -29,9 +29,9 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::catalog::{CommitId, Problem};
+use nave_placement::catalog::{Catalog, CommitId, Effective, Problem, Tenant};
 use nave_placement::guard::Hold;
-use nave_placement::{AppKey, ClusterName};
+use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use ends::{Fate, Fates, fates};
 use live::{Asking, Inquiry};
@@ -183,6 +183,21 @@ fn added(base: &[Problem], new: &[Problem]) -> Vec<Problem> {
 
 fn of_what(problem: &Problem) -> (&str, Option<&nave_placement::catalog::ObjectId>, &str) {
     (&problem.file, problem.object.as_ref(), &problem.message)
+}
+
+/// Tenants' catalogs that a revision has in another place than what is in effect: what they have there was not looked at.
+pub fn moved_catalogs(in_effect: &Catalog, new: &Catalog) -> Vec<Problem> {
+    let is_elsewhere = |(name, _, tenant): &(CatalogName, &Effective, &Tenant)| {
+        in_effect.tenant(name).is_none_or(|known| (&known.git, &known.path) != (&tenant.git, &tenant.path))
+    };
+    let problem = |(name, effective, _): (CatalogName, &Effective, &Tenant)| {
+        let message = format!(
+            "catalog {name} is in another place than before: what it brings from there shows once this is taken, and is in no plan"
+        );
+        let object = &effective.object;
+        Problem::at(&object.origin, message).of(Some(&object.id)).warning()
+    };
+    new.tenants_named().filter(is_elsewhere).map(problem).collect()
 }
 
 fn summary(fates: &Fates<'_>, apps: &[AppPlan], held: usize, problems: &[Problem]) -> Summary {

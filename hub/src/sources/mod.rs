@@ -285,33 +285,51 @@ impl Remotes for Followed<'_> {
     }
 }
 
-/// For plans, which whoever may view asks for: only a repository is asked that the catalog in effect names, with whatever commit or version.
-/// What a branch names first would else be fetched, with the hub's own credentials, before anybody took it.
-pub struct Planned<'a> {
+/// For one look: a remote is asked once for a state, and is in one state for all who name it.
+pub struct Once<'a> {
     sources: &'a Sources,
-    /// What each remote was found to be: a plan asks once, and is of one state.
-    found: tokio::sync::Mutex<BTreeMap<Remote, Result<SourceAt, NotHere>>>,
+    asks: Asks,
+    found: tokio::sync::Mutex<Answers>,
 }
 
-impl<'a> Planned<'a> {
-    /// For one plan.
-    pub fn new(sources: &'a Sources) -> Self {
-        Self { sources, found: tokio::sync::Mutex::default() }
+/// What was asked for, and what that is.
+type Answers = BTreeMap<(Remote, Option<SourceAt>), Result<SourceAt, NotHere>>;
+
+/// Who is asked for what is not here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// The repositories that the catalog in effect names, with whatever commit or version.
+    Known,
+    /// Whoever is named.
+    Anybody,
+}
+
+impl<'a> Once<'a> {
+    /// For plans of the hub, which whoever may view asks for: what a branch names first would else be fetched, with the hub's own
+    /// credentials, before anybody took it.
+    pub fn of_known(sources: &'a Sources) -> Self {
+        Self { sources, asks: Asks::Known, found: tokio::sync::Mutex::default() }
     }
 
-    async fn resolve(&self, remote: &Remote) -> Result<SourceAt, NotHere> {
+    /// For people, on their own machine and with their own credentials.
+    pub fn of_anybody(sources: &'a Sources) -> Self {
+        Self { sources, asks: Asks::Anybody, found: tokio::sync::Mutex::default() }
+    }
+
+    async fn bring(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<SourceAt, NotHere> {
         let mut found = self.found.lock().await;
-        if let Some(found) = found.get(remote) {
+        let asked = (remote.clone(), at.cloned());
+        if let Some(found) = found.get(&asked) {
             return found.clone();
         }
-        let told = self.sources.resolve(remote).await.map_err(NotHere::from);
-        found.insert(remote.clone(), told.clone());
+        let told = self.sources.files(remote, at).await.map(|(at, _)| at);
+        found.insert(asked, told.clone());
         told
     }
 }
 
 #[async_trait]
-impl Remotes for Planned<'_> {
+impl Remotes for Once<'_> {
     async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
         // What is here asks nobody.
         if let Some(at) = at
@@ -320,17 +338,14 @@ impl Remotes for Planned<'_> {
             return Ok((at.clone(), brought));
         }
         let wanted = self.sources.wanted.borrow().clone();
-        if !wanted.keys().any(|named| is_one_place(named, remote)) {
+        if self.asks == Asks::Known && !wanted.keys().any(|named| is_one_place(named, remote)) {
             let why = format!(
                 "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
                 remote.shown()
             );
             return Err(NotHere { why, is_awaited: true, until: Until::Asked });
         }
-        let at = match at {
-            Some(at) => at.clone(),
-            None => self.resolve(remote).await?,
-        };
+        let at = self.bring(remote, at).await?;
         self.sources.files(remote, Some(&at)).await
     }
 }
@@ -354,7 +369,8 @@ pub struct Nowhere;
 #[async_trait]
 impl Remotes for Nowhere {
     async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
-        let why = format!("{} is not asked here; what it gives shows on the hub", remote.shown());
+        let why =
+            format!("{} is not asked here, but with --fetch; what it gives shows on the hub", remote.shown());
         Err(NotHere { why, is_awaited: true, until: Until::Asked })
     }
 }

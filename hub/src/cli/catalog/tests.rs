@@ -17,6 +17,11 @@ fn app(name: &str, source: &str) -> String {
     format!("{HEAD}kind: App\nmetadata: {{name: {name}}}\nspec:\n  source: {{path: {source}}}\n")
 }
 
+/// Where nothing is fetched.
+fn elsewhere() -> Elsewhere {
+    Fetching::default().open().expect("it opens nothing")
+}
+
 fn config_map(name: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\n")
 }
@@ -27,7 +32,7 @@ async fn a_good_catalog_has_no_problem() {
     write(dir.path(), "fleet/web.yaml", app("web", "../manifests/web"));
     write(dir.path(), "manifests/web/a.yaml", config_map("a"));
     write(dir.path(), ".git/config.yaml", "{{");
-    let view = check(dir.path().to_owned(), "./fleet/", true).await.expect("it can be read");
+    let view = check(dir.path().to_owned(), "./fleet/", true, &elsewhere()).await.expect("it can be read");
     assert_eq!(view.problems, []);
     assert!(view.is_good());
     assert_eq!(view.text(Style::default()), "1 object, 1 of 1 app rendered: 0 errors, 0 warnings\n");
@@ -37,9 +42,9 @@ async fn a_good_catalog_has_no_problem() {
 async fn a_directory_without_documents_is_an_error() {
     let dir = tempfile::tempdir().expect("a directory");
     write(dir.path(), "a.yaml", config_map("a"));
-    let view = check(dir.path().to_owned(), "", true).await.expect("it can be read");
+    let view = check(dir.path().to_owned(), "", true, &elsewhere()).await.expect("it can be read");
     assert!(view.empty && !view.is_good());
-    assert!(check(dir.path().to_owned(), "nowhere", true).await.is_err());
+    assert!(check(dir.path().to_owned(), "nowhere", true, &elsewhere()).await.is_err());
 }
 
 #[tokio::test]
@@ -66,7 +71,7 @@ async fn overrides_are_tried_though_no_cluster_has_them_and_values_that_lack_are
             "{HEAD}kind: Cluster\nmetadata: {{name: c-1}}\n---\n{HEAD}kind: Placement\nmetadata: {{name: p}}\nspec: {{apps: {{names: [web]}}, clusters: {{selector: {{}}}}}}\n"
         ),
     );
-    let view = check(root.to_owned(), "", true).await.expect("it can be read");
+    let view = check(root.to_owned(), "", true, &elsewhere()).await.expect("it can be read");
     let told: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
@@ -91,7 +96,7 @@ async fn a_parameter_that_no_layer_sets_is_told_though_the_catalog_names_no_clus
         "{HEAD}kind: ClusterSet\nmetadata: {{name: s}}\nspec: {{parameters: {{set: {{deep: 1}}}}}}\n"
     );
     write(root, "set.yaml", set);
-    let view = check(root.to_owned(), "", true).await.expect("it can be read");
+    let view = check(root.to_owned(), "", true, &elsewhere()).await.expect("it can be read");
     let told: Vec<String> = view.problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         told,
@@ -141,7 +146,7 @@ async fn every_bad_input_is_told_with_its_place() {
             .and_then(|f| f.set_len(8 << 30))
             .expect("a file");
     }
-    let view = check(root.to_owned(), "", true).await.expect("it can be read");
+    let view = check(root.to_owned(), "", true, &elsewhere()).await.expect("it can be read");
     let text = view.text(Style::default());
     let told = [
         "malformed.yaml:",

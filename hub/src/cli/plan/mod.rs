@@ -20,11 +20,14 @@ use tonic::Request;
 use super::Outcome;
 use super::client::{Client, Hub, refused, whole};
 use super::directory::Checkout;
+use super::fetching::Fetching;
 use super::output::{Document, is_coloured, print};
-use crate::engines::{Engines, Paths};
 use crate::operator::LONGEST;
 use crate::planning::snapshot;
 use crate::planning::view::PlanView;
+
+/// Arguments of plans that are made here, of a directory.
+const OF_A_DIRECTORY: [&str; 4] = ["dir", "snapshot", "message", "fetch"];
 
 /// Its arguments.
 #[derive(Args)]
@@ -33,13 +36,14 @@ Exit codes: 0 nothing changes, 1 it would be held or is wrong, 2 usage, 3 someth
 Examples, before a merge: hub plan my-branch
   with what clusters say to it: hub plan my-branch --live
   from a checkout, by the hub's state: hub plan --dir .
+  with what its apps take from elsewhere: hub plan --dir . --fetch --config hub.yaml
   in a pipeline that cannot reach the hub: hub plan --dir . --snapshot fleet.snapshot -o markdown")]
 pub struct Arguments {
     /// A branch, tag or commit of the hub's repository [default: the newest of the catalog's branch]
-    #[arg(conflicts_with = "dir")]
+    #[arg(conflicts_with_all = OF_A_DIRECTORY)]
     rev: Option<String>,
     /// Compare with this branch, tag or commit [default: the commit in effect]
-    #[arg(long, value_name = "REV", conflicts_with = "dir")]
+    #[arg(long, value_name = "REV", conflicts_with_all = OF_A_DIRECTORY)]
     base: Option<String>,
     /// Plan what stands in this directory, as if it were a commit: a checkout of the whole repository
     #[arg(long, value_name = "DIR")]
@@ -50,11 +54,13 @@ pub struct Arguments {
     /// With --dir: the message of the commit that it will be, for its trailers; - is stdin
     #[arg(long, value_name = "FILE", requires = "dir")]
     message: Option<PathBuf>,
+    #[command(flatten)]
+    fetching: Fetching,
     /// The catalog [default: the root catalog]
     #[arg(long, value_name = "NAME")]
     catalog: Option<String>,
     /// Ask clusters too, up to five of each change, by server-side dry-runs of what they would get; needs the role operator
-    #[arg(long, conflicts_with = "dir")]
+    #[arg(long, conflicts_with_all = OF_A_DIRECTORY)]
     live: bool,
     /// How to print it
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t)]
@@ -117,8 +123,9 @@ async fn of_directory(dir: &Path, arguments: &Arguments, hub: &Hub) -> anyhow::R
     );
     let message = arguments.message.as_deref().map(message).transpose()?.unwrap_or_default();
     let (checkout, tree) = Checkout::of(dir.to_owned(), commit)?;
-    let engines = Engines::new(std::env::temp_dir(), Paths::default());
-    Ok(snapshot::plan(&snapshot, &name, (&checkout, tree), &message, &engines).await?)
+    let elsewhere = arguments.fetching.open()?;
+    let ways = (&elsewhere.engines, &*elsewhere.remotes());
+    Ok(snapshot::plan(&snapshot, &name, (&checkout, tree), &message, ways).await?)
 }
 
 /// The message of a commit, from a file or stdin.

@@ -20,7 +20,7 @@ use crate::state::State;
 use crate::state::records::{FleetRecord, MemberRecord};
 
 /// The beginnings of the keys of records that a decision needs.
-pub const RECORDS: [&str; 18] = [
+pub const RECORDS: [&str; 19] = [
     "fleet",
     "doubt",
     "window",
@@ -28,6 +28,7 @@ pub const RECORDS: [&str; 18] = [
     "head/",
     "good/",
     "form/",
+    "source/",
     "decision/",
     "assignment/",
     "report/",

@@ -21,8 +21,8 @@ use crate::deciding::revision::{Content, Loader};
 use crate::engines::Engines;
 use crate::git::trailers_of;
 use crate::planning::view::PlanView;
-use crate::planning::{PlanError, Shelf, Side, World, no_commit};
-use crate::sources::Nowhere;
+use crate::planning::{PlanError, Shelf, Side, World, moved_catalogs, no_commit};
+use crate::sources::Remotes;
 
 /// Plans what stands in a directory, as a commit of a catalog. `message` is that of the commit that it will be, for its trailers.
 ///
@@ -33,7 +33,7 @@ pub async fn plan(
     catalog: &CatalogName,
     (content, tree): (&dyn Content, Tree),
     message: &str,
-    engines: &Engines,
+    (engines, remotes): (&Engines, &dyn Remotes),
 ) -> Result<PlanView, PlanError> {
     let places = snapshot.places();
     let owns = in_effect(snapshot, &places);
@@ -66,12 +66,14 @@ pub async fn plan(
     };
     let mut planned_trees = trees;
     planned_trees.insert(catalog.clone(), tree);
-    let new = Side { revision: of(new), trees: planned_trees, content, problems: Vec::new() };
+    let new = of(new);
+    let problems = moved_catalogs(&base.revision.catalog, &new.catalog);
+    let new = Side { revision: new, trees: planned_trees, content, problems };
     let world = World {
         catalog: catalog.clone(),
         places: &places,
         trees: snapshot,
-        remotes: &Nowhere,
+        remotes,
         engines,
         hearing: (&snapshot.header.heard).into(),
         now_ms: snapshot.header.taken_ms,
