@@ -49,10 +49,11 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Of these catalogs, the root's first; nothing of it is rendered.
-    pub fn of(owns: Vec<Own>) -> Option<Self> {
+    /// Of these catalogs, the root's first; nothing of it is rendered. What the root does not name is none of it.
+    pub fn of(mut owns: Vec<Own>) -> Option<Self> {
         let (root, tenants) = owns.split_first()?;
         let catalog = catalog::join(&root.catalog, tenants.iter().map(|own| &*own.catalog));
+        owns.retain(|own| catalog.commit_of(&own.catalog.name).is_some());
         Some(Self { catalog: Arc::new(catalog), owns, forms: Forms::new(), asking: Asking::new() })
     }
 

@@ -130,14 +130,18 @@ impl<'a> End<'a> {
         Some(share.map_or(Form::Shape(form), |share| Form::Own(Arc::new(form.with(share)))))
     }
 
-    /// Whether an entry stays as it was told, since its version is blocked, or what it is pinned to is not known.
+    /// Whether an entry stays as it was told: its version is blocked, what it is pinned to is not known, or nothing is granted to its
+    /// catalog there any more.
     fn stays(&self, app: &AppKey, cluster: &ClusterName) -> bool {
         let course = self.rest.state.rollouts.get(self.units.lead(app));
         let is_blocked = course.is_some_and(|course| course.block.is_some() && course.current.is_none());
         let labels = || self.rest.decided.fleet.get(cluster).map(|candidate| &candidate.labels);
         let mut pins = self.rest.state.pins.values().filter(|pin| pin.app == *app);
         let is_pinned = pins.any(|pin| labels().is_some_and(|labels| pin.selector.matches(labels)));
-        is_blocked || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
+        let is_withdrawn = self.rest.decided.withdrawn.contains_key(&(app.clone(), cluster.clone()));
+        is_blocked
+            || is_withdrawn
+            || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
     }
 
     fn told(&self, app: &AppKey, cluster: &ClusterName) -> Option<Form<'a>> {

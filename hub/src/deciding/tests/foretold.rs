@@ -4,8 +4,9 @@
 
 use fastrand::Rng;
 
+use super::draft::{Draft, Who, team};
 use super::*;
-use crate::planning::view::PlanView;
+use crate::planning::view::{AppPlan, PlanView};
 
 /// Seeds of a run, unless `NAVE_PLAN_SEEDS` says otherwise.
 const SEEDS: u64 = 120;
@@ -26,147 +27,6 @@ enum Bug {
     OneWave,
     /// It takes a lost cluster for one that stays.
     NoLosses,
-}
-
-/// A catalog before it is text.
-#[derive(Clone)]
-struct Draft {
-    apps: BTreeMap<String, AppDraft>,
-    /// By name: `env` and `size`.
-    clusters: BTreeMap<String, (&'static str, &'static str)>,
-    tier: u32,
-    words: u32,
-}
-
-#[derive(Clone)]
-struct AppDraft {
-    objects: BTreeSet<u32>,
-    text: u32,
-    env: Option<&'static str>,
-    pick: Option<u32>,
-    prune: bool,
-    protect: bool,
-    uses: bool,
-    careful: bool,
-    group: bool,
-    patch: Option<u32>,
-}
-
-const ENVS: [&str; 3] = ["prod", "dev", "test"];
-const SIZES: [&str; 2] = ["big", "small"];
-
-impl AppDraft {
-    fn new(rng: &mut Rng) -> Self {
-        Self {
-            objects: (0..rng.u32(1..4)).collect(),
-            text: rng.u32(..),
-            env: rng.bool().then(|| ENVS[rng.usize(..2)]),
-            pick: (rng.u32(..3) == 0).then(|| rng.u32(1..5)),
-            prune: rng.u32(..5) > 0,
-            protect: rng.u32(..8) == 0,
-            uses: rng.bool(),
-            careful: rng.bool(),
-            group: rng.u32(..4) == 0,
-            patch: rng.bool().then(|| rng.u32(..)),
-        }
-    }
-
-    fn documents(&self, name: &str) -> String {
-        let Self { prune, protect, careful, .. } = self;
-        let group = if self.group { ", group: together" } else { "" };
-        let rollout = if *careful { ", rollout: careful" } else { "" };
-        let clusters = self.env.map_or("{selector: {}}".to_owned(), |env| {
-            format!("{{selector: {{matchLabels: {{env: {env}}}}}}}")
-        });
-        let pick = self.pick.map(|count| format!(", pick: {{count: {count}}}")).unwrap_or_default();
-        let patch = self.patch.map(|text| {
-            format!(
-                "---\napiVersion: nave.dev/v1alpha1\nkind: Override\nmetadata: {{name: {name}-big}}\nspec: {{apps: {{names: [{name}]}}, clusters: {{selector: {{matchLabels: {{size: big}}}}}}, patches: [{{target: {{kind: ConfigMap}}, patch: {{data: {{patch: \"{text}\"}}}}}}]}}\n"
-            )
-        });
-        format!(
-            "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {{name: {name}}}\nspec: {{source: {{path: ./{name}}}, substitute: true, prune: {prune}, protect: {protect}{group}{rollout}}}\n---\n\
-             apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {{name: {name}}}\nspec: {{apps: {{names: [{name}]}}, clusters: {clusters}{pick}}}\n{}",
-            patch.unwrap_or_default()
-        )
-    }
-
-    fn manifests(&self, name: &str) -> String {
-        let tier = if self.uses { ", tier: \"${parameters.tier}\"" } else { "" };
-        let map = |number: &u32| {
-            format!(
-                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}-{number}, namespace: default}}\ndata: {{text: \"{}\"{tier}}}\n",
-                self.text
-            )
-        };
-        self.objects.iter().map(map).collect()
-    }
-}
-
-impl Draft {
-    fn new(rng: &mut Rng) -> Self {
-        let apps = ["alpha", "beta", "gamma"].into_iter().take(rng.usize(1..=3));
-        let apps = apps.map(|name| (name.to_owned(), AppDraft::new(rng))).collect();
-        let clusters = (0..rng.usize(2..15))
-            .map(|number| (format!("c-{number:02}"), (ENVS[rng.usize(..2)], SIZES[rng.usize(..2)])))
-            .collect();
-        Self { apps, clusters, tier: rng.u32(..), words: 0 }
-    }
-
-    /// One thing that people do.
-    fn change(&mut self, rng: &mut Rng) {
-        let names: Vec<String> = self.apps.keys().cloned().collect();
-        let Some(app) = names.get(rng.usize(..names.len().max(1))).and_then(|name| self.apps.get_mut(name))
-        else {
-            self.apps.insert("delta".to_owned(), AppDraft::new(rng));
-            return;
-        };
-        match rng.u32(..14) {
-            0 | 1 => app.text = rng.u32(..),
-            2 => _ = app.objects.insert(rng.u32(..6)),
-            3 => app.objects = app.objects.iter().copied().take(1).collect(),
-            4 => app.env = (rng.bool()).then(|| ENVS[rng.usize(..3)]),
-            5 => app.pick = rng.bool().then(|| rng.u32(1..6)),
-            6 => app.patch = rng.bool().then(|| rng.u32(..)),
-            7 => app.prune = !app.prune,
-            8 => app.careful = !app.careful,
-            9 => self.tier = rng.u32(..),
-            10 => self.words += 1,
-            11 => _ = self.apps.insert("delta".to_owned(), AppDraft::new(rng)),
-            12 => _ = self.apps.remove(&names[rng.usize(..names.len())]),
-            _ => {
-                let env = ENVS[rng.usize(..3)];
-                let size = SIZES[rng.usize(..2)];
-                let some = rng.usize(1..6);
-                self.clusters.values_mut().take(some).for_each(|labels| *labels = (env, size));
-            }
-        }
-    }
-
-    fn files(&self) -> BTreeMap<String, String> {
-        let cluster = |(name, (env, size)): (&String, &(&str, &str))| {
-            format!(
-                "---\napiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {{name: {name}, labels: {{env: {env}, size: {size}}}}}\nspec: {{}}\n"
-            )
-        };
-        let mut files = BTreeMap::from([
-            ("clusters.yaml".to_owned(), self.clusters.iter().map(cluster).collect()),
-            (
-                "fleet.yaml".to_owned(),
-                format!(
-                    "apiVersion: nave.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: fleet}}\nspec: {{parameters: {{tier: \"{}\"}}}}\n---\n\
-                     apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {{name: careful}}\nspec: {{waves: [{{name: first, count: 2}}, {{name: half, share: 50%, maxUnavailable: 2}}]}}\n",
-                    self.tier
-                ),
-            ),
-            ("README.md".to_owned(), self.words.to_string()),
-        ]);
-        for (name, app) in &self.apps {
-            files.insert(format!("{name}.yaml"), app.documents(name));
-            files.insert(format!("{name}/all.yaml"), app.manifests(name));
-        }
-        files
-    }
 }
 
 /// What every cluster was told of every app: version and bundle.
@@ -196,6 +56,15 @@ fn foretold(view: &PlanView) -> (Entries, Entries, BTreeMap<(AppKey, ClusterName
     (gained, lost, changed)
 }
 
+/// Apps of which a plan says that something waits for something else than its wave, and those that go with them.
+fn stuck(view: &PlanView) -> BTreeSet<AppKey> {
+    let rollout = |app: &AppPlan| app.rollout.as_ref().map(|rollout| rollout.id.clone());
+    let waits = || view.apps.iter().filter(|app| !app.waits.is_empty());
+    let rollouts: BTreeSet<String> = waits().filter_map(rollout).collect();
+    let with = view.apps.iter().filter(|app| rollout(app).is_some_and(|id| rollouts.contains(&id)));
+    waits().chain(with).map(|app| app.app.clone()).collect()
+}
+
 /// The waves that a plan says, by the id of their rollout.
 fn foretold_waves(view: &PlanView) -> BTreeMap<String, Vec<(String, Vec<ClusterName>)>> {
     let rollouts = view.apps.iter().filter_map(|app| Some((app.rollout.as_ref()?.id.clone(), &app.waves)));
@@ -220,23 +89,28 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
         world.member(name, &[]);
     }
     world.commit("1111111111111111111111111111111111111111").await;
+    if let Some(tenant) = &draft.tenant {
+        world.tenants.insert(team(), (tenant.files(), Tree::new()));
+        world.commit_of(&team(), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa").await;
+    }
     // A second change comes while the first is under way, or after it.
     if rng.u32(..3) == 0 {
-        draft.change(&mut rng);
-        world.files = draft.files();
-        world.commit("2222222222222222222222222222222222222222").await;
+        let who = whose(&draft, &mut rng);
+        draft.change(who, &mut rng);
+        take(&mut world, &draft, who, "2222222222222222222222222222222222222222").await;
         world.now_ms += 3_700_000;
         world.decide().await;
     }
-    (0..rng.u32(1..4)).for_each(|_| draft.change(&mut rng));
-    world.files = draft.files();
-    let view = planned(&mut world, bug).await;
+    let who = whose(&draft, &mut rng);
+    (0..rng.u32(1..4)).for_each(|_| draft.change(who, &mut rng));
+    write(&mut world, &draft, who);
+    let view = planned(&mut world, who, bug).await;
     let before = told(&world);
     let (plans, holds): (BTreeSet<_>, BTreeSet<_>) =
         (world.state.plans.keys().cloned().collect(), world.state.holds.keys().cloned().collect());
 
     world.obeys = false;
-    world.commit("9999999999999999999999999999999999999999").await;
+    take(&mut world, &draft, who, "9999999999999999999999999999999999999999").await;
     let held: BTreeMap<_, _> = world
         .state
         .holds
@@ -257,18 +131,48 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
     world.decide().await;
     let after = told(&world);
     let still: Entries = world.state.holds.values().flat_map(|held| held.hold.entries.clone()).collect();
-    let (gained, lost, changed) = foretold(&view);
+    let (mut gained, lost, mut changed) = foretold(&view);
     let come = |key: &&(AppKey, ClusterName)| !before.contains_key(*key);
-    differ("gained", &gained, &after.keys().filter(come).cloned().collect())?;
+    let come: Entries = after.keys().filter(come).cloned().collect();
+    // What has an object that is not granted waits for that, and its rollout with it.
+    let stuck = stuck(&view);
+    gained.retain(|entry| come.contains(entry) || !stuck.contains(&entry.0));
+    differ("gained", &gained, &come)?;
     let gone: Entries = before.keys().filter(|key| !after.contains_key(*key)).cloned().collect();
     differ("lost", &lost.difference(&still).cloned().collect(), &gone)?;
     let other = after.iter().filter(|(key, new)| before.get(*key).is_some_and(|old| old.0 != new.0));
     let other: BTreeMap<_, _> = other.map(|(key, new)| (key.clone(), Some(new.1))).collect();
+    changed.retain(|entry, _| other.contains_key(entry) || !stuck.contains(&entry.0));
     differ("changed", &changed, &other)?;
     Ok((gained.len() + lost.len() + changed.len(), held.len()))
 }
 
-async fn planned(world: &mut World, bug: Bug) -> PlanView {
+/// A tenant without a `Catalog` commits for nobody.
+fn whose(draft: &Draft, rng: &mut Rng) -> Who {
+    let is_there = draft.tenant.as_ref().is_some_and(|tenant| tenant.is_named);
+    if is_there && rng.bool() { Who::Tenant } else { Who::Root }
+}
+
+/// Writes the files of one of the catalogs.
+fn write(world: &mut World, draft: &Draft, who: Who) {
+    match (who, &draft.tenant) {
+        (Who::Tenant, Some(tenant)) => {
+            world.tenants.get_mut(&team()).expect("it is there").0 = tenant.files()
+        }
+        _ => world.files = draft.files(),
+    }
+}
+
+/// Commits them.
+async fn take(world: &mut World, draft: &Draft, who: Who, id: &str) {
+    write(world, draft, who);
+    match who {
+        Who::Root => world.commit(id).await,
+        Who::Tenant => world.commit_of(&team(), id).await,
+    }
+}
+
+async fn planned(world: &mut World, who: Who, bug: Bug) -> PlanView {
     let files = world.files.clone();
     let unseen = match bug {
         Bug::NoOverrides => Some("kind: Override\n"),
@@ -281,7 +185,10 @@ async fn planned(world: &mut World, bug: Bug) -> PlanView {
             *text = kept.collect::<Vec<_>>().join("---\n");
         }
     }
-    let mut view = world.plan().await;
+    let mut view = match who {
+        Who::Root => world.plan().await,
+        Who::Tenant => world.plan_of(&team()).await,
+    };
     world.files = files;
     match bug {
         Bug::NoHolds => view.holds.clear(),

@@ -3,6 +3,7 @@
 mod answers;
 mod deciding;
 mod directories;
+mod draft;
 mod foretold;
 mod history;
 mod pausing;
@@ -25,7 +26,8 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use super::core::{Decided, Given, Kept, Revision, json, step};
 use super::hearing::Hearing;
 use super::parts::Own;
-use super::revision::{Asked, Content, Ground, Loader, Place, render};
+use super::rendered::{self, render_all};
+use super::revision::{Asked, Content, Loader, Place};
 use crate::engines::{Engines, Paths};
 use crate::sources::Nowhere;
 use crate::state::history::HistoryRecord;
@@ -62,6 +64,8 @@ struct World {
     state: State,
     revision: Option<Revision>,
     tree: Tree,
+    /// Catalogs of tenants: their files, and those of the commit in effect.
+    tenants: BTreeMap<CatalogName, (BTreeMap<String, String>, Tree)>,
     bundles: BTreeMap<Digest, Bundle>,
     version: u64,
     /// Records of history, as they were written.
@@ -94,6 +98,7 @@ fn blob(text: &str) -> BlobId {
 impl World {
     fn content(&self) -> Files {
         let known = self.files.iter().filter(|(path, _)| self.forgets.as_ref() != Some(*path));
+        let known = known.chain(self.tenants.values().flat_map(|(files, _)| files));
         Files(known.map(|(_, text)| (blob(text), Arc::from(text.as_bytes()))).collect())
     }
 
@@ -126,16 +131,38 @@ impl World {
 
     async fn commit(&mut self, id: &str) {
         self.tree = tree(&self.files);
-        let place =
-            Place { name: CatalogName::root(), directory: String::new(), is_root: true, configured: None };
-        let last_good =
-            self.revision.take().map_or_else(LastGood::new, |revision| revision.catalog.objects.clone());
-        let commit = CommitId(id.into());
-        let catalog =
-            Loader::default().catalog(&self.content(), &place, &commit, &self.tree, &last_good).await;
-        self.problems = catalog.problems.iter().map(ToString::to_string).collect();
-        self.revision = Revision::of(vec![Own::of(Arc::new(catalog))]);
+        let root = self.read(&CatalogName::root(), &self.tree, id).await;
+        self.problems = root.catalog.problems.iter().map(ToString::to_string).collect();
+        let tenants = self.revision.take().into_iter().flat_map(|revision| revision.owns).skip(1);
+        self.revision = Revision::of(std::iter::once(root).chain(tenants).collect());
         self.decide().await;
+    }
+
+    /// A commit of a tenant's catalog.
+    async fn commit_of(&mut self, tenant: &CatalogName, id: &str) {
+        let now = self.tenants.get(tenant).map(|(files, _)| tree(files)).expect("it has files");
+        let own = self.read(tenant, &now, id).await;
+        self.tenants.get_mut(tenant).expect("it has files").1 = now;
+        let mut owns = self.revision.take().expect("a commit was made").owns;
+        owns.retain(|known| known.catalog.name != *tenant);
+        owns.push(own);
+        self.revision = Revision::of(owns);
+        self.decide().await;
+    }
+
+    fn place(name: &CatalogName) -> Place {
+        let is_root = *name == CatalogName::root();
+        Place { name: name.clone(), directory: String::new(), is_root, configured: None }
+    }
+
+    /// A catalog with these files, by what is in effect of it.
+    async fn read(&self, name: &CatalogName, tree: &Tree, id: &str) -> Own {
+        let owns = self.revision.iter().flat_map(|revision| &revision.owns);
+        let last_good = owns.clone().find(|own| own.catalog.name == *name);
+        let last_good = last_good.map_or_else(LastGood::new, |own| own.catalog.objects.clone());
+        let (content, commit, place) = (self.content(), CommitId(id.into()), Self::place(name));
+        let mut loader = Loader::default();
+        Own::of(Arc::new(loader.catalog(&content, &place, &commit, tree, &last_good).await))
     }
 
     fn step(&mut self) -> Decided {
@@ -208,9 +235,11 @@ impl World {
         let catalog = self.revision.as_ref().expect("a commit was made").catalog.clone();
         let content = self.content();
         let engines = self.engines();
-        let (tree, sources) = (&self.tree, &self.state.sources());
-        let ground = Ground { content: &content, tree, remotes: &Nowhere, sources };
-        let rendered = render(ground, &engines, &catalog, missing, &in_effect, &|_| true);
+        let (root, sources) = (CatalogName::root(), &self.state.sources());
+        let tenants = self.tenants.iter().map(|(name, (_, tree))| (name, tree));
+        let trees = tenants.chain([(&root, &self.tree)]).collect();
+        let files = rendered::Files { content: &content, trees, remotes: &Nowhere, sources };
+        let rendered = render_all(&files, &engines, &catalog, missing, &in_effect, &|_| true);
         let rendered = Box::pin(rendered).await;
         self.rendered += rendered.variants_rendered;
         self.problems.extend(rendered.problems.values().flatten().map(ToString::to_string));

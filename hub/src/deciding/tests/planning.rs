@@ -41,19 +41,25 @@ impl Stock for BTreeMap<Digest, Bundle> {
 impl World {
     /// What the files, as they are now, would do.
     pub(super) async fn plan(&self) -> PlanView {
+        self.plan_of(&CatalogName::root()).await
+    }
+
+    /// What the files of a catalog, as they are now, would do.
+    pub(super) async fn plan_of(&self, name: &CatalogName) -> PlanView {
         let in_effect = self.revision.as_ref().expect("a commit was made");
-        let place =
-            Place { name: CatalogName::root(), directory: String::new(), is_root: true, configured: None };
-        let tree = tree(&self.files);
-        let content = self.content();
-        let commit = CommitId("9999999999999999999999999999999999999999".into());
-        let last_good = &in_effect.catalog.objects;
-        let catalog = Loader::default().catalog(&content, &place, &commit, &tree, last_good).await;
-        let new = Revision::of(vec![Own::of(Arc::new(catalog))]).expect("it has a root");
+        let trees: BTreeMap<CatalogName, Tree> = (self.tenants.iter())
+            .map(|(name, (_, tree))| (name.clone(), tree.clone()))
+            .chain([(CatalogName::root(), self.tree.clone())])
+            .collect();
+        let tree = tree(self.tenants.get(name).map_or(&self.files, |(files, _)| files));
+        let planned = self.read(name, &tree, "9999999999999999999999999999999999999999").await;
+        let owns = in_effect.owns.iter().cloned();
+        let owns = owns.map(|own| if own.catalog.name == *name { planned.clone() } else { own });
+        let new = Revision::of(owns.collect()).expect("it has a root");
         let connected = self.state.members.keys().map(|name| (name.clone(), None)).collect();
         let world = crate::planning::World {
-            catalog: CatalogName::root(),
-            places: &BTreeMap::from([(CatalogName::root(), place.clone())]),
+            catalog: name.clone(),
+            places: &trees.keys().map(|name| (name.clone(), Self::place(name))).collect(),
             trees: &NoTrees,
             remotes: &Nowhere,
             engines: &self.engines(),
@@ -62,13 +68,11 @@ impl World {
             stop: CancellationToken::new(),
             live: None,
         };
-        let side = |revision, tree| {
-            let trees = BTreeMap::from([(CatalogName::root(), tree)]);
-            Side { revision, trees, content: &content, problems: Vec::new() }
-        };
-        let base = side(in_effect.clone(), self.tree.clone());
-        let planned =
-            plan(&world, Shelf::new(&self.bundles), self.state.clone(), base, side(new, tree), None);
+        let content = self.content();
+        let side = |revision, trees| Side { revision, trees, content: &content, problems: Vec::new() };
+        let base = side(in_effect.clone(), trees.clone());
+        let new = side(new, trees.into_iter().chain([(name.clone(), tree)]).collect());
+        let planned = plan(&world, Shelf::new(&self.bundles), self.state.clone(), base, new, None);
         planned.await.expect("a plan").view
     }
 }
