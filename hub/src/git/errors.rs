@@ -40,6 +40,14 @@ pub enum FetchError {
         /// Why.
         why: &'static str,
     },
+    /// An answer is larger than any that is meant, or would become so.
+    #[error("{url} sends more than this hub takes: {what}; keep what is deployed in a repository of its own")]
+    TooMuch {
+        /// The URL, without credentials.
+        url: String,
+        /// What there is too much of.
+        what: &'static str,
+    },
     /// Nobody answers there.
     #[error("{url} cannot be reached; check the address, the network and the proxy settings")]
     Unreachable {
@@ -161,6 +169,20 @@ pub enum FetchError {
         #[source]
         cause: Cause,
     },
+}
+
+/// Why what a server answers is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unfit {
+    /// There is too much of something.
+    #[error("{0}")]
+    TooMuch(&'static str),
+    /// It says that it is a pack.
+    #[error("the pack is damaged: {0}")]
+    NoPack(&'static str),
+    /// It leads on to where nobody is asked.
+    #[error("{0}")]
+    Redirect(&'static str),
 }
 
 fn existing(found: &[String]) -> String {

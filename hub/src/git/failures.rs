@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use super::errors::FetchError;
+use super::errors::{FetchError, Unfit};
 use crate::addresses::Refused;
 
 /// Deep enough for gix around io around reqwest around hyper around rustls.
@@ -18,6 +18,7 @@ pub(crate) struct Signs {
     pub(crate) connect: bool,
     pub(crate) untrusted: bool,
     refused: bool,
+    unfit: Option<Unfit>,
     status: Option<u16>,
 }
 
@@ -32,6 +33,8 @@ pub(super) fn classify(url: &str, after: Duration, error: gix::Error) -> FetchEr
     let no_git = error.is_unsupported() || error.is_not_found();
     let cause = error.into();
     match signs {
+        Signs { unfit: Some(Unfit::TooMuch(what)), .. } => FetchError::TooMuch { url, what },
+        Signs { unfit: Some(Unfit::Redirect(why)), .. } => FetchError::Forbidden { url, why },
         Signs { refused: true, .. } => FetchError::Forbidden { url, why: Refused::WHY },
         Signs { untrusted: true, .. } => FetchError::Untrusted { url, cause },
         Signs { timed_out: true, .. } => FetchError::TimedOut { url, after },
@@ -62,6 +65,7 @@ impl Signs {
             self.status = self.status.or(error.status().map(|s| s.as_u16()));
         }
         self.refused |= error.is::<Refused>();
+        self.unfit = self.unfit.or(error.downcast_ref().copied());
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
             self.untrusted = true;
         }

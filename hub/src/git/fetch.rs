@@ -12,7 +12,7 @@ use std::time::Duration;
 use gix::ObjectId;
 use gix::credentials::{helper, protocol};
 use gix::progress::Discard;
-use gix::protocol::transport::client::blocking_io::http;
+use gix::protocol::transport::client::blocking_io::{Transport, http};
 use gix::remote::fetch::{Shallow, Tags};
 use gix::remote::{Direction, ref_map};
 
@@ -21,6 +21,7 @@ use super::address::Credentials;
 use super::app::Token;
 use super::errors::FetchError;
 use super::ssh::Ssh;
+use super::wire::{self, Wire};
 use super::{Options, failures, mirror};
 use crate::addresses::Lookup;
 
@@ -200,7 +201,11 @@ impl Remote<'_> {
                 found,
             });
         }
-        prepared.with_shallow(shallow).receive(Discard, stop).map_err(classify)?;
+        prepared.with_shallow(shallow).receive(Discard, stop).map_err(|error| match classify(error) {
+            // It told of its references: what it lacks is something else.
+            FetchError::NotARepository { url, cause } => FetchError::Failed { url, cause },
+            other => other,
+        })?;
         let head = mirror::tip(mirror, into)
             .map_err(broken)?
             .ok_or_else(|| mirror::broken(mirror.path(), "no head"))?;
@@ -257,21 +262,19 @@ impl Remote<'_> {
     fn connect<'r>(
         &self,
         remote: &'r gix::Remote<'r>,
-    ) -> Result<
-        gix::remote::Connection<
-            'r,
-            'static,
-            'r,
-            Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
-        >,
-        FetchError,
-    > {
-        let mut connection = remote.connect(Direction::Fetch).map_err(|e| self.classify(e))?;
+    ) -> Result<gix::remote::Connection<'r, 'static, 'r, Box<dyn Transport + Send>>, FetchError> {
         if self.ssh.is_some() {
+            let mut connection = remote.connect(Direction::Fetch).map_err(|e| self.classify(e))?;
             // The keys are the command's; there is nobody to ask for anything else.
             connection.set_credentials(|_| Ok(None));
             return Ok(connection);
         }
+        let (url, version) =
+            remote.sanitized_url_and_version(Direction::Fetch).map_err(|e| self.classify(e))?;
+        let wire = Wire::new(self.options.is_guarded, remote.repo().object_hash().len_in_bytes());
+        let transport: Box<dyn Transport + Send> =
+            Box::new(http::Transport::new_http(wire, url, version, false));
+        let mut connection = remote.to_connection_with_transport(transport);
         let (url, credentials) = (self.url.to_owned(), self.login()?);
         connection.set_credentials(move |action| Ok(answer(&url, credentials.as_ref(), action)));
         connection.set_transport_options(Box::new(self.http_options()?));
@@ -302,11 +305,10 @@ impl Remote<'_> {
     fn http_options(&self) -> Result<http::Options, FetchError> {
         let ways = Ways::of(self)?;
         let configure_client = move |builder| Ok(ways.take(builder));
-        let backend = http::reqwest::Options {
+        Ok(wire::options(http::reqwest::Options {
             configure_client: Some(Box::new(configure_client)),
             configure_request: None,
-        };
-        Ok(http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..Default::default() })
+        }))
     }
 }
 

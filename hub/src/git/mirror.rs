@@ -20,11 +20,15 @@ const PINS: &str = "refs/nave/pin/";
 /// Above any pack count that `packs::consolidate` leaves behind, with room for those written meanwhile.
 const PACK_SLOTS: u16 = 256;
 
+/// Most bytes that are allocated at once for an object.
+pub(super) const MOST_ALLOCATED: u64 = 1 << 30;
+
 /// How every repository is opened: nothing outside its own directory is read (no user or system configuration, no
-/// environment), and no object makes us allocate more than a GiB at once.
+/// environment), and no object makes us allocate more than [`MOST_ALLOCATED`].
 pub(super) fn open_options() -> gix::open::Options {
+    let limit = format!("gitoxide.objects.allocLimit={MOST_ALLOCATED}");
     gix::open::Options::isolated()
-        .config_overrides(["gitoxide.objects.allocLimit=1073741824", "gc.auto=0"])
+        .config_overrides([limit, "gc.auto=0".to_owned()])
         .cli_overrides(["user.name=nave", "user.email=nave@nave.invalid"])
         .object_store_slots(gix::odb::store::init::Slots::Given(PACK_SLOTS))
 }

@@ -13,6 +13,7 @@
 
 mod access;
 mod address;
+mod answers;
 mod app;
 pub mod author;
 mod blob;
@@ -29,6 +30,8 @@ mod packs;
 pub mod poller;
 mod repository;
 mod ssh;
+mod weighing;
+mod wire;
 
 pub use access::{Access, Login};
 pub(crate) use access::{certificates, secret};
