@@ -4,6 +4,7 @@
 //! A registry's token says itself what it is for, so that the tests see what was asked for. Never: checks anything but what it is told to want.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -48,6 +49,27 @@ pub enum Answer {
     Endless,
     /// Nothing.
     Silence,
+    /// What is made of the request.
+    Made(Made),
+}
+
+/// Makes an answer of a request and its body.
+#[derive(Clone)]
+pub struct Made(Arc<Make>);
+
+type Make = dyn Fn(&Asked, &[u8]) -> Response + Send + Sync;
+
+impl Made {
+    /// By this.
+    pub fn by(make: impl Fn(&Asked, &[u8]) -> Response + Send + Sync + 'static) -> Answer {
+        Answer::Made(Self(Arc::new(make)))
+    }
+}
+
+impl fmt::Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Made(…)")
+    }
 }
 
 /// What has to be shown.
@@ -219,18 +241,15 @@ async fn answer(
 ) -> Response {
     let header = |name: HeaderName| Some(headers.get(name)?.to_str().ok()?.to_owned());
     let (shown, mark) = (header(AUTHORIZATION), header(IF_NONE_MATCH));
+    let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let asked = Asked { method: method.clone(), target, authorization: shown.clone(), mark: mark.clone() };
     let told = {
         let mut held = shared.held();
-        let target = uri.path_and_query().map_or_else(String::new, ToString::to_string);
-        held.asked.push(Asked {
-            method: method.clone(),
-            target,
-            authorization: shown.clone(),
-            mark: mark.clone(),
-        });
+        held.asked.push(asked.clone());
         held.answers.get(uri.path()).cloned()
     };
     match told {
+        Some(Answer::Made(Made(make))) => return make(&asked, &body),
         Some(Answer::Redirect(to)) => return (StatusCode::FOUND, [(LOCATION, to)]).into_response(),
         Some(Answer::Endless) => {
             let zeros = Bytes::from_static(&[0; 1 << 16]);

@@ -1,10 +1,13 @@
 //! corpus: one row for each advisory. In: nothing. Out: rows that say what it was, how it is done again and what has to come of it.
-//! Never: names an advisory that was not published; does anything itself.
+//! Never: names an advisory that was not published (where there is none, the document is named that says what to beware of); does anything itself.
 
 mod elsewhere;
 mod files;
 mod git;
 mod helm;
+mod leading;
+mod packs;
+mod tokens;
 
 /// How an advisory is done again.
 pub enum Hostile {
@@ -22,6 +25,26 @@ pub enum Hostile {
     Endless,
     /// Where a Git repository is said to be; or references without end.
     GitAnswers(Option<&'static str>),
+    /// A repository of Git that a server makes up.
+    Pack(fn(&str) -> super::packs::Repository),
+    /// By which status, and where to, a Git server leads whoever shows it a password.
+    Leads(u16, &'static str),
+    /// The same, once it has told of its references.
+    LeadsLate(u16, &'static str),
+    /// How a registry says that it wants a token, and what is where its own tokens are.
+    Challenge(&'static str, Token),
+}
+
+/// What is answered who asks for a token at `{charts}/{app}/token`.
+pub enum Token {
+    /// Nothing is there.
+    Nowhere,
+    /// This.
+    Says(&'static str),
+    /// That it is elsewhere.
+    Leads(&'static str),
+    /// Zeros, without end.
+    Endless,
 }
 
 /// What has to come of it.
@@ -46,10 +69,17 @@ pub struct Row {
 
 /// All rows.
 pub fn corpus() -> Vec<Row> {
-    [git::rows(), helm::rows(), files::kustomize(), files::yaml(), elsewhere::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let all = [
+        git::rows(),
+        packs::rows(),
+        leading::rows(),
+        helm::rows(),
+        files::kustomize(),
+        files::yaml(),
+        elsewhere::rows(),
+        tokens::rows(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 fn row(

@@ -12,8 +12,9 @@ use harness::fleet::{Fleet, documents};
 use harness::git::{Repository, Server};
 
 use crate::charts::given::Given;
-use crate::hostile::corpus::{Hostile, Row};
+use crate::hostile::corpus::{Hostile, Row, Token};
 use crate::hostile::objects::Raw;
+use crate::hostile::servers;
 use crate::rendering::given::{HEAD, paths};
 
 /// What a hub shows to the servers of charts.
@@ -54,15 +55,19 @@ impl Places {
         let engines = paths();
         let path = |name: &str| self.given.path(name).display().to_string();
         let (helm, kustomize) = (engines.helm.expect("it is there"), engines.kustomize.expect("it is there"));
-        let charts = format!(
-            "{{name: charts, url: '{}', basic: {{username: me, passwordFile: {}}}, caFile: {}}}",
-            self.charts.url("/"),
-            path("password"),
-            path("ca.pem")
-        );
-        let other = format!("{{name: other, url: '{}', caFile: {}}}", self.other.url("/"), path("ca.pem"));
+        let of_charts = |name: &str, url: String| {
+            let (password, ca) = (path("password"), path("ca.pem"));
+            format!(
+                "{{name: {name}, url: '{url}', basic: {{username: me, passwordFile: {password}}}, caFile: {ca}}}"
+            )
+        };
+        let charts = of_charts("charts", self.charts.url("/"));
+        let registry = of_charts("registry", self.charts.oci("/"));
+        let others = [("other", self.other.url("/")), ("packs", self.packs() + "/")];
+        let [other, packs] =
+            others.map(|(name, url)| format!("{{name: {name}, url: '{url}', caFile: {}}}", path("ca.pem")));
         format!(
-            "engines: {{helm: {}, kustomize: {}}}\ncredentials: [{charts}, {other}]\n",
+            "engines: {{helm: {}, kustomize: {}}}\ncredentials: [{charts}, {registry}, {other}, {packs}]\n",
             helm.display(),
             kustomize.display()
         )
@@ -73,6 +78,8 @@ impl Places {
         let outside = self.given.path("outside").display().to_string();
         let text = text.replace("{app}", row.app).replace("{outside}", &outside);
         let text = text.replace("{charts}", &self.charts.url("")).replace("{other}", &self.other.url(""));
+        let text = text.replace("{other-host}", self.other.url("").trim_start_matches("https://"));
+        let text = text.replace("{registry}", &self.charts.oci("")).replace("{packs}", &self.packs());
         let text = text.replace("{git}", &self.server.url()).replace("{bomb}", &bomb());
         text.replace("{deep}", &"[".repeat(100_000)).replace("{not}", &"{\"not\":".repeat(100_000))
     }
@@ -130,6 +137,37 @@ impl Places {
                 self.other.answer(&path, answer);
                 "{git: {url: '{other}/{app}', ref: main, path: m}}".to_owned()
             }
+            Hostile::Pack(make) => {
+                self.other.answer(&format!("/{}/info/refs", row.app), servers::begins(false));
+                let sends = servers::sends(make(row.app));
+                self.other.answer(&format!("/{}/git-upload-pack", row.app), sends);
+                "{git: {url: '{packs}/{app}', ref: main, path: m}}".to_owned()
+            }
+            Hostile::Leads(status, to) => {
+                self.leads(row, "info/refs", *status, to);
+                "{git: {url: '{charts}/{app}', ref: main, path: m}}".to_owned()
+            }
+            Hostile::LeadsLate(status, to) => {
+                self.charts.answer(&format!("/{}/info/refs", row.app), servers::begins(true));
+                self.leads(row, "git-upload-pack", *status, to);
+                "{git: {url: '{charts}/{app}', ref: main, path: m}}".to_owned()
+            }
+            Hostile::Challenge(header, token) => {
+                let path = format!("/v2/{0}/{0}/manifests/1.0.0", row.app);
+                self.charts.answer(&path, servers::challenges(self.filled(row, header)));
+                let token = match token {
+                    Token::Nowhere => None,
+                    Token::Says(text) => Some(servers::says(self.filled(row, text))),
+                    Token::Leads(to) => Some(Answer::Redirect(self.filled(row, to))),
+                    Token::Endless => Some(Answer::Endless),
+                };
+                if let Some(token) = token {
+                    self.charts.answer(&format!("/{}/token", row.app), token);
+                }
+                // Whoever gets a token there has none for here.
+                self.other.answer(&format!("/{}/token", row.app), servers::says("{\"token\": \"x\"}".into()));
+                "{helm: {repository: '{registry}/{app}', chart: {app}, version: 1.0.0}}".to_owned()
+            }
         };
         let source = self.filled(row, &source);
         let app = format!(
@@ -138,6 +176,20 @@ impl Places {
         );
         let placement = documents::placement(row.app, &[row.app], "{selector: {}}");
         catalog.write(&format!("apps/{}.yaml", row.app), &(app + &placement)).expect("it is written");
+    }
+}
+
+impl Places {
+    /// The other server by another name: of one host only some repositories are fetched at a time, and those here take theirs.
+    fn packs(&self) -> String {
+        self.other.url("").replace("127.0.0.1", "localhost")
+    }
+
+    /// Leads from a Git repository beside the charts to another place; whom it leads to the other server wants a password of.
+    fn leads(&self, row: &Row, path: &str, status: u16, to: &str) {
+        let path = format!("/{}/{path}", row.app);
+        self.charts.answer(&path, servers::leads(status, self.filled(row, to)));
+        self.other.answer(&path, servers::wants());
     }
 }
 

@@ -130,7 +130,14 @@ pub fn rows() -> Vec<Row> {
             "CVE-2019-14435, Rancher",
             "A request that the server made for a user went to where only the server gets.",
             GitAnswers(Some("http://169.254.169.254/latest/info/refs")),
-            Told("there is no Git repository at"),
+            Told("not encrypted"),
+        ),
+        row(
+            "git-redirect-encrypted",
+            "GHSA-j94x-8wcp-x7hm, Kargo",
+            "A redirect led to where a cloud keeps a machine's credentials: as Git's own redirects look.",
+            GitAnswers(Some("https://169.254.169.254/{app}/info/refs?service=git-upload-pack")),
+            Told("link-local"),
         ),
         row(
             "git-endless",
