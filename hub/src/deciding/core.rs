@@ -108,6 +108,8 @@ pub struct Decided {
     pub failing: BTreeMap<AppKey, String>,
     /// Entries of which a change waits: for the end of a pause, or for their wave.
     pub waiting: pauses::Waiting,
+    /// Of these, what waits for something else than its wave: the end of a pause, another app, a grant.
+    pub held_back: pauses::Waiting,
     /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
     pub withdrawn: Stays,
     /// What each rollout waits for.
@@ -364,7 +366,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shares,
         rules,
         failing: depends.failing,
-        waiting: rolling.waiting.into_iter().chain(waiting).collect(),
+        waiting: rolling.waiting.into_iter().chain(waiting.clone()).collect(),
+        held_back: waiting,
         waits_for: rolling.waits_for,
         wants,
         unpinnable: problems,

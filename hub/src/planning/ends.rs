@@ -52,16 +52,29 @@ pub type Fates<'a> = BTreeMap<&'a AppKey, BTreeMap<&'a ClusterName, Fate<'a>>>;
 pub fn fates<'a>(base: &'a Rest, new: &'a Rest) -> Fates<'a> {
     let (before, after) = (End::of(base, &base.state), End::of(new, &base.state));
     let mut fates = Fates::new();
-    let clusters: BTreeSet<&ClusterName> =
-        base.decided.wanted.keys().chain(new.decided.wanted.keys()).collect();
+    let wanted = base.decided.wanted.keys().chain(new.decided.wanted.keys());
+    let clusters: BTreeSet<&ClusterName> = wanted.chain(base.state.told.keys()).collect();
     for cluster in clusters {
-        for app in before.apps(cluster).chain(after.apps(cluster)).collect::<BTreeSet<_>>() {
+        let apps = before.apps(cluster).chain(after.apps(cluster)).chain(let_go(base, new, cluster));
+        for app in apps.collect::<BTreeSet<_>>() {
             if let Some(fate) = fate(&before, &after, app, cluster) {
                 fates.entry(app).or_default().insert(cluster, fate);
             }
         }
     }
     fates
+}
+
+/// What a cluster is told no more: also what nobody wanted before, and a hold kept that is over now.
+fn let_go<'a>(
+    base: &'a Rest,
+    new: &'a Rest,
+    cluster: &ClusterName,
+) -> impl Iterator<Item = &'a AppKey> + use<'a> {
+    let told = |rest: &'a Rest| rest.state.told.get(cluster).map(|told| &told.assignment.entries);
+    let now = told(new);
+    let apps = told(base).into_iter().flat_map(|entries| entries.keys());
+    apps.filter(move |app| now.is_none_or(|now| !now.contains_key(*app)))
 }
 
 fn fate<'a>(
@@ -72,10 +85,10 @@ fn fate<'a>(
 ) -> Option<Fate<'a>> {
     let former = || after.former(app, cluster).find_map(|old| before.form(old, cluster));
     match (before.wants(app, cluster), after.wants(app, cluster)) {
-        // What was not wanted before waits for an approval, or for the end of a pause.
-        (false, false) => None,
-        (true, false) if after.is_renamed(app, cluster) => None,
-        (true, false) => {
+        (_, false) if after.is_renamed(app, cluster) => None,
+        // What was not wanted before waits for an approval, or for the end of a pause, unless it goes now.
+        (false, false) if after.has(app, cluster) => None,
+        (_, false) => {
             let form = before.form(app, cluster);
             (form.is_some() || before.told(app, cluster).is_some()).then_some(Fate::Lost(form))
         }
@@ -142,6 +155,12 @@ impl<'a> End<'a> {
         is_blocked
             || is_withdrawn
             || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
+    }
+
+    /// Whether the cluster is told of it in the end.
+    fn has(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        let told = self.rest.state.told.get(cluster);
+        told.is_some_and(|told| told.assignment.entries.contains_key(app))
     }
 
     fn told(&self, app: &AppKey, cluster: &ClusterName) -> Option<Form<'a>> {

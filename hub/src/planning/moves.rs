@@ -102,9 +102,10 @@ pub fn waits(new: &Rest, app: &AppKey, clusters: &[&ClusterName], in_waves: bool
             maintained(&new.state, cluster, now_ms).map(|work| format!("the cluster is {}", worked_on(work)));
         let pause = pauses.iter().find(|pause| pause.scope.covers(app, cluster));
         let pause = pause.map(|pause| format!("{pause}; `{}` ends it", pause.scope.resume()));
+        // That it waits for its wave is told by the waves.
         let other = || {
-            let why = new.decided.waiting.get(&((*cluster).clone(), app.clone()));
-            why.filter(|_| !in_waves).map(ToString::to_string)
+            let waiting = if in_waves { &new.decided.held_back } else { &new.decided.waiting };
+            waiting.get(&((*cluster).clone(), app.clone())).map(ToString::to_string)
         };
         if let Some(message) = maintenance.or(pause).or_else(other) {
             by_message.entry(message).or_default().push((*cluster).clone());
