@@ -154,11 +154,7 @@ async fn a_plan_of_a_directory_fetches_what_apps_take_from_elsewhere_in_the_stat
         fleet.hub(&[&offline, more].concat()).await.expect("it runs")
     };
     let alone = plan(&[]).await;
-    assert!(
-        alone.code == 0 && alone.stdout.contains("is not asked here, but with --fetch"),
-        "{}",
-        alone.stdout
-    );
+    assert!(alone.code == 0 && alone.stdout.contains("is asked here only with --fetch"), "{}", alone.stdout);
     // That it moved since is none of this change.
     let same = plan(&["--fetch"]).await;
     assert_eq!((same.code, same.stdout.lines().count()), (0, 1), "{}{}", same.stdout, same.stderr);
@@ -175,8 +171,12 @@ async fn a_plan_of_a_directory_fetches_what_apps_take_from_elsewhere_in_the_stat
         differs.stdout
     );
 
-    // Who does not answer is an error, not silence.
+    // Who does not answer is an error, not silence; but for what the hub has, which the change is none of.
     server.refuse(true);
+    fleet.catalog.write("web.yaml", &app).expect("it is written");
+    let same = plan(&["--fetch"]).await;
+    assert!(same.code == 0 && same.stdout.contains("warning: App/web"), "{}{}", same.stdout, same.stderr);
+    fleet.catalog.write("web.yaml", &app.replace("ref: main", "ref: next")).expect("it is written");
     let away = plan(&["--fetch"]).await;
     assert!(away.code == 1 && away.stdout.contains("error: App/web"), "{}{}", away.stdout, away.stderr);
     for of_no_directory in [["main", "--fetch"], ["--fetch", "--live"]] {

@@ -108,7 +108,7 @@ pub struct Decided {
     pub failing: BTreeMap<AppKey, String>,
     /// Entries of which a change waits: for the end of a pause, or for their wave.
     pub waiting: pauses::Waiting,
-    /// Of these, what waits for something else than its wave: the end of a pause, another app, a grant.
+    /// Of these, what waits for another app, or for a grant.
     pub held_back: pauses::Waiting,
     /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
     pub withdrawn: Stays,
@@ -263,11 +263,11 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let is_open = !depends.stays.is_empty();
     // What is not granted waits as what waits for others does, and returns as that does.
     depends.stays.extend(beyond.stays.keys().cloned());
-    for (entry, why) in depends.waiting {
+    let ungranted = beyond.stays.into_iter().map(|((app, cluster), why)| ((cluster, app), why));
+    let mut held_back = pauses::Waiting::new();
+    for (entry, why) in depends.waiting.into_iter().chain(ungranted) {
+        held_back.entry(entry.clone()).or_insert_with(|| why.clone());
         waiting.entry(entry).or_insert(why);
-    }
-    for ((app, cluster), why) in beyond.stays {
-        waiting.entry((cluster, app)).or_insert(why);
     }
     let mut rolling = rolling(rolling::Given {
         state,
@@ -366,8 +366,8 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         shares,
         rules,
         failing: depends.failing,
-        waiting: rolling.waiting.into_iter().chain(waiting.clone()).collect(),
-        held_back: waiting,
+        waiting: rolling.waiting.into_iter().chain(waiting).collect(),
+        held_back,
         waits_for: rolling.waits_for,
         wants,
         unpinnable: problems,

@@ -15,7 +15,7 @@ use super::commits::{Trailers, trailers};
 use super::core;
 use super::revision::{Earlier, Loader, Place};
 use super::run::{DecideError, chain};
-use crate::git::{ReadError, Repository};
+use crate::git::{FetchError, ReadError, Repository};
 use crate::state::{Ledger, State};
 
 /// A catalog by itself, and what came with its commit.
@@ -171,7 +171,11 @@ impl Part {
             Some(taken) => match self.repository.is_descendant(taken, head).await {
                 Ok(descends) => descends,
                 // History that cannot be seen proves nothing.
-                Err(ReadError::HistoryCut { .. } | ReadError::Missing { .. }) => false,
+                Err(
+                    ReadError::HistoryCut { .. }
+                    | ReadError::Missing { .. }
+                    | ReadError::Fetch(FetchError::TooMuch { .. }),
+                ) => false,
                 Err(error) => return Err(error.into()),
             },
         };

@@ -5,6 +5,7 @@
 //! Out: the [`Catalog`] in effect and the forms of its apps.
 //! Never: parses a file twice, renders a variant whose recipe is as it was, or for each cluster anew.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,6 +65,16 @@ pub struct Configured {
     pub file: Arc<str>,
     /// The documents, each at its line.
     pub text: Arc<[u8]>,
+}
+
+/// What the configuration says is a last good form of itself: it keeps what it is where a commit does not fit it, after a restart too.
+pub fn add_configured(last_good: &mut LastGood, parsed: &ParsedFile, tree: &Tree, commit: &CommitId) {
+    for id in parsed.documents.iter().filter_map(|document| document.id.clone()) {
+        if let Some(object) = catalog::object_of(parsed, tree, &id) {
+            let own = || Effective { object, commit: commit.clone() };
+            last_good.entry(id).or_insert_with(own);
+        }
+    }
 }
 
 /// A file that was parsed before: `None` where it holds no catalog document.
@@ -128,10 +139,13 @@ impl Loader {
             }
         }
         self.forget_other_trees(tree);
+        let mut last_good = Cow::Borrowed(last_good);
         if let Some(Configured { file, text }) = &place.configured {
-            files.insert(file.clone(), Arc::new(catalog::parse_file(file, text)));
+            let parsed = catalog::parse_file(file, text);
+            add_configured(last_good.to_mut(), &parsed, tree, commit);
+            files.insert(file.clone(), Arc::new(parsed));
         }
-        catalog::assemble(&place.name, commit, place.is_root, tree, &files, last_good)
+        catalog::assemble(&place.name, commit, place.is_root, tree, &files, &last_good)
     }
 
     /// Keeps the cache as large as one tree.

@@ -92,7 +92,7 @@ pub enum Event {
         app: Option<AppKey>,
         /// The commit that it is about.
         commit: CommitId,
-        /// Without an app, the tenant's catalog that the commit is of; absent: the root's.
+        /// The catalog that the commit is of, where that is not the app's, or without an app not the root's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         catalog: Option<CatalogName>,
         /// Where.
@@ -170,6 +170,9 @@ pub struct OfRollout {
     pub rollout: String,
     /// The commit of its version.
     pub commit: CommitId,
+    /// The catalog of the commit, where that is not the app's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogName>,
     /// The wave that waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wave: Option<String>,
@@ -265,18 +268,22 @@ impl Event {
         self.app().into_iter().chain(group)
     }
 
-    /// The catalog whose app or commit it is about, if it is about one; `root` is the root catalog's name.
+    /// The catalog whose commit it is about, or else whose app, if it is about one; `root` is the root catalog's name.
     pub fn catalog<'a>(&'a self, root: &'a CatalogName) -> Option<&'a CatalogName> {
         let said = match self {
             Self::Taken { catalog, .. }
             | Self::Converged { catalog, .. }
             | Self::Failed { catalog, .. }
             | Self::Held(OfHold { catalog, .. })
-            | Self::HoldEnded(OfHold { catalog, .. }) => catalog.as_ref(),
+            | Self::HoldEnded(OfHold { catalog, .. })
+            | Self::RollingBack(OfRollout { catalog, .. })
+            | Self::RolledBack(OfRollout { catalog, .. })
+            | Self::RolloutHalted(OfRollout { catalog, .. })
+            | Self::AwaitsApproval(OfRollout { catalog, .. }) => catalog.as_ref(),
             _ => None,
         };
         let of_app = self.app().map(|app| &app.catalog);
-        of_app.or(said).or_else(|| self.commit().map(|_| root))
+        said.or(of_app).or_else(|| self.commit().map(|_| root))
     }
 
     /// The clusters that it names.
@@ -355,8 +362,17 @@ impl Filter {
         (self.kinds.is_empty() || self.kinds.contains(event.kind()))
             && (self.apps.is_empty() || of_app())
             && (self.catalogs.is_empty()
-                || event.catalog(root).is_some_and(|catalog| named(&self.catalogs, catalog.as_str())))
+                || event.app().is_some_and(|app| named(&self.catalogs, app.catalog.as_str()))
+                || self.takes_commit(event, root))
             && (self.clusters.is_empty() || event.clusters().is_some_and(|clusters| clusters.may_have(on)))
+    }
+}
+
+impl Filter {
+    /// Whether the commit that an event is about is of a catalog that is meant.
+    pub fn takes_commit(&self, event: &Event, root: &CatalogName) -> bool {
+        let is_meant = |catalog: &CatalogName| self.catalogs.iter().any(|p| matches(p, catalog.as_str()));
+        event.catalog(root).is_some_and(is_meant)
     }
 }
 
@@ -386,6 +402,7 @@ mod tests {
             app: web.clone(),
             rollout: "web@1.1".into(),
             commit: commit.clone(),
+            catalog: None,
             wave: Some("rest".into()),
             detail: String::new(),
         };

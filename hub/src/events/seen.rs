@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::catalog::{CommitId, Kind, Problem};
-use nave_placement::guard::{Hold, HoldCause};
+use nave_placement::guard::HoldCause;
 use nave_placement::rollout::{Course, Outcome, Phase, WaitsFor};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
@@ -17,7 +17,7 @@ use crate::deciding::core::maintained;
 use crate::deciding::rolling::SETTLING_MS;
 use crate::operator::Look;
 use crate::state::State;
-use crate::state::records::Standing;
+use crate::state::records::{HoldRecord, Standing};
 
 /// A spoke renews at half the life of its certificate, which is a day; one that has less than a quarter left tried in vain for
 /// six hours.
@@ -78,6 +78,22 @@ impl Seen {
     pub fn tenant_of<'a>(&self, app: &'a AppKey) -> Option<&'a CatalogName> {
         let is_roots = |root: &CatalogName| app.catalog == *root;
         Some(&app.catalog).filter(|_| !self.root_name.as_ref().is_none_or(is_roots))
+    }
+}
+
+impl Seen {
+    /// The tenant whose commit it is that an app has come by; none of the root's: its parameters make versions of tenants' apps, too.
+    pub fn tenant_by<'a>(&self, app: &'a AppKey, commit: &CommitId) -> Option<&'a CatalogName> {
+        let own = |tenant: &CatalogName| self.tenants.get(tenant).and_then(|seen| seen.commit.as_ref());
+        let is_roots =
+            |tenant: &&CatalogName| self.root.commit.as_ref() == Some(commit) && own(tenant) != Some(commit);
+        self.tenant_of(app).filter(|tenant| !is_roots(tenant))
+    }
+
+    /// The catalog whose commit it is that an app has come by, where that is another's than the app.
+    pub fn other_by(&self, app: &AppKey, commit: &CommitId) -> Option<CatalogName> {
+        let is_others = self.tenant_of(app).is_some() && self.tenant_by(app, commit).is_none();
+        self.root_name.clone().filter(|_| is_others)
     }
 }
 
@@ -242,7 +258,9 @@ pub fn seen(
         let seen = apps.entry(app.clone()).or_default();
         unfinished.extend(follow(look, app, units.group(app), &course.record, seen));
     }
-    let holds = look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.hold, &held.commit)));
+    let root_name = look.picture.revision.as_ref().map(|revision| revision.catalog.name.clone());
+    let holds =
+        look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.record, root_name.as_ref())));
     let holds: BTreeMap<String, OfHold> = holds.collect();
     unfinished.extend(holds.values().map(|hold| hold.commit.clone()));
     let (root, tenants) = catalogs(look);
@@ -251,7 +269,7 @@ pub fn seen(
     let is_lit = contacts.is_empty() || contacts.values().any(|contact| *contact == Contact::Here);
     Seen {
         now_ms: look.now_ms,
-        root_name: look.picture.revision.as_ref().map(|revision| revision.catalog.name.clone()),
+        root_name,
         root,
         tenants,
         is_decided,
@@ -302,6 +320,7 @@ fn follow(
             group: group.clone(),
             rollout: rollout.clone(),
             commit: plan.commit.clone(),
+            catalog: None,
             wave,
             detail,
         };
@@ -313,6 +332,7 @@ fn follow(
             group: group.clone(),
             rollout: ended.id.to_string(),
             commit: ended.commit.clone(),
+            catalog: None,
             wave: None,
             detail: ended.reason.clone(),
         };
@@ -325,7 +345,8 @@ fn follow(
     unfinished
 }
 
-fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
+fn of_hold(record: &HoldRecord, root: Option<&CatalogName>) -> OfHold {
+    let HoldRecord { hold, commit, .. } = record;
     let mut catalog = None;
     let (app, commit) = match &hold.cause {
         HoldCause::EmptyCatalog { commit, tenant, .. } | HoldCause::NotDescendant { commit, tenant, .. } => {
@@ -339,7 +360,10 @@ fn of_hold(hold: &Hold, commit: &CommitId) -> OfHold {
         HoldCause::ProtectedCluster { .. }
         | HoldCause::Cluster { .. }
         | HoldCause::LastEntries
-        | HoldCause::Fleet => (None, commit),
+        | HoldCause::Fleet => {
+            catalog = Some(record.catalog.clone()).filter(|of| root.is_some_and(|root| of != root));
+            (None, commit)
+        }
     };
     let on: BTreeSet<&ClusterName> = hold.entries.iter().map(|(_, cluster)| cluster).collect();
     OfHold {

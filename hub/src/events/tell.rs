@@ -8,7 +8,7 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::conditions::{Conditions, OfApp, OfCatalog, Stage, magnitude};
 use super::seen::{AppSeen, CatalogSeen, Contact, Seen};
-use super::{Clusters, Event, OfHold};
+use super::{Clusters, Event, OfHold, OfRollout};
 
 /// How often it is told that drift of an app is put back: who fights with others does so all day.
 const CORRECTED_MS: u64 = 10 * 60_000;
@@ -127,7 +127,7 @@ impl Telling {
             let event = Event::Failed {
                 app: Some(app.clone()),
                 commit: cause.commit.clone(),
-                catalog: None,
+                catalog: all.other_by(app, &cause.commit),
                 clusters: clusters.clone(),
                 reason: cause.reason.clone(),
                 object: cause.object.clone(),
@@ -136,10 +136,10 @@ impl Telling {
             if self.say(event) {
                 known.failing.insert(id, level);
                 known.converged = None;
-                self.reopen(all.tenant_of(app), &cause.commit);
+                self.reopen(all.tenant_by(app, &cause.commit), &cause.commit);
             }
         }
-        self.rollout(all.tenant_of(app), seen, &mut known);
+        self.rollout(app, all, seen, &mut known);
         self.drift(app, seen, &mut known, all.now_ms);
         if let Some((version, commit)) = seen.version.as_ref().filter(|_| seen.is_well) {
             let is_told = known.converged.as_ref().is_some_and(|told| told == &(*version, commit.clone()));
@@ -157,15 +157,16 @@ impl Telling {
         }
     }
 
-    fn rollout(&mut self, tenant: Option<&CatalogName>, seen: &AppSeen, known: &mut OfApp) {
+    fn rollout(&mut self, app: &AppKey, all: &Seen, seen: &AppSeen, known: &mut OfApp) {
+        let by = |of: &OfRollout| OfRollout { catalog: all.other_by(app, &of.commit), ..of.clone() };
         for (at_ms, of) in &seen.ended {
             if *at_ms <= known.ended_ms || *at_ms < self.now.begun_ms {
                 continue;
             }
-            if self.say(Event::RolledBack(of.clone())) {
+            if self.say(Event::RolledBack(by(of))) {
                 known.ended_ms = *at_ms;
                 known.converged = None;
-                if let Some(catalog) = self.of(tenant) {
+                if let Some(catalog) = self.of(all.tenant_by(app, &of.commit)) {
                     catalog.lost.insert(of.commit.clone());
                     catalog.reopen(&of.commit);
                 }
@@ -183,7 +184,7 @@ impl Telling {
         if known.rollout.as_ref() == Some(&stand) {
             return;
         }
-        let of = rollout.of.clone();
+        let of = by(&rollout.of);
         let event = match &stand.stage {
             Stage::Goes => None,
             Stage::Halted => Some(Event::RolloutHalted(of)),
@@ -194,7 +195,7 @@ impl Telling {
         if event.is_none_or(|event| self.say(event)) {
             if is_bad {
                 known.converged = None;
-                self.reopen(tenant, &rollout.of.commit);
+                self.reopen(all.tenant_by(app, &rollout.of.commit), &rollout.of.commit);
             }
             known.rollout = Some(stand).filter(|stand| stand.stage != Stage::Goes);
         }

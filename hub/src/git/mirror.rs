@@ -28,7 +28,8 @@ pub(super) const MOST_ALLOCATED: u64 = 1 << 30;
 pub(super) fn open_options() -> gix::open::Options {
     let limit = format!("gitoxide.objects.allocLimit={MOST_ALLOCATED}");
     gix::open::Options::isolated()
-        .config_overrides([limit, "gc.auto=0".to_owned()])
+        // Each thread that unpacks a pack holds an object.
+        .config_overrides([limit, "gc.auto=0".to_owned(), "pack.threads=1".to_owned()])
         .cli_overrides(["user.name=nave", "user.email=nave@nave.invalid"])
         .object_store_slots(gix::odb::store::init::Slots::Given(PACK_SLOTS))
 }

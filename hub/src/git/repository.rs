@@ -437,7 +437,15 @@ impl Core {
                 None => Shallow::NoChange,
             };
             let by_ssh = self.by_ssh(remote)?;
-            match remote.fetch_into(by_ssh.as_ref().unwrap_or(&mirror), names, depth, stop)? {
+            let into = by_ssh.as_ref().unwrap_or(&mirror);
+            let fetched = match remote.fetch_into(into, names, depth, stop) {
+                // A commit with a parent that branched off before what is here brings all history behind that.
+                Err(FetchError::TooMuch { .. }) if shallow.is_none() && !fresh => {
+                    remote.fetch_into(into, names, Shallow::DepthAtRemote(std::num::NonZeroU32::MIN), stop)
+                }
+                fetched => fetched,
+            };
+            match fetched? {
                 Fetched::Head(id) => {
                     self.settle(&mirror)?;
                     return Ok(id);

@@ -217,7 +217,8 @@ impl Pack {
             (OFFSET_DELTA, Some(base)) => {
                 let found = self.known.binary_search_by_key(&base, |known| known.at.into());
                 let base = found.ok().and_then(|found| self.known.get(found)).ok_or(ELSEWHERE)?;
-                (u64::from(base.bytes).saturating_add(result(&entry.sizes)?), base.deltas + 1)
+                let own = entry.size.saturating_add(result(&entry.sizes)?);
+                (u64::from(base.bytes).saturating_add(own), base.deltas + 1)
             }
             (ID_DELTA, _) => {
                 self.by_id = self.by_id.saturating_add(result(&entry.sizes)?);

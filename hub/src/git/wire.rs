@@ -75,7 +75,7 @@ impl Http for Wire {
             // Written as the client below writes it, which otherwise takes it for another.
             let base = at.as_str().strip_suffix(tail).map(str::to_owned);
             let base =
-                base.ok_or_else(|| refused(Unfit::Redirect("it leads on to what is no Git repository")))?;
+                base.ok_or_else(|| refused(Unfit::Redirect("it leads on to what is no Git repository, perhaps to where people log in: check the URL and the credentials")))?;
             let is_shown = |header: &&String| at.origin() == home || !is_login(header);
             let GetResponse { headers: mut told, body } =
                 self.inner.get(at.as_str(), &base, headers.iter().filter(is_shown))?;

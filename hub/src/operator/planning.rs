@@ -243,7 +243,11 @@ impl OperatorService {
         let descends = match meant.repository.is_descendant(taken, &own.commit).await {
             Ok(descends) => descends,
             // History that cannot be seen proves nothing.
-            Err(ReadError::HistoryCut { .. } | ReadError::Missing { .. }) => false,
+            Err(
+                ReadError::HistoryCut { .. }
+                | ReadError::Missing { .. }
+                | ReadError::Fetch(FetchError::TooMuch { .. }),
+            ) => false,
             Err(error) => return Err(unreadable(&error)),
         };
         let state = self.rooms.ledger.state();

@@ -322,7 +322,11 @@ impl<'a> Once<'a> {
         if let Some(found) = found.get(&asked) {
             return found.clone();
         }
-        let told = self.sources.files(remote, at).await.map(|(at, _)| at);
+        let mut told = self.sources.files(remote, at).await.map(|(at, _)| at);
+        // What the hub has is no fault of who only cannot look at it.
+        if let (Asks::Anybody, Some(_), Err(lacks)) = (self.asks, at, &mut told) {
+            lacks.is_awaited = true;
+        }
         found.insert(asked, told.clone());
         told
     }
@@ -370,7 +374,7 @@ pub struct Nowhere;
 impl Remotes for Nowhere {
     async fn files(&self, remote: &Remote, _: Option<&SourceAt>) -> Result<Files, NotHere> {
         let why =
-            format!("{} is not asked here, but with --fetch; what it gives shows on the hub", remote.shown());
+            format!("{} is asked here only with --fetch; what it gives shows on the hub", remote.shown());
         Err(NotHere { why, is_awaited: true, until: Until::Asked })
     }
 }

@@ -24,8 +24,8 @@ use tracing::{info, warn};
 
 use self::message::Wanted;
 use self::send::{Client, Outcome};
-use super::EventRecord;
 use super::follow::{self, Next};
+use super::{Event, EventRecord};
 use crate::config::{SinkConfig, SinkKind};
 use crate::deciding::core::json;
 use crate::deciding::run::chain;
@@ -87,7 +87,13 @@ impl Board {
     /// How many events that it wants a receiver has not got yet, of those that are kept.
     fn behind(&self, state: &State, config: &SinkConfig, cursor: u64) -> u64 {
         let left = state.events.range(cursor.saturating_add(1)..);
-        left.filter(|(_, event)| config.filter.takes(&event.record.event, &self.root)).count() as u64
+        left.filter(|(_, event)| self.takes(config, &event.record.event)).count() as u64
+    }
+
+    /// Whether a receiver wants an event. A forge wants those of its repository's own commits, whosever app they are about.
+    fn takes(&self, config: &SinkConfig, event: &Event) -> bool {
+        let is_forge = matches!(config.kind, SinkKind::CommitStatus { .. });
+        config.filter.takes(event, &self.root) && (!is_forge || config.filter.takes_commit(event, &self.root))
     }
 
     fn trouble(&self, sink: &str, trouble: Option<SinkTrouble>) {
@@ -187,7 +193,7 @@ impl Sink {
             match next {
                 Next::Event(record) => {
                     through = record.sequence;
-                    if self.config.filter.takes(&record.event, &self.board.root) {
+                    if self.board.takes(&self.config, &record.event) {
                         events.push(record);
                     }
                 }

@@ -203,6 +203,7 @@ mod tests {
             app: "web".parse().expect("a name"),
             rollout: "web@1.1".into(),
             commit: commit(),
+            catalog: None,
             wave: None,
             detail: String::new(),
         };

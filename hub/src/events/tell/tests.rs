@@ -61,6 +61,7 @@ fn rolling(stage: Option<Stage>) -> AppSeen {
         app: web(),
         rollout: "web@1.1".into(),
         commit: commit("b"),
+        catalog: None,
         wave: None,
         detail: "why".into(),
     };
@@ -325,6 +326,27 @@ fn each_catalog_s_commits_are_told_by_themselves() {
         ),
         (seen("c"), &[]),
     ]);
+}
+
+#[test]
+fn what_the_root_changed_of_a_tenants_app_is_of_the_roots_commit() {
+    let team: CatalogName = "team-a".parse().expect("a name");
+    let app: AppKey = "team-a/web".parse().expect("a name");
+    let tenant = CatalogSeen { commit: Some(commit("b")), fault: None };
+    let tenants = BTreeMap::from([(team.clone(), tenant)]);
+    let of = |by: &str| {
+        let apps = BTreeMap::from([(app.clone(), failing(by, 1))]);
+        let seen = Seen { tenants: tenants.clone(), apps, ..unfinished(seen("a"), &[by]) };
+        let (told, events) = tell(&Conditions::default(), &seen, 100);
+        let failed = events.into_iter().find(|event| event.kind() == "Failed").expect("it is told");
+        let catalog = failed.catalog(&web().catalog).cloned();
+        (catalog.expect("it has one"), told.root.open, told.tenants[&team].open.clone())
+    };
+    assert_eq!(of("a"), (web().catalog, vec![commit("a")], vec![]));
+    assert_eq!(of("b"), (team.clone(), vec![], vec![commit("b")]));
+    // One repository has both.
+    let both = Seen { root: CatalogSeen { commit: Some(commit("b")), fault: None }, tenants, ..seen("b") };
+    assert_eq!(both.tenant_by(&app, &commit("b")), Some(&team));
 }
 
 #[test]

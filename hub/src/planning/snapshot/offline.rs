@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use nave_placement::CatalogName;
 use nave_placement::catalog::{
-    BlobId, Effective, FileKind, LastGood, ObjectId, Tree, TreeEntry, assemble, object_of, parse_file,
+    BlobId, Effective, FileKind, LastGood, ObjectId, Tree, TreeEntry, assemble, is_configured, object_of,
+    parse_file,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use crate::deciding::commits::said;
 use crate::deciding::core::{Revision, admit};
 use crate::deciding::older::Places;
 use crate::deciding::parts::Own;
-use crate::deciding::revision::{Content, Loader};
+use crate::deciding::revision::{Content, Loader, add_configured};
 use crate::engines::Engines;
 use crate::git::trailers_of;
 use crate::planning::view::PlanView;
@@ -94,7 +95,10 @@ fn in_effect(snapshot: &Snapshot, places: &Places) -> Vec<Own> {
         let files = own.documents.iter();
         let files: BTreeMap<_, _> =
             files.map(|(path, text)| (path.clone(), Arc::new(parse_file(path, text)))).collect();
-        let good = last_good(snapshot, name, own);
+        let mut good = last_good(snapshot, name, own);
+        for (_, parsed) in files.iter().filter(|(file, _)| is_configured(file)) {
+            add_configured(&mut good, parsed, &own.tree, commit);
+        }
         let catalog = assemble(name, commit, place.is_root, &own.tree, &files, &good);
         let at = if name == root { 0 } else { owns.len() };
         owns.insert(at, Own::of(Arc::new(catalog)));
