@@ -366,9 +366,7 @@ impl Filter {
                 || self.takes_commit(event, root))
             && (self.clusters.is_empty() || event.clusters().is_some_and(|clusters| clusters.may_have(on)))
     }
-}
 
-impl Filter {
     /// Whether the commit that an event is about is of a catalog that is meant.
     pub fn takes_commit(&self, event: &Event, root: &CatalogName) -> bool {
         let is_meant = |catalog: &CatalogName| self.catalogs.iter().any(|p| matches(p, catalog.as_str()));

@@ -79,9 +79,7 @@ impl Seen {
         let is_roots = |root: &CatalogName| app.catalog == *root;
         Some(&app.catalog).filter(|_| !self.root_name.as_ref().is_none_or(is_roots))
     }
-}
 
-impl Seen {
     /// The tenant whose commit it is that an app has come by; none of the root's: its parameters make versions of tenants' apps, too.
     pub fn tenant_by<'a>(&self, app: &'a AppKey, commit: &CommitId) -> Option<&'a CatalogName> {
         let own = |tenant: &CatalogName| self.tenants.get(tenant).and_then(|seen| seen.commit.as_ref());
