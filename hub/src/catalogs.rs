@@ -14,7 +14,9 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use nave_placement::CatalogName;
-use nave_placement::catalog::{BlobId, CommitId, GitRemote, Tree};
+use nave_placement::catalog::{
+    self, BlobId, Catalog, CommitId, Effective, GitRemote, Problem, Remote, SourceAt, Tree,
+};
 use nave_proto::tls::Clock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ use crate::deciding::revision::{Content, Place};
 use crate::deciding::run::chain;
 use crate::git::poller::{self, Observation};
 use crate::git::{self, Access, CommitInfo, ReadError, Repository};
+use crate::sources::{Brought, Files, NotHere, Once, Remotes};
 
 /// After about so long one that cannot be opened is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -181,18 +184,33 @@ impl Catalogs {
         });
     }
 
-    fn open(&self, name: &CatalogName, meant: &Meant) -> Result<Repository, String> {
-        let access = Access::named(&self.access, &meant.git.url, meant.git.credentials.as_deref());
-        let access = access.ok_or_else(|| {
-            let name = meant.git.credentials.as_deref().unwrap_or_default();
+    /// Tenants that a root catalog gives credentials which there are not.
+    pub fn unreachable(&self, root: &Catalog) -> Vec<Problem> {
+        let problem = |(_, effective, tenant): (CatalogName, &Effective, &catalog::Tenant)| {
+            let why = self.access(&tenant.git).err()?;
+            let object = &effective.object;
+            Some(Problem::at(&object.origin, why).of(Some(&object.id)))
+        };
+        root.tenants_named().filter_map(problem).collect()
+    }
+
+    /// What a repository is reached by.
+    fn access(&self, git: &GitRemote) -> Result<Option<Access>, String> {
+        let access = Access::named(&self.access, &git.url, git.credentials.as_deref());
+        access.map(Option::<&Access>::cloned).ok_or_else(|| {
+            let name = git.credentials.as_deref().unwrap_or_default();
             format!(
                 "the hub has no credentials {name} that are for {}; add them to its configuration, or correct spec.git.credentials",
-                meant.git.url
+                git.url
             )
-        })?;
+        })
+    }
+
+    fn open(&self, name: &CatalogName, meant: &Meant) -> Result<Repository, String> {
+        let access = self.access(&meant.git)?;
         let mut options = git::Options::new(&*meant.git.url, self.room.join(name.as_str()));
         options.branch = meant.git.reference.to_string();
-        options.access = access.cloned();
+        options.access = access;
         options.is_guarded = true;
         Repository::open(options).map_err(|error| chain(&error))
     }
@@ -283,6 +301,19 @@ impl Catalogs {
         }
     }
 
+    /// The repository of a catalog in this place that is reached so.
+    fn at(&self, git: &GitRemote) -> Option<Repository> {
+        if git.is_strangers {
+            return None;
+        }
+        if git.credentials.is_none() && *git.url == *self.root.1.url() {
+            return Some(self.root.1.clone());
+        }
+        let tenants = self.tenants.borrow();
+        let is_there = |meant: &Meant| meant.git.url == git.url && meant.git.credentials == git.credentials;
+        tenants.values().find(|tenant| is_there(&tenant.meant)).and_then(|tenant| tenant.repository().ok())
+    }
+
     /// All repositories, the root's first.
     fn all(&self) -> Vec<Repository> {
         let tenants = self.tenants.borrow().clone();
@@ -353,6 +384,29 @@ impl Content for Catalogs {
             }
         }
         texts
+    }
+}
+
+/// Remotes, of which some are where catalogs are: these are reached as the catalogs are.
+pub struct AndCatalogs<'a> {
+    /// The catalogs.
+    pub catalogs: &'a Catalogs,
+    /// All other remotes.
+    pub others: Once<'a>,
+}
+
+#[async_trait]
+impl Remotes for AndCatalogs<'_> {
+    async fn files(&self, remote: &Remote, at: Option<&SourceAt>) -> Result<Files, NotHere> {
+        let Remote::Git(git) = remote else { return self.others.files(remote, at).await };
+        let Some(repository) = self.catalogs.at(git).filter(|_| at.is_none()) else {
+            return self.others.files(remote, at).await;
+        };
+        let meant =
+            repository.fetch_ref(&git.reference).await.map_err(|error| NotHere::from(chain(&error)))?;
+        let tree = repository.tree(&meant.commit).await.map_err(|error| NotHere::from(chain(&error)))?;
+        let at = SourceAt { name: meant.name.into(), id: meant.commit.0 };
+        Ok((at, Arc::new(Brought::of_git(tree, repository))))
     }
 }
 

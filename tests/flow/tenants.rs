@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use crate::elsewhere::told;
 
+mod planned;
+
 const LIMIT: Duration = Duration::from_secs(60);
 /// Long enough for anything that is wrong to show.
 const QUIET: Duration = Duration::from_secs(2);

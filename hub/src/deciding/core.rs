@@ -110,6 +110,8 @@ pub struct Decided {
     pub waiting: pauses::Waiting,
     /// Of these, what waits for another app, or for a grant.
     pub held_back: pauses::Waiting,
+    /// Entries of tenants that have an object which is not granted there: they stay as they are.
+    pub beyond: BTreeSet<EntryKey>,
     /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
     pub withdrawn: Stays,
     /// What each rollout waits for.
@@ -262,10 +264,11 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     });
     let is_open = !depends.stays.is_empty();
     // What is not granted waits as what waits for others does, and returns as that does.
-    depends.stays.extend(beyond.stays.keys().cloned());
-    let ungranted = beyond.stays.into_iter().map(|((app, cluster), why)| ((cluster, app), why));
+    let ungranted: BTreeSet<EntryKey> = beyond.stays.keys().cloned().collect();
+    depends.stays.extend(ungranted.iter().cloned());
+    let why_not = beyond.stays.into_iter().map(|((app, cluster), why)| ((cluster, app), why));
     let mut held_back = pauses::Waiting::new();
-    for (entry, why) in depends.waiting.into_iter().chain(ungranted) {
+    for (entry, why) in depends.waiting.into_iter().chain(why_not) {
         held_back.entry(entry.clone()).or_insert_with(|| why.clone());
         waiting.entry(entry).or_insert(why);
     }
@@ -358,6 +361,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         fleet,
         decisions,
         refused: refused.into_iter().chain(beyond.problems).chain(withdrawn.problems).collect(),
+        beyond: ungranted,
         withdrawn: withdrawn.stays,
         wanted,
         missing,

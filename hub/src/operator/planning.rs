@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::service::{OperatorService, Rooms, argument};
+use crate::catalogs::AndCatalogs;
 use crate::deciding::commits::trailers;
 use crate::deciding::core::{Revision, admit, json};
 use crate::deciding::hearing::Hearing;
@@ -26,7 +27,7 @@ use crate::deciding::revision::{Loader, Place};
 use crate::deciding::run::{Picture, chain};
 use crate::git::{FetchError, ReadError, Repository};
 use crate::planning::live::answered;
-use crate::planning::{PlanError, Planned, Shelf, Side, World, moved_catalogs, plan};
+use crate::planning::{PlanError, Planned, Shelf, Side, World, plan};
 use crate::sources;
 
 /// How long a plan may take, what it waits for included.
@@ -150,7 +151,8 @@ impl OperatorService {
         let work = move || {
             let _turn = turn;
             let (catalogs, engines) = (&*rooms.catalogs, &*rooms.engines);
-            let remotes = &sources::Once::of_known(&rooms.sources);
+            let others = sources::Once::of_known(&rooms.sources);
+            let remotes = &AndCatalogs { catalogs, others };
             let places = &rooms.catalogs.places();
             let catalog = meant.place.name.clone();
             let world =
@@ -219,13 +221,12 @@ impl OperatorService {
             trees.insert(own.catalog.name.clone(), tree);
             owns.push(Own::of(catalog));
         }
-        if is_in_effect {
-            let revision = Revision { owns, ..in_effect.clone() };
-            return Ok(Loaded { revision, trees, problems: Vec::new() });
-        }
         let nothing = || Status::unavailable("no commit of the catalog is in effect yet");
-        let revision = Revision::of(owns).ok_or_else(nothing)?;
-        let problems = moved_catalogs(&in_effect.catalog, &revision.catalog);
+        let revision = match is_in_effect {
+            true => Revision { owns, ..in_effect.clone() },
+            false => Revision::of(owns).ok_or_else(nothing)?,
+        };
+        let problems = catalogs.unreachable(&revision.catalog);
         Ok(Loaded { revision, trees, problems })
     }
 

@@ -94,14 +94,21 @@ fn fate<'a>(
         }
         (_, true) => {
             let to = after.form(app, cluster)?;
-            let from = match before.wants(app, cluster) {
+            let meant = match before.wants(app, cluster) {
                 true => before.form(app, cluster),
                 false => before.told(app, cluster),
             };
+            let is_same = |from: &Form<'_>| from.version == to.version;
+            // What is not granted did not come: what waits for a grant may come back to what is there.
+            let (was_beyond, is_beyond) = (before.is_beyond(app, cluster), after.is_beyond(app, cluster));
+            if was_beyond && is_beyond && meant.as_ref().is_some_and(is_same) {
+                return None;
+            }
+            let from = if was_beyond { before.told(app, cluster) } else { meant };
             match from.or_else(former) {
                 None => Some(Fate::Gained(to)),
                 // A commit that changes nothing that makes a version changes no entry.
-                Some(from) if from.version == to.version => None,
+                Some(from) if is_same(&from) => None,
                 Some(from) => Some(Fate::Changed(from, to)),
             }
         }
@@ -155,6 +162,11 @@ impl<'a> End<'a> {
         is_blocked
             || is_withdrawn
             || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
+    }
+
+    /// Whether an entry has an object that is not granted to its catalog there.
+    fn is_beyond(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        self.rest.decided.beyond.contains(&(app.clone(), cluster.clone()))
     }
 
     /// Whether the cluster is told of it in the end.

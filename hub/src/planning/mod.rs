@@ -11,6 +11,7 @@
 //! | `reasons` | what placements say of those that come and go |
 //! | `changes`, `objects` | what those that stay become |
 //! | `moves` | waves, waits and holds |
+//! | `tenants` | what is said of tenants' catalogs otherwise than before, and what these have where they are now |
 //! | `live` | what clusters are asked about it |
 //! | `view`, `words` | the document, and its closed lists in words |
 //! | `snapshot` | what all of it needs of a hub, in a file |
@@ -24,14 +25,15 @@ mod reasons;
 mod settle;
 mod shelf;
 pub mod snapshot;
+mod tenants;
 pub mod view;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::catalog::{Catalog, CommitId, Effective, Problem, Tenant};
+use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::guard::Hold;
-use nave_placement::{AppKey, CatalogName, ClusterName};
+use nave_placement::{AppKey, ClusterName};
 
 use ends::{Fate, Fates, fates};
 use live::{Asking, Inquiry};
@@ -97,8 +99,16 @@ pub async fn plan(
 ) -> Result<Planned, PlanError> {
     let mut desk = Desk::new(shelf);
     let base = settle(world, &mut desk, state, base).await?;
+    let mut new = new;
+    let elsewhere = world.unless_stopped(tenants::join(world, &base.revision, &mut new)).await?;
+    let joined = tenants::Joined::new(new.content, &elsewhere);
+    let new = Side { content: &joined, ..new };
     let new = settle(world, &mut desk, base.state.clone(), new).await?;
-    Ok(compare(world, &desk.shelf, &base, &new, admission.as_ref()))
+    let mut planned = compare(world, &desk.shelf, &base, &new, admission.as_ref());
+    let catalogs = tenants::changes(&base, &new, &elsewhere);
+    planned.view.summary.catalogs = catalogs.len();
+    planned.view.catalogs = catalogs;
+    Ok(planned)
 }
 
 /// Compares what the decider comes to.
@@ -144,6 +154,7 @@ fn compare(
         }),
         summary,
         holds,
+        catalogs: Vec::new(),
         apps,
         problems,
     };
@@ -185,21 +196,6 @@ fn of_what(problem: &Problem) -> (&str, Option<&nave_placement::catalog::ObjectI
     (&problem.file, problem.object.as_ref(), &problem.message)
 }
 
-/// Tenants' catalogs that a revision has in another place than what is in effect: what they have there was not looked at.
-pub fn moved_catalogs(in_effect: &Catalog, new: &Catalog) -> Vec<Problem> {
-    let is_elsewhere = |(name, _, tenant): &(CatalogName, &Effective, &Tenant)| {
-        in_effect.tenant(name).is_none_or(|known| (&known.git, &known.path) != (&tenant.git, &tenant.path))
-    };
-    let problem = |(name, effective, _): (CatalogName, &Effective, &Tenant)| {
-        let message = format!(
-            "catalog {name} is in another place than before: what it brings from there shows once this is taken, and is in no plan"
-        );
-        let object = &effective.object;
-        Problem::at(&object.origin, message).of(Some(&object.id)).warning()
-    };
-    new.tenants_named().filter(is_elsewhere).map(problem).collect()
-}
-
 fn summary(fates: &Fates<'_>, apps: &[AppPlan], held: usize, problems: &[Problem]) -> Summary {
     let all = || fates.values().flat_map(BTreeMap::iter);
     let count = |is: fn(&Fate<'_>) -> bool| all().filter(|(_, fate)| is(fate)).count();
@@ -211,6 +207,7 @@ fn summary(fates: &Fates<'_>, apps: &[AppPlan], held: usize, problems: &[Problem
         lost: count(|fate| matches!(fate, Fate::Lost(_))),
         changed: count(|fate| matches!(fate, Fate::Changed(..))),
         apps: apps.len(),
+        catalogs: 0,
         clusters: clusters.len(),
         held,
         errors,

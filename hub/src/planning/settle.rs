@@ -59,7 +59,7 @@ pub struct World<'a> {
 
 impl World<'_> {
     /// What comes of it, unless the plan is ended before.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, PlanError> {
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, PlanError> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(PlanError::Cancelled),
@@ -164,7 +164,11 @@ pub async fn settle(
             let Rendered { forms, asking, bundles, problems: told, .. } =
                 world.unless_stopped(rendered).await?;
             desk.shelf.put(bundles)?;
-            problems.extend(told.into_values().flatten());
+            // What a tenant commits makes nobody else's app another.
+            let is_root = world.catalog == revision.catalog.name;
+            let is_meant = |app: &AppKey| is_root || app.catalog == world.catalog;
+            let told = told.into_iter().filter(|(app, _)| is_meant(app));
+            problems.extend(told.flat_map(|(_, problems)| problems));
             for (app, variants) in forms {
                 revision.forms.entry(app).or_default().extend(variants);
             }

@@ -7,7 +7,7 @@ use nave_placement::catalog::{CommitId, Problem};
 use nave_placement::decide::Reason;
 use nave_placement::guard::HoldCause;
 use nave_placement::rollout::Cause;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -29,6 +29,9 @@ pub struct PlanView {
     pub summary: Summary,
     /// What the guard would stop, each once.
     pub holds: Vec<HoldPlan>,
+    /// What is said of tenants' catalogs otherwise than before, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub catalogs: Vec<CatalogPlan>,
     /// Apps of which something changes, by name.
     pub apps: Vec<AppPlan>,
     /// What is wrong with the revision and was not with its base.
@@ -49,6 +52,9 @@ pub struct Summary {
     pub changed: usize,
     /// Apps of which something changes.
     pub apps: usize,
+    /// Tenants' catalogs of which something else is said.
+    #[serde(default)]
+    pub catalogs: usize,
     /// Clusters on which something changes.
     pub clusters: usize,
     /// Holds that would come up.
@@ -57,6 +63,32 @@ pub struct Summary {
     pub errors: usize,
     /// New problems that are warnings.
     pub warnings: usize,
+}
+
+/// What the root catalog says otherwise of a tenant's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CatalogPlan {
+    /// The tenant's catalog.
+    pub catalog: CatalogName,
+    /// What happens to it.
+    pub change: CatalogChange,
+    /// Fields of its `Catalog` that differ, named as they are written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<FieldChange>,
+    /// What comes of it, for people.
+    pub message: String,
+}
+
+/// What happens to a tenant's catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogChange {
+    /// The root catalog names it.
+    Added,
+    /// Something else is said of it.
+    Changed,
+    /// The root catalog names it no more.
+    Removed,
 }
 
 /// What changes of an app.
@@ -355,6 +387,6 @@ impl PlanView {
 
     /// Whether anything changes.
     pub fn changes(&self) -> bool {
-        !self.apps.is_empty()
+        !(self.apps.is_empty() && self.catalogs.is_empty())
     }
 }

@@ -31,7 +31,8 @@ pub struct Brought {
 }
 
 impl Brought {
-    pub(super) fn of_git(tree: Tree, repository: Repository) -> Self {
+    /// A commit of a repository.
+    pub(crate) fn of_git(tree: Tree, repository: Repository) -> Self {
         Self { bytes: of_paths(&tree), tree, content: Arc::new(repository) }
     }
 

@@ -343,8 +343,12 @@ impl Remotes for Once<'_> {
         }
         let wanted = self.sources.wanted.borrow().clone();
         if self.asks == Asks::Known && !wanted.keys().any(|named| is_one_place(named, remote)) {
+            let what = match wanted.keys().any(|named| is_one_repository(named, remote)) {
+                true => "is reached otherwise by the catalog in effect",
+                false => "is in a place that the catalog in effect does not name",
+            };
             let why = format!(
-                "{} is in a place that the catalog in effect does not name, and is asked for no plan; what it gives shows once it is taken",
+                "{} {what}, and is asked for no plan; what it gives shows once it is taken",
                 remote.shown()
             );
             return Err(NotHere { why, is_awaited: true, until: Until::Asked });
@@ -354,12 +358,19 @@ impl Remotes for Once<'_> {
     }
 }
 
-/// Whether two remotes are of one repository.
+/// Whether two remotes are of one repository, and reached in one way.
 fn is_one_place(one: &Remote, other: &Remote) -> bool {
+    let way = |remote: &Remote| match remote {
+        Remote::Git(git) => git.credentials.clone(),
+        Remote::Chart(_) => None,
+    };
+    is_one_repository(one, other) && way(one) == way(other)
+}
+
+/// Whether two remotes are of one repository.
+fn is_one_repository(one: &Remote, other: &Remote) -> bool {
     match (one, other) {
-        (Remote::Git(one), Remote::Git(other)) => {
-            one.url == other.url && one.credentials == other.credentials
-        }
+        (Remote::Git(one), Remote::Git(other)) => one.url == other.url,
         (Remote::Chart(one), Remote::Chart(other)) => {
             one.repository == other.repository && one.chart == other.chart
         }

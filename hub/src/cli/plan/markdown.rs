@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::live::lines;
-use super::text::{by_reason, clusters, fields, head, held, moves, object, wave};
+use super::text::{by_reason, catalog, clusters, fields, head, held, moves, object, said, wave};
 use crate::planning::view::{AppPlan, Change, PlanView};
 
 /// Forges take some 65,000 characters; scripts put a few around it.
@@ -24,6 +24,7 @@ const NOTE: usize = 300;
 pub fn markdown(view: &PlanView) -> String {
     let mut page = format!("{MARK}\n## {}\n", escaped(&head(view)));
     stops(&mut page, view);
+    catalogs(&mut page, view);
     table(&mut page, &view.apps);
     let mut page = cut(page, LIMIT - NOTE);
     let (mut without_diffs, mut left_out) = (0, 0);
@@ -65,6 +66,23 @@ fn stops(page: &mut String, view: &PlanView) {
         let _ = write!(page, "\n- and {more} more");
     }
     if !(view.holds.is_empty() && view.problems.is_empty()) {
+        page.push('\n');
+    }
+}
+
+/// What is said of tenants' catalogs otherwise than before.
+fn catalogs(page: &mut String, view: &PlanView) {
+    for plan in view.catalogs.iter().take(NAMED) {
+        let _ = write!(page, "\n- {}", escaped(&catalog(plan)));
+        for line in said(plan) {
+            let _ = write!(page, "\n  - {}", escaped(&line));
+        }
+    }
+    let more = view.catalogs.len().saturating_sub(NAMED);
+    if more > 0 {
+        let _ = write!(page, "\n- and {more} more catalogs");
+    }
+    if !view.catalogs.is_empty() {
         page.push('\n');
     }
 }
@@ -236,6 +254,7 @@ mod tests {
             obstacle: None,
             summary: Summary { changes: 2, gained: 1, changed: 1, clusters: 1, ..Summary::default() },
             holds: Vec::new(),
+            catalogs: Vec::new(),
             apps,
             problems: Vec::new(),
         }

@@ -11,8 +11,8 @@ use super::super::status::count;
 use super::super::table::{Cell, Colour};
 use super::live::lines;
 use crate::planning::view::{
-    AppPlan, Change, FieldChange, HoldPlan, Moved, Moves, ObjectChange, ObjectPlan, PlanView, Summary,
-    WavePlan,
+    AppPlan, CatalogChange, CatalogPlan, Change, FieldChange, HoldPlan, Moved, Moves, ObjectChange,
+    ObjectPlan, PlanView, Summary, WavePlan,
 };
 
 /// Names of clusters that are shown where there are more.
@@ -33,10 +33,47 @@ pub fn text(view: &PlanView, is_coloured: bool) -> String {
         let colour = if problem.is_error() { Colour::Red } else { Colour::Yellow };
         page.line(0, Some(colour), &problem.to_string());
     }
+    for plan in &view.catalogs {
+        let colour = match plan.change {
+            CatalogChange::Added => Colour::Green,
+            CatalogChange::Changed => Colour::Yellow,
+            CatalogChange::Removed => Colour::Red,
+        };
+        page.line(0, Some(colour), &catalog(plan));
+        for line in said(plan) {
+            page.line(2, None, &line);
+        }
+    }
     for app in &view.apps {
         page.app(app);
     }
     page.text
+}
+
+/// A catalog in a line.
+pub fn catalog(plan: &CatalogPlan) -> String {
+    let (mark, word) = match plan.change {
+        CatalogChange::Added => ("+", "is new"),
+        CatalogChange::Changed => ("~", "changes"),
+        CatalogChange::Removed => ("-", "is named no more"),
+    };
+    format!("{mark} catalog {} {word}: {}", plan.catalog, plan.message)
+}
+
+/// What is said of a catalog, a line each.
+pub fn said(plan: &CatalogPlan) -> Vec<String> {
+    let line = |field: &FieldChange| match (plan.change, &field.to) {
+        (CatalogChange::Added, Some(value)) => Some(format!("{}: {value}", field.name)),
+        (CatalogChange::Changed, _) => Some(field_change(field)),
+        (CatalogChange::Added | CatalogChange::Removed, _) => None,
+    };
+    plan.fields.iter().filter_map(line).collect()
+}
+
+fn field_change(field: &FieldChange) -> String {
+    let side =
+        |value: &Option<serde_json::Value>| value.as_ref().map_or("none".to_owned(), ToString::to_string);
+    format!("{}: {} → {}", field.name, side(&field.from), side(&field.to))
 }
 
 /// What is planned, and all of it in numbers.
@@ -47,8 +84,10 @@ pub fn head(view: &PlanView) -> String {
 }
 
 fn numbers(summary: &Summary) -> String {
-    let Summary { changes, gained, lost, changed, apps: _, clusters, held, errors, warnings } = *summary;
+    let Summary { changes, gained, lost, changed, apps: _, catalogs, clusters, held, errors, warnings } =
+        *summary;
     let mut parts = vec![match changes {
+        0 if catalogs > 0 => "no entry changes".to_owned(),
         0 => "nothing changes".to_owned(),
         1 => "1 entry changes".to_owned(),
         _ => {
@@ -60,6 +99,10 @@ fn numbers(summary: &Summary) -> String {
         }
     }];
     let more = [
+        (
+            catalogs,
+            format!("{catalogs} {}", if catalogs == 1 { "catalog changes" } else { "catalogs change" }),
+        ),
         (held, count(held, "hold", "holds")),
         (errors, count(errors, "new error", "new errors")),
         (warnings, count(warnings, "new warning", "new warnings")),
@@ -132,11 +175,7 @@ fn mark(change: ObjectChange) -> &'static str {
 
 /// What else of a change than objects there is, a line each.
 pub fn fields(change: &Change) -> Vec<String> {
-    let side =
-        |value: &Option<serde_json::Value>| value.as_ref().map_or("none".to_owned(), ToString::to_string);
-    let field = |word: &str, field: &FieldChange| {
-        format!("{word} {}: {} → {}", field.name, side(&field.from), side(&field.to))
-    };
+    let field = |word: &str, field: &FieldChange| format!("{word} {}", field_change(field));
     let options = change.options.iter().map(|option| field("option", option));
     let values = change.values.iter().map(|value| field("value", value));
     let replicas = change.replicas.iter().map(|replicas| field("replicas of", replicas));

@@ -22,7 +22,7 @@ use crate::deciding::revision::{Content, Loader, add_configured};
 use crate::engines::Engines;
 use crate::git::trailers_of;
 use crate::planning::view::PlanView;
-use crate::planning::{PlanError, Shelf, Side, World, moved_catalogs, no_commit};
+use crate::planning::{PlanError, Shelf, Side, World, no_commit};
 use crate::sources::Remotes;
 
 /// Plans what stands in a directory, as a commit of a catalog. `message` is that of the commit that it will be, for its trailers.
@@ -68,8 +68,7 @@ pub async fn plan(
     let mut planned_trees = trees;
     planned_trees.insert(catalog.clone(), tree);
     let new = of(new);
-    let problems = moved_catalogs(&base.revision.catalog, &new.catalog);
-    let new = Side { revision: new, trees: planned_trees, content, problems };
+    let new = Side { revision: new, trees: planned_trees, content, problems: Vec::new() };
     let world = World {
         catalog: catalog.clone(),
         places: &places,
