@@ -43,7 +43,10 @@ pub(super) fn checked(catalogs: &[Spanned<Value>], file: &Path) -> Result<Option
     }
     let parsed = parse_file(&file, text.as_bytes());
     if let Some(problem) = parsed.problems.iter().find(|problem| problem.is_error()) {
-        return Err(Wrong { line: problem.line.into(), message: problem.message.clone() });
+        // The document is made here: its fields are named as they stand in the configuration.
+        let at = catalogs.iter().rposition(|written| written.referenced.line() <= u64::from(problem.line));
+        let message = problem.message.replace("spec.", &format!("catalogs[{}].", at.unwrap_or_default()));
+        return Err(Wrong { line: problem.line.into(), message });
     }
     Ok(Some(Configured { file: (&*file).into(), text: text.into_bytes().into() }))
 }

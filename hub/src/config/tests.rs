@@ -80,7 +80,7 @@ fn what_is_wrong_is_told_with_its_line_and_what_would_be_right() {
         (
             "catalogs:\n- {name: a, git: {url: 'https://h/r'}, grants: [{set: x}]}\n".to_owned(),
             4,
-            "did you mean",
+            "catalogs[0].grants[0].set is no known field; did you mean sets?",
         ),
         (
             "catalogs:\n- {name: a, git: {url: 'https://h/r'}}\n- {name: a, git: {url: 'https://h/s'}}\n"
