@@ -263,15 +263,19 @@ impl Remote<'_> {
         &self,
         remote: &'r gix::Remote<'r>,
     ) -> Result<gix::remote::Connection<'r, 'static, 'r, Box<dyn Transport + Send>>, FetchError> {
-        if self.ssh.is_some() {
-            let mut connection = remote.connect(Direction::Fetch).map_err(|e| self.classify(e))?;
-            // The keys are the command's; there is nobody to ask for anything else.
+        let (url, version) =
+            remote.sanitized_url_and_version(Direction::Fetch).map_err(|e| self.classify(e))?;
+        let id = remote.repo().object_hash().len_in_bytes();
+        if let Some(ssh) = self.ssh {
+            let line = ssh.connect(&url, id);
+            let line = line.map_err(|cause| FetchError::Failed { url: self.url.into(), cause })?;
+            let line: Box<dyn Transport + Send> = Box::new(line);
+            let mut connection = remote.to_connection_with_transport(line);
+            // The keys are the program's; there is nobody to ask for anything else.
             connection.set_credentials(|_| Ok(None));
             return Ok(connection);
         }
-        let (url, version) =
-            remote.sanitized_url_and_version(Direction::Fetch).map_err(|e| self.classify(e))?;
-        let wire = Wire::new(self.options.is_guarded, remote.repo().object_hash().len_in_bytes());
+        let wire = Wire::new(self.options.is_guarded, id);
         let transport: Box<dyn Transport + Send> =
             Box::new(http::Transport::new_http(wire, url, version, false));
         let mut connection = remote.to_connection_with_transport(transport);

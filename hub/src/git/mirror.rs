@@ -50,13 +50,6 @@ pub(super) fn reopen(path: &Path) -> Result<gix::ThreadSafeRepository, FetchErro
     open_options().open_path_as_is(true).open(path).map_err(|e| broken(path, e))
 }
 
-/// As [`reopen`], to fetch over SSH by this command.
-pub(super) fn reopen_for_ssh(path: &Path, command: &str) -> Result<gix::ThreadSafeRepository, FetchError> {
-    let command = format!("core.sshCommand={command}");
-    let options = open_options().cli_overrides([command, "ssh.variant=ssh".to_owned()]);
-    options.open_path_as_is(true).open(path).map_err(|e| broken(path, e))
-}
-
 /// Makes an empty mirror; it appears whole or not at all.
 pub(super) fn create(path: &Path, hash: gix::hash::Kind) -> Result<gix::ThreadSafeRepository, FetchError> {
     let make = || -> Result<(), Cause> {

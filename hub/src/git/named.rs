@@ -126,7 +126,7 @@ impl Core {
 
     pub(super) fn listed(&self, remote: &Remote<'_>, patterns: &[String]) -> Result<Vec<Known>, FetchError> {
         let mirror = self.mirror(gix::hash::Kind::Sha1)?.to_thread_local();
-        remote.listed(self.by_ssh(remote)?.as_ref().unwrap_or(&mirror), patterns)
+        remote.listed(&mirror, patterns)
     }
 
     /// With the commit here; one that is here already is not fetched.
@@ -169,7 +169,7 @@ impl Core {
         let here = |path: &Path| fetch::local_branches(path);
         let there = |remote: &Remote<'_>| {
             let mirror = self.mirror(gix::hash::Kind::Sha1)?.to_thread_local();
-            remote.branches(self.by_ssh(remote)?.as_ref().unwrap_or(&mirror))
+            remote.branches(&mirror)
         };
         self.at(here, there).unwrap_or_default()
     }

@@ -436,12 +436,10 @@ impl Core {
                 None if fresh => Shallow::DepthAtRemote(std::num::NonZeroU32::MIN),
                 None => Shallow::NoChange,
             };
-            let by_ssh = self.by_ssh(remote)?;
-            let into = by_ssh.as_ref().unwrap_or(&mirror);
-            let fetched = match remote.fetch_into(into, names, depth, stop) {
+            let fetched = match remote.fetch_into(&mirror, names, depth, stop) {
                 // A commit with a parent that branched off before what is here brings all history behind that.
                 Err(FetchError::TooMuch { .. }) if shallow.is_none() && !fresh => {
-                    remote.fetch_into(into, names, Shallow::DepthAtRemote(std::num::NonZeroU32::MIN), stop)
+                    remote.fetch_into(&mirror, names, Shallow::DepthAtRemote(std::num::NonZeroU32::MIN), stop)
                 }
                 fetched => fetched,
             };
@@ -461,12 +459,6 @@ impl Core {
                 }
             }
         }
-    }
-
-    /// The mirror, to ask a server over SSH from it.
-    pub(super) fn by_ssh(&self, remote: &Remote<'_>) -> Result<Option<gix::Repository>, FetchError> {
-        let mirror = remote.ssh.map(|ssh| mirror::reopen_for_ssh(&self.options.mirror, ssh.command()));
-        Ok(mirror.transpose()?.map(|mirror| mirror.to_thread_local()))
     }
 
     /// After the mirror grew: few packs, and a handle that knows them.

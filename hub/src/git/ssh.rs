@@ -1,21 +1,36 @@
-//! SSH: the command by which a server is reached, and what it says when it is not.
+//! SSH: the program by which a server is reached, and what it says when it is not.
 //!
-//! In: what the configuration says of the server. Out: a command line for `ssh`; the kind of a failure, from what it wrote down.
+//! In: what the configuration says of the server. Out: a [`Line`] to it, whose answers are weighed as those over HTTP are; the kind of
+//! a failure, from what the program wrote down.
 //! Never: takes a host for the right one that has none of the known keys; reads a person's configuration; asks anybody; leaves
 //! more open than the one connection.
 
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use gix::protocol::transport::Protocol;
+use gix::protocol::transport::client::git::ConnectMode;
+use gix::protocol::transport::client::git::blocking_io::Connection;
+use gix::url::ArgumentSafety::{Absent, Usable};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::answers::Answer;
 use super::errors::{Cause, FetchError};
 
 /// Of what is written down when it fails, so much is told.
 const TOLD: usize = 500;
 
+/// A connection to a server.
+pub(super) type Line = Connection<Running, ChildStdin>;
+
 /// How a server is reached.
 #[derive(Clone, Debug)]
 pub(super) struct Ssh {
-    command: String,
+    options: Vec<String>,
     log: PathBuf,
 }
 
@@ -29,34 +44,76 @@ impl Ssh {
         (patience, time): (Duration, Duration),
     ) -> Result<Self, Cause> {
         let (seconds, most) = (patience.as_secs().max(1), time.as_secs().max(1));
+        let (shown, known) = (plain(&log)?, plain(known_hosts_file)?);
         // What a server that lives but gives nothing keeps waiting ends with the fetch, or no other could ever begin.
-        let mut command = format!(
-            "timeout -k 1 {most} ssh -F none -E {log} -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known} \
-             -o GlobalKnownHostsFile=none -o UpdateHostKeys=no -o ConnectTimeout={seconds} -o ServerAliveInterval={seconds} \
-             -o ServerAliveCountMax=1 -o ForwardAgent=no -o ClearAllForwardings=yes -o PermitLocalCommand=no",
-            log = plain(&log)?,
-            known = plain(known_hosts_file)?,
-        );
+        let mut options: Vec<String> =
+            ["-k", "1", &most.to_string(), "ssh", "-F", "none", "-E", shown].map(str::to_owned).into();
+        let mut add = |option: String| options.extend(["-o".to_owned(), option]);
+        add(format!("UserKnownHostsFile={known}"));
+        for limit in ["ConnectTimeout", "ServerAliveInterval"] {
+            add(format!("{limit}={seconds}"));
+        }
+        for option in [
+            "BatchMode=yes",
+            "StrictHostKeyChecking=yes",
+            "GlobalKnownHostsFile=none",
+            "UpdateHostKeys=no",
+            "ServerAliveCountMax=1",
+            "ForwardAgent=no",
+            "ClearAllForwardings=yes",
+            "PermitLocalCommand=no",
+            "SendEnv=GIT_PROTOCOL",
+        ] {
+            add(option.to_owned());
+        }
         // Where one key is named, no other is shown: servers give up after a few.
         if let Some(key) = key_file {
-            let key = plain(key)?;
-            command += &format!(" -o IdentitiesOnly=yes -o IdentityAgent=none -i {key}");
+            add("IdentitiesOnly=yes".to_owned());
+            add("IdentityAgent=none".to_owned());
+            options.extend(["-i".to_owned(), plain(key)?.to_owned()]);
         }
         for file in key_file.into_iter().chain([known_hosts_file]) {
-            std::fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?;
         }
-        std::fs::write(&log, "")?;
-        Ok(Self { command, log })
+        fs::write(&log, "")?;
+        Ok(Self { options, log })
     }
 
-    /// For `core.sshCommand`.
-    pub fn command(&self) -> &str {
-        &self.command
+    /// Begins to talk to the server of a repository whose objects have ids of so many bytes.
+    ///
+    /// # Errors
+    /// The program cannot be run, or the URL names no server.
+    pub fn connect(&self, url: &gix::Url, id: usize) -> Result<Line, Cause> {
+        let host = match (url.user_as_argument(), url.host_as_argument()) {
+            (Usable(user), Usable(host)) => format!("{user}@{host}"),
+            (Absent, Usable(host)) => host.to_owned(),
+            _ => return Err("its URL names no host, or one that would be an option of ssh".into()),
+        };
+        let path = gix::url::expand_path::for_shell(url.path.clone());
+        let quoted = path.to_string().replace('\'', r"'\''");
+        let mut command = Command::new("timeout");
+        command.args(&self.options);
+        if let Some(port) = url.port {
+            command.arg(format!("-p{port}"));
+        }
+        command.args([&host, "git-upload-pack", &format!("'{quoted}'")]);
+        // Its words are read.
+        command.envs([("GIT_PROTOCOL", "version=2"), ("LANG", "C"), ("LC_ALL", "C")]);
+        let log = File::options().append(true).open(&self.log)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).process_group(0);
+        let mut child = command.spawn().map_err(|error| format!("cannot run ssh: {error}"))?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("ssh has no pipes".into());
+        };
+        let running = Running { answer: Answer::new(BufReader::new(stdout), id), child };
+        let nobody = None::<(String, Option<u16>)>;
+        let line = Connection::new(running, stdin, Protocol::V2, path, nobody, ConnectMode::Process, false);
+        Ok(line.custom_url(Some(url.to_bstring())))
     }
 
     /// What a failure was, by what `ssh` wrote down; nothing where it was none of its own.
     pub fn failure(&self, url: &str) -> Option<FetchError> {
-        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
         let text = text.trim();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let told: String = text.chars().take(TOLD).collect();
@@ -83,8 +140,32 @@ impl Ssh {
     }
 }
 
-/// A path as it stands in a shell's line, in an option of `ssh` that expands `%`, and in a list that white space divides: one
-/// that needs no quoting in any.
+/// The program, for as long as somebody reads what it gives.
+pub(super) struct Running {
+    answer: Answer<BufReader<ChildStdout>>,
+    child: Child,
+}
+
+impl Read for Running {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.answer.read(into)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where all was read. Its group is its own.
+        if let Ok(None) = self.child.try_wait()
+            && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+        {
+            _ = kill_process_group(pid, Signal::KILL);
+        }
+        self.child.wait().ok();
+    }
+}
+
+/// A path as it stands in an option of `ssh` that expands `%`, and in a list that white space divides: one that needs no quoting in
+/// either.
 fn plain(path: &Path) -> Result<&str, Cause> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
     let text = path.to_str().filter(|text| !text.starts_with('-') && text.chars().all(legal));
@@ -102,7 +183,7 @@ mod tests {
     fn what_ssh_wrote_down_tells_what_the_failure_was() {
         let directory = tempfile::tempdir().expect("a directory");
         let known = directory.path().join("known_hosts");
-        std::fs::write(&known, "").expect("written");
+        fs::write(&known, "").expect("written");
         let log = directory.path().join("ssh.log");
         let ssh = Ssh::new(None, &known, log.clone(), (Duration::from_secs(10), Duration::from_secs(60)))
             .expect("plain paths");
@@ -120,7 +201,7 @@ mod tests {
             ("something else", ""),
         ];
         for (wrote, expected) in rows {
-            std::fs::write(&log, wrote).expect("written");
+            fs::write(&log, wrote).expect("written");
             let failure = ssh.failure("ssh://h/p").map(|failure| format!("{failure:?}")).unwrap_or_default();
             assert_eq!(failure.split(' ').next(), Some(expected), "{wrote}: {failure}");
         }

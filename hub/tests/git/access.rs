@@ -199,6 +199,16 @@ async fn a_repository_behind_ssh_is_read_by_a_key_and_only_from_a_host_whose_key
     assert!(told.ends_with("has no branch, tag or commit nowhere; it has main"), "{told}");
     drop(repository);
 
+    // What comes is weighed here as anywhere: a server that never ends is left.
+    let public = key.with_extension("pub");
+    let allowed = std::fs::read_to_string(&public).unwrap();
+    // Messages of 65 520 bytes each, as long as any may be.
+    let endless = "command=\"printf '000eversion 2\\n'; exec yes $(printf 'fff0%065515d' 0)\"";
+    std::fs::write(&public, format!("{endless} {allowed}")).unwrap();
+    let error = open(Some(&key)).fetch().await.unwrap_err();
+    assert!(matches!(error, FetchError::TooMuch { .. }), "{error:?}");
+    std::fs::write(&public, allowed).unwrap();
+
     let error = open(Some(&stranger)).fetch().await.unwrap_err();
     assert!(matches!(error, FetchError::AuthRefused { .. }), "{error:?}");
     let error = open(None).fetch().await.unwrap_err();
