@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::deciding::older::{Places, Trees};
-use crate::deciding::revision::{Content, Place};
+use crate::deciding::revision::{Content, Place, read_of};
 use crate::deciding::run::chain;
 use crate::git::poller::{self, Observation};
 use crate::git::{self, Access, CommitInfo, ReadError, Repository};
@@ -366,24 +366,9 @@ impl Catalogs {
 #[async_trait]
 impl Content for Catalogs {
     async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
-        let mut texts: Vec<Result<Arc<[u8]>, String>> = Vec::new();
-        for repository in self.all() {
-            if texts.is_empty() {
-                texts = Content::read_all(&repository, blobs.clone(), limit).await;
-                continue;
-            }
-            let lacking: Vec<usize> = (0..blobs.len()).filter(|at| texts[*at].is_err()).collect();
-            if lacking.is_empty() {
-                break;
-            }
-            let asked = lacking.iter().map(|at| blobs[*at].clone()).collect();
-            for (at, text) in lacking.into_iter().zip(Content::read_all(&repository, asked, limit).await) {
-                if text.is_ok() {
-                    texts[at] = text;
-                }
-            }
-        }
-        texts
+        let all = self.all();
+        let places: Vec<&dyn Content> = all.iter().map(|repository| repository as _).collect();
+        read_of(&places, &blobs, limit).await
     }
 }
 

@@ -37,6 +37,30 @@ pub trait Content: Send + Sync {
     async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>>;
 }
 
+/// The content of files, each of the first of several places that has it: what has the id of a blob is that, wherever it lies. With the
+/// first place's words where none has it.
+pub async fn read_of(
+    places: &[&dyn Content],
+    blobs: &[BlobId],
+    limit: u64,
+) -> Vec<Result<Arc<[u8]>, String>> {
+    let Some((first, others)) = places.split_first() else { return Vec::new() };
+    let mut texts = first.read_all(blobs.to_vec(), limit).await;
+    for place in others {
+        let lacking: Vec<usize> = (0..blobs.len()).filter(|at| texts[*at].is_err()).collect();
+        if lacking.is_empty() {
+            break;
+        }
+        let asked = lacking.iter().map(|at| blobs[*at].clone()).collect();
+        for (at, text) in lacking.into_iter().zip(place.read_all(asked, limit).await) {
+            if text.is_ok() {
+                texts[at] = text;
+            }
+        }
+    }
+    texts
+}
+
 #[async_trait]
 impl Content for crate::git::Repository {
     async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
@@ -380,22 +404,10 @@ impl<'a> Recipe<'a> {
         let Needs { files, .. } = &found.needs;
         let blobs: Vec<BlobId> = files.values().cloned().collect();
         let limit = MAX_BUNDLE_BYTES as u64;
-        // A chart's files may be of several places. What has the id of a blob is that, wherever it lies.
+        // A chart's files may be of several places.
         let elsewhere = found.brought.iter().map(|brought| &*brought.content);
-        let mut places = elsewhere.chain([ground.content]);
-        let mut texts = match places.next() {
-            Some(first) => first.read_all(blobs.clone(), limit).await,
-            None => Vec::new(),
-        };
-        for content in places {
-            let lacking: Vec<usize> = (0..blobs.len()).filter(|place| texts[*place].is_err()).collect();
-            let asked = lacking.iter().map(|place| blobs[*place].clone()).collect();
-            for (place, text) in lacking.into_iter().zip(content.read_all(asked, limit).await) {
-                if text.is_ok() {
-                    texts[place] = text;
-                }
-            }
-        }
+        let places: Vec<&dyn Content> = elsewhere.chain([ground.content]).collect();
+        let texts = read_of(&places, &blobs, limit).await;
         let read: Result<Contents, String> =
             files.keys().cloned().zip(texts).map(|(path, text)| Ok((path, text?))).collect();
         read.map_err(|message| self.problem(message))

@@ -16,7 +16,7 @@ use super::settle::{Rest, Side, World};
 use super::view::{CatalogChange, CatalogPlan, FieldChange};
 use crate::deciding::core::Revision;
 use crate::deciding::parts::Own;
-use crate::deciding::revision::{Content, Loader, Place};
+use crate::deciding::revision::{Content, Loader, Place, read_of};
 
 /// Catalogs that are somewhere else than before.
 #[derive(Default)]
@@ -87,17 +87,9 @@ impl<'a> Joined<'a> {
 #[async_trait]
 impl Content for Joined<'_> {
     async fn read_all(&self, blobs: Vec<BlobId>, limit: u64) -> Vec<Result<Arc<[u8]>, String>> {
-        let mut texts = self.first.read_all(blobs.clone(), limit).await;
-        for content in &self.more {
-            let lacking: Vec<usize> = (0..blobs.len()).filter(|at| texts[*at].is_err()).collect();
-            let asked = lacking.iter().map(|at| blobs[*at].clone()).collect();
-            for (at, text) in lacking.into_iter().zip(content.read_all(asked, limit).await) {
-                if text.is_ok() {
-                    texts[at] = text;
-                }
-            }
-        }
-        texts
+        let more = self.more.iter().map(|content| &**content);
+        let places: Vec<&dyn Content> = std::iter::once(self.first).chain(more).collect();
+        read_of(&places, &blobs, limit).await
     }
 }
 
