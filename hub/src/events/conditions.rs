@@ -12,6 +12,8 @@ use super::OfHold;
 
 /// Commits of which it is awaited that everything is healthy. Older ones are given up: nobody looks at their status any more.
 pub const OPEN: usize = 16;
+/// Tenants that the root catalog names no more and that are remembered, in case it names them again: 50 KiB.
+pub const GONE: usize = 32;
 
 /// What was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +26,7 @@ pub struct Conditions {
     /// Of the root catalog's commits.
     #[serde(flatten)]
     pub root: OfCatalog,
-    /// Of tenants' commits.
+    /// Of tenants' commits, with some of those that are no more.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tenants: BTreeMap<CatalogName, OfCatalog>,
     /// Of apps.
@@ -51,6 +53,9 @@ pub struct OfCatalog {
     pub lost: BTreeSet<CommitId>,
     /// The commit whose mistakes were told.
     pub faulty: Option<CommitId>,
+    /// The apps whose mistakes they were; none stands for what is no app's.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub faults: BTreeSet<Option<AppKey>>,
 }
 
 impl OfCatalog {

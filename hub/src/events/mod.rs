@@ -82,7 +82,7 @@ pub enum Event {
         /// Without an app, the tenant's catalog that the commit is of; absent: the root's.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         catalog: Option<CatalogName>,
-        /// How many clusters have it; none is named. Those that are offline or maintained are not counted.
+        /// How many clusters have it, and of a commit the first of them. Those that are offline or maintained are not counted.
         clusters: Clusters,
     },
     /// An app fails on clusters, for one cause; without clusters: the catalog has a mistake.
@@ -294,6 +294,7 @@ impl Event {
             | Self::ClusterOffline { clusters }
             | Self::ClusterBack { clusters }
             | Self::CertificateNearExpiry { clusters, .. } => Some(clusters),
+            Self::Converged { clusters, .. } => Some(clusters).filter(|clusters| !clusters.names.is_empty()),
             Self::Held(of) | Self::HoldEnded(of) => Some(&of.clusters),
             _ => None,
         }
@@ -454,6 +455,19 @@ mod tests {
         ];
         for (filter, expected) in rows {
             assert_eq!(filter.takes(&event(&["fra-1"], 1), &root), expected, "{filter:?}");
+        }
+        let converged = |total, names: &[&str]| Event::Converged {
+            app: None,
+            version: None,
+            commit: CommitId("c".into()),
+            catalog: None,
+            clusters: Clusters { total, names: names.iter().map(|name| cluster(name)).collect() },
+        };
+        // Of one that names none nothing is known; such were told once.
+        for (event, expected) in
+            [(converged(1, &["fra-1"]), true), (converged(1, &["ams-1"]), false), (converged(2, &[]), false)]
+        {
+            assert_eq!(filter(&[], &[], &["fra-*"]).takes(&event, &root), expected, "{event:?}");
         }
         // Who is only counted may be meant.
         assert!(filter(&[], &[], &["ams-*"]).takes(&event(&["fra-1"], 2), &root));

@@ -4,26 +4,29 @@
 //! Never: takes for offline whom a hub that has just started could not have heard yet; looks at single entries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use nave_placement::catalog::{CommitId, Kind, Problem};
+use nave_placement::catalog::{Catalog, CommitId, Kind, Problem, is_configured};
 use nave_placement::guard::HoldCause;
 use nave_placement::rollout::{Course, Outcome, Phase, WaitsFor};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::conditions::{Conditions, Stage, Stand};
-use super::tally::{Cause, Tally};
+use super::tally::{Cause, OfCommit, Tally};
 use super::{Clusters, OfHold, OfRollout};
 use crate::deciding::core::maintained;
 use crate::deciding::rolling::SETTLING_MS;
 use crate::operator::Look;
-use crate::state::State;
 use crate::state::records::{HoldRecord, Standing};
+use crate::state::{State, Versioned};
 
 /// A spoke renews at half the life of its certificate, which is a day; one that has less than a quarter left tried in vain for
 /// six hours.
 const SPOKE_MARGIN_MS: u64 = 6 * 3_600_000;
 /// A new CA has to reach every spoke and every operator first.
 const CA_MARGIN_MS: u64 = 90 * 24 * 3_600_000;
+/// Apps of a catalog whose mistakes are told: with more of them it is one mistake that they share.
+pub const FAULTS: usize = 20;
 
 /// Whether a cluster can be told to be well or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +58,10 @@ pub struct Seen {
     pub is_lit: bool,
     /// Apps.
     pub apps: BTreeMap<AppKey, AppSeen>,
-    /// Commits of which something is not as it shall be.
-    pub unfinished: BTreeSet<CommitId>,
+    /// Commits of which something is not as it shall be, by whose apps or mistakes.
+    pub unfinished: BTreeSet<OfCommit>,
+    /// Clusters that have an app of a catalog and are not passed over.
+    pub having: BTreeMap<CatalogName, Clusters>,
     /// Holds.
     pub holds: BTreeMap<String, OfHold>,
     /// How members are in contact.
@@ -93,6 +98,11 @@ impl Seen {
         let is_others = self.tenant_of(app).is_some() && self.tenant_by(app, commit).is_none();
         self.root_name.clone().filter(|_| is_others)
     }
+
+    /// Whether a catalog has a mistake of an app.
+    pub fn is_faulty(&self, app: &AppKey) -> bool {
+        self.catalogs().any(|(_, seen)| seen.faults.iter().any(|fault| fault.app.as_ref() == Some(app)))
+    }
 }
 
 /// What is seen of a catalog.
@@ -100,8 +110,8 @@ impl Seen {
 pub struct CatalogSeen {
     /// The commit in effect.
     pub commit: Option<CommitId>,
-    /// Its first mistake.
-    pub fault: Option<Fault>,
+    /// The first mistake of each app, and of all else; at most [`FAULTS`].
+    pub faults: Vec<Fault>,
 }
 
 /// A mistake of a catalog.
@@ -120,7 +130,7 @@ pub struct AppSeen {
     pub version: Option<(Digest, CommitId)>,
     /// Clusters that have it and are not passed over.
     pub clusters: usize,
-    /// It is healthy on all of them, and nothing of it waits or is under way.
+    /// It is healthy on all of them, and nothing of it waits or is under way, but for a version that was taken back.
     pub is_well: bool,
     /// By what it fails, and where.
     pub failing: BTreeMap<Cause, (Clusters, String)>,
@@ -225,25 +235,80 @@ pub fn seen(
     contacts: BTreeMap<ClusterName, Contact>,
     ca_until_ms: Option<u64>,
 ) -> Seen {
-    let corrected = tally.corrected();
+    let root_name = look.picture.revision.as_ref().map(|revision| revision.catalog.name.clone());
+    let holds =
+        look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.record, root_name.as_ref())));
+    let (root, tenants) = catalogs(look);
+    let is_lit = contacts.is_empty() || contacts.values().any(|contact| *contact == Contact::Here);
+    let mut seen = Seen {
+        now_ms: look.now_ms,
+        holds: holds.collect(),
+        root_name,
+        root,
+        tenants,
+        is_decided: look.decided(),
+        is_lit,
+        having: tally.having().map(|(name, on)| (name.clone(), Clusters::of(on))).collect(),
+        expiring: expiring(look.state, &contacts, look.now_ms),
+        contacts,
+        ca_until_ms: ca_until_ms.filter(|until_ms| *until_ms < look.now_ms.saturating_add(CA_MARGIN_MS)),
+        ..Seen::default()
+    };
     let waiting = waiting(look);
-    let mut unfinished: BTreeSet<CommitId> = tally.unfinished().cloned().collect();
-    let forms = look.picture.revision.as_ref().map(|revision| &revision.forms);
-    for app in &waiting {
-        let forms = forms.and_then(|forms| forms.get(app));
-        unfinished.extend(forms.into_iter().flat_map(|forms| forms.values()).map(|form| form.commit.clone()));
+    seen.unfinished = unfinished(look, tally, &waiting, &seen);
+    seen.apps = apps(look, tally, &waiting, seen.is_decided);
+    let units = look.units();
+    for (app, course) in &look.state.rollouts {
+        let mut of = seen.apps.remove(app).unwrap_or_default();
+        let commits = follow(look, app, units.group(app), &course.record, (&seen, &mut of));
+        seen.unfinished.extend(commits.into_iter().map(|commit| (app.catalog.clone(), commit)));
+        seen.apps.insert(app.clone(), of);
     }
-    let is_decided = look.decided();
-    let mut apps: BTreeMap<AppKey, AppSeen> = BTreeMap::new();
+    seen
+}
+
+/// Commits of which something is not healthy, waits, is held or is a mistake.
+fn unfinished(look: &Look<'_>, tally: &Tally, waiting: &BTreeSet<AppKey>, seen: &Seen) -> BTreeSet<OfCommit> {
+    let mut unfinished: BTreeSet<OfCommit> = tally.unfinished().cloned().collect();
+    let forms = look.picture.revision.as_ref().map(|revision| &revision.forms);
+    for app in waiting {
+        let forms = forms.and_then(|forms| forms.get(app)).into_iter().flat_map(BTreeMap::values);
+        unfinished.extend(forms.map(|form| (app.catalog.clone(), form.commit.clone())));
+    }
+    let holds = look.state.holds.iter();
+    let of_hold = |(id, held): (&String, &Versioned<Arc<HoldRecord>>)| {
+        Some((held.catalog.clone(), seen.holds.get(id)?.commit.clone()))
+    };
+    unfinished.extend(holds.filter_map(of_hold));
+    let faulty = seen.catalogs().filter(|(_, catalog)| !catalog.faults.is_empty());
+    let of_fault = |(tenant, catalog): (Option<&CatalogName>, &CatalogSeen)| {
+        Some((tenant.or(seen.root_name.as_ref())?.clone(), catalog.commit.clone()?))
+    };
+    unfinished.extend(faulty.filter_map(of_fault));
+    unfinished
+}
+
+/// Apps, as far as clusters say how they stand.
+fn apps(
+    look: &Look<'_>,
+    tally: &mut Tally,
+    waiting: &BTreeSet<AppKey>,
+    is_decided: bool,
+) -> BTreeMap<AppKey, AppSeen> {
+    let corrected = tally.corrected();
+    let mut apps = BTreeMap::new();
     for (app, counted) in tally.apps() {
         let is_well = is_decided && counted.clusters > 0 && counted.healthy == counted.clusters;
+        let course = look.state.rollouts.get(app);
+        // Once all have what they had before, it is well with that: what waits is the version that is blocked.
+        let is_back = course.is_some_and(|course| course.block.is_some() && course.current.is_none());
         let failing = counted.failing.iter().map(|(cause, on)| {
             let detail = on.values().next().cloned().unwrap_or_default();
             (cause.clone(), (Clusters::of(on.keys()), detail))
         });
         let seen = AppSeen {
             clusters: counted.clusters,
-            is_well: is_well && !waiting.contains(app),
+            is_well: is_well && (is_back || !waiting.contains(app)),
             failing: failing.collect(),
             drifting: Clusters::of(&counted.drifting),
             corrected: corrected.get(app).map(Clusters::of).unwrap_or_default(),
@@ -251,34 +316,7 @@ pub fn seen(
         };
         apps.insert(app.clone(), seen);
     }
-    let units = look.units();
-    for (app, course) in &look.state.rollouts {
-        let seen = apps.entry(app.clone()).or_default();
-        unfinished.extend(follow(look, app, units.group(app), &course.record, seen));
-    }
-    let root_name = look.picture.revision.as_ref().map(|revision| revision.catalog.name.clone());
-    let holds =
-        look.state.holds.iter().map(|(id, held)| (id.clone(), of_hold(&held.record, root_name.as_ref())));
-    let holds: BTreeMap<String, OfHold> = holds.collect();
-    unfinished.extend(holds.values().map(|hold| hold.commit.clone()));
-    let (root, tenants) = catalogs(look);
-    let faulty = std::iter::once(&root).chain(tenants.values()).filter(|seen| seen.fault.is_some());
-    unfinished.extend(faulty.filter_map(|seen| seen.commit.clone()));
-    let is_lit = contacts.is_empty() || contacts.values().any(|contact| *contact == Contact::Here);
-    Seen {
-        now_ms: look.now_ms,
-        root_name,
-        root,
-        tenants,
-        is_decided,
-        is_lit,
-        apps,
-        unfinished,
-        holds,
-        expiring: expiring(look.state, &contacts, look.now_ms),
-        contacts,
-        ca_until_ms: ca_until_ms.filter(|until_ms| *until_ms < look.now_ms.saturating_add(CA_MARGIN_MS)),
-    }
+    apps
 }
 
 /// Apps of which something waits: for a wave, the end of a pause, a value.
@@ -293,7 +331,7 @@ fn follow(
     app: &AppKey,
     group: Vec<AppKey>,
     course: &Course,
-    seen: &mut AppSeen,
+    (all, seen): (&Seen, &mut AppSeen),
 ) -> Vec<CommitId> {
     let mut unfinished = Vec::new();
     seen.version = course.versions.last().map(|version| (version.digest, version.commit.clone()));
@@ -318,7 +356,7 @@ fn follow(
             group: group.clone(),
             rollout: rollout.clone(),
             commit: plan.commit.clone(),
-            catalog: None,
+            catalog: all.other_by(app, &plan.commit),
             wave,
             detail,
         };
@@ -330,7 +368,7 @@ fn follow(
             group: group.clone(),
             rollout: ended.id.to_string(),
             commit: ended.commit.clone(),
-            catalog: None,
+            catalog: all.other_by(app, &ended.commit),
             wave: None,
             detail: ended.reason.clone(),
         };
@@ -339,7 +377,6 @@ fn follow(
             unfinished.push(ended.commit.clone());
         }
     }
-    seen.is_well &= course.block.is_none();
     unfinished
 }
 
@@ -377,25 +414,35 @@ fn of_hold(record: &HoldRecord, root: Option<&CatalogName>) -> OfHold {
 /// The root catalog, and those of tenants.
 fn catalogs(look: &Look<'_>) -> (CatalogSeen, BTreeMap<CatalogName, CatalogSeen>) {
     let Some(revision) = look.picture.revision.as_ref() else { return Default::default() };
-    let mut faults: BTreeMap<CatalogName, Vec<&Problem>> = BTreeMap::new();
-    for problem in look.picture.problems.iter().filter(|problem| problem.is_error()) {
-        faults.entry(revision.catalog.owner_of(problem)).or_default().push(problem);
-    }
-    let of = |name: &CatalogName| {
-        let fault = faults.get(name).and_then(|all| {
-            let first = all.first()?;
-            let app = first.object.as_ref().filter(|object| object.kind == Kind::App);
-            let more = match all.len() - 1 {
-                0 => String::new(),
-                more => format!(" (and {more} more)"),
-            };
-            let app = app.and_then(|object| revision.catalog.key(&object.name));
-            Some(Fault { app, detail: format!("{first}{more}") })
-        });
-        CatalogSeen { commit: revision.catalog.commit_of(name).cloned(), fault }
+    let mut faults = faults(&revision.catalog, &look.picture.problems);
+    let mut of = |name: &CatalogName| CatalogSeen {
+        commit: revision.catalog.commit_of(name).cloned(),
+        faults: faults.remove(name).unwrap_or_default(),
     };
     let tenants = revision.catalog.tenants_named().map(|(name, ..)| (name.clone(), of(&name))).collect();
     (of(&revision.catalog.name), tenants)
+}
+
+/// The mistakes of catalogs. What stands in the hub's configuration is no commit's.
+fn faults(catalog: &Catalog, problems: &[Problem]) -> BTreeMap<CatalogName, Vec<Fault>> {
+    let mut found: BTreeMap<(CatalogName, Option<AppKey>), Vec<&Problem>> = BTreeMap::new();
+    for problem in problems.iter().filter(|problem| problem.is_error() && !is_configured(&problem.file)) {
+        let app = problem.object.as_ref().filter(|object| object.kind == Kind::App);
+        let app = app.and_then(|object| catalog.key(&object.name));
+        found.entry((catalog.owner_of(problem), app)).or_default().push(problem);
+    }
+    let mut faults: BTreeMap<CatalogName, Vec<Fault>> = BTreeMap::new();
+    for ((owner, app), all) in found {
+        let more = match all.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let of_owner = faults.entry(owner).or_default();
+        if of_owner.len() < FAULTS {
+            of_owner.push(Fault { app, detail: format!("{}{more}", all[0]) });
+        }
+    }
+    faults
 }
 
 fn expiring(
@@ -413,7 +460,36 @@ fn expiring(
 
 #[cfg(test)]
 mod tests {
+    use nave_placement::catalog::{Files, LastGood, ObjectId, Position, Tree, assemble};
+
     use super::*;
+
+    #[test]
+    fn mistakes_are_told_by_app_and_those_of_the_configuration_are_no_commits() {
+        let commit = CommitId("c".into());
+        let catalog =
+            assemble(&CatalogName::root(), &commit, true, &Tree::new(), &Files::new(), &LastGood::new());
+        let problem = |file: &str, object: Option<&str>| {
+            let object = object.map(|name| ObjectId { kind: Kind::App, name: name.into() });
+            Problem { object, ..Problem::error(&file.into(), Position::START, "no") }
+        };
+        let warning = problem("web.yaml", Some("db")).warning();
+        let told = |problems: &[Problem]| {
+            let found = faults(&catalog, problems).remove(&catalog.name).unwrap_or_default();
+            let text = |fault: Fault| {
+                let app = fault.app.map_or_else(String::new, |app| app.to_string());
+                format!("{app} {}", fault.detail.matches("and 1 more").count())
+            };
+            found.into_iter().map(text).collect::<Vec<_>>()
+        };
+        assert!(told(&[problem("/etc/nave/hub.yaml", None), warning]).is_empty());
+        let all =
+            [("a.yaml", None), ("a.yaml", Some("web")), ("b.yaml", Some("web")), ("b.yaml", Some("api"))];
+        let all = all.map(|(file, object)| problem(file, object));
+        assert_eq!(told(&all), [" 0", "api 0", "web 1"]);
+        let many: Vec<Problem> = (0..99).map(|n| problem("a.yaml", Some(&format!("app-{n}")))).collect();
+        assert_eq!(told(&many).len(), FAULTS);
+    }
 
     #[test]
     fn a_cluster_is_offline_after_a_while_and_a_new_hub_waits_for_it_first() {

@@ -1,6 +1,6 @@
 //! Tally: how apps stand on how many clusters, kept up to date by the clusters that changed.
 //!
-//! In: what clusters were told and reported, and whether they can be looked at. Out: sums by app and by commit.
+//! In: what clusters were told and reported, and whether they can be looked at. Out: sums by app, by catalog and by commit.
 //! Never: reads an entry again of which nothing changed: a look at a fleet that is at rest compares two numbers a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nave_placement::assign::{Cause as LeavingCause, Told};
 use nave_placement::catalog::CommitId;
 use nave_placement::report::{EntryReport, EntryState, Report};
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::seen::Contact;
 use crate::operator::cause;
@@ -57,9 +57,14 @@ pub struct OfApp {
 pub struct Tally {
     clusters: BTreeMap<ClusterName, Counted>,
     apps: BTreeMap<AppKey, OfApp>,
-    unfinished: BTreeMap<CommitId, usize>,
+    /// Clusters that have an app of a catalog and are not passed over.
+    having: BTreeMap<CatalogName, BTreeSet<ClusterName>>,
+    unfinished: BTreeMap<OfCommit, usize>,
     corrected: BTreeMap<AppKey, BTreeSet<ClusterName>>,
 }
+
+/// A commit that made an app of a catalog what it is.
+pub type OfCommit = (CatalogName, CommitId);
 
 /// What a cluster adds.
 #[derive(Debug)]
@@ -69,7 +74,7 @@ struct Counted {
     contact: Contact,
     entries: BTreeMap<AppKey, Line>,
     /// Commits whose removals are under way.
-    leaving: Vec<CommitId>,
+    leaving: Vec<OfCommit>,
     /// The boot whose corrections are counted.
     boot: u64,
 }
@@ -136,8 +141,13 @@ impl Tally {
     }
 
     /// Commits of which some entry is not healthy, or some removal is under way.
-    pub fn unfinished(&self) -> impl Iterator<Item = &CommitId> {
+    pub fn unfinished(&self) -> impl Iterator<Item = &OfCommit> {
         self.unfinished.keys()
+    }
+
+    /// Clusters that have an app of a catalog and are not passed over.
+    pub fn having(&self) -> impl Iterator<Item = (&CatalogName, &BTreeSet<ClusterName>)> {
+        self.having.iter()
     }
 
     /// Where drift was put back since this was asked last.
@@ -181,11 +191,19 @@ impl Tally {
                 self.apps.remove(app);
             }
         }
+        for catalog in counted.catalogs() {
+            if let Some(having) = self.having.get_mut(catalog) {
+                having.remove(name);
+                if having.is_empty() {
+                    self.having.remove(catalog);
+                }
+            }
+        }
         for commit in counted.unfinished() {
-            if let Some(count) = self.unfinished.get_mut(commit) {
+            if let Some(count) = self.unfinished.get_mut(&commit) {
                 *count -= 1;
                 if *count == 0 {
-                    self.unfinished.remove(commit);
+                    self.unfinished.remove(&commit);
                 }
             }
         }
@@ -212,17 +230,27 @@ impl Tally {
                 }
             }
         }
+        for catalog in counted.catalogs() {
+            self.having.entry(catalog.clone()).or_default().insert(name.clone());
+        }
         for commit in counted.unfinished() {
-            *self.unfinished.entry(commit.clone()).or_default() += 1;
+            *self.unfinished.entry(commit).or_default() += 1;
         }
         self.clusters.insert(name.clone(), counted);
     }
 }
 
 impl Counted {
-    fn unfinished(&self) -> impl Iterator<Item = &CommitId> {
-        let open = |line: &&Line| matches!(line.stands, Stands::Open | Stands::Failing(..));
-        self.entries.values().filter(open).map(|line| &line.commit).chain(&self.leaving)
+    fn unfinished(&self) -> impl Iterator<Item = OfCommit> {
+        let open = |line: &Line| matches!(line.stands, Stands::Open | Stands::Failing(..));
+        let open = self.entries.iter().filter(move |(_, line)| open(line));
+        open.map(|(app, line)| (app.catalog.clone(), line.commit.clone())).chain(self.leaving.clone())
+    }
+
+    /// The catalogs of its apps, unless it is passed over.
+    fn catalogs(&self) -> BTreeSet<&CatalogName> {
+        let here = self.entries.iter().filter(|(_, line)| line.stands != Stands::Apart);
+        here.map(|(app, _)| &app.catalog).collect()
     }
 }
 
@@ -258,8 +286,8 @@ fn count(
         counted.entries.insert(app.clone(), line);
     }
     if matches!(contact, Contact::Here | Contact::Unsure) {
-        let commits = told.assignment.leaving.values().filter_map(|leaving| match &leaving.cause {
-            LeavingCause::Revision { commit } => Some(commit.clone()),
+        let commits = told.assignment.leaving.iter().filter_map(|(app, leaving)| match &leaving.cause {
+            LeavingCause::Revision { commit } => Some((app.catalog.clone(), commit.clone())),
             _ => None,
         });
         counted.leaving = commits.collect();

@@ -6,9 +6,9 @@
 use nave_placement::catalog::CommitId;
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
-use super::conditions::{Conditions, OfApp, OfCatalog, Stage, magnitude};
-use super::seen::{AppSeen, CatalogSeen, Contact, Seen};
-use super::{Clusters, Event, OfHold, OfRollout};
+use super::conditions::{Conditions, GONE, OfApp, OfCatalog, Stage, magnitude};
+use super::seen::{AppSeen, CatalogSeen, Contact, FAULTS, Seen};
+use super::{Clusters, Event, OfHold};
 
 /// How often it is told that drift of an app is put back: who fights with others does so all day.
 const CORRECTED_MS: u64 = 10 * 60_000;
@@ -35,7 +35,7 @@ pub fn tell(told: &Conditions, seen: &Seen, at_most: usize) -> (Conditions, Vec<
     // Before anything is decided it is not known that an app is gone.
     if seen.is_decided {
         telling.now.apps.retain(|app, _| seen.apps.contains_key(app));
-        telling.now.tenants.retain(|tenant, _| seen.tenants.contains_key(tenant));
+        telling.forget_tenants(seen);
     }
     for (tenant, catalog) in seen.catalogs() {
         telling.converged(tenant, catalog, seen);
@@ -67,6 +67,17 @@ impl Telling {
             None => Some(&mut self.now.root),
             Some(tenant) => self.now.tenants.get_mut(tenant),
         }
+    }
+
+    /// Who is named again with the commit that was told is not news: most of those who are gone are remembered.
+    fn forget_tenants(&mut self, seen: &Seen) {
+        let is_gone = |tenant: &CatalogName| !seen.tenants.contains_key(tenant);
+        let mut over = self.now.tenants.keys().filter(|tenant| is_gone(tenant)).count().saturating_sub(GONE);
+        self.now.tenants.retain(|tenant, _| {
+            let goes = over > 0 && is_gone(tenant);
+            over -= usize::from(goes);
+            !goes
+        });
     }
 
     fn taken(&mut self, tenant: Option<&CatalogName>, seen: &CatalogSeen) {
@@ -141,9 +152,11 @@ impl Telling {
         }
         self.rollout(app, all, seen, &mut known);
         self.drift(app, seen, &mut known, all.now_ms);
-        if let Some((version, commit)) = seen.version.as_ref().filter(|_| seen.is_well) {
+        if let Some((version, commit)) = seen.version.as_ref().filter(|_| seen.is_well && !all.is_faulty(app))
+        {
             let is_told = known.converged.as_ref().is_some_and(|told| told == &(*version, commit.clone()));
-            if is_told || self.say(converged(Some((app, *version)), None, commit, seen.clusters)) {
+            let clusters = Clusters { total: seen.clusters, names: Vec::new() };
+            if is_told || self.say(converged(Some((app, *version)), None, commit, clusters)) {
                 known.converged = Some((*version, commit.clone()));
                 known.failing.clear();
             }
@@ -158,12 +171,11 @@ impl Telling {
     }
 
     fn rollout(&mut self, app: &AppKey, all: &Seen, seen: &AppSeen, known: &mut OfApp) {
-        let by = |of: &OfRollout| OfRollout { catalog: all.other_by(app, &of.commit), ..of.clone() };
         for (at_ms, of) in &seen.ended {
             if *at_ms <= known.ended_ms || *at_ms < self.now.begun_ms {
                 continue;
             }
-            if self.say(Event::RolledBack(by(of))) {
+            if self.say(Event::RolledBack(of.clone())) {
                 known.ended_ms = *at_ms;
                 known.converged = None;
                 if let Some(catalog) = self.of(all.tenant_by(app, &of.commit)) {
@@ -184,7 +196,7 @@ impl Telling {
         if known.rollout.as_ref() == Some(&stand) {
             return;
         }
-        let of = by(&rollout.of);
+        let of = rollout.of.clone();
         let event = match &stand.stage {
             Stage::Goes => None,
             Stage::Halted => Some(Event::RolloutHalted(of)),
@@ -232,9 +244,44 @@ impl Telling {
         let head = catalog.commit.clone().filter(|_| seen.is_decided && seen.is_lit);
         // Where there was no room to tell that it was taken, that comes first.
         let Some((head, mut of)) = head.zip(self.of(tenant).cloned()) else { return };
-        if let Some(fault) = &catalog.fault
-            && of.faulty.as_ref() != Some(&head)
-        {
+        self.faults(tenant, (catalog, &head), &mut of);
+        let unfinished = of.open.iter().rposition(|commit| self.is_unfinished(tenant, commit, seen));
+        let from = unfinished.map_or(0, |last| last + 1);
+        let here = seen.contacts.iter().filter(|(_, contact)| **contact == Contact::Here);
+        let clusters = match tenant {
+            None => Clusters::of(here.map(|(name, _)| name)),
+            Some(tenant) => seen.having.get(tenant).cloned().unwrap_or_default(),
+        };
+        while let Some(commit) = of.open.get(from).cloned() {
+            // What was taken back stays a failure, whatever became of those after it.
+            let is_over = of.lost.contains(&commit) && commit != head;
+            if !is_over && !self.say(converged(None, tenant, &commit, clusters.clone())) {
+                break;
+            }
+            of.lost.remove(&commit);
+            of.open.remove(from);
+        }
+        of.lost.retain(|commit| of.open.contains(commit));
+        if let Some(known) = self.of(tenant) {
+            *known = of;
+        }
+    }
+
+    /// The mistakes of the commit in effect, one for each app.
+    fn faults(
+        &mut self,
+        tenant: Option<&CatalogName>,
+        (catalog, head): (&CatalogSeen, &CommitId),
+        of: &mut OfCatalog,
+    ) {
+        if catalog.faults.is_empty() || of.faulty.as_ref() != Some(head) {
+            of.faulty = None;
+            of.faults.clear();
+        }
+        for fault in &catalog.faults {
+            if of.faults.len() >= FAULTS || of.faults.contains(&fault.app) {
+                continue;
+            }
             let event = Event::Failed {
                 app: fault.app.clone(),
                 commit: head.clone(),
@@ -244,28 +291,38 @@ impl Telling {
                 object: None,
                 detail: fault.detail.clone(),
             };
-            if self.say(event) {
-                of.lost.insert(head.clone());
-                of.faulty = Some(head.clone());
+            if !self.say(event) {
+                return;
             }
-        } else if catalog.fault.is_none() {
-            of.faulty = None;
-        }
-        let unfinished = of.open.iter().rposition(|commit| seen.unfinished.contains(commit));
-        let from = unfinished.map_or(0, |last| last + 1);
-        let clusters = seen.contacts.values().filter(|contact| **contact == Contact::Here).count();
-        while let Some(commit) = of.open.get(from).cloned() {
-            // What was taken back stays a failure, whatever became of those after it.
-            let is_over = of.lost.contains(&commit) && commit != head;
-            if !is_over && !self.say(converged(None, tenant, &commit, clusters)) {
-                break;
+            of.lost.insert(head.clone());
+            of.faulty = Some(head.clone());
+            of.faults.insert(fault.app.clone());
+            if let Some(app) = &fault.app {
+                self.is_not_well(app);
             }
-            of.lost.remove(&commit);
-            of.open.remove(from);
         }
-        of.lost.retain(|commit| of.open.contains(commit));
-        if let Some(known) = self.of(tenant) {
-            *known = of;
+    }
+
+    /// Once an app is well again it will be told.
+    fn is_not_well(&mut self, app: &AppKey) {
+        if let Some(mut known) = self.now.apps.remove(app) {
+            known.converged = None;
+            if known != OfApp::default() {
+                self.now.apps.insert(app.clone(), known);
+            }
+        }
+    }
+
+    /// Whether something of a catalog's commit is not as it shall be. An app of a tenant may be what it is by a commit of the root,
+    /// unless that is one of its own.
+    fn is_unfinished(&self, tenant: Option<&CatalogName>, commit: &CommitId, seen: &Seen) -> bool {
+        let is_own = |name: &CatalogName| {
+            let known = self.now.tenants.get(name);
+            known.is_some_and(|known| known.head.as_ref() == Some(commit) || known.open.contains(commit))
+        };
+        match tenant {
+            Some(tenant) => seen.unfinished.contains(&(tenant.clone(), commit.clone())),
+            None => seen.unfinished.iter().any(|(name, of)| of == commit && !is_own(name)),
         }
     }
 
@@ -316,10 +373,9 @@ fn converged(
     of: Option<(&AppKey, Digest)>,
     tenant: Option<&CatalogName>,
     commit: &CommitId,
-    clusters: usize,
+    clusters: Clusters,
 ) -> Event {
     let (app, version) = of.unzip();
-    let clusters = Clusters { total: clusters, names: Vec::new() };
     Event::Converged {
         app: app.cloned(),
         version,

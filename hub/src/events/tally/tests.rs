@@ -108,8 +108,8 @@ fn counting_what_changed_comes_to_what_counting_all_does() {
         let mut anew = Tally::default();
         assert!(!anew.update(&state, &contacts, usize::MAX));
         assert_eq!(
-            (&tally.apps, &tally.unfinished),
-            (&anew.apps, &anew.unfinished),
+            (&tally.apps, &tally.having, &tally.unfinished),
+            (&anew.apps, &anew.having, &anew.unfinished),
             "after change {version}"
         );
     }

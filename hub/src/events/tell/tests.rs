@@ -26,7 +26,7 @@ fn seen(head: &str) -> Seen {
     Seen {
         now_ms: 1_000,
         root_name: Some(web().catalog),
-        root: CatalogSeen { commit: Some(commit(head)), fault: None },
+        root: CatalogSeen { commit: Some(commit(head)), faults: Vec::new() },
         is_decided: true,
         is_lit: true,
         contacts: BTreeMap::from([(cluster("fra-1"), Contact::Here)]),
@@ -70,7 +70,13 @@ fn rolling(stage: Option<Stage>) -> AppSeen {
 }
 
 fn unfinished(seen: Seen, commits: &[&str]) -> Seen {
-    Seen { unfinished: commits.iter().map(|name| commit(name)).collect(), ..seen }
+    unfinished_of(seen, &web().catalog, commits)
+}
+
+/// Something of these commits of a catalog is not as it shall be.
+fn unfinished_of(seen: Seen, catalog: &CatalogName, commits: &[&str]) -> Seen {
+    let of = |name: &&str| (catalog.clone(), commit(name));
+    Seen { unfinished: commits.iter().map(of).collect(), ..seen }
 }
 
 /// What is told at each look, as `Kind subject`.
@@ -283,7 +289,7 @@ fn certificates_that_are_not_renewed_are_told_once() {
 fn a_mistake_in_the_catalog_is_the_failure_of_its_commit() {
     let fault = Fault { app: None, detail: "web.yaml:1:1: no".into() };
     let wrong = |head: &str| {
-        let root = CatalogSeen { commit: Some(commit(head)), fault: Some(fault.clone()) };
+        let root = CatalogSeen { commit: Some(commit(head)), faults: vec![fault.clone()] };
         Seen { root, ..unfinished(seen(head), &[head]) }
     };
     check(&[
@@ -294,20 +300,63 @@ fn a_mistake_in_the_catalog_is_the_failure_of_its_commit() {
 }
 
 #[test]
+fn each_app_that_is_a_mistake_is_told_by_itself_and_that_it_is_well_again() {
+    let api: AppKey = "api".parse().expect("a name");
+    let fault = |app: AppKey| Fault { app: Some(app), detail: "no".into() };
+    let wrong = |head: &str, faults: Vec<Fault>| {
+        let root = CatalogSeen { commit: Some(commit(head)), faults };
+        Seen { root, ..with_app(unfinished(seen(head), &[head]), well("a")) }
+    };
+    check(&[
+        (
+            with_app(seen("a"), well("a")),
+            &["Taken commit a0000000", "Converged app web", "Converged commit a0000000"],
+        ),
+        (
+            wrong("b", vec![fault(web()), fault(api.clone())]),
+            &["Taken commit b0000000", "Failed app web", "Failed app api"],
+        ),
+        // One is mended and wrong again meanwhile: that is told once.
+        (wrong("b", vec![fault(api.clone())]), &["Converged app web"]),
+        (wrong("b", vec![fault(web()), fault(api)]), &[]),
+        // It is taken back: the app has the version that it had before.
+        (with_app(seen("c"), well("a")), &["Taken commit c0000000", "Converged commit c0000000"]),
+    ]);
+}
+
+#[test]
+fn an_app_that_is_back_at_what_it_was_is_well_again() {
+    let of = rolling(None).rollout.expect("it has one").of;
+    let underway = with_app(unfinished(seen("b"), &["b"]), failing("a", 1));
+    let back = AppSeen { ended: vec![(2_000, of)], ..well("a") };
+    check(&[
+        (
+            with_app(seen("a"), well("a")),
+            &["Taken commit a0000000", "Converged app web", "Converged commit a0000000"],
+        ),
+        (underway, &["Taken commit b0000000", "Failed app web"]),
+        (with_app(unfinished(seen("b"), &["b"]), back), &["RolledBack rollout web@1.1", "Converged app web"]),
+    ]);
+}
+
+#[test]
 fn each_catalog_s_commits_are_told_by_themselves() {
     let team: CatalogName = "team-a".parse().expect("a name");
     let at = |root: &str, own: Option<&str>, fault: Option<&Fault>| {
-        let tenant = CatalogSeen { commit: own.map(commit), fault: fault.cloned() };
+        let tenant = CatalogSeen { commit: own.map(commit), faults: fault.cloned().into_iter().collect() };
         Seen { tenants: BTreeMap::from([(team.clone(), tenant)]), ..seen(root) }
     };
     let fault = Fault { app: None, detail: "team-a:web.yaml:1:1: no".into() };
     let failing = |seen: Seen| {
         let app: AppKey = "team-a/web".parse().expect("a name");
-        Seen { apps: BTreeMap::from([(app, failing("b", 1))]), ..unfinished(seen, &["b"]) }
+        Seen { apps: BTreeMap::from([(app, failing("b", 1))]), ..unfinished_of(seen, &team, &["b"]) }
     };
     check(&[
         (at("a", None, None), &["Taken commit a0000000", "Converged commit a0000000"]),
-        (unfinished(at("a", Some("b"), None), &["b"]), &["Taken commit b0000000 of catalog team-a"]),
+        (
+            unfinished_of(at("a", Some("b"), None), &team, &["b"]),
+            &["Taken commit b0000000 of catalog team-a"],
+        ),
         // The root's does not wait for a tenant's.
         (
             failing(at("c", Some("b"), None)),
@@ -315,7 +364,7 @@ fn each_catalog_s_commits_are_told_by_themselves() {
         ),
         (at("c", Some("b"), None), &["Converged commit b0000000 of catalog team-a"]),
         (
-            unfinished(at("c", Some("d"), Some(&fault)), &["d"]),
+            unfinished_of(at("c", Some("d"), Some(&fault)), &team, &["d"]),
             &["Taken commit d0000000 of catalog team-a", "Failed commit d0000000 of catalog team-a"],
         ),
         // Its repository is not at hand for a while, then as it was.
@@ -324,19 +373,91 @@ fn each_catalog_s_commits_are_told_by_themselves() {
             at("c", Some("e"), None),
             &["Taken commit e0000000 of catalog team-a", "Converged commit e0000000 of catalog team-a"],
         ),
+        // The root names it no more, and then again: with the same commit that is no news.
         (seen("c"), &[]),
+        (at("c", Some("e"), None), &[]),
+        (seen("c"), &[]),
+        (
+            at("c", Some("f"), None),
+            &["Taken commit f0000000 of catalog team-a", "Converged commit f0000000 of catalog team-a"],
+        ),
     ]);
+}
+
+#[test]
+fn so_many_tenants_that_are_gone_are_remembered() {
+    let named = |number: usize| format!("team-{number:03}").parse::<CatalogName>().expect("a name");
+    let tenant = |number| (named(number), CatalogSeen { commit: Some(commit("b")), faults: Vec::new() });
+    let all = Seen { tenants: (0..GONE + 8).map(tenant).collect(), ..seen("a") };
+    let (told, _) = tell(&Conditions::default(), &all, MANY);
+    let left = Seen { tenants: BTreeMap::from([tenant(0)]), ..seen("a") };
+    let (told, _) = tell(&told, &left, MANY);
+    assert_eq!(told.tenants.len(), GONE + 1);
+    assert!(told.tenants.contains_key(&named(0)), "who is there is no part of them");
+}
+
+#[test]
+fn two_catalogs_of_one_repository_do_not_wait_for_each_other() {
+    let team: CatalogName = "team-a".parse().expect("a name");
+    let at = |head: &str| {
+        let tenant = CatalogSeen { commit: Some(commit(head)), faults: Vec::new() };
+        Seen { tenants: BTreeMap::from([(team.clone(), tenant)]), ..seen(head) }
+    };
+    let taken: &[&str] = &["Taken commit a0000000", "Taken commit a0000000 of catalog team-a"];
+    check(&[
+        (unfinished_of(at("a"), &team, &["a"]), &[taken[0], taken[1], "Converged commit a0000000"]),
+        (at("a"), &["Converged commit a0000000 of catalog team-a"]),
+    ]);
+    check(&[
+        (unfinished(at("a"), &["a"]), &[taken[0], taken[1], "Converged commit a0000000 of catalog team-a"]),
+        (at("a"), &["Converged commit a0000000"]),
+    ]);
+    // What the root changed of a tenant's app is waited for by the root's.
+    let tenant = CatalogSeen { commit: Some(commit("b")), faults: Vec::new() };
+    let apart = Seen { tenants: BTreeMap::from([(team.clone(), tenant)]), ..seen("a") };
+    check(&[
+        (
+            unfinished_of(apart.clone(), &team, &["a"]),
+            &[
+                taken[0],
+                "Taken commit b0000000 of catalog team-a",
+                "Converged commit b0000000 of catalog team-a",
+            ],
+        ),
+        (apart, &["Converged commit a0000000"]),
+    ]);
+}
+
+#[test]
+fn a_commit_that_converged_names_the_clusters_that_have_apps_of_its_catalog() {
+    let team: CatalogName = "team-a".parse().expect("a name");
+    let tenant = CatalogSeen { commit: Some(commit("b")), faults: Vec::new() };
+    let contacts = [("fra-1", Contact::Here), ("fra-2", Contact::Here), ("fra-3", Contact::Away)];
+    let seen = Seen {
+        tenants: BTreeMap::from([(team.clone(), tenant)]),
+        having: BTreeMap::from([(team.clone(), Clusters::of([&cluster("fra-2")]))]),
+        contacts: contacts.map(|(name, contact)| (cluster(name), contact)).into(),
+        ..seen("a")
+    };
+    let (_, events) = tell(&Conditions::default(), &seen, MANY);
+    let on = |catalog: &CatalogName| {
+        let of =
+            |event: &&Event| event.kind() == "Converged" && event.catalog(&web().catalog) == Some(catalog);
+        events.iter().find(of).and_then(Event::clusters).cloned().expect("it is told")
+    };
+    assert_eq!(on(&web().catalog), Clusters::of([&cluster("fra-1"), &cluster("fra-2")]));
+    assert_eq!(on(&team), Clusters::of([&cluster("fra-2")]));
 }
 
 #[test]
 fn what_the_root_changed_of_a_tenants_app_is_of_the_roots_commit() {
     let team: CatalogName = "team-a".parse().expect("a name");
     let app: AppKey = "team-a/web".parse().expect("a name");
-    let tenant = CatalogSeen { commit: Some(commit("b")), fault: None };
+    let tenant = CatalogSeen { commit: Some(commit("b")), faults: Vec::new() };
     let tenants = BTreeMap::from([(team.clone(), tenant)]);
     let of = |by: &str| {
         let apps = BTreeMap::from([(app.clone(), failing(by, 1))]);
-        let seen = Seen { tenants: tenants.clone(), apps, ..unfinished(seen("a"), &[by]) };
+        let seen = Seen { tenants: tenants.clone(), apps, ..unfinished_of(seen("a"), &team, &[by]) };
         let (told, events) = tell(&Conditions::default(), &seen, 100);
         let failed = events.into_iter().find(|event| event.kind() == "Failed").expect("it is told");
         let catalog = failed.catalog(&web().catalog).cloned();
@@ -345,7 +466,8 @@ fn what_the_root_changed_of_a_tenants_app_is_of_the_roots_commit() {
     assert_eq!(of("a"), (web().catalog, vec![commit("a")], vec![]));
     assert_eq!(of("b"), (team.clone(), vec![], vec![commit("b")]));
     // One repository has both.
-    let both = Seen { root: CatalogSeen { commit: Some(commit("b")), fault: None }, tenants, ..seen("b") };
+    let both =
+        Seen { root: CatalogSeen { commit: Some(commit("b")), faults: Vec::new() }, tenants, ..seen("b") };
     assert_eq!(both.tenant_by(&app, &commit("b")), Some(&team));
 }
 
