@@ -221,7 +221,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let Overlay { instead, mut unknown, bases, mut wants, problems } =
         overlay(state, (&bases, &units), &fleet, &wanted, older);
     let shapes = shapes.with(instead).granted(catalog, &fleet, &wanted);
-    let beyond = granting::beyond(catalog, &fleet, &wanted, &shapes, codec);
+    let beyond = granting::beyond(catalog, &fleet, &wanted, &shapes, &members, codec);
     unknown.extend(withdrawn.stays.keys().cloned());
     let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
@@ -264,11 +264,11 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     });
     let is_open = !depends.stays.is_empty();
     // What is not granted waits as what waits for others does, and returns as that does.
-    let ungranted: BTreeSet<EntryKey> = beyond.stays.keys().cloned().collect();
-    depends.stays.extend(ungranted.iter().cloned());
-    let why_not = beyond.stays.into_iter().map(|((app, cluster), why)| ((cluster, app), why));
+    depends.stays.extend(beyond.stays.keys().cloned());
+    let ungranted =
+        beyond.stays.iter().map(|((app, cluster), why)| ((cluster.clone(), app.clone()), why.clone()));
     let mut held_back = pauses::Waiting::new();
-    for (entry, why) in depends.waiting.into_iter().chain(why_not) {
+    for (entry, why) in depends.waiting.into_iter().chain(ungranted) {
         held_back.entry(entry.clone()).or_insert_with(|| why.clone());
         waiting.entry(entry).or_insert(why);
     }
@@ -285,6 +285,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         members: &members,
         paused: &paused,
         depends: &depends.stays,
+        ungranted: &beyond.stays,
         may_start: &may_start,
         older,
         hearing,
@@ -361,7 +362,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         fleet,
         decisions,
         refused: refused.into_iter().chain(beyond.problems).chain(withdrawn.problems).collect(),
-        beyond: ungranted,
+        beyond: beyond.stays.into_keys().collect(),
         withdrawn: withdrawn.stays,
         wanted,
         missing,

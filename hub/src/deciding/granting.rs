@@ -1,6 +1,7 @@
 //! Granting: what runs of tenants beyond what is granted to them, and what would.
 //!
-//! In: what shall run, the grants of the root catalog, what clusters were told. Out: entries that stay as they are, each with why.
+//! In: what shall run, the grants of the root catalog, what clusters were told. Out: entries that stay as they are, each with why; what of
+//! that a wave waits for.
 //! Never: removes what was granted once: under a grant that was withdrawn what runs stays, and takes no changes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
 use nave_placement::overrides::Shapes;
 use nave_placement::render::effective_objects;
+use nave_placement::rollout::{Next, Plan, Seen, WaitsFor};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 /// Entries that stay as they are, and why.
@@ -85,12 +87,14 @@ pub fn withdrawn(
 /// What was said of the forms of apps on clusters of a set.
 type Known<'a> = BTreeMap<(&'a AppKey, Digest, Option<&'a str>), Option<Arc<str>>>;
 
-/// Entries that have an object which is not granted to their tenant there.
+/// Entries that have an object which is not granted to their tenant there. Of what a cluster was told already it was granted once: that
+/// it is no more comes by the root.
 pub fn beyond(
     catalog: &Catalog,
     fleet: &Fleet,
     wanted: &Wanted,
     shapes: &Shapes,
+    members: &BTreeMap<ClusterName, Member<'_>>,
     codec: &dyn Codec,
 ) -> Beyond {
     let mut beyond = Beyond::default();
@@ -99,7 +103,7 @@ pub fn beyond(
     }
     // Clusters share forms: each is looked at once.
     let mut known: Known<'_> = BTreeMap::new();
-    let mut told: BTreeMap<(&AppKey, Arc<str>), Vec<&ClusterName>> = BTreeMap::new();
+    let mut told: BTreeMap<(&AppKey, Arc<str>), Told<'_>> = BTreeMap::new();
     for (cluster, apps) in wanted {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
         for app in apps.keys() {
@@ -109,12 +113,15 @@ pub fn beyond(
             let why = known.entry((app, form.version, set));
             let why = why.or_insert_with(|| objection(app, grant, form, codec));
             if let Some(why) = why {
-                told.entry((app, why.clone())).or_default().push(cluster);
+                let told = told.entry((app, why.clone())).or_default();
+                told.clusters.push(cluster);
+                told.was_granted |=
+                    members.get(cluster).is_some_and(|member| has_it(member, app, form, codec));
                 beyond.stays.insert((app.clone(), cluster.clone()), why.clone());
             }
         }
     }
-    for ((app, why), clusters) in told {
+    for ((app, why), Told { clusters, was_granted }) in told {
         let Some((effective, _)) = catalog.app_of(app) else { continue };
         let first = clusters[0];
         let more = match clusters.len() {
@@ -124,10 +131,49 @@ pub fn beyond(
         let message = format!(
             "on {first}{more}: {why}; there it stays as it is: remove the object, or have the root catalog grant it"
         );
-        let object = &effective.object;
-        beyond.problems.push(Problem::at(&object.origin, message).of(Some(&object.id)));
+        let id = ObjectId { kind: Kind::Catalog, name: app.catalog.as_str().into() };
+        let problem = match catalog.objects.get(&id).filter(|_| was_granted) {
+            Some(root) => {
+                Problem::at(&root.object.origin, format!("app {app} {message}")).of(Some(&id)).warning()
+            }
+            None => Problem::at(&effective.object.origin, message).of(Some(&effective.object.id)),
+        };
+        beyond.problems.push(problem);
     }
     beyond
+}
+
+/// Clusters on which an app goes beyond its grant.
+#[derive(Default)]
+struct Told<'a> {
+    clusters: Vec<&'a ClusterName>,
+    /// Some of them was told just this once.
+    was_granted: bool,
+}
+
+/// Whether a cluster was told an app as the commit has it that it shall be by.
+fn has_it(member: &Member<'_>, app: &AppKey, form: &AppForm, codec: &dyn Codec) -> bool {
+    let entry = member.told.assignment.entries.get(app).and_then(|entry| codec.decode(entry));
+    entry.is_some_and(|entry| entry.commit == form.commit && entry.bundle == form.bundle)
+}
+
+/// The grant that a wave of some apps waits for, rather than for clusters.
+pub fn missed(
+    ungranted: &Stays,
+    apps: &[AppKey],
+    seen: &BTreeMap<ClusterName, Seen<'_>>,
+    next: &Next,
+    plan: Option<&Plan>,
+) -> Option<WaitsFor> {
+    let Some(WaitsFor::Reachable { wave, .. }) = &next.waits_for else { return None };
+    let (progress, plan) = next.course.current.as_ref().zip(plan)?;
+    let due = seen.iter().filter(|(_, seen)| seen.to_do.is_due()).map(|(cluster, _)| cluster);
+    let of_wave = due.filter(|cluster| plan.wave_of(cluster) <= progress.wave);
+    let why =
+        |cluster: &ClusterName| apps.iter().find_map(|app| ungranted.get(&(app.clone(), cluster.clone())));
+    let missed: Vec<&Arc<str>> = of_wave.filter_map(why).collect();
+    let why = missed.first()?.to_string();
+    Some(WaitsFor::Granted { wave: wave.clone(), clusters: missed.len(), why })
 }
 
 fn objection(app: &AppKey, grant: &Grant, form: &AppForm, codec: &dyn Codec) -> Option<Arc<str>> {

@@ -23,6 +23,7 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use super::awaited::Awaited;
 use super::core::{Write, maintained};
 use super::courses::records;
+use super::granting::{self, Stays};
 use super::grouped::moved_since;
 use super::hearing::Hearing;
 use super::history::Turns;
@@ -134,6 +135,8 @@ pub struct Given<'a> {
     pub paused: &'a BTreeSet<EntryKey>,
     /// Entries of which a change waits for other clusters.
     pub depends: &'a BTreeSet<EntryKey>,
+    /// Of these, those that have something which is not granted, and what.
+    pub ungranted: &'a Stays,
     /// Whether changes may start on a cluster now.
     pub may_start: &'a dyn Fn(&ClusterName) -> bool,
     /// What apps were by earlier commits.
@@ -200,8 +203,12 @@ fn pass(given: Given<'_>) -> Rolling {
                 Some((cluster.clone(), given.seen_together(app, cluster, plans, since_ms)?))
             })
             .collect();
-        let next = rollout::step(before, plan, target, &seen, moment);
+        let mut next = rollout::step(before, plan, target, &seen, moment);
         let plan = next.plan.as_ref().or(plan);
+        if let Some(missed) = granting::missed(given.ungranted, given.units.members(app), &seen, &next, plan)
+        {
+            next.waits_for = Some(missed);
+        }
         let current = next.course.current.as_ref().zip(plan);
         let is_due = |cluster: &ClusterName| seen.get(cluster).is_some_and(|seen| seen.to_do.is_due());
         let members = given.units.members(app);

@@ -89,6 +89,10 @@ pub fn told(waits_for: &WaitsFor, plan: &Plan) -> String {
             let are = if *number == 1 { "is" } else { "are" };
             format!("{} of wave {wave} cannot be reached, or {are} paused", clusters(*number))
         }
+        WaitsFor::Granted { wave, clusters: number, why } => {
+            let wait = if *number == 1 { "waits" } else { "wait" };
+            format!("{} of wave {wave} {wait} for a grant: {why}", clusters(*number))
+        }
         WaitsFor::Return { clusters: number } => format!("{} return to what they had", clusters(*number)),
     }
 }

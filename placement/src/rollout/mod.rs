@@ -531,6 +531,15 @@ pub enum WaitsFor {
         /// So many are away or paused.
         clusters: usize,
     },
+    /// A grant: the version has something that is not granted to its tenant's catalog.
+    Granted {
+        /// Which wave.
+        wave: String,
+        /// On so many of its clusters.
+        clusters: usize,
+        /// What it is, for people.
+        why: String,
+    },
     /// Clusters returning to what they had.
     Return {
         /// So many have not yet.

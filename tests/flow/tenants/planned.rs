@@ -74,7 +74,7 @@ async fn what_becomes_of_a_tenant_is_planned_before_it_comes() {
 
     // What is narrowed and widened again was never another on the cluster.
     let narrow = shared.replace("team-a-*", "others-*");
-    let (_, screen) = proposed(&fleet, "narrow", &narrow, 1).await;
+    let (_, screen) = proposed(&fleet, "narrow", &narrow, 3).await;
     assert!(screen.contains("namespace team-a-web is not granted to catalog team-a"), "{screen}");
     let commit = fleet.catalog.merge("narrow", "Merge").expect("it merges");
     fleet.hub(&["wait", "--timeout", "5s", "--commit", &commit]).await.expect("it runs");
