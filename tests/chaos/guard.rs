@@ -54,6 +54,9 @@ async fn a_trailer_lets_so_many_go_once_and_not_a_second_time() {
     for cluster in CLUSTERS {
         until_values(&fleet, cluster, &[("web", "1")]).await;
     }
+    let history = done(&fleet, &["history", "db"]).await.unwrap();
+    let said = format!("commit {}: Remove an app, allowed by its trailer Nave-Allow-Removal", &commit[..8]);
+    assert!(history.contains(&said), "{history}");
 
     write_app(&fleet.catalog, "db", "1");
     let placement = documents::placement("db-everywhere", &["db"], "{selector: {}}");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use nave_placement::catalog::CommitId;
+use nave_placement::catalog::{CommitId, Kind};
 use nave_placement::guard::{Allowance, TRAILER};
 use nave_placement::{AppKey, CatalogName};
 use tracing::warn;
@@ -52,7 +52,10 @@ pub fn named(state: &State, revision: &Revision) -> BTreeSet<CommitId> {
     let holds = state.holds.values().map(|hold| &hold.commit);
     let all = forms.chain(pins).chain(plans).chain(completed).chain(holds);
     let own = revision.owns.iter().map(|own| &own.catalog.commit);
-    all.chain(own).cloned().collect()
+    let allowed = revision.owns.iter().flat_map(|own| &own.allowances).map(|allowance| &allowance.commit);
+    let granted = revision.catalog.objects.values().filter(|object| object.object.id.kind == Kind::Catalog);
+    let granted = granted.map(|object| &object.commit);
+    all.chain(own).chain(allowed).chain(granted).cloned().collect()
 }
 
 impl Commits {

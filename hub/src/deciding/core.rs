@@ -346,6 +346,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         wanted: &wanted,
         shapes,
         turns,
+        allowances: &allowances,
         codec,
     };
     let changes = |cluster: &ClusterName, next: &Told| told.changes(cluster, next);

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nave_placement::assign::{self, Codec, Entry, Leaving, Told};
-use nave_placement::catalog::{Catalog, CommitId, RemoteId, SourceAt};
+use nave_placement::assign::{self, Codec, Entry, Leaving, Options, Told};
+use nave_placement::catalog::{Catalog, CommitId, Kind, ObjectId, RemoteId, SourceAt, is_configured};
 use nave_placement::decide::{Decision, Wanted};
 use nave_placement::fleet::Fleet;
-use nave_placement::guard::EntryKey;
+use nave_placement::guard::{Allowance, BY_TRAILER, EntryKey};
 use nave_placement::overrides::{self, Because, Forms, Shapes};
 use nave_placement::rollout;
 use nave_placement::{AppKey, CatalogName, ClusterName};
@@ -81,6 +81,8 @@ pub struct Given<'a> {
     pub shapes: &'a Shapes,
     /// By which rollouts entries move.
     pub turns: &'a Turns,
+    /// What trailers of new commits allow.
+    pub allowances: &'a [Allowance],
     /// Reads entries.
     pub codec: &'a dyn Codec,
 }
@@ -196,10 +198,49 @@ impl Given<'_> {
                 hold: hold.clone(),
                 by: by.clone(),
                 what: self.state.approvals.get(hold).map(|a| a.hold.to_string()).unwrap_or_default(),
-                commit: self.state.holds.get(hold).map(|held| held.commit.clone()),
+                commit: match by.strip_prefix(BY_TRAILER) {
+                    Some(short) => self.of_trailer(short),
+                    None => self.state.holds.get(hold).map(|held| held.commit.clone()),
+                },
             },
             None => Cause::Commit { commit: self.at(app).clone() },
         }
+    }
+
+    /// The commit whose trailer allowed something, if it is a new one or still in effect.
+    fn of_trailer(&self, short: &str) -> Option<CommitId> {
+        let new = self.allowances.iter().map(|allowance| &allowance.commit);
+        let mut all = new.chain(self.state.heads.values().map(|head| &head.commit));
+        all.find(|commit| commit.short() == short).cloned()
+    }
+
+    /// That it was said what is granted to a tenant, by whichever commit of the root that was.
+    fn granted(&self, tenant: &CatalogName) -> Option<Cause> {
+        let id = ObjectId { kind: Kind::Catalog, name: tenant.as_str().into() };
+        let said = self.catalog.objects.get(&id).filter(|_| self.catalog.tenants.contains_key(tenant))?;
+        let commit = Some(said.commit.clone()).filter(|_| !is_configured(&said.object.origin.file));
+        Some(Cause::Granted { catalog: tenant.clone(), commit })
+    }
+
+    /// The same, where the commit of the root in effect says it, and was taken after the tenant's.
+    fn newly_granted(&self, tenant: &CatalogName) -> Option<Cause> {
+        let root = self.catalog;
+        let taken_ms = |name: &CatalogName| match self.is_new.contains(name) {
+            true => Some(u64::MAX),
+            false => self.state.heads.get(name).map(|head| head.taken_ms),
+        };
+        let by_root = Cause::Granted { catalog: tenant.clone(), commit: Some(root.commit.clone()) };
+        self.granted(tenant).filter(|granted| *granted == by_root && taken_ms(&root.name) > taken_ms(tenant))
+    }
+
+    /// Whether a tenant has such a grant on clusters of some set: then it is the cluster that has another one.
+    fn is_granted(&self, app: &AppKey, options: &Options) -> bool {
+        let grants = self.catalog.tenants.get(&app.catalog).map(|joined| &joined.tenant.grants);
+        let own = self.catalog.app_of(app).and_then(|(_, app)| app.treatment.service_account.as_ref());
+        grants.into_iter().flatten().any(|grant| {
+            options.grant.as_ref() == Some(&grant.granted())
+                && options.treatment.service_account.as_ref() == grant.service_account.as_ref().or(own)
+        })
     }
 
     /// The commit in effect of an app's catalog.
@@ -255,16 +296,21 @@ impl Given<'_> {
         }
         let at = self.at(app);
         let of_commit = |commit: &CommitId| Cause::Commit { commit: commit.clone() };
+        let granted = self.newly_granted(&app.catalog);
         match turn {
             Some(turn) if turn.cause != rollout::Cause::Placement => return of_commit(&turn.commit),
             _ if self.is_new.contains(&app.catalog) => return of_commit(at),
             // The root granted it, or said something of the cluster.
-            _ if self.is_new.contains(&self.catalog.name) => return of_commit(&self.catalog.commit),
+            _ if self.is_new.contains(&self.catalog.name) => {
+                return granted.unwrap_or_else(|| of_commit(&self.catalog.commit));
+            }
             _ => {}
         }
         // A pause, a maintenance or a wave may have held it up since the commit.
-        match (self.says_so_now(app, cluster), self.changed_since(&app.catalog, cluster)) {
-            (true, false) => of_commit(at),
+        let by = if granted.is_some() { &self.catalog.name } else { &app.catalog };
+        let says_so = granted.is_some() || self.says_so_now(app, cluster);
+        match (says_so, self.changed_since(by, cluster)) {
+            (true, false) => granted.unwrap_or_else(|| of_commit(at)),
             (false, true) => Cause::Labels,
             _ => Cause::Placed,
         }
@@ -319,6 +365,23 @@ impl Given<'_> {
         own.into_iter().chain(overrides).any(|object| object.commit == *commit)
     }
 
+    /// Why another grant binds an entry, if one does and it is not the cluster that changed.
+    fn granted_otherwise(&self, app: &AppKey, (from, to): (&Entry, &Entry)) -> Option<Cause> {
+        let bound =
+            |entry: &Entry| (entry.options.grant.clone(), entry.options.treatment.service_account.clone());
+        if to.options.grant.is_none() || bound(from) == bound(to) {
+            return None;
+        }
+        match self.is_granted(app, &from.options) {
+            false => self.granted(&app.catalog),
+            // The root put it into another set.
+            true => self
+                .is_new
+                .contains(&self.catalog.name)
+                .then(|| Cause::Commit { commit: self.catalog.commit.clone() }),
+        }
+    }
+
     /// Why an entry gets another version.
     fn becomes(&self, key: &EntryKey, of: &Difference, turn: Option<&Turn>) -> Cause {
         let same_commit =
@@ -343,8 +406,8 @@ impl Given<'_> {
             return Cause::Source { at };
         }
         if same_commit {
-            if from.options.grant != to.options.grant {
-                return Cause::Commit { commit: self.catalog.commit.clone() };
+            if let Some(cause) = self.granted_otherwise(&key.0, (from, to)) {
+                return cause;
             }
             let shares = from.options.share != to.options.share;
             return if shares { Cause::Replicas } else { Cause::Labels };

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
+use nave_placement::guard::{BY_TRAILER, TRAILER};
 use nave_placement::{AppKey, ClusterName};
 use nave_proto::v1;
 use tonic::Status;
@@ -171,6 +172,11 @@ pub(super) fn said(cause: &Cause, turn: Option<&Turn>, authors: &Authors) -> (St
         Cause::Commit { commit } => {
             (author(commit).unwrap_or_else(|| format!("commit {}", commit.short())), of_commit(commit))
         }
+        Cause::Granted { catalog, commit } => {
+            let by = commit.as_ref().map_or_else(|| "the hub's configuration".to_owned(), of_commit);
+            let who = commit.as_ref().and_then(author).unwrap_or_else(hub);
+            (who, format!("what is granted to catalog {catalog} changed, by {by}"))
+        }
         Cause::Source { at } => (hub(), format!("its source moved to {}", at.short())),
         Cause::Joined => (hub(), "the cluster joined".to_owned()),
         Cause::Labels => (hub(), "labels, set, taints or facts of the cluster changed".to_owned()),
@@ -192,8 +198,14 @@ pub(super) fn said(cause: &Cause, turn: Option<&Turn>, authors: &Authors) -> (St
         Cause::Operator { by } => {
             (format!("operator {by}"), "the operator ordered the cluster out".to_owned())
         }
+        Cause::Approved { by, what, commit, .. } if by.starts_with(BY_TRAILER) => {
+            let commit = commit.as_ref();
+            let who = commit.and_then(author).unwrap_or_else(|| by.clone());
+            let of = commit.map_or_else(|| by.replacen(BY_TRAILER, "commit ", 1), of_commit);
+            (who, format!("{of}, allowed by its trailer {TRAILER}{}", because(what)))
+        }
         Cause::Approved { hold, by, what, commit } => {
-            let who = if by.starts_with("trailer ") { by.clone() } else { format!("operator {by}") };
+            let who = format!("operator {by}");
             let wanted = commit.as_ref().map(|commit| format!("; wanted by {}", of_commit(commit)));
             (who, format!("hold {hold} is approved{}{}", because(what), wanted.unwrap_or_default()))
         }
@@ -398,10 +410,49 @@ mod tests {
                 "Raise it: incident",
             ),
             (
-                Cause::Approved { hold: by("h-1"), by: by("eve"), what: by("3 of 4"), commit: Some(commit) },
+                Cause::Approved {
+                    hold: by("h-1"),
+                    by: by("eve"),
+                    what: by("3 of 4"),
+                    commit: Some(commit.clone()),
+                },
                 None,
                 "operator eve",
                 "Raise it",
+            ),
+            (
+                Cause::Approved {
+                    hold: by("h-1"),
+                    by: by("trailer cccccccc"),
+                    what: String::new(),
+                    commit: Some(commit.clone()),
+                },
+                None,
+                "Ann <ann@example.com>",
+                "Raise it, allowed by its trailer Nave-Allow-Removal",
+            ),
+            (
+                Cause::Approved {
+                    hold: by("h-1"),
+                    by: by("trailer 12345678"),
+                    what: String::new(),
+                    commit: None,
+                },
+                None,
+                "trailer 12345678",
+                "commit 12345678, allowed by its trailer Nave-Allow-Removal",
+            ),
+            (
+                Cause::Granted { catalog: "team-a".parse().expect("a name"), commit: Some(commit) },
+                None,
+                "Ann <ann@example.com>",
+                "Raise it",
+            ),
+            (
+                Cause::Granted { catalog: "team-a".parse().expect("a name"), commit: None },
+                None,
+                "hub",
+                "what is granted to catalog team-a changed, by the hub's configuration",
             ),
             (Cause::RolledBack { reason: by("2 failed"), by: None }, None, "hub", "went back: 2 failed"),
         ];

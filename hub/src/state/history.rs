@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use nave_placement::catalog::{CommitId, SourceAt};
 use nave_placement::rollout;
-use nave_placement::{AppKey, ClusterName, Digest};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Batch, MAX_BATCH_BYTES, Value};
@@ -63,6 +63,14 @@ pub enum Cause {
     Commit {
         /// Which.
         commit: CommitId,
+    },
+    /// What is granted to its catalog changed.
+    Granted {
+        /// The catalog.
+        catalog: CatalogName,
+        /// The commit of the root catalog that says so; absent: the hub's configuration does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        commit: Option<CommitId>,
     },
     /// What its source names in another repository moved.
     Source {
@@ -120,7 +128,7 @@ pub enum Cause {
         /// What it held, for people.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         what: String,
-        /// The commit that wanted it.
+        /// The commit that wanted it; of a trailer, the commit that has it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         commit: Option<CommitId>,
     },
@@ -186,7 +194,7 @@ impl Changed {
     pub fn commits(&self) -> impl Iterator<Item = &CommitId> {
         let own = match &self.cause {
             Cause::Commit { commit } | Cause::Pin { commit, .. } => Some(commit),
-            Cause::Approved { commit, .. } => commit.as_ref(),
+            Cause::Approved { commit, .. } | Cause::Granted { commit, .. } => commit.as_ref(),
             _ => None,
         };
         let versions = self.from.iter().chain(&self.to).map(|version| &version.commit);

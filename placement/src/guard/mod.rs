@@ -87,6 +87,8 @@ pub enum AllowanceScope {
 
 /// The key of the trailer.
 pub const TRAILER: &str = "Nave-Allow-Removal";
+/// What stands before the commit in the name of who allowed something, where that is a trailer.
+pub const BY_TRAILER: &str = "trailer ";
 
 impl Allowance {
     /// Reads the value of a trailer: `app/podinfo=12`, `app/podinfo/objects=30` or `*=40`, several joined by commas.
@@ -285,7 +287,7 @@ impl Judging<'_> {
         };
         let (i, allowance) = self.question.allowances.iter().enumerate().find(fits)?;
         *self.used.entry(i).or_default() += count;
-        Some(format!("trailer {}", allowance.commit.short()))
+        Some(format!("{BY_TRAILER}{}", allowance.commit.short()))
     }
 
     fn by_app(&mut self) {

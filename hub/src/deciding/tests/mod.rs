@@ -5,6 +5,7 @@ mod deciding;
 mod directories;
 mod draft;
 mod foretold;
+mod granting;
 mod history;
 mod pausing;
 mod planning;

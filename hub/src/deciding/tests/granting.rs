@@ -1,0 +1,169 @@
+//! What is granted to tenants: whose fault it is where it is too little, and what history tells where it changed.
+
+use nave_placement::rollout::WaitsFor;
+
+use super::*;
+use crate::state::history::{Cause, Changed, What};
+
+const FIRST: &str = "1111111111111111111111111111111111111111";
+const SECOND: &str = "2222222222222222222222222222222222222222";
+const THIRD: &str = "3333333333333333333333333333333333333333";
+const FOURTH: &str = "4444444444444444444444444444444444444444";
+const OWN: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const NEXT: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+fn team() -> CatalogName {
+    "team-a".parse().expect("a name")
+}
+
+fn web() -> AppKey {
+    AppKey::new(team(), "web").expect("a name")
+}
+
+/// What the root says of sets, clusters and the tenant.
+fn root(grants: &str) -> String {
+    let object = |kind: &str, name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: nave.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+        )
+    };
+    let set = |name| object("ClusterSet", name, "{}");
+    let cluster = |name, set| object("Cluster", name, &format!("{{set: {set}}}"));
+    let git = "git: {url: 'https://git.example.com/team-a', branch: main}";
+    [
+        set("shared"),
+        set("other"),
+        cluster("c-1", "shared"),
+        cluster("c-2", "shared"),
+        object("Catalog", "team-a", &format!("{{{git}, grants: [{grants}]}}")),
+    ]
+    .concat()
+}
+
+fn grant(set: &str, rest: &str) -> String {
+    format!("{{sets: [{set}], {rest}}}")
+}
+
+const WIDE: &str = "namespaces: [team-a-web, elsewhere]";
+const NARROW: &str = "namespaces: [team-a-web]";
+
+fn maps(value: &str) -> String {
+    let map = |namespace: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: web, namespace: {namespace}}}\ndata: {{value: {value}}}\n"
+        )
+    };
+    map("team-a-web") + &map("elsewhere")
+}
+
+/// A tenant's app on both clusters of a set, with an object in each of two namespaces.
+async fn world(grants: &str) -> World {
+    let mut world = World { obeys: true, ..World::default() };
+    world.files.insert("fleet.yaml".into(), root(grants));
+    for name in ["c-1", "c-2"] {
+        world.member(name, &[]);
+    }
+    world.commit(FIRST).await;
+    let app = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n---\n\
+        apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {name: web}\nspec: {apps: {names: [web]}, clusters: {selector: {}}}\n";
+    let files = [("web.yaml", app.to_owned()), ("web/web.yaml", maps("one"))];
+    let files = files.map(|(path, text)| (path.to_owned(), text)).into();
+    world.tenants.insert(team(), (files, Tree::new()));
+    world.commit_of(&team(), OWN).await;
+    world
+}
+
+async fn regrant(world: &mut World, grants: &str, commit: &str) -> Decided {
+    world.history.clear();
+    world.files.insert("fleet.yaml".into(), root(grants));
+    world.commit(commit).await;
+    world.decide().await
+}
+
+fn changed(world: &World) -> Vec<(What, Cause, usize)> {
+    let all = world.history.iter().flat_map(|record| &record.changes);
+    let mut told: Vec<(What, Cause, usize)> = Vec::new();
+    for Changed { what, cause, clusters, .. } in all {
+        match told.iter_mut().find(|(other, by, _)| (other, by) == (what, cause)) {
+            Some((.., count)) => *count += clusters.len(),
+            None => told.push((*what, cause.clone(), clusters.len())),
+        }
+    }
+    told
+}
+
+fn granted(commit: &str) -> Cause {
+    Cause::Granted { catalog: team(), commit: Some(CommitId(commit.into())) }
+}
+
+/// The problems of a step: of which object, and how bad.
+fn problems(decided: &Decided) -> Vec<(String, bool)> {
+    let of = |problem: &nave_placement::catalog::Problem| {
+        let object = problem.object.as_ref().map(ToString::to_string);
+        (object.unwrap_or_default(), problem.is_error())
+    };
+    decided.refused.iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn what_is_granted_no_more_is_the_roots_and_what_was_never_granted_is_the_tenants() {
+    let mut world = world(&grant("shared", WIDE)).await;
+    assert_eq!(changed(&world).len(), 1, "it is there");
+    let decided = regrant(&mut world, &grant("shared", NARROW), SECOND).await;
+    assert_eq!(problems(&decided), [("Catalog/team-a".to_owned(), false)], "{:?}", decided.refused);
+    assert!(
+        decided.refused[0].message.starts_with("app team-a/web on c-1 and 1 more: ConfigMap elsewhere/web")
+    );
+    assert!(changed(&world).is_empty(), "it stays as it is");
+    // It is mended.
+    let decided = regrant(&mut world, &grant("shared", WIDE), THIRD).await;
+    assert!(decided.refused.is_empty(), "{:?}", decided.refused);
+    regrant(&mut world, &grant("shared", NARROW), FOURTH).await;
+
+    // A commit of the tenant's that has it still is its own fault, and its rollout says what it waits for.
+    let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
+    files.insert("web/web.yaml".into(), maps("two"));
+    world.commit_of(&team(), NEXT).await;
+    let decided = world.decide().await;
+    assert_eq!(problems(&decided), [("App/team-a/web".to_owned(), true)], "{:?}", decided.refused);
+    let why = "ConfigMap elsewhere/web: namespace elsewhere is not granted to catalog team-a";
+    match decided.waits_for.get(&web()) {
+        Some(WaitsFor::Granted { clusters: 1, why: said, .. }) => assert_eq!(said, why),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn history_names_the_commit_of_the_root_that_changed_what_is_granted() {
+    let mut world = world(&grant("shared", WIDE)).await;
+    let more = "namespaces: [team-a-web, elsewhere, further]";
+    regrant(&mut world, &grant("shared", more), SECOND).await;
+    assert_eq!(changed(&world), [(What::Changed, granted(SECOND), 2)]);
+    // An account alone.
+    let account = format!("{more}, serviceAccount: nave-team-a");
+    regrant(&mut world, &grant("shared", &account), THIRD).await;
+    assert_eq!(changed(&world), [(What::Changed, granted(THIRD), 2)]);
+    regrant(&mut world, &grant("shared", more), FOURTH).await;
+    assert_eq!(changed(&world), [(What::Changed, granted(FOURTH), 2)]);
+    // Another set has it, too; what is installed there comes by that commit.
+    let both = [grant("shared", more), grant("other", &account)].join(", ");
+    world.member("c-3", &[]);
+    world.files.insert("fleet.yaml".into(), root(&grant("shared", more)) + &cluster("c-3", "other"));
+    world.commit(FIRST).await;
+    world.history.clear();
+    world.files.insert("fleet.yaml".into(), root(&both) + &cluster("c-3", "other"));
+    world.commit(SECOND).await;
+    assert_eq!(changed(&world), [(What::Installed, granted(SECOND), 1)]);
+    // A cluster that the root puts into another set is another matter.
+    world.history.clear();
+    world.files.insert("fleet.yaml".into(), root(&both) + &cluster("c-3", "shared"));
+    world.commit(THIRD).await;
+    let by_root = Cause::Commit { commit: CommitId(THIRD.into()) };
+    assert_eq!(changed(&world), [(What::Changed, by_root, 1)]);
+}
+
+fn cluster(name: &str, set: &str) -> String {
+    format!(
+        "---\napiVersion: nave.dev/v1alpha1\nkind: Cluster\nmetadata: {{name: {name}}}\nspec: {{set: {set}}}\n"
+    )
+}
