@@ -4,6 +4,7 @@
 
 mod catalogs;
 mod git;
+pub mod known;
 
 use std::collections::BTreeSet;
 use std::fmt;

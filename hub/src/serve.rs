@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::catalogs::Catalogs;
-use crate::config::HubConfig;
+use crate::config::{HubConfig, known};
 use crate::deciding::revision::Place;
 use crate::deciding::run::{Deciding, Picture, chain};
 use crate::engines::Engines;
@@ -200,6 +200,7 @@ pub async fn serve(
     let store = open_store(&options).await?;
     let ledger =
         init::found(store, &authority, &options.data_dir, advertise.clone(), options.clock.clone()).await?;
+    known::tell(&ledger, options.config.catalogs.as_ref()).await.map_err(InitError::from)?;
     let ledger = Arc::new(ledger);
     let bundles = Arc::new(Bundles::open(&options.data_dir.join("bundles"))?);
     let repository = repository(&options)?;

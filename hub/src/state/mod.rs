@@ -29,8 +29,9 @@ pub use heard::{Heard, Stood};
 pub use ledger::failpoints;
 pub use ledger::{CommitError, Ledger, Step};
 use records::{
-    AnchorRecord, DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord, MemberRecord,
-    OperatorRecord, PauseRecord, PauseScope, PinRecord, Rejection, SinkRecord, TokenRecord, WindowRecord,
+    AnchorRecord, ConfiguredRecord, DoubtRecord, FleetRecord, FormRecord, GoodRecord, HeadRecord, HoldRecord,
+    MemberRecord, OperatorRecord, PauseRecord, PauseScope, PinRecord, Rejection, SinkRecord, TokenRecord,
+    WindowRecord,
 };
 pub use wire::{WireCodec, report_to_bytes, told_to_bytes};
 
@@ -83,6 +84,8 @@ pub struct State {
     pub operators: Records<String, OperatorRecord>,
     /// How far each catalog was taken.
     pub heads: Records<CatalogName, HeadRecord>,
+    /// The catalogs of the hub's configuration, as they were at the last start.
+    pub configured: Option<Versioned<Arc<ConfiguredRecord>>>,
     /// Last good forms by catalog, kind and name.
     pub good: Records<(CatalogName, String, String), GoodRecord>,
     /// Forms of variants of apps that are in effect.
@@ -172,6 +175,7 @@ impl State {
             records::key::FLEET => one(&mut self.fleet, version, value, json),
             records::key::DOUBT => one(&mut self.doubt, version, value, json),
             records::key::WINDOW => one(&mut self.window, version, value, json),
+            records::key::CONFIGURED => one(&mut self.configured, version, value, json),
             "member" => name(rest).and_then(|n| many(&mut self.members, n, version, value, json)),
             "token" => many(&mut self.tokens, rest.to_owned(), version, value, json),
             "operator" => many(&mut self.operators, rest.to_owned(), version, value, json),

@@ -30,6 +30,8 @@ pub mod key {
 
     /// What was told of by events, and still lasts.
     pub const CONDITIONS: &str = "conditions";
+    /// The catalogs that the hub's configuration had when a hub started last.
+    pub const CONFIGURED: &str = "configured";
     /// Where the audit log begins, once lines of it are no longer kept.
     pub const ANCHOR: &str = "anchor";
 
@@ -124,6 +126,14 @@ pub mod key {
     pub fn sink(name: &str) -> String {
         format!("sink/{name}")
     }
+}
+
+/// The catalogs of the hub's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfiguredRecord {
+    /// What stands there of each, as a digest.
+    pub catalogs: BTreeMap<String, Digest>,
 }
 
 /// The fleet itself.
