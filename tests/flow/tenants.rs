@@ -143,6 +143,8 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     fleet.converge(&[]).await.expect("it converges");
     stays(&fleet, "fra-1", OWN, Some("two")).await;
     server.refuse(false);
+    let log = fleet.hub_process().expect("it runs").stderr();
+    assert!(!log.contains("catalog team-a could not be read yet"), "{log}");
 
     // What runs under a grant that is withdrawn stays, and takes no changes.
     let withdrawn = tenant(&server.url(), "grants: [{sets: [own], namespaces: [\"team-a-*\"]}]");
@@ -190,6 +192,9 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");
     seen(&fleet, "fra-1", OWN, Some("three")).await;
     fleet.converge(&["--commit", &third]).await.expect("it converges");
+    let taken: Vec<Value> = events(&fleet).await;
+    let taken = taken.iter().filter(|event| event["type"] == "Taken" && event["commit"] == third);
+    assert_eq!(taken.count(), 1, "it is told once");
 
     // Who removes it and says so has it go, within what the guard lets go.
     fleet.catalog.remove("team-a.yaml").expect("it goes");
@@ -328,6 +333,73 @@ async fn a_tenant_is_kept_to_as_many_clusters_as_it_is_granted() {
     fleet.converge(&[]).await.expect("it converges");
 }
 
+async fn events(fleet: &Fleet) -> Vec<Value> {
+    serde_json::from_str(&fleet.order(&["events", "-o", "json"]).await).expect("JSON")
+}
+
+#[tokio::test]
+async fn a_grant_that_is_taken_away_is_no_failure_of_the_tenants_commit() {
+    let grants = |namespaces: &str| format!("grants: [{{sets: [shared], namespaces: [{namespaces}]}}]");
+    let (mut fleet, own, server) = fleet(&grants("\"team-a-*\", elsewhere")).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    let there = |value: &str| {
+        let more =
+            documents::config_map("more", value).replace("metadata: {", "metadata: {namespace: elsewhere, ");
+        format!("{}---\n{more}", documents::config_map("web", value))
+    };
+    let second = own.commit_file("nave/web/web.yaml", &there("two")).expect("a commit");
+    seen(&fleet, "fra-1", ("elsewhere", "more"), Some("two")).await;
+    fleet.converge(&["--commit", &second]).await.expect("it converges");
+    let narrow = |namespaces: &str| tenant(&server.url(), &grants(namespaces));
+    let narrowed = fleet.catalog.commit_file("team-a.yaml", &narrow("\"team-a-*\"")).expect("a commit");
+    told(&fleet, "app team-a/web on fra-1: ConfigMap elsewhere/more: namespace elsewhere is not granted")
+        .await;
+    wait::throughout("nobody is told to have failed", QUIET, async || {
+        events(&fleet).await.iter().all(|event| event["type"] != "Failed")
+    })
+    .await;
+    let fourth = fleet
+        .catalog
+        .commit_file("team-a.yaml", &narrow("\"team-a-*\", elsewhere, further"))
+        .expect("a commit");
+    fleet.converge(&["--commit", &fourth]).await.expect("it converges");
+    let history = fleet.order(&["history", "team-a/web", "-o", "json"]).await;
+    let history: Value = serde_json::from_str(&history).expect("JSON");
+    let line = &history["lines"][0];
+    assert_eq!((&line["cause"]["type"], &line["cause"]["commit"]), (&"Granted".into(), &fourth.into()));
+    assert!(
+        line["why"].as_str().is_some_and(|why| why.starts_with("what is granted to catalog team-a changed"))
+    );
+    assert!(!history.to_string().contains(&narrowed), "nothing changed by what was not carried out");
+
+    // A commit of its own that goes beyond is its failure, and its rollout says what it waits for.
+    let beyond = there("three").replace("elsewhere", "kube-system");
+    let third = own.commit_file("nave/web/web.yaml", &beyond).expect("a commit");
+    wait::until("it is told", LIMIT, async || {
+        let events = events(&fleet).await;
+        let failed = events.iter().find(|event| event["type"] == "Failed");
+        ensure!(failed.is_some_and(|event| event["commit"] == *third), "{events:#?}");
+        let shown = fleet.hub(&["rollout", "list"]).await?.stdout;
+        ensure!(shown.contains("waits for a grant: ConfigMap kube-system/more"), "{shown}");
+        Ok(())
+    })
+    .await;
+    // It is taken back: the app is what it was, and well.
+    let fifth = own.commit_file("nave/web/web.yaml", &there("two")).expect("a commit");
+    fleet.converge(&["--commit", &fifth]).await.expect("it converges");
+    wait::until("it is told to be well", LIMIT, async || {
+        let events = events(&fleet).await;
+        let after = events.iter().skip_while(|event| event["type"] != "Failed");
+        let well: Vec<&Value> = after.filter(|event| event["type"] == "Converged").collect();
+        let is_well = |event: &&&Value| event["app"] == "team-a/web" || event["commit"] == *fifth;
+        ensure!(well.iter().filter(is_well).count() == 2, "{events:#?}");
+        let named = well.iter().find(|event| event["app"].is_null());
+        ensure!(named.is_some_and(|event| event["clusters"]["names"][0] == "fra-1"), "{events:#?}");
+        Ok(())
+    })
+    .await;
+}
+
 /// The states that a commit was given on a forge, by repository.
 fn states(forge: &Receiver, commit: &str) -> BTreeMap<String, Vec<String>> {
     let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -398,11 +470,19 @@ async fn a_catalog_of_the_configuration_is_as_one_of_the_root_and_its_forge_hear
     assert_eq!(planned.code, 0, "{}{}", planned.stdout, planned.stderr);
 
     // One that the configuration does not say any more is as one that the root removed; and comes back.
+    // A mistake that stands there is no commit's.
     fleet.kill_hub();
-    fleet.configure(&sinks).expect("it is configured");
+    let nowhere = catalogs.replace("team-a", "team-b").replace("[shared]", "[nowhere]");
+    fleet.configure(&format!("{sinks}{nowhere}")).expect("it is configured");
     fleet.start_hub().await.expect("it starts");
     fleet.connected(1).await;
     told(&fleet, "and takes no changes until it is granted again: 1 entry").await;
+    told(&fleet, "there is no ClusterSet nowhere").await;
+    wait::throughout("the root's commit stays well", QUIET, async || {
+        !states(&forge, &roots).values().flatten().any(|state| state == "failure")
+    })
+    .await;
+    stand(&fleet, &forge, &roots, "acme/fleet", &["pending", "success"]).await;
     own.commit_file("nave/web/web.yaml", &documents::config_map("web", "three")).expect("a commit");
     stays(&fleet, "fra-1", OWN, Some("two")).await;
     fleet.kill_hub();
@@ -410,6 +490,14 @@ async fn a_catalog_of_the_configuration_is_as_one_of_the_root_and_its_forge_hear
     fleet.start_hub().await.expect("it starts");
     seen(&fleet, "fra-1", OWN, Some("three")).await;
     assert_eq!(fleet.order(&["hold", "list", "-o", "json"]).await.trim(), "[]");
+    let audit = fleet.order(&["audit", "export"]).await;
+    let audit = audit.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let said: Vec<Value> =
+        audit.filter(|line| line["what"] == "Configured").map(|line| line["details"].clone()).collect();
+    let expected = serde_json::json!([
+        {"came": "team-a"}, {"came": "team-b", "went": "team-a"}, {"came": "team-a", "went": "team-b"}
+    ]);
+    assert_eq!(Value::from(said), expected);
 
     // It is told where one stands twice.
     let twice = fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");

@@ -332,7 +332,7 @@ impl Deciding {
         hearing.claims = self.claims.clone();
         hearing.remember(&self.picture.borrow().fleet);
         let began = Instant::now();
-        let (decided, given_pauses) = {
+        let (mut decided, given_pauses) = {
             let state = self.ledger.state();
             let waiting = &self.waiting();
             let (codec, hearing, older, authors) = (&codec, &hearing, &self.older, &self.commits.authors);
@@ -363,10 +363,11 @@ impl Deciding {
             return Ok(true);
         }
         self.older.keep(&self.ledger.state());
+        decided.refused.retain(|problem| !self.is_early(problem));
         for problem in
             decided.refused.iter().filter(|problem| !self.picture.borrow().refused.contains(problem))
         {
-            error!("{problem}");
+            if problem.is_error() { error!("{problem}") } else { warn!("{problem}") }
         }
         let wrote = !decided.writes.is_empty();
         for cluster in decided.too_large.difference(&self.picture.borrow().too_large) {

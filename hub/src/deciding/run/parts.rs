@@ -1,5 +1,7 @@
 //! Parts: how the decider takes the newest commits of the root catalog and of tenants'.
 
+use nave_placement::catalog::Kind;
+
 use super::*;
 use crate::deciding::picture::TenantStanding;
 
@@ -119,6 +121,19 @@ impl Deciding {
     /// When a tenant's commit that could not be read is tried again, Unix milliseconds.
     pub(super) fn again_ms(&self) -> Option<u64> {
         self.tenants.values().filter_map(|part| part.again_ms).min()
+    }
+
+    /// Whether something is said of a tenant's catalog that is being read for the first time: most are read in a moment.
+    pub(super) fn is_early(&self, problem: &Problem) -> bool {
+        let object = problem.object.as_ref().filter(|object| object.kind == Kind::Catalog);
+        let Some(name) = object.and_then(|object| CatalogName::new(&object.name).ok()) else { return false };
+        let is_unread = self
+            .tenants
+            .get(&name)
+            .is_some_and(|part| part.own.is_none() && part.obstacle.is_none() && part.waiting.is_none());
+        let is_asked = || self.catalogs.observation(&name).is_none_or(|seen| seen.last_error.is_none());
+        // One that was taken once is read from what there is of it here, whoever answers.
+        is_unread && (self.ledger.state().heads.contains_key(&name) || is_asked())
     }
 
     /// The holds of commits that wait.
