@@ -9,6 +9,30 @@ use crate::definitions;
 use crate::installed::{Installed, NARROW, OWN};
 use crate::stage::{LIMIT, Witness as _};
 
+/// An account that is impersonated, and all that it may.
+const DEPLOYER: &str = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: deployer, namespace: apps}\n---\n\
+apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: deployer, namespace: apps}\n\
+rules: [{apiGroups: [\"\"], resources: [configmaps], verbs: [get, list, create, patch, delete]}]\n---\n\
+apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: deployer, namespace: apps}\n\
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: deployer}\n\
+subjects: [{kind: ServiceAccount, name: deployer, namespace: apps}]\n";
+
+/// What an autoscaler scales.
+fn deployment(image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 2\n  selector: {{matchLabels: \
+         {{app: web}}}}\n  template:\n    metadata: {{labels: {{app: web}}}}\n    spec: {{containers: [{{name: web, image: \
+         {image}}}]}}\n"
+    )
+}
+
+const SCALER: &str = "apiVersion: autoscaling/v1\nkind: HorizontalPodAutoscaler\nmetadata: {name: web, namespace: apps}\nspec: \
+                      {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, maxReplicas: 9}\n";
+
+/// A pod on a node that is not there, which the API server says when it is asked for its log.
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-1, namespace: apps}\nspec: {nodeName: nowhere, containers: \
+                   [{name: main, image: x}]}\n";
+
 /// Two apps in one namespace with a kind each, one in another namespace, one where the spoke may do nothing.
 fn files() -> Vec<(&'static str, String)> {
     let in_namespace = |name: &str, namespace: &str| {
@@ -76,6 +100,21 @@ impl Installed {
         self.fleet.catalog.commit("Prune").unwrap();
         self.converge().await;
         assert!(!self.cluster.has("apps", "configmap/more").await);
+    }
+
+    async fn scale(&self, replicas: &str) {
+        let to = format!("--replicas={replicas}");
+        self.cluster.kubectl(&["scale", "-n", "apps", "deployment/web", &to]).await.unwrap();
+    }
+
+    /// Waits until a field of the Deployment has this value.
+    async fn deployment_has(&self, path: &str, wanted: &str) {
+        until(&format!("{path} is {wanted}"), LIMIT, async || {
+            let seen = self.cluster.field("apps", "deployment/web", path).await;
+            ensure!(seen == wanted, "{seen}\n{}", self.fleet.tails());
+            Ok(())
+        })
+        .await;
     }
 
     async fn leaves(&self, gone: &[(&str, &str)]) {
@@ -175,6 +214,126 @@ async fn less_than_the_rights_in_chosen_namespaces_would_not_do() {
     assert!(!well && said.contains(r#"cannot get resource "namespaces""#), "{said}");
     at.apply_again().await;
     at.is_well().await;
+}
+
+/// What the shipped manifest for chosen namespaces grants: every kind in them.
+#[tokio::test]
+async fn the_rights_to_every_kind_in_chosen_namespaces_suffice() {
+    let every_kind = ["--rbac", "namespaces", "--allow-namespaces", "apps,shop"];
+    let mut at = Installed::start(&files(), &every_kind).await;
+    at.join("spoke-1").await;
+    at.works().await;
+    at.is_well().await;
+    at.leaves(&[("apps", "configmap/web"), ("apps", "secret/keys"), ("shop", "configmap/shop")]).await;
+}
+
+#[tokio::test]
+async fn an_app_is_treated_as_its_account_for_as_long_as_the_spoke_may_use_its_name() {
+    let web = app_with("web", "  serviceAccount: deployer\n")
+        .replace("namespace: {name: web}", "namespace: {name: apps, create: false}");
+    let files = [
+        ("web.yaml", web),
+        ("manifests/web/web.yaml", config_map("web", "0")),
+        ("manifests/web/more.yaml", config_map("more", "0")),
+        ("placement.yaml", placement("web", &["web"], "{selector: {}}")),
+    ];
+    let mut at = Installed::start(&files, &["--rbac", "namespaces", "--impersonate", "apps/deployer"]).await;
+    at.cluster.apply(DEPLOYER).await.unwrap();
+    at.join("spoke-1").await;
+    at.converge().await;
+    at.value("apps/web", "0").await;
+    let say = |at: &Installed, value: &str| {
+        at.fleet.catalog.write("manifests/web/web.yaml", &config_map("web", value)).unwrap();
+        at.fleet.catalog.commit(&format!("Say {value}")).unwrap();
+    };
+    at.fleet.catalog.remove("manifests/web/more.yaml").unwrap();
+    say(&at, "1");
+    at.converge().await;
+    at.value("apps/web", "1").await;
+    assert!(!at.cluster.has("apps", "configmap/more").await, "it is pruned");
+    let edit = r#"{"data":{"value":"theirs"}}"#;
+    at.cluster.kubectl(&["patch", "-n", "apps", "configmap/web", "--type=merge", "-p", edit]).await.unwrap();
+    at.value("apps/web", "1").await;
+    at.is_well().await;
+
+    // The API server's own book of who wrote there: the spoke, in the account's name alone.
+    let audit = at.cluster.audit().await.unwrap();
+    let spoke = |entry: &&Value| {
+        entry["user"]["username"] == "system:serviceaccount:nave-system:nave-spoke"
+            && entry["objectRef"]["namespace"] == "apps"
+    };
+    let names: Vec<_> =
+        audit.iter().filter(spoke).map(|entry| &entry["impersonatedUser"]["username"]).collect();
+    assert!(names.len() >= 5, "created twice, changed, deleted, put back: {names:?}");
+    assert!(names.iter().all(|name| **name == "system:serviceaccount:apps:deployer"), "{names:?}");
+
+    at.without("apps", "serviceaccounts").await;
+    say(&at, "2");
+    at.told("web", &["is forbidden", "cannot impersonate resource", "serviceaccounts", "deployer"]).await;
+    at.value("apps/web", "1").await;
+    at.apply_again().await;
+    at.converge().await;
+    at.value("apps/web", "2").await;
+}
+
+/// Rights that nothing is written with.
+#[tokio::test]
+async fn without_the_rights_to_look_answers_are_refused_and_an_autoscaler_is_not_seen() {
+    let web = app("web").replace("namespace: {name: web}", "namespace: {name: apps}");
+    let files = [
+        ("web.yaml", web),
+        ("manifests/web/web.yaml", deployment("a")),
+        ("placement.yaml", placement("web", &["web"], "{selector: {}}")),
+    ];
+    let kinds = ["--rbac", "namespaces", "--allow-namespaces", "apps", "--allow-kinds", "deployments.apps"];
+    let mut at = Installed::start(&files, &kinds).await;
+    at.cluster.apply(&format!("{POD}---\n{SCALER}")).await.unwrap();
+    at.join("spoke-1").await;
+    until("it is written", LIMIT, async || at.cluster.has("apps", "deployment/web").await).await;
+
+    // Which rule, what is asked, what is said while it is there, and what without it.
+    let logs = &["logs", "web-1", "-n", "apps"][..];
+    let rows = [
+        ("pods", logs, "nowhere", r#"cannot get resource "pods""#),
+        (
+            "pods",
+            &["get", "deploy", "web", "-n", "apps", "--events"],
+            "No events",
+            r#"cannot list resource "events""#,
+        ),
+        ("pods/log", logs, "nowhere", r#"cannot get resource "pods/log""#),
+    ];
+    for (resource, question, well, refused) in rows {
+        for (wanted, takes) in [(well, false), (refused, true)] {
+            if takes {
+                at.without("apps", resource).await;
+            }
+            until(&format!("{question:?} is answered by {wanted}"), LIMIT, async || {
+                let answer = at.fleet.hub(question).await?;
+                let said = answer.stdout + &answer.stderr;
+                ensure!(said.contains(wanted), "{said}");
+                Ok(())
+            })
+            .await;
+        }
+        at.apply_again().await;
+    }
+
+    // What is scaled stays so while a new content is written; unseen, the autoscaler loses its replicas.
+    at.scale("5").await;
+    at.fleet.catalog.write("manifests/web/web.yaml", &deployment("b")).unwrap();
+    at.fleet.catalog.commit("Another image").unwrap();
+    at.deployment_has("{.spec.template.spec.containers[0].image}", "b").await;
+    at.deployment_has("{.spec.replicas}", "5").await;
+    at.without("apps", "horizontalpodautoscalers").await;
+    at.scale("7").await;
+    at.deployment_has("{.spec.replicas}", "2").await;
+    at.apply_again().await;
+    at.scale("6").await;
+    at.fleet.catalog.write("manifests/web/web.yaml", &deployment("c")).unwrap();
+    at.fleet.catalog.commit("Another image still").unwrap();
+    at.deployment_has("{.spec.template.spec.containers[0].image}", "c").await;
+    at.deployment_has("{.spec.replicas}", "6").await;
 }
 
 #[tokio::test]
