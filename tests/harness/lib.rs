@@ -16,6 +16,7 @@
 //! - [`canary`], [`sops`]: a secret value to look for, and the encryption that an author's machine does
 //! - [`proxy`]: a connection that can be cut, silenced or slowed
 //! - [`receiver`]: HTTP servers that keep what they are sent, and answer as they are told
+//! - [`webhook`]: an admission webhook that sets a field, whoever writes the object
 //! - [`wait`]: until something holds, and what was seen last if it never did
 
 pub mod assets;
@@ -37,3 +38,4 @@ mod servers;
 pub mod sops;
 pub mod tls;
 pub mod wait;
+pub mod webhook;
