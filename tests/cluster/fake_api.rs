@@ -175,6 +175,38 @@ async fn a_value_of_the_wrong_type_is_refused_by_its_field() {
 }
 
 #[tokio::test]
+async fn no_app_touches_the_spokes_own_namespace_or_anything_in_it() {
+    let fake = FakeApi::start().unwrap();
+    let target = target(fake.kubeconfig()).await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "nave-system", "labels": {"theirs": "no"}}});
+    // (what the app wants, how the object is named)
+    let rows = [
+        (config_map("nave-system", "a", "1"), "ConfigMap nave-system/a"),
+        (namespace, "Namespace nave-system"),
+    ];
+    let before = fake.object("", "namespaces", "nave-system").unwrap();
+    for (object, name) in rows {
+        fake.forget();
+        let wish = Wish::none().app("web", &[object]).app("rest", &[config_map("default", "rest", "1")]);
+        let outcome = wish.round(&target).await;
+        let web = entry(&outcome, "web");
+        assert_eq!((web.state, web.reason), (EntryState::Failed, EntryReason::ApplyRefused), "{web:#?}");
+        let words = format!("{name}: no app may touch the spoke's own namespace \"nave-system\"");
+        assert!(web.message.contains(&words), "{}", web.message);
+        assert_eq!(entry(&outcome, "rest").state, EntryState::Healthy);
+        // What the app has is noted there all the same, in objects of the spoke's own.
+        let touched: Vec<_> = fake
+            .requests()
+            .into_iter()
+            .filter(|r| r.writes() && (r.name == "a" || r.resource == "namespaces"))
+            .collect();
+        assert!(touched.is_empty(), "{touched:#?}");
+    }
+    assert!(fake.object("", "configmaps", "nave-system/a").is_none());
+    assert_eq!(fake.object("", "namespaces", "nave-system").unwrap(), before);
+}
+
+#[tokio::test]
 async fn a_group_whose_api_is_down_is_not_taken_for_gone() {
     let fake = FakeApi::start().unwrap();
     let target = target(fake.kubeconfig()).await;
