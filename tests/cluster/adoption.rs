@@ -1,9 +1,17 @@
 //! Adoption: first contact with objects that kubectl, Helm or a person made.
 
-use anyhow::ensure;
-use harness::fleet::documents::{app, placement};
-use harness::wait::until;
+use std::time::Duration;
 
+use anyhow::ensure;
+use harness::faults::{ApiProxy, Fault, Which};
+use harness::fleet::documents::{app, placement};
+use harness::kubernetes::{Cluster, Options};
+use harness::wait::until;
+use nave_placement::report::{EntryReason, EntryState};
+use nave_spoke::target::Target;
+use serde_json::Value;
+
+use crate::rounds::{Wish, config_map, entry, target};
 use crate::stage::{LIMIT, Stage, Witness};
 
 fn object(name: &str, annotations: &str, data: &str) -> String {
@@ -135,5 +143,63 @@ async fn lost_inventories_are_rebuilt_and_neither_too_much_nor_too_little_is_pru
     assert!(!fra.has("web", "configmap/b").await, "pruned from what its marks say");
     for name in ["a", "kept", "copy"] {
         assert!(fra.has("web", &format!("configmap/{name}")).await, "{name} stays");
+    }
+}
+
+/// So long our write is on its way, while somebody else makes the object.
+const MEANWHILE: Duration = Duration::from_secs(8);
+
+#[tokio::test]
+async fn an_object_that_somebody_makes_between_look_and_write_is_theirs_and_as_they_made_it() {
+    let cluster = Cluster::start(Options::default()).await.unwrap();
+    cluster.kubectl(&["create", "namespace", "web"]).await.unwrap();
+    let proxy = ApiProxy::before(cluster.kubeconfig()).unwrap();
+    let target = target(proxy.kubeconfig()).await;
+    // (the object, what is in theirs beside `more`): our write meets a field of theirs, or none.
+    let rows = [("met", "value=theirs"), ("beside", "other=theirs")];
+    for (name, theirs) in rows {
+        let wish = Wish::none()
+            .app("web", &[config_map("web", name, "ours")])
+            .app("rest", &[config_map("web", &format!("rest-{name}"), "1")]);
+        let writes = || Which::all().verbs(&["patch"]).resource("configmaps").namespace("web").named(name);
+        proxy.forget();
+        proxy.inject_times(1, writes(), Fault::Delay(MEANWHILE));
+        let object = format!("configmap/{name}");
+        let create = [
+            "create",
+            "configmap",
+            "-n",
+            "web",
+            name,
+            "--from-literal=more=theirs",
+            "--from-literal",
+            theirs,
+        ];
+        let meanwhile = async {
+            until("our write is on its way", LIMIT, async || proxy.count(&writes()) == 1).await;
+            cluster.kubectl(&create).await.unwrap();
+            let codes: Vec<_> =
+                proxy.requests().into_iter().filter(|r| writes().fits(&r.asked)).map(|r| r.code).collect();
+            assert_eq!(codes, [None], "our write was too early: the test says nothing");
+            (cluster.uid("web", &object).await, cluster.field("web", &object, "{.data}").await)
+        };
+        let (outcome, (uid, data)) = tokio::join!(wish.round(&target), meanwhile);
+        let web = entry(&outcome, "web");
+        assert_ne!(web.state, EntryState::Healthy, "{web:#?}");
+        assert_eq!(entry(&outcome, "rest").state, EntryState::Healthy);
+
+        // From now on it is first contact.
+        for target in [&target as &dyn Target, &crate::rounds::target(proxy.kubeconfig()).await] {
+            let outcome = wish.round(target).await;
+            let web = entry(&outcome, "web");
+            assert_eq!(web.reason, EntryReason::AdoptionRefused, "{web:#?}");
+            let live =
+                cluster.kubectl(&["get", "-n", "web", &object, "-o", "json", "--show-managed-fields"]).await;
+            let live: Value = serde_json::from_str(&live.unwrap()).unwrap();
+            let (metadata, now) = (&live["metadata"], cluster.field("web", &object, "{.data}").await);
+            assert_eq!((metadata["uid"].as_str(), &now), (Some(&*uid), &data), "{name}");
+            assert!(metadata["labels"].is_null() && metadata["annotations"].is_null(), "{live:#}");
+            assert!(!metadata["managedFields"].to_string().contains("\"nave\""), "{live:#}");
+        }
     }
 }
