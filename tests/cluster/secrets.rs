@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use harness::canary::Canary;
 use harness::fleet::Target;
 use harness::fleet::documents::{all_at_once, app, app_with, config_map, placement};
+use harness::kubernetes::{Cluster, Options};
 use harness::sops::encrypt;
 use harness::wait::until;
 use serde_json::{Value, json};
@@ -194,4 +195,57 @@ async fn nothing_else_has_it(stage: &Stage, canary: &Canary) {
             assert_eq!(canary.found_in(said.as_bytes()), None, "{question:?} {format}: {said}");
         }
     }
+}
+
+/// An identity of age's own test vectors, and whom one encrypts to for it.
+const GIVEN: &str = "AGE-SECRET-KEY-15RR7D0U8E5Z0E0A6DQP6AK9ZEVF2DC28HY96H0WTT9NYSZYU5E4SEX0MA9";
+const RECIPIENT: &str = "age154449dfh8wa8xug9y2jfrdu0cuvuwluq9t0gnsmlkp4f2mrwepysnj2286";
+
+#[tokio::test]
+async fn a_key_that_the_cluster_gives_is_the_one_and_none_is_made_over_one_that_cannot_be_used() {
+    let mut files = vec![
+        ("web.yaml", app("web")),
+        ("manifests/web/web.yaml", config_map("web", "one")),
+        ("placement.yaml", placement("web", &["web"], "{selector: {}}")),
+    ];
+    let web = secret("web", "stringData", json!({"password": "opened"}));
+    files.push(("manifests/web/secret.yaml", encrypt(&web, &[RECIPIENT.to_owned()]).unwrap()));
+    let mut stage = Stage::start(&files, &[]).await;
+    let fra = Cluster::start(Options { name: "fra-1".to_owned(), workloads: false }).await.unwrap();
+    fra.kubectl(&["create", "namespace", "nave-system"]).await.unwrap();
+    let give = async |fra: &Cluster, field: &str, text: &str| {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "nave-age", "namespace": "nave-system"}, "data": {(field): STANDARD.encode(text)}});
+        fra.apply(&object.to_string()).await.unwrap();
+    };
+    give(&fra, "age.agekey", "none of age's").await;
+    stage.fleet.join("fra-1", &[], &Target::Kube(fra.kubeconfig().to_owned())).await.unwrap();
+    stage.fleet.connected(1).await;
+    stage.clusters.push(fra);
+
+    // It is told, what needs a key waits, and nobody is told to encrypt to another.
+    let unusable = "the Secret nave-age holds something else than age identities";
+    stage.fleet.spoke_process("fra-1").unwrap().line(unusable, LIMIT).await.unwrap();
+    stage.shown("it cannot be opened", "web", |entry| entry["reason"] == "Undecryptable").await;
+    let fra = stage.cluster("fra-1");
+    assert_eq!(fra.config_map("web/web").await.unwrap(), "one", "the rest of the app goes on");
+    assert!(!fra.has("web", "secret/web").await);
+    let rows = stage.fleet.hub(&["secret", "recipients", "-o", "json"]).await.unwrap().json().unwrap();
+    assert_eq!((&rows[0]["cluster"], &rows[0]["recipient"]), (&json!("fra-1"), &Value::Null), "{rows:#}");
+    assert!(!stage.fleet.state("fra-1").join("age-keys").exists(), "no key is made over it");
+
+    give(fra, "age.agekey", &format!("# public key: {RECIPIENT}\n{GIVEN}\n")).await;
+    until("the secret is on the cluster", LIMIT, async || {
+        ensure!(fra.has("web", "secret/web").await, "{}", stage.fleet.tails());
+        Ok(())
+    })
+    .await;
+    assert_eq!(fra.field("web", "secret/web", "{.data.password}").await, STANDARD.encode("opened"));
+    let screen = until("the hub knows the recipient", LIMIT, async || {
+        let said = stage.fleet.hub(&["secret", "recipients"]).await?.stdout;
+        ensure!(said.contains("age1"), "{said}");
+        Ok(said)
+    })
+    .await;
+    assert!(screen.contains(RECIPIENT), "{screen}");
+    assert!(!stage.fleet.state("fra-1").join("age-keys").exists(), "a given key is the only one");
 }
