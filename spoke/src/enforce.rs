@@ -119,10 +119,13 @@ enum Why {
 
 impl Enforcer {
     /// Round after round, until cancelled or detached.
-    pub async fn run(mut self, cancel: CancellationToken) {
+    pub async fn run(self, cancel: CancellationToken) {
+        self.run_at(Pace::new(Instant::now()), cancel).await;
+    }
+
+    async fn run_at(mut self, mut pace: Pace, cancel: CancellationToken) {
         let mut changes = self.target.changes();
         let (mut engine, mut reporter) = (Engine::default(), Reporter::default());
-        let mut pace = Pace::new(Instant::now());
         let mut decoded: Option<(Arc<Assignment>, Arc<Decoded>)> = None;
         let mut locked = false;
         let mut starting = Starting::new(self.state.clone(), self.target.clone(), self.clock.clone());
@@ -380,5 +383,115 @@ fn tell_of(app: &AppKey, report: &EntryReport) {
         }
         EntryState::Waiting => tracing::info!(%app, ?reason, why, "an app waits"),
         EntryState::Healthy | EntryState::Progressing | EntryState::Pending => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nave_proto::encode_entry;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::policy::Removals;
+    use crate::target::memory::MemoryTarget;
+    use crate::testing::{Wish, app};
+
+    /// An enforcer of a wish, and what it reports.
+    async fn enforcer(
+        wish: &Wish,
+        target: &Arc<MemoryTarget>,
+        state: State,
+    ) -> (Enforcer, watch::Receiver<Option<Report>>) {
+        let state = Arc::new(state);
+        for (digest, bytes) in &wish.bundles {
+            let packed = zstd::encode_all(&bytes[..], 0).expect("in memory");
+            state.store_bundle(digest, &packed).await.expect("stored");
+        }
+        let mut assignment = wish.assignment.clone();
+        let encoded = |entry: &Result<Entry, String>| encode_entry(entry.as_ref().expect("an entry"));
+        assignment.entries = wish.entries.iter().map(|(app, entry)| (app.clone(), encoded(entry))).collect();
+        let held = Held { assignment: Arc::new(assignment), mac: Vec::new() };
+        let clock: Clock = Arc::new(|| 1);
+        let counted = (state.clone(), Removals::default());
+        let reports = watch::Sender::new(None);
+        let reported = reports.subscribe();
+        let enforcer = Enforcer {
+            target: target.clone(),
+            secrets: Arc::new(Secrets::new(state.clone(), None)),
+            state,
+            held: watch::Sender::new(held).subscribe(),
+            detached: watch::Sender::new(false).subscribe(),
+            arrived: watch::Sender::new(0).subscribe(),
+            missed: watch::Sender::new(0),
+            reports,
+            gate: Arc::new(Gate::new(None, None, clock.clone(), watch::Sender::new(None), counted)),
+            clock,
+        };
+        (enforcer, reported)
+    }
+
+    /// What an app that waits for a kind makes of a round.
+    fn waits_for_a_kind() -> Outcome {
+        let report = EntryReport {
+            state: EntryState::Waiting,
+            reason: EntryReason::NotServed,
+            ..crate::report::pending()
+        };
+        Outcome { apps: BTreeMap::from([(app("web"), report)]), ..Outcome::default() }
+    }
+
+    #[tokio::test]
+    async fn kinds_are_asked_for_after_a_minute_while_something_waits_for_one_and_rarely_otherwise() {
+        let began = Instant::now();
+        // (what came of the round, when it is not time yet, when it is), in seconds, whatever chance says
+        let rows = [(waits_for_a_kind(), 47, 73), (Outcome::default(), 900, 1_441)];
+        for (outcome, early, late) in rows {
+            let at = |seconds| began + Duration::from_secs(seconds);
+            let mut pace = Pace::new(began);
+            let next = pace.after(began, &outcome, false);
+            assert!(!pace.is_time_to_rediscover(at(early)) && next <= at(late));
+            // Rounds in between, which it waits through, put it off no further.
+            pace.after(at(early), &outcome, false);
+            assert!(pace.is_time_to_rediscover(at(late)));
+            assert!(!pace.is_time_to_rediscover(at(late)), "once");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_kind_of_which_nobody_tells_is_applied_when_kinds_are_asked_for() {
+        let object = |version: &str, kind: &str, spec: Value| json!({"apiVersion": version, "kind": kind, "metadata": {"name": "widgets.example.com"}, "spec": spec});
+        let wish = Wish::none().app("web", &[object("example.com/v1", "Widget", json!({}))]);
+        let target = Arc::new(MemoryTarget::new("t"));
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = State::open(dir.path()).await.expect("free");
+        let (enforcer, mut reported) = enforcer(&wish, &target, state).await;
+        let began = Instant::now();
+        let soon = began + Duration::from_secs(2);
+        let cancel = CancellationToken::new();
+        let pace = Pace { rediscover: soon, ..Pace::new(began) };
+        let running = tokio::spawn(enforcer.run_at(pace, cancel.clone()));
+        let mut says = async |reason: EntryReason| {
+            let is = |report: &Option<Report>| {
+                report.as_ref().is_some_and(|report| report.entries[&app("web")].reason == reason)
+            };
+            let said = tokio::time::timeout(Duration::from_secs(30), reported.wait_for(is)).await;
+            drop(said.expect("it is reported in time").expect("it runs"));
+        };
+        says(EntryReason::NotServed).await;
+
+        // Somebody brings it. That something changed is told; that it is a kind is not.
+        let spec = json!({"group": "example.com", "scope": "Cluster", "names": {"kind": "Widget"}});
+        let key = ObjectKey {
+            group: "apiextensions.k8s.io".into(),
+            kind: "CustomResourceDefinition".into(),
+            namespace: String::new(),
+            name: "widgets.example.com".into(),
+        };
+        target.edit(&key, object("apiextensions.k8s.io/v1", "CustomResourceDefinition", spec));
+        says(EntryReason::None).await;
+        assert!(Instant::now() >= soon, "earlier than it was asked for");
+        assert_eq!(target.calls().discover, 1);
+        cancel.cancel();
+        running.await.expect("it ends");
     }
 }
