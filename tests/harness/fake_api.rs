@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::{self, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -166,13 +166,13 @@ fn key(group: &str, plural: &str, name: &str) -> Key {
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let asked = Asked::of(&head.method, &head.uri);
+    let asked = Asked::of(&head.method, &head.uri).accepting(&head.headers);
     lock(&shared.requests).push(asked.clone());
     let Ok(body) = body::to_bytes(body, REQUEST_LIMIT).await else {
         return plain(413, "the request is too large");
     };
     if asked.resource.is_empty() || asked.group == "authorization.k8s.io" {
-        return document(&shared, &asked, &head.headers, &body);
+        return document(&shared, &asked, &body);
     }
     let Some(kind) = Kind::of(&asked.group, &asked.resource) else { return plain(404, "404 page not found") };
     if denied(&shared, asked.verb, &asked.resource) {
@@ -180,7 +180,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             format!("{} {:?} is forbidden: cannot {} resource", kind.in_messages(), asked.name, asked.verb);
         return refusal(&No { code: 403, reason: "Forbidden", message, causes: Vec::new(), of: None });
     }
-    let form = Form::of(&text(&head.headers, ACCEPT.as_str()));
+    let form = Form::of(&asked.accept);
     match asked.verb {
         "list" => json_of(200, &stream::list(&shared, kind, &asked, form)),
         "watch" => stream::watch(&shared, kind, &asked, form),
@@ -250,9 +250,9 @@ fn one(shared: &Shared, asked: &Asked, form: Form, content_type: &str, body: &By
 }
 
 /// What is no object: discovery, the version, a review of rights.
-fn document(shared: &Shared, asked: &Asked, headers: &HeaderMap, body: &Bytes) -> Response {
+fn document(shared: &Shared, asked: &Asked, body: &Bytes) -> Response {
     let parts: Vec<&str> = asked.path.split('/').filter(|part| !part.is_empty()).collect();
-    let aggregated = text(headers, ACCEPT.as_str()).contains("g=apidiscovery.k8s.io;v=v2;");
+    let aggregated = asked.accept.contains("g=apidiscovery.k8s.io;v=v2;");
     let stale = lock(&shared.stale).clone();
     let unavailable = |group: &str| stale.iter().any(|known| known == group);
     let found = match parts.as_slice() {

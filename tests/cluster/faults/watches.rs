@@ -1,5 +1,6 @@
 //! Watches: what a target hears of a change when its lists and watches hang, fall silent, or are refused for a while.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -9,9 +10,10 @@ use harness::wait::until;
 use nave_placement::ObjectKey;
 use nave_spoke::target::Target as _;
 use nave_spoke::target::kube::{self, KubeTarget, Timings};
+use serde_json::json;
 
 use crate::rounds::{Wish, config_map, target_with};
-use crate::stage::LIMIT;
+use crate::stage::{LIMIT, Witness as _};
 
 /// The label of what is ours, in a query.
 const OURS: &str = "part-of";
@@ -85,6 +87,58 @@ fn watches() -> Which {
 
 fn lists() -> Which {
     Which::all().verbs(&["list"]).resource("configmaps").query(OURS)
+}
+
+/// Every watch that was asked for: where, of what. All of them want nothing but metadata.
+fn watched(proxy: &ApiProxy) -> BTreeSet<String> {
+    let requests = proxy.requests().into_iter().map(|request| request.asked);
+    let watches = requests.filter(|asked| asked.verb == "watch").map(|asked| {
+        assert_eq!(
+            asked.accept, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1",
+            "{asked:#?}"
+        );
+        let labels = asked.parameter("labelSelector").unwrap_or_default();
+        format!("{} {labels}", asked.path)
+    });
+    watches.collect()
+}
+
+#[tokio::test]
+async fn what_is_ours_is_watched_and_nothing_else_and_only_its_metadata() {
+    let world = World::start().await;
+    let secrets = || Which::all().verbs(&["watch"]).resource("secrets");
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "web"}});
+    let both = Wish::none().app("web", &[config_map("web", "a", "1"), secret]);
+    both.round(&world.target).await;
+    // Watches are short here: within this each of them was taken up again.
+    let all_again = async || {
+        world.proxy.forget();
+        world.asks_again(&watches(), 3).await;
+        for group in ["apiextensions.k8s.io", "apiregistration.k8s.io"] {
+            world.asks_again(&Which::all().verbs(&["watch"]).group(group), 1).await;
+        }
+    };
+    world.asks_again(&secrets(), 1).await;
+    all_again().await;
+    let mut wanted = BTreeSet::from(
+        [
+            // What brings kinds, and what pauses an app.
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions ",
+            "/apis/apiregistration.k8s.io/v1/apiservices ",
+            "/api/v1/namespaces/nave-system/configmaps nave.dev/inventory=true",
+            "/api/v1/configmaps applyset.kubernetes.io/part-of",
+            "/api/v1/secrets applyset.kubernetes.io/part-of",
+        ]
+        .map(str::to_owned),
+    );
+    assert_eq!(watched(&world.proxy), wanted);
+
+    // The last object of its kind is pruned, and with it goes the watch.
+    Wish::none().app("web", &[config_map("web", "a", "1")]).round(&world.target).await;
+    assert!(!world.cluster.has("web", "secret/s").await);
+    all_again().await;
+    wanted.retain(|watch| !watch.contains("secrets"));
+    assert_eq!(watched(&world.proxy), wanted);
 }
 
 #[tokio::test]

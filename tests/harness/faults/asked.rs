@@ -1,7 +1,8 @@
 //! Asked: what a request to an API server is about, in the words of its audit log.
 //!
-//! In: method and URI. Out: [`Asked`]; [`Which`] picks some of them. Pure.
+//! In: method, URI, headers. Out: [`Asked`]; [`Which`] picks some of them. Pure.
 
+use hyper::header::{ACCEPT, HeaderMap};
 use hyper::{Method, Uri};
 
 /// What a client asked for.
@@ -23,6 +24,8 @@ pub struct Asked {
     pub path: String,
     /// As it came, without the question mark.
     pub query: String,
+    /// The forms in which the answer is wanted, as they came.
+    pub accept: String,
 }
 
 impl Asked {
@@ -51,6 +54,14 @@ impl Asked {
         (asked.resource, asked.name, asked.subresource) = (at(0), at(1), at(2));
         asked.verb = verb(method, &asked);
         asked
+    }
+
+    /// With the forms in which the answer is wanted.
+    #[must_use]
+    pub fn accepting(mut self, headers: &HeaderMap) -> Self {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        self.accept = accept.unwrap_or_default().to_owned();
+        self
     }
 
     /// A parameter of the query, decoded as far as selectors and tokens need it.

@@ -70,7 +70,7 @@ struct Connection {
 
 impl Connection {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        let asked = Asked::of(request.method(), request.uri());
+        let asked = Asked::of(request.method(), request.uri()).accepting(request.headers());
         let (at, fault) = self.shared.meets(&asked);
         let answer = self.meet(&asked, request, fault).await;
         let code = answer.as_ref().map_or(RESET, |response| response.status().as_u16());
