@@ -5,8 +5,11 @@ use harness::connect::ConnectProxy;
 use harness::fake_api::FakeApi;
 use harness::process::Program;
 use harness::wait::until;
+use nave_placement::catalog::Treatment;
 use nave_placement::report::{EntryReason, EntryState};
 use nave_spoke::target::Target;
+use nave_spoke::target::ask::answers::LogsAnswer;
+use nave_spoke::target::ask::{About, Asker, Inquiry, Logs, Question, Role};
 use nave_spoke::target::kube::{self, KubeTarget};
 use serde_json::{Value, json};
 
@@ -204,6 +207,61 @@ async fn no_app_touches_the_spokes_own_namespace_or_anything_in_it() {
     }
     assert!(fake.object("", "configmaps", "nave-system/a").is_none());
     assert_eq!(fake.object("", "namespaces", "nave-system").unwrap(), before);
+}
+
+/// What a container has written, and how the server is asked for the end of it.
+#[tokio::test]
+async fn the_last_lines_of_a_log_are_read_and_cut_at_their_bound() {
+    let fake = FakeApi::start().unwrap();
+    let containers = json!([{"name": "main"}, {"name": "side"}]);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-1", "namespace": "default"}, "spec": {"containers": containers}});
+    fake.create(&pod, "test").unwrap();
+    let line = |n: usize| format!("line {n} {}", "x".repeat(90));
+    let lines = |range: std::ops::Range<usize>| range.map(line).collect::<Vec<_>>();
+    fake.set_log("default/web-1", "main", &(lines(0..2_000).join("\n") + "\n"));
+    fake.set_log("default/web-1", "side", "one\ntwo\n");
+    let target = target(fake.kubeconfig()).await;
+    let ask = async |container: &str, lines, previous| {
+        fake.forget();
+        let about = About { kind: String::new(), namespace: "default".into(), name: "web-1".into() };
+        let question = Question::Logs(Logs { about, container: container.into(), lines, previous });
+        let asker = Asker { name: "ann".into(), role: Role::Operator };
+        let inquiry = Inquiry { question, asker, wanted: Vec::new(), treatment: Treatment::default() };
+        let answer = target.answer(&inquiry).await.unwrap();
+        let logs: LogsAnswer = serde_json::from_slice(&answer.json).unwrap();
+        let asked = fake.requests().into_iter().filter(|request| request.subresource == "log");
+        (logs.containers, answer.truncated, asked.map(|request| request.query).collect::<Vec<_>>())
+    };
+    let has =
+        |query: &str, wanted: &[&str]| wanted.iter().all(|one| query.split('&').any(|term| term == *one));
+
+    let (logs, truncated, asked) = ask("main", 5, true).await;
+    assert_eq!((logs.len(), &logs[0].lines, truncated), (1, &lines(1_995..2_000), false), "{logs:#?}");
+    assert_eq!((&*logs[0].pod, &*logs[0].container, &logs[0].problem), ("web-1", "main", &None));
+    assert!(
+        asked.len() == 1 && has(&asked[0], &["container=main", "tailLines=5", "previous=true"]),
+        "{asked:?}"
+    );
+
+    // Every container, without a number of lines: so many as are usual, and of the one that is running.
+    let (logs, truncated, asked) = ask("", 0, false).await;
+    assert_eq!(
+        (&logs[0].lines, &logs[1].lines),
+        (&lines(1_950..2_000), &vec!["one".to_owned(), "two".to_owned()])
+    );
+    assert!(!truncated && asked.len() == 2, "{asked:?}");
+    assert!(
+        asked.iter().all(|query| has(query, &["tailLines=50"]) && !query.contains("previous=true")),
+        "{asked:?}"
+    );
+
+    // More than fits 48 KiB: the newest whole lines, and it is said that there are more.
+    let (logs, truncated, asked) = ask("main", 1_500, false).await;
+    let (first, last) = (logs[0].lines.first().unwrap(), logs[0].lines.last().unwrap());
+    let bytes: usize = logs[0].lines.iter().map(|line| line.len() + 1).sum();
+    assert!(truncated && has(&asked[0], &["tailLines=1500"]), "{asked:?}");
+    assert_eq!((last, first), (&line(1_999), &line(2_000 - logs[0].lines.len())), "whole lines to the end");
+    assert!((47 << 10..=48 << 10).contains(&bytes), "{bytes} bytes");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod kinds;
 mod store;
 mod stream;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,8 @@ struct Shared {
     stale: Mutex<Vec<String>>,
     /// What it says that it is, if not what it is by itself: version, minor number.
     version: Mutex<Option<(String, u32)>>,
+    /// What containers have written: `namespace/pod`, container.
+    logs: Mutex<BTreeMap<(String, String), String>>,
     changed: watch::Sender<u64>,
 }
 
@@ -113,6 +116,11 @@ impl FakeApi {
     /// From now on it says that it is another version, e.g. `v1.31.2-gke.1`, 31; empty: it does not say which.
     pub fn set_version(&self, version: &str, minor: u32) {
         *lock(&self.shared.version) = Some((version.to_owned(), minor));
+    }
+
+    /// From now on this is what a container of the pod `namespace/name` has written, before its last restart too.
+    pub fn set_log(&self, pod: &str, container: &str, text: &str) {
+        lock(&self.shared.logs).insert((pod.to_owned(), container.to_owned()), text.to_owned());
     }
 
     /// An object, e.g. `apps deployments shop/web`; `""` is the core group.
@@ -182,10 +190,23 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let form = Form::of(&asked.accept);
     match asked.verb {
+        "get" if asked.subresource == "log" => log(&shared, &asked),
         "list" => json_of(200, &stream::list(&shared, kind, &asked, form)),
         "watch" => stream::watch(&shared, kind, &asked, form),
         _ => one(&shared, &asked, form, &text(&head.headers, CONTENT_TYPE.as_str()), &body),
     }
+}
+
+/// The last lines of a container's log.
+fn log(shared: &Shared, asked: &Asked) -> Response {
+    let of =
+        (format!("{}/{}", asked.namespace, asked.name), asked.parameter("container").unwrap_or_default());
+    let logs = lock(&shared.logs);
+    let Some(written) = logs.get(&of) else { return plain(400, "container is waiting to start") };
+    let lines: Vec<&str> = written.split_inclusive('\n').collect();
+    let wanted = asked.parameter("tailLines").and_then(|lines| lines.parse().ok()).unwrap_or(lines.len());
+    let last = lines[lines.len().saturating_sub(wanted)..].concat();
+    (hyper::StatusCode::OK, [(CONTENT_TYPE, "text/plain")], last).into_response()
 }
 
 /// A request about one object.
@@ -211,7 +232,7 @@ fn one(shared: &Shared, asked: &Asked, form: Form, content_type: &str, body: &By
     let manager = asked.parameter("fieldManager").unwrap_or_else(|| "unknown".into());
     let mut store = lock(&shared.store);
     let done = match (asked.verb, content_type) {
-        _ if !asked.subresource.is_empty() => return plain(501, "the fake has no subresources"),
+        _ if !asked.subresource.is_empty() => return plain(501, "the fake has no subresource but log"),
         ("get", _) => store.get(&key).ok_or_else(|| key.not_found()).map(|object| (200, object, Vec::new())),
         ("create", _) => store.create(&key, &sent, &manager).map(|object| (201, object, Vec::new())),
         ("delete", _) => store.delete(&key, &sent).map(|object| (200, object, Vec::new())),
