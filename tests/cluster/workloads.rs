@@ -42,6 +42,15 @@ async fn what_becomes_available_and_what_cannot_be_scheduled_is_told_apart() {
     let group = stage.group("the hub knows why", "big", |group| group["reason"] == "Unschedulable").await;
     assert_eq!(group["clusters"], serde_json::json!(["fra-1"]), "{group:#}");
     assert_eq!(group["object"], "Deployment.apps big/big", "{group:#}");
+    // What is missing, which pod of it, and why it is, in the scheduler's words.
+    let said = group["message"].as_str().unwrap();
+    let missing = "0 of 1 replicas available; pod big-";
+    assert!(said.contains(missing), "{said}");
+    assert!(said.contains(": Unschedulable, 0/1 nodes are available"), "{said}");
+    let shown =
+        stage.shown("the app's own page says it", "big", |entry| entry["reason"] == "ObjectUnhealthy").await;
+    let said = shown["unhealthy"][0]["message"].as_str().unwrap();
+    assert!(said.starts_with(missing) && said.contains("Unschedulable, 0/1 nodes"), "{said}");
     let screen = stage.screen().await;
     for word in ["fra-1", "big", "Deployment.apps big/big", "Unschedulable"] {
         assert!(screen.contains(word), "{word} is missing:\n{screen}");
