@@ -1,6 +1,7 @@
 //! Installation: what `hub cluster join -o manifest` prints gives a spoke the rights that it needs, and no others.
 
 use anyhow::ensure;
+use harness::connect::ConnectProxy;
 use harness::fleet::documents::{app, app_with, config_map, placement};
 use harness::wait::until;
 use serde_json::{Value, json};
@@ -334,6 +335,73 @@ async fn without_the_rights_to_look_answers_are_refused_and_an_autoscaler_is_not
     at.fleet.catalog.commit("Another image still").unwrap();
     at.deployment_has("{.spec.template.spec.containers[0].image}", "c").await;
     at.deployment_has("{.spec.replicas}", "6").await;
+}
+
+/// What even the hub may not do there.
+const POLICY: &str = "deny: {kinds: [Secret], registries: [docker.io]}\n";
+
+/// Objects with a pod template that nothing has to run.
+fn template(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: PodTemplate\nmetadata: {{name: {name}}}\ntemplate: {{spec: {{containers: [{{name: main, \
+         image: {image:?}}}]}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn what_the_local_policy_denies_is_told_by_name_and_a_proxy_leads_to_the_hub_alone() {
+    let mut files = files();
+    files.push(("manifests/keys/beside.yaml", config_map("beside", "0")));
+    files.push(("manifests/shop/theirs.yaml", template("theirs", "web:1")));
+    files.push(("manifests/shop/ours.yaml", template("ours", "ghcr.io/acme/web:1")));
+    let policy = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(policy.path(), POLICY).unwrap();
+    let proxy = ConnectProxy::start(None).unwrap();
+    let (policy, by) = (policy.path().to_str().unwrap(), format!("http://{}", proxy.address()));
+    let mut at = Installed::start(&files, &["--policy", policy, "--proxy", &by]).await;
+    at.join("spoke-1").await;
+
+    // What is denied, by which rule, and what of the same app is there all the same.
+    let rows = [
+        ("keys", "Secret apps/keys", "kinds Secret is denied by \"Secret\" of deny.kinds", "apps/beside"),
+        (
+            "shop",
+            "PodTemplate shop/theirs",
+            "registries web:1 is denied by \"docker.io\" of deny.registries",
+            "shop/shop",
+        ),
+    ];
+    for (app, object, rule, beside) in rows {
+        until(&format!("{object} is told of {app}"), LIMIT, async || {
+            let shown = at.fleet.hub(&["app", "show", app, "-o", "json"]).await?.json()?;
+            let entry = &shown["entries"][0];
+            let said = entry["message"].as_str().unwrap_or_default();
+            let told = entry["reason"] == "Denied" && said.contains(object) && said.contains(rule);
+            let rest = entry["objects"].as_u64().unwrap_or_default() - 1;
+            ensure!(told && entry["healthy"] == rest, "{entry:#}\n{}", at.fleet.tails());
+            Ok(())
+        })
+        .await;
+        let screen = at.fleet.hub(&["app", "show", app]).await.unwrap().stdout;
+        assert!(screen.contains(object) && screen.contains(rule), "{screen}");
+        at.value(beside, "0").await;
+    }
+    at.value("apps/web", "0").await;
+    assert!(at.cluster.has("shop", "podtemplate/ours").await);
+
+    // A later commit changes nothing of that.
+    at.fleet.catalog.write("manifests/keys/beside.yaml", &config_map("beside", "1")).unwrap();
+    at.write("1");
+    for object in ["apps/web", "apps/beside", "shop/shop"] {
+        at.value(object, "1").await;
+    }
+    at.told("keys", &["the local policy forbids it"]).await;
+    assert!(!at.cluster.has("apps", "secret/keys").await);
+    assert!(!at.cluster.has("shop", "podtemplate/theirs").await);
+    at.is_well().await;
+    let asked = proxy.asked();
+    assert!(!asked.is_empty() && asked.iter().all(|to| *to == at.fleet.address()), "{asked:?}");
+    at.leaves(&[("apps", "configmap/web"), ("apps", "configmap/beside"), ("shop", "podtemplate/ours")]).await;
 }
 
 #[tokio::test]
