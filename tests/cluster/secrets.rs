@@ -7,6 +7,7 @@ use harness::canary::Canary;
 use harness::fleet::Target;
 use harness::fleet::documents::{all_at_once, app, app_with, config_map, placement};
 use harness::kubernetes::{Cluster, Options};
+use harness::process::Program;
 use harness::sops::encrypt;
 use harness::wait::until;
 use serde_json::{Value, json};
@@ -48,7 +49,14 @@ async fn recipients(stage: &Stage) -> [String; 2] {
 
 #[tokio::test]
 async fn a_secret_is_in_clear_on_its_clusters_and_nowhere_else() {
-    let mut stage = Stage::start(&catalog(), &[("fra-1", &[])]).await;
+    let mut stage = Stage::start(&catalog(), &[]).await;
+    // All that they can be made to say.
+    stage.fleet.log("debug");
+    stage.fleet.kill_hub();
+    stage.fleet.start_hub().await.unwrap();
+    let fra = Cluster::start(Options { name: "fra-1".to_owned(), workloads: false }).await.unwrap();
+    stage.fleet.join("fra-1", &[], &Target::Kube(fra.kubeconfig().to_owned())).await.unwrap();
+    stage.clusters.push(fra);
     stage.fleet.join("edge-1", &[], &Target::Directory).await.unwrap();
     stage.fleet.connected(2).await;
     let to = recipients(&stage).await;
@@ -86,7 +94,18 @@ async fn a_secret_is_in_clear_on_its_clusters_and_nowhere_else() {
         Ok(())
     })
     .await;
-    for canary in [&canary, &number, &earlier] {
+    for process in ["hub", "spoke-fra-1", "spoke-edge-1"] {
+        let log = stage.fleet.directory().join(format!("{process}.stderr"));
+        assert!(std::fs::read_to_string(log).unwrap().contains("DEBUG"), "{process} says all that it can");
+    }
+    // Changed in Git, a plan has both sides of it.
+    let next = Canary::new();
+    let web = secret("web", "stringData", json!({"password": next.value(), "token": "t"}));
+    stage.fleet.catalog.switch("next").unwrap();
+    stage.fleet.catalog.write("manifests/web/secret.json", &encrypt(&web, &to).unwrap()).unwrap();
+    stage.fleet.catalog.commit("Another password").unwrap();
+    stage.cluster("fra-1").apply(POD).await.unwrap();
+    for canary in [&canary, &number, &earlier, &next] {
         nothing_else_has_it(&stage, canary).await;
     }
     let manifests = stage.fleet.files("edge-1").unwrap();
@@ -187,15 +206,37 @@ async fn nothing_else_has_it(stage: &Stage, canary: &Canary) {
         &["adopt", "check", "settings"],
         &["get", "secrets", "-A"],
         &["get", "configmaps", "-A"],
+        &["get", "secret", "web", "-n", "web", "--events"],
+        &["plan", "next"],
+        &["plan", "next", "--live"],
+        &["render", "web", "--cluster", "fra-1"],
+        &["render", "web", "--cluster", "fra-1", "--provenance"],
+        &["render", "settings", "--cluster", "edge-1"],
+        &["trace", "secret/web", "-n", "web", "--cluster", "fra-1"],
+        &["trace", "configmap/encrypted", "-n", "settings", "--cluster", "fra-1"],
+        &["events"],
+        &["logs", "web-1", "-n", "web"],
     ];
+    let forms = |question: &[&str]| if question[0] == "plan" { ["text", "json"] } else { ["wide", "json"] };
     for question in questions {
-        for format in ["wide", "json"] {
+        for format in forms(question) {
             let answer = stage.fleet.hub(&[question, &["-o", format][..]].concat()).await.unwrap();
             let said = answer.stdout + &answer.stderr;
+            assert!(answer.code != 2 && !said.is_empty(), "{question:?} {format} is no question: {said}");
             assert_eq!(canary.found_in(said.as_bytes()), None, "{question:?} {format}: {said}");
         }
     }
+    for (cluster, format) in [("fra-1", "table"), ("fra-1", "json"), ("edge-1", "json")] {
+        let spoke = Program::built("spoke").unwrap().args(["status", "-o", format, "--state-dir"]);
+        let said = spoke.arg(stage.fleet.state(cluster)).output(LIMIT).await.unwrap();
+        assert!(said.contains("broken"), "{cluster} {format}: {said}");
+        assert_eq!(canary.found_in(said.as_bytes()), None, "{cluster} {format}: {said}");
+    }
 }
+
+/// A pod on a node that is not there: what is said of it when its log is asked for.
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-1, namespace: web}\nspec: {nodeName: nowhere, containers: \
+                   [{name: main, image: x, env: [{name: P, valueFrom: {secretKeyRef: {name: web, key: password}}}]}]}\n";
 
 /// An identity of age's own test vectors, and whom one encrypts to for it.
 const GIVEN: &str = "AGE-SECRET-KEY-15RR7D0U8E5Z0E0A6DQP6AK9ZEVF2DC28HY96H0WTT9NYSZYU5E4SEX0MA9";

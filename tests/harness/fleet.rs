@@ -65,6 +65,7 @@ pub struct Fleet {
     hub: Option<Process>,
     spokes: BTreeMap<String, Process>,
     environment: Vec<(String, String)>,
+    log: Option<&'static str>,
     address_space: Option<u64>,
 }
 
@@ -98,6 +99,7 @@ impl Fleet {
             hub: None,
             spokes: BTreeMap::new(),
             environment: Vec::new(),
+            log: None,
             address_space: None,
         };
         let advertise = fleet.address();
@@ -194,6 +196,11 @@ impl Fleet {
         }
     }
 
+    /// Makes the hub and each spoke log so much from their next start on, as `RUST_LOG` says.
+    pub fn log(&mut self, filter: &'static str) {
+        self.log = Some(filter);
+    }
+
     /// Lets the hub, and whatever it runs, have no more addresses than so many bytes each, from its next start on.
     pub fn limit_addresses(&mut self, bytes: u64) {
         self.address_space = Some(bytes);
@@ -222,6 +229,9 @@ impl Fleet {
         }
         for (variable, value) in &self.environment {
             program = program.env(variable, value);
+        }
+        if let Some(filter) = self.log {
+            program = program.env("RUST_LOG", filter);
         }
         self.hub = Some(program.start(self.directory())?);
         Ok(())
@@ -331,6 +341,9 @@ impl Fleet {
             .arg(self.state(cluster));
         if let Some(token) = token {
             program = program.args(["--join", token]);
+        }
+        if let Some(filter) = self.log {
+            program = program.env("RUST_LOG", filter);
         }
         program = match target {
             Target::Directory => {
