@@ -88,6 +88,11 @@ async fn what_a_webhook_makes_of_a_field_is_written_a_few_times_and_then_named_a
     })
     .await;
     is_left(&stage, "is \"theirs\", not \"ours\"").await;
+    // What was not put back is not told as put back.
+    let entry = stage.shown("it is still told", "web", |entry| told(entry).contains("Mutated")).await;
+    assert!(!told(&entry).contains("Corrected") && entry["corrected"] == 0, "{entry:#}");
+    let events = stage.fleet.hub(&["events", "-o", "json"]).await.unwrap().stdout;
+    assert!(events.contains("Converged") && !events.contains("Drifted"), "{events}");
 
     // A new content, and a spoke that remembers nothing, try it a bounded number of times too.
     stage.fleet.catalog.write("manifests/web/web.yaml", &config_map("web", "newer")).unwrap();

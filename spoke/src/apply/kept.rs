@@ -122,7 +122,7 @@ impl Keeping {
         };
         // Two passes of one round are one round to the reader.
         let before = self.apps.get(&app).map(|kept| &kept.report);
-        report.corrected = before.map_or(0, |report| report.corrected) + u64::from(progress.corrected);
+        report.corrected = before.map_or(0, |report| report.corrected) + progress.corrected.len() as u64;
         judge::remember(&mut report, progress.corrections, before);
         let wanted = desired.entries.get(&app).and_then(|e| e.as_ref().ok()).map(|entry| entry.version);
         let observes = steps.treatment.mode == Mode::Observe;

@@ -74,7 +74,7 @@ impl Pass<'_> {
             hooks.pass_over(&mut seen);
         }
         progress.corrections = corrections;
-        progress.corrections.retain(|note| progress.applied.contains(&note.key));
+        progress.corrections.retain(|note| progress.corrected.contains(&note.key));
         let (report, reasons) = judge::entry(wanted, &seen, &steps.blocked, &progress);
         steps.raise = Vec::new();
         if raised.is_ok() && !steps.hands_over() {

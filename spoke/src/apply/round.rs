@@ -32,9 +32,9 @@ pub struct Progress {
     pub settled: BTreeSet<(AppKey, ObjectKey)>,
     /// What left it and stays on the target.
     pub kept: Vec<ObjectKey>,
-    /// Foreign changes put back.
-    pub corrected: u32,
-    /// Which, of which objects, and by whom.
+    /// Objects of which foreign changes were put back.
+    pub corrected: BTreeSet<ObjectKey>,
+    /// Which changes, and by whom.
     pub corrections: Vec<ObjectReport>,
     /// All its steps had their turn.
     pub finished: bool,
@@ -143,7 +143,9 @@ impl<'a> Round<'a> {
                     None => stopped = true,
                     Some(Ok(applied)) => {
                         progress.applied.insert(object.key.clone());
-                        progress.corrected += u32::from(how.corrects && applied != Applied::Unchanged);
+                        if how.corrects && matches!(applied, Applied::Created | Applied::Changed) {
+                            progress.corrected.insert(object.key.clone());
+                        }
                         let prepares = rank(&object.key) <= Rank::Definition;
                         progress.prepared |= prepares && applied != Applied::Unchanged;
                     }

@@ -227,6 +227,8 @@ pub enum Applied {
     Changed,
     /// It was as wanted already.
     Unchanged,
+    /// What was to be put back is as it was before: the cluster (a webhook, for one) undid it in the very request.
+    Undone,
 }
 
 /// What came of a deletion.

@@ -341,6 +341,7 @@ impl Shared {
         match answer.code {
             201 => Applied::Created,
             _ if unchanged => Applied::Unchanged,
+            _ if before.drift.is_some_and(|drift| settled == Some(drift.values)) => Applied::Undone,
             _ => Applied::Changed,
         }
     }
