@@ -286,8 +286,13 @@ impl Remote<'_> {
     }
 
     fn classify(&self, error: gix::Error) -> FetchError {
-        let of_ssh = self.ssh.and_then(|ssh| ssh.failure(self.url));
-        of_ssh.unwrap_or_else(|| failures::classify(self.url, self.options.timeout.min(SILENCE), error))
+        let found = failures::classify(self.url, self.options.timeout.min(SILENCE), error);
+        match self.ssh {
+            Some(ssh) if !matches!(found, FetchError::TooMuch { .. }) => {
+                ssh.failure(self.url).unwrap_or(found)
+            }
+            _ => found,
+        }
     }
 
     /// What is shown to the server.

@@ -145,6 +145,11 @@ impl Repository {
         Arc::ptr_eq(&self.core, &other.core)
     }
 
+    /// Whether it is opened at just this URL.
+    pub(crate) fn is_at(&self, url: &str) -> bool {
+        self.core.options.url == url
+    }
+
     /// The URL without credentials.
     pub fn url(&self) -> String {
         redacted(&self.core.options.url)

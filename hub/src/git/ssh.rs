@@ -16,12 +16,13 @@ use gix::protocol::transport::Protocol;
 use gix::protocol::transport::client::git::ConnectMode;
 use gix::protocol::transport::client::git::blocking_io::Connection;
 use gix::url::ArgumentSafety::{Absent, Usable};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::answers::Answer;
 use super::errors::{Cause, FetchError};
 
-/// Of what is written down when it fails, so much is told.
+/// Of what is written down when it fails, so much is read, in bytes, and so much is told.
+const READ: u64 = 64 << 10;
 const TOLD: usize = 500;
 
 /// A connection to a server.
@@ -72,6 +73,10 @@ impl Ssh {
             add("IdentityAgent=none".to_owned());
             options.extend(["-i".to_owned(), plain(key)?.to_owned()]);
         }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        if !std::env::split_paths(&path).any(|directory| directory.join("ssh").is_file()) {
+            return Err("there is no ssh in the search path; install openssh-client".into());
+        }
         for file in key_file.into_iter().chain([known_hosts_file]) {
             fs::metadata(file).map_err(|error| format!("{}: {error}", file.display()))?;
         }
@@ -99,9 +104,9 @@ impl Ssh {
         command.args([&host, "git-upload-pack", &format!("'{quoted}'")]);
         // Its words are read.
         command.envs([("GIT_PROTOCOL", "version=2"), ("LANG", "C"), ("LC_ALL", "C")]);
-        let log = File::options().append(true).open(&self.log)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).process_group(0);
-        let mut child = command.spawn().map_err(|error| format!("cannot run ssh: {error}"))?;
+        // What the other side says there is nobody's to read, and could be without end.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let mut child = command.spawn().map_err(|error| format!("cannot run timeout: {error}"))?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("ssh has no pipes".into());
         };
@@ -113,7 +118,9 @@ impl Ssh {
 
     /// What a failure was, by what `ssh` wrote down; nothing where it was none of its own.
     pub fn failure(&self, url: &str) -> Option<FetchError> {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let mut bytes = Vec::new();
+        File::open(&self.log).ok()?.take(READ).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
         let text = text.trim();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let told: String = text.chars().take(TOLD).collect();
@@ -154,11 +161,11 @@ impl Read for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already where all was read. Its group is its own.
+        // Unless it has ended already: `timeout` ends `ssh`, by force after a second, and leaves nothing behind.
         if let Ok(None) = self.child.try_wait()
             && let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
         {
-            _ = kill_process_group(pid, Signal::KILL);
+            _ = kill_process(pid, Signal::TERM);
         }
         self.child.wait().ok();
     }
