@@ -303,15 +303,15 @@ impl Catalogs {
 
     /// The repository of a catalog in this place that is reached so.
     fn at(&self, git: &GitRemote) -> Option<Repository> {
-        if git.is_strangers {
-            return None;
-        }
-        if git.credentials.is_none() && *git.url == *self.root.1.url() {
+        if git.credentials.is_none() && self.root.1.is_at(&git.url) {
             return Some(self.root.1.clone());
         }
         let tenants = self.tenants.borrow();
-        let is_there = |meant: &Meant| meant.git.url == git.url && meant.git.credentials == git.credentials;
-        tenants.values().find(|tenant| is_there(&tenant.meant)).and_then(|tenant| tenant.repository().ok())
+        let is_there = |tenant: &&Arc<Tenant>| {
+            let meant = &tenant.meant.git;
+            meant.url == git.url && meant.credentials == git.credentials && tenant.unopened().is_none()
+        };
+        tenants.values().find(is_there).and_then(|tenant| tenant.repository().ok())
     }
 
     /// All repositories, the root's first.
@@ -372,7 +372,7 @@ impl Content for Catalogs {
     }
 }
 
-/// Remotes, of which some are where catalogs are: these are reached as the catalogs are.
+/// Remotes of catalogs, of which some are where catalogs are that are followed: these are reached as those are.
 pub struct AndCatalogs<'a> {
     /// The catalogs.
     pub catalogs: &'a Catalogs,

@@ -51,7 +51,9 @@ pub fn withdrawn(
                     None => format!("the cluster is in no set, and catalog {name} is granted sets alone"),
                 },
                 false if catalog.tenant(name).is_some() => format!("catalog {name} could not be read yet"),
-                false => format!("the root catalog names catalog {name} no more"),
+                false => {
+                    format!("catalog {name} is named no more, in the root catalog or the hub's configuration")
+                }
             };
             let why =
                 format!("{why}: what runs stays as it is, and takes no changes until it is granted again");
@@ -115,8 +117,8 @@ pub fn beyond(
             if let Some(why) = why {
                 let told = told.entry((app, why.clone())).or_default();
                 told.clusters.push(cluster);
-                told.was_granted |=
-                    members.get(cluster).is_some_and(|member| has_it(member, app, form, codec));
+                let had_it = || members.get(cluster).is_some_and(|member| has_it(member, app, form, codec));
+                told.was_granted = told.was_granted || had_it();
                 beyond.stays.insert((app.clone(), cluster.clone()), why.clone());
             }
         }

@@ -151,12 +151,22 @@ impl OperatorService {
         let work = move || {
             let _turn = turn;
             let (catalogs, engines) = (&*rooms.catalogs, &*rooms.engines);
-            let others = sources::Once::of_known(&rooms.sources);
-            let remotes = &AndCatalogs { catalogs, others };
+            let known = || sources::Once::of_known(&rooms.sources);
+            let (remotes, elsewhere) = (&known(), &AndCatalogs { catalogs, others: known() });
             let places = &rooms.catalogs.places();
             let catalog = meant.place.name.clone();
-            let world =
-                World { catalog, places, trees: catalogs, remotes, engines, hearing, now_ms, stop, live };
+            let world = World {
+                catalog,
+                places,
+                trees: catalogs,
+                remotes,
+                elsewhere,
+                engines,
+                hearing,
+                now_ms,
+                stop,
+                live,
+            };
             let problems = if is_base { picture.problems.clone() } else { Vec::new() };
             let side = |loaded: Loaded, problems: Vec<Problem>| {
                 let Loaded { revision, trees, problems: told } = loaded;

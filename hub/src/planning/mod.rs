@@ -100,11 +100,13 @@ pub async fn plan(
     let mut desk = Desk::new(shelf);
     let base = settle(world, &mut desk, state, base).await?;
     let mut new = new;
-    let elsewhere = world.unless_stopped(tenants::join(world, &base.revision, &mut new)).await?;
+    let joining = tenants::join(world, (&base.revision, &base.state), &mut new);
+    let elsewhere = world.unless_stopped(joining).await?;
     let joined = tenants::Joined::new(new.content, &elsewhere);
     let new = Side { content: &joined, ..new };
     let new = settle(world, &mut desk, base.state.clone(), new).await?;
-    let mut planned = compare(world, &desk.shelf, &base, &new, admission.as_ref());
+    let admissions: Vec<Hold> = admission.into_iter().chain(elsewhere.holds.iter().cloned()).collect();
+    let mut planned = compare(world, &desk.shelf, &base, &new, &admissions);
     let catalogs = tenants::changes(&base, &new, &elsewhere);
     planned.view.summary.catalogs = catalogs.len();
     planned.view.catalogs = catalogs;
@@ -112,17 +114,11 @@ pub async fn plan(
 }
 
 /// Compares what the decider comes to.
-fn compare(
-    world: &World<'_>,
-    shelf: &Shelf<'_>,
-    base: &Rest,
-    new: &Rest,
-    admission: Option<&Hold>,
-) -> Planned {
+fn compare(world: &World<'_>, shelf: &Shelf<'_>, base: &Rest, new: &Rest, admissions: &[Hold]) -> Planned {
     let fates = fates(base, new);
     let asked = asked(base, new, &fates);
     let said = (Said::of(world, base, &asked), Said::of(world, new, &asked));
-    let holds = moves::holds(&base.state, &new.state, admission);
+    let holds = moves::holds(&base.state, &new.state, admissions);
     let units = Units::of(&new.revision.catalog);
     let (mut budget, mut asking) = (Budget::default(), Asking::of(world.live.as_ref()));
     let pinned: BTreeSet<&AppKey> = new.state.pins.values().map(|pin| &pin.app).collect();

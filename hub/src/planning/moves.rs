@@ -138,10 +138,10 @@ pub fn pinned(base: &Rest, new: &Rest, app: &AppKey) -> Vec<Wait> {
     pins.map(|pin| wait(&pin.record)).filter(|wait| !wait.clusters.is_empty()).collect()
 }
 
-/// Holds that come up with the revision. `admission` is that of the revision as a whole.
-pub fn holds(base: &State, new: &State, admission: Option<&Hold>) -> Vec<HoldPlan> {
+/// Holds that come up with the revision. `admissions` are those of whole commits.
+pub fn holds(base: &State, new: &State, admissions: &[Hold]) -> Vec<HoldPlan> {
     let come = new.holds.values().map(|held| &held.hold).filter(|hold| !base.holds.contains_key(&hold.id));
-    admission.into_iter().chain(come).map(hold).collect()
+    admissions.iter().chain(come).map(hold).collect()
 }
 
 fn hold(hold: &Hold) -> HoldPlan {

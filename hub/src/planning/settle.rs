@@ -45,6 +45,8 @@ pub struct World<'a> {
     pub trees: &'a dyn Trees,
     /// The files of remotes.
     pub remotes: &'a dyn Remotes,
+    /// The files of tenants' catalogs that are somewhere else than before.
+    pub elsewhere: &'a dyn Remotes,
     /// What runs Kustomize and Helm.
     pub engines: &'a Engines,
     /// What is known of members only now.

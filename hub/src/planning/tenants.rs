@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::CatalogName;
-use nave_placement::catalog::{BlobId, Catalog, CommitId, Grant, Remote, Tenant};
+use nave_placement::catalog::{BlobId, CommitId, Grant, Remote, Tenant};
+use nave_placement::guard::{EntryKey, Hold};
 use serde_json::{Value, json};
 
 use super::settle::{Rest, Side, World};
 use super::view::{CatalogChange, CatalogPlan, FieldChange};
-use crate::deciding::core::Revision;
+use crate::deciding::core::{Revision, admit};
 use crate::deciding::parts::Own;
 use crate::deciding::revision::{Content, Loader, Place, read_of};
+use crate::state::State;
 
 /// Catalogs that are somewhere else than before.
 #[derive(Default)]
@@ -25,17 +27,23 @@ pub(super) struct Elsewhere {
     found: BTreeMap<CatalogName, Result<CommitId, String>>,
     /// What has their files.
     contents: Vec<Arc<dyn Content>>,
+    /// What their commits would wait for.
+    pub holds: Vec<Hold>,
 }
 
 /// Adds to a revision the catalogs that it has somewhere else than what is in effect, as far as they are at hand.
-pub(super) async fn join(world: &World<'_>, in_effect: &Revision, side: &mut Side<'_>) -> Elsewhere {
+pub(super) async fn join(
+    world: &World<'_>,
+    (in_effect, state): (&Revision, &State),
+    side: &mut Side<'_>,
+) -> Elsewhere {
     let root = side.revision.catalog.clone();
     let mut elsewhere = Elsewhere::default();
     for (name, _, tenant) in root.tenants_named() {
         if in_effect.catalog.tenant(&name).is_some_and(|known| is_one_place(known, tenant)) {
             continue;
         }
-        let found = world.remotes.files(&Remote::Git(tenant.git.clone()), None).await;
+        let found = world.elsewhere.files(&Remote::Git(tenant.git.clone()), None).await;
         let found = match found {
             Ok((at, brought)) => {
                 let commit = CommitId(at.id);
@@ -50,6 +58,11 @@ pub(super) async fn join(world: &World<'_>, in_effect: &Revision, side: &mut Sid
                 let mut loader = Loader::default();
                 let (content, tree) = (&*brought.content, &brought.tree);
                 let read = loader.catalog(content, &place, &commit, tree, &last_good).await;
+                // Whether its history goes on from what is in effect is not known here.
+                let taken = before.map(|own| &own.catalog.commit);
+                let approved = |id: &str| state.approvals.contains_key(id);
+                let admitted = admit(Some(&name), taken, &commit, read.empty, true, approved);
+                elsewhere.holds.extend(admitted.err().map(|hold| *hold));
                 side.revision.owns.retain(|own| own.catalog.name != name);
                 side.revision.owns.push(Own::of(Arc::new(read)));
                 side.trees.insert(name.clone(), brought.tree.clone());
@@ -95,14 +108,14 @@ impl Content for Joined<'_> {
 
 /// What a revision changes of what is said of tenants' catalogs.
 pub(super) fn changes(base: &Rest, new: &Rest, elsewhere: &Elsewhere) -> Vec<CatalogPlan> {
-    let (before, after) = (&base.revision.catalog, &new.revision.catalog);
-    let names = before.tenants_named().chain(after.tenants_named()).map(|(name, _, _)| name);
+    let [before, after] = [base, new].map(|rest| rest.revision.catalog.tenants_named());
+    let names = before.chain(after).map(|(name, _, _)| name);
     let names: BTreeSet<CatalogName> = names.collect();
-    names.into_iter().filter_map(|name| change(name, before, new, elsewhere)).collect()
+    names.into_iter().filter_map(|name| change(name, base, new, elsewhere)).collect()
 }
 
-fn change(name: CatalogName, before: &Catalog, new: &Rest, elsewhere: &Elsewhere) -> Option<CatalogPlan> {
-    let (from, to) = (before.tenant(&name), new.revision.catalog.tenant(&name));
+fn change(name: CatalogName, base: &Rest, new: &Rest, elsewhere: &Elsewhere) -> Option<CatalogPlan> {
+    let (from, to) = (base.revision.catalog.tenant(&name), new.revision.catalog.tenant(&name));
     let fields = differing(from, to);
     let place = elsewhere.found.get(&name).map(|found| match found {
         Ok(commit) => {
@@ -123,7 +136,7 @@ fn change(name: CatalogName, before: &Catalog, new: &Rest, elsewhere: &Elsewhere
                     .then(|| "its repository is reached by other credentials".to_owned()),
                 (from.credentials != to.credentials)
                     .then(|| "its sources may name other credentials".to_owned()),
-                (from.grants != to.grants).then(|| granted(&name, new)),
+                (from.grants != to.grants).then(|| granted(&name, base, new)),
             ];
             (CatalogChange::Changed, said.into_iter().flatten().collect::<Vec<_>>().join("; "))
         }
@@ -146,15 +159,28 @@ fn removed(name: &CatalogName, new: &Rest) -> String {
     what.to_owned()
 }
 
-fn granted(name: &CatalogName, new: &Rest) -> String {
-    let stays = new.decided.withdrawn.keys().filter(|(app, _)| app.catalog == *name).count();
-    match stays {
+fn granted(name: &CatalogName, base: &Rest, new: &Rest) -> String {
+    let is_told = |(app, cluster): &EntryKey| {
+        let told = base.state.told.get(cluster);
+        told.is_some_and(|told| told.assignment.entries.contains_key(app))
+    };
+    let stays = |rest: &Rest, key: &EntryKey| {
+        rest.decided.withdrawn.contains_key(key) || rest.decided.beyond.contains(key)
+    };
+    let all: BTreeSet<&EntryKey> = new
+        .decided
+        .withdrawn
+        .keys()
+        .chain(&new.decided.beyond)
+        .filter(|(app, _)| app.catalog == *name)
+        .collect();
+    let count = all.into_iter().filter(|key| is_told(key) && !stays(base, key)).count();
+    match count {
         0 => "its grants are others".to_owned(),
-        1 => {
-            "its grants are others: 1 entry has none any more, stays as it is and takes no changes".to_owned()
-        }
+        1 => "its grants are others: 1 entry is granted no more, stays as it is and takes no changes"
+            .to_owned(),
         _ => format!(
-            "its grants are others: {stays} entries have none any more, stay as they are and take no changes"
+            "its grants are others: {count} entries are granted no more, stay as they are and take no changes"
         ),
     }
 }

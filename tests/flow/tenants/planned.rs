@@ -44,6 +44,7 @@ async fn what_becomes_of_a_tenant_is_planned_before_it_comes() {
     ] {
         assert!(screen.contains(expected), "{expected}: {screen}");
     }
+    assert_eq!(server.requests(), 0);
     fleet.catalog.switch("new").expect("a branch");
     let directory = fleet.catalog.path();
     let directory = directory.to_str().expect("UTF-8");
@@ -58,7 +59,7 @@ async fn what_becomes_of_a_tenant_is_planned_before_it_comes() {
 
     // What is granted no more stays, and comes to what it was meanwhile.
     let (view, screen) = proposed(&fleet, "elsewhere", &shared.replace("[shared]", "[own]"), 3).await;
-    assert!(screen.contains("1 entry has none any more, stays as it is and takes no changes"), "{screen}");
+    assert!(screen.contains("1 entry is granted no more, stays as it is and takes no changes"), "{screen}");
     assert_eq!(apps(&view).len(), 0, "{view:#}");
     merged(&fleet, "elsewhere").await;
     let two = own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two")).expect("a commit");
@@ -75,6 +76,7 @@ async fn what_becomes_of_a_tenant_is_planned_before_it_comes() {
     // What is narrowed and widened again was never another on the cluster.
     let narrow = shared.replace("team-a-*", "others-*");
     let (_, screen) = proposed(&fleet, "narrow", &narrow, 3).await;
+    assert!(screen.contains("1 entry is granted no more"), "{screen}");
     assert!(screen.contains("namespace team-a-web is not granted to catalog team-a"), "{screen}");
     let commit = fleet.catalog.merge("narrow", "Merge").expect("it merges");
     fleet.hub(&["wait", "--timeout", "5s", "--commit", &commit]).await.expect("it runs");

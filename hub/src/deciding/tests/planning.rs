@@ -62,6 +62,7 @@ impl World {
             places: &trees.keys().map(|name| (name.clone(), Self::place(name))).collect(),
             trees: &NoTrees,
             remotes: &Nowhere,
+            elsewhere: &Nowhere,
             engines: &self.engines(),
             hearing: Hearing { connected, ..Hearing::default() },
             now_ms: 1_000 + self.now_ms,

@@ -74,6 +74,7 @@ pub async fn plan(
         places: &places,
         trees: snapshot,
         remotes,
+        elsewhere: remotes,
         engines,
         hearing: (&snapshot.header.heard).into(),
         now_ms: snapshot.header.taken_ms,
