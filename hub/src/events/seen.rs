@@ -101,7 +101,8 @@ impl Seen {
 
     /// Whether a catalog has a mistake of an app.
     pub fn is_faulty(&self, app: &AppKey) -> bool {
-        self.catalogs().any(|(_, seen)| seen.faults.iter().any(|fault| fault.app.as_ref() == Some(app)))
+        let of = std::iter::once(&self.root).chain(self.tenants.get(&app.catalog));
+        of.flat_map(|seen| &seen.faults).any(|fault| fault.app.as_ref() == Some(app))
     }
 }
 

@@ -69,9 +69,12 @@ impl Telling {
         }
     }
 
-    /// Who is named again with the commit that was told is not news: most of those who are gone are remembered.
+    /// Who is named again with the commit that was told is not news: most of those who are gone are remembered, by that alone.
     fn forget_tenants(&mut self, seen: &Seen) {
         let is_gone = |tenant: &CatalogName| !seen.tenants.contains_key(tenant);
+        for (_, of) in self.now.tenants.iter_mut().filter(|(tenant, _)| is_gone(tenant)) {
+            *of = OfCatalog { head: of.head.take(), ..OfCatalog::default() };
+        }
         let mut over = self.now.tenants.keys().filter(|tenant| is_gone(tenant)).count().saturating_sub(GONE);
         self.now.tenants.retain(|tenant, _| {
             let goes = over > 0 && is_gone(tenant);
@@ -277,6 +280,10 @@ impl Telling {
         if catalog.faults.is_empty() || of.faulty.as_ref() != Some(head) {
             of.faulty = None;
             of.faults.clear();
+        }
+        // Who told of them before did not say of which.
+        if of.faulty.is_some() && of.faults.is_empty() {
+            of.faults.extend(catalog.faults.iter().map(|fault| fault.app.clone()));
         }
         for fault in &catalog.faults {
             if of.faults.len() >= FAULTS || of.faults.contains(&fault.app) {

@@ -300,6 +300,23 @@ fn a_mistake_in_the_catalog_is_the_failure_of_its_commit() {
 }
 
 #[test]
+fn mistakes_that_a_hub_told_before_apps_were_told_apart_are_told_once() {
+    let known = r#"{"begunMs": 1, "head": "b0000000", "open": ["b0000000"], "lost": ["b0000000"], "faulty": "b0000000"}"#;
+    let known: Conditions = serde_json::from_str(known).expect("as it was kept");
+    let fault = |app| Fault { app, detail: "no".into() };
+    let faults = vec![fault(Some(web())), fault(None)];
+    let wrong = |faults| {
+        let root = CatalogSeen { commit: Some(commit("b")), faults };
+        Seen { root, ..unfinished(seen("b"), &["b"]) }
+    };
+    let (now, events) = tell(&known, &wrong(faults.clone()), MANY);
+    assert_eq!((events, now.root.faults.len()), (Vec::new(), 2));
+    // Another one is news.
+    let more = faults.into_iter().chain([fault(Some("api".parse().expect("a name")))]).collect();
+    assert_eq!(tell(&now, &wrong(more), MANY).1.len(), 1);
+}
+
+#[test]
 fn each_app_that_is_a_mistake_is_told_by_itself_and_that_it_is_well_again() {
     let api: AppKey = "api".parse().expect("a name");
     let fault = |app: AppKey| Fault { app: Some(app), detail: "no".into() };
