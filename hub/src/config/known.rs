@@ -20,10 +20,18 @@ use crate::store::Batch;
 /// When the store cannot be written.
 pub async fn tell(ledger: &Ledger, configured: Option<&Configured>) -> Result<(), CommitError> {
     let held = ledger.state().configured.clone();
-    let known = held.as_ref().map(|held| held.catalogs.clone()).unwrap_or_default();
     let catalogs = configured.map(documents).unwrap_or_default();
+    let known = match &held {
+        Some(held) => held.catalogs.clone(),
+        // A hub from before there was a record took these, and said nothing.
+        None => {
+            let heads = &ledger.state().heads;
+            let is_taken = |name: &str| heads.keys().any(|head| head.as_str() == name);
+            catalogs.iter().filter(|(name, _)| is_taken(name)).map(|(n, d)| (n.clone(), *d)).collect()
+        }
+    };
     let details = changes(&known, &catalogs);
-    if details.is_empty() {
+    if details.is_empty() && (held.is_some() || catalogs.is_empty()) {
         return Ok(());
     }
     let audit = Audit {
@@ -37,7 +45,12 @@ pub async fn tell(ledger: &Ledger, configured: Option<&Configured>) -> Result<()
     let batch = Batch::new()
         .require_same(key::CONFIGURED, held.map(|held| held.version))
         .put(key::CONFIGURED, json(&ConfiguredRecord { catalogs }));
-    ledger.commit_audited(Step::HeadTaken, batch, &[audit]).await.map(drop)
+    let audits: &[Audit] = if audit.details.is_empty() { &[] } else { &[audit] };
+    match ledger.commit_audited(Step::HeadTaken, batch, audits).await {
+        // Another hub that starts told it.
+        Err(error) if error.is_conflict() => Ok(()),
+        told => told.map(drop),
+    }
 }
 
 /// The catalogs by name, each by the digest of its document: one a line, wherever that stands.
