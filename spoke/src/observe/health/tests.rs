@@ -8,6 +8,7 @@ use super::{Given, judge};
 
 mod kinds;
 mod moments;
+mod rest;
 
 fn check(name: &str, object: Value, expected: &str) {
     judged(name, &object, &Given::default(), expected);
