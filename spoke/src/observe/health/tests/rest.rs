@@ -119,7 +119,7 @@ fn kinds_that_are_rarer_have_their_rows() {
             "v1",
             "ReplicationController",
             json!({"replicas": 1}),
-            json!({"replicas": 1, "readyReplicas": 1, "availableReplicas": 1}),
+            json!({"observedGeneration": 2, "replicas": 1, "fullyLabeledReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}),
             "Healthy",
         ),
     ];
