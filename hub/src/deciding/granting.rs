@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{AppForm, Codec, Member};
+use nave_placement::assign::{AppForm, Codec, EncodedEntry, Member};
 use nave_placement::catalog::{Catalog, Grant, Kind, ObjectId, Position, Problem};
 use nave_placement::decide::{Decision, Memory, Wanted};
 use nave_placement::fleet::Fleet;
@@ -86,11 +86,11 @@ pub fn withdrawn(
     Beyond { stays, problems }
 }
 
-/// What was said of the forms of apps on clusters of a set.
-type Known<'a> = BTreeMap<(&'a AppKey, Digest, Option<&'a str>), Option<Arc<str>>>;
+/// What was said of the forms of apps on clusters of a set; and of what these would lose by them of what they were told.
+type Known<'a> = BTreeMap<(&'a AppKey, Digest, Option<&'a str>, Option<Digest>), Option<Arc<str>>>;
 
-/// Entries that have an object which is not granted to their tenant there. Of what a cluster was told already it was granted once: that
-/// it is no more comes by the root.
+/// Entries that have an object which is not granted to their tenant there, or would lose one. Of what a cluster was told already it was
+/// granted once: that it is no more comes by the root.
 pub fn beyond(
     catalog: &Catalog,
     fleet: &Fleet,
@@ -112,15 +112,24 @@ pub fn beyond(
             let Some((grant, form)) = catalog.grant_on(app, set).zip(shapes.get(app, cluster)) else {
                 continue;
             };
-            let why = known.entry((app, form.version, set));
-            let why = why.or_insert_with(|| objection(app, grant, form, codec));
-            if let Some(why) = why {
-                let told = told.entry((app, why.clone())).or_default();
-                told.clusters.push(cluster);
-                let had_it = || members.get(cluster).is_some_and(|member| has_it(member, app, form, codec));
-                told.was_granted = told.was_granted || had_it();
-                beyond.stays.insert((app.clone(), cluster.clone()), why.clone());
-            }
+            let has = members.get(cluster).and_then(|member| member.told.assignment.entries.get(app));
+            let why = known.entry((app, form.version, set, None));
+            let why = why.or_insert_with(|| objection(app, grant, form, codec)).clone();
+            let (why, mut was_granted) = match (why, has) {
+                (Some(why), _) => (why, false),
+                (None, Some(has)) => {
+                    let why = known.entry((app, form.version, set, Some(has.digest)));
+                    let why = why.or_insert_with(|| retained(app, grant, (has, form), codec));
+                    let Some(why) = why.clone() else { continue };
+                    (why, true)
+                }
+                (None, None) => continue,
+            };
+            let told = told.entry((app, why.clone())).or_default();
+            was_granted |= !told.was_granted && has.is_some_and(|has| is_it(has, form, codec));
+            told.clusters.push(cluster);
+            told.was_granted |= was_granted;
+            beyond.stays.insert((app.clone(), cluster.clone()), why);
         }
     }
     for ((app, why), Told { clusters, was_granted }) in told {
@@ -131,7 +140,7 @@ pub fn beyond(
             all => format!(" and {} more", all - 1),
         };
         let message = format!(
-            "on {first}{more}: {why}; there it stays as it is: remove the object, or have the root catalog grant it"
+            "on {first}{more}: {why}; there it stays as it is until the root catalog grants that, or, where the object is not there yet, it is removed"
         );
         let id = ObjectId { kind: Kind::Catalog, name: app.catalog.as_str().into() };
         let problem = match catalog.objects.get(&id).filter(|_| was_granted) {
@@ -153,10 +162,24 @@ struct Told<'a> {
     was_granted: bool,
 }
 
-/// Whether a cluster was told an app as the commit has it that it shall be by.
-fn has_it(member: &Member<'_>, app: &AppKey, form: &AppForm, codec: &dyn Codec) -> bool {
-    let entry = member.told.assignment.entries.get(app).and_then(|entry| codec.decode(entry));
-    entry.is_some_and(|entry| entry.commit == form.commit && entry.bundle == form.bundle)
+/// Whether a cluster has an app as the commit has it that it shall be by.
+fn is_it(has: &EncodedEntry, form: &AppForm, codec: &dyn Codec) -> bool {
+    codec.decode(has).is_some_and(|entry| entry.commit == form.commit && entry.bundle == form.bundle)
+}
+
+/// Why something of what a cluster has of an app may not go, which would: it is granted no more, and takes no changes.
+fn retained(
+    app: &AppKey,
+    grant: &Grant,
+    (has, form): (&EncodedEntry, &AppForm),
+    codec: &dyn Codec,
+) -> Option<Arc<str>> {
+    let entry = codec.decode(has).filter(|entry| entry.bundle != form.bundle && form.options.prune)?;
+    let before = effective_objects(&*codec.objects(&entry.bundle)?, &entry.options, &entry.values);
+    let after = effective_objects(&*codec.objects(&form.bundle)?, &form.options, &form.values);
+    let gone = before.difference(&after);
+    let (object, why) = grant.granted().first_objection(&app.catalog, &entry.options, gone)?;
+    Some(format!("{object} cannot go: {why}").into())
 }
 
 /// The grant that a wave of some apps waits for, rather than for clusters.

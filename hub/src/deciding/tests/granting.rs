@@ -134,6 +134,26 @@ async fn what_is_granted_no_more_is_the_roots_and_what_was_never_granted_is_the_
 }
 
 #[tokio::test]
+async fn what_is_granted_no_more_does_not_go_either_before_it_is_again() {
+    let mut world = world(&grant("shared", WIDE)).await;
+    regrant(&mut world, &grant("shared", NARROW), SECOND).await;
+    let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
+    let both = maps("one");
+    let own = both.split("---\n").nth(1).expect("the first of both");
+    files.insert("web/web.yaml".into(), own.to_owned());
+    world.history.clear();
+    world.commit_of(&team(), NEXT).await;
+    let decided = world.decide().await;
+    assert_eq!(problems(&decided), [("Catalog/team-a".to_owned(), false)], "{:?}", decided.refused);
+    let said = &decided.refused[0].message;
+    assert!(said.contains("ConfigMap elsewhere/web cannot go: namespace elsewhere is not granted"), "{said}");
+    assert!(changed(&world).is_empty(), "it stays as it is, and no rollout of it fails");
+    let decided = regrant(&mut world, &grant("shared", WIDE), THIRD).await;
+    assert!(decided.refused.is_empty(), "{:?}", decided.refused);
+    assert!(changed(&world).iter().any(|(what, _, clusters)| (*what, *clusters) == (What::Changed, 2)));
+}
+
+#[tokio::test]
 async fn history_names_the_commit_of_the_root_that_changed_what_is_granted() {
     let mut world = world(&grant("shared", WIDE)).await;
     let more = "namespaces: [team-a-web, elsewhere, further]";
