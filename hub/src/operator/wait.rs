@@ -174,11 +174,10 @@ impl OperatorService {
         tenants.find_map(|(name, tenant)| {
             let seen = self.rooms.catalogs.observation(name)?;
             // Who waits for this catalog wants to know; who waits for all has its own to do.
-            if let Some(error) = seen.last_error.as_ref().filter(|_| scope.0.is_some()) {
-                return Some(format!(
-                    "what is in the repository of catalog {name} is not known: {}",
-                    chain(&**error)
-                ));
+            let unheard = || seen.last_error.as_ref().map(|error| chain(&**error));
+            let unknown = self.rooms.catalogs.unopened(name).or_else(unheard);
+            if let Some(why) = unknown.filter(|_| scope.0.is_some()) {
+                return Some(format!("what is in the repository of catalog {name} is not known: {why}"));
             }
             let newest = seen.head?.commit;
             let is_told = tenant.newest.as_ref() == Some(&newest) && tenant.obstacle.is_some();
