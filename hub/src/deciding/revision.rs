@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use nave_placement::assign::{Entry, Options};
 use nave_placement::catalog::{
-    self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Problem,
-    Remote, RemoteId, Source, SourceAt, Sources, Tenant, Tree,
+    self, App, BlobId, Catalog, CommitId, Effective, LastGood, MAX_FILE_BYTES, Object, ParsedFile, Position,
+    Problem, Remote, RemoteId, Source, SourceAt, Sources, Tenant, Tree,
 };
 use nave_placement::overrides::template::Uses;
 use nave_placement::overrides::{self, Amendments, Form, Variant};
@@ -169,7 +169,16 @@ impl Loader {
             add_configured(last_good.to_mut(), &parsed, tree, commit);
             files.insert(file.clone(), Arc::new(parsed));
         }
-        catalog::assemble(&place.name, commit, place.is_root, tree, &files, &last_good)
+        let mut catalog = catalog::assemble(&place.name, commit, place.is_root, tree, &files, &last_good);
+        if catalog.empty && !place.is_root {
+            let directory = if place.directory.is_empty() { "." } else { &*place.directory };
+            let message = format!(
+                "no document of catalog {} stands in {directory} of this commit; correct git.path of its Catalog, or add some",
+                place.name
+            );
+            catalog.problems.push(Problem::error(&directory.into(), Position::START, message).warning());
+        }
+        catalog
     }
 
     /// Keeps the cache as large as one tree.

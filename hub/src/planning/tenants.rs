@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use nave_placement::CatalogName;
-use nave_placement::catalog::{BlobId, CommitId, Grant, Remote, Tenant};
+use nave_placement::catalog::{BlobId, CommitId, Grant, Problem, Remote, Tenant};
 use nave_placement::guard::{EntryKey, Hold};
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ pub(super) async fn join(
 ) -> Elsewhere {
     let root = side.revision.catalog.clone();
     let mut elsewhere = Elsewhere::default();
-    for (name, _, tenant) in root.tenants_named() {
+    for (name, effective, tenant) in root.tenants_named() {
         if in_effect.catalog.tenant(&name).is_some_and(|known| is_one_place(known, tenant)) {
             continue;
         }
@@ -69,7 +69,15 @@ pub(super) async fn join(
                 elsewhere.contents.push(brought.content.clone());
                 Ok(commit)
             }
-            Err(lacks) => Err(lacks.to_string()),
+            Err(lacks) => {
+                if !lacks.is_awaited {
+                    let object = &effective.object;
+                    let problem =
+                        Problem::at(&object.origin, format!("its repository cannot be read: {lacks}"));
+                    side.problems.push(problem.of(Some(&object.id)));
+                }
+                Err(lacks.to_string())
+            }
         };
         elsewhere.found.insert(name, found);
     }

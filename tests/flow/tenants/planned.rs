@@ -93,6 +93,13 @@ async fn what_becomes_of_a_tenant_is_planned_before_it_comes() {
     merged(&fleet, "third").await;
     seen(&fleet, "fra-1", OWN, Some("three")).await;
 
+    // What is not there is a mistake, or is told.
+    let missing = third.replace("branch: v2", "branch: v3");
+    let (_, screen) = proposed(&fleet, "missing", &missing, 1).await;
+    assert!(screen.contains("its repository cannot be read: ") && screen.contains("v3"), "{screen}");
+    let (_, screen) = proposed(&fleet, "astray", &third.replace("path: nave", "path: navy"), 1).await;
+    assert!(screen.contains("no document of catalog team-a stands in navy of this commit"), "{screen}");
+
     // Credentials that there are not are a mistake; one that goes says what stays.
     let unknown = third.replace("path: nave}", "path: nave, credentials: nobody}");
     let (_, screen) = proposed(&fleet, "unknown", &unknown, 1).await;
