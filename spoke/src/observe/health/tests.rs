@@ -30,6 +30,11 @@ fn conditions(rows: &[(&str, &str, &str, &str)]) -> Value {
     rows.collect()
 }
 
+/// A status of one condition.
+fn one(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"conditions": conditions(&[(kind, status, reason, message)])})
+}
+
 #[test]
 fn deployments_say_what_is_missing() {
     let available =

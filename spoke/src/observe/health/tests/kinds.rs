@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::kinds::ROWS;
-use super::{check, conditions, object};
+use super::{check, conditions, object, one};
 
 type Row<'a> = (&'a str, &'a str, Value, Value, &'a str);
 
@@ -11,10 +11,6 @@ fn all(rows: Vec<Row<'_>>) {
     for (version, kind, spec, status, expected) in rows {
         check(kind, object(version, kind, spec, status), expected);
     }
-}
-
-fn one(kind: &str, status: &str, reason: &str, message: &str) -> Value {
-    json!({"conditions": conditions(&[(kind, status, reason, message)])})
 }
 
 #[test]

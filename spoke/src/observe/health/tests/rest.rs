@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{check, conditions, object};
-
-fn one(kind: &str, status: &str, reason: &str, message: &str) -> Value {
-    json!({"conditions": conditions(&[(kind, status, reason, message)])})
-}
+use super::{check, conditions, object, one};
 
 #[test]
 fn kinds_that_are_rarer_have_their_rows() {
