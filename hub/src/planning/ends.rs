@@ -39,8 +39,8 @@ impl Deref for Form<'_> {
 pub enum Fate<'a> {
     /// It comes.
     Gained(Form<'a>),
-    /// It goes; what it is, where that is known.
-    Lost(Option<Form<'a>>),
+    /// It goes.
+    Lost(Form<'a>),
     /// It becomes something else.
     Changed(Form<'a>, Form<'a>),
 }
@@ -89,8 +89,9 @@ fn fate<'a>(
         // What was not wanted before waits for an approval, or for the end of a pause, unless it goes now.
         (false, false) if after.has(app, cluster) => None,
         (_, false) => {
-            let form = before.form(app, cluster);
-            (form.is_some() || before.told(app, cluster).is_some()).then_some(Fate::Lost(form))
+            // What goes is what is there, also in the middle of a rollout.
+            let form = before.told(app, cluster).or_else(|| before.form(app, cluster));
+            form.map(Fate::Lost)
         }
         (_, true) => {
             let to = after.form(app, cluster)?;

@@ -40,7 +40,7 @@ use live::{Asking, Inquiry};
 use objects::Budget;
 use reasons::{Asked, Said};
 use settle::{Desk, settle};
-use view::{AppPlan, Moved, PlanView, Summary};
+use view::{AppPlan, CatalogPlan, Moved, PlanView, Summary};
 
 pub use settle::{Rest, Side, World};
 pub use shelf::{MAX_RENDERED, Shelf, Stock};
@@ -106,15 +106,18 @@ pub async fn plan(
     let new = Side { content: &joined, ..new };
     let new = settle(world, &mut desk, base.state.clone(), new).await?;
     let admissions: Vec<Hold> = admission.into_iter().chain(elsewhere.holds.iter().cloned()).collect();
-    let mut planned = compare(world, &desk.shelf, &base, &new, &admissions);
     let catalogs = tenants::changes(&base, &new, &elsewhere);
-    planned.view.summary.catalogs = catalogs.len();
-    planned.view.catalogs = catalogs;
-    Ok(planned)
+    Ok(compare(world, &desk.shelf, (&base, &new), &admissions, catalogs))
 }
 
 /// Compares what the decider comes to.
-fn compare(world: &World<'_>, shelf: &Shelf<'_>, base: &Rest, new: &Rest, admissions: &[Hold]) -> Planned {
+fn compare(
+    world: &World<'_>,
+    shelf: &Shelf<'_>,
+    (base, new): (&Rest, &Rest),
+    admissions: &[Hold],
+    catalogs: Vec<CatalogPlan>,
+) -> Planned {
     let fates = fates(base, new);
     let asked = asked(base, new, &fates);
     let said = (Said::of(world, base, &asked), Said::of(world, new, &asked));
@@ -135,7 +138,7 @@ fn compare(world: &World<'_>, shelf: &Shelf<'_>, base: &Rest, new: &Rest, admiss
         }
     }
     let problems = added(&base.problems, &new.problems);
-    let summary = summary(&fates, &apps, holds.len(), &problems);
+    let summary = Summary { catalogs: catalogs.len(), ..summary(&fates, &apps, holds.len(), &problems) };
     let commit_in = |rest: &Rest| {
         let catalog = &rest.revision.catalog;
         catalog.commit_of(&world.catalog).unwrap_or(&catalog.commit).clone()
@@ -150,7 +153,7 @@ fn compare(world: &World<'_>, shelf: &Shelf<'_>, base: &Rest, new: &Rest, admiss
         }),
         summary,
         holds,
-        catalogs: Vec::new(),
+        catalogs,
         apps,
         problems,
     };
@@ -241,7 +244,7 @@ impl Comparing<'_> {
                 }
                 Fate::Lost(from) => {
                     lost.push(moved(reasons::lost(new, (base, said.0), said.1, app, cluster)));
-                    go.extend(from.as_deref().map(|from| (*cluster, Some(from), None)));
+                    go.push((*cluster, Some(&**from), None));
                 }
                 Fate::Changed(from, to) => stay.push((*cluster, Some(&**from), Some(&**to))),
             }

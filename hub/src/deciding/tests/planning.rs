@@ -115,6 +115,21 @@ async fn the_same_files_change_nothing() {
 }
 
 #[tokio::test]
+async fn what_goes_in_the_middle_of_a_rollout_is_what_is_there() {
+    let mut world = world(12);
+    world.commit("1111111111111111111111111111111111111111").await;
+    world.obeys = false;
+    world.files.insert("web/web.yaml".into(), config_map("more"));
+    world.commit("2222222222222222222222222222222222222222").await;
+    relabelled(&mut world, &["c-12"], "dev");
+    let planned = world.plan().await;
+    let removed = &planned.apps[0].removed;
+    assert_eq!((planned.summary.lost, removed.len()), (1, 1), "{planned:#?}");
+    let names: Vec<&str> = removed[0].objects.iter().map(|object| &*object.name).collect();
+    assert_eq!(names, ["web"], "its turn has not come: {planned:#?}");
+}
+
+#[tokio::test]
 async fn a_changed_object_has_its_diff_and_goes_in_the_waves_that_the_hub_would_make() {
     let mut world = world(12);
     world.commit("1111111111111111111111111111111111111111").await;
