@@ -57,7 +57,7 @@ pub struct Meant {
 /// A tenant's catalog, as it is followed.
 struct Tenant {
     meant: Meant,
-    /// Or why it cannot be opened, with the one that was before, in which the commits are that are in effect.
+    /// Or why it cannot be opened as it is meant, with what is kept of it: the commits that are in effect.
     repository: Mutex<Result<Repository, (String, Option<Repository>)>>,
     observation: watch::Sender<Observation>,
     end: CancellationToken,
@@ -162,9 +162,9 @@ impl Catalogs {
             let mut next = Tenants::new();
             for (name, meant) in meant {
                 let known = tenants.get(name).filter(|known| known.meant == *meant);
-                let before = || tenants.get(name).and_then(|before| before.repository().ok());
                 let tenant = known.cloned().unwrap_or_else(|| {
-                    let repository = self.open(name, meant).map_err(|why| (why, before()));
+                    let repository = self.open(name, meant);
+                    let repository = repository.map_err(|why| (why.clone(), self.kept(name, meant, why)));
                     Arc::new(Tenant {
                         meant: meant.clone(),
                         repository: Mutex::new(repository),
@@ -208,11 +208,24 @@ impl Catalogs {
 
     fn open(&self, name: &CatalogName, meant: &Meant) -> Result<Repository, String> {
         let access = self.access(&meant.git)?;
+        Repository::open(git::Options { access, ..self.options(name, meant) }).map_err(|error| chain(&error))
+    }
+
+    /// What is kept of one that cannot be opened as it is meant; nobody is asked for it.
+    fn kept(&self, name: &CatalogName, meant: &Meant, why: String) -> Option<Repository> {
+        let options = git::Options { unasked: Some(why), ..self.options(name, meant) };
+        let kept = Repository::open(options);
+        kept.inspect_err(
+            |error| warn!(catalog = %name, error = chain(error), "what is kept of it cannot be read"),
+        )
+        .ok()
+    }
+
+    fn options(&self, name: &CatalogName, meant: &Meant) -> git::Options {
         let mut options = git::Options::new(&*meant.git.url, self.room.join(name.as_str()));
         options.branch = meant.git.reference.to_string();
-        options.access = access;
         options.is_guarded = true;
-        Repository::open(options).map_err(|error| chain(&error))
+        options
     }
 
     /// Polls all of them until cancelled.

@@ -155,8 +155,24 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     seen(&fleet, "ber-1", OWN, Some("three")).await;
     stays(&fleet, "fra-1", OWN, Some("two")).await;
     // Nobody who waits waits for that, and it is told.
-    fleet.converge(&["--commit", &third]).await.expect("it converges");
-    fleet.converge(&[]).await.expect("it converges");
+    let waited = fleet.order(&["wait", "--commit", &third]).await;
+    let said = "app team-a/web on fra-1: set shared is not granted to catalog team-a any more";
+    let at = format!("converged at commit {} of catalog team-a", &third[..8]);
+    assert!(waited.starts_with(&at) && waited.contains(said), "{waited}");
+    for of in [&["wait"][..], &["wait", "--app", "team-a/web"]] {
+        let waited = fleet.order(of).await;
+        assert!(waited.contains(said), "{of:?}: {waited}");
+    }
+    let shown = fleet.order(&["app", "show", "team-a/web"]).await;
+    assert!(shown.contains("Ungranted, 1 of 2 converged"), "{shown}");
+    wait::until("who has it is told to be well", LIMIT, async || {
+        let events = events(&fleet).await;
+        let well = events.iter().filter(|event| event["type"] == "Converged" && event["commit"] == third);
+        let on: Vec<_> = well.map(|event| (&event["app"], &event["clusters"]["total"])).collect();
+        ensure!(on == [(&"team-a/web".into(), &1.into()), (&Value::Null, &1.into())], "{events:#?}");
+        Ok(())
+    })
+    .await;
     told(&fleet, "and takes no changes until it is granted again: 1 entry").await;
     let traced = fleet.order(&["trace", "ConfigMap/web", "-n", "team-a-web", "--cluster", "ber-1"]).await;
     assert!(
@@ -187,6 +203,16 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     stays(&fleet, "ber-1", OWN, Some("three")).await;
     let holds = fleet.status().await.expect("it is told")["holds"].clone();
     assert!(holds.as_array().is_none_or(Vec::is_empty), "{holds:#}");
+    let why = fleet.order(&["why", "team-a/web", "ber-1"]).await;
+    for said in [
+        "runs as it was, and is granted no more",
+        "takes no changes until it is named again",
+        "or it goes, by a commit of the root catalog with the trailer `Nave-Remove-Catalog: team-a`",
+    ] {
+        assert!(why.contains(said), "{said}: {why}");
+    }
+    let waited = fleet.order(&["wait", "--app", "team-a/web"]).await;
+    assert!(waited.contains("catalog team-a is named no more"), "{waited}");
 
     // Granted again it takes what it missed.
     fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");
@@ -358,6 +384,20 @@ async fn a_grant_that_is_taken_away_is_no_failure_of_the_tenants_commit() {
         events(&fleet).await.iter().all(|event| event["type"] != "Failed")
     })
     .await;
+    let waited = fleet.order(&["wait", "--commit", &narrowed]).await;
+    assert!(waited.contains("app team-a/web on fra-1: ConfigMap elsewhere/more"), "{waited}");
+    // An own commit without that object cannot have it go: who waits for that is told at once.
+    let less = own.commit_file("nave/web/web.yaml", &documents::config_map("web", "less"));
+    let less = less.expect("a commit");
+    let failed = fleet.hub(&["wait", "--commit", &less, "--timeout", "60s"]).await.expect("it runs");
+    assert_eq!(failed.code, 1, "{}{}", failed.stdout, failed.stderr);
+    assert!(
+        failed.stdout.contains("waits for a grant: ConfigMap elsewhere/more cannot go"),
+        "{}",
+        failed.stdout
+    );
+    let again = own.commit_file("nave/web/web.yaml", &there("two")).expect("a commit");
+    fleet.converge(&["--commit", &again]).await.expect("it converges");
     let fourth = fleet
         .catalog
         .commit_file("team-a.yaml", &narrow("\"team-a-*\", elsewhere, further"))
@@ -398,6 +438,60 @@ async fn a_grant_that_is_taken_away_is_no_failure_of_the_tenants_commit() {
         Ok(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_tenant_that_cannot_be_reached_as_it_is_meant_is_at_the_commit_that_it_had() {
+    let (mut fleet, own, server) = fleet(SHARED).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let first = own.head().expect("a commit");
+    let meant = tenant(&server.url(), SHARED);
+    let unknown = meant.replace("path: nave}", "path: nave, credentials: nobody}");
+    fleet.catalog.commit_file("team-a.yaml", &unknown).expect("a commit");
+    let second = own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two"));
+    let second = second.expect("a commit");
+    let obstacle = "the hub has no credentials nobody that are for http";
+    for has_restarted in [false, true] {
+        if has_restarted {
+            fleet.kill_hub();
+            fleet.start_hub().await.expect("it starts");
+            fleet.connected(1).await;
+        }
+        wait::until("it is told", LIMIT, async || {
+            let status = fleet.status().await?;
+            let standing = &status["tenants"][0];
+            let why = standing["obstacle"].as_str().unwrap_or_default();
+            ensure!(
+                standing["commit"] == *first && why.contains(obstacle),
+                "{standing:#}\n{}",
+                fleet.tails()
+            );
+            Ok(())
+        })
+        .await;
+        let why = fleet.order(&["why", "team-a/web", "fra-1"]).await;
+        assert!(why.contains("runs, as the catalog says"), "{why}");
+        // Its place is asked by nobody else's credentials, and by nobody without.
+        let asked = server.requests();
+        let planned = fleet.hub(&["plan", "--catalog", "team-a"]).await.expect("it runs");
+        assert!(
+            planned.code == 1 && planned.stderr.contains(obstacle),
+            "{}{}",
+            planned.stdout,
+            planned.stderr
+        );
+        let wait = ["wait", "--app", "team-a/web", "--commit", &second, "--timeout", "2s"];
+        let waited = fleet.hub(&wait).await.expect("it runs");
+        let said = format!("commit {second} is not in effect; {} of catalog team-a is", &first[..8]);
+        assert!(waited.code == 3 && waited.stdout.contains(&said), "{}{}", waited.stdout, waited.stderr);
+        assert_eq!(server.requests(), asked);
+        stays(&fleet, "fra-1", OWN, Some("one")).await;
+    }
+    fleet.catalog.commit_file("team-a.yaml", &meant).expect("a commit");
+    seen(&fleet, "fra-1", OWN, Some("two")).await;
+    fleet.converge(&["--commit", &second]).await.expect("it converges");
 }
 
 /// The states that a commit was given on a forge, by repository.
@@ -476,7 +570,7 @@ async fn a_catalog_of_the_configuration_is_as_one_of_the_root_and_its_forge_hear
     fleet.configure(&format!("{sinks}{nowhere}")).expect("it is configured");
     fleet.start_hub().await.expect("it starts");
     fleet.connected(1).await;
-    told(&fleet, "and takes no changes until it is granted again: 1 entry").await;
+    told(&fleet, "and takes no changes until it is named again: 1 entry").await;
     told(&fleet, "there is no ClusterSet nowhere").await;
     wait::throughout("the root's commit stays well", QUIET, async || {
         !states(&forge, &roots).values().flatten().any(|state| state == "failure")

@@ -16,7 +16,7 @@ use super::arguments::Selecting;
 use super::client::{Client, Hub, document, request};
 use super::output::{Document, Format, Output, Style, View, print, time};
 use super::table::{Cell, Colour, Table};
-use crate::operator::views::{BlockView, CatalogView, Group, RolloutRow, StatusView};
+use crate::operator::views::{BlockView, CatalogView, Group, Phase, RolloutRow, StatusView};
 use crate::operator::worked_on;
 use crate::sessions::core::Alarm;
 
@@ -154,12 +154,16 @@ impl View for StatusView {
 impl StatusView {
     /// One line.
     pub(super) fn summary(&self) -> String {
-        let converged = self.phases.get(&crate::operator::views::Phase::Converged).copied().unwrap_or(0);
+        let of = |phase: Phase| self.phases.get(&phase).copied().unwrap_or(0);
+        let (converged, ungranted) = (of(Phase::Converged), of(Phase::Ungranted));
         let entries = count(self.entries, "entry", "entries");
         let clusters = count(self.clusters, "cluster", "clusters");
         let mut line =
             format!("{converged} of {entries} converged on {clusters}, {} connected", self.connected);
-        if !self.converged && converged == self.entries && self.connected > 0 {
+        if ungranted > 0 {
+            let _ = write!(line, "; {ungranted} granted no more, as before");
+        }
+        if !self.converged && converged + ungranted == self.entries && self.connected > 0 {
             line.push_str("; changes are under way");
         }
         line

@@ -15,6 +15,7 @@ use super::arguments::{Selecting, duration, millis};
 use super::client::{Hub, document};
 use super::output::{Format, Style, View};
 use super::status::count;
+use crate::operator::CONVERGED;
 use crate::operator::views::{WaitOutcome, WaitView};
 
 /// Its arguments.
@@ -60,11 +61,14 @@ impl View for WaitView {
         let message = super::table::one_line(&self.message);
         match self.outcome {
             WaitOutcome::Converged => {
-                let commit = self.status.catalog.commit.as_ref().map_or("?", |commit| commit.short());
+                let name = self.catalog.as_ref().map(ToString::to_string);
+                let tenant = self.status.tenants.iter().find(|tenant| name.as_ref() == Some(&tenant.name));
+                let catalog = tenant.unwrap_or(&self.status.catalog);
+                let commit = catalog.commit.as_ref().map_or("?", |commit| commit.short());
+                let of = tenant.map(|tenant| format!(" of catalog {}", tenant.name)).unwrap_or_default();
                 let entries = count(self.status.entries, "entry", "entries");
-                let all = self.status.offline.is_empty() && self.status.maintained.is_empty();
-                let passed = if all { String::new() } else { format!("; {message}") };
-                format!("converged at commit {commit}: {entries}{passed}\n")
+                let more = if message == CONVERGED { String::new() } else { format!("; {message}") };
+                format!("converged at commit {commit}{of}: {entries}{more}\n")
             }
             WaitOutcome::Held => format!("held: {message}\n"),
             WaitOutcome::Failed => format!("failed: {message}\n"),

@@ -62,6 +62,9 @@ fn told(view: &WhyView, style: Style) -> String {
         (Some(entry), true) if entry.phase == Phase::Converged => {
             "runs, but not all is as the catalog says".to_owned()
         }
+        (Some(entry), _) if entry.phase == Phase::Ungranted => {
+            "runs as it was, and is granted no more".to_owned()
+        }
         (Some(entry), true) => format!("is assigned, and {}", painted(entry.phase, style)),
         (Some(entry), false) => {
             format!("is still assigned, though nothing wants it: {}", painted(entry.phase, style))

@@ -20,7 +20,7 @@ use crate::state::history::{Author, Authors};
 /// The trailer of a commit that ends the pins of an app.
 const UNPIN: &str = "Nave-Unpin";
 /// The trailer of a commit that removes a `Catalog`: what runs of it goes, too.
-const LET_GO: &str = "Nave-Remove-Catalog";
+pub const REMOVE_CATALOG: &str = "Nave-Remove-Catalog";
 
 /// What trailers of commits say.
 #[derive(Clone, Debug, Default)]
@@ -96,10 +96,10 @@ pub async fn trailers(repository: &Repository, taken: Option<&CommitId>, head: &
 /// What the trailers of one commit say.
 pub fn said(commit: &CommitId, trailers: &[(String, String)]) -> Trailers {
     let Trailers { mut allowances, mut unpins, mut let_go } = Trailers::default();
-    for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(LET_GO)) {
+    for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(REMOVE_CATALOG)) {
         match value.trim().parse() {
             Ok(catalog) => _ = let_go.insert(catalog),
-            Err(_) => warn!(%commit, value, "trailer {LET_GO} lets nothing go: it names one catalog"),
+            Err(_) => warn!(%commit, value, "trailer {REMOVE_CATALOG} lets nothing go: it names one catalog"),
         }
     }
     for (_, value) in trailers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(UNPIN)) {

@@ -16,7 +16,7 @@ use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 use nave_proto::encode_schedule;
 
 use super::awaited::Awaited;
-use super::granting::Stays;
+use super::granting::{StayKind, Stays};
 use super::guarding::{binding, without_paused};
 use super::hearing::{Hearing, candidates};
 use super::holding::{holds, spent_approvals};
@@ -110,9 +110,9 @@ pub struct Decided {
     pub waiting: pauses::Waiting,
     /// Of these, what waits for another app, or for a grant.
     pub held_back: pauses::Waiting,
-    /// Entries of tenants that have an object which is not granted there: they stay as they are.
-    pub beyond: BTreeSet<EntryKey>,
-    /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
+    /// Entries of tenants that stay as they are since an object of them is not granted there.
+    pub beyond: Stays,
+    /// Entries of tenants that stay as they are since nothing is granted there any more, or their catalog could not be read.
     pub withdrawn: Stays,
     /// What each rollout waits for.
     pub waits_for: BTreeMap<AppKey, WaitsFor>,
@@ -265,8 +265,9 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let is_open = !depends.stays.is_empty();
     // What is not granted waits as what waits for others does, and returns as that does.
     depends.stays.extend(beyond.stays.keys().cloned());
+    let ungranted = beyond.stays.iter().filter(|(_, stay)| stay.kind == StayKind::Waits);
     let ungranted =
-        beyond.stays.iter().map(|((app, cluster), why)| ((cluster.clone(), app.clone()), why.clone()));
+        ungranted.map(|((app, cluster), stay)| ((cluster.clone(), app.clone()), stay.why.clone()));
     let mut held_back = pauses::Waiting::new();
     for (entry, why) in depends.waiting.into_iter().chain(ungranted) {
         held_back.entry(entry.clone()).or_insert_with(|| why.clone());
@@ -363,7 +364,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         fleet,
         decisions,
         refused: refused.into_iter().chain(beyond.problems).chain(withdrawn.problems).collect(),
-        beyond: beyond.stays.into_keys().collect(),
+        beyond: beyond.stays,
         withdrawn: withdrawn.stays,
         wanted,
         missing,

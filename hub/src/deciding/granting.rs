@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{AppForm, Codec, EncodedEntry, Member};
+use nave_placement::assign::{AppForm, Codec, EncodedEntry, Entry, Member, Options};
 use nave_placement::catalog::{Catalog, Grant, Kind, ObjectId, Position, Problem};
 use nave_placement::decide::{Decision, Memory, Wanted};
 use nave_placement::fleet::Fleet;
@@ -18,7 +18,27 @@ use nave_placement::rollout::{Next, Plan, Seen, WaitsFor};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 /// Entries that stay as they are, and why.
-pub type Stays = BTreeMap<EntryKey, Arc<str>>;
+pub type Stays = BTreeMap<EntryKey, Stay>;
+
+/// Why an entry stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Whether anybody waits for it.
+    pub kind: StayKind,
+    /// For people.
+    pub why: Arc<str>,
+}
+
+/// Whether anybody waits for an entry that stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StayKind {
+    /// It is granted no more, and nothing else is to become of it: nobody does.
+    AtRest,
+    /// A change of it waits for a grant.
+    Waits,
+    /// What it is to be is not known: its catalog could not be read.
+    Unread,
+}
 
 /// What stays as it is.
 #[derive(Debug, Default)]
@@ -44,22 +64,29 @@ pub fn withdrawn(
         let is_kept = |app: &&AppKey| app.catalog != catalog.name && !let_go.contains(&app.catalog);
         for app in member.told.assignment.entries.keys().filter(is_kept) {
             let name = &app.catalog;
-            let why = match catalog.tenants.contains_key(name) {
+            let (kind, why, end) = match catalog.tenants.contains_key(name) {
                 true if catalog.grant_on(app, set).is_some() => continue,
-                true => match set {
-                    Some(set) => format!("set {set} is not granted to catalog {name} any more"),
-                    None => format!("the cluster is in no set, and catalog {name} is granted sets alone"),
-                },
-                false if catalog.tenant(name).is_some() => format!("catalog {name} could not be read yet"),
+                true => {
+                    let why = match set {
+                        Some(set) => format!("set {set} is not granted to catalog {name} any more"),
+                        None => format!("the cluster is in no set, and catalog {name} is granted sets alone"),
+                    };
+                    (StayKind::AtRest, why, "it is granted again")
+                }
+                false if catalog.tenant(name).is_some() => {
+                    (StayKind::Unread, format!("catalog {name} could not be read yet"), "it is read")
+                }
                 false => {
-                    format!("catalog {name} is named no more, in the root catalog or the hub's configuration")
+                    let why = format!(
+                        "catalog {name} is named no more, in the root catalog or the hub's configuration"
+                    );
+                    (StayKind::AtRest, why, "it is named again")
                 }
             };
-            let why =
-                format!("{why}: what runs stays as it is, and takes no changes until it is granted again");
+            let why = format!("{why}: what runs stays as it is, and takes no changes until {end}");
             *told.entry((name, why.clone())).or_default() += 1;
             wanted.entry(cluster.clone()).or_default().entry(app.clone()).or_default();
-            stays.insert((app.clone(), cluster.clone()), why.into());
+            stays.insert((app.clone(), cluster.clone()), Stay { kind, why: why.into() });
         }
     }
     // What would come there does not either.
@@ -69,7 +96,8 @@ pub fn withdrawn(
             let key = (app.clone(), cluster.clone());
             if catalog.grant_on(app, set).is_none() && !stays.contains_key(&key) {
                 let name = &app.catalog;
-                stays.insert(key, format!("it is not granted to catalog {name} here").into());
+                let why = format!("it is not granted to catalog {name} here").into();
+                stays.insert(key, Stay { kind: StayKind::AtRest, why });
             }
         }
     }
@@ -105,6 +133,7 @@ pub fn beyond(
     }
     // Clusters share forms: each is looked at once.
     let mut known: Known<'_> = BTreeMap::new();
+    let mut had: BTreeMap<Digest, Option<Arc<Entry>>> = BTreeMap::new();
     let mut told: BTreeMap<(&AppKey, Arc<str>), Told<'_>> = BTreeMap::new();
     for (cluster, apps) in wanted {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
@@ -125,11 +154,16 @@ pub fn beyond(
                 }
                 (None, None) => continue,
             };
+            let had = has.and_then(|has| {
+                had.entry(has.digest).or_insert_with(|| codec.decode(has).map(Arc::new)).clone()
+            });
+            was_granted |= had.as_ref().is_some_and(|had| had.bundle == form.bundle);
+            let is_at_rest = had.is_some_and(|had| is_but_the_grant(&had, form));
             let told = told.entry((app, why.clone())).or_default();
-            was_granted |= !told.was_granted && has.is_some_and(|has| is_it(has, form, codec));
             told.clusters.push(cluster);
             told.was_granted |= was_granted;
-            beyond.stays.insert((app.clone(), cluster.clone()), why);
+            let kind = if is_at_rest { StayKind::AtRest } else { StayKind::Waits };
+            beyond.stays.insert((app.clone(), cluster.clone()), Stay { kind, why });
         }
     }
     for ((app, why), Told { clusters, was_granted }) in told {
@@ -158,13 +192,14 @@ pub fn beyond(
 #[derive(Default)]
 struct Told<'a> {
     clusters: Vec<&'a ClusterName>,
-    /// Some of them was told just this once.
+    /// Some of them was told just this once, or would lose what was.
     was_granted: bool,
 }
 
-/// Whether a cluster has an app as the commit has it that it shall be by.
-fn is_it(has: &EncodedEntry, form: &AppForm, codec: &dyn Codec) -> bool {
-    codec.decode(has).is_some_and(|entry| entry.commit == form.commit && entry.bundle == form.bundle)
+/// Whether what a cluster has is what it shall have, but for what is granted.
+fn is_but_the_grant(has: &Entry, form: &AppForm) -> bool {
+    let alike = |options: &Options| Options { grant: None, share: None, ..options.clone() };
+    has.bundle == form.bundle && has.values == form.values && alike(&has.options) == alike(&form.options)
 }
 
 /// Why something of what a cluster has of an app may not go, which would: it is granted no more, and takes no changes.
@@ -196,8 +231,8 @@ pub fn missed(
     let of_wave = due.filter(|cluster| plan.wave_of(cluster) <= progress.wave);
     let why =
         |cluster: &ClusterName| apps.iter().find_map(|app| ungranted.get(&(app.clone(), cluster.clone())));
-    let missed: Vec<&Arc<str>> = of_wave.filter_map(why).collect();
-    let why = missed.first()?.to_string();
+    let missed: Vec<&Stay> = of_wave.filter_map(why).collect();
+    let why = missed.first()?.why.to_string();
     Some(WaitsFor::Granted { wave: wave.clone(), clusters: missed.len(), why })
 }
 

@@ -58,8 +58,8 @@ pub struct Picture {
     pub lacking: BTreeSet<Lacking>,
     /// Entries of which a change waits: for the end of a pause, or for their wave.
     pub waiting: Arc<Waiting>,
-    /// Entries of tenants that stay as they are since nothing is granted there any more, and why.
-    pub withdrawn: Arc<Stays>,
+    /// Entries of tenants that stay as they are for want of a grant, or of their catalog.
+    pub ungranted: Arc<Stays>,
     /// Apps that cannot be as they are pinned, and why.
     pub unpinnable: Arc<BTreeMap<AppKey, String>>,
     /// What each rollout waits for.

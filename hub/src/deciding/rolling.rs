@@ -23,7 +23,7 @@ use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 use super::awaited::Awaited;
 use super::core::{Write, maintained};
 use super::courses::records;
-use super::granting::{self, Stays};
+use super::granting::{self, StayKind, Stays};
 use super::grouped::moved_since;
 use super::hearing::Hearing;
 use super::history::Turns;
@@ -392,6 +392,11 @@ impl<'a> Given<'a> {
         self.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
     }
 
+    fn is_at_rest(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        let stay = || self.ungranted.get(&(app.clone(), cluster.clone()));
+        !self.ungranted.is_empty() && stay().is_some_and(|stay| stay.kind == StayKind::AtRest)
+    }
+
     /// What is to happen to an app on a cluster; none where it goes on under another name, or has gone.
     pub(super) fn to_do(self, app: &AppKey, cluster: &ClusterName, told: &Told) -> Option<ToDo> {
         let assignment = &told.assignment;
@@ -408,7 +413,10 @@ impl<'a> Given<'a> {
                 (false, false) => None,
             };
         }
-        // What it shall be is not known: it stays as it is.
+        // What it shall be is not known, or it is that but for what is granted: it stays as it is.
+        if self.is_at_rest(app, cluster) {
+            return Some(ToDo::Nothing);
+        }
         let Some(version) = self.version(app, cluster) else { return Some(ToDo::Nothing) };
         let runs = |entry: &EncodedEntry| self.codec.decode(entry).is_some_and(|e| e.version == version);
         match entry {

@@ -404,7 +404,7 @@ impl Deciding {
             next.lacking = decided.lacking;
             next.moves = Arc::new(moves);
             next.waiting = Arc::new(decided.waiting);
-            next.withdrawn = Arc::new(decided.withdrawn);
+            next.ungranted = Arc::new(decided.withdrawn.into_iter().chain(decided.beyond).collect());
             next.waits_for = Arc::new(decided.waits_for);
             next.unpinnable = Arc::new(decided.unpinnable);
             next.due_ms = decided.due_ms.into_iter().chain(end).min();

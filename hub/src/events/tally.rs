@@ -4,6 +4,7 @@
 //! Never: reads an entry again of which nothing changed: a look at a fleet that is at rest compares two numbers a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nave_placement::assign::{Cause as LeavingCause, Told};
 use nave_placement::catalog::CommitId;
@@ -11,6 +12,7 @@ use nave_placement::report::{EntryReport, EntryState, Report};
 use nave_placement::{AppKey, CatalogName, ClusterName, Digest};
 
 use super::seen::Contact;
+use crate::deciding::granting::{StayKind, Stays};
 use crate::operator::cause;
 use crate::state::State;
 use crate::store::Version;
@@ -55,6 +57,9 @@ pub struct OfApp {
 /// The sums, and what each cluster adds to them.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// What takes no changes, as it was known last; and of which clusters that is which apps.
+    ungranted: Arc<Stays>,
+    at_rest: BTreeMap<ClusterName, BTreeSet<AppKey>>,
     clusters: BTreeMap<ClusterName, Counted>,
     apps: BTreeMap<AppKey, OfApp>,
     /// Clusters that have an app of a catalog and are not passed over.
@@ -72,6 +77,8 @@ struct Counted {
     /// Versions of the records that it was read from.
     of: (Option<Version>, Option<Version>),
     contact: Contact,
+    /// Of its apps, those that take no changes.
+    at_rest: BTreeSet<AppKey>,
     entries: BTreeMap<AppKey, Line>,
     /// Commits whose removals are under way.
     leaving: Vec<OfCommit>,
@@ -89,7 +96,7 @@ struct Line {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stands {
-    /// It is passed over.
+    /// It is passed over: its cluster is, or it takes no changes and is not failing.
     Apart,
     Healthy,
     Open,
@@ -102,8 +109,14 @@ impl Tally {
         &mut self,
         state: &State,
         contacts: &BTreeMap<ClusterName, Contact>,
+        ungranted: &Arc<Stays>,
         at_most: usize,
     ) -> bool {
+        if !Arc::ptr_eq(&self.ungranted, ungranted) {
+            self.ungranted = ungranted.clone();
+            self.at_rest = at_rest(ungranted);
+        }
+        let nothing = BTreeSet::new();
         let gone: Vec<ClusterName> =
             self.clusters.keys().filter(|name| !contacts.contains_key(*name)).cloned().collect();
         for name in gone {
@@ -113,9 +126,13 @@ impl Tally {
         for (name, contact) in contacts {
             let (told, report) = (state.told.get(name), state.reports.get(name));
             let of = (told.map(|told| told.version), report.map(|report| report.version));
-            if self.clusters.get(name).is_some_and(|known| known.of == of && known.contact == *contact) {
+            let at_rest = self.at_rest.get(name).unwrap_or(&nothing);
+            let is_known =
+                |known: &Counted| known.of == of && known.contact == *contact && known.at_rest == *at_rest;
+            if self.clusters.get(name).is_some_and(is_known) {
                 continue;
             }
+            let at_rest = at_rest.clone();
             if read == at_most {
                 return true;
             }
@@ -125,7 +142,7 @@ impl Tally {
                 told.map(|told| &*told.record),
                 report.map(|report| &*report.record.report),
                 of,
-                *contact,
+                (*contact, at_rest),
             );
             if let Some(before) = before.filter(|before| before.boot == counted.boot) {
                 self.hear_corrections(name, &before, &counted);
@@ -254,15 +271,27 @@ impl Counted {
     }
 }
 
+/// By cluster.
+fn at_rest(ungranted: &Stays) -> BTreeMap<ClusterName, BTreeSet<AppKey>> {
+    let mut at_rest: BTreeMap<ClusterName, BTreeSet<AppKey>> = BTreeMap::new();
+    for (app, cluster) in
+        ungranted.iter().filter(|(_, stay)| stay.kind == StayKind::AtRest).map(|(key, _)| key)
+    {
+        at_rest.entry(cluster.clone()).or_default().insert(app.clone());
+    }
+    at_rest
+}
+
 fn count(
     told: Option<&Told>,
     report: Option<&Report>,
     of: (Option<Version>, Option<Version>),
-    contact: Contact,
+    (contact, at_rest): (Contact, BTreeSet<AppKey>),
 ) -> Counted {
     let mut counted = Counted {
         of,
         contact,
+        at_rest,
         entries: BTreeMap::new(),
         leaving: Vec::new(),
         boot: report.map_or(0, |r| r.boot),
@@ -277,6 +306,9 @@ fn count(
             Contact::Unsure => Stands::Open,
             Contact::Here => stands(said.filter(|_| is_current), &entry.commit),
         };
+        // What takes no changes is at none of the commits that came since.
+        let is_apart = counted.at_rest.contains(app) && !matches!(stands, Stands::Failing(..));
+        let stands = if is_apart { Stands::Apart } else { stands };
         let line = Line {
             commit: entry.commit,
             stands,

@@ -122,12 +122,13 @@ impl Watcher {
             let told = held.as_ref().map(|held| Conditions::clone(&held.record)).unwrap_or_default();
             let offline_after_ms = u64::try_from(self.offline_after.as_millis()).unwrap_or(u64::MAX);
             let (met, due_ms) = self.operator.look(|look| contacts(look, &told, offline_after_ms));
-            while tally.update(&self.ledger.state(), &met, CLUSTERS) {
+            let ungranted = self.picture.borrow().ungranted.clone();
+            while tally.update(&self.ledger.state(), &met, &ungranted, CLUSTERS) {
                 tokio::task::yield_now().await;
             }
             let seen = self.operator.look(|look| {
                 // What changed meanwhile is counted too, or a commit that was just sent out would pass for one that is healthy.
-                tally.update(look.state, &met, usize::MAX);
+                tally.update(look.state, &met, &look.picture.ungranted, usize::MAX);
                 seen(look, tally, met, self.ca_until_ms)
             });
             let (mut now, events) = tell(&told, &seen, AT_ONCE);

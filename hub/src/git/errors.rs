@@ -40,6 +40,12 @@ pub enum FetchError {
         /// Why.
         why: &'static str,
     },
+    /// It cannot be asked as it is meant.
+    #[error("{why}")]
+    Unasked {
+        /// Why, and how to mend it.
+        why: String,
+    },
     /// An answer is larger than any that is meant, or would become so.
     #[error("{url} sends more than this hub takes: {what}; keep what is deployed in a repository of its own")]
     TooMuch {

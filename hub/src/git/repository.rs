@@ -41,6 +41,8 @@ pub struct Options {
     pub access: Option<Access>,
     /// Whether a catalog names it: it is not asked where it leads to a link-local address.
     pub is_guarded: bool,
+    /// Why nobody is asked for it; what the mirror keeps is read all the same.
+    pub unasked: Option<String>,
     /// Most paths (files and directories) that a commit may have.
     pub max_paths: usize,
 }
@@ -55,6 +57,7 @@ impl Options {
             timeout: Duration::from_secs(120),
             access: None,
             is_guarded: false,
+            unasked: None,
             max_paths: 200_000,
         }
     }
@@ -120,6 +123,7 @@ impl Repository {
         let open = Mutex::new(Open { source: None, mirror: mirror::open(&options.mirror)? });
         if let Address::Ssh { url } = &address
             && !matches!(&options.access, Some(Access { login: Login::Ssh { .. }, .. }))
+            && options.unasked.is_none()
         {
             return Err(FetchError::NoSsh { url: url.clone() });
         }
@@ -327,6 +331,9 @@ impl Repository {
         &self,
         work: impl FnOnce(&Core, &AtomicBool) -> Result<T, FetchError> + Send + 'static,
     ) -> Result<T, FetchError> {
+        if let Some(why) = &self.core.options.unasked {
+            return Err(FetchError::Unasked { why: why.clone() });
+        }
         let after = self.core.options.timeout;
         let deadline = Instant::now() + after;
         let late = || FetchError::TimedOut { url: self.url(), after };

@@ -309,7 +309,7 @@ impl Look<'_> {
                 if entry.phase == Phase::Converged {
                     continue;
                 }
-                view.converged &= !counts;
+                view.converged &= !counts || entry.phase == Phase::Ungranted;
                 if !is_maintained {
                     add(&mut groups, entry);
                 }

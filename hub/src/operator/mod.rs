@@ -31,3 +31,4 @@ pub use outstanding::Outstanding;
 pub use planning::{LONGEST, Turns};
 pub use render::Assumed;
 pub use service::{OperatorService, Rooms};
+pub use wait::CONVERGED;

@@ -9,6 +9,7 @@ use nave_placement::overrides::Lack;
 use nave_placement::{AppKey, ClusterName};
 
 use super::views::Phase;
+use crate::deciding::granting::{Stay, StayKind};
 use crate::deciding::run::Picture;
 
 /// What is to become otherwise.
@@ -27,8 +28,9 @@ impl<'a> Outstanding<'a> {
 
     /// How an entry stands and what it waits for, if it waits.
     pub fn get(&self, cluster: &ClusterName, app: &AppKey) -> Option<(Phase, String)> {
-        if self.is_withdrawn(cluster, app) {
-            return None;
+        if let Some(Stay { kind, why }) = self.stay(cluster, app) {
+            let phase = if *kind == StayKind::AtRest { Phase::Ungranted } else { Phase::Waiting };
+            return Some((phase, why.to_string()));
         }
         if let Some(pause) = self.paused(cluster, app) {
             return Some((Phase::Waiting, format!("a change waits: {pause}")));
@@ -48,7 +50,7 @@ impl<'a> Outstanding<'a> {
     pub fn untold<'s>(&'s self, cluster: &'s ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a, 's> {
         let shapes = &self.picture.shapes;
         self.wanted(cluster)
-            .filter(|app| !self.is_withdrawn(cluster, app))
+            .filter(|app| self.stay(cluster, app).is_none())
             .filter(move |app| shapes.get(app, cluster).is_none() || self.paused(cluster, app).is_some())
     }
 
@@ -57,10 +59,11 @@ impl<'a> Outstanding<'a> {
         if paused.is_empty() { None } else { paused.get(&(cluster.clone(), app.clone())) }
     }
 
-    /// Whether it is at rest as it is: nothing is granted there any more.
-    fn is_withdrawn(&self, cluster: &ClusterName, app: &AppKey) -> bool {
-        let withdrawn = &self.picture.withdrawn;
-        !withdrawn.is_empty() && withdrawn.contains_key(&(app.clone(), cluster.clone()))
+    /// Why it stays as it is, for want of a grant or of its catalog; where a change of it waits for a grant, that is what waits.
+    fn stay(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a Stay> {
+        let ungranted = &self.picture.ungranted;
+        let here = || ungranted.get(&(app.clone(), cluster.clone()));
+        if ungranted.is_empty() { None } else { here().filter(|stay| stay.kind != StayKind::Waits) }
     }
 
     fn wanted(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a> {

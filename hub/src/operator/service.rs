@@ -203,7 +203,7 @@ impl operator_server::Operator for OperatorService {
         let (selection, commit) = self.selection(request.into_inner().filter)?;
         let mut view = self.look(|look| look.status(&selection, false));
         if !commit.is_empty() {
-            let (in_effect, message, _) = self.reached(&commit).await;
+            let (in_effect, message, _) = self.reached(&commit, None).await;
             let time_to_converge = self.converge_view(&commit, &selection).await;
             view.commit = Some(CommitView { commit, in_effect, message, time_to_converge });
         }

@@ -16,7 +16,7 @@ use nave_placement::fleet::{Maintenance, Membership, Taint};
 use nave_placement::overrides::Provenance;
 use nave_placement::report::{EntryReason, ObjectReport};
 use nave_placement::schedule::Schedule;
-use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
+use nave_placement::{AppKey, CatalogName, ClusterName, Digest, ObjectKey};
 use serde::{Deserialize, Serialize};
 
 pub use self::events::{EventView, SinkTrouble, SinkView};
@@ -48,6 +48,8 @@ pub enum Phase {
     Progressing,
     /// On its way out.
     Leaving,
+    /// Healthy, and as it was: it is granted to its catalog no more, and takes no changes.
+    Ungranted,
     /// As wanted, and healthy.
     Converged,
 }
@@ -226,6 +228,9 @@ pub struct WaitView {
     pub outcome: WaitOutcome,
     /// Why, for people.
     pub message: String,
+    /// The tenant's catalog that was waited for, if it was one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogName>,
     /// The status then.
     pub status: StatusView,
 }

@@ -1,16 +1,17 @@
 //! `hub wait`: until what was asked for is so, or can no longer become so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nave_placement::catalog::{CommitId, Kind, Problem};
+use nave_placement::catalog::{Kind, Problem};
 use nave_placement::guard::HoldCause;
+use nave_placement::rollout::WaitsFor;
 use nave_placement::{AppKey, CatalogName, ClusterName};
 use tokio::time::{Instant, timeout_at};
 
 use super::look::{Look, Selection, worked_on};
 use super::service::OperatorService;
-use super::views::{HoldView, Phase, RolloutPhase, StatusView, WaitOutcome, WaitView};
+use super::views::{Group, HoldView, Phase, RolloutPhase, RolloutRow, StatusView, WaitOutcome, WaitView};
 use crate::deciding::run::chain;
 
 /// The longest wait: a day.
@@ -22,6 +23,9 @@ const SOURCES_ANSWER: Duration = Duration::from_secs(10);
 /// After a look nothing is looked at for so many times as long: a large fleet says something all the time, and whoever
 /// waits for it shall not keep the hub from listening.
 const RESTS: u32 = 9;
+
+/// The message of a wait that ended well, with nothing more to say.
+pub const CONVERGED: &str = "converged";
 
 /// What is waited for.
 pub struct Wait {
@@ -81,8 +85,11 @@ impl OperatorService {
 
     /// How it stands now; `TimedOut` stands for not yet.
     async fn judge(&self, wait: &Wait) -> WaitView {
-        let (reached, missing, of) = self.reached(&wait.commit).await;
+        let about = wait.selection.app.as_ref().map(|app| &app.catalog);
+        let (reached, missing, of) = self.reached(&wait.commit, about).await;
         let scope = Scope::of(&wait.selection, of);
+        let tenant = scope.one().filter(|name| *name != self.rooms.catalogs.root()).cloned();
+        let view = |outcome, message, status| WaitView { outcome, message, catalog: tenant.clone(), status };
         let unsettled = self.unsettled(&scope);
         let (status, (decided, awaits), absent, problem) = self.look(|look| {
             let app = wait.selection.app.as_ref();
@@ -118,8 +125,9 @@ impl OperatorService {
         match (reached && decided, status.converged) {
             (true, true) => {
                 let pinned: Vec<String> = status.pins.iter().map(|pin| pin.message.clone()).collect();
-                let over = passed_over(&status).into_iter().chain(pinned).collect::<Vec<_>>().join("; ");
-                let message = if over.is_empty() { "converged".to_owned() } else { over };
+                let over = passed_over(&status).into_iter().chain(pinned).chain(ungranted(&status));
+                let over = over.collect::<Vec<_>>().join("; ");
+                let message = if over.is_empty() { CONVERGED.to_owned() } else { over };
                 view(WaitOutcome::Converged, message, status)
             }
             (false, _) => {
@@ -134,37 +142,46 @@ impl OperatorService {
     }
 
     /// Whether the commit in effect is the wanted one or descends from it, in each catalog whose repository has it; and which those are.
-    pub(super) async fn reached(&self, wanted: &str) -> (bool, String, BTreeSet<CatalogName>) {
+    /// Where none has it, what that of `about` has is told, or the root's.
+    pub(super) async fn reached(
+        &self,
+        wanted: &str,
+        about: Option<&CatalogName>,
+    ) -> (bool, String, BTreeSet<CatalogName>) {
         let (root, in_effect) = self.look(|look| {
             let catalog = look.picture.revision.as_ref().map(|revision| revision.catalog.clone());
             let tenants = catalog.iter().flat_map(|catalog| &catalog.tenants);
             let tenants = tenants.map(|(name, joined)| (name.clone(), joined.commit.clone()));
             let root = catalog.as_ref().map(|catalog| (catalog.name.clone(), catalog.commit.clone()));
-            (root.clone(), root.into_iter().chain(tenants).collect::<Vec<_>>())
+            (root.clone(), root.into_iter().chain(tenants).collect::<BTreeMap<_, _>>())
         });
-        let Some((_, root)) = root else {
+        let Some((root, _)) = root else {
             return (false, "no commit was taken yet".to_owned(), BTreeSet::new());
         };
         if wanted.is_empty() {
             return (true, String::new(), BTreeSet::new());
         }
-        let missing = |taken: &CommitId| format!("commit {wanted} is not in effect; {} is", taken.short());
         let (mut of, mut lacking) = (BTreeSet::new(), None);
-        for (name, taken) in in_effect {
-            let Ok((_, repository)) = self.rooms.catalogs.of(&name) else { continue };
+        for (name, taken) in &in_effect {
+            let Ok((_, repository)) = self.rooms.catalogs.of(name) else { continue };
             if !taken.0.starts_with(wanted) {
                 let Ok(wanted) = repository.resolve(wanted).await else { continue };
-                if !repository.is_descendant(&wanted, &taken).await.unwrap_or(false) {
-                    lacking = lacking.or(Some(missing(&taken)));
+                if !repository.is_descendant(&wanted, taken).await.unwrap_or(false) {
+                    lacking = lacking.or(Some(name));
                 }
             }
-            of.insert(name);
+            of.insert(name.clone());
         }
-        match lacking {
-            Some(missing) => (false, missing, of),
-            None if of.is_empty() => (false, missing(&root), of),
-            None => (true, String::new(), of),
+        if lacking.is_none() && !of.is_empty() {
+            return (true, String::new(), of);
         }
+        let name = lacking.or(about).unwrap_or(&root);
+        let is = match in_effect.get(name) {
+            Some(taken) if *name == root => format!("{} is", taken.short()),
+            Some(taken) => format!("{} of catalog {name} is", taken.short()),
+            None => format!("none of catalog {name} is"),
+        };
+        (false, format!("commit {wanted} is not in effect; {is}"), of)
     }
 
     /// Of which of these tenants' catalogs a newer commit was seen that is neither in effect nor held.
@@ -199,13 +216,14 @@ impl Scope {
         }
     }
 
+    /// If it is one alone.
+    fn one(&self) -> Option<&CatalogName> {
+        self.0.as_ref().filter(|catalogs| catalogs.len() == 1)?.first()
+    }
+
     fn has(&self, catalog: &CatalogName) -> bool {
         self.0.as_ref().is_none_or(|catalogs| catalogs.contains(catalog))
     }
-}
-
-fn view(outcome: WaitOutcome, message: String, status: StatusView) -> WaitView {
-    WaitView { outcome, message, status }
 }
 
 /// Whether a hold stops something of the selection.
@@ -237,9 +255,11 @@ fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection, scope: &Scop
     problem.is_error() && !elsewhere && selection.app.as_ref().is_none_or(about)
 }
 
-/// A rollout that halted or was taken back, if there is one: nothing of it comes by itself.
+/// A rollout that halted, lacks a grant or was taken back, if there is one: nothing of it comes by itself.
 fn stopped(status: &StatusView) -> Option<String> {
     let halted = status.rollouts.iter().find(|row| row.phase == RolloutPhase::Halted);
+    let lacks = |row: &&RolloutRow| matches!(row.waits_for, Some(WaitsFor::Granted { .. }));
+    let halted = halted.or_else(|| status.rollouts.iter().find(lacks));
     let halted = halted.map(|row| format!("rollout {}: {}", row.id, row.message));
     let block = || status.blocks.first();
     halted.or_else(|| {
@@ -300,6 +320,16 @@ fn passed_over(status: &StatusView) -> Option<String> {
         of("not connected", offline.len(), listed(offline.len(), offline)),
         of("maintained", maintained.len(), listed(maintained.len(), maintained.keys())),
     ])
+}
+
+/// What takes no changes, as nobody grants them any more.
+fn ungranted(status: &StatusView) -> Option<String> {
+    let stay: Vec<&Group> = status.groups.iter().filter(|group| group.phase == Phase::Ungranted).collect();
+    let first = stay.first()?;
+    let on = listed(first.clusters.len(), &first.clusters);
+    let more: usize = stay[1..].iter().map(|group| group.clusters.len()).sum();
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more entries)") };
+    Some(format!("app {} on {on}: {}{more}", first.app, first.message))
 }
 
 fn joined(parts: [Option<String>; 2]) -> Option<String> {

@@ -11,8 +11,10 @@ use nave_placement::{AppKey, ClusterName};
 
 use super::look::{Look, worked_on};
 use super::views::{EntryView, OverrideView, Phase, PlacementView, WhyView};
+use crate::deciding::commits::REMOVE_CATALOG;
 use crate::deciding::core::{Revision, maintained};
 use crate::deciding::decisions::is_healthy;
+use crate::deciding::granting::{Stay, StayKind};
 use crate::sessions::core::Alarm;
 use crate::state::records::Standing;
 
@@ -75,10 +77,18 @@ impl Look<'_> {
                 && entry.phase == Phase::Waiting
                 && obstacles.len() == 1
         });
-        let remedy = match in_time {
+        // What stays as it is has a reason before all that placements say.
+        let stays = entry.is_some() && self.stay(app, cluster).is_some();
+        let mut remedy = match in_time {
             true => "nothing has to be done: it changes as soon as changes may start".to_owned(),
-            false => remedy(app, cluster, wanted, &placements, &obstacles),
+            false => remedy(app, cluster, wanted || stays, &placements, &obstacles),
         };
+        if stays && self.is_of_nobody(app) {
+            let name = &app.catalog;
+            remedy.push_str(&format!(
+                "; or it goes, by a commit of the root catalog with the trailer `{REMOVE_CATALOG}: {name}`"
+            ));
+        }
         WhyView {
             app: app.clone(),
             cluster: cluster.clone(),
@@ -108,6 +118,18 @@ impl Look<'_> {
         named.into_iter().map(view).collect()
     }
 
+    /// Why it stays as it is, for want of a grant or of its catalog.
+    fn stay(&self, app: &AppKey, cluster: &ClusterName) -> Option<&Stay> {
+        let stay = self.picture.ungranted.get(&(app.clone(), cluster.clone()));
+        stay.filter(|stay| stay.kind != StayKind::Waits)
+    }
+
+    /// Whether nobody names the catalog of an app any more.
+    fn is_of_nobody(&self, app: &AppKey) -> bool {
+        let catalog = self.picture.revision.as_ref().map(|revision| &revision.catalog);
+        catalog.is_some_and(|root| app.catalog != root.name && root.tenant(&app.catalog).is_none())
+    }
+
     fn obstacles(&self, app: &AppKey, cluster: &ClusterName, entry: Option<&EntryView>) -> Vec<String> {
         let mut obstacles = Vec::new();
         let revision = self.picture.revision.as_ref();
@@ -117,9 +139,8 @@ impl Look<'_> {
             Some(Standing::Member) => {}
             Some(standing) => obstacles.push(format!("cluster {cluster} is on its way out ({standing:?})")),
         }
-        let withdrawn = self.picture.withdrawn.get(&(app.clone(), cluster.clone()));
-        if let Some(why) = withdrawn {
-            obstacles.push(why.to_string());
+        if let Some(stay) = self.stay(app, cluster) {
+            obstacles.push(stay.why.to_string());
         } else if revision.is_none_or(|r| r.catalog.app_of(app).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));
         } else if revision.is_some_and(|r| !r.forms.contains_key(app))

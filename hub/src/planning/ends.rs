@@ -167,7 +167,7 @@ impl<'a> End<'a> {
 
     /// Whether an entry has an object that is not granted to its catalog there.
     fn is_beyond(&self, app: &AppKey, cluster: &ClusterName) -> bool {
-        self.rest.decided.beyond.contains(&(app.clone(), cluster.clone()))
+        self.rest.decided.beyond.contains_key(&(app.clone(), cluster.clone()))
     }
 
     /// Whether the cluster is told of it in the end.

@@ -173,13 +173,13 @@ fn granted(name: &CatalogName, base: &Rest, new: &Rest) -> String {
         told.is_some_and(|told| told.assignment.entries.contains_key(app))
     };
     let stays = |rest: &Rest, key: &EntryKey| {
-        rest.decided.withdrawn.contains_key(key) || rest.decided.beyond.contains(key)
+        rest.decided.withdrawn.contains_key(key) || rest.decided.beyond.contains_key(key)
     };
     let all: BTreeSet<&EntryKey> = new
         .decided
         .withdrawn
         .keys()
-        .chain(&new.decided.beyond)
+        .chain(new.decided.beyond.keys())
         .filter(|(app, _)| app.catalog == *name)
         .collect();
     let count = all.into_iter().filter(|key| is_told(key) && !stays(base, key)).count();

@@ -1,12 +1,12 @@
 //! Sums after any row of changes are those of counting anew.
 
-use std::sync::Arc;
-
 use nave_placement::assign::{Entry, Epoch, Generation, Leaving, Options};
 use nave_placement::catalog::{OnRemove, Treatment};
+use nave_placement::guard::EntryKey;
 use nave_placement::report::EntryReason;
 
 use super::*;
+use crate::deciding::granting::Stay;
 use crate::state::{Heard, Versioned};
 
 fn entry(commit: &str) -> Entry {
@@ -85,6 +85,37 @@ fn put(
     state.reports.insert(name.clone(), Versioned { record: Arc::new(heard), version });
 }
 
+/// An app that takes no changes.
+fn stay(name: &str, on: &ClusterName) -> (EntryKey, Stay) {
+    ((app(name), on.clone()), Stay { kind: StayKind::AtRest, why: "it is not granted".into() })
+}
+
+#[test]
+fn what_takes_no_changes_is_at_no_commit_and_is_told_to_fail() {
+    let name: ClusterName = "fra-1".parse().expect("a name");
+    let contacts = BTreeMap::from([(name.clone(), Contact::Here)]);
+    let (mut state, mut tally) = (State::default(), Tally::default());
+    let ungranted = Arc::new(Stays::from([stay("web", &name), stay("db", &name)]));
+    let reported = [(EntryState::Healthy, 0, 0), (EntryState::Failed, 0, 1)];
+    put(&mut state, &name, 1, "a", &reported);
+    tally.update(&state, &contacts, &ungranted, 10);
+    let sums = |tally: &Tally| {
+        let of = |name: &str| tally.apps.get(&app(name)).cloned().unwrap_or_default();
+        [of("web"), of("db")]
+            .map(|sums| (sums.clusters, sums.healthy, sums.failing.len(), sums.drifting.len()))
+    };
+    assert_eq!(sums(&tally), [(0, 0, 0, 0), (1, 0, 1, 1)]);
+    // What waits for a grant, or for its catalog, counts as before; and what is granted again does.
+    let waits = |kind| {
+        let (key, stay) = stay("web", &name);
+        Arc::new(Stays::from([(key, Stay { kind, ..stay })]))
+    };
+    for ungranted in [waits(StayKind::Waits), waits(StayKind::Unread), Arc::default()] {
+        tally.update(&state, &contacts, &ungranted, 10);
+        assert_eq!(sums(&tally), [(1, 1, 0, 0), (1, 0, 1, 1)]);
+    }
+}
+
 #[test]
 fn counting_what_changed_comes_to_what_counting_all_does() {
     const STATES: [EntryState; 4] =
@@ -93,9 +124,14 @@ fn counting_what_changed_comes_to_what_counting_all_does() {
     let mut random = fastrand::Rng::with_seed(7);
     let names: Vec<ClusterName> = (0..6).map(|n| format!("c{n}").parse().expect("a name")).collect();
     let (mut state, mut contacts, mut tally) = (State::default(), BTreeMap::new(), Tally::default());
+    let mut ungranted = Arc::new(Stays::new());
     for version in 1..400 {
         let name = &names[random.usize(..names.len())];
-        match random.u8(..4) {
+        match random.u8(..5) {
+            4 => {
+                let of = ["web", "db"][random.usize(..2)];
+                ungranted = Arc::new(Stays::from([stay(of, name)]));
+            }
             0 => drop(contacts.remove(name)),
             1 => drop(contacts.insert(name.clone(), CONTACTS[random.usize(..4)])),
             _ => {
@@ -104,9 +140,9 @@ fn counting_what_changed_comes_to_what_counting_all_does() {
                 put(&mut state, name, version, ["a", "b"][random.usize(..2)], &reported);
             }
         }
-        while tally.update(&state, &contacts, 2) {}
+        while tally.update(&state, &contacts, &ungranted, 2) {}
         let mut anew = Tally::default();
-        assert!(!anew.update(&state, &contacts, usize::MAX));
+        assert!(!anew.update(&state, &contacts, &ungranted, usize::MAX));
         assert_eq!(
             (&tally.apps, &tally.having, &tally.unfinished),
             (&anew.apps, &anew.having, &anew.unfinished),
@@ -120,7 +156,7 @@ fn who_is_not_there_is_neither_healthy_nor_failing_and_a_correction_is_heard_onc
     let name: ClusterName = "fra-1".parse().expect("a name");
     let (mut state, mut tally) = (State::default(), Tally::default());
     let mut look = |state: &State, contact: Contact| {
-        tally.update(state, &BTreeMap::from([(name.clone(), contact)]), 10);
+        tally.update(state, &BTreeMap::from([(name.clone(), contact)]), &Arc::default(), 10);
         let sums = tally.apps.get(&app("web")).cloned().unwrap_or_default();
         (sums.clusters, sums.healthy, sums.failing.len(), tally.corrected().len())
     };
