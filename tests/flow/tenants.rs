@@ -218,6 +218,15 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     fleet.catalog.commit_file("team-a.yaml", &tenant(&server.url(), SHARED)).expect("a commit");
     seen(&fleet, "fra-1", OWN, Some("three")).await;
     fleet.converge(&["--commit", &third]).await.expect("it converges");
+    let root = fleet.catalog.head().expect("a commit");
+    let history = fleet.order(&["history", "team-a/web", "-o", "json"]).await;
+    let history: Value = serde_json::from_str(&history).expect("JSON");
+    let line = &history["lines"][0];
+    assert_eq!(
+        (&line["cause"]["commit"], &line["to"]["commit"]),
+        (&root.into(), &third.clone().into()),
+        "{line:#}"
+    );
     let taken: Vec<Value> = events(&fleet).await;
     let taken = taken.iter().filter(|event| event["type"] == "Taken" && event["commit"] == third);
     assert_eq!(taken.count(), 1, "it is told once");
@@ -233,6 +242,11 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     seen(&fleet, "ber-1", ROOTS, Some("root")).await;
     let shown = fleet.order(&["status"]).await;
     assert!(!shown.contains("team-a"), "{shown}");
+    let audit: Value = serde_json::from_str(&fleet.order(&["audit", "-o", "json"]).await).expect("JSON");
+    let lines = audit["lines"].as_array().unwrap_or_else(|| panic!("{audit:#}"));
+    let left = lines.iter().find(|line| line["what"] == "Leaving").expect("a line");
+    let root = fleet.catalog.head().expect("a commit");
+    assert_eq!(left["who"], format!("catalog main@{}", &root[..8]), "{left:#}");
 }
 
 #[tokio::test]
@@ -450,9 +464,10 @@ async fn a_tenant_that_cannot_be_reached_as_it_is_meant_is_at_the_commit_that_it
     let meant = tenant(&server.url(), SHARED);
     let unknown = meant.replace("path: nave}", "path: nave, credentials: nobody}");
     fleet.catalog.commit_file("team-a.yaml", &unknown).expect("a commit");
+    let obstacle = "the hub has no credentials nobody that are for http";
+    told(&fleet, obstacle).await;
     let second = own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two"));
     let second = second.expect("a commit");
-    let obstacle = "the hub has no credentials nobody that are for http";
     for has_restarted in [false, true] {
         if has_restarted {
             fleet.kill_hub();

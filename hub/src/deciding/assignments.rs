@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nave_placement::assign::{Cause, Told};
-use nave_placement::guard::{PastLoss, Verdict, WINDOW_MS};
+use nave_placement::catalog::Catalog;
+use nave_placement::guard::{BY_TRAILER, PastLoss, Verdict, WINDOW_MS};
 use nave_placement::{AppKey, ClusterName};
 
 use super::core::{Write, json};
@@ -59,7 +60,7 @@ struct Part {
 /// The assignments that differ, some clusters a batch; each batch counts its own losses into the guard's window, and tells what
 /// changes. And the clusters whose assignment no batch can hold.
 pub(super) fn assignments(
-    state: &State,
+    (state, catalog): (&State, &Catalog),
     next: BTreeMap<ClusterName, Told>,
     verdict: &Verdict,
     changes: &dyn Fn(&ClusterName, &Told) -> Vec<Changed>,
@@ -76,7 +77,8 @@ pub(super) fn assignments(
         if !chunk.is_empty() {
             let mut parts = std::mem::take(chunk);
             let changes = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.changes)).collect();
-            let Write { step, batch, audits } = assignment_batch(state, &parts, verdict, &mut window, now_ms);
+            let Write { step, batch, audits } =
+                assignment_batch((state, catalog), &parts, verdict, &mut window, now_ms);
             writes.push(Write { step, batch: history.put(batch, changes), audits });
         }
     };
@@ -102,7 +104,7 @@ pub(super) fn assignments(
 }
 
 fn assignment_batch(
-    state: &State,
+    (state, catalog): (&State, &Catalog),
     chunk: &[Part],
     verdict: &Verdict,
     window: &mut Vec<PastLoss>,
@@ -136,7 +138,8 @@ fn assignment_batch(
             lost.entry(("Pruned", app, cause)).or_default().push(cluster);
         }
     }
-    let lines = |((what, app, cause), clusters): (_, Vec<_>)| audits_of(what, app, cause, &clusters);
+    let lines =
+        |((what, app, cause), clusters): (_, Vec<_>)| audits_of(what, (catalog, app), cause, &clusters);
     let audits = lost.into_iter().flat_map(lines);
     Write { step: Step::AssignmentsMade, batch, audits: bounded(audits.collect()) }
 }
@@ -161,14 +164,25 @@ fn bounded(mut audits: Vec<Audit>) -> Vec<Audit> {
     audits
 }
 
-fn audits_of(what: &'static str, app: &AppKey, cause: &Cause, clusters: &[&ClusterName]) -> Vec<Audit> {
+fn audits_of(
+    what: &'static str,
+    (catalog, app): (&Catalog, &AppKey),
+    cause: &Cause,
+    clusters: &[&ClusterName],
+) -> Vec<Audit> {
     let (who, why) = match cause {
         Cause::Revision { commit } => {
-            (format!("catalog {}@{}", app.catalog, commit.short()), "Revision".to_owned())
+            // The root may have its part in what becomes of a tenant's app.
+            let is_roots = catalog.commit == *commit && catalog.commit_of(&app.catalog) != Some(commit);
+            let of = if is_roots { &catalog.name } else { &app.catalog };
+            (format!("catalog {of}@{}", commit.short()), "Revision".to_owned())
         }
         Cause::Labels => ("hub".to_owned(), "Labels".to_owned()),
         Cause::Operator { by } => (format!("operator {by}"), "Operator".to_owned()),
-        Cause::Approved { hold, by } => (by.clone(), format!("Approved {hold}")),
+        Cause::Approved { hold, by } => {
+            let who = if by.starts_with(BY_TRAILER) { by.clone() } else { format!("operator {by}") };
+            (who, format!("Approved {hold}"))
+        }
     };
     let line = |clusters: &[&ClusterName]| {
         let names = clusters.iter().map(|c| c.as_str()).collect::<Vec<_>>().join(",");
@@ -187,8 +201,32 @@ fn audits_of(what: &'static str, app: &AppKey, cause: &Cause, clusters: &[&Clust
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use nave_placement::CatalogName;
     use nave_placement::assign::{EncodedEntry, Epoch};
+    use nave_placement::catalog::{CommitId, Files, LastGood, Tree, assemble};
+
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let commit = CommitId("c".into());
+        assemble(&CatalogName::root(), &commit, true, &Tree::new(), &Files::new(), &LastGood::new())
+    }
+
+    #[test]
+    fn a_line_names_the_catalog_whose_commit_it_is() {
+        let app: AppKey = "team-a/web".parse().expect("valid");
+        let who = |cause: Cause| {
+            audits_of("Leaving", (&catalog(), &app), &cause, &[&"fra-1".parse().expect("valid")])[0]
+                .who
+                .clone()
+        };
+        let revision = |commit: &str| Cause::Revision { commit: CommitId(commit.into()) };
+        let approved = |by: &str| Cause::Approved { hold: "h-1".into(), by: by.into() };
+        assert_eq!(who(revision("c")), "catalog main@c");
+        assert_eq!(who(revision("t")), "catalog team-a@t");
+        assert_eq!(who(approved("admin")), "operator admin");
+        assert_eq!(who(approved("trailer c")), "trailer c");
+    }
 
     fn told(entries: usize, trail: usize) -> Told {
         let mut told = Told::nothing(Epoch(1));
@@ -215,7 +253,8 @@ mod tests {
         ]);
         let none = |_: &ClusterName, _: &Told| Vec::new();
         let (state, verdict) = (State::default(), Verdict::default());
-        let (writes, too_large) = assignments(&state, next, &verdict, &none, &Authors::new(), 1);
+        let (writes, too_large) =
+            assignments((&state, &catalog()), next, &verdict, &none, &Authors::new(), 1);
         assert_eq!((writes.len(), too_large.len()), (1, 1), "one cluster goes on without the other");
     }
 
@@ -254,7 +293,8 @@ mod tests {
             apps.map(changed).collect()
         };
         let now_ms = 401 * 86_400_000;
-        let (writes, _) = assignments(&state, next, &verdict, &changes, &Authors::new(), now_ms);
+        let (writes, _) =
+            assignments((&state, &catalog()), next, &verdict, &changes, &Authors::new(), now_ms);
         let operations: Vec<usize> =
             writes.iter().map(|write| write.batch.operations() + 2 * write.audits.len()).collect();
         assert_eq!(operations, [crate::store::MAX_OPERATIONS; 2]);

@@ -189,6 +189,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let Given { state, revision, waiting: newer, codec, hearing, older, authors, now_ms } = given;
     let catalog = &revision.catalog;
     let bases = kept.bases(revision);
+    let mut grants = std::mem::take(&mut kept.grants);
     let fleet = candidates(state, catalog, hearing, now_ms);
     let healthy = |cluster: &ClusterName, app: &AppKey| decisions::is_healthy(state, cluster, app);
     let moment = Moment { now_ms, hub_since_ms: hearing.since_ms, healthy: &healthy };
@@ -222,6 +223,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         overlay(state, (&bases, &units), &fleet, &wanted, older);
     let shapes = shapes.with(instead).granted(catalog, &fleet, &wanted);
     let beyond = granting::beyond(catalog, &fleet, &wanted, &shapes, &members, codec);
+    grants.note(catalog, &new, [&withdrawn.stays, &beyond.stays], &members);
     unknown.extend(withdrawn.stays.keys().cloned());
     let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
@@ -347,11 +349,13 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         wanted: &wanted,
         shapes,
         turns,
+        grants: &grants,
         allowances: &allowances,
         codec,
     };
     let changes = |cluster: &ClusterName, next: &Told| told.changes(cluster, next);
-    let (assigned, too_large) = assignments::assignments(state, next, &verdict, &changes, authors, now_ms);
+    let (assigned, too_large) =
+        assignments::assignments((state, catalog), next, &verdict, &changes, authors, now_ms);
     writes.extend(assigned);
     let newer = newer.iter().map(|(catalog, hold)| (hold, Some(catalog)));
     let all_holds = verdict.holds.iter().map(|hold| (hold, None)).chain(newer);
@@ -360,6 +364,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     writes.extend(emptied(state));
     writes.extend(pauses::over(state, now_ms));
     let missing = missing(revision, overrides::needed(catalog, &fleet, &wanted, &revision.asking, &judge));
+    kept.grants = grants;
     Decided {
         fleet,
         decisions,

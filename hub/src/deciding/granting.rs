@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nave_placement::assign::{AppForm, Codec, EncodedEntry, Entry, Member, Options};
-use nave_placement::catalog::{Catalog, Grant, Kind, ObjectId, Position, Problem};
+use nave_placement::catalog::{Catalog, CommitId, Grant, Kind, ObjectId, Position, Problem, is_configured};
 use nave_placement::decide::{Decision, Memory, Wanted};
 use nave_placement::fleet::Fleet;
 use nave_placement::guard::EntryKey;
@@ -38,6 +38,66 @@ pub enum StayKind {
     Waits,
     /// What it is to be is not known: its catalog could not be read.
     Unread,
+}
+
+/// Entries that stayed as they were for want of a grant, until a commit of the root gave it.
+#[derive(Debug, Default)]
+pub struct Grants {
+    stay: BTreeMap<EntryKey, Ungranted>,
+    /// As they were told then, with the commit.
+    given: BTreeMap<EntryKey, (Digest, CommitId)>,
+}
+
+/// An entry that is not granted.
+#[derive(Debug)]
+struct Ungranted {
+    /// As it was told.
+    told: Digest,
+    /// Nothing is granted there: no commit of the tenant's changes that.
+    is_withdrawn: bool,
+}
+
+impl Grants {
+    /// Takes in which stay now.
+    pub fn note(
+        &mut self,
+        root: &Catalog,
+        is_new: &BTreeSet<CatalogName>,
+        [withdrawn, beyond]: [&Stays; 2],
+        members: &BTreeMap<ClusterName, Member<'_>>,
+    ) {
+        let told = |(app, cluster): &EntryKey| {
+            let entry = members.get(cluster)?.told.assignment.entries.get(app)?;
+            Some(entry.digest)
+        };
+        let mut now = BTreeMap::new();
+        for (stays, is_withdrawn) in [(withdrawn, true), (beyond, false)] {
+            for (key, stay) in stays {
+                let ungranted = match stay.kind {
+                    // Why it stayed before counts until its catalog is read.
+                    StayKind::Unread => self.stay.remove(key),
+                    _ => told(key).map(|told| Ungranted { told, is_withdrawn }),
+                };
+                now.extend(ungranted.map(|ungranted| (key.clone(), ungranted)));
+            }
+        }
+        // What changed since is another matter.
+        self.given.retain(|key, (was, _)| told(key) == Some(*was) && !now.contains_key(key));
+        for (key, Ungranted { told: was, is_withdrawn }) in std::mem::replace(&mut self.stay, now) {
+            if (is_withdrawn || is_new.contains(&root.name))
+                && told(&key) == Some(was)
+                && !self.stay.contains_key(&key)
+                && let Some(commit) = said_by(root, &key.0.catalog)
+            {
+                self.given.insert(key, (was, commit));
+            }
+        }
+    }
+
+    /// The commit by which an entry was granted again, after it had stayed as it is.
+    pub fn given_by(&self, key: &EntryKey) -> Option<&CommitId> {
+        self.given.get(key).map(|(_, commit)| commit)
+    }
 }
 
 /// What stays as it is.
@@ -215,6 +275,14 @@ fn retained(
     let gone = before.difference(&after);
     let (object, why) = grant.granted().first_objection(&app.catalog, &entry.options, gone)?;
     Some(format!("{object} cannot go: {why}").into())
+}
+
+/// The commit of the root catalog in effect, if it is the one that says what is granted to a tenant.
+pub fn said_by(root: &Catalog, tenant: &CatalogName) -> Option<CommitId> {
+    let id = ObjectId { kind: Kind::Catalog, name: tenant.as_str().into() };
+    let said = root.objects.get(&id).filter(|_| root.tenants.contains_key(tenant))?;
+    let is_own = said.commit == root.commit && !is_configured(&said.object.origin.file);
+    is_own.then(|| said.commit.clone())
 }
 
 /// The grant that a wave of some apps waits for, rather than for clusters.

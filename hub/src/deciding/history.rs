@@ -14,6 +14,7 @@ use nave_placement::overrides::{self, Because, Forms, Shapes};
 use nave_placement::rollout;
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
+use super::granting::{self, Grants};
 use crate::state::State;
 use crate::state::history::{Cause, Changed, Turn, Version, What};
 use crate::state::records::PinRecord;
@@ -81,6 +82,8 @@ pub struct Given<'a> {
     pub shapes: &'a Shapes,
     /// By which rollouts entries move.
     pub turns: &'a Turns,
+    /// What waited for a grant.
+    pub grants: &'a Grants,
     /// What trailers of new commits allow.
     pub allowances: &'a [Allowance],
     /// Reads entries.
@@ -229,8 +232,8 @@ impl Given<'_> {
             true => Some(u64::MAX),
             false => self.state.heads.get(name).map(|head| head.taken_ms),
         };
-        let by_root = Cause::Granted { catalog: tenant.clone(), commit: Some(root.commit.clone()) };
-        self.granted(tenant).filter(|granted| *granted == by_root && taken_ms(&root.name) > taken_ms(tenant))
+        granting::said_by(root, tenant)?;
+        self.granted(tenant).filter(|_| taken_ms(&root.name) > taken_ms(tenant))
     }
 
     /// Whether a tenant has such a grant on clusters of some set: then it is the cluster that has another one.
@@ -395,6 +398,9 @@ impl Given<'_> {
         let (Some(from), Some(to)) = (&of.from, &of.to) else {
             return Cause::Commit { commit: self.at(&key.0).clone() };
         };
+        if let Some(commit) = self.grants.given_by(key) {
+            return Cause::Granted { catalog: key.0.catalog.clone(), commit: Some(commit.clone()) };
+        }
         let by_commit = Cause::Commit { commit: to.commit.clone() };
         if let (Some(was), Some(at)) = (&from.source_at, &to.source_at)
             && was != at

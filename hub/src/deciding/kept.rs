@@ -1,7 +1,7 @@
 //! Kept: what a step leaves for the next one, which looks only at what changed since.
 //!
 //! In: a revision, the fleet, what is remembered. Out: the engine, brought up to date; what apps are as a whole.
-//! Never: keeps anything that a new hub would need: without it a step comes to the same.
+//! Never: keeps anything that a new hub would need: without it a step comes to the same, and history may name one commit for another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use nave_placement::overrides::{Form, Variant};
 use nave_placement::rollout::Basis;
 
 use super::core::Revision;
+use super::granting::Grants;
 
 /// The engine of the steps before: the next one looks only at what changed since. A new one decides the same.
 #[derive(Default)]
@@ -21,6 +22,8 @@ pub struct Kept {
     engine: Option<(Arc<Catalog>, Engine)>,
     /// What each app is as a whole, by which catalog and so many forms.
     bases: Option<(Arc<Catalog>, usize, Arc<Bases>)>,
+    /// What waited for a grant.
+    pub grants: Grants,
 }
 
 /// What each app is as a whole.

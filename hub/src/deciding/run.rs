@@ -444,6 +444,7 @@ impl Deciding {
             if let Some(revision) = &self.revision {
                 let sources = self.ledger.state().sources();
                 next.problems.extend(self.following.complaints(&revision.catalog, &sources));
+                next.problems.extend(self.catalogs.unreachable(&revision.catalog));
             }
             next.problems.sort();
             next.settled = head.cloned();
