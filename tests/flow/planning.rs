@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use harness::fleet::{Answer, Fleet, Target, documents};
 use harness::git::Repository;
 use harness::receiver::Receiver;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PASSWORD: &str = "Y2FuYXJ5LW9mLXRoZS1wbGFu";
 const OTHER_PASSWORD: &str = "b3RoZXItY2FuYXJ5";
@@ -140,6 +140,43 @@ async fn a_branch_is_planned_before_it_is_merged_and_then_does_what_was_said() {
     };
     let greeted: Vec<bool> = (1..=5).map(|number| greets(&format!("c-{number}"))).collect();
     assert_eq!(greeted, [true, true, true, false, true]);
+}
+
+#[tokio::test]
+async fn in_the_middle_of_a_rollout_a_plan_says_what_becomes_of_each_cluster() {
+    let rollout = "apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {name: careful}\nspec:\n  waves:\n  - {name: canary, clusters: {names: [c-1]}}\n  - {name: rest, before: {approval: true}}\n";
+    let fleet = fleet().await;
+    fleet.catalog.write("rollout.yaml", rollout).expect("written");
+    fleet.catalog.write("web.yaml", &documents::app_with("web", "  rollout: careful\n")).expect("written");
+    let careful = fleet.catalog.commit("careful").expect("a commit");
+    fleet.converge(&["--commit", &careful]).await.expect("it converges");
+    fleet.catalog.commit_file("manifests/web/web.yaml", &manifests("goodbye", PASSWORD)).expect("a commit");
+    fleet.rollout_waits("web", "Approval").await;
+
+    // Who comes now has what was rolled out before, until its turn.
+    branch(&fleet, "wider", &[("clusters.yaml", clusters(&["prod", "prod", "prod", "prod", "prod"]))]);
+    let wider = planned(&fleet, "wider", 3).await;
+    let app = &wider["apps"][0];
+    assert_eq!((names(&app["gained"]), &app["moves"]), (vec!["c-5"], &"UnderWay".into()), "{wider:#}");
+    let said = plan(&fleet, &["wider"]).await.stdout;
+    assert!(said.contains("with the rollout that is under way") && !said.contains("at once"), "{said}");
+
+    // Back to where it began: the canary goes back, and the others stay.
+    branch(&fleet, "back", &[("manifests/web/web.yaml", manifests("hello", PASSWORD))]);
+    let back = planned(&fleet, "back", 3).await;
+    let app = &back["apps"][0];
+    let changed = app["changed"].as_array().expect("a list");
+    assert_eq!((changed.len(), &changed[0]["clusters"]), (1, &json!(["c-1"])), "{back:#}");
+    assert_eq!(app["stays"], json!(["c-2", "c-3", "c-4"]), "{back:#}");
+    let said = plan(&fleet, &["back"]).await.stdout;
+    assert!(said.contains("= web: 3 clusters (c-2, c-3, c-4) stay as they are"), "{said}");
+    let merged = fleet.catalog.merge("back", "Back").expect("it merges");
+    fleet.converge(&["--commit", &merged]).await.expect("it converges");
+    for (cluster, changes) in [("c-1", 3), ("c-2", 1)] {
+        let history = fleet.order(&["history", "web", "--cluster", cluster, "-o", "json"]).await;
+        let history: Value = serde_json::from_str(&history).expect("JSON");
+        assert_eq!(history["lines"].as_array().map(Vec::len), Some(changes), "{cluster}: {history:#}");
+    }
 }
 
 #[tokio::test]

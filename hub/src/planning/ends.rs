@@ -12,6 +12,8 @@ use nave_placement::overrides::Because;
 use nave_placement::{AppKey, ClusterName};
 
 use super::settle::Rest;
+use crate::deciding::core::Decided;
+use crate::deciding::granting::StayKind;
 use crate::deciding::units::Units;
 use crate::state::State;
 
@@ -43,6 +45,8 @@ pub enum Fate<'a> {
     Lost(Form<'a>),
     /// It becomes something else.
     Changed(Form<'a>, Form<'a>),
+    /// What is on its way to the cluster does not come any more: it stays as it is, or away.
+    Stays,
 }
 
 /// Entries that differ, by app and cluster.
@@ -83,33 +87,33 @@ fn fate<'a>(
     app: &'a AppKey,
     cluster: &'a ClusterName,
 ) -> Option<Fate<'a>> {
-    let former = || after.former(app, cluster).find_map(|old| before.form(old, cluster));
+    let told = || before.told(app, cluster);
     match (before.wants(app, cluster), after.wants(app, cluster)) {
         (_, false) if after.is_renamed(app, cluster) => None,
         // What was not wanted before waits for an approval, or for the end of a pause, unless it goes now.
         (false, false) if after.has(app, cluster) => None,
-        (_, false) => {
-            // What goes is what is there, also in the middle of a rollout.
-            let form = before.told(app, cluster).or_else(|| before.form(app, cluster));
-            form.map(Fate::Lost)
-        }
+        // What goes is what is there, also in the middle of a rollout.
+        (_, false) => match told() {
+            Some(form) => Some(Fate::Lost(form)),
+            None => before.form(app, cluster).map(|_| Fate::Stays),
+        },
         (_, true) => {
             let to = after.form(app, cluster)?;
-            let meant = match before.wants(app, cluster) {
-                true => before.form(app, cluster),
-                false => before.told(app, cluster),
-            };
             let is_same = |from: &Form<'_>| from.version == to.version;
-            // What is not granted did not come: what waits for a grant may come back to what is there.
+            let meant = before.form(app, cluster).filter(|_| before.wants(app, cluster));
             let (was_beyond, is_beyond) = (before.is_beyond(app, cluster), after.is_beyond(app, cluster));
             if was_beyond && is_beyond && meant.as_ref().is_some_and(is_same) {
                 return None;
             }
-            let from = if was_beyond { before.told(app, cluster) } else { meant };
-            match from.or_else(former) {
+            // What is not granted did not come: what waits for a grant may come back to what is there.
+            let without = meant.filter(|_| !was_beyond).or_else(told);
+            if without.as_ref().is_some_and(is_same) {
+                return None;
+            }
+            let former = || after.former(app, cluster).find_map(|old| before.told(old, cluster));
+            match told().or_else(former) {
                 None => Some(Fate::Gained(to)),
-                // A commit that changes nothing that makes a version changes no entry.
-                Some(from) if is_same(&from) => None,
+                Some(from) if is_same(&from) => Some(Fate::Stays),
                 Some(from) => Some(Fate::Changed(from, to)),
             }
         }
@@ -159,15 +163,20 @@ impl<'a> End<'a> {
         let labels = || self.rest.decided.fleet.get(cluster).map(|candidate| &candidate.labels);
         let mut pins = self.rest.state.pins.values().filter(|pin| pin.app == *app);
         let is_pinned = pins.any(|pin| labels().is_some_and(|labels| pin.selector.matches(labels)));
-        let is_withdrawn = self.rest.decided.withdrawn.contains_key(&(app.clone(), cluster.clone()));
         is_blocked
-            || is_withdrawn
+            || self.ungranted(app, cluster).is_some_and(|kind| kind != StayKind::Waits)
             || is_pinned && self.rest.decided.shapes.because(app, cluster) != Some(Because::Pinned)
     }
 
-    /// Whether an entry has an object that is not granted to its catalog there.
+    /// Whether a change of an entry waits for a grant.
     fn is_beyond(&self, app: &AppKey, cluster: &ClusterName) -> bool {
-        self.rest.decided.beyond.contains_key(&(app.clone(), cluster.clone()))
+        self.ungranted(app, cluster) == Some(StayKind::Waits)
+    }
+
+    fn ungranted(&self, app: &AppKey, cluster: &ClusterName) -> Option<StayKind> {
+        let Decided { withdrawn, beyond, .. } = &self.rest.decided;
+        let key = (app.clone(), cluster.clone());
+        withdrawn.get(&key).or_else(|| beyond.get(&key)).map(|stay| stay.kind)
     }
 
     /// Whether the cluster is told of it in the end.

@@ -177,7 +177,7 @@ fn asked<'a>(base: &'a Rest, new: &'a Rest, fates: &Fates<'a>) -> Asked<'a> {
             let by = match fate {
                 Fate::Gained(_) => reasons::placements(new, app, cluster),
                 Fate::Lost(_) => reasons::placements(base, app, cluster),
-                Fate::Changed(..) => continue,
+                Fate::Changed(..) | Fate::Stays => continue,
             };
             by.into_iter().for_each(|placement| _ = asked.entry(placement).or_default().insert(*cluster));
         }
@@ -198,13 +198,15 @@ fn of_what(problem: &Problem) -> (&str, Option<&nave_placement::catalog::ObjectI
 fn summary(fates: &Fates<'_>, apps: &[AppPlan], held: usize, problems: &[Problem]) -> Summary {
     let all = || fates.values().flat_map(BTreeMap::iter);
     let count = |is: fn(&Fate<'_>) -> bool| all().filter(|(_, fate)| is(fate)).count();
-    let clusters: BTreeSet<&ClusterName> = all().map(|(cluster, _)| *cluster).collect();
+    let changing = all().filter(|(_, fate)| !matches!(fate, Fate::Stays));
+    let clusters: BTreeSet<&ClusterName> = changing.map(|(cluster, _)| *cluster).collect();
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     Summary {
-        changes: all().count(),
+        changes: count(|fate| !matches!(fate, Fate::Stays)),
         gained: count(|fate| matches!(fate, Fate::Gained(_))),
         lost: count(|fate| matches!(fate, Fate::Lost(_))),
         changed: count(|fate| matches!(fate, Fate::Changed(..))),
+        stays: count(|fate| matches!(fate, Fate::Stays)),
         apps: apps.len(),
         catalogs: 0,
         clusters: clusters.len(),
@@ -234,7 +236,7 @@ impl Comparing<'_> {
     ) -> AppPlan {
         let Self { world, shelf, base, new, said, units } = *self;
         let (mut gained, mut lost) = (Vec::new(), Vec::new());
-        let (mut come, mut go, mut stay) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut come, mut go, mut becoming, mut stays) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (cluster, fate) in fates {
             let moved = |why| Moved { cluster: (*cluster).clone(), why };
             match fate {
@@ -246,20 +248,22 @@ impl Comparing<'_> {
                     lost.push(moved(reasons::lost(new, (base, said.0), said.1, app, cluster)));
                     go.push((*cluster, Some(&**from), None));
                 }
-                Fate::Changed(from, to) => stay.push((*cluster, Some(&**from), Some(&**to))),
+                Fate::Changed(from, to) => becoming.push((*cluster, Some(&**from), Some(&**to))),
+                Fate::Stays => stays.push((*cluster).clone()),
             }
         }
         let is_new = !base.decided.wanted.values().any(|apps| apps.contains_key(app));
         let plan = moves::begins(&base.state, new, units, app).filter(|_| !fates.is_empty());
-        let clusters: Vec<&ClusterName> = fates.keys().copied().collect();
+        let changing = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::Stays));
+        let clusters: Vec<&ClusterName> = changing.map(|(cluster, _)| *cluster).collect();
         let mut waits = moves::waits(new, app, &clusters, plan.is_some(), world.now_ms);
         waits.extend(moves::pinned(base, new, app));
-        let mut changed = changes::changes(shelf, &stay, true, budget);
+        let mut changed = changes::changes(shelf, &becoming, true, budget);
         // Who has the app already knows what it is.
         let mut installed = changes::changes(shelf, &come, is_new, budget);
         let becomes = |cluster: &ClusterName| match fates.get(cluster)? {
             Fate::Gained(to) | Fate::Changed(_, to) => Some(&**to),
-            Fate::Lost(_) => None,
+            Fate::Lost(_) | Fate::Stays => None,
         };
         for change in changed.iter_mut().chain(&mut installed) {
             asking.ask(shelf, app, change, becomes);
@@ -268,10 +272,11 @@ impl Comparing<'_> {
             app: app.clone(),
             gained,
             lost,
+            stays,
             changed,
             installed,
             removed: changes::changes(shelf, &go, false, budget),
-            moves: moves::how(&base.state, &new.state, plan, app, is_new, &clusters),
+            moves: moves::how((&base.state, &new.state), (plan, units), app, is_new, &clusters),
             rollout: plan.map(moves::rollout),
             waves: plan.map(moves::waves).unwrap_or_default(),
             waits,

@@ -66,9 +66,8 @@ fn waits_for(before: Option<&PlannedWave>, wave: &PlannedWave) -> Vec<WaveWaits>
 
 /// How an app moves to these clusters.
 pub fn how(
-    base: &State,
-    new: &State,
-    plan: Option<&Plan>,
+    (base, new): (&State, &State),
+    (plan, units): (Option<&Plan>, &Units),
     app: &AppKey,
     is_new: bool,
     clusters: &[&ClusterName],
@@ -79,6 +78,9 @@ pub fn how(
         }
         Some(_) => Moves::InWaves,
         None if !clusters.iter().any(|cluster| is_told(base, new, app, cluster)) => Moves::NotYet,
+        None if new.rollouts.get(units.lead(app)).is_some_and(|course| course.current.is_some()) => {
+            Moves::UnderWay
+        }
         None if is_new && clusters.len() <= AT_ONCE => Moves::FirstInstallation,
         None => Moves::AtOnce,
     }

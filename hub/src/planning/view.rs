@@ -50,6 +50,9 @@ pub struct Summary {
     pub lost: usize,
     /// Of these, that become something else.
     pub changed: usize,
+    /// Others, to which something is on its way that does not come any more.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stays: usize,
     /// Apps of which something changes.
     pub apps: usize,
     /// Tenants' catalogs of which something else is said.
@@ -101,6 +104,9 @@ pub struct AppPlan {
     pub gained: Vec<Moved>,
     /// Clusters that it leaves, by name.
     pub lost: Vec<Moved>,
+    /// Clusters to which something is on its way that does not come any more: there it stays as it is, or away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<ClusterName>,
     /// What it becomes where it stays, clusters with the same change together.
     pub changed: Vec<Change>,
     /// What comes to the clusters that gain it.
@@ -282,6 +288,8 @@ pub enum Moves {
     FirstInstallation,
     /// Wave by wave.
     InWaves,
+    /// In the waves of the rollout that is under way, which goes on; until then with what was rolled out before.
+    UnderWay,
 }
 
 /// The rollout that would begin.

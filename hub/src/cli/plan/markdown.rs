@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::live::lines;
-use super::text::{by_reason, catalog, clusters, fields, head, held, moves, object, said, wave};
+use super::text::{by_reason, catalog, clusters, fields, head, held, moves, object, said, stays, wave};
 use crate::planning::view::{AppPlan, Change, PlanView};
 
 /// Forges take some 65,000 characters; scripts put a few around it.
@@ -124,6 +124,9 @@ fn fold(app: &AppPlan, with_diffs: bool) -> String {
     for (why, moved) in by_reason(&app.lost) {
         line(&mut page, &format!("{} lost: {why}", clusters(&moved)));
     }
+    if !app.stays.is_empty() {
+        line(&mut page, &stays(app));
+    }
     for planned in &app.waves {
         line(&mut page, &wave(planned));
     }
@@ -230,6 +233,7 @@ mod tests {
             app: name.parse().expect("a name"),
             gained: vec![Moved { cluster: cluster.clone(), why: Vec::new() }],
             lost: Vec::new(),
+            stays: Vec::new(),
             changed: vec![Change { clusters: vec![cluster], objects: vec![object], ..Change::default() }],
             installed: Vec::new(),
             removed: Vec::new(),

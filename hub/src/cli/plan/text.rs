@@ -84,10 +84,21 @@ pub fn head(view: &PlanView) -> String {
 }
 
 fn numbers(summary: &Summary) -> String {
-    let Summary { changes, gained, lost, changed, apps: _, catalogs, clusters, held, errors, warnings } =
-        *summary;
+    let Summary {
+        changes,
+        gained,
+        lost,
+        changed,
+        stays,
+        apps: _,
+        catalogs,
+        clusters,
+        held,
+        errors,
+        warnings,
+    } = *summary;
     let mut parts = vec![match changes {
-        0 if catalogs > 0 => "no entry changes".to_owned(),
+        0 if catalogs > 0 || stays > 0 => "no entry changes".to_owned(),
         0 => "nothing changes".to_owned(),
         1 => "1 entry changes".to_owned(),
         _ => {
@@ -99,6 +110,7 @@ fn numbers(summary: &Summary) -> String {
         }
     }];
     let more = [
+        (stays, format!("{} as before", count(stays, "entry stays", "entries stay"))),
         (
             catalogs,
             format!("{catalogs} {}", if catalogs == 1 { "catalog changes" } else { "catalogs change" }),
@@ -122,8 +134,14 @@ pub fn moves(app: &AppPlan) -> Option<&'static str> {
         Moves::InWaves => None,
         Moves::NotYet => Some("nothing of it moves yet"),
         Moves::AtOnce => Some("at once, on all of these clusters"),
+        Moves::UnderWay => Some("with the rollout that is under way"),
         Moves::FirstInstallation => Some("at once, since it is a first installation"),
     }
+}
+
+/// Clusters that stay as they are though something is on its way to them.
+pub fn stays(app: &AppPlan) -> String {
+    format!("{} stay as they are: what is on its way there does not come", clusters(&app.stays))
 }
 
 /// A wave in a line.
@@ -203,6 +221,9 @@ impl Page {
         for (why, moved) in by_reason(&app.lost) {
             self.line(0, Some(Colour::Red), &format!("- {name}: {} lost: {why}", clusters(&moved)));
         }
+        if !app.stays.is_empty() {
+            self.line(0, Some(Colour::Yellow), &format!("= {name}: {}", stays(app)));
+        }
         for change in &app.changed {
             let changed = format!("~ {name}: {} changed", clusters(&change.clusters));
             self.line(0, Some(Colour::Yellow), &changed);
@@ -213,7 +234,8 @@ impl Page {
             self.line(1, None, &format!("{word} on {}:", clusters(&change.clusters)));
             self.change(change);
         }
-        if app.gained.is_empty() && app.lost.is_empty() && app.changed.is_empty() {
+        let is_there = !(app.gained.is_empty() && app.lost.is_empty() && app.changed.is_empty());
+        if !is_there && app.stays.is_empty() {
             self.line(0, None, &format!("  {name}: nothing changes yet"));
         }
         if let Some(rollout) = &app.rollout {
@@ -226,7 +248,6 @@ impl Page {
             let clusters = clusters(&wait.clusters);
             self.line(1, Some(Colour::Yellow), &format!("waits: {clusters}: {}", wait.message));
         }
-        let is_there = !(app.gained.is_empty() && app.lost.is_empty() && app.changed.is_empty());
         if let Some(moves) = moves(app).filter(|_| is_there) {
             self.line(1, None, moves);
         }

@@ -80,8 +80,8 @@ fn differ<T: PartialEq + std::fmt::Debug>(what: &str, said: &T, done: &T) -> Res
     }
 }
 
-/// Plans a change, makes it, and compares. Gives how many entries changed, and how many holds came up.
-async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
+/// A world in which something may be under way, by seed; and what comes next.
+async fn prepared(seed: u64) -> (World, Draft, Rng) {
     let mut rng = Rng::with_seed(seed);
     let mut draft = Draft::new(&mut rng);
     let mut world = World { obeys: true, files: draft.files(), ..World::default() };
@@ -93,14 +93,34 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
         world.tenants.insert(team(), (tenant.files(), Tree::new()));
         world.commit_of(&team(), "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa").await;
     }
-    // A second change comes while the first is under way, or after it.
-    if rng.u32(..3) == 0 {
+    // A second change comes after the first, and is under way or done when the third does.
+    if rng.u32(..3) > 0 {
+        world.obeys = rng.bool();
         let who = whose(&draft, &mut rng);
         draft.change(who, &mut rng);
         take(&mut world, &draft, who, "2222222222222222222222222222222222222222").await;
-        world.now_ms += 3_700_000;
-        world.decide().await;
+        if world.obeys {
+            world.now_ms += 3_700_000;
+            world.decide().await;
+        }
     }
+    (world, draft, rng)
+}
+
+/// Lets spokes carry out whatever is decided.
+async fn carried_out(world: &mut World) {
+    world.obeys = true;
+    world.report();
+    world.decide().await;
+}
+
+/// Plans a change, makes it, and compares. Gives how many entries changed, and how many holds came up.
+async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
+    // What comes without the change.
+    let (mut world, ..) = prepared(seed).await;
+    carried_out(&mut world).await;
+    let without = told(&world);
+    let (mut world, mut draft, mut rng) = prepared(seed).await;
     let who = whose(&draft, &mut rng);
     (0..rng.u32(1..4)).for_each(|_| draft.change(who, &mut rng));
     write(&mut world, &draft, who);
@@ -126,24 +146,33 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
         planned.map(|((_, id), plan)| (id.clone(), plan.waves.iter().map(wave).collect())).collect();
     differ("waves", &foretold_waves(&view), &planned)?;
 
-    world.obeys = true;
-    world.report();
-    world.decide().await;
+    carried_out(&mut world).await;
     let after = told(&world);
     let still: Entries = world.state.holds.values().flat_map(|held| held.hold.entries.clone()).collect();
     let (mut gained, lost, mut changed) = foretold(&view);
-    let come = |key: &&(AppKey, ClusterName)| !before.contains_key(*key);
+    // What would have come to the same without it is none of its doing.
+    let version = |told: &BTreeMap<(AppKey, ClusterName), (Digest, Digest)>, key: &(AppKey, ClusterName)| {
+        told.get(key).map(|(version, _)| *version)
+    };
+    let is_by_it = |key: &&(AppKey, ClusterName)| version(&without, key) != version(&after, key);
+    let come = |key: &&(AppKey, ClusterName)| !before.contains_key(*key) && is_by_it(key);
     let come: Entries = after.keys().filter(come).cloned().collect();
     // What has an object that is not granted waits for that, and its rollout with it.
     let stuck = stuck(&view);
     gained.retain(|entry| come.contains(entry) || !stuck.contains(&entry.0));
     differ("gained", &gained, &come)?;
-    let gone: Entries = before.keys().filter(|key| !after.contains_key(*key)).cloned().collect();
+    let gone = before.keys().filter(|key| !after.contains_key(*key)).filter(is_by_it);
+    let gone: Entries = gone.cloned().collect();
     differ("lost", &lost.difference(&still).cloned().collect(), &gone)?;
     let other = after.iter().filter(|(key, new)| before.get(*key).is_some_and(|old| old.0 != new.0));
+    let other = other.filter(|(key, _)| is_by_it(key));
     let other: BTreeMap<_, _> = other.map(|(key, new)| (key.clone(), Some(new.1))).collect();
     changed.retain(|entry, _| other.contains_key(entry) || !stuck.contains(&entry.0));
     differ("changed", &changed, &other)?;
+    let stays = without.keys().chain(after.keys()).filter(is_by_it);
+    let stays = stays.filter(|key| version(&before, key) == version(&after, key)).cloned().collect();
+    let said = view.apps.iter().flat_map(|app| app.stays.iter().map(|on| (app.app.clone(), on.clone())));
+    differ("stays", &said.collect::<Entries>(), &stays)?;
     Ok((gained.len() + lost.len() + changed.len(), held.len()))
 }
 

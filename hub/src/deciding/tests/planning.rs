@@ -130,6 +130,38 @@ async fn what_goes_in_the_middle_of_a_rollout_is_what_is_there() {
 }
 
 #[tokio::test]
+async fn in_the_middle_of_a_rollout_a_plan_compares_with_what_each_cluster_has() {
+    let mut world = world(12);
+    world.commit("1111111111111111111111111111111111111111").await;
+    world.obeys = false;
+    let first = world.files["web/web.yaml"].clone();
+    world.files.insert("web/web.yaml".into(), first.clone() + "---\n" + &config_map("more"));
+    world.commit("2222222222222222222222222222222222222222").await;
+    let plan = async |world: &mut World, text: String| {
+        world.files.insert("web/web.yaml".into(), text);
+        world.plan().await
+    };
+    let changed = |planned: &PlanView| {
+        let of = |change: &crate::planning::view::Change| {
+            let objects: Vec<_> = change.objects.iter().map(|o| (o.change, o.name.clone())).collect();
+            (change.clusters.len(), objects)
+        };
+        planned.apps[0].changed.iter().map(of).collect::<Vec<_>>()
+    };
+    let (deleted, created) = (ObjectChange::Deleted, ObjectChange::Created);
+    // It goes back: the canary does, and the others stay.
+    let back = plan(&mut world, first.clone()).await;
+    assert_eq!(changed(&back), [(1, vec![(deleted, "more".to_owned())])], "{back:#?}");
+    let (summary, stays) = (&back.summary, back.apps[0].stays.len());
+    assert_eq!((summary.changes, summary.clusters, summary.stays, stays), (1, 1, 11, 11));
+    // Something else comes: the canary alone has what was to come.
+    let other = plan(&mut world, first.clone() + "---\n" + &config_map("other")).await;
+    let comes = (created, "other".to_owned());
+    assert_eq!(changed(&other), [(11, vec![comes.clone()]), (1, vec![comes, (deleted, "more".to_owned())])]);
+    assert_eq!((other.summary.changes, other.summary.stays, other.apps[0].moves), (12, 0, Moves::InWaves));
+}
+
+#[tokio::test]
 async fn a_changed_object_has_its_diff_and_goes_in_the_waves_that_the_hub_would_make() {
     let mut world = world(12);
     world.commit("1111111111111111111111111111111111111111").await;
