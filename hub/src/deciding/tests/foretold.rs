@@ -169,7 +169,7 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
     let other: BTreeMap<_, _> = other.map(|(key, new)| (key.clone(), Some(new.1))).collect();
     changed.retain(|entry, _| other.contains_key(entry) || !stuck.contains(&entry.0));
     differ("changed", &changed, &other)?;
-    let stays = without.keys().chain(after.keys()).filter(is_by_it);
+    let stays = without.keys().chain(after.keys()).filter(is_by_it).filter(|key| !still.contains(*key));
     let stays = stays.filter(|key| version(&before, key) == version(&after, key)).cloned().collect();
     let said = view.apps.iter().flat_map(|app| app.stays.iter().map(|on| (app.app.clone(), on.clone())));
     differ("stays", &said.collect::<Entries>(), &stays)?;
