@@ -149,7 +149,7 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
     carried_out(&mut world).await;
     let after = told(&world);
     let still: Entries = world.state.holds.values().flat_map(|held| held.hold.entries.clone()).collect();
-    let (mut gained, lost, mut changed) = foretold(&view);
+    let (mut gained, mut lost, mut changed) = foretold(&view);
     // What would have come to the same without it is none of its doing.
     let version = |told: &BTreeMap<(AppKey, ClusterName), (Digest, Digest)>, key: &(AppKey, ClusterName)| {
         told.get(key).map(|(version, _)| *version)
@@ -157,12 +157,13 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
     let is_by_it = |key: &&(AppKey, ClusterName)| version(&without, key) != version(&after, key);
     let come = |key: &&(AppKey, ClusterName)| !before.contains_key(*key) && is_by_it(key);
     let come: Entries = after.keys().filter(come).cloned().collect();
-    // What has an object that is not granted waits for that, and its rollout with it.
+    // What has an object that is not granted waits for that, and its rollout with it; as one does of whose wave something is held.
     let stuck = stuck(&view);
     gained.retain(|entry| come.contains(entry) || !stuck.contains(&entry.0));
     differ("gained", &gained, &come)?;
     let gone = before.keys().filter(|key| !after.contains_key(*key)).filter(is_by_it);
     let gone: Entries = gone.cloned().collect();
+    lost.retain(|entry| gone.contains(entry) || !stuck.contains(&entry.0));
     differ("lost", &lost.difference(&still).cloned().collect(), &gone)?;
     let other = after.iter().filter(|(key, new)| before.get(*key).is_some_and(|old| old.0 != new.0));
     let other = other.filter(|(key, _)| is_by_it(key));
@@ -170,9 +171,11 @@ async fn play(seed: u64, bug: Bug) -> Result<(usize, usize), String> {
     changed.retain(|entry, _| other.contains_key(entry) || !stuck.contains(&entry.0));
     differ("changed", &changed, &other)?;
     let stays = without.keys().chain(after.keys()).filter(is_by_it).filter(|key| !still.contains(*key));
-    let stays = stays.filter(|key| version(&before, key) == version(&after, key)).cloned().collect();
+    let stays = stays.filter(|key| version(&before, key) == version(&after, key)).cloned();
+    let stays: Entries = stays.filter(|entry| !stuck.contains(&entry.0)).collect();
     let said = view.apps.iter().flat_map(|app| app.stays.iter().map(|on| (app.app.clone(), on.clone())));
-    differ("stays", &said.collect::<Entries>(), &stays)?;
+    let said: Entries = said.filter(|entry| !stuck.contains(&entry.0)).collect();
+    differ("stays", &said, &stays)?;
     Ok((gained.len() + lost.len() + changed.len(), held.len()))
 }
 

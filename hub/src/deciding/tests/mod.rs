@@ -222,7 +222,8 @@ impl World {
         let report = |(cluster, told): (&ClusterName, &crate::state::Versioned<Arc<Told>>)| {
             let (epoch, generation) = told.assignment.order();
             let entries = told.assignment.entries.iter().map(healthy).collect();
-            let report = Report { epoch, generation, entries, ..Report::default() };
+            let left = told.assignment.leaving.keys().cloned().collect();
+            let report = Report { epoch, generation, entries, left, ..Report::default() };
             let earlier = self.state.reports.get(cluster).map(|held| &*held.record);
             let heard = Heard::of(report, earlier, told, 1_000 + self.now_ms);
             (key::report(cluster), report_to_bytes(&heard))
