@@ -126,6 +126,11 @@ fn compare(
     let (mut budget, mut asking) = (Budget::default(), Asking::of(world.live.as_ref()));
     let pinned: BTreeSet<&AppKey> = new.state.pins.values().map(|pin| &pin.app).collect();
     let names: BTreeSet<&AppKey> = fates.keys().copied().chain(pinned).collect();
+    // What is on its way may begin anew, and come to the same.
+    let is_listed = |lead: &AppKey| names.iter().any(|app| units.lead(app) == lead);
+    let anew = new.state.rollouts.keys().filter(|app| moves::begins(&base.state, new, &units, app).is_some());
+    let anew: Vec<&AppKey> = anew.filter(|lead| !is_listed(lead)).collect();
+    let names: BTreeSet<&AppKey> = names.into_iter().chain(anew).collect();
     let nothing = BTreeMap::new();
     let mut apps = Vec::new();
     for app in names {
@@ -133,7 +138,7 @@ fn compare(
         let comparing = Comparing { world, shelf, base, new, said: (&said.0, &said.1), units: &units };
         let mut plan = comparing.app(app, fates, &mut budget, &mut asking);
         plan.holds = holds.iter().filter(|hold| hold.apps.contains(app)).cloned().collect();
-        if !fates.is_empty() || !plan.waits.is_empty() {
+        if !fates.is_empty() || !plan.waits.is_empty() || plan.rollout.is_some() {
             apps.push(plan);
         }
     }
@@ -253,7 +258,7 @@ impl Comparing<'_> {
             }
         }
         let is_new = !base.decided.wanted.values().any(|apps| apps.contains_key(app));
-        let plan = moves::begins(&base.state, new, units, app).filter(|_| !fates.is_empty());
+        let plan = moves::begins(&base.state, new, units, app);
         let changing = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::Stays));
         let clusters: Vec<&ClusterName> = changing.map(|(cluster, _)| *cluster).collect();
         let mut waits = moves::waits(new, app, &clusters, plan.is_some(), world.now_ms);

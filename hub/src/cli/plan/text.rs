@@ -236,7 +236,11 @@ impl Page {
         }
         let is_there = !(app.gained.is_empty() && app.lost.is_empty() && app.changed.is_empty());
         if !is_there && app.stays.is_empty() {
-            self.line(0, None, &format!("  {name}: nothing changes yet"));
+            let what = match &app.rollout {
+                Some(_) => "what is on its way begins anew",
+                None => "nothing changes yet",
+            };
+            self.line(0, None, &format!("  {name}: {what}"));
         }
         if let Some(rollout) = &app.rollout {
             self.line(1, None, &format!("rollout {} ({:?}):", rollout.id, rollout.cause));
