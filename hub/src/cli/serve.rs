@@ -52,7 +52,7 @@ pub struct Arguments {
     /// `redb`, a file in the data directory, or etcd://HOST:PORT[,HOST:PORT]/PREFIX
     #[arg(long, value_name = "STORE", default_value = "redb")]
     store: String,
-    /// Who is told of events, and how long the audit log is kept
+    /// A `HubConfig`: credentials, catalogs of tenants, engines, webhooks, who is told of events, how long the audit log is kept
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// How the log is written

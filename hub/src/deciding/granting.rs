@@ -273,8 +273,10 @@ fn retained(
     let before = effective_objects(&*codec.objects(&entry.bundle)?, &entry.options, &entry.values);
     let after = effective_objects(&*codec.objects(&form.bundle)?, &form.options, &form.values);
     let gone = before.difference(&after);
-    let (object, why) = grant.granted().first_objection(&app.catalog, &entry.options, gone)?;
-    Some(format!("{object} cannot go: {why}").into())
+    let granted = grant.granted();
+    let mut objections = granted.objections(&app.catalog, &entry.options, gone);
+    let (object, why) = objections.next()?;
+    Some(format!("{object} cannot go: {why}{}", and_more(objections.count())).into())
 }
 
 /// The commit of the root catalog in effect, if it is the one that says what is granted to a tenant.
@@ -304,11 +306,21 @@ pub fn missed(
     Some(WaitsFor::Granted { wave: wave.clone(), clusters: missed.len(), why })
 }
 
+fn and_more(objects: usize) -> String {
+    match objects {
+        0 => String::new(),
+        1 => " (and 1 more object)".to_owned(),
+        more => format!(" (and {more} more objects)"),
+    }
+}
+
 fn objection(app: &AppKey, grant: &Grant, form: &AppForm, codec: &dyn Codec) -> Option<Arc<str>> {
     // Nothing is sent of a bundle that is not at hand.
     let objects = effective_objects(&*codec.objects(&form.bundle)?, &form.options, &form.values);
-    let (object, why) = grant.granted().first_objection(&app.catalog, &form.options, &objects)?;
-    Some(format!("{object}: {why}").into())
+    let granted = grant.granted();
+    let mut objections = granted.objections(&app.catalog, &form.options, &objects);
+    let (object, why) = objections.next()?;
+    Some(format!("{object}: {why}{}", and_more(objections.count())).into())
 }
 
 /// Keeps each tenant to as many clusters as its grants say: a placement that would take more keeps what it had.

@@ -118,16 +118,16 @@ impl Granted {
         })
     }
 
-    /// The first of these objects of a bundle that is not permitted, and why. What its manifests name no namespace for goes to the
+    /// Those of these objects of a bundle that are not permitted, each with why. What its manifests name no namespace for goes to the
     /// app's, unless its kind is known to have none; the spoke knows every kind, and judges once more.
-    pub fn first_objection<'k>(
+    pub fn objections<'k>(
         &self,
         catalog: &CatalogName,
         options: &Options,
         keys: impl IntoIterator<Item = &'k ObjectKey>,
-    ) -> Option<(ObjectKey, String)> {
+    ) -> impl Iterator<Item = (ObjectKey, String)> {
         let home = options.namespace.as_ref();
-        keys.into_iter().find_map(|key| {
+        keys.into_iter().filter_map(move |key| {
             let is_without = is_without_namespace(key);
             let mut judged = key.clone();
             match home {

@@ -115,6 +115,9 @@ async fn what_is_granted_no_more_is_the_roots_and_what_was_never_granted_is_the_
         decided.refused[0].message.starts_with("app team-a/web on c-1 and 1 more: ConfigMap elsewhere/web")
     );
     assert!(changed(&world).is_empty(), "it stays as it is");
+    let decided = regrant(&mut world, &grant("shared", "namespaces: [further]"), FOURTH).await;
+    let more = "is not granted to catalog team-a (and 1 more object); there";
+    assert!(decided.refused[0].message.contains(more), "{:?}", decided.refused);
     // It is mended.
     let decided = regrant(&mut world, &grant("shared", WIDE), THIRD).await;
     assert!(decided.refused.is_empty(), "{:?}", decided.refused);
