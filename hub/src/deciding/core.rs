@@ -130,8 +130,7 @@ pub struct Decided {
     pub writes: Vec<Write>,
 }
 
-/// Whether a commit may be taken after the one that was taken last, or the same one once more, read from elsewhere. `tenant` is whose it is,
-/// if not the root's; `emptied` that there is nothing in it where something was in effect.
+/// Whether a commit may be taken after the one that was taken last. `tenant` is whose it is, if not the root's.
 ///
 /// # Errors
 /// The hold that it waits for.
@@ -139,11 +138,11 @@ pub fn admit(
     tenant: Option<&CatalogName>,
     taken: Option<&CommitId>,
     commit: &CommitId,
-    emptied: bool,
+    empty: bool,
     descends: bool,
     approved: impl Fn(&str) -> bool,
 ) -> Result<(), Box<Hold>> {
-    let Some(taken) = taken else { return Ok(()) };
+    let Some(taken) = taken.filter(|taken| *taken != commit) else { return Ok(()) };
     let causes = [
         (
             !descends,
@@ -153,7 +152,7 @@ pub fn admit(
                 tenant: tenant.cloned(),
             },
         ),
-        (emptied, HoldCause::EmptyCatalog { commit: commit.clone(), tenant: tenant.cloned() }),
+        (empty, HoldCause::EmptyCatalog { commit: commit.clone(), tenant: tenant.cloned() }),
     ];
     for (applies, cause) in causes {
         let hold = Hold::new(cause, 0, 0, 0, BTreeSet::new());

@@ -135,12 +135,7 @@ impl Part {
         {
             let last_good = self.last_good(ledger).await;
             match self.load(taken, &last_good).await {
-                // Its directory may be another one than when it was taken.
-                Ok((own, tree)) => match self.admitted(ledger, Some(taken), &own, true) {
-                    Ok(()) => self.replace(own, tree),
-                    Err(hold) if head.is_none() => return Err(DecideError::Emptied(hold)),
-                    Err(hold) => self.waiting = Some(*hold),
-                },
+                Ok((own, tree)) => self.replace(own, tree),
                 // Of a tenant it is tried again after a while, whatever Git says.
                 Err(error) if !self.place.is_root && head.is_none() => return Err(error),
                 // It is not at hand before Git answers; what the spokes were told stays.
@@ -186,7 +181,9 @@ impl Part {
         };
         // Nothing of a branch that was rewritten counts as known to be a removal, before somebody approved it.
         let (own, tree) = self.load(head, &last_good).await?;
-        match self.admitted(ledger, taken, &own, descends) {
+        let approved = |id: &str| ledger.state().approvals.contains_key(id);
+        let tenant = Some(&self.place.name).filter(|_| !self.place.is_root);
+        match core::admit(tenant, taken, head, own.catalog.empty, descends, approved) {
             Err(hold) => {
                 info!(catalog = %self.place.name, commit = %head, hold = hold.id, "{hold}");
                 self.waiting = Some(*hold);
@@ -202,21 +199,6 @@ impl Part {
             }
         }
         Ok(())
-    }
-
-    /// Whether it may be taken; or what it waits for.
-    fn admitted(
-        &self,
-        ledger: &Ledger,
-        taken: Option<&CommitId>,
-        own: &Own,
-        descends: bool,
-    ) -> Result<(), Box<Hold>> {
-        let state = ledger.state();
-        let tenant = Some(&self.place.name).filter(|_| !self.place.is_root);
-        let emptied = own.catalog.empty && state.has_objects(&self.place.name);
-        let approved = |id: &str| state.approvals.contains_key(id);
-        core::admit(tenant, taken, &own.catalog.commit, emptied, descends, approved)
     }
 
     fn replace(&mut self, own: Own, tree: Tree) {

@@ -62,8 +62,6 @@ pub(super) enum DecideError {
         "the last good form of {0} cannot be read, and nothing newer is valid; it is not taken for removed"
     )]
     LastGood(ObjectId),
-    #[error("{0}")]
-    Emptied(Box<Hold>),
     #[error("cannot keep a bundle")]
     Bundle(#[from] BundleError),
     #[error(transparent)]

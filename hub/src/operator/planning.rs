@@ -263,9 +263,8 @@ impl OperatorService {
         };
         let state = self.rooms.ledger.state();
         let approved = |id: &str| state.approvals.contains_key(id);
-        let emptied = own.empty && state.has_objects(name);
         let tenant = Some(name).filter(|_| !meant.place.is_root);
-        Ok(admit(tenant, Some(taken), &own.commit, emptied, descends, approved).err().map(|hold| *hold))
+        Ok(admit(tenant, Some(taken), &own.commit, own.empty, descends, approved).err().map(|hold| *hold))
     }
 }
 

@@ -61,14 +61,7 @@ pub(super) async fn join(
                 // Whether its history goes on from what is in effect is not known here.
                 let taken = before.map(|own| &own.catalog.commit);
                 let approved = |id: &str| state.approvals.contains_key(id);
-                let admitted = admit(
-                    Some(&name),
-                    taken,
-                    &commit,
-                    read.empty && state.has_objects(&name),
-                    true,
-                    approved,
-                );
+                let admitted = admit(Some(&name), taken, &commit, read.empty, true, approved);
                 elsewhere.holds.extend(admitted.err().map(|hold| *hold));
                 side.revision.owns.retain(|own| own.catalog.name != name);
                 side.revision.owns.push(Own::of(Arc::new(read)));

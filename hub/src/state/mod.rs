@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nave_placement::assign::{Epoch, Told};
-use nave_placement::catalog::{Kind, RemoteId, Sources, is_configured};
+use nave_placement::catalog::{Kind, RemoteId, Sources};
 use nave_placement::decide::Settled;
 use nave_placement::fleet::Facts;
 use nave_placement::guard::{Approval, PastLoss};
@@ -216,13 +216,6 @@ impl State {
             _ => Ok(()),
         }
         .map_err(error)
-    }
-
-    /// Whether something of a catalog is in effect that stands in its repository.
-    pub fn has_objects(&self, catalog: &CatalogName) -> bool {
-        let from = (catalog.clone(), String::new(), String::new());
-        let of = self.good.range(from..).take_while(|((of, ..), _)| of == catalog);
-        of.map(|(_, good)| &good.record.file).any(|file| !is_configured(file))
     }
 
     /// The key of a good record, taken apart.

@@ -53,16 +53,7 @@ pub async fn plan(
         // What is in no commit descends from whatever it was made of.
         let taken = snapshot.commit_of(catalog);
         let tenant = Some(catalog).filter(|_| !place.is_root);
-        admission = admit(
-            tenant,
-            taken,
-            &no_commit(),
-            planned.empty && snapshot.state.has_objects(&planned.name),
-            true,
-            approved,
-        )
-        .err()
-        .map(|hold| *hold);
+        admission = admit(tenant, taken, &no_commit(), planned.empty, true, approved).err().map(|hold| *hold);
         let trailers = said(&no_commit(), &trailers_of(message));
         new.push(Own::of(Arc::new(planned)).saying(trailers, place));
     }
