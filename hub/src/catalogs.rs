@@ -285,8 +285,16 @@ impl Catalogs {
                     *tenant.repository.lock().unwrap_or_else(PoisonError::into_inner) = Ok(opened);
                     self.observed.send_modify(|times| *times += 1);
                 }
-                Err(again) if again == why => {}
-                Err(again) => warn!(catalog = %name, error = again, "the repository cannot be opened"),
+                Err(again) => {
+                    let mut known = tenant.repository.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Err((_, kept @ None)) = &mut *known {
+                        *kept = self.kept(&name, &tenant.meant, again.clone());
+                    }
+                    drop(known);
+                    if again != why {
+                        warn!(catalog = %name, error = again, "the repository cannot be opened");
+                    }
+                }
             }
         }
         let Ok(repository) = tenant.repository() else { return };

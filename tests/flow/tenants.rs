@@ -509,6 +509,37 @@ async fn a_tenant_that_cannot_be_reached_as_it_is_meant_is_at_the_commit_that_it
     fleet.converge(&["--commit", &second]).await.expect("it converges");
 }
 
+#[tokio::test]
+async fn a_tenant_loses_nothing_by_another_directory() {
+    let (mut fleet, own, server) = fleet(SHARED).await;
+    fleet.join("fra-1", &[], &Target::Directory).await.expect("it joins");
+    seen(&fleet, "fra-1", OWN, Some("one")).await;
+    fleet.converge(&[]).await.expect("it converges");
+    let meant = tenant(&server.url(), SHARED);
+    // Of the same commit there is nothing in another directory: the plan says that it is wrong, and what is in effect stays.
+    let elsewhere = meant.replace("path: nave}", "path: other}");
+    fleet.catalog.switch("elsewhere").expect("a branch");
+    fleet.catalog.commit_file("team-a.yaml", &elsewhere).expect("a commit");
+    fleet.catalog.switch("main").expect("a branch");
+    let said = "outside the catalog's directory; its last good form stays in effect";
+    let planned = fleet.hub(&["plan", "elsewhere"]).await.expect("it runs");
+    assert!(planned.code == 1 && planned.stdout.contains(said), "{}{}", planned.stdout, planned.stderr);
+    fleet.catalog.merge("elsewhere", "Merge").expect("it merges");
+    for has_restarted in [false, true] {
+        if has_restarted {
+            fleet.kill_hub();
+            fleet.start_hub().await.expect("it starts");
+            fleet.connected(1).await;
+        }
+        told(&fleet, said).await;
+        stays(&fleet, "fra-1", OWN, Some("one")).await;
+    }
+    fleet.catalog.commit_file("team-a.yaml", &meant).expect("a commit");
+    let second = own.commit_file("nave/web/web.yaml", &documents::config_map("web", "two"));
+    seen(&fleet, "fra-1", OWN, Some("two")).await;
+    fleet.converge(&["--commit", &second.expect("a commit")]).await.expect("it converges");
+}
+
 /// The states that a commit was given on a forge, by repository.
 fn states(forge: &Receiver, commit: &str) -> BTreeMap<String, Vec<String>> {
     let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nave_placement::assign::{self, AllRules, Cause, Codec, Inputs, ShareOut, Told};
+use nave_placement::assign::{self, AllRules, Cause, Codec, EncodedEntry, Inputs, ShareOut, Told};
 use nave_placement::catalog::{self, Catalog, CommitId, Problem};
 use nave_placement::decide::{self, Decision, Moment, Settling, Wanted};
 use nave_placement::fleet::{Candidate, Fleet, Maintenance, Resources};
@@ -223,7 +223,6 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         overlay(state, (&bases, &units), &fleet, &wanted, older);
     let shapes = shapes.with(instead).granted(catalog, &fleet, &wanted);
     let beyond = granting::beyond(catalog, &fleet, &wanted, &shapes, &members, codec);
-    grants.note(catalog, &new, [&withdrawn.stays, &beyond.stays], &members);
     unknown.extend(withdrawn.stays.keys().cloned());
     let shapes = if unknown.is_empty() { shapes } else { shapes.without(&unknown) };
     let shares = shares(state, &decisions, &shapes, codec);
@@ -235,6 +234,13 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     }
     let encoded = schedules.iter().map(|(cluster, schedule)| (cluster.clone(), encode_schedule(schedule)));
     let rules = depending::rules(catalog, &wanted, encoded);
+    let is_done = |(app, cluster): &EntryKey, entry: &EncodedEntry| {
+        let share = shares.get(cluster).and_then(|shares| shares.get(app));
+        let form = shapes.get(app, cluster);
+        let version = form.map(|form| share.map_or(form.version, |share| form.with(share).version));
+        version.is_some() && codec.decode(entry).map(|entry| entry.version) == version
+    };
+    grants.note(catalog, &new, [&withdrawn.stays, &beyond.stays], &members, is_done);
     let may_start = |cluster: &ClusterName| {
         schedules.get(cluster).is_none_or(|schedule| schedule.closed(now_ms).is_none())
     };

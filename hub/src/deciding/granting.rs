@@ -25,6 +25,8 @@ pub type Stays = BTreeMap<EntryKey, Stay>;
 pub struct Stay {
     /// Whether anybody waits for it.
     pub kind: StayKind,
+    /// What was told of it, if it was.
+    pub told: Option<Digest>,
     /// For people.
     pub why: Arc<str>,
 }
@@ -32,7 +34,7 @@ pub struct Stay {
 /// Whether anybody waits for an entry that stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StayKind {
-    /// It is granted no more, and nothing else is to become of it: nobody does.
+    /// It is granted no more, and nothing else is to become of it, but for its share of replicas: nobody does.
     AtRest,
     /// A change of it waits for a grant.
     Waits,
@@ -58,35 +60,36 @@ struct Ungranted {
 }
 
 impl Grants {
-    /// Takes in which stay now.
+    /// Takes in which stay now. `is_done` says whether an entry, as it was told, is what it shall be.
     pub fn note(
         &mut self,
         root: &Catalog,
         is_new: &BTreeSet<CatalogName>,
         [withdrawn, beyond]: [&Stays; 2],
         members: &BTreeMap<ClusterName, Member<'_>>,
+        is_done: impl Fn(&EntryKey, &EncodedEntry) -> bool,
     ) {
-        let told = |(app, cluster): &EntryKey| {
-            let entry = members.get(cluster)?.told.assignment.entries.get(app)?;
-            Some(entry.digest)
-        };
+        let told = |(app, cluster): &EntryKey| members.get(cluster)?.told.assignment.entries.get(app);
         let mut now = BTreeMap::new();
         for (stays, is_withdrawn) in [(withdrawn, true), (beyond, false)] {
             for (key, stay) in stays {
                 let ungranted = match stay.kind {
                     // Why it stayed before counts until its catalog is read.
                     StayKind::Unread => self.stay.remove(key),
-                    _ => told(key).map(|told| Ungranted { told, is_withdrawn }),
+                    _ => stay.told.map(|told| Ungranted { told, is_withdrawn }),
                 };
                 now.extend(ungranted.map(|ungranted| (key.clone(), ungranted)));
             }
         }
-        // What changed since is another matter.
-        self.given.retain(|key, (was, _)| told(key) == Some(*was) && !now.contains_key(key));
+        // What changed since, or has nothing left to become, is another matter.
+        let is_open = |key: &EntryKey, was: Digest| {
+            told(key).is_some_and(|entry| entry.digest == was && !is_done(key, entry))
+        };
+        self.given.retain(|key, (was, _)| !now.contains_key(key) && is_open(key, *was));
         for (key, Ungranted { told: was, is_withdrawn }) in std::mem::replace(&mut self.stay, now) {
             if (is_withdrawn || is_new.contains(&root.name))
-                && told(&key) == Some(was)
                 && !self.stay.contains_key(&key)
+                && is_open(&key, was)
                 && let Some(commit) = said_by(root, &key.0.catalog)
             {
                 self.given.insert(key, (was, commit));
@@ -122,7 +125,7 @@ pub fn withdrawn(
     for (cluster, member) in members.iter().filter(|(_, member)| member.emptied_by.is_none()) {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
         let is_kept = |app: &&AppKey| app.catalog != catalog.name && !let_go.contains(&app.catalog);
-        for app in member.told.assignment.entries.keys().filter(is_kept) {
+        for (app, entry) in member.told.assignment.entries.iter().filter(|(app, _)| is_kept(app)) {
             let name = &app.catalog;
             let (kind, why, end) = match catalog.tenants.contains_key(name) {
                 true if catalog.grant_on(app, set).is_some() => continue,
@@ -146,7 +149,8 @@ pub fn withdrawn(
             let why = format!("{why}: what runs stays as it is, and takes no changes until {end}");
             *told.entry((name, why.clone())).or_default() += 1;
             wanted.entry(cluster.clone()).or_default().entry(app.clone()).or_default();
-            stays.insert((app.clone(), cluster.clone()), Stay { kind, why: why.into() });
+            let stay = Stay { kind, told: Some(entry.digest), why: why.into() };
+            stays.insert((app.clone(), cluster.clone()), stay);
         }
     }
     // What would come there does not either.
@@ -157,7 +161,7 @@ pub fn withdrawn(
             if catalog.grant_on(app, set).is_none() && !stays.contains_key(&key) {
                 let name = &app.catalog;
                 let why = format!("it is not granted to catalog {name} here").into();
-                stays.insert(key, Stay { kind: StayKind::AtRest, why });
+                stays.insert(key, Stay { kind: StayKind::AtRest, told: None, why });
             }
         }
     }
@@ -193,7 +197,7 @@ pub fn beyond(
     }
     // Clusters share forms: each is looked at once.
     let mut known: Known<'_> = BTreeMap::new();
-    let mut had: BTreeMap<Digest, Option<Arc<Entry>>> = BTreeMap::new();
+    let mut had: BTreeMap<(Digest, Digest), (bool, bool)> = BTreeMap::new();
     let mut told: BTreeMap<(&AppKey, Arc<str>), Told<'_>> = BTreeMap::new();
     for (cluster, apps) in wanted {
         let set = fleet.get(cluster).and_then(|candidate| candidate.set.as_deref());
@@ -214,16 +218,21 @@ pub fn beyond(
                 }
                 (None, None) => continue,
             };
-            let had = has.and_then(|has| {
-                had.entry(has.digest).or_insert_with(|| codec.decode(has).map(Arc::new)).clone()
+            let (is_same_bundle, is_at_rest) = has.map_or((false, false), |has| {
+                let compared = || {
+                    let had = codec.decode(has);
+                    let is_same_bundle = had.as_ref().is_some_and(|had| had.bundle == form.bundle);
+                    (is_same_bundle, had.is_some_and(|had| is_but_the_grant(&had, form, grant)))
+                };
+                *had.entry((has.digest, form.version)).or_insert_with(compared)
             });
-            was_granted |= had.as_ref().is_some_and(|had| had.bundle == form.bundle);
-            let is_at_rest = had.is_some_and(|had| is_but_the_grant(&had, form));
+            was_granted |= is_same_bundle;
             let told = told.entry((app, why.clone())).or_default();
             told.clusters.push(cluster);
             told.was_granted |= was_granted;
             let kind = if is_at_rest { StayKind::AtRest } else { StayKind::Waits };
-            beyond.stays.insert((app.clone(), cluster.clone()), Stay { kind, why });
+            let stay = Stay { kind, told: has.map(|has| has.digest), why };
+            beyond.stays.insert((app.clone(), cluster.clone()), stay);
         }
     }
     for ((app, why), Told { clusters, was_granted }) in told {
@@ -256,9 +265,15 @@ struct Told<'a> {
     was_granted: bool,
 }
 
-/// Whether what a cluster has is what it shall have, but for what is granted.
-fn is_but_the_grant(has: &Entry, form: &AppForm) -> bool {
-    let alike = |options: &Options| Options { grant: None, share: None, ..options.clone() };
+/// Whether what a cluster has is what it shall have, but for what is granted, and its share of replicas.
+fn is_but_the_grant(has: &Entry, form: &AppForm, grant: &Grant) -> bool {
+    let alike = |options: &Options| {
+        let mut options = Options { grant: None, share: None, ..options.clone() };
+        if grant.service_account.is_some() {
+            options.treatment.service_account = None;
+        }
+        options
+    };
     has.bundle == form.bundle && has.values == form.values && alike(&has.options) == alike(&form.options)
 }
 

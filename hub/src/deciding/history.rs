@@ -232,8 +232,8 @@ impl Given<'_> {
             true => Some(u64::MAX),
             false => self.state.heads.get(name).map(|head| head.taken_ms),
         };
-        granting::said_by(root, tenant)?;
-        self.granted(tenant).filter(|_| taken_ms(&root.name) > taken_ms(tenant))
+        let commit = granting::said_by(root, tenant).filter(|_| taken_ms(&root.name) > taken_ms(tenant))?;
+        Some(Cause::Granted { catalog: tenant.clone(), commit: Some(commit) })
     }
 
     /// Whether a tenant has such a grant on clusters of some set: then it is the cluster that has another one.

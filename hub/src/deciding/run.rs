@@ -404,7 +404,11 @@ impl Deciding {
             next.lacking = decided.lacking;
             next.moves = Arc::new(moves);
             next.waiting = Arc::new(decided.waiting);
-            next.ungranted = Arc::new(decided.withdrawn.into_iter().chain(decided.beyond).collect());
+            let ungranted = decided.withdrawn.into_iter().chain(decided.beyond).collect();
+            // Who compares with what it knew sees at once that nothing is new.
+            if *next.ungranted != ungranted {
+                next.ungranted = Arc::new(ungranted);
+            }
             next.waits_for = Arc::new(decided.waits_for);
             next.unpinnable = Arc::new(decided.unpinnable);
             next.due_ms = decided.due_ms.into_iter().chain(end).min();

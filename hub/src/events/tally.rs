@@ -1,7 +1,8 @@
 //! Tally: how apps stand on how many clusters, kept up to date by the clusters that changed.
 //!
 //! In: what clusters were told and reported, and whether they can be looked at. Out: sums by app, by catalog and by commit.
-//! Never: reads an entry again of which nothing changed: a look at a fleet that is at rest compares two numbers a cluster.
+//! Never: reads an entry again of which nothing changed: a look at a fleet that is at rest compares two numbers a cluster, and what
+//! takes no changes there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -59,7 +60,7 @@ pub struct OfApp {
 pub struct Tally {
     /// What takes no changes, as it was known last; and of which clusters that is which apps.
     ungranted: Arc<Stays>,
-    at_rest: BTreeMap<ClusterName, BTreeSet<AppKey>>,
+    at_rest: BTreeMap<ClusterName, AtRest>,
     clusters: BTreeMap<ClusterName, Counted>,
     apps: BTreeMap<AppKey, OfApp>,
     /// Clusters that have an app of a catalog and are not passed over.
@@ -71,14 +72,16 @@ pub struct Tally {
 /// A commit that made an app of a catalog what it is.
 pub type OfCommit = (CatalogName, CommitId);
 
+/// Apps of a cluster that take no changes, as they were told.
+type AtRest = BTreeMap<AppKey, Digest>;
+
 /// What a cluster adds.
 #[derive(Debug)]
 struct Counted {
     /// Versions of the records that it was read from.
     of: (Option<Version>, Option<Version>),
     contact: Contact,
-    /// Of its apps, those that take no changes.
-    at_rest: BTreeSet<AppKey>,
+    at_rest: AtRest,
     entries: BTreeMap<AppKey, Line>,
     /// Commits whose removals are under way.
     leaving: Vec<OfCommit>,
@@ -116,7 +119,7 @@ impl Tally {
             self.ungranted = ungranted.clone();
             self.at_rest = at_rest(ungranted);
         }
-        let nothing = BTreeSet::new();
+        let nothing = AtRest::new();
         let gone: Vec<ClusterName> =
             self.clusters.keys().filter(|name| !contacts.contains_key(*name)).cloned().collect();
         for name in gone {
@@ -272,12 +275,11 @@ impl Counted {
 }
 
 /// By cluster.
-fn at_rest(ungranted: &Stays) -> BTreeMap<ClusterName, BTreeSet<AppKey>> {
-    let mut at_rest: BTreeMap<ClusterName, BTreeSet<AppKey>> = BTreeMap::new();
-    for (app, cluster) in
-        ungranted.iter().filter(|(_, stay)| stay.kind == StayKind::AtRest).map(|(key, _)| key)
-    {
-        at_rest.entry(cluster.clone()).or_default().insert(app.clone());
+fn at_rest(ungranted: &Stays) -> BTreeMap<ClusterName, AtRest> {
+    let mut at_rest: BTreeMap<ClusterName, AtRest> = BTreeMap::new();
+    for ((app, cluster), stay) in ungranted.iter().filter(|(_, stay)| stay.kind == StayKind::AtRest) {
+        let told = stay.told.map(|told| (app.clone(), told));
+        at_rest.entry(cluster.clone()).or_default().extend(told);
     }
     at_rest
 }
@@ -286,7 +288,7 @@ fn count(
     told: Option<&Told>,
     report: Option<&Report>,
     of: (Option<Version>, Option<Version>),
-    (contact, at_rest): (Contact, BTreeSet<AppKey>),
+    (contact, at_rest): (Contact, AtRest),
 ) -> Counted {
     let mut counted = Counted {
         of,
@@ -298,16 +300,17 @@ fn count(
     };
     let Some(told) = told else { return counted };
     let is_current = report.is_some_and(|r| (r.epoch, r.generation) == told.assignment.order());
-    for (app, entry) in &told.assignment.entries {
-        let Ok(entry) = nave_proto::decode_entry(&entry.bytes) else { continue };
+    for (app, encoded) in &told.assignment.entries {
+        let Ok(entry) = nave_proto::decode_entry(&encoded.bytes) else { continue };
         let said = report.and_then(|report| report.entries.get(app));
         let stands = match contact {
             Contact::Away | Contact::Maintained => Stands::Apart,
             Contact::Unsure => Stands::Open,
             Contact::Here => stands(said.filter(|_| is_current), &entry.commit),
         };
-        // What takes no changes is at none of the commits that came since.
-        let is_apart = counted.at_rest.contains(app) && !matches!(stands, Stands::Failing(..));
+        // What takes no changes is at none of the commits that came since. What was told meanwhile does.
+        let is_apart = counted.at_rest.get(app) == Some(&encoded.digest);
+        let is_apart = is_apart && !matches!(stands, Stands::Failing(..));
         let stands = if is_apart { Stands::Apart } else { stands };
         let line = Line {
             commit: entry.commit,

@@ -28,7 +28,7 @@ impl<'a> Outstanding<'a> {
 
     /// How an entry stands and what it waits for, if it waits.
     pub fn get(&self, cluster: &ClusterName, app: &AppKey) -> Option<(Phase, String)> {
-        if let Some(Stay { kind, why }) = self.stay(cluster, app) {
+        if let Some(Stay { kind, why, .. }) = self.stay(cluster, app) {
             let phase = if *kind == StayKind::AtRest { Phase::Ungranted } else { Phase::Waiting };
             return Some((phase, why.to_string()));
         }

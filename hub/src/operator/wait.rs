@@ -114,7 +114,7 @@ impl OperatorService {
             return view(WaitOutcome::Held, message, status);
         }
         if let (true, true, Some(failure)) =
-            (decided, reached, problem.or_else(|| stopped(&status)).or_else(|| failure(&status)))
+            (decided, reached, problem.or_else(|| stopped(&status, &scope)).or_else(|| failure(&status)))
         {
             return view(WaitOutcome::Failed, failure, status);
         }
@@ -256,9 +256,18 @@ fn fails(look: &Look<'_>, problem: &Problem, selection: &Selection, scope: &Scop
 }
 
 /// A rollout that halted, lacks a grant or was taken back, if there is one: nothing of it comes by itself.
-fn stopped(status: &StatusView) -> Option<String> {
+fn stopped(status: &StatusView, scope: &Scope) -> Option<String> {
     let halted = status.rollouts.iter().find(|row| row.phase == RolloutPhase::Halted);
-    let lacks = |row: &&RolloutRow| matches!(row.waits_for, Some(WaitsFor::Granted { .. }));
+    // Of those that lack a grant, what is waited for may be elsewhere.
+    let waits = |app: &AppKey| {
+        let here = |group: &Group| group.phase == Phase::Waiting && group.app == *app;
+        status.groups.iter().any(here)
+    };
+    let lacks = |row: &&RolloutRow| {
+        matches!(row.waits_for, Some(WaitsFor::Granted { .. }))
+            && scope.has(&row.app.catalog)
+            && std::iter::once(&row.app).chain(&row.group).any(waits)
+    };
     let halted = halted.or_else(|| status.rollouts.iter().find(lacks));
     let halted = halted.map(|row| format!("rollout {}: {}", row.id, row.message));
     let block = || status.blocks.first();
@@ -285,14 +294,15 @@ fn pending(status: &StatusView) -> String {
     if let Some(doubt) = &status.doubt {
         return doubt.clone();
     }
-    match status.groups.first() {
+    let mut groups = status.groups.iter().filter(|group| group.phase != Phase::Ungranted);
+    match groups.next() {
         Some(group) => {
             let clusters: Vec<&str> = group.clusters.iter().take(3).map(|c| c.as_str()).collect();
             let message =
                 if group.message.is_empty() { String::new() } else { format!(": {}", group.message) };
-            let more = match status.groups.len() {
-                0 | 1 => String::new(),
-                all => format!(" (and {} more)", all - 1),
+            let more = match groups.count() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
             };
             format!("app {} on {} is {:?}{message}{more}", group.app, clusters.join(", "), group.phase)
         }

@@ -95,6 +95,8 @@ fn fate<'a>(
         // What goes is what is there, also in the middle of a rollout.
         (_, false) => match told() {
             Some(form) => Some(Fate::Lost(form)),
+            // What waited for a grant was on no way.
+            None if before.is_beyond(app, cluster) => None,
             None => before.form(app, cluster).map(|_| Fate::Stays),
         },
         (_, true) => {

@@ -84,21 +84,10 @@ pub fn head(view: &PlanView) -> String {
 }
 
 fn numbers(summary: &Summary) -> String {
-    let Summary {
-        changes,
-        gained,
-        lost,
-        changed,
-        stays,
-        apps: _,
-        catalogs,
-        clusters,
-        held,
-        errors,
-        warnings,
-    } = *summary;
+    let Summary { changes, gained, lost, changed, stays, apps, catalogs, clusters, held, errors, warnings } =
+        *summary;
     let mut parts = vec![match changes {
-        0 if catalogs > 0 || stays > 0 => "no entry changes".to_owned(),
+        0 if catalogs > 0 || apps > 0 => "no entry changes".to_owned(),
         0 => "nothing changes".to_owned(),
         1 => "1 entry changes".to_owned(),
         _ => {

@@ -157,6 +157,37 @@ async fn what_is_granted_no_more_does_not_go_either_before_it_is_again() {
 }
 
 #[tokio::test]
+async fn what_a_tenant_missed_comes_by_the_commit_that_gave_it_back_and_nothing_else_does() {
+    let mut world = world(&grant("shared", WIDE)).await;
+    let commit = async |world: &mut World, value: &str, id: &str| {
+        world.history.clear();
+        let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
+        files.insert("web/web.yaml".into(), maps(value));
+        world.commit_of(&team(), id).await;
+        world.decide().await;
+    };
+    for (withdrawn, again, missed, next) in [
+        (grant("other", WIDE), SECOND, None, NEXT),
+        (grant("shared", NARROW), THIRD, None, OWN),
+        (grant("other", WIDE), FOURTH, Some(NEXT), OWN),
+        (grant("shared", NARROW), SECOND, Some(NEXT), OWN),
+    ] {
+        regrant(&mut world, &withdrawn, FIRST).await;
+        if let Some(missed) = missed {
+            commit(&mut world, missed, missed).await;
+            assert!(changed(&world).is_empty(), "{withdrawn}");
+        }
+        regrant(&mut world, &grant("shared", WIDE), again).await;
+        let came: Vec<_> = missed.map(|_| (What::Changed, granted(again), 2)).into_iter().collect();
+        assert_eq!(changed(&world), came, "{withdrawn}");
+        // What the tenant commits from then on is its own.
+        commit(&mut world, next, next).await;
+        let own = Cause::Commit { commit: CommitId(next.into()) };
+        assert_eq!(changed(&world), [(What::Changed, own, 2)], "{withdrawn}");
+    }
+}
+
+#[tokio::test]
 async fn history_names_the_commit_of_the_root_that_changed_what_is_granted() {
     let mut world = world(&grant("shared", WIDE)).await;
     let more = "namespaces: [team-a-web, elsewhere, further]";

@@ -86,8 +86,9 @@ fn put(
 }
 
 /// An app that takes no changes.
-fn stay(name: &str, on: &ClusterName) -> (EntryKey, Stay) {
-    ((app(name), on.clone()), Stay { kind: StayKind::AtRest, why: "it is not granted".into() })
+fn stay(name: &str, on: &ClusterName, commit: &str) -> (EntryKey, Stay) {
+    let told = Some(nave_proto::encode_entry(&entry(commit)).digest);
+    ((app(name), on.clone()), Stay { kind: StayKind::AtRest, told, why: "it is not granted".into() })
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn what_takes_no_changes_is_at_no_commit_and_is_told_to_fail() {
     let name: ClusterName = "fra-1".parse().expect("a name");
     let contacts = BTreeMap::from([(name.clone(), Contact::Here)]);
     let (mut state, mut tally) = (State::default(), Tally::default());
-    let ungranted = Arc::new(Stays::from([stay("web", &name), stay("db", &name)]));
+    let ungranted = Arc::new(Stays::from([stay("web", &name, "a"), stay("db", &name, "a")]));
     let reported = [(EntryState::Healthy, 0, 0), (EntryState::Failed, 0, 1)];
     put(&mut state, &name, 1, "a", &reported);
     tally.update(&state, &contacts, &ungranted, 10);
@@ -107,10 +108,12 @@ fn what_takes_no_changes_is_at_no_commit_and_is_told_to_fail() {
     assert_eq!(sums(&tally), [(0, 0, 0, 0), (1, 0, 1, 1)]);
     // What waits for a grant, or for its catalog, counts as before; and what is granted again does.
     let waits = |kind| {
-        let (key, stay) = stay("web", &name);
+        let (key, stay) = stay("web", &name, "a");
         Arc::new(Stays::from([(key, Stay { kind, ..stay })]))
     };
-    for ungranted in [waits(StayKind::Waits), waits(StayKind::Unread), Arc::default()] {
+    // So does what was told since it was found to stay.
+    let earlier = Arc::new(Stays::from([stay("web", &name, "before")]));
+    for ungranted in [waits(StayKind::Waits), waits(StayKind::Unread), earlier, Arc::default()] {
         tally.update(&state, &contacts, &ungranted, 10);
         assert_eq!(sums(&tally), [(1, 1, 0, 0), (1, 0, 1, 1)]);
     }
@@ -130,7 +133,8 @@ fn counting_what_changed_comes_to_what_counting_all_does() {
         match random.u8(..5) {
             4 => {
                 let of = ["web", "db"][random.usize(..2)];
-                ungranted = Arc::new(Stays::from([stay(of, name)]));
+                let commit = ["a", "b"][random.usize(..2)];
+                ungranted = Arc::new(Stays::from([stay(of, name, commit)]));
             }
             0 => drop(contacts.remove(name)),
             1 => drop(contacts.insert(name.clone(), CONTACTS[random.usize(..4)])),
