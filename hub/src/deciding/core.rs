@@ -295,6 +295,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
         paused: &paused,
         depends: &depends.stays,
         ungranted: &beyond.stays,
+        withdrawn: &withdrawn.stays,
         may_start: &may_start,
         older,
         hearing,

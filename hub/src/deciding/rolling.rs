@@ -137,6 +137,8 @@ pub struct Given<'a> {
     pub depends: &'a BTreeSet<EntryKey>,
     /// Of these, those that have something which is not granted, and what.
     pub ungranted: &'a Stays,
+    /// Entries of which nothing is granted, or whose catalog could not be read.
+    pub withdrawn: &'a Stays,
     /// Whether changes may start on a cluster now.
     pub may_start: &'a dyn Fn(&ClusterName) -> bool,
     /// What apps were by earlier commits.
@@ -194,7 +196,9 @@ fn pass(given: Given<'_>) -> Rolling {
         }
         let Some((basis, rule, timeout_ms)) = given.target(app, before) else { continue };
         let (commit, sources) = given.said(app);
-        let target = Target { app, basis: &basis, commit, sources: &sources, rule: &rule, timeout_ms };
+        let is_gone = given.catalog.app_of(app).is_none();
+        let target =
+            Target { app, basis: &basis, commit, sources: &sources, rule: &rule, timeout_ms, is_gone };
         let plans = plan.is_none_or(|plan| !plan.basis.is_same(&basis));
         let since_ms = plan.map(|plan| moved_since(before, plan));
         let seen = clusters
@@ -441,11 +445,16 @@ impl<'a> Given<'a> {
         let candidate = self.fleet.get(cluster)?;
         let told = &member.told;
         let key = (app.clone(), cluster.clone());
-        let to_do = self.task(app, cluster, told)?;
+        let is_withdrawn = !self.withdrawn.is_empty() && self.withdrawn.contains_key(&key);
+        let to_do = match is_withdrawn {
+            true if self.misses(app, cluster) => ToDo::Change,
+            true => ToDo::Nothing,
+            false => self.task(app, cluster, told)?,
+        };
         let is_online = candidate.contact == Contact::Connected;
         let is_worked_on = maintained(self.state, cluster, self.now_ms).is_some();
         let is_held = self.state.holds.values().any(|hold| hold.hold.is_of_entry(&key));
-        let obstacle = if !is_online || is_worked_on || is_held {
+        let obstacle = if !is_online || is_worked_on || is_held || is_withdrawn {
             Some(Obstacle::Away)
         } else {
             self.is_kept(&key).then_some(Obstacle::Paused)
@@ -460,10 +469,22 @@ impl<'a> Given<'a> {
             obstacle,
             may_start: !plans || (self.may_start)(cluster),
             has_just_joined: told.assignment.generation.0 == 0,
-            can_return: change.is_some_and(|change| change.previous.is_some()),
+            can_return: !is_withdrawn && change.is_some_and(|change| change.previous.is_some()),
             is_pinned: self.shapes.because(app, cluster) == Some(Because::Pinned),
             told_ms: change.map_or(0, |change| change.at_ms),
         })
+    }
+
+    /// Whether a cluster did not have its turn in the rollout that is under way, or in the one before: it does not count as done, and
+    /// catches up.
+    fn misses(&self, app: &AppKey, cluster: &ClusterName) -> bool {
+        let lead = self.units.lead(app);
+        let Some(course) = self.state.rollouts.get(lead) else { return false };
+        match course.current.as_ref().and_then(|progress| Some((progress, self.plan(lead, &progress.plan)?)))
+        {
+            Some((progress, plan)) => plan.has(cluster) && !progress.had(cluster),
+            None => course.completed.as_ref().is_some_and(|done| done.apart.contains(cluster)),
+        }
     }
 
     /// Whether an entry may not change now, whatever its rollout says.

@@ -3,6 +3,7 @@
 //! In: a step's outcome. Out: sentences for people. Never: decides.
 
 use nave_placement::ClusterName;
+use nave_placement::fleet::Contact;
 use nave_placement::rollout::{self, Obstacle, Phase, Plan, Seen, WaitsFor};
 
 use crate::state::rfc3339;
@@ -26,7 +27,7 @@ pub(super) fn why_it_waits(
                 format!("the hub has just started, and waits for sessions until {}", rfc3339(until_ms))
             }
             _ if seen.obstacle == Some(Obstacle::Away) => {
-                "it is away, and catches up when it is back".to_owned()
+                format!("{}, and catches up when that is over", away(seen))
             }
             _ => "it catches up, a few clusters at a time".to_owned(),
         };
@@ -42,9 +43,16 @@ pub(super) fn why_it_waits(
             format!("it has its turn in {of}, which is at wave {at}: {now}")
         }
         Phase::Progressing if seen.obstacle == Some(Obstacle::Away) => {
-            format!("it is away in {of}, and catches up in the last wave")
+            format!("{} in {of}, and catches up in the last wave", away(seen))
         }
         Phase::Progressing => format!("it has its turn soon, in {of}: {now}"),
+    }
+}
+
+fn away(seen: &Seen<'_>) -> &'static str {
+    match seen.candidate.contact {
+        Contact::Connected => "it cannot change now, as it is held, maintained or granted no more,",
+        _ => "it is away",
     }
 }
 
@@ -93,6 +101,7 @@ pub fn told(waits_for: &WaitsFor, plan: &Plan) -> String {
             let wait = if *number == 1 { "waits" } else { "wait" };
             format!("{} of wave {wave} {wait} for a grant: {why}", clusters(*number))
         }
-        WaitsFor::Return { clusters: number } => format!("{} return to what they had", clusters(*number)),
+        WaitsFor::Return { clusters: 1 } => "1 cluster returns to what it had".to_owned(),
+        WaitsFor::Return { clusters: number } => format!("{number} clusters return to what they had"),
     }
 }

@@ -338,7 +338,11 @@ fn ungranted(status: &StatusView) -> Option<String> {
     let first = stay.first()?;
     let on = listed(first.clusters.len(), &first.clusters);
     let more: usize = stay[1..].iter().map(|group| group.clusters.len()).sum();
-    let more = if more == 0 { String::new() } else { format!(" (and {more} more entries)") };
+    let more = match more {
+        0 => String::new(),
+        1 => " (and 1 more entry)".to_owned(),
+        more => format!(" (and {more} more entries)"),
+    };
     Some(format!("app {} on {on}: {}{more}", first.app, first.message))
 }
 

@@ -67,7 +67,9 @@ impl Step<'_> {
     fn idle(&mut self) {
         let basis = self.target.basis;
         // Whoever is kept at an older version does not unblock the newer one.
-        let ends = |block: &Block| !basis.has_pins() && !block.basis.is_same_version(basis);
+        // What was to leave with it is not let go by that alone that nothing is left of the app.
+        let keeps = |block: &Block| self.target.is_gone && !block.kept.is_empty();
+        let ends = |block: &Block| !basis.has_pins() && !block.basis.is_same_version(basis) && !keeps(block);
         if self.next.course.block.as_ref().is_some_and(ends) {
             self.next.course.block = None;
         }
@@ -75,9 +77,12 @@ impl Step<'_> {
         let retry = ordered.is_some();
         if retry {
             self.next.course.block = None;
-        } else if self.next.course.block.is_some() && self.due().any(|(_, seen)| !seen.is_pinned) {
-            // A version is blocked, not its end.
+        } else if let Some(block) = &self.next.course.block
+            && self.due().any(|(_, seen)| !seen.is_pinned)
+        {
+            // A version is blocked, not its end, but where that was taken back with it.
             let leave = self.due().filter(|(_, seen)| seen.to_do == ToDo::Remove);
+            let leave = leave.filter(|(name, _)| !block.kept.contains(*name));
             self.next.go = leave.map(|(name, _)| name.clone()).collect();
             return;
         }

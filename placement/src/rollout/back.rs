@@ -50,6 +50,11 @@ impl Step<'_> {
             rollout: plan.id.clone(),
             at_ms: now_ms,
             reason: reason.clone(),
+            kept: clusters
+                .iter()
+                .filter(|(_, seen)| seen.to_do == ToDo::Remove)
+                .map(|(name, _)| name.clone())
+                .collect(),
         });
         self.end(&progress, plan, Outcome::RolledBack, reason);
     }

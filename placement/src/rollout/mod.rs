@@ -330,6 +330,9 @@ pub struct Block {
     pub at_ms: u64,
     /// Why, for people.
     pub reason: String,
+    /// Clusters that the app was to leave then: it leaves them no sooner than it goes on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kept: BTreeSet<ClusterName>,
 }
 
 /// An operator said so.
@@ -396,6 +399,8 @@ pub struct Target<'a> {
     pub rule: &'a Rollout,
     /// From apply until it counts as failed, milliseconds.
     pub timeout_ms: u64,
+    /// The catalog has no such app any more.
+    pub is_gone: bool,
 }
 
 /// A cluster, as far as an app is concerned.

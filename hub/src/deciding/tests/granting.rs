@@ -187,6 +187,75 @@ async fn what_a_tenant_missed_comes_by_the_commit_that_gave_it_back_and_nothing_
     }
 }
 
+/// A tenant's app on two clusters of each of two sets, of which the first has a new version, and the rest waits for it.
+async fn under_way() -> World {
+    let both = [grant("shared", WIDE), grant("other", WIDE)].join(", ");
+    let more = cluster("c-3", "other") + &cluster("c-4", "other");
+    let mut world = World { obeys: true, ..World::default() };
+    world.files.insert("fleet.yaml".into(), root(&both));
+    world.files.insert("more.yaml".into(), more);
+    for name in ["c-1", "c-2", "c-3", "c-4"] {
+        world.member(name, &[]);
+    }
+    world.commit(FIRST).await;
+    let app = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n---\n\
+        apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {name: web}\nspec: {apps: {names: [web]}, clusters: {selector: {}}}\n";
+    let files = [("web.yaml", app.to_owned()), ("web/web.yaml", maps("one"))];
+    let files = files.map(|(path, text)| (path.to_owned(), text)).into();
+    world.tenants.insert(team(), (files, Tree::new()));
+    world.commit_of(&team(), OWN).await;
+    world.obeys = false;
+    let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
+    files.insert("web/web.yaml".into(), maps("two"));
+    world.commit_of(&team(), NEXT).await;
+    assert_eq!(at(&world, NEXT), ["c-1"]);
+    world
+}
+
+/// The clusters that have the app by a commit.
+fn at(world: &World, commit: &str) -> Vec<String> {
+    let has = |told: &Told| {
+        let entry = told.assignment.entries.get(&web())?;
+        nave_proto::decode_entry(&entry.bytes).ok().map(|entry| entry.commit)
+    };
+    let told = world.state.told.iter().filter(|(_, told)| has(told) == Some(CommitId(commit.into())));
+    told.map(|(cluster, _)| cluster.to_string()).collect()
+}
+
+#[tokio::test]
+async fn who_is_granted_no_more_in_the_middle_of_a_rollout_catches_up_once_it_is_again() {
+    let mut world = under_way().await;
+    regrant(&mut world, &grant("shared", WIDE), SECOND).await;
+    world.obeys = true;
+    world.report();
+    world.decide().await;
+    assert_eq!(at(&world, NEXT), ["c-1", "c-2"]);
+    let course = world.state.rollouts[&web()].record.clone();
+    let ended = course.past.last().expect("it is over");
+    assert_eq!((course.current.is_none(), ended.healthy, ended.clusters), (true, 2, 4), "{course:?}");
+    regrant(&mut world, &[grant("shared", WIDE), grant("other", WIDE)].join(", "), THIRD).await;
+    assert_eq!(at(&world, NEXT), ["c-1", "c-2", "c-3", "c-4"]);
+}
+
+#[tokio::test]
+async fn a_rollout_that_is_taken_back_waits_for_nobody_who_is_granted_no_more() {
+    let mut world = under_way().await;
+    regrant(&mut world, &grant("other", WIDE), SECOND).await;
+    super::rollouts::aborted(&mut world, "team-a/web");
+    world.obeys = true;
+    world.report();
+    world.decide().await;
+    let course = world.state.rollouts[&web()].record.clone();
+    assert!(course.current.is_none() && course.block.is_some(), "{course:?}");
+    // What comes next does not wait behind it, and who was withdrawn gets it with the grant.
+    let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
+    files.insert("web/web.yaml".into(), maps("three"));
+    world.commit_of(&team(), THIRD).await;
+    assert_eq!(at(&world, THIRD), ["c-3", "c-4"]);
+    regrant(&mut world, &[grant("shared", WIDE), grant("other", WIDE)].join(", "), FOURTH).await;
+    assert_eq!(at(&world, THIRD), ["c-1", "c-2", "c-3", "c-4"]);
+}
+
 #[tokio::test]
 async fn history_names_the_commit_of_the_root_that_changed_what_is_granted() {
     let mut world = world(&grant("shared", WIDE)).await;

@@ -146,6 +146,63 @@ async fn removals_follow_the_waves_by_the_commit_that_ordered_them() {
 }
 
 #[tokio::test]
+async fn what_was_to_leave_stays_where_its_rollout_is_taken_back_until_that_is_tried_again() {
+    let gone = |world: &World| (1..=TWELVE).filter(|n| world.entry(&format!("c-{n:02}")).is_none()).count();
+    let everywhere = "clusters: {selector: {}}}";
+    assert!(APPS.contains(everywhere));
+    // The app goes; or a placement lets go of all but one.
+    for (without, left) in [(String::new(), 0), (APPS.replace(everywhere, "clusters: {names: [c-12]}}"), 1)] {
+        let mut world = world();
+        world.commit("1111111111111111111111111111111111111111").await;
+        world.obeys = false;
+        world.files.insert("web/web.yaml".into(), config_map("more"));
+        world.commit("2222222222222222222222222222222222222222").await;
+        // The first wave has it; then all is to leave, and that is approved.
+        world.files.insert("apps.yaml".into(), without);
+        world.commit("3333333333333333333333333333333333333333").await;
+        for hold in world.state.holds.values().map(|hold| hold.hold.clone()).collect::<Vec<_>>() {
+            let approval = nave_placement::guard::Approval { hold, by: "operator ann".into() };
+            world.fold(&key::approval(&approval.hold.id), Some(json(&approval)));
+        }
+        world.decide().await;
+        assert!(gone(&world) <= 1, "it goes by the waves: {}", gone(&world));
+        aborted(&mut world, "web");
+        world.obeys = true;
+        world.report();
+        world.decide().await;
+        assert!(gone(&world) <= 1, "{} left at once", gone(&world));
+        let web: AppKey = "web".parse().expect("a name");
+        let mut course = (*world.state.rollouts[&web].record).clone();
+        assert!(course.current.is_none() && course.block.is_some(), "{course:?}");
+        // Who tries again has it go, by waves, under the guard.
+        let order = nave_placement::rollout::Order { by: "ann".into(), at_ms: 0, reason: String::new() };
+        course.retry = Some(order);
+        world.fold(&key::rollout(&web), Some(json(&course)));
+        for _ in 0..3 {
+            world.decide().await;
+            for hold in world.state.holds.values().map(|hold| hold.hold.clone()).collect::<Vec<_>>() {
+                let approval = nave_placement::guard::Approval { hold, by: "operator ann".into() };
+                world.fold(&key::approval(&approval.hold.id), Some(json(&approval)));
+            }
+        }
+        assert_eq!(TWELVE - gone(&world), left);
+    }
+}
+
+/// An operator takes the rollout of an app back.
+pub(super) fn aborted(world: &mut World, app: &str) {
+    let app: AppKey = app.parse().expect("a name");
+    let mut course = (*world.state.rollouts[&app].record).clone();
+    let progress = course.current.as_mut().expect("a rollout is under way");
+    progress.phase = nave_placement::rollout::Phase::RollingBack {
+        reason: "aborted by ann".into(),
+        by: Some("ann".into()),
+        returned: BTreeMap::new(),
+    };
+    world.fold(&key::rollout(&app), Some(json(&course)));
+}
+
+#[tokio::test]
 async fn who_hands_objects_over_waits_with_whom_it_hands_them_to() {
     let mut world = World { obeys: true, ..World::default() };
     world.files.extend(two_apps(&["db", "web"], &["shop"]));

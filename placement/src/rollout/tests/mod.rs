@@ -161,7 +161,7 @@ impl World {
         let commit = CommitId(format!("{version:040}").into());
         let (rule, sources) = (&self.rule, &Sources::new());
         let (app, basis, commit) = (&app, &basis, &commit);
-        let target = Target { app, basis, commit, sources, rule, timeout_ms: TIMEOUT };
+        let target = Target { app, basis, commit, sources, rule, timeout_ms: TIMEOUT, is_gone: false };
         let moment = Moment { now_ms: self.now_ms, settles_ms: self.settles_ms, since_ms: self.since_ms };
         let next = step(&self.course, self.plan.as_ref(), target, &seen, moment);
         // What is not written down is not needed.
