@@ -96,6 +96,19 @@ pub struct OfApp {
     /// When it was told last that drift was put back, Unix milliseconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub corrected_ms: u64,
+    /// What of it is to come or to go and waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+}
+
+/// Entries of an app that are to come or to go, and wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Moving {
+    /// How many.
+    pub entries: usize,
+    /// Commits that were new when some of them were seen first: of the root's catalog, or of a tenant's.
+    pub commits: BTreeSet<(Option<CatalogName>, CommitId)>,
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -143,6 +143,8 @@ pub struct AppSeen {
     pub rollout: Option<RolloutSeen>,
     /// Rollouts that were taken back, with when they ended.
     pub ended: Vec<(u64, OfRollout)>,
+    /// Entries of it that are to come or to go, and wait.
+    pub moving: usize,
 }
 
 /// What is seen of a rollout.
@@ -258,6 +260,14 @@ pub fn seen(
     let waiting = waiting(look);
     seen.unfinished = unfinished(look, tally, &waiting, &seen);
     seen.apps = apps(look, tally, &waiting, seen.is_decided);
+    for (cluster, app) in look.picture.waiting.keys() {
+        let wanted = look.picture.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app));
+        let told = look.state.told.get(cluster);
+        let is_there = told.is_some_and(|told| told.assignment.entries.contains_key(app));
+        if wanted != is_there {
+            seen.apps.entry(app.clone()).or_default().moving += 1;
+        }
+    }
     let units = look.units();
     for (app, course) in &look.state.rollouts {
         let mut of = seen.apps.remove(app).unwrap_or_default();

@@ -154,6 +154,7 @@ impl Telling {
             }
         }
         self.rollout(app, all, seen, &mut known);
+        self.moving(app, all, seen.moving, &mut known);
         self.drift(app, seen, &mut known, all.now_ms);
         if let Some((version, commit)) = seen.version.as_ref().filter(|_| seen.is_well && !all.is_faulty(app))
         {
@@ -214,6 +215,27 @@ impl Telling {
             }
             known.rollout = Some(stand).filter(|stand| stand.stage != Stage::Goes);
         }
+    }
+
+    /// What is to come or to go says by no commit that it does: those that are new when it is seen first wait for it.
+    fn moving(&self, app: &AppKey, all: &Seen, entries: usize, known: &mut OfApp) {
+        if !all.is_decided {
+            return;
+        }
+        if entries == 0 {
+            known.moving = None;
+            return;
+        }
+        let moving = known.moving.get_or_insert_default();
+        if entries > moving.entries {
+            let tenants =
+                all.tenant_of(app).and_then(|name| Some((Some(name.clone()), self.now.tenants.get(name)?)));
+            for (name, of) in std::iter::once((None, &self.now.root)).chain(tenants) {
+                let head = of.head.clone().filter(|head| of.open.contains(head));
+                moving.commits.extend(head.map(|head| (name, head)));
+            }
+        }
+        moving.entries = entries;
     }
 
     fn drift(&mut self, app: &AppKey, seen: &AppSeen, known: &mut OfApp, now_ms: u64) {
@@ -323,6 +345,11 @@ impl Telling {
     /// Whether something of a catalog's commit is not as it shall be. An app of a tenant may be what it is by a commit of the root,
     /// unless that is one of its own.
     fn is_unfinished(&self, tenant: Option<&CatalogName>, commit: &CommitId, seen: &Seen) -> bool {
+        let key = (tenant.cloned(), commit.clone());
+        let moving = self.now.apps.values().filter_map(|app| app.moving.as_ref());
+        if moving.map(|moving| &moving.commits).any(|commits| commits.contains(&key)) {
+            return true;
+        }
         let is_own = |name: &CatalogName| {
             let known = self.now.tenants.get(name);
             known.is_some_and(|known| known.head.as_ref() == Some(commit) || known.open.contains(commit))

@@ -120,7 +120,9 @@ pub enum FetchError {
         cause: Cause,
     },
     /// Nobody that we trust vouches for the server.
-    #[error("the certificate of {url} is not trusted; name its CA in the catalog's CA file")]
+    #[error(
+        "the certificate of {url} is not trusted; name its CA in caFile of the credentials that it is reached by"
+    )]
     Untrusted {
         /// The URL, without credentials.
         url: String,

@@ -131,7 +131,14 @@ impl OperatorService {
                 view(WaitOutcome::Converged, message, status)
             }
             (false, _) => {
-                let why = status.catalog.obstacle.clone().or(awaits.filter(|_| reached)).unwrap_or(missing);
+                // A commit that nobody has may be of a catalog that cannot be asked.
+                let unread = status.tenants.iter().find_map(|tenant| {
+                    let is_meant = tenant.name.parse().is_ok_and(|name| scope.has(&name));
+                    let why = tenant.obstacle.as_ref().filter(|_| is_meant && !reached)?;
+                    Some(format!("{missing}; catalog {}: {why}", tenant.name))
+                });
+                let why = status.catalog.obstacle.clone().or(awaits.filter(|_| reached));
+                let why = why.or(unread).unwrap_or(missing);
                 view(WaitOutcome::TimedOut, why, status)
             }
             (true, false) => {

@@ -278,6 +278,7 @@ impl Comparing<'_> {
             gained,
             lost,
             stays,
+            leaving: plan.map(|plan| moves::leaving((base, new), plan, app)).unwrap_or_default(),
             changed,
             installed,
             removed: changes::changes(shelf, &go, false, budget),

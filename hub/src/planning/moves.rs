@@ -95,6 +95,18 @@ fn is_told(base: &State, new: &State, app: &AppKey, cluster: &ClusterName) -> bo
     entry(base) != entry(new)
 }
 
+/// Clusters of a plan that the app is to leave whatever comes of the revision.
+pub fn leaving((base, new): (&Rest, &Rest), plan: &Plan, app: &AppKey) -> Vec<ClusterName> {
+    let wants = |rest: &Rest, cluster: &ClusterName| {
+        rest.decided.wanted.get(cluster).is_some_and(|apps| apps.contains_key(app))
+    };
+    let has = |cluster: &ClusterName| {
+        base.state.told.get(cluster).is_some_and(|told| told.assignment.entries.contains_key(app))
+    };
+    let members = plan.waves.iter().flat_map(|wave| &wave.members);
+    members.filter(|on| has(on) && !wants(base, on) && !wants(new, on)).cloned().collect()
+}
+
 /// What of these clusters does not happen yet for another reason than its wave or the guard.
 pub fn waits(new: &Rest, app: &AppKey, clusters: &[&ClusterName], in_waves: bool, now_ms: u64) -> Vec<Wait> {
     let mut by_message: BTreeMap<String, Vec<ClusterName>> = BTreeMap::new();

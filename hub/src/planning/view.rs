@@ -107,6 +107,9 @@ pub struct AppPlan {
     /// Clusters to which something is on its way that does not come any more: there it stays as it is, or away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stays: Vec<ClusterName>,
+    /// Clusters that it is to leave already, and does so in the waves that begin with this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<ClusterName>,
     /// What it becomes where it stays, clusters with the same change together.
     pub changed: Vec<Change>,
     /// What comes to the clusters that gain it.

@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 
 use super::live::lines;
-use super::text::{by_reason, catalog, clusters, fields, head, held, moves, object, said, stays, wave};
+use super::text::{
+    by_reason, catalog, clusters, fields, head, held, leaving, moves, object, said, stays, wave,
+};
 use crate::planning::view::{AppPlan, Change, PlanView};
 
 /// Forges take some 65,000 characters; scripts put a few around it.
@@ -127,11 +129,15 @@ fn fold(app: &AppPlan, with_diffs: bool) -> String {
     if !app.stays.is_empty() {
         line(&mut page, &stays(app));
     }
+    if !app.leaving.is_empty() {
+        line(&mut page, &leaving(app));
+    }
     for planned in &app.waves {
         line(&mut page, &wave(planned));
     }
     for wait in &app.waits {
-        line(&mut page, &format!("waits: {}: {}", clusters(&wait.clusters), wait.message));
+        let said = with_code(&wait.message);
+        let _ = write!(page, "\n- waits: {}: {said}", escaped(&clusters(&wait.clusters)));
     }
     page.push('\n');
     for change in app.changed.iter().chain(&app.installed).chain(&app.removed) {
@@ -234,6 +240,7 @@ mod tests {
             gained: vec![Moved { cluster: cluster.clone(), why: Vec::new() }],
             lost: Vec::new(),
             stays: Vec::new(),
+            leaving: Vec::new(),
             changed: vec![Change { clusters: vec![cluster], objects: vec![object], ..Change::default() }],
             installed: Vec::new(),
             removed: Vec::new(),

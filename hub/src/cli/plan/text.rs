@@ -18,6 +18,9 @@ use crate::planning::view::{
 /// Names of clusters that are shown where there are more.
 const NAMED: usize = 5;
 
+/// Why an entry goes of which no placement says anything.
+const KEPT: &str = "no placement chose it before either: it was kept for another reason, which is over";
+
 /// The text.
 pub fn text(view: &PlanView, is_coloured: bool) -> String {
     let mut page = Page { text: String::new(), is_coloured };
@@ -133,6 +136,11 @@ pub fn stays(app: &AppPlan) -> String {
     format!("{} stay as they are: what is on its way there does not come", clusters(&app.stays))
 }
 
+/// Clusters that it leaves in the waves that begin, and does not leave by this.
+pub fn leaving(app: &AppPlan) -> String {
+    format!("{} left in these waves, as is in effect already", clusters(&app.leaving))
+}
+
 /// A wave in a line.
 pub fn wave(wave: &WavePlan) -> String {
     let waits: Vec<&str> = wave.waits_for.iter().map(|waits| waits.message.as_str()).collect();
@@ -155,7 +163,8 @@ pub fn by_reason(moved: &[Moved]) -> Vec<(String, Vec<ClusterName>)> {
     let mut by: BTreeMap<String, Vec<ClusterName>> = BTreeMap::new();
     for Moved { cluster, why } in moved {
         let words: Vec<&str> = why.iter().map(|why| why.message.as_str()).collect();
-        by.entry(words.join("; ")).or_default().push(cluster.clone());
+        let words = if words.is_empty() { KEPT.to_owned() } else { words.join("; ") };
+        by.entry(words).or_default().push(cluster.clone());
     }
     let mut rows: Vec<_> = by.into_iter().collect();
     rows.sort_by_key(|(_, clusters)| std::cmp::Reverse(clusters.len()));
@@ -212,6 +221,9 @@ impl Page {
         }
         if !app.stays.is_empty() {
             self.line(0, Some(Colour::Yellow), &format!("= {name}: {}", stays(app)));
+        }
+        if !app.leaving.is_empty() {
+            self.line(0, Some(Colour::Red), &format!("- {name}: {}", leaving(app)));
         }
         for change in &app.changed {
             let changed = format!("~ {name}: {} changed", clusters(&change.clusters));

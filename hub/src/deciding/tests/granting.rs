@@ -241,7 +241,7 @@ async fn who_is_granted_no_more_in_the_middle_of_a_rollout_catches_up_once_it_is
 async fn a_rollout_that_is_taken_back_waits_for_nobody_who_is_granted_no_more() {
     let mut world = under_way().await;
     regrant(&mut world, &grant("other", WIDE), SECOND).await;
-    super::rollouts::aborted(&mut world, "team-a/web");
+    rollouts::aborted(&mut world, "team-a/web");
     world.obeys = true;
     world.report();
     world.decide().await;

@@ -154,6 +154,17 @@ async fn in_the_middle_of_a_rollout_a_plan_compares_with_what_each_cluster_has()
     assert_eq!(changed(&back), [(1, vec![(deleted, "more".to_owned())])], "{back:#?}");
     let (summary, stays) = (&back.summary, back.apps[0].stays.len());
     assert_eq!((summary.changes, summary.clusters, summary.stays, stays), (1, 1, 11, 11));
+    assert!(back.apps[0].leaving.is_empty());
+    // What is to go already goes in the waves that begin.
+    world.files.insert("web/web.yaml".into(), first.clone() + "---\n" + &config_map("more"));
+    relabelled(&mut world, &["c-12"], "dev");
+    world.commit("3333333333333333333333333333333333333333").await;
+    let back = plan(&mut world, first.clone()).await;
+    let names: Vec<&str> = back.apps[0].leaving.iter().map(|cluster| cluster.as_str()).collect();
+    assert_eq!((names, back.summary.lost), (vec!["c-12"], 0), "{back:#?}");
+    relabelled(&mut world, &["c-12"], "prod");
+    world.files.insert("web/web.yaml".into(), first.clone() + "---\n" + &config_map("more"));
+    world.commit("4444444444444444444444444444444444444444").await;
     // Something else comes: the canary alone has what was to come.
     let other = plan(&mut world, first.clone() + "---\n" + &config_map("other")).await;
     let comes = (created, "other".to_owned());

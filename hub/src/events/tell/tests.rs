@@ -112,6 +112,20 @@ fn check(looks: &[(Seen, &[&str])]) {
 }
 
 #[test]
+fn a_commit_waits_for_what_is_to_go_since_it_came() {
+    let moving = |of: &str, moving| with_app(seen(of), AppSeen { moving, ..well("v") });
+    check(&[
+        (seen("a"), &["Taken commit a0000000", "Converged commit a0000000"]),
+        (moving("b", 2), &["Taken commit b0000000", "Converged app web"]),
+        (moving("b", 1), &[]),
+        // What was there before is none of the next one's; what is more is.
+        (moving("c", 1), &["Taken commit c0000000", "Converged commit c0000000"]),
+        (moving("d", 3), &["Taken commit d0000000"]),
+        (moving("d", 0), &["Converged commit b0000000", "Converged commit d0000000"]),
+    ]);
+}
+
+#[test]
 fn a_commit_is_taken_then_its_app_is_healthy_then_all_of_it_is() {
     let undecided = Seen { is_decided: false, ..seen("a") };
     let underway = with_app(unfinished(seen("a"), &["a"]), AppSeen { is_well: false, ..well("a") });
