@@ -59,10 +59,12 @@ fn foretold(view: &PlanView) -> (Entries, Entries, BTreeMap<(AppKey, ClusterName
     (gained, lost, changed)
 }
 
-/// Apps of which a plan says that something waits for something else than its wave, and those that go with them.
+/// Apps of which a plan says that something waits for something else than its wave, or that a wave of them is held, and those that go
+/// with them.
 fn stuck(view: &PlanView) -> BTreeSet<AppKey> {
     let rollout = |app: &AppPlan| app.rollout.as_ref().map(|rollout| rollout.id.clone());
-    let waits = || view.apps.iter().filter(|app| !app.waits.is_empty());
+    let is_stuck = |app: &&AppPlan| !app.waits.is_empty() || app.rollout.is_some() && !app.holds.is_empty();
+    let waits = || view.apps.iter().filter(is_stuck);
     let rollouts: BTreeSet<String> = waits().filter_map(rollout).collect();
     let with = view.apps.iter().filter(|app| rollout(app).is_some_and(|id| rollouts.contains(&id)));
     waits().chain(with).map(|app| app.app.clone()).collect()
