@@ -261,7 +261,8 @@ impl Comparing<'_> {
         let plan = moves::begins(&base.state, new, units, app);
         let changing = fates.iter().filter(|(_, fate)| !matches!(fate, Fate::Stays));
         let clusters: Vec<&ClusterName> = changing.map(|(cluster, _)| *cluster).collect();
-        let mut waits = moves::waits(new, app, &clusters, plan.is_some(), world.now_ms);
+        let of = (app, units);
+        let mut waits = moves::waits((&base.state, new), of, &clusters, plan.is_some(), world.now_ms);
         waits.extend(moves::pinned(base, new, app));
         let mut changed = changes::changes(shelf, &becoming, true, budget);
         // Who has the app already knows what it is.

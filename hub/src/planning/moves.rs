@@ -108,7 +108,13 @@ pub fn leaving((base, new): (&Rest, &Rest), plan: &Plan, app: &AppKey) -> Vec<Cl
 }
 
 /// What of these clusters does not happen yet for another reason than its wave or the guard.
-pub fn waits(new: &Rest, app: &AppKey, clusters: &[&ClusterName], in_waves: bool, now_ms: u64) -> Vec<Wait> {
+pub fn waits(
+    (base, new): (&State, &Rest),
+    (app, units): (&AppKey, &Units),
+    clusters: &[&ClusterName],
+    in_waves: bool,
+    now_ms: u64,
+) -> Vec<Wait> {
     let mut by_message: BTreeMap<String, Vec<ClusterName>> = BTreeMap::new();
     let pauses: Vec<_> = new.state.paused(now_ms).collect();
     for cluster in clusters {
@@ -116,12 +122,18 @@ pub fn waits(new: &Rest, app: &AppKey, clusters: &[&ClusterName], in_waves: bool
             maintained(&new.state, cluster, now_ms).map(|work| format!("the cluster is {}", worked_on(work)));
         let pause = pauses.iter().find(|pause| pause.scope.covers(app, cluster));
         let pause = pause.map(|pause| format!("{pause}; `{}` ends it", pause.scope.resume()));
+        // What is held already keeps all that moves with it on the cluster; what comes up is told by itself.
+        let is_of =
+            |(other, on): &(AppKey, ClusterName)| on == *cluster && units.lead(other) == units.lead(app);
+        let mut held = new.state.holds.values().map(|held| &held.hold);
+        let held = held.find(|hold| base.holds.contains_key(&hold.id) && hold.entries.iter().any(is_of));
+        let held = held.map(|hold| format!("hold {}: {hold}", hold.id));
         // That it waits for its wave is told by the waves.
         let other = || {
             let waiting = if in_waves { &new.decided.held_back } else { &new.decided.waiting };
             waiting.get(&((*cluster).clone(), app.clone())).map(ToString::to_string)
         };
-        if let Some(message) = maintenance.or(pause).or_else(other) {
+        if let Some(message) = maintenance.or(pause).or(held).or_else(other) {
             by_message.entry(message).or_default().push((*cluster).clone());
         }
     }

@@ -173,6 +173,29 @@ async fn in_the_middle_of_a_rollout_a_plan_compares_with_what_each_cluster_has()
 }
 
 #[tokio::test]
+async fn what_moves_with_something_that_is_held_already_says_so() {
+    let mut world = world(4);
+    let group = |apps: &str| apps.replace("substitute: true", "substitute: true, group: shop");
+    let second =
+        |apps: &str| apps.replace("name: web", "name: db").replace("[web]", "[db]").replace("./web", "./db");
+    let first = group(&world.files["apps.yaml"]);
+    let both = format!("{first}\n---\n{}", second(&first));
+    world.files.insert("apps.yaml".into(), both.clone());
+    world.files.insert("db/db.yaml".into(), config_map("db"));
+    world.commit("1111111111111111111111111111111111111111").await;
+    let away = second(&first).replace("env: prod", "env: none");
+    world.files.insert("apps.yaml".into(), format!("{first}\n---\n{away}"));
+    world.commit("2222222222222222222222222222222222222222").await;
+    let hold = world.state.holds.keys().next().expect("it is held").clone();
+    world.files.insert("web/web.yaml".into(), config_map("web").replace("owner:", "keeper:"));
+    let planned = world.plan().await;
+    let app = &planned.apps[0];
+    assert_eq!((app.app.name(), app.waits.len(), planned.holds.len()), ("web", 1, 0), "{planned:#?}");
+    assert_eq!(app.waits[0].clusters.len(), 4);
+    assert!(app.waits[0].message.starts_with(&format!("hold {hold}: ")), "{app:#?}");
+}
+
+#[tokio::test]
 async fn a_changed_object_has_its_diff_and_goes_in_the_waves_that_the_hub_would_make() {
     let mut world = world(12);
     world.commit("1111111111111111111111111111111111111111").await;
