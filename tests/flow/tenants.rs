@@ -140,7 +140,13 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     fleet.kill_hub();
     fleet.start_hub().await.expect("it starts");
     fleet.connected(2).await;
-    fleet.converge(&[]).await.expect("it converges");
+    wait::until("who waits for all hears of it", LIMIT, async || {
+        let waited = fleet.hub(&["wait"]).await?;
+        let said = "what is in the repository of catalog team-a is not known: ";
+        ensure!(waited.code == 0 && waited.stdout.contains(said), "{}{}", waited.stdout, waited.stderr);
+        Ok(())
+    })
+    .await;
     stays(&fleet, "fra-1", OWN, Some("two")).await;
     server.refuse(false);
     let log = fleet.hub_process().expect("it runs").stderr();
@@ -165,6 +171,13 @@ async fn a_tenants_apps_run_where_it_is_granted_and_keep_running_where_that_is_w
     }
     let shown = fleet.order(&["app", "show", "team-a/web"]).await;
     assert!(shown.contains("Ungranted, 1 of 2 converged"), "{shown}");
+    // A plan of the tenant's says where it does not come to.
+    own.switch("next").expect("a branch");
+    own.commit_file("nave/web/web.yaml", &documents::config_map("web", "next")).expect("a commit");
+    own.switch("main").expect("a branch");
+    let planned = fleet.hub(&["plan", "next", "--catalog", "team-a"]).await.expect("it runs");
+    let waits = "waits: 1 cluster (fra-1): set shared is not granted to catalog team-a any more";
+    assert!(planned.code == 3 && planned.stdout.contains(waits), "{}{}", planned.stdout, planned.stderr);
     wait::until("who has it is told to be well", LIMIT, async || {
         let events = events(&fleet).await;
         let well = events.iter().filter(|event| event["type"] == "Converged" && event["commit"] == third);
@@ -497,6 +510,8 @@ async fn a_tenant_that_cannot_be_reached_as_it_is_meant_is_at_the_commit_that_it
             planned.stdout,
             planned.stderr
         );
+        let waited = fleet.hub(&["wait"]).await.expect("it runs");
+        assert!(waited.code == 1 && waited.stdout.contains(obstacle), "{}{}", waited.stdout, waited.stderr);
         let wait = ["wait", "--app", "team-a/web", "--commit", &second, "--timeout", "2s"];
         let waited = fleet.hub(&wait).await.expect("it runs");
         let said = format!("commit {second} is not in effect; {} of catalog team-a is", &first[..8]);

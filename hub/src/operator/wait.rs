@@ -11,7 +11,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::look::{Look, Selection, worked_on};
 use super::service::OperatorService;
-use super::views::{Group, HoldView, Phase, RolloutPhase, RolloutRow, StatusView, WaitOutcome, WaitView};
+use super::views::{
+    CatalogView, Group, HoldView, Phase, RolloutPhase, RolloutRow, StatusView, WaitOutcome, WaitView,
+};
 use crate::deciding::run::chain;
 
 /// The longest wait: a day.
@@ -93,8 +95,10 @@ impl OperatorService {
         let unsettled = self.unsettled(&scope);
         let (status, (decided, awaits), absent, problem) = self.look(|look| {
             let app = wait.selection.app.as_ref();
-            let app =
-                app.filter(|app| !look.app_keys().contains(*app)).map(|app| format!("there is no app {app}"));
+            let app = app.filter(|app| !look.app_keys().contains(*app)).map(|app| match &unsettled {
+                Some(why) => why.clone(),
+                None => format!("there is no app {app}"),
+            });
             let git = look.observation.last_error.as_ref().filter(|_| wait.commit.is_empty());
             let git = git.map(|error| format!("what is in Git is not known: {}", chain(&**error)));
             let status = look.status(&wait.selection, wait.include_offline);
@@ -126,6 +130,7 @@ impl OperatorService {
             (true, true) => {
                 let pinned: Vec<String> = status.pins.iter().map(|pin| pin.message.clone()).collect();
                 let over = passed_over(&status).into_iter().chain(pinned).chain(ungranted(&status));
+                let over = over.chain(unread(&status, &scope));
                 let over = over.collect::<Vec<_>>().join("; ");
                 let message = if over.is_empty() { CONVERGED.to_owned() } else { over };
                 view(WaitOutcome::Converged, message, status)
@@ -337,6 +342,15 @@ fn passed_over(status: &StatusView) -> Option<String> {
         of("not connected", offline.len(), listed(offline.len(), offline)),
         of("maintained", maintained.len(), listed(maintained.len(), maintained.keys())),
     ])
+}
+
+/// Of which tenants' catalogs it is not known what is in them, where nobody waits for just one.
+fn unread(status: &StatusView, scope: &Scope) -> Option<String> {
+    let is_known = |tenant: &CatalogView| tenant.newest.is_some() && tenant.commit != tenant.newest;
+    let is_unread = |tenant: &&CatalogView| tenant.obstacle.is_some() && !is_known(tenant);
+    let first = status.tenants.iter().find(is_unread).filter(|_| scope.0.is_none())?;
+    let why = first.obstacle.as_deref().unwrap_or_default();
+    Some(format!("what is in the repository of catalog {} is not known: {why}", first.name))
 }
 
 /// What takes no changes, as nobody grants them any more.

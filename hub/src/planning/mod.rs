@@ -125,7 +125,8 @@ fn compare(
     let units = Units::of(&new.revision.catalog);
     let (mut budget, mut asking) = (Budget::default(), Asking::of(world.live.as_ref()));
     let pinned: BTreeSet<&AppKey> = new.state.pins.values().map(|pin| &pin.app).collect();
-    let names: BTreeSet<&AppKey> = fates.keys().copied().chain(pinned).collect();
+    let ungranted: BTreeSet<&AppKey> = new.decided.withdrawn.keys().map(|(app, _)| app).collect();
+    let names: BTreeSet<&AppKey> = fates.keys().copied().chain(pinned).chain(ungranted).collect();
     // What is on its way may begin anew, and come to the same.
     let is_listed = |lead: &AppKey| names.iter().any(|app| units.lead(app) == lead);
     let anew = new.state.rollouts.keys().filter(|app| moves::begins(&base.state, new, &units, app).is_some());
@@ -264,6 +265,7 @@ impl Comparing<'_> {
         let of = (app, units);
         let mut waits = moves::waits((&base.state, new), of, &clusters, plan.is_some(), world.now_ms);
         waits.extend(moves::pinned(base, new, app));
+        waits.extend(moves::ungranted(base, new, app));
         let mut changed = changes::changes(shelf, &becoming, true, budget);
         // Who has the app already knows what it is.
         let mut installed = changes::changes(shelf, &come, is_new, budget);

@@ -142,11 +142,7 @@ pub fn waits(
 
 /// Pins that keep an app from what the revision changes of it.
 pub fn pinned(base: &Rest, new: &Rest, app: &AppKey) -> Vec<Wait> {
-    let versions = |rest: &Rest| {
-        let forms = rest.revision.forms.get(app);
-        forms.map(|forms| forms.iter().map(|(v, form)| (v.clone(), form.version)).collect::<BTreeMap<_, _>>())
-    };
-    if versions(base) == versions(new) || versions(new).is_none() {
+    if !is_changed(base, new, app) {
         return Vec::new();
     }
     let pins = new.state.pins.values().filter(|pin| pin.app == *app);
@@ -162,6 +158,26 @@ pub fn pinned(base: &Rest, new: &Rest, app: &AppKey) -> Vec<Wait> {
         }
     };
     pins.map(|pin| wait(&pin.record)).filter(|wait| !wait.clusters.is_empty()).collect()
+}
+
+/// Clusters on which an app that the revision changes takes no changes, since it is not granted there.
+pub fn ungranted(base: &Rest, new: &Rest, app: &AppKey) -> Vec<Wait> {
+    let mut by_message: BTreeMap<&str, Vec<ClusterName>> = BTreeMap::new();
+    let of = new.decided.withdrawn.iter().filter(|((of, _), stay)| of == app && stay.told.is_some());
+    for ((_, cluster), stay) in of.filter(|_| is_changed(base, new, app)) {
+        by_message.entry(&stay.why).or_default().push(cluster.clone());
+    }
+    by_message.into_iter().map(|(why, clusters)| Wait { clusters, message: why.to_owned() }).collect()
+}
+
+/// Whether the revision makes an app something else somewhere.
+fn is_changed(base: &Rest, new: &Rest, app: &AppKey) -> bool {
+    let versions = |rest: &Rest| {
+        let forms = rest.revision.forms.get(app);
+        forms.map(|forms| forms.iter().map(|(v, form)| (v.clone(), form.version)).collect::<BTreeMap<_, _>>())
+    };
+    let (before, after) = (versions(base), versions(new));
+    before != after && after.is_some()
 }
 
 /// Holds that come up with the revision. `admissions` are those of whole commits.

@@ -63,7 +63,9 @@ fn foretold(view: &PlanView) -> (Entries, Entries, BTreeMap<(AppKey, ClusterName
 /// with them.
 fn stuck(view: &PlanView) -> BTreeSet<AppKey> {
     let rollout = |app: &AppPlan| app.rollout.as_ref().map(|rollout| rollout.id.clone());
-    let is_stuck = |app: &&AppPlan| !app.waits.is_empty() || app.rollout.is_some() && !app.holds.is_empty();
+    // What is not granted to an app somewhere keeps it from nothing elsewhere.
+    let waits = |app: &AppPlan| app.waits.iter().any(|wait| !wait.message.contains("takes no changes until"));
+    let is_stuck = |app: &&AppPlan| waits(app) || app.rollout.is_some() && !app.holds.is_empty();
     let waits = || view.apps.iter().filter(is_stuck);
     let rollouts: BTreeSet<String> = waits().filter_map(rollout).collect();
     let with = view.apps.iter().filter(|app| rollout(app).is_some_and(|id| rollouts.contains(&id)));
