@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::deciding::older::{Places, Trees};
-use crate::deciding::revision::{Content, Place, read_of};
+use crate::deciding::reading::read_of;
+use crate::deciding::revision::{Content, Place};
 use crate::deciding::run::chain;
 use crate::git::poller::{self, Observation};
 use crate::git::{self, Access, CommitInfo, ReadError, Repository};

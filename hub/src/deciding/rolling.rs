@@ -14,9 +14,8 @@ use nave_placement::fleet::{Contact, Fleet};
 use nave_placement::guard::{EntryKey, Verdict};
 use nave_placement::overrides::{self, Because, Forms, Instead, Shapes};
 use nave_placement::render::effective_objects;
-use nave_placement::report::{EntryReason, EntryState, Report};
 use nave_placement::rollout::{
-    self, Basis, Course, Health, Moment, Next, Obstacle, Phase, Plan, Seen, Target, ToDo, WaitsFor,
+    self, Basis, Course, Moment, Next, Obstacle, Phase, Plan, Seen, Target, ToDo, WaitsFor,
 };
 use nave_placement::{AppKey, ClusterName, Digest, ObjectKey};
 
@@ -25,6 +24,7 @@ use super::core::{Write, maintained};
 use super::courses::records;
 use super::granting::{self, StayKind, Stays};
 use super::grouped::moved_since;
+use super::health::{Now, health};
 use super::hearing::Hearing;
 use super::history::Turns;
 use super::older::{At, Olders, Wants};
@@ -184,6 +184,10 @@ fn pass(given: Given<'_>) -> Rolling {
         let course = given.state.rollouts.get(app).map(|course| &*course.record);
         if given.units.lead(app) != app {
             writes.push((app, given.moves_elsewhere(app)));
+            continue;
+        }
+        // Of a catalog that was not read yet nothing goes on, and nothing ends.
+        if given.is_unread(app) {
             continue;
         }
         let known = given.course(app);
@@ -470,9 +474,16 @@ impl<'a> Given<'a> {
             may_start: !plans || (self.may_start)(cluster),
             has_just_joined: told.assignment.generation.0 == 0,
             can_return: !is_withdrawn && change.is_some_and(|change| change.previous.is_some()),
+            is_withdrawn,
             is_pinned: self.shapes.because(app, cluster) == Some(Because::Pinned),
             told_ms: change.map_or(0, |change| change.at_ms),
         })
+    }
+
+    /// Whether the catalog of an app is named and could not be read yet.
+    fn is_unread(&self, app: &AppKey) -> bool {
+        let catalog = self.catalog;
+        catalog.commit_of(&app.catalog).is_none() && catalog.tenant(&app.catalog).is_some()
     }
 
     /// Whether a cluster did not have its turn in the rollout that is under way, or in the one before: it does not count as done, and
@@ -564,50 +575,5 @@ impl<'a> Given<'a> {
             source_at: entry.source_at,
             values: entry.values,
         }))
-    }
-}
-
-/// What is so on a cluster now.
-#[derive(Clone, Copy)]
-struct Now<'a> {
-    /// Its spoke is heard.
-    is_online: bool,
-    /// Changes may start.
-    may_start: &'a dyn Fn() -> bool,
-}
-
-/// How a cluster is doing with what it was told last of an app: by a report that is not older than that.
-fn health(
-    app: &AppKey,
-    told: &Told,
-    report: Option<&Report>,
-    Now { is_online, may_start }: Now<'_>,
-    codec: &dyn Codec,
-) -> Health {
-    let since = told.changes.get(app).map(|change| change.since);
-    let report = report.filter(|r| since.is_none_or(|since| (r.epoch, r.generation) >= since));
-    let Some(said) = report.and_then(|r| r.entries.get(app)) else { return Health::NotYet };
-    let version = told.assignment.entries.get(app).and_then(|entry| codec.decode(entry)).map(|e| e.version);
-    if version.is_some_and(|version| said.is_well(version)) {
-        return Health::Healthy;
-    }
-    match (said.state, said.reason) {
-        _ if !is_online => Health::NotYet,
-        (
-            EntryState::Waiting,
-            EntryReason::WindowClosed
-            | EntryReason::Frozen
-            | EntryReason::Paused
-            | EntryReason::DependencyNotReady
-            | EntryReason::GroupNotReady,
-        ) => Health::Waits,
-        // Together with its group it was tried, and did not come through.
-        (EntryState::Failed, EntryReason::GroupReturned) => Health::Degraded,
-        // What ails the version before it is told first, and no change starts yet.
-        (EntryState::Degraded | EntryState::Failed, _) if said.version != version && !may_start() => {
-            Health::Waits
-        }
-        (EntryState::Degraded | EntryState::Failed, _) => Health::Degraded,
-        _ => Health::NotYet,
     }
 }

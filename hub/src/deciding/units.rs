@@ -102,6 +102,7 @@ pub(super) fn together<'a>(all: impl IntoIterator<Item = (bool, Seen<'a>)>) -> O
     let stands = |obstacle| all.iter().any(|seen| seen.obstacle == Some(obstacle)).then_some(obstacle);
     let due: Vec<&Seen<'a>> = all.iter().filter(|seen| seen.to_do.is_due()).collect();
     Some(Seen {
+        is_withdrawn: all.iter().all(|seen| seen.is_withdrawn),
         candidate: all.first()?.candidate,
         to_do,
         health,

@@ -227,13 +227,21 @@ impl Telling {
             return;
         }
         let moving = known.moving.get_or_insert_default();
+        let of = |name: &Option<CatalogName>| match name {
+            None => Some(&self.now.root),
+            Some(name) => self.now.tenants.get(name),
+        };
+        let is_open = |name: &Option<CatalogName>, commit: &CommitId| {
+            of(name).is_some_and(|of| of.open.contains(commit))
+        };
+        moving.commits.retain(|(name, commit)| is_open(name, commit));
         if entries > moving.entries {
-            let tenants =
-                all.tenant_of(app).and_then(|name| Some((Some(name.clone()), self.now.tenants.get(name)?)));
-            for (name, of) in std::iter::once((None, &self.now.root)).chain(tenants) {
-                let head = of.head.clone().filter(|head| of.open.contains(head));
-                moving.commits.extend(head.map(|head| (name, head)));
-            }
+            // A tenant's own comes before what the root says of its clusters.
+            let mut new = [all.tenant_of(app).cloned(), None].into_iter().filter_map(|name| {
+                let head = of(&name)?.head.clone()?;
+                is_open(&name, &head).then_some((name, head))
+            });
+            moving.commits.extend(new.next());
         }
         moving.entries = entries;
     }

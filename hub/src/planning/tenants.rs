@@ -17,7 +17,8 @@ use super::settle::{Rest, Side, World};
 use super::view::{CatalogChange, CatalogPlan, FieldChange};
 use crate::deciding::core::{Revision, admit};
 use crate::deciding::parts::Own;
-use crate::deciding::revision::{Content, Loader, Place, read_of};
+use crate::deciding::reading::read_of;
+use crate::deciding::revision::{Content, Loader, Place};
 use crate::state::State;
 
 /// Catalogs that are somewhere else than before.

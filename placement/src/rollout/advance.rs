@@ -52,7 +52,13 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     /// Clusters on which something has to be sent.
     pub(super) fn due(&self) -> impl Iterator<Item = (&ClusterName, &Seen<'_>)> {
-        self.clusters.iter().filter(|(_, seen)| seen.to_do.is_due())
+        self.clusters.iter().filter(|(name, seen)| seen.to_do.is_due() && !self.is_kept(name, seen))
+    }
+
+    /// Whether a cluster keeps an app that was to leave it, since that was taken back.
+    pub(super) fn is_kept(&self, name: &ClusterName, seen: &Seen<'_>) -> bool {
+        let block = self.next.course.block.as_ref();
+        seen.to_do == ToDo::Remove && block.is_some_and(|block| block.kept.contains(name))
     }
 
     pub(super) fn event(&mut self, what: &'static str, id: &RolloutId, why: impl Into<String>) {
@@ -73,16 +79,19 @@ impl Step<'_> {
         if self.next.course.block.as_ref().is_some_and(ends) {
             self.next.course.block = None;
         }
+        // Who is wanted again, and leaves later, leaves by that.
+        let clusters = self.clusters;
+        let leaves = |seen: &Seen<'_>| seen.to_do == ToDo::Remove || seen.is_withdrawn;
+        if let Some(block) = &mut self.next.course.block {
+            block.kept.retain(|name| clusters.get(name).is_some_and(leaves));
+        }
         let ordered = self.next.course.retry.take();
         let retry = ordered.is_some();
         if retry {
             self.next.course.block = None;
-        } else if let Some(block) = &self.next.course.block
-            && self.due().any(|(_, seen)| !seen.is_pinned)
-        {
+        } else if self.next.course.block.is_some() && self.due().any(|(_, seen)| !seen.is_pinned) {
             // A version is blocked, not its end, but where that was taken back with it.
             let leave = self.due().filter(|(_, seen)| seen.to_do == ToDo::Remove);
-            let leave = leave.filter(|(name, _)| !block.kept.contains(*name));
             self.next.go = leave.map(|(name, _)| name.clone()).collect();
             return;
         }
@@ -190,7 +199,11 @@ impl Step<'_> {
             seen.to_do.is_due() && !(seen.to_do == ToDo::Install && seen.has_just_joined)
                 || seen.to_do == ToDo::Nothing && seen.health != Health::Healthy && cause != Cause::Placement
         };
-        let meant = self.clusters.iter().filter(|(_, seen)| is_meant(seen)).map(|(name, _)| name).collect();
+        let meant = self
+            .clusters
+            .iter()
+            .filter(|(name, seen)| is_meant(seen) && !seen.is_withdrawn && !self.is_kept(name, seen));
+        let meant = meant.map(|(name, _)| name).collect();
         let past = &self.next.course.past;
         let parent = past.last().map(|ended| ended.id.clone());
         let digest = self.target.basis.digest();

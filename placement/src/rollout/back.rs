@@ -52,7 +52,7 @@ impl Step<'_> {
             reason: reason.clone(),
             kept: clusters
                 .iter()
-                .filter(|(_, seen)| seen.to_do == ToDo::Remove)
+                .filter(|(name, seen)| seen.to_do == ToDo::Remove && plan.has(name))
                 .map(|(name, _)| name.clone())
                 .collect(),
         });

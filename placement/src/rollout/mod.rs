@@ -414,6 +414,8 @@ pub struct Seen<'a> {
     pub health: Health,
     /// Why it cannot be sent a change now.
     pub obstacle: Option<Obstacle>,
+    /// Nothing is granted to the app's catalog there any more: nobody waits for it, and it catches up once something is.
+    pub is_withdrawn: bool,
     /// Changes may start there now, by its windows and freezes.
     pub may_start: bool,
     /// It was never told anything: it has just joined.

@@ -16,6 +16,14 @@ impl Step<'_> {
         while let Some(wave) = plan.waves.get(progress.wave) {
             let members = self.members(progress, plan);
             if members.is_empty() {
+                // Where nobody has it, nobody says that it is well.
+                let withdrawn = self.due().filter(|(name, seen)| seen.is_withdrawn && plan.has(name)).count();
+                let is_last = progress.wave + 1 == plan.waves.len();
+                if is_last && withdrawn > 0 && progress.healthy.is_empty() && progress.gone.is_empty() {
+                    let waits_for = WaitsFor::Reachable { wave: wave.name.clone(), clusters: withdrawn };
+                    self.next.waits_for = Some(waits_for);
+                    return;
+                }
                 self.next_wave(progress);
                 continue;
             }
@@ -61,12 +69,13 @@ impl Step<'_> {
     /// The clusters of the wave that has its turn, as far as they are there. The last one has whoever joined and who was away
     /// in an earlier one, too.
     fn members(&self, progress: &Progress, plan: &Plan) -> BTreeSet<ClusterName> {
-        let here = |name: &&ClusterName| self.clusters.contains_key(*name) || progress.had(name);
+        let is_there = |name: &ClusterName| self.clusters.get(name).is_some_and(|seen| !seen.is_withdrawn);
+        let here = |name: &&ClusterName| is_there(name) || progress.had(name);
         let wave = plan.waves.get(progress.wave);
         let mut members: BTreeSet<ClusterName> =
             wave.into_iter().flat_map(|wave| &wave.members).filter(here).cloned().collect();
         if progress.wave + 1 == plan.waves.len() {
-            members.extend(self.due().map(|(name, _)| name.clone()));
+            members.extend(self.due().filter(|(_, seen)| !seen.is_withdrawn).map(|(name, _)| name.clone()));
             // Whoever came late is at work under this one's budget.
             members.extend(progress.underway.keys().chain(&progress.failed).cloned());
         }
@@ -110,7 +119,8 @@ impl Step<'_> {
         let of: Vec<&Seen<'_>> = self
             .clusters
             .values()
-            .filter(|seen| seen.to_do != ToDo::Leaving && selector.matches(&seen.candidate.labels))
+            .filter(|seen| seen.to_do != ToDo::Leaving && !seen.is_withdrawn)
+            .filter(|seen| selector.matches(&seen.candidate.labels))
             .collect();
         let is_well = |seen: &&&Seen<'_>| seen.to_do == ToDo::Nothing && seen.health == Health::Healthy;
         let healthy = of.iter().filter(is_well).count();

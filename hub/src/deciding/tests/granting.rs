@@ -1,6 +1,6 @@
 //! What is granted to tenants: whose fault it is where it is too little, and what history tells where it changed.
 
-use nave_placement::rollout::WaitsFor;
+use nave_placement::rollout::{Phase, WaitsFor};
 
 use super::*;
 use crate::state::history::{Cause, Changed, What};
@@ -254,6 +254,65 @@ async fn a_rollout_that_is_taken_back_waits_for_nobody_who_is_granted_no_more() 
     assert_eq!(at(&world, THIRD), ["c-3", "c-4"]);
     regrant(&mut world, &[grant("shared", WIDE), grant("other", WIDE)].join(", "), FOURTH).await;
     assert_eq!(at(&world, THIRD), ["c-1", "c-2", "c-3", "c-4"]);
+}
+
+/// A hub that has just started: of the tenant's catalog nothing was read yet.
+async fn restarted(world: &mut World) {
+    let root = world.revision.take().expect("a commit was made").owns.remove(0);
+    world.revision = Revision::of(vec![root]);
+    world.kept = Kept::default();
+    world.report();
+    world.decide().await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_tenant_goes_on_or_ends_before_its_catalog_is_read() {
+    let mut world = under_way().await;
+    rollouts::aborted(&mut world, "team-a/web");
+    world.obeys = true;
+    restarted(&mut world).await;
+    let course = |world: &World| world.state.rollouts[&web()].record.clone();
+    let is_going_back = |phase: &Phase| matches!(phase, Phase::RollingBack { .. });
+    assert!(course(&world).current.as_ref().is_some_and(|progress| is_going_back(&progress.phase)));
+    world.commit_of(&team(), NEXT).await;
+    world.decide().await;
+    assert_eq!((at(&world, NEXT), at(&world, OWN).len()), (Vec::<String>::new(), 4), "it went back");
+    assert!(course(&world).block.is_some());
+    restarted(&mut world).await;
+    assert!(course(&world).block.is_some(), "it is blocked still");
+    world.commit_of(&team(), NEXT).await;
+    world.decide().await;
+    assert_eq!(at(&world, OWN).len(), 4);
+}
+
+#[tokio::test]
+async fn a_rollout_waits_where_nobody_is_left_who_is_granted_it() {
+    let mut world = world(&grant("shared", WIDE)).await;
+    let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
+    let careful =
+        files["web.yaml"].replace("{source: {path: ./web}}", "{source: {path: ./web}, rollout: careful}");
+    files.insert("web.yaml".into(), careful);
+    let rollout = "apiVersion: nave.dev/v1alpha1\nkind: Rollout\nmetadata: {name: careful}\nspec: {waves: [{name: all, before: {approval: true}}]}\n";
+    files.insert("rollout.yaml".into(), rollout.into());
+    files.insert("web/web.yaml".into(), maps("two"));
+    world.commit_of(&team(), NEXT).await;
+    let decided = world.decide().await;
+    assert!(
+        matches!(decided.waits_for.get(&web()), Some(WaitsFor::Approval { .. })),
+        "{:?}",
+        decided.waits_for
+    );
+    // It is not over because nobody is left to have it.
+    let decided = regrant(&mut world, &grant("other", WIDE), SECOND).await;
+    let waits_for = decided.waits_for.get(&web());
+    assert!(matches!(waits_for, Some(WaitsFor::Reachable { clusters: 2, .. })), "{waits_for:?}");
+    let decided = regrant(&mut world, &grant("shared", WIDE), THIRD).await;
+    assert!(
+        matches!(decided.waits_for.get(&web()), Some(WaitsFor::Approval { .. })),
+        "{:?}",
+        decided.waits_for
+    );
+    assert!(at(&world, NEXT).is_empty());
 }
 
 #[tokio::test]

@@ -144,6 +144,7 @@ impl World {
                 let away = c.candidate.contact != Contact::Connected;
                 let obstacle = if away { Some(Obstacle::Away) } else { c.paused.then_some(Obstacle::Paused) };
                 let seen = Seen {
+                    is_withdrawn: false,
                     candidate: &c.candidate,
                     to_do,
                     health,
