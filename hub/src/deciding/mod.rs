@@ -6,7 +6,7 @@
 //! [`core`] is pure; [`guarding`] says what binds a revision; [`hearing`] is what sessions know; [`history`] tells what changed and why; [`moves`] is what is to leave; [`pauses`] is what stays;
 //! [`depending`] is what waits for other clusters; [`units`] are apps that move as one; [`lacking`] is what
 //! waits for a value; [`parts`] are the catalogs, each as it is in effect; [`granting`] is what tenants have and may not change; [`revision`] brings a commit
-//! from Git; [`run`] is the task.
+//! from Git; [`reading`] finds files that lie in one of many places; `health` is how an app does where it was told; [`run`] is the task.
 
 mod asking;
 mod assignments;
