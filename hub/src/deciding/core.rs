@@ -235,9 +235,7 @@ pub fn step(given: Given<'_>, kept: &mut Kept) -> Decided {
     let encoded = schedules.iter().map(|(cluster, schedule)| (cluster.clone(), encode_schedule(schedule)));
     let rules = depending::rules(catalog, &wanted, encoded);
     let is_done = |(app, cluster): &EntryKey, entry: &EncodedEntry| {
-        let share = shares.get(cluster).and_then(|shares| shares.get(app));
-        let form = shapes.get(app, cluster);
-        let version = form.map(|form| share.map_or(form.version, |share| form.with(share).version));
+        let version = rolling::version(&shapes, &shares, app, cluster);
         version.is_some() && codec.decode(entry).map(|entry| entry.version) == version
     };
     grants.note(catalog, &new, [&withdrawn.stays, &beyond.stays], &members, is_done);

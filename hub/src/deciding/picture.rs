@@ -12,7 +12,7 @@ use nave_placement::rollout::WaitsFor;
 use nave_placement::{AppKey, CatalogName, ClusterName};
 
 use super::core::Revision;
-use super::granting::Stays;
+use super::granting::{Stay, StayKind, Stays};
 use super::moves::Moves;
 use super::pauses::Waiting;
 use crate::operator::views::CatalogView;
@@ -89,4 +89,12 @@ pub struct Picture {
     pub awaits_source: bool,
     /// How many changes of the ledger ([`Ledger::inputs`]) are looked at.
     pub inputs: u64,
+}
+
+impl Picture {
+    /// Why an entry stays as it is, for want of a grant or of its catalog; where a change of it waits for a grant, that is what waits.
+    pub fn stay(&self, app: &AppKey, cluster: &ClusterName) -> Option<&Stay> {
+        let here = || self.ungranted.get(&(app.clone(), cluster.clone()));
+        if self.ungranted.is_empty() { None } else { here().filter(|stay| stay.kind != StayKind::Waits) }
+    }
 }

@@ -266,6 +266,13 @@ fn pass(given: Given<'_>) -> Rolling {
     rolling
 }
 
+/// The version that an app shall have on a cluster, with its share of replicas.
+pub fn version(shapes: &Shapes, shares: &ShareOut, app: &AppKey, cluster: &ClusterName) -> Option<Digest> {
+    let form = shapes.get(app, cluster)?;
+    let share = shares.get(cluster).and_then(|shares| shares.get(app));
+    Some(share.map_or(form.version, |share| form.with(share).version))
+}
+
 /// Until when a hub that has just started waits for sessions; none once all members are heard, or it waited long enough.
 fn settles(state: &State, hearing: &Hearing, now_ms: u64) -> Option<u64> {
     let until_ms = hearing.since_ms.saturating_add(SETTLING_MS);
@@ -391,9 +398,7 @@ impl<'a> Given<'a> {
 
     /// The form that an app shall have on a cluster.
     fn version(&self, app: &AppKey, cluster: &ClusterName) -> Option<Digest> {
-        let form = self.shapes.get(app, cluster)?;
-        let share = self.shares.get(cluster).and_then(|shares| shares.get(app));
-        Some(share.map_or(form.version, |share| form.with(share).version))
+        version(self.shapes, self.shares, app, cluster)
     }
 
     fn wants(&self, app: &AppKey, cluster: &ClusterName) -> bool {

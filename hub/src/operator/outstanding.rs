@@ -28,7 +28,7 @@ impl<'a> Outstanding<'a> {
 
     /// How an entry stands and what it waits for, if it waits.
     pub fn get(&self, cluster: &ClusterName, app: &AppKey) -> Option<(Phase, String)> {
-        if let Some(Stay { kind, why, .. }) = self.stay(cluster, app) {
+        if let Some(Stay { kind, why, .. }) = self.picture.stay(app, cluster) {
             let phase = if *kind == StayKind::AtRest { Phase::Ungranted } else { Phase::Waiting };
             return Some((phase, why.to_string()));
         }
@@ -50,20 +50,13 @@ impl<'a> Outstanding<'a> {
     pub fn untold<'s>(&'s self, cluster: &'s ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a, 's> {
         let shapes = &self.picture.shapes;
         self.wanted(cluster)
-            .filter(|app| self.stay(cluster, app).is_none())
+            .filter(|app| self.picture.stay(app, cluster).is_none())
             .filter(move |app| shapes.get(app, cluster).is_none() || self.paused(cluster, app).is_some())
     }
 
     fn paused(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a Arc<str>> {
         let paused = &self.picture.waiting;
         if paused.is_empty() { None } else { paused.get(&(cluster.clone(), app.clone())) }
-    }
-
-    /// Why it stays as it is, for want of a grant or of its catalog; where a change of it waits for a grant, that is what waits.
-    fn stay(&self, cluster: &ClusterName, app: &AppKey) -> Option<&'a Stay> {
-        let ungranted = &self.picture.ungranted;
-        let here = || ungranted.get(&(app.clone(), cluster.clone()));
-        if ungranted.is_empty() { None } else { here().filter(|stay| stay.kind != StayKind::Waits) }
     }
 
     fn wanted(&self, cluster: &ClusterName) -> impl Iterator<Item = &'a AppKey> + use<'a> {

@@ -14,7 +14,6 @@ use super::views::{EntryView, OverrideView, Phase, PlacementView, WhyView};
 use crate::deciding::commits::REMOVE_CATALOG;
 use crate::deciding::core::{Revision, maintained};
 use crate::deciding::decisions::is_healthy;
-use crate::deciding::granting::{Stay, StayKind};
 use crate::sessions::core::Alarm;
 use crate::state::records::Standing;
 
@@ -78,7 +77,7 @@ impl Look<'_> {
                 && obstacles.len() == 1
         });
         // What stays as it is has a reason before all that placements say.
-        let stays = entry.is_some() && self.stay(app, cluster).is_some();
+        let stays = entry.is_some() && self.picture.stay(app, cluster).is_some();
         let mut remedy = match in_time {
             true => "nothing has to be done: it changes as soon as changes may start".to_owned(),
             false => remedy(app, cluster, wanted || stays, &placements, &obstacles),
@@ -118,12 +117,6 @@ impl Look<'_> {
         named.into_iter().map(view).collect()
     }
 
-    /// Why it stays as it is, for want of a grant or of its catalog.
-    fn stay(&self, app: &AppKey, cluster: &ClusterName) -> Option<&Stay> {
-        let stay = self.picture.ungranted.get(&(app.clone(), cluster.clone()));
-        stay.filter(|stay| stay.kind != StayKind::Waits)
-    }
-
     /// Whether nobody names the catalog of an app any more.
     fn is_of_nobody(&self, app: &AppKey) -> bool {
         let catalog = self.picture.revision.as_ref().map(|revision| &revision.catalog);
@@ -139,7 +132,7 @@ impl Look<'_> {
             Some(Standing::Member) => {}
             Some(standing) => obstacles.push(format!("cluster {cluster} is on its way out ({standing:?})")),
         }
-        if let Some(stay) = self.stay(app, cluster) {
+        if let Some(stay) = self.picture.stay(app, cluster) {
             obstacles.push(stay.why.to_string());
         } else if revision.is_none_or(|r| r.catalog.app_of(app).is_none()) {
             obstacles.push(format!("the catalog has no app {app}"));

@@ -56,7 +56,7 @@ impl Step<'_> {
     }
 
     /// Whether a cluster keeps an app that was to leave it, since that was taken back.
-    pub(super) fn is_kept(&self, name: &ClusterName, seen: &Seen<'_>) -> bool {
+    fn is_kept(&self, name: &ClusterName, seen: &Seen<'_>) -> bool {
         let block = self.next.course.block.as_ref();
         seen.to_do == ToDo::Remove && block.is_some_and(|block| block.kept.contains(name))
     }

@@ -56,6 +56,16 @@ fn maps(value: &str) -> String {
     map("team-a-web") + &map("elsewhere")
 }
 
+/// The tenant's first commit: an app wherever it is granted.
+async fn installed(world: &mut World) {
+    let app = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n---\n\
+        apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {name: web}\nspec: {apps: {names: [web]}, clusters: {selector: {}}}\n";
+    let files = [("web.yaml", app.to_owned()), ("web/web.yaml", maps("one"))];
+    let files = files.map(|(path, text)| (path.to_owned(), text)).into();
+    world.tenants.insert(team(), (files, Tree::new()));
+    world.commit_of(&team(), OWN).await;
+}
+
 /// A tenant's app on both clusters of a set, with an object in each of two namespaces.
 async fn world(grants: &str) -> World {
     let mut world = World { obeys: true, ..World::default() };
@@ -64,12 +74,7 @@ async fn world(grants: &str) -> World {
         world.member(name, &[]);
     }
     world.commit(FIRST).await;
-    let app = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n---\n\
-        apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {name: web}\nspec: {apps: {names: [web]}, clusters: {selector: {}}}\n";
-    let files = [("web.yaml", app.to_owned()), ("web/web.yaml", maps("one"))];
-    let files = files.map(|(path, text)| (path.to_owned(), text)).into();
-    world.tenants.insert(team(), (files, Tree::new()));
-    world.commit_of(&team(), OWN).await;
+    installed(&mut world).await;
     world
 }
 
@@ -198,12 +203,7 @@ async fn under_way() -> World {
         world.member(name, &[]);
     }
     world.commit(FIRST).await;
-    let app = "apiVersion: nave.dev/v1alpha1\nkind: App\nmetadata: {name: web}\nspec: {source: {path: ./web}}\n---\n\
-        apiVersion: nave.dev/v1alpha1\nkind: Placement\nmetadata: {name: web}\nspec: {apps: {names: [web]}, clusters: {selector: {}}}\n";
-    let files = [("web.yaml", app.to_owned()), ("web/web.yaml", maps("one"))];
-    let files = files.map(|(path, text)| (path.to_owned(), text)).into();
-    world.tenants.insert(team(), (files, Tree::new()));
-    world.commit_of(&team(), OWN).await;
+    installed(&mut world).await;
     world.obeys = false;
     let (files, _) = world.tenants.get_mut(&team()).expect("it is there");
     files.insert("web/web.yaml".into(), maps("two"));
